@@ -1,0 +1,65 @@
+"""The command line: one group, one module per command, loaded when called.
+
+Exit codes: 0 done · 1 refused or a check failed · 2 wrong usage (or, for `topics plan`, work to do) · 69 something does
+not answer · 78 something must be configured.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from streamapp.errors import StreamError
+
+COMMANDS: tuple[tuple[str, str, str], ...] = (
+    # name       module                      one line
+    ("run", "streamapp.cli.run", "Start everything on this machine: broker, workers, ledger, simulated stream"),
+    ("broker", "streamapp.cli.broker", "The embedded Apache Kafka broker"),
+    ("topics", "streamapp.cli.topics", "Plan, apply and check the topics of the registry"),
+    ("schemas", "streamapp.cli.schemas", "The catalog of event types and their JSON Schemas"),
+    ("simulate", "streamapp.cli.simulate", "Send a realistic, seeded usage stream"),
+    ("verify", "streamapp.cli.verify", "Check every bill against the raw events, independently"),
+    ("settings", "streamapp.cli.settings", "Print every setting with its meaning and where its value came from"),
+)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported only when they are called, so that `--help` is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, _, _ in COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for name, module, _ in COMMANDS:
+            if name == cmd_name:
+                command = importlib.import_module(module).command
+                assert isinstance(command, click.Command)
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, _, line in COMMANDS])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="hanzo-stream", prog_name="streamapp")
+def command() -> None:
+    """Hanzo Stream: an AI platform's event stream on Apache Kafka, turned into exact bills.
+
+    \b
+    First steps on a fresh machine:
+      make run            start everything and watch bills appear
+      make run FOR=90     the same for 90 seconds, then verify every bill
+    """
+
+
+def main() -> None:
+    """Entry point. Errors of our tree become one clear line on stderr and their exit code."""
+    try:
+        command(prog_name="streamapp")
+    except StreamError as error:
+        click.echo(f"streamapp: {error}", err=True)
+        sys.exit(error.exit_code)

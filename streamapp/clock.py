@@ -1,0 +1,24 @@
+"""The only place that reads the time. Elsewhere time is an argument, or a `Clock` handed in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+Clock = Callable[[], int]
+"""Returns milliseconds since the Unix epoch, UTC."""
+
+
+def wall_ms() -> int:
+    """Milliseconds since the epoch by the system's wall clock. May step."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic_s() -> float:
+    """Seconds by a clock that never steps; only differences mean something."""
+    return time.monotonic()
+
+
+def cpu_s() -> float:
+    """CPU seconds this process has used."""
+    return time.process_time()

@@ -1,0 +1,30 @@
+"""Bad input is a value: what was refused, and why, as a closed list of slugs (standard: "dead_letter"; decision 18)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Reason(StrEnum):
+    """Why a record was refused. The value is what stands in `dead_letter` and on pages; never renamed."""
+
+    EMPTY_VALUE = "empty_value"  # the record has no value
+    MALFORMED_JSON = "malformed_json"  # not UTF-8, not JSON, nested too deep
+    INVALID_ENVELOPE = "invalid_envelope"  # the base envelope's fields
+    UNKNOWN_TYPE = "unknown_type"  # a type that this topic does not carry
+    INVALID_DATA = "invalid_data"  # the payload's fields
+    INVALID_COST = "invalid_cost"  # negative, not finite, more than 12 decimals or 18 integer digits
+    TOKENS_MISMATCH = "tokens_mismatch"  # total is not prompt + completion
+    TIMESTAMP_IN_FUTURE = "timestamp_in_future"  # more than 5 minutes ahead of its broker record
+    TOO_LATE = "too_late"  # older than the topic's retention behind the watermark
+    ORG_UNRESOLVED = "org_unresolved"  # no org_id, and the directory does not know the team
+    WRONG_PARTITION = "wrong_partition"  # the key is not the team, or not where murmur2 puts it
+    CONFLICTING_DUPLICATE = "conflicting_duplicate"  # an id seen before, with other bytes
+
+
+class Rejected(NamedTuple):
+    """A refused record. `error` is one sentence for a person."""
+
+    reason: Reason
+    error: str

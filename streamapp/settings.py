@@ -1,0 +1,120 @@
+"""Every setting there is, in one frozen tree.
+
+Read from the environment: prefix `STREAM_`, nested names joined by `__`
+(`STREAM_KAFKA__BOOTSTRAP_SERVERS`). `streamapp settings` prints them with meaning and source.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streamapp.errors import Misconfigured
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Section):
+    """Where Kafka is and how to speak to it. `auto` security: TLS when a user name is set, else plaintext."""
+
+    bootstrap_servers: str = Field("127.0.0.1:9092", description="Comma-separated host:port list of brokers")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="Kafka's security.protocol; PLAINTEXT is for loopback and development"
+    )
+    sasl_username: str | None = Field(None, description="SASL/PLAIN user name; needs SASL_SSL")
+    sasl_password: SecretStr | None = Field(None, description="SASL/PLAIN password")
+    ssl_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the brokers")
+    replication_factor: int = Field(1, ge=1, le=7, description="Replicas of topics that provisioning creates")
+    delivery_timeout_seconds: float = Field(30.0, gt=0, description="After this an unacknowledged record is an error")
+    transaction_timeout_seconds: float = Field(
+        60.0, gt=0, description="After this the broker aborts a worker's unfinished transaction"
+    )
+
+
+class BrokerSettings(_Section):
+    """The embedded broker (`streamapp broker start`)."""
+
+    port: int = Field(9092, ge=0, le=65535, description="Port of the embedded broker; 0 takes a free one")
+    dir: Path | None = Field(None, description="Data directory; default: STATE_DIR/broker")
+    heap_mb: int = Field(256, ge=128, description="Java heap of the embedded broker, MiB")
+
+
+class BillingSettings(_Section):
+    """When hours close."""
+
+    grace_seconds: int = Field(300, ge=0, description="How long after its end (event time) an hour stays open")
+    idle_seconds: float = Field(60, gt=0, description="A partition silent this long is closed by the wall clock")
+
+
+class WorkerSettings(_Section):
+    """The chunk engine."""
+
+    chunk_records: int = Field(5000, ge=1, le=50_000, description="Records folded in one transaction, at most")
+    chunk_linger_ms: int = Field(100, ge=0, le=5000, description="How long a small chunk waits for more records")
+    session_timeout_seconds: float = Field(10, ge=1, description="A silent worker is replaced after this")
+    poison_limit_ratio: float = Field(
+        0.5, gt=0, le=1, description="Stop when more than this share of the last 10,000 records was poison"
+    )
+    poison_limit_consecutive: int = Field(
+        5000, ge=1, description="Stop when so many records in a row were poison: a bad deploy, not bad luck"
+    )
+
+
+class WebSettings(_Section):
+    """The pages on the worker's own web server."""
+
+    host: str = Field("127.0.0.1", description="Address the worker's web server listens on")
+    port: int = Field(6066, ge=0, le=65535, description="Port of the first worker on a host; the next takes port+1, …")
+    peer_timeout_seconds: float = Field(1.0, gt=0, description="A worker that answers slower is shown as stale")
+
+
+class Settings(BaseSettings):
+    """All settings. Instances are immutable; tests make their own."""
+
+    model_config = SettingsConfigDict(env_prefix="STREAM_", env_nested_delimiter="__", frozen=True, extra="ignore")
+
+    kafka: KafkaSettings = KafkaSettings()  # type: ignore[call-arg]
+    broker: BrokerSettings = BrokerSettings()  # type: ignore[call-arg]
+    billing: BillingSettings = BillingSettings()  # type: ignore[call-arg]
+    worker: WorkerSettings = WorkerSettings()  # type: ignore[call-arg]
+    web: WebSettings = WebSettings()  # type: ignore[call-arg]
+    state_dir: Path = Field(Path(".state"), description="Local state: tables, embedded broker, SQLite ledger")
+    cache_dir: Path = Field(Path(".cache"), description="Downloads that can be made again: the broker's jars")
+    ledger_url: str | None = Field(
+        None, description="Where bills are kept: sqlite:///path or postgresql://…; default: STATE_DIR/ledger.db"
+    )
+    directory: Path | None = Field(None, description="TOML file of teams: team → org, capture token → team")
+
+    @property
+    def ledger(self) -> str:
+        """The ledger's URL with the default filled in."""
+        return self.ledger_url or f"sqlite:///{self.state_dir / 'ledger.db'}"
+
+
+def load() -> Settings:
+    """Read the settings from the environment.
+
+    Raises `Misconfigured` with one sentence for each wrong setting, naming its variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise Misconfigured("; ".join(_sentence(item) for item in error.errors())) from None
+
+
+@lru_cache(maxsize=1)
+def current() -> Settings:
+    """The settings of this process, read once."""
+    return load()
+
+
+def _sentence(item: object) -> str:
+    assert isinstance(item, dict)
+    variable = "STREAM_" + "__".join(str(part).upper() for part in item["loc"])
+    return f"{variable}={item.get('input')!r} is not usable: {item['msg']}"
