@@ -1,0 +1,171 @@
+"""Rows as bytes: what stands in the changelog and, byte for byte, in RocksDB.
+
+A key is a letter for its kind, then what sorts it, so that a kind is a range and hours are in order of time:
+
+    b  bill      b + event id                          the statement's exact JSON
+    h  hour      h + start (8 bytes, big endian) + …   UsageRow; … = MessagePack [org, team, currency]
+    i  ids       i + offset (8 bytes, big endian)      {expiry: ([ids], [fingerprints])} of the chunk that began there
+    m  month     m + "2025-01" + …                     MonthRow
+    p  position  p                                     StoredPosition
+"""
+
+from __future__ import annotations
+
+import struct
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from tables.counters import Counters
+from tables.outcome import Position
+from tables.seen import StoredIds
+from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
+
+POSITION_KEY = b"p"
+_INT = struct.Struct(">q")
+_TRUE = 0xC3  # MessagePack
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+_decode_ids = msgspec.msgpack.Decoder(dict[int, tuple[list[str], list[int]]]).decode
+
+
+class StoredPosition(msgspec.Struct, array_like=True, frozen=True):
+    """The position row: where the table stands, and which topic it was built from."""
+
+    next_offset: int
+    watermark_ms: int
+    expired_ms: int
+    topic_id: str
+    partitions: int
+    active_ms: int  # wall clock when the last record arrived
+    grace_ms: int = 0
+
+    def position(self) -> Position:
+        """The part the ledger works with."""
+        return Position(self.next_offset, self.watermark_ms, self.expired_ms)
+
+
+_decode_position = msgspec.msgpack.Decoder(StoredPosition).decode
+
+
+def pack_position(position: StoredPosition) -> bytes:
+    """Value of the position row."""
+    return _encode(position)
+
+
+def unpack_position(value: bytes) -> StoredPosition:
+    """Inverse of `pack_position`."""
+    return _decode_position(value)
+
+
+def hour_key(key: HourKey) -> bytes:
+    """Key of an hour's row."""
+    return b"h" + _INT.pack(key.start_ms) + _encode((key.org, key.team, key.currency))
+
+
+def hour_prefix(start_ms: int) -> bytes:
+    """Every row of hours that start at or after `start_ms` sorts at or behind this."""
+    return b"h" + _INT.pack(start_ms)
+
+
+def unpack_hour_key(key: bytes) -> HourKey:
+    """Inverse of `hour_key`."""
+    org, team, currency = _decode(key[9:])
+    return HourKey(_INT.unpack(key[1:9])[0], org, team, currency)
+
+
+def pack_hour(row: UsageRow) -> bytes:
+    """Value of an hour's row."""
+    lines = [(*names, *line.numbers()) for names, line in row.lines.items()]
+    return _encode((row.settled, row.first_offset, row.last_offset, row.revision, row.stated.numbers(), lines))
+
+
+def is_settled(value: bytes) -> bool:
+    """Whether an hour's row is fully stated, without unpacking it: its first element."""
+    return value[1] == _TRUE
+
+
+def unpack_hour(key: bytes, value: bytes) -> UsageRow:
+    """Inverse of `hour_key` and `pack_hour`."""
+    row = UsageRow(unpack_hour_key(key))
+    _, row.first_offset, row.last_offset, row.revision, (*counts, cost), lines = _decode(value)
+    row.stated = Counters(*counts, cost=Decimal(cost))
+    for provider, model, *numbers in lines:
+        line = row.line(provider, model)
+        line.requests, line.errors, line.cache_hits, line.prompt_tokens, line.completion_tokens = numbers[:5]
+        line.cost = Decimal(numbers[5])
+    return row
+
+
+def month_key(key: MonthKey) -> bytes:
+    """Key of a month's row."""
+    return b"m" + key.month.encode() + _encode((key.org, key.team, key.currency))
+
+
+def unpack_month_key(key: bytes) -> MonthKey:
+    """Inverse of `month_key`."""
+    return MonthKey(key[1:8].decode(), *_decode(key[8:]))
+
+
+def pack_month(row: MonthRow) -> bytes:
+    """Value of a month's row."""
+    return _encode((row.cost, row.total_tokens))
+
+
+def unpack_month(value: bytes) -> MonthRow:
+    """Inverse of `pack_month`."""
+    cost, total_tokens = _decode(value)
+    return MonthRow(Decimal(cost), total_tokens)
+
+
+def ids_key(chunk: int) -> bytes:
+    """Key of a chunk's ids."""
+    return b"i" + _INT.pack(chunk)
+
+
+def unpack_ids_key(key: bytes) -> int:
+    """Inverse of `ids_key`."""
+    chunk: int = _INT.unpack(key[1:])[0]
+    return chunk
+
+
+def pack_ids(ids: StoredIds) -> bytes:
+    """Value of a chunk's ids."""
+    return _encode(ids)
+
+
+def unpack_ids(value: bytes) -> StoredIds:
+    """Inverse of `pack_ids`."""
+    return _decode_ids(value)
+
+
+def bill_key(bill_id: str) -> bytes:
+    """Key of a statement."""
+    return b"b" + bill_id.encode()
+
+
+def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
+    """A row as a person or a JSON document shows it: key parts, value."""
+    kind = key[:1]
+    if kind == b"h":
+        row = unpack_hour(key, value)
+        lines = [[*names, *line.numbers()] for names, line in sorted(row.lines.items())]
+        facts = {
+            "first_offset": row.first_offset,
+            "last_offset": row.last_offset,
+            "revision": row.revision,
+            "stated": row.stated.numbers(),
+            "lines": lines,
+        }
+        return ("hour", *row.key), facts
+    if kind == b"m":
+        return ("month", *unpack_month_key(key)), unpack_month(value)._asdict()
+    if kind == b"i":
+        return ("ids", unpack_ids_key(key)), {expiry: len(ids) for expiry, (ids, _) in unpack_ids(value).items()}
+    if kind == b"b":
+        return ("bill", key[1:].decode()), _decode_json(value)
+    return ("position",), msgspec.structs.asdict(unpack_position(value))
+
+
+_decode_json = msgspec.json.Decoder().decode

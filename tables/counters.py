@@ -1,0 +1,79 @@
+"""What is counted about usage. Sums are exact: integers, and decimals in a context that refuses to round."""
+
+from __future__ import annotations
+
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Rounded
+
+EXACT = Context(prec=60, traps=[Inexact, Rounded, InvalidOperation, Overflow])
+"""30 digits an event and 10^30 events fit; what would not fit raises instead of rounding."""
+
+NOTHING = Decimal("0E-12")
+
+Numbers = tuple[int, int, int, int, int, Decimal]
+"""requests, errors, cache_hits, prompt_tokens, completion_tokens, cost."""
+
+
+class Counters:
+    """Counts of one line or of a whole hour. Mutable: the fold adds to it in place."""
+
+    __slots__ = ("cache_hits", "completion_tokens", "cost", "errors", "prompt_tokens", "requests")
+
+    def __init__(
+        self,
+        requests: int = 0,
+        errors: int = 0,
+        cache_hits: int = 0,
+        prompt_tokens: int = 0,
+        completion_tokens: int = 0,
+        cost: Decimal = NOTHING,
+    ) -> None:
+        self.requests = requests
+        self.errors = errors
+        self.cache_hits = cache_hits
+        self.prompt_tokens = prompt_tokens
+        self.completion_tokens = completion_tokens
+        self.cost = cost
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def numbers(self) -> Numbers:
+        """The counts as a tuple, in the constructor's order."""
+        return (
+            self.requests,
+            self.errors,
+            self.cache_hits,
+            self.prompt_tokens,
+            self.completion_tokens,
+            self.cost,
+        )
+
+    def __add__(self, other: Counters) -> Counters:
+        return Counters(
+            self.requests + other.requests,
+            self.errors + other.errors,
+            self.cache_hits + other.cache_hits,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            EXACT.add(self.cost, other.cost),
+        )
+
+    def __sub__(self, other: Counters) -> Counters:
+        return Counters(
+            self.requests - other.requests,
+            self.errors - other.errors,
+            self.cache_hits - other.cache_hits,
+            self.prompt_tokens - other.prompt_tokens,
+            self.completion_tokens - other.completion_tokens,
+            EXACT.subtract(self.cost, other.cost),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Counters) and self.numbers() == other.numbers()
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return f"Counters{self.numbers()!r}"

@@ -1,0 +1,107 @@
+"""What goes into a ledger and what comes out of it, as types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from tables.seen import IdsByExpiry
+from tables.usage_hourly import HourKey, MonthKey, MonthRow, Statement, UsageRow
+
+
+class Record(Protocol):
+    """A record of the log, as any Kafka client hands it out."""
+
+    offset: int
+    timestamp: int  # milliseconds, the broker's record timestamp
+    key: Any  # bytes or None
+    value: Any  # bytes or None
+
+
+class UsageData(Protocol):
+    """The payload of a usage event."""
+
+    provider: str
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: Any  # Decimal with exponent -12
+    status: str
+    cache_hit: bool
+    currency: str
+
+
+class Usage(Protocol):
+    """A decoded usage event."""
+
+    id: str
+    at_ms: int
+    team_id: str
+    org_id: str | None
+    data: Any  # UsageData
+
+
+class Refusal(NamedTuple):
+    """A record that does not count, and why: a slug and one sentence."""
+
+    record: Any  # Record
+    reason: str
+    error: str
+
+
+class Rows(Protocol):
+    """The stored rows of one partition, as of the last chunk."""
+
+    def hour(self, key: HourKey) -> UsageRow | None: ...
+
+    def month(self, key: MonthKey) -> MonthRow: ...
+
+    def hours_ending(self, after_ms: int, until_ms: int) -> Iterable[UsageRow]:
+        """Rows of hours that end in `(after_ms, until_ms]`, in key order."""
+
+    def months_ending(self, until_ms: int) -> Iterable[MonthKey]:
+        """Months that ended at or before a moment."""
+
+
+@dataclass
+class Position:
+    """How far a partition's table is. Stored with every chunk; everything else is rebuilt around it."""
+
+    next_offset: int = 0
+    watermark_ms: int = -1  # -1: no record accepted yet
+    expired_ms: int = -1  # hours that ended at or before this are gone
+
+
+@dataclass
+class Outcome:
+    """What a chunk changed: `hours` and `months` hold final rows; what is gone is in `expired` and `old_months`."""
+
+    hours: dict[HourKey, UsageRow] = field(default_factory=dict)
+    months: dict[MonthKey, MonthRow] = field(default_factory=dict)
+    chunk: int = -1  # the offset that names the chunk's ids
+    ids: IdsByExpiry = field(default_factory=dict)
+    statements: list[Statement] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    expired: list[tuple[HourKey, int]] = field(default_factory=list)  # key, newest revision
+    old_months: list[MonthKey] = field(default_factory=list)
+    old_ids: list[int] = field(default_factory=list)  # chunks whose ids are forgotten
+    accepted: int = 0
+    duplicates: int = 0
+    skipped: int = 0  # below the position: applied before
+
+
+@dataclass(frozen=True)
+class Door:
+    """What the ledger asks about a record, as functions: so that the arithmetic stays pure.
+
+    decode       bytes → event, or a pair (reason, error)
+    fingerprint  64-bit hash of the bytes, the same in every process
+    at_home      whether a record with this key belongs on this partition, the key being the team's
+    org_of       team → org by the directory, or None
+    """
+
+    decode: Callable[[Any], Any]
+    fingerprint: Callable[[Any], int]
+    at_home: Callable[[Any, str], bool]
+    org_of: Callable[[str], str | None]

@@ -1,0 +1,139 @@
+"""The hourly usage row: one per (org, team, currency, UTC hour), with a line per (provider, model).
+
+A row is open until its hour closes; closing states it (revision 0). What arrives later is stated again, as the next
+revision with the difference (decisions 9 to 11).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import NamedTuple
+
+from tables.counters import EXACT, NOTHING, Counters
+from tables.window import HOUR_MS, month_of
+
+
+class HourKey(NamedTuple):
+    """Whose hour it is. Statements of one record go out in the order of these fields."""
+
+    start_ms: int
+    org: str
+    team: str
+    currency: str
+
+
+class MonthKey(NamedTuple):
+    """Whose month it is; `month` like `2025-01`."""
+
+    month: str
+    org: str
+    team: str
+    currency: str
+
+
+class Line(Counters):
+    """Counters of one (provider, model) that know their row: the fold finds both with one look-up."""
+
+    __slots__ = ("row",)
+
+    row: UsageRow
+
+
+class UsageRow:
+    """Everything counted for one hour, and what of it was stated."""
+
+    __slots__ = ("first_offset", "key", "last_offset", "lines", "revision", "stated", "touch")
+
+    def __init__(self, key: HourKey) -> None:
+        self.key = key
+        self.lines: dict[tuple[str, str], Line] = {}
+        self.first_offset = -1
+        self.last_offset = -1
+        self.revision: int | None = None  # None: nothing stated yet
+        self.stated = Counters()  # totals of the newest revision
+        self.touch = 0  # the chunk that touched it last; memory only, never stored
+
+    def line(self, provider: str, model: str) -> Line:
+        """The line of a provider and model, made when it is the first."""
+        line = self.lines.get((provider, model))
+        if line is None:
+            line = self.lines[provider, model] = Line()
+            line.row = self
+        return line
+
+    def totals(self) -> Counters:
+        """The sum of the lines."""
+        total = Counters()
+        for line in self.lines.values():
+            total = total + line
+        return total
+
+    @property
+    def events(self) -> int:
+        """How many records are counted."""
+        return sum(line.requests for line in self.lines.values())
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything counted has been stated."""
+        return self.revision is not None and self.stated.requests == self.events
+
+
+class MonthRow(NamedTuple):
+    """Sum of every delta stated so far for a team in a month: what `running_total` shows."""
+
+    cost: Decimal = NOTHING
+    total_tokens: int = 0
+
+
+class Statement(NamedTuple):
+    """One bill or revision, ready to be written down."""
+
+    key: HourKey
+    revision: int
+    stated_ms: int  # the mark that caused it
+    totals: Counters
+    delta: Counters
+    lines: tuple[tuple[str, str, Counters], ...]  # (provider, model, counters), sorted
+    month: str
+    running: MonthRow  # this statement included
+    first_offset: int
+    last_offset: int
+    events: int
+
+    @property
+    def end_ms(self) -> int:
+        """End of the hour, exclusive."""
+        return self.key.start_ms + HOUR_MS
+
+
+def month_key(key: HourKey) -> MonthKey:
+    """The month that an hour's deltas are summed into."""
+    return MonthKey(month_of(key.start_ms), key.org, key.team, key.currency)
+
+
+def state(row: UsageRow, month: MonthRow, at_ms: int) -> tuple[Statement, MonthRow]:
+    """State what the row holds: its next revision, and the month with the difference added.
+
+    Changes the row: afterwards it is settled.
+    """
+    totals = row.totals()
+    delta = totals - row.stated
+    row.revision = 0 if row.revision is None else row.revision + 1
+    row.stated = totals
+    month = MonthRow(EXACT.add(month.cost, delta.cost), month.total_tokens + delta.total_tokens)
+    lines = sorted((provider, model, Counters(*line.numbers())) for (provider, model), line in row.lines.items())
+    statement = Statement(
+        key=row.key,
+        revision=row.revision,
+        stated_ms=at_ms,
+        totals=totals,
+        delta=delta,
+        lines=tuple(lines),
+        month=month_of(row.key.start_ms),
+        running=month,
+        first_offset=row.first_offset,
+        last_offset=row.last_offset,
+        events=totals.requests,
+    )
+    return statement, month

@@ -1,0 +1,55 @@
+"""Hours, marks, months: the arithmetic of event time. All times are milliseconds since the epoch, UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+MARK_MS = 5 * MINUTE_MS
+"""Late usage is stated at multiples of this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How time closes hours (decision 9).
+
+    grace_ms      how far the watermark must pass an hour's end to close it
+    retention_ms  how far behind the watermark a record may be and still count; older rows expire
+    future_ms     how far ahead of its broker timestamp a record may be
+    remember_ms   how long an event id is remembered after its hour closed, at least
+    """
+
+    grace_ms: int = 5 * MINUTE_MS
+    retention_ms: int = 14 * DAY_MS
+    future_ms: int = 5 * MINUTE_MS
+    remember_ms: int = 24 * HOUR_MS
+
+
+def hour_of(at_ms: int) -> int:
+    """Start of the hour `[start, start + HOUR_MS)` that holds the moment."""
+    return at_ms - at_ms % HOUR_MS
+
+
+def hour_at_or_after(at_ms: int) -> int:
+    """The first full hour at or after the moment."""
+    return -(-at_ms // HOUR_MS) * HOUR_MS
+
+
+def mark_after(watermark_ms: int) -> int:
+    """The first five-minute mark above the watermark."""
+    return watermark_ms - watermark_ms % MARK_MS + MARK_MS
+
+
+def month_of(at_ms: int) -> str:
+    """The UTC month that holds the moment, like `2025-01`."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m")
+
+
+def month_end(month: str) -> int:
+    """The moment the month (`2025-01`) ends."""
+    year, number = int(month[:4]), int(month[5:])
+    first_of_next = datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
+    return int(first_of_next.timestamp()) * 1000
