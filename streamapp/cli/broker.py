@@ -1,0 +1,54 @@
+"""`streamapp broker`: the embedded Apache Kafka."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from streamapp import settings
+from streamapp.errors import Unavailable
+from streamapp.kafka.broker import Broker
+from streamapp.kafka.jars import KAFKA_VERSION, present
+
+WATCH_S = 0.5
+
+
+@click.group(name="broker")
+def command() -> None:
+    """The embedded Apache Kafka broker: one node on the loopback interface, for development and tests."""
+
+
+@command.command()
+@click.option("--dir", "data_dir", type=click.Path(path_type=Path), help="Data directory [STREAM_BROKER__DIR].")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port, 0 for a free one [STREAM_BROKER__PORT].")
+def start(data_dir: Path | None, port: int | None) -> None:
+    """Run the broker in the foreground until Ctrl-C or SIGTERM; its data stay."""
+    now = settings.current()
+    broker = Broker(
+        data_dir or now.broker.dir or now.state_dir / "broker",
+        port=now.broker.port if port is None else port,
+        cache_dir=now.cache_dir,
+        heap_mb=now.broker.heap_mb,
+    )
+    if not present(now.cache_dir):
+        click.echo(f"fetching Apache Kafka {KAFKA_VERSION} (45 MB, once) …", err=True)
+    broker.start()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _sets(stop))
+    try:
+        click.echo(broker.bootstrap)
+        while not stop.wait(WATCH_S):
+            if broker.pid is None:
+                raise Unavailable(f"the broker ended by itself; its log: {broker.data_dir}/broker.log")
+    finally:
+        broker.stop()
+
+
+def _sets(event: threading.Event) -> Callable[[int, FrameType | None], None]:
+    return lambda number, frame: event.set()

@@ -1,0 +1,79 @@
+"""`streamapp settings`: every setting, its meaning and where its value came from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import click
+from pydantic import BaseModel, SecretStr
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from streamapp.settings import Settings, current
+
+PREFIX = "STREAM_"
+MASK = "••••••"
+_PASSWORD_IN_URL = re.compile(r"(://[^/@:]*:)[^/@]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting. Values as text; a secret's is never told; empty: not set."""
+
+    variable: str
+    value: str
+    default: str
+    meaning: str
+    source: Literal["environment", "default"]
+
+
+def rows(settings: Settings) -> tuple[Row, ...]:
+    """Every setting in the order of the tree. The environment is the source of what was given to the tree."""
+    return tuple(_flat(settings, PREFIX))
+
+
+def _flat(section: BaseModel, prefix: str) -> Iterator[Row]:
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        variable = prefix + name.upper()
+        if isinstance(value, BaseModel):
+            yield from _flat(value, f"{variable}__")
+            continue
+        yield Row(
+            variable=variable,
+            value=_text(value),
+            default=_text(field.get_default(call_default_factory=True, validated_data={})),
+            meaning=field.description or "",
+            source="environment" if name in section.model_fields_set else "default",
+        )
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return MASK if isinstance(value, SecretStr) else _PASSWORD_IN_URL.sub(rf"\1{MASK}@", str(value))
+
+
+@click.command(name="settings")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def command(as_json: bool) -> None:
+    """Print every setting with its meaning and where its value came from.
+
+    A setting is an environment variable; names with two underscores are sections.
+    """
+    found = rows(current())
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in found], indent=2, ensure_ascii=False))
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("variable", "value", "source", "meaning"):
+        table.add_column(title, overflow="fold", no_wrap=title == "variable")
+    for row in found:
+        style = "bold" if row.source == "environment" else None
+        table.add_row(row.variable, escape(row.value), row.source, escape(row.meaning), style=style)
+    Console(highlight=False).print(table)

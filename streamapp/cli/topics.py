@@ -1,0 +1,83 @@
+"""`streamapp topics`: the registry and the cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+
+from streamapp import settings
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.provision import apply, planned
+from streamapp.topics.plan import Plan
+from streamapp.topics.registry import TOPICS
+
+WORK_TO_DO = 2
+NOT_AS_REGISTERED = 1
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@click.group(name="topics")
+def command() -> None:
+    """Plan, apply and check the topics of the registry.
+
+    Creates what is missing, raises partitions and retention. Never shrinks, never deletes, never touches a topic that
+    is not registered; every other difference is reported as drift.
+    """
+
+
+@command.command(name="plan")
+@_json
+def plan_command(as_json: bool) -> None:
+    """Say what `apply` would do. Exit code 0: the cluster is as registered; 2: it is not."""
+    found = planned(_admin(), TOPICS, _replicas())
+    _print(found, as_json, f"{_changes(found)} to do")
+    sys.exit(0 if found.is_clean else WORK_TO_DO)
+
+
+@command.command(name="apply")
+@_json
+def apply_command(as_json: bool) -> None:
+    """Do what `plan` says. Exit code 0: the cluster is as registered; 1: drift is left for a person."""
+    done = apply(_admin(), TOPICS, _replicas())
+    _print(done, as_json, _changes(done))
+    sys.exit(NOT_AS_REGISTERED if done.drifts else 0)
+
+
+@command.command(name="check")
+@_json
+def check_command(as_json: bool) -> None:
+    """Change nothing. Exit code 0: the cluster is as registered; 1: something is missing or has drifted."""
+    found = planned(_admin(), TOPICS, _replicas())
+    _print(found, as_json, f"{_changes(found)} missing" if found.changes else f"{len(TOPICS)} topics as registered")
+    sys.exit(0 if found.is_clean else NOT_AS_REGISTERED)
+
+
+def _admin() -> Admin:
+    return Admin(settings.current().kafka)
+
+
+def _replicas() -> int:
+    return settings.current().kafka.replication_factor
+
+
+def _changes(found: Plan) -> str:
+    return f"{len(found.changes)} change{'' if len(found.changes) == 1 else 's'}"
+
+
+def _print(found: Plan, as_json: bool, last_line: str) -> None:
+    if as_json:
+        changes = [{"do": type(item).__name__, "text": str(item), **asdict(item)} for item in found.changes]
+        drifts = [{"text": str(item), **asdict(item)} for item in found.drifts]
+        click.echo(json.dumps({"changes": changes, "drifts": drifts}, indent=2, ensure_ascii=False))
+        return
+    for change in found.changes:
+        click.echo(f"+ {change}")
+    for drift in found.drifts:
+        click.echo(f"! {drift}")
+    if found.drifts:
+        click.echo(f"{len(found.drifts)} drift{'' if len(found.drifts) == 1 else 's'} left for a person")
+    click.echo(last_line)

@@ -1,0 +1,225 @@
+"""What we ask of a Kafka cluster besides records, typed, with errors of our own tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ConfigSource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+)
+
+from streamapp.errors import Misconfigured, Refused, StreamError, Unavailable
+from streamapp.kafka.security import confluent_config
+from streamapp.settings import KafkaSettings
+
+T = TypeVar("T")
+Partition = tuple[str, int]
+"""Topic and partition."""
+
+_MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+_NO_ANSWER = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TIMED_OUT,
+        KafkaError._RESOLVE,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+    }
+)
+_NOT_LET_IN = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
+_WRONG = _NOT_LET_IN | {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.INVALID_REPLICATION_FACTOR,
+    KafkaError.INVALID_CONFIG,
+    KafkaError.POLICY_VIOLATION,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as the cluster has it. `configs` are the values in force, `overridden` those set on the topic itself."""
+
+    name: str
+    topic_id: str
+    partitions: int
+    replication_factor: int
+    configs: Mapping[str, str]
+    overridden: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """A consumer group. `state` is Kafka's word (STABLE, EMPTY, DEAD …); a group that never was is DEAD."""
+
+    name: str
+    state: str
+    members: tuple[str, ...]
+
+
+class Admin:
+    """One cluster. Every call raises `Unavailable` when it does not answer in `timeout_s`, `Misconfigured` when it
+    lets us not in or forbids the request, `Refused` when it declines."""
+
+    def __init__(self, kafka: KafkaSettings, *, timeout_s: float = 15) -> None:
+        self._bootstrap = kafka.bootstrap_servers
+        self._timeout_s = timeout_s
+        self._last_trouble: KafkaError | None = None
+        # log_level 0: librdkafka would write each failed connection to stderr; the error says it once.
+        config = {**confluent_config(kafka), "log_level": 0, "error_cb": self._remember}
+        self._client = AdminClient(config)
+
+    def topics(self) -> frozenset[str]:
+        """The names of all topics, ours and others."""
+        metadata = self._asked("list topics", lambda: self._client.list_topics(timeout=self._timeout_s))
+        return frozenset(metadata.topics)
+
+    def describe(self, names: Iterable[str]) -> dict[str, TopicState]:
+        """Name → state, of those that exist."""
+        there = sorted(self.topics().intersection(names))
+        if not there:
+            return {}
+        descriptions = self._client.describe_topics(TopicCollection(there), request_timeout=self._timeout_s)
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in there]
+        configs = self._client.describe_configs(resources, request_timeout=self._timeout_s)
+        found = {}
+        for resource in resources:
+            name = resource.name
+            try:
+                topic = self._asked(f"describe {name}", descriptions[name].result)
+                entries = self._asked(f"describe {name}", configs[resource].result)
+            except _Missing:
+                continue  # deleted since it was listed
+            found[name] = TopicState(
+                name=name,
+                topic_id=str(topic.topic_id),
+                partitions=len(topic.partitions),
+                replication_factor=min(len(partition.replicas) for partition in topic.partitions),
+                configs={key: str(entry.value) for key, entry in entries.items()},
+                overridden=frozenset(key for key, entry in entries.items() if _is_set_on_topic(entry)),
+            )
+        return found
+
+    def create(self, name: str, partitions: int, replication_factor: int, configs: Mapping[str, str]) -> None:
+        """Create a topic; done already is done."""
+        topic = NewTopic(name, partitions, replication_factor, config=dict(configs))
+        future = self._client.create_topics([topic], request_timeout=self._timeout_s)[name]
+        self._asked(f"create {name}", future.result, done=KafkaError.TOPIC_ALREADY_EXISTS)
+
+    def add_partitions(self, name: str, total: int) -> None:
+        """Raise the number of partitions to `total`."""
+        future = self._client.create_partitions([NewPartitions(name, total)], request_timeout=self._timeout_s)[name]
+        self._asked(f"raise the partitions of {name}", future.result)
+
+    def set_configs(self, name: str, configs: Mapping[str, str]) -> None:
+        """Set these of a topic's settings, leave the others."""
+        entries = [
+            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in configs.items()
+        ]
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=entries)
+        future = self._client.incremental_alter_configs([resource], request_timeout=self._timeout_s)[resource]
+        self._asked(f"set {', '.join(configs)} of {name}", future.result)
+
+    def end_offsets(self, partitions: Iterable[Partition], *, committed: bool = False) -> dict[Partition, int]:
+        """The offset behind each partition's last record; with `committed`, behind its last stable one: no
+        transaction is open before it."""
+        return self._offsets(partitions, OffsetSpec.latest(), committed)
+
+    def start_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The offset of each partition's first record that is still kept."""
+        return self._offsets(partitions, OffsetSpec.earliest(), False)
+
+    def committed(self, group: str) -> dict[Partition, int]:
+        """The offsets a group has committed; empty when it never did."""
+        request = [ConsumerGroupTopicPartitions(group)]
+        future = self._client.list_consumer_group_offsets(request, request_timeout=self._timeout_s)[group]
+        answer = self._asked(f"read the offsets of group {group}", future.result, done=KafkaError.GROUP_ID_NOT_FOUND)
+        partitions = answer.topic_partitions if answer is not None else []
+        return {(item.topic, item.partition): item.offset for item in partitions if item.offset >= 0}
+
+    def group(self, name: str) -> GroupState:
+        """Whether a group runs, and who is in it."""
+        future = self._client.describe_consumer_groups([name], request_timeout=self._timeout_s)[name]
+        answer = self._asked(f"describe group {name}", future.result, done=KafkaError.GROUP_ID_NOT_FOUND)
+        if answer is None:
+            return GroupState(name, "DEAD", ())
+        return GroupState(name, answer.state.name, tuple(sorted(member.client_id for member in answer.members)))
+
+    def _offsets(self, partitions: Iterable[Partition], spec: OffsetSpec, committed: bool) -> dict[Partition, int]:
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        request = {TopicPartition(topic, partition): spec for topic, partition in partitions}
+        if not request:
+            return {}
+        futures = self._client.list_offsets(request, isolation_level=level, request_timeout=self._timeout_s)
+        return {
+            (key.topic, key.partition): self._asked(f"read the offsets of {key.topic}", future.result).offset
+            for key, future in futures.items()
+        }
+
+    def _remember(self, error: KafkaError) -> None:
+        # A wrong password ends as a time-out of the request; the reason is told here only.
+        if self._last_trouble is None or error.code() in _NOT_LET_IN:
+            self._last_trouble = error
+
+    def _asked(self, what: str, answer: Callable[[], Any], done: int | None = None) -> Any:
+        """The answer, or None where Kafka says `done`; its exceptions translated."""
+        try:
+            return answer()
+        except KafkaException as exception:
+            error = exception.args[0]
+            if error.code() == done:
+                return None
+            raise self._translated(what, error) from None
+
+    def _translated(self, what: str, error: KafkaError) -> StreamError:
+        if error.code() in _MISSING:
+            return _Missing(f"cannot {what}: there is no such topic at {self._bootstrap}; `streamapp topics apply`")
+        self._client.poll(0)  # delivers what `_remember` waits for
+        trouble = self._last_trouble
+        if error.code() in _NO_ANSWER and trouble is not None and trouble.code() in _NOT_LET_IN:
+            error = trouble
+        if error.code() in _NOT_LET_IN:
+            return Misconfigured(
+                f"cannot {what}: Kafka at {self._bootstrap} does not let us in ({error.str()}); check "
+                "STREAM_KAFKA__SECURITY_PROTOCOL, user name, password and CA file"
+            )
+        if error.code() in _WRONG:
+            return Misconfigured(f"cannot {what}: Kafka at {self._bootstrap} says: {error.str()}")
+        if error.code() in _NO_ANSWER or error.retriable():
+            return Unavailable(
+                f"cannot {what}: Kafka at {self._bootstrap} does not answer ({error.str()}); is it running, and is "
+                "STREAM_KAFKA__BOOTSTRAP_SERVERS right?"
+            )
+        return Refused(f"cannot {what}: Kafka at {self._bootstrap} says: {error.str()}")
+
+
+class _Missing(Misconfigured):
+    """A topic that is asked about does not exist."""
+
+
+def _is_set_on_topic(entry: ConfigEntry) -> bool:
+    return bool(entry.source == ConfigSource.DYNAMIC_TOPIC_CONFIG.value)

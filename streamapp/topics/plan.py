@@ -1,0 +1,202 @@
+"""Want and have → plan. Pure: the plan is a list that a person can read before anything is done.
+
+A plan creates what is missing and raises partitions, retention and record size. It never shrinks, never deletes, and
+never looks at a topic that is not registered. Whatever else differs is drift, for a person to judge; all of it is
+reported at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from streamapp.topics.registry import Topic
+
+RAISED = frozenset({"retention.ms", "max.message.bytes", "min.insync.replicas"})
+"""Topic settings that a plan may raise: more is kept, larger is taken, more replicas must have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """A topic as the cluster has it. `configs` are the values in force, `overridden` those set on the topic itself.
+
+    `written` says whether any record was ever written to it.
+    """
+
+    partitions: int
+    replication_factor: int
+    configs: Mapping[str, str]
+    overridden: frozenset[str]
+    written: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create a missing topic."""
+
+    topic: str
+    partitions: int
+    replication_factor: int
+    configs: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        configs = ", ".join(f"{name}={value}" for name, value in self.configs)
+        return f"create {self.topic}: {self.partitions} partitions, {self.replication_factor} replicas, {configs}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddPartitions:
+    """Raise the number of partitions."""
+
+    topic: str
+    now: int
+    wanted: int
+
+    def __str__(self) -> str:
+        return f"raise partitions of {self.topic}: {self.now} → {self.wanted}"
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseConfig:
+    """Raise one number among a topic's settings."""
+
+    topic: str
+    name: str
+    now: str
+    wanted: str
+
+    def __str__(self) -> str:
+        return f"raise {self.name} of {self.topic}: {self.now} → {self.wanted}"
+
+
+Change = Create | AddPartitions | RaiseConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A difference that no plan touches: what it is, and what a person can do."""
+
+    topic: str
+    what: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}: {self.what}; {self.advice}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do, and what only a person may do."""
+
+    changes: tuple[Change, ...] = ()
+    drifts: tuple[Drift, ...] = ()
+
+    @property
+    def is_clean(self) -> bool:
+        """The cluster is as the registry says."""
+        return not self.changes and not self.drifts
+
+
+def plan(topics: Iterable[Topic], have: Mapping[str, Have], replication_factor: int) -> Plan:
+    """What makes the cluster match the registry, in the order of the registry."""
+    topics = tuple(topics)
+    tables = {item.follows: item for item in topics if item.follows}
+    found: list[Change | Drift] = []
+    for item in topics:
+        now = have.get(item.name)
+        configs = wanted_configs(item, replication_factor)
+        if now is None:
+            found.append(_create(item, have, replication_factor, configs))
+            continue
+        found += _partitions(item, now, tables.get(item.name, item), have)
+        found += _replication(item, now, replication_factor)
+        found += _configs(item, now, configs)
+    return Plan(
+        changes=tuple(item for item in found if not isinstance(item, Drift)),
+        drifts=tuple(item for item in found if isinstance(item, Drift)),
+    )
+
+
+def wanted_configs(item: Topic, replication_factor: int) -> dict[str, str]:
+    """Every setting that the registry gives this topic.
+
+    With three or more replicas, acknowledged means that two have it; with fewer, one must be enough.
+    """
+    if item.retention_ms is None:
+        configs = {"cleanup.policy": "compact"}
+    else:
+        configs = {"cleanup.policy": "delete", "retention.ms": str(item.retention_ms)}
+    if replication_factor >= 3:
+        configs["min.insync.replicas"] = "2"
+    return {**configs, **dict(item.configs)}
+
+
+def _create(
+    item: Topic, have: Mapping[str, Have], replication_factor: int, configs: Mapping[str, str]
+) -> Change | Drift:
+    source = have.get(item.follows or "")
+    if source is not None and source.partitions > item.partitions:
+        # Created smaller than its source, it could not be put right later, once it has rows.
+        return Drift(
+            item.name,
+            f"missing, and {item.follows} has {source.partitions} partitions instead of {item.partitions}",
+            f"set {source.partitions} for both in the registry, then apply",
+        )
+    return Create(item.name, item.partitions, replication_factor, tuple(sorted(configs.items())))
+
+
+def _partitions(item: Topic, now: Have, table: Topic, have: Mapping[str, Have]) -> Iterator[Change | Drift]:
+    """`table` is the internal topic whose rows depend on this topic's partitions, `item` itself where there is none."""
+    if now.partitions > item.partitions:
+        yield Drift(
+            item.name,
+            f"{now.partitions} partitions, the registry says {item.partitions}",
+            "partitions cannot be taken away; raise the registry if they were added on purpose",
+        )
+    elif now.partitions < item.partitions:
+        rows = have.get(table.name)
+        if table.kind == "internal" and rows is not None and rows.written:
+            # Keys would move to other partitions, away from their rows.
+            yield Drift(
+                item.name,
+                f"{now.partitions} partitions, the registry says {item.partitions}, and {table.name} has rows",
+                "needs repartition: the table's rows must move with their keys; partitions were not raised",
+            )
+        else:
+            yield AddPartitions(item.name, now.partitions, item.partitions)
+
+
+def _replication(item: Topic, now: Have, wanted: int) -> Iterator[Drift]:
+    if now.replication_factor != wanted:
+        yield Drift(
+            item.name,
+            f"{now.replication_factor} replicas, wanted are {wanted}",
+            "reassign with kafka-reassign-partitions.sh, or set STREAM_KAFKA__REPLICATION_FACTOR",
+        )
+
+
+def _configs(item: Topic, now: Have, wanted: Mapping[str, str]) -> Iterator[Change | Drift]:
+    for name, value in sorted(wanted.items()):
+        have = now.configs.get(name, "unknown")
+        if have == value:
+            continue
+        if name in RAISED and _as_number(name, have) < _as_number(name, value):
+            yield RaiseConfig(item.name, name, have, value)
+        else:
+            yield Drift(
+                item.name,
+                f"{name}={have}, the registry says {value}",
+                f"change the registry, or: kafka-configs.sh --alter --topic {item.name} --add-config {name}={value}",
+            )
+    for name in sorted(now.overridden - set(wanted)):
+        yield Drift(
+            item.name,
+            f"{name}={now.configs.get(name)} is set, the registry does not know it",
+            f"add it to the registry, or: kafka-configs.sh --alter --topic {item.name} --delete-config {name}",
+        )
+
+
+def _as_number(name: str, value: str) -> float:
+    if name == "retention.ms" and value == "-1":
+        return float("inf")  # Kafka's word for ever
+    return float(value) if value.lstrip("-").isdigit() else float("inf")

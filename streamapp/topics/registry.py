@@ -1,0 +1,192 @@
+"""Every topic and consumer group there is (the standard's Topic Registry, Consumer Groups and Retention Policies).
+
+Two classes of topics. *Event topics* are the standard's six; they keep records for a time. *Internal topics* hold the
+rows of a table, `<group>-<table>-changelog`; they keep the last record of every key. Nothing else may be created.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+DAY_MS = 86_400_000
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it has to be. `retention_ms` is None for an internal topic: its rows do not expire by themselves.
+
+    `configs` are Kafka's topic settings besides retention and cleanup. `follows` names the topic whose partition count
+    an internal topic shares: partition n of the one holds the rows made from partition n of the other.
+    """
+
+    name: str
+    partitions: int
+    retention_ms: int | None
+    key: str
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    configs: tuple[tuple[str, str], ...] = ()
+    follows: str | None = None
+
+    @property
+    def kind(self) -> Literal["event", "internal"]:
+        return "event" if self.retention_ms is not None else "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A consumer group; its name is the Faust app id. `consumers` is how many processes the standard foresees."""
+
+    name: str
+    topics: tuple[str, ...]
+    consumers: int
+    purpose: str
+
+
+# The broker's own time on each record: hours close by event time, and an event is judged to be in the future by a
+# clock that its producer does not set (decision 9).
+_BROKER_TIME = ("message.timestamp.type", "LogAppendTime")
+
+EVENT_TOPICS: tuple[Topic, ...] = (
+    Topic(
+        name="events_plugin_ingestion",
+        partitions=16,
+        retention_ms=7 * DAY_MS,
+        key="team_id",
+        producers=("insights-capture",),
+        consumers=("analytics-ingest",),
+    ),
+    Topic(
+        name="llm_usage",
+        partitions=8,
+        retention_ms=14 * DAY_MS,
+        key="team_id",
+        producers=("llm-gateway",),
+        consumers=("billing-agg", "llm-metrics", "analytics"),
+        configs=(_BROKER_TIME,),
+    ),
+    Topic(
+        name="billing_events",
+        partitions=4,
+        retention_ms=30 * DAY_MS,
+        key="org_id",
+        producers=("billing-agg", "rpc-billing"),
+        consumers=("billing-ledger", "commerce", "reporting"),
+    ),
+    Topic(
+        name="audit_log",
+        partitions=4,
+        retention_ms=90 * DAY_MS,
+        key="org_id",
+        producers=("iam-service", "every service"),
+        consumers=("audit-archive", "compliance"),
+    ),
+    Topic(
+        name="agent_rpc_metering",
+        partitions=8,
+        retention_ms=7 * DAY_MS,
+        key="agent_id",
+        producers=("bot-gateway",),
+        consumers=("rpc-billing",),
+        configs=(_BROKER_TIME,),
+    ),
+    Topic(
+        name="dead_letter",
+        partitions=1,
+        retention_ms=30 * DAY_MS,
+        key="source_topic",
+        producers=("every service", "every consumer group"),
+        consumers=("dead-letter-monitor",),
+        # A letter carries the rejected bytes in base64, beside the reason.
+        configs=(("max.message.bytes", str(4 * MIB)),),
+    ),
+)
+
+# Kafka compacts closed segments only: an hour keeps the log that a restore must read short at any traffic. A row may
+# hold many models of one team-hour, and a record of remembered ids those of a whole chunk.
+_CHANGELOG = (
+    ("max.message.bytes", str(8 * MIB)),
+    ("min.cleanable.dirty.ratio", "0.2"),
+    ("segment.bytes", str(64 * MIB)),
+    ("segment.ms", str(DAY_MS // 24)),
+)
+
+INTERNAL_TOPICS: tuple[Topic, ...] = (
+    Topic(
+        name="billing-agg-usage_hourly-changelog",
+        partitions=8,
+        retention_ms=None,
+        key="row of the table",
+        producers=("billing-agg",),
+        consumers=("billing-agg",),
+        configs=_CHANGELOG,
+        follows="llm_usage",
+    ),
+)
+
+TOPICS: tuple[Topic, ...] = EVENT_TOPICS + INTERNAL_TOPICS
+
+GROUPS: tuple[Group, ...] = (
+    Group("analytics-ingest", ("events_plugin_ingestion",), 4, "Write to the ClickHouse events table"),
+    Group("billing-agg", ("llm_usage",), 2, "Aggregate usage per team per hour, produce billing_events"),
+    Group("audit-archive", ("audit_log",), 1, "Write to S3-compatible long-term storage"),
+    Group("llm-metrics", ("llm_usage",), 2, "Compute real-time latency and throughput metrics for Prometheus"),
+    Group("rpc-billing", ("agent_rpc_metering",), 2, "Aggregate agent RPC usage for settlement (HIP-25)"),
+    Group("dead-letter-monitor", ("dead_letter",), 1, "Alert on failed events, page the people on duty"),
+    Group("billing-ledger", ("billing_events",), 1, "Keep every bill and its revisions in the ledger"),
+)
+
+
+def topic(name: str) -> Topic:
+    """The registered topic. Raises KeyError."""
+    return _BY_NAME[name]
+
+
+def group(name: str) -> Group:
+    """The registered group. Raises KeyError."""
+    return _GROUPS_BY_NAME[name]
+
+
+def changelog(group_name: str, table: str) -> str:
+    """The name of the internal topic that holds a table's rows."""
+    return f"{group_name}-{table}-changelog"
+
+
+_SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_ENVIRONMENTS = frozenset({"prod", "production", "stg", "staging", "dev", "development", "test", "qa"})
+_VERSION_OR_INSTANCE = re.compile(r"v?\d+")
+
+
+def event_topic_name_problem(name: str) -> str | None:
+    """What the standard has against this name of an event topic, in one sentence, or None."""
+    if not _SNAKE.fullmatch(name):
+        return f"{name} is not snake_case"
+    if name.split("_")[0] in _ENVIRONMENTS:
+        return f"{name} starts with an environment; environments are separate clusters"
+    return None
+
+
+def internal_topic_name_problem(name: str, groups: frozenset[str]) -> str | None:
+    """The same for an internal topic: `<group>-<table>-changelog`, the group one of `groups`, the table snake_case."""
+    for owner in groups:
+        table = name.removeprefix(f"{owner}-").removesuffix("-changelog")
+        if name == changelog(owner, table) and _SNAKE.fullmatch(table):
+            return None
+    return f"{name} is not <group>-<table>-changelog of a registered group"
+
+
+def group_name_problem(name: str) -> str | None:
+    """The same for a consumer group: <function>-<action>, kebab-case, no version, no instance."""
+    if not _KEBAB.fullmatch(name) or "-" not in name:
+        return f"{name} is not kebab-case <function>-<action>"
+    if any(_VERSION_OR_INSTANCE.fullmatch(part) for part in name.split("-")):
+        return f"{name} carries a version or an instance"
+    return None
+
+
+_BY_NAME = {item.name: item for item in TOPICS}
+_GROUPS_BY_NAME = {item.name: item for item in GROUPS}

@@ -1,0 +1,156 @@
+"""A plan raises and creates; everything else is drift, all of it at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamapp.topics.plan import AddPartitions, Create, Have, Plan, RaiseConfig, plan, wanted_configs
+from streamapp.topics.registry import TOPICS, Topic, topic
+
+USAGE = topic("llm_usage")
+ROWS = topic("billing-agg-usage_hourly-changelog")
+EVENTS = topic("billing_events")
+
+
+def as_registered(item: Topic, replication_factor: int = 1) -> Have:
+    configs = wanted_configs(item, replication_factor)
+    return Have(item.partitions, replication_factor, configs, frozenset(configs), written=False)
+
+
+def with_configs(item: Topic, **changed: str) -> Have:
+    have = as_registered(item)
+    configs = {**have.configs, **{name.replace("_", "."): value for name, value in changed.items()}}
+    return replace(have, configs=configs, overridden=frozenset(configs))
+
+
+def cluster(**changed: Have) -> dict[str, Have]:
+    return {**{item.name: as_registered(item) for item in TOPICS}, **changed}
+
+
+def test_nothing_to_do_when_all_is_as_registered() -> None:
+    assert plan(TOPICS, cluster(), 1) == Plan()
+    assert plan(TOPICS, cluster(), 1).is_clean
+
+
+def test_an_empty_cluster_gets_every_topic() -> None:
+    found = plan(TOPICS, {}, 1)
+    assert [change.topic for change in found.changes] == [item.name for item in TOPICS]
+    assert all(isinstance(change, Create) for change in found.changes)
+    assert found.drifts == ()
+
+
+def test_creation_carries_retention_cleanup_and_size() -> None:
+    (letters,) = plan([topic("dead_letter")], {}, 1).changes
+    assert letters == Create(
+        "dead_letter",
+        1,
+        1,
+        (("cleanup.policy", "delete"), ("max.message.bytes", "4194304"), ("retention.ms", "2592000000")),
+    )
+    assert "dead_letter: 1 partitions" in str(letters)
+
+
+def test_three_replicas_need_two_to_acknowledge() -> None:
+    (change,) = plan([EVENTS], {}, 3).changes
+    assert isinstance(change, Create)
+    assert change.replication_factor == 3
+    assert ("min.insync.replicas", "2") in change.configs
+
+
+def test_partitions_and_retention_are_raised() -> None:
+    low = replace(with_configs(EVENTS, retention_ms="1000"), partitions=2)
+    found = plan([EVENTS], {EVENTS.name: low}, 1)
+    assert found.changes == (
+        AddPartitions("billing_events", 2, 4),
+        RaiseConfig("billing_events", "retention.ms", "1000", "2592000000"),
+    )
+    assert found.drifts == ()
+
+
+def test_nothing_is_ever_lowered() -> None:
+    high = replace(with_configs(EVENTS, retention_ms="9999999999"), partitions=9)
+    found = plan([EVENTS], {EVENTS.name: high}, 1)
+    assert found.changes == ()
+    assert len(found.drifts) == 2
+    assert "9 partitions, the registry says 4" in str(found.drifts[0])
+
+
+def test_keeping_for_ever_is_longer_than_any_retention() -> None:
+    found = plan([EVENTS], {EVENTS.name: with_configs(EVENTS, retention_ms="-1")}, 1)
+    assert found.changes == ()
+    assert len(found.drifts) == 1
+
+
+def test_every_difference_is_reported_at_once() -> None:
+    odd = with_configs(EVENTS, cleanup_policy="compact", retention_bytes="10")
+    found = plan([EVENTS], {EVENTS.name: replace(odd, replication_factor=2, partitions=5)}, 1)
+    assert found.changes == ()
+    assert [drift.what.split()[0] for drift in found.drifts] == [
+        "5",
+        "2",
+        "cleanup.policy=compact,",
+        "retention.bytes=10",
+    ]
+
+
+def test_a_source_is_not_repartitioned_under_rows() -> None:
+    have = cluster(llm_usage=replace(as_registered(USAGE), partitions=4))
+    have[ROWS.name] = replace(as_registered(ROWS), partitions=4, written=True)
+    found = plan(TOPICS, have, 1)
+    assert found.changes == ()
+    assert [drift.topic for drift in found.drifts] == [USAGE.name, ROWS.name]
+    assert all("needs repartition" in str(drift) for drift in found.drifts)
+
+
+def test_source_and_changelog_grow_together_while_there_is_no_row() -> None:
+    have = cluster(llm_usage=replace(as_registered(USAGE), partitions=4, written=True))
+    have[ROWS.name] = replace(as_registered(ROWS), partitions=4)
+    assert plan(TOPICS, have, 1).changes == (AddPartitions(USAGE.name, 4, 8), AddPartitions(ROWS.name, 4, 8))
+
+
+def test_a_changelog_is_not_created_smaller_than_its_source() -> None:
+    have = cluster(llm_usage=replace(as_registered(USAGE), partitions=16))
+    del have[ROWS.name]
+    found = plan(TOPICS, have, 1)
+    assert found.changes == ()
+    assert [drift.topic for drift in found.drifts] == [USAGE.name, ROWS.name]
+
+
+def test_foreign_topics_are_not_looked_at() -> None:
+    foreign = Have(1, 1, {"retention.ms": "1"}, frozenset({"retention.ms"}), written=True)
+    assert plan(TOPICS, cluster(somebody_elses=foreign), 1).is_clean
+
+
+@given(data=st.data())
+def test_after_the_changes_no_change_is_left_and_nothing_shrank(data: st.DataObject) -> None:
+    have = {
+        item.name: replace(
+            with_configs(item, retention_ms=str(data.draw(st.integers(-1, 10**11)))),
+            partitions=data.draw(st.integers(1, 32)),
+            written=data.draw(st.booleans()),
+        )
+        for item in data.draw(st.lists(st.sampled_from(TOPICS), unique=True))
+    }
+    first = plan(TOPICS, have, 1)
+    after = applied(have, first)
+    second = plan(TOPICS, after, 1)
+    assert second.changes == ()
+    assert second.drifts == first.drifts
+    for name, was in have.items():
+        assert after[name].partitions >= was.partitions
+
+
+def applied(have: dict[str, Have], todo: Plan) -> dict[str, Have]:
+    after = dict(have)
+    for change in todo.changes:
+        match change:
+            case Create(name, partitions, replication_factor, configs):
+                after[name] = Have(partitions, replication_factor, dict(configs), frozenset(dict(configs)), False)
+            case AddPartitions(name, _, wanted):
+                after[name] = replace(after[name], partitions=wanted)
+            case RaiseConfig(name, config, _, value):
+                after[name] = replace(after[name], configs={**after[name].configs, config: value})
+    return after
