@@ -1,0 +1,139 @@
+"""A raw reader: every record of a topic, from its start to the end it had when the reading began.
+
+Group-less: it commits nothing, joins nothing and disturbs nobody. `read_committed`, so that what an aborted
+transaction wrote is never seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streamapp.errors import Misconfigured, Unavailable
+
+BATCH_RECORDS = 10_000
+POLL_SECONDS = 0.2
+ANSWER_SECONDS = 10.0  # metadata and watermarks: one round trip each
+
+
+class Record(NamedTuple):
+    """One record as it stands in the log."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Span(NamedTuple):
+    """The part of a partition that is there: first offset, and the offset behind the last stable record."""
+
+    start: int
+    end: int
+
+
+def spans(config: Mapping[str, Any], topic: str) -> dict[int, Span]:
+    """What each partition of the topic holds now. `end` counts control records, too.
+
+    Raises `Unavailable` when Kafka does not answer, `Misconfigured` when there is no such topic.
+    """
+    consumer = _consumer(config)
+    try:
+        return {partition: _span(consumer, topic, partition) for partition in _partitions(consumer, topic)}
+    finally:
+        consumer.close()
+
+
+def read(
+    config: Mapping[str, Any], topic: str, upto: Mapping[int, Span] | None = None, silence_seconds: float = 30.0
+) -> Iterator[Record]:
+    """Every committed record of the topic in offset order within each partition, up to the ends in `upto` (default:
+    as the first record is asked for).
+
+    Ends also when the last offsets hold nothing to deliver: markers of transactions, aborted or compacted records.
+    Raises `Unavailable` when no partition gets on for `silence_seconds`, `Misconfigured` when there is no such topic.
+    """
+    consumer = _consumer(config)
+    try:
+        wanted = spans(config, topic) if upto is None else upto
+        ends = {partition: span.end for partition, span in wanted.items() if span.end > span.start}
+        if ends:
+            consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
+        yield from _until(consumer, topic, ends, silence_seconds)
+    except KafkaException as error:
+        raise _translated(error.args[0], topic) from None
+    finally:
+        consumer.close()
+
+
+def _until(consumer: Consumer, topic: str, ends: dict[int, int], silence_seconds: float) -> Iterator[Record]:
+    left, quiet_polls = set(ends), 0
+    while left:
+        messages = consumer.consume(BATCH_RECORDS, timeout=POLL_SECONDS)
+        quiet_polls = 0 if messages else quiet_polls + 1
+        if quiet_polls * POLL_SECONDS >= silence_seconds:
+            raise Unavailable(f"topic {topic}: silent before the end of partitions {sorted(left)}")
+        for message in messages:
+            partition, error = message.partition(), message.error()
+            if error is None:
+                if message.offset() < ends[partition]:
+                    yield _record(topic, message)
+                arrived = message.offset() >= ends[partition] - 1
+            elif error.code() == KafkaError._PARTITION_EOF:
+                # The last offsets of a transactional log are markers that no consumer is given, so waiting for the
+                # last offset would wait for ever. This event says that nothing more can be read now.
+                arrived = True
+            else:
+                raise _translated(error, topic)
+            if arrived and partition in left:
+                left.remove(partition)
+                consumer.incremental_unassign([TopicPartition(topic, partition)])
+
+
+def _record(topic: str, message: Message) -> Record:
+    return Record(topic, message.partition(), message.offset(), message.timestamp()[1], message.key(), message.value())
+
+
+def _consumer(config: Mapping[str, Any]) -> Consumer:
+    own = {
+        "group.id": "stream-raw-reader",  # librdkafka wants a name; with assign() and no commits no group is formed
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "isolation.level": "read_committed",
+        "auto.offset.reset": "earliest",  # retention may cut the log while it is read
+        "enable.partition.eof": True,
+        "allow.auto.create.topics": False,
+    }
+    return Consumer({**config, **own})
+
+
+def _partitions(consumer: Consumer, topic: str) -> list[int]:
+    try:
+        found = consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
+    except KafkaException as error:
+        raise _translated(error.args[0], topic) from None
+    if found.error is not None:
+        raise _translated(found.error, topic)
+    return sorted(found.partitions)
+
+
+def _span(consumer: Consumer, topic: str, partition: int) -> Span:
+    try:
+        edges = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_SECONDS)
+    except KafkaException as error:
+        raise _translated(error.args[0], topic) from None
+    if edges is None:
+        raise Unavailable(f"{topic}[{partition}]: Kafka did not say where the log ends")
+    return Span(*edges)
+
+
+def _translated(error: KafkaError, topic: str) -> Exception:
+    if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+        return Misconfigured(f"topic {topic} does not exist; create it with `streamapp topics apply`")
+    if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._AUTHENTICATION):
+        return Misconfigured(f"topic {topic}: {error.str()}; check STREAM_KAFKA__SASL_USERNAME and its rights")
+    return Unavailable(f"topic {topic}: {error.str()}")

@@ -1,0 +1,251 @@
+"""An independent check of every bill: recompute all from the raw logs, compare, explain each difference.
+
+Nothing of the worker is used: not its arithmetic, not its decoder, not its idea of time. Slow where that makes it
+plain. Three kinds of fault: *lost* (events that should stand on a bill and do not, poison without its letter),
+*doubled* (events, bills or letters that count more than once) and *wrong* (whatever else differs).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from streamapp.kafka.reader import Record
+from streamapp.ops import verify_bills, verify_letters
+from streamapp.ops.verify_bills import Chain
+from streamapp.ops.verify_letters import Letters
+from streamapp.ops.verify_report import Report
+from streamapp.ops.verify_statement import Bucket, Statement, Totals, total
+from streamapp.ops.verify_usage import EXACT, HOUR_MS, ZERO, Poison, Usage, parse, read
+
+USAGE_TOPIC = "llm_usage"
+BILLS_TOPIC = "billing_events"
+LETTERS_TOPIC = "dead_letter"
+GROUP = "billing-agg"
+MARK_MS = 300_000  # late events are stated at multiples of this
+
+
+@dataclass
+class _Due:
+    """Events of one bucket that no statement counts yet, and that the same mark brings onto one."""
+
+    first: str
+    count: int = 0
+    cost: Decimal = ZERO
+
+
+@dataclass
+class _Hour:
+    """One bucket, recomputed: what its newest statement must count, and what came later."""
+
+    partition: int
+    cut: int  # last offset the newest statement counts; -1 without a statement
+    first_offset: int = -1
+    last_offset: int = -1
+    lines: dict[tuple[str, str], Totals] = field(default_factory=dict)
+    dues: dict[int, _Due] = field(default_factory=dict)  # by watermark
+
+
+@dataclass
+class _Log:
+    """What has been read of the usage topic so far."""
+
+    chains: Mapping[Bucket, Chain]
+    letters: Letters
+    directory: Mapping[str, str]
+    starts: Mapping[tuple[str, int], int]
+    grace_ms: int
+    group: str
+    report: Report
+    hours: dict[Bucket, _Hour] = field(default_factory=dict)
+    watermarks: dict[int, int] = field(default_factory=dict)
+    ends: dict[int, int] = field(default_factory=dict)  # partition → behind the last record read
+    seen: dict[tuple[int, str], bytes] = field(default_factory=dict)  # (partition, event id) → digest of its bytes
+    homes: dict[str, int] = field(default_factory=dict)  # team → partition
+
+
+def audit(
+    usage: Iterable[Record],
+    bills: Iterable[Record],
+    letters: Iterable[Record],
+    *,
+    grace_ms: int = 300_000,
+    directory: Mapping[str, str] | None = None,
+    starts: Mapping[tuple[str, int], int] | None = None,
+    group: str = GROUP,
+    topic: str = USAGE_TOPIC,
+) -> Report:
+    """Check `bills` against `usage` and `letters`; each must be in offset order within a partition.
+
+    Read in the order letters, bills, usage, each once. `directory`: team → org, for events without one. `starts`:
+    (topic, partition) → log start where retention has moved it from 0; what lies before it is out of reach. `group`:
+    whose letters take a record out of the bills.
+    """
+    report = Report()
+    gathered = verify_letters.gather(letters, topic, report)
+    chains = verify_bills.gather(bills, starts or {}, report)
+    log = _Log(chains, gathered, directory or {}, starts or {}, grace_ms, group, report)
+    for record in usage:
+        _take(record, log)
+    for bucket, hour in log.hours.items():
+        _settle(bucket, hour, log)
+    for bucket, chain in chains.items():
+        _compare(bucket, chain, log, topic)
+    _unmatched(log, topic)
+    report.buckets = len(log.hours)
+    return report
+
+
+def _take(record: Record, log: _Log) -> None:
+    """One usage record, in log order."""
+    report = log.report
+    report.events_read += 1
+    log.ends[record.partition] = record.offset + 1
+    letters = log.letters.pop((record.partition, record.offset), [])
+    if letters:
+        verify_letters.check(letters, record, _conflicting(record, log), report)
+        ours = [letter for letter in letters if letter.group == log.group]
+        if ours:
+            report.rejected[ours[0].reason] += 1
+            return
+    usage = read(record)
+    if isinstance(usage, Poison):
+        report.lost.add(_at(record), f"cannot be billed and has no dead letter: {usage.error}")
+        return
+    org = usage.org or log.directory.get(usage.team)
+    if org is None:
+        report.lost.add(_at(record), f"no org is known for team {usage.team}, and it has no dead letter")
+        return
+    digest = _digest(record.value)
+    before = log.seen.get((record.partition, usage.id))
+    if before == digest:
+        report.duplicates += 1
+        return
+    if before is not None:
+        report.lost.add(_at(record), f"has the id {usage.id} of an earlier event, other bytes and no dead letter")
+        return
+    log.seen[record.partition, usage.id] = digest
+    if log.homes.setdefault(usage.team, record.partition) != record.partition:
+        report.wrong.add(_at(record), f"team {usage.team} lives on partition {log.homes[usage.team]}, too")
+    _count(record, usage, org, log)
+
+
+def _count(record: Record, usage: Usage, org: str, log: _Log) -> None:
+    """Add the event to its bucket, and move the watermark."""
+    log.report.accepted += 1
+    _add_money(log.report.used, usage.currency, usage.cost)
+    bucket = Bucket(org, usage.team, usage.currency, usage.time_ms - usage.time_ms % HOUR_MS)
+    hour = log.hours.get(bucket)
+    if hour is None:
+        chain = log.chains.get(bucket)
+        hour = log.hours[bucket] = _Hour(record.partition, -1 if chain is None else chain.latest.coverage.last_offset)
+    if record.offset <= hour.cut:
+        if hour.first_offset < 0:
+            hour.first_offset = record.offset
+        hour.last_offset = record.offset
+        name = (usage.provider, usage.model)
+        hour.lines[name] = hour.lines.get(name, Totals()).plus(_one(usage))
+    else:
+        due = hour.dues.setdefault(_due_ms(bucket, log.watermarks.get(record.partition), log), _Due(_at(record)))
+        due.count += 1
+        due.cost = EXACT.add(due.cost, usage.cost)
+    log.watermarks[record.partition] = max(log.watermarks.get(record.partition, usage.time_ms), usage.time_ms)
+
+
+def _one(usage: Usage) -> Totals:
+    tokens = usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
+    return Totals(1, int(usage.error), int(usage.cache_hit), *tokens, usage.cost)
+
+
+def _due_ms(bucket: Bucket, watermark_ms: int | None, log: _Log) -> int:
+    """The watermark by which an event that arrives now must stand on a statement, at the latest (decision 9).
+
+    An hour that the wall clock has closed early is not to be told from an open one here; whichever of the two marks
+    is later is the one that is certain.
+    """
+    closes_ms = bucket.start_ms + HOUR_MS + log.grace_ms
+    return closes_ms if watermark_ms is None else max(closes_ms, watermark_ms - watermark_ms % MARK_MS + MARK_MS)
+
+
+def _settle(bucket: Bucket, hour: _Hour, log: _Log) -> None:
+    """Whether the events that no statement counts may still be waiting for one."""
+    waiting = 0
+    for due_ms, due in hour.dues.items():
+        if log.watermarks[hour.partition] >= due_ms:
+            log.report.lost.add(due.first, f"{due.count} events of {bucket} from here on stand on no bill", due.count)
+        else:
+            waiting += due.count
+            _add_money(log.report.waiting, bucket.currency, due.cost)
+    log.report.events_waiting += waiting
+    log.report.buckets_waiting += waiting > 0
+
+
+def _compare(bucket: Bucket, chain: Chain, log: _Log, topic: str) -> None:
+    """The newest statement of a bucket against the recomputed hour."""
+    stated, report = chain.latest, log.report
+    covered = stated.coverage
+    if covered.first_offset < log.starts.get((topic, covered.partition), 0):
+        report.out_of_reach += 1
+        return
+    hour = log.hours.get(bucket, _Hour(-1, -1))
+    counted = total(hour.lines.values())
+    name = f"{bucket} revision {stated.revision}"
+    if counted.requests == 0:
+        report.wrong.add(stated.where, f"{name}: no event of this bucket is in the log")
+    elif covered.events < counted.requests:
+        missing = counted.requests - covered.events
+        report.lost.add(stated.where, f"{name}: counts {covered.events} of {counted.requests} events", missing)
+    elif covered.events > counted.requests:
+        extra = covered.events - counted.requests
+        report.doubled.add(stated.where, f"{name}: counts {covered.events} events, there are {counted.requests}", extra)
+    else:
+        differing = list(_differences(stated, chain, hour, counted, topic))
+        if differing:
+            report.wrong.add(stated.where, f"{name}: {'; '.join(differing)}")
+
+
+def _differences(stated: Statement, chain: Chain, hour: _Hour, counted: Totals, topic: str) -> Iterator[str]:
+    for name, said, is_so in zip(Totals._fields, stated.totals, counted, strict=True):
+        if said != is_so:
+            yield f"{name} is {said}, must be {is_so}"
+    if stated.lines != hour.lines:
+        yield "lines differ"
+    if chain.whole and chain.deltas != counted:
+        yield "the deltas of all revisions do not sum to it"
+    must = (topic, hour.partition, hour.first_offset, hour.last_offset, counted.requests)
+    if stated.coverage != must:
+        yield f"coverage is {tuple(stated.coverage)}, must be {must}"
+
+
+def _conflicting(record: Record, log: _Log) -> bool | None:
+    """Whether the record has the id of an event accepted before, and other bytes. None: cannot be known any more."""
+    event: dict[str, Any] | Poison = parse(record.value or b"")
+    event_id = None if isinstance(event, Poison) else event.get("id")
+    before = log.seen.get((record.partition, event_id)) if isinstance(event_id, str) else None
+    if before is None:
+        return None if log.starts.get((record.topic, record.partition), 0) > 0 else False
+    return before != _digest(record.value)
+
+
+def _unmatched(log: _Log, topic: str) -> None:
+    """Letters about records that were not read."""
+    for (partition, offset), letters in log.letters.items():
+        if offset < log.starts.get((topic, partition), 0):
+            log.report.out_of_reach += len(letters)
+        else:
+            log.report.wrong.add(letters[0].where, f"there is no record {topic}[{partition}]@{offset}")
+
+
+def _add_money(sums: dict[str, Decimal], currency: str, cost: Decimal) -> None:
+    sums[currency] = EXACT.add(sums.get(currency, ZERO), cost)
+
+
+def _digest(value: bytes | None) -> bytes:
+    return hashlib.blake2b(value or b"", digest_size=16).digest()
+
+
+def _at(record: Record) -> str:
+    return f"{record.topic}[{record.partition}]@{record.offset}"
