@@ -1,0 +1,112 @@
+"""`billing.usage.hourly` and `billing.usage.revised` on `billing_events` (decisions 10 to 12)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from streamapp.schemas.envelope import Envelope
+from streamapp.schemas.fields import Currency, Id, Integer, Model, Money, Name, Timestamp
+
+BILLING_HOURLY = "billing.usage.hourly"
+BILLING_REVISED = "billing.usage.revised"
+
+Offset = Annotated[int, Field(ge=0)]
+
+
+class Counters(Model):
+    """What is counted of a set of events. In a delta, any of them may be negative."""
+
+    requests: Integer
+    errors: Integer = Field(description="Requests whose status is other than success.")
+    cache_hits: Integer
+    prompt_tokens: Integer
+    completion_tokens: Integer
+    total_tokens: Integer
+    cost: Money = Field(description="Sum of cost_usd as stated by the events, in `currency`.")
+
+
+class Line(Counters):
+    """The counters of one provider's model."""
+
+    provider: Name
+    model: Name
+
+
+class RunningTotal(Model):
+    """Sum of every delta stated so far for this org, team and currency in one UTC month, this one included."""
+
+    month: Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")] = Field(description="Month of period_start.")
+    cost: Money
+    total_tokens: Integer
+
+
+class Coverage(Model):
+    """Where the counted records lie, so that the statement can be recomputed from the log."""
+
+    topic: Name
+    partition: Offset
+    first_offset: Offset
+    last_offset: Offset
+    events: Offset = Field(description="How many records are counted in totals.")
+
+
+class BillingData(Model):
+    """One statement of one bucket: org, team, currency and the half-open period [period_start, period_end)."""
+
+    billing_id: Id = Field(description="The envelope's id.")
+    revision: Annotated[int, Field(ge=0)]
+    supersedes: Id | None = Field(description="Id of the revision before; null at revision 0.")
+    team_id: Id
+    period_start: Timestamp
+    period_end: Timestamp
+    currency: Currency
+    totals: Counters = Field(description="Everything counted so far; the highest revision is what counts.")
+    delta: Counters = Field(description="This revision minus the one before; the deltas add up to totals.")
+    lines: list[Line] = Field(description="Totals by (provider, model), sorted by them.")
+    running_total: RunningTotal
+    coverage: Coverage
+
+
+class HourlyData(BillingData):
+    """The first statement of a bucket."""
+
+    revision: Literal[0]
+    supersedes: None
+
+
+class RevisedData(BillingData):
+    """A later statement of a bucket, after late events."""
+
+    revision: Annotated[int, Field(ge=1)]
+    supersedes: Id
+
+
+class _Billing(Envelope):
+    team_id: Id
+    org_id: Id
+    data: BillingData
+
+    @model_validator(mode="after")
+    def _names_itself(self) -> Self:
+        if self.data.billing_id != self.id:
+            raise PydanticCustomError("billing_id", "data.billing_id is not the envelope's id")
+        if self.data.team_id != self.team_id:
+            raise PydanticCustomError("team_id", "data.team_id is not the envelope's team_id")
+        return self
+
+
+class BillingHourly(_Billing):
+    """An hour's bill, revision 0: delta equals totals."""
+
+    type: Literal["billing.usage.hourly"]
+    data: HourlyData
+
+
+class BillingRevised(_Billing):
+    """A corrected bill, revision 1 or higher. It supersedes the one before; nothing is withdrawn silently."""
+
+    type: Literal["billing.usage.revised"]
+    data: RevisedData

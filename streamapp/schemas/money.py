@@ -1,0 +1,75 @@
+"""Exact money: decimals with 12 places, never a binary float, never the default decimal context (decision 5).
+
+Decimal contexts belong to a thread or task and anybody may change theirs, so every operation here names its own.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Rounded
+
+DECIMALS = 12
+INTEGER_DIGITS_MAX = 18
+
+
+def exact_context(prec: int) -> Context:
+    """A context that raises where a result would have to be rounded."""
+    return Context(
+        prec=prec,
+        rounding=ROUND_HALF_EVEN,
+        Emin=-999_999,
+        Emax=999_999,
+        capitals=1,
+        clamp=0,
+        flags=[],
+        traps=[Inexact, Rounded, InvalidOperation],
+    )
+
+
+EXACT = exact_context(64)  # sums: 52 integer digits, far beyond anything that is ever billed
+COST = exact_context(INTEGER_DIGITS_MAX + DECIMALS)  # one event: quantize refuses more digits by itself
+UNIT = Decimal("1E-12")
+ZERO = Decimal("0E-12")
+
+_MONEY_TEXT = re.compile(r"-?(0|[1-9][0-9]{0,51})\.[0-9]{12}", re.ASCII)
+MONEY_PATTERN = r"^-?(0|[1-9][0-9]{0,51})\.[0-9]{12}$"
+
+
+def exact_cost(number: Decimal | int) -> Decimal:
+    """The cost that a JSON number states, with exponent exactly -12; -0 is 0.
+
+    Raises ValueError, with the rest of a sentence that begins with the field's name: not finite, negative,
+    more than 12 decimals as written (trailing zeros count), more than 18 integer digits.
+    """
+    amount = Decimal(number)
+    if not amount.is_finite():
+        raise ValueError("is not a finite number")
+    exponent = amount.as_tuple().exponent
+    assert isinstance(exponent, int)
+    if exponent < -DECIMALS:
+        raise ValueError(f"has more than {DECIMALS} decimals")
+    if not amount:
+        return ZERO
+    if amount.is_signed():
+        raise ValueError("is negative")
+    if amount.adjusted() >= INTEGER_DIGITS_MAX:
+        raise ValueError(f"has more than {INTEGER_DIGITS_MAX} integer digits")
+    return COST.quantize(amount, UNIT)
+
+
+def money_text(amount: Decimal) -> str:
+    """Fixed-point with exactly 12 decimals: `Decimal("0.0038")` → `"0.003800000000"`. Zero has no sign.
+
+    Raises decimal.Inexact, Rounded or InvalidOperation where 12 decimals or 52 integer digits cannot hold the amount.
+    """
+    exact = EXACT.quantize(amount, UNIT)
+    if not exact.is_finite():
+        raise InvalidOperation(f"{amount} is not an amount")
+    return format(exact, "f") if exact else "0.000000000000"
+
+
+def money_of(text: str) -> Decimal:
+    """The amount that `money_text` wrote, with exponent exactly -12. Raises ValueError for any other text."""
+    if _MONEY_TEXT.fullmatch(text) is None:
+        raise ValueError("is not a decimal string with exactly 12 decimals")
+    return Decimal(text) or ZERO
