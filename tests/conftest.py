@@ -3,17 +3,20 @@
 - `broker`: shared; give topics and groups names of their own (`unique`), or make topics with `make_topic`.
 - `fresh_broker`: empty and alone, for tests of the registry's topics, of restarts and of crashes.
 - `new_broker`: makes such brokers with other properties.
+- `until`: waits for a condition.
 """
 
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from streamapp.clock import monotonic_s
 from streamapp.kafka.broker import Broker
 
 PROJECT = Path(__file__).parent.parent
@@ -70,6 +73,20 @@ def make_topic(broker: Broker, unique: Callable[[str], str]) -> Callable[..., st
     return lambda stem="topic", partitions=1, **configs: create_topic(
         broker, unique(stem), partitions, {name.replace("_", "."): str(value) for name, value in configs.items()}
     )
+
+
+@pytest.fixture
+def until() -> Callable[..., None]:
+    """`until(lambda: …)` waits for a condition; fails when it does not come true in `timeout_s`."""
+    return wait_until
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 20) -> None:
+    """Ask 50 times a second until the answer is true."""
+    end_s = monotonic_s() + timeout_s
+    while not condition():
+        assert monotonic_s() < end_s, f"not within {timeout_s:g} s"
+        threading.Event().wait(0.02)
 
 
 def create_topic(broker: Broker, name: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
@@ -25,11 +26,13 @@ from confluent_kafka.admin import (
     OffsetSpec,
 )
 
+from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Refused, StreamError, Unavailable
 from streamapp.kafka.security import confluent_config
 from streamapp.settings import KafkaSettings
 
-T = TypeVar("T")
+LEADER_POLL_S = 0.05
+
 Partition = tuple[str, int]
 """Topic and partition."""
 
@@ -49,6 +52,12 @@ _NO_ANSWER = frozenset(
         KafkaError.NOT_LEADER_FOR_PARTITION,
     }
 )
+# A partition that was just made, or whose broker just came back, has no leader for a moment. `_NOENT` is librdkafka's
+# "No leaders found".
+_LEADERLESS = frozenset(
+    {KafkaError._NOENT, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION} | _MISSING
+)
+_NO_SUCH_TOPIC = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
 _NOT_LET_IN = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
 _WRONG = _NOT_LET_IN | {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -172,13 +181,20 @@ class Admin:
     def _offsets(self, partitions: Iterable[Partition], spec: OffsetSpec, committed: bool) -> dict[Partition, int]:
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         request = {TopicPartition(topic, partition): spec for topic, partition in partitions}
-        if not request:
-            return {}
-        futures = self._client.list_offsets(request, isolation_level=level, request_timeout=self._timeout_s)
-        return {
-            (key.topic, key.partition): self._asked(f"read the offsets of {key.topic}", future.result).offset
-            for key, future in futures.items()
-        }
+        end_s = monotonic_s() + self._timeout_s
+        while request:
+            futures = self._client.list_offsets(request, isolation_level=level, request_timeout=self._timeout_s)
+            try:
+                return {(key.topic, key.partition): future.result().offset for key, future in futures.items()}
+            except KafkaException as exception:
+                error = exception.args[0]
+            names = {key.topic for key in request}
+            if error.code() not in _LEADERLESS or monotonic_s() > end_s:
+                raise self._translated(f"read the offsets of {', '.join(sorted(names))}", error)
+            if missing := names - self.topics():
+                raise self._translated(f"read the offsets of {', '.join(sorted(missing))}", _NO_SUCH_TOPIC)
+            threading.Event().wait(LEADER_POLL_S)
+        return {}
 
     def _remember(self, error: KafkaError) -> None:
         # A wrong password ends as a time-out of the request; the reason is told here only.

@@ -1,0 +1,243 @@
+"""The embedded broker: ready when it says so, keeps its data and port, ends with its parent."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from streamapp.errors import Refused, Unavailable
+from streamapp.kafka.broker import Broker
+from streamapp.kafka.child import free_port
+from streamapp.kafka.jars import LOCK, file_name, jars, read_lock
+
+TOPIC_TOOL = "org.apache.kafka.tools.TopicCommand"
+GROUP_TOOL = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+
+
+def write(broker: Broker, topic: str, *values: bytes) -> None:
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "acks": "all"})
+    for value in values:
+        producer.produce(topic, value)
+    assert producer.flush(30) == 0
+
+
+def read(broker: Broker, topic: str, count: int) -> list[bytes]:
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "reader", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    messages = consumer.consume(count, timeout=30)
+    consumer.close()
+    return [value for message in messages if (value := message.value()) is not None]
+
+
+def make(broker: Broker, topic: str) -> None:
+    done = broker.tool(TOPIC_TOOL, "--create", "--topic", topic)
+    assert done.returncode == 0, done
+
+
+def runs(pid: int) -> bool:
+    """Whether the process is there and not a zombie that waits for its parent."""
+    status = Path(f"/proc/{pid}/status")
+    try:
+        return "State:\tZ" not in status.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_records_and_port_survive_a_crash_and_a_stop(fresh_broker: Broker) -> None:
+    address, first = fresh_broker.bootstrap, fresh_broker.pid
+    make(fresh_broker, "kept")
+    write(fresh_broker, "kept", b"1", b"2")
+    assert first is not None
+    fresh_broker.kill()
+    assert not runs(first)
+    fresh_broker.start()
+    assert fresh_broker.bootstrap == address
+    assert fresh_broker.pid not in (None, first)
+    write(fresh_broker, "kept", b"3")
+    fresh_broker.stop()
+    fresh_broker.stop()
+    fresh_broker.start()
+    assert read(fresh_broker, "kept", 3) == [b"1", b"2", b"3"]
+
+
+def test_data_move_to_another_port(fresh_broker: Broker, cache_dir: Path) -> None:
+    make(fresh_broker, "kept")
+    write(fresh_broker, "kept", b"1")
+    fresh_broker.stop()
+    with Broker(fresh_broker.data_dir, cache_dir=cache_dir) as other:
+        assert other.port != fresh_broker.port
+        assert read(other, "kept", 1) == [b"1"]
+
+
+def test_a_taken_port_is_refused(new_broker: Callable[..., Broker]) -> None:
+    with socket.socket() as somebody:
+        somebody.bind(("127.0.0.1", 0))
+        somebody.listen()
+        with pytest.raises(Refused, match=r"port \d+ is taken"):
+            new_broker(port=somebody.getsockname()[1]).start()
+
+
+def test_a_data_directory_serves_one_broker(broker: Broker, cache_dir: Path) -> None:
+    with pytest.raises(Refused, match="another broker runs on"):
+        Broker(broker.data_dir, cache_dir=cache_dir).start()
+    assert broker.pid is not None
+
+
+def test_a_broker_that_cannot_start_shows_its_log(new_broker: Callable[..., Broker]) -> None:
+    broken = new_broker(properties={"num.io.threads": "none"})
+    with pytest.raises(Unavailable, match=r"num\.io\.threads"):
+        broken.start()
+    assert broken.pid is None
+
+
+def test_topics_are_never_made_by_use(broker: Broker, unique: Callable[[str], str]) -> None:
+    name = unique("unknown")
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "message.timeout.ms": 500, "log_level": 0})
+    errors: list[object] = []
+    producer.produce(name, b"x", on_delivery=lambda error, message: errors.append(error))
+    producer.flush(10)
+    assert errors
+    assert errors[0] is not None
+    assert name not in broker.tool(TOPIC_TOOL, "--list").stdout
+
+
+def test_stock_tools_run(broker: Broker, make_topic: Callable[..., str], unique: Callable[[str], str]) -> None:
+    topic, group = make_topic("tools"), unique("group")
+    write(broker, topic, b"1", b"2")
+    to_latest = ("--reset-offsets", "--to-latest", "--topic", topic, "--execute")
+    done = broker.tool(GROUP_TOOL, "--group", group, *to_latest)
+    assert re.search(rf"{group}\s+{topic}\s+0\s+2", done.stdout), done
+
+
+def test_the_broker_listens_on_loopback_only(broker: Broker) -> None:
+    configured = (broker.data_dir / "server.properties").read_text()
+    ports = {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", configured)}
+    assert len(ports) == 2, "one for clients, one for the controller"
+    for port in ports:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        # 127.0.0.2 is this machine as well: a broker that listens everywhere would answer there.
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port), timeout=5)
+
+
+def test_it_does_not_outlive_a_killed_parent(tmp_path: Path, cache_dir: Path, until: Callable[..., None]) -> None:
+    script = (
+        "import sys; from pathlib import Path; from streamapp.kafka.broker import Broker\n"
+        f"b = Broker(Path({str(tmp_path)!r}), cache_dir=Path({str(cache_dir)!r})); b.start()\n"
+        "print(b.pid, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        orphan = int(parent.stdout.readline())
+        assert runs(orphan)
+        parent.kill()
+    until(lambda: not runs(orphan))
+
+
+def test_it_outlives_the_thread_that_started_it(new_broker: Callable[..., Broker]) -> None:
+    one = new_broker()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(one.start).result()
+    make(one, "alive")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_prints_its_address_and_stops_cleanly(tmp_path: Path, cache_dir: Path, number: int) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "streamapp", "broker", "start", "--dir", str(tmp_path / "b"), "--port", str(port)]
+    environment = {**os.environ, "STREAM_CACHE_DIR": str(cache_dir)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"127.0.0.1:{port}\n"
+        process.send_signal(number)
+        assert process.wait(30) == 0
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+    assert (tmp_path / "b" / "log" / ".kafka_cleanshutdown").exists()
+
+
+def test_the_command_refuses_a_taken_port(broker: Broker, tmp_path: Path, cache_dir: Path) -> None:
+    command = [sys.executable, "-m", "streamapp", "broker", "start", "--dir", str(tmp_path), "--port", str(broker.port)]
+    environment = {**os.environ, "STREAM_CACHE_DIR": str(cache_dir)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"streamapp: port {broker.port} is taken: a broker runs there already, or choose another port (0: a free one)\n"
+    )
+
+
+def write_lock(path: Path, content: bytes) -> Path:
+    path.write_text(f"# a comment\norg.example:small:1.0 {hashlib.sha256(content).hexdigest()}\n")
+    return path
+
+
+def test_a_damaged_jar_is_fetched_again(tmp_path: Path) -> None:
+    lock = write_lock(tmp_path / "lock", b"good")
+    asked: list[str] = []
+
+    def fetch(coordinate: str, room: Path) -> Path:
+        asked.append(coordinate)
+        (room / "got.jar").write_bytes(b"good")
+        return room / "got.jar"
+
+    (jar,) = jars(tmp_path / "cache", lock=lock, fetch=fetch)
+    assert jars(tmp_path / "cache", lock=lock, fetch=fetch) == [jar]
+    assert len(asked) == 1
+    jar.write_bytes(b"bad")
+    assert jars(tmp_path / "cache", lock=lock, fetch=fetch)[0].read_bytes() == b"good"
+    assert len(asked) == 2
+    assert [path.name for path in (tmp_path / "cache").iterdir() if path.name.startswith("fetching")] == []
+
+
+def test_a_fetch_is_tried_again_and_then_says_what_to_do(tmp_path: Path) -> None:
+    lock = write_lock(tmp_path / "lock", b"good")
+    tries: list[str] = []
+
+    def fetch(coordinate: str, room: Path) -> Path:
+        tries.append(coordinate)
+        if len(tries) == 1:
+            raise OSError("connection reset")
+        (room / "got.jar").write_bytes(b"other" if len(tries) < 4 else b"good")
+        return room / "got.jar"
+
+    assert jars(tmp_path / "cache", lock=lock, fetch=fetch, backoff_s=0)[0].exists()
+
+    def down(coordinate: str, room: Path) -> Path:
+        raise OSError("no route")
+
+    with pytest.raises(Unavailable, match=r"org\.example:small:1\.0: OSError: no route.*HTTPS_PROXY"):
+        jars(tmp_path / "empty", lock=lock, fetch=down, backoff_s=0)
+
+
+def test_two_at_once_fetch_once(tmp_path: Path) -> None:
+    lock = write_lock(tmp_path / "lock", b"good")
+    asked: list[str] = []
+
+    def fetch(coordinate: str, room: Path) -> Path:
+        asked.append(coordinate)
+        (room / "got.jar").write_bytes(b"good")
+        return room / "got.jar"
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: jars(tmp_path / "cache", lock=lock, fetch=fetch), range(4)))
+    assert len(asked) == 1
+
+
+def test_the_lock_holds_one_version_of_each_jar() -> None:
+    projects = [coordinate.rsplit(":", 1)[0] for coordinate in read_lock(LOCK)]
+    assert len(set(projects)) == len(projects) == 47
+    assert len({file_name(coordinate) for coordinate in read_lock(LOCK)}) == 47
+    kafka = {c.rsplit(":", 1)[1] for c in read_lock(LOCK) if c.startswith("org.apache.kafka:")}
+    log4j = {c.rsplit(":", 1)[1] for c in read_lock(LOCK) if c.startswith("org.apache.logging.log4j:")}
+    assert (len(kafka), len(log4j)) == (1, 1)

@@ -1,0 +1,166 @@
+"""Provisioning on a real cluster, through the command line and the admin wrapper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from streamapp import settings
+from streamapp.cli.topics import command
+from streamapp.errors import Misconfigured, Refused, Unavailable
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.broker import Broker
+from streamapp.kafka.provision import apply, planned
+from streamapp.settings import KafkaSettings
+from streamapp.topics.registry import EVENT_TOPICS, TOPICS
+
+CHANGELOG = "billing-agg-usage_hourly-changelog"
+
+
+def admin_of(broker: Broker, **more: float) -> Admin:
+    return Admin(KafkaSettings(bootstrap_servers=broker.bootstrap), **more)
+
+
+@pytest.fixture
+def admin(broker: Broker) -> Admin:
+    return admin_of(broker)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
+    """`run(broker, "plan")` → the result of `streamapp topics plan` against it."""
+
+    def call(broker: Broker, *arguments: str) -> Result:
+        monkeypatch.setenv("STREAM_KAFKA__BOOTSTRAP_SERVERS", broker.bootstrap)
+        settings.current.cache_clear()
+        return CliRunner().invoke(command, arguments)
+
+    yield call
+    settings.current.cache_clear()
+
+
+def write(broker: Broker, topic: str, records: int = 1) -> None:
+    producer = Producer({"bootstrap.servers": broker.bootstrap})
+    for number in range(records):
+        producer.produce(topic, key=str(number), value=b"x", partition=0)
+    assert producer.flush(30) == 0
+
+
+def test_plan_apply_check_and_apply_again(fresh_broker: Broker, run: Callable[..., Result]) -> None:
+    admin = admin_of(fresh_broker)
+    admin.create("somebody_elses", 3, 1, {"retention.ms": "1000"})
+    admin.create("billing_events", 2, 1, {"retention.ms": "1000"})
+
+    first = run(fresh_broker, "plan")
+    assert first.exit_code == 2
+    assert "+ raise partitions of billing_events: 2 → 4" in first.output
+    assert "+ create llm_usage: 8 partitions" in first.output
+    assert run(fresh_broker, "check").exit_code == 1
+    assert len(admin.topics()) == 2, "plan and check change nothing"
+
+    done = run(fresh_broker, "apply")
+    assert (done.exit_code, done.output.splitlines()[-1]) == (0, f"{len(TOPICS) + 1} changes")
+    again = run(fresh_broker, "apply")
+    assert (again.exit_code, again.output) == (0, "0 changes\n")
+    assert run(fresh_broker, "plan").exit_code == 0
+    assert run(fresh_broker, "check").exit_code == 0
+
+    states = admin.describe(item.name for item in TOPICS)
+    assert {(s.name, s.partitions) for s in states.values()} == {(t.name, t.partitions) for t in TOPICS}
+    for item in EVENT_TOPICS:
+        assert states[item.name].configs["retention.ms"] == str(item.retention_ms)
+    assert states[CHANGELOG].configs["cleanup.policy"] == "compact"
+    assert len({s.topic_id for s in states.values()}) == len(TOPICS)
+    foreign = admin.describe(["somebody_elses"])["somebody_elses"]
+    assert (foreign.partitions, foreign.configs["retention.ms"]) == (3, "1000")
+
+
+def test_drift_is_reported_and_left(fresh_broker: Broker, run: Callable[..., Result]) -> None:
+    admin = admin_of(fresh_broker)
+    apply(admin, TOPICS, 1)
+    admin.set_configs("audit_log", {"retention.ms": "9000000000", "retention.bytes": "1000"})
+    admin.add_partitions("dead_letter", 3)
+
+    result = run(fresh_broker, "check", "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.output)
+    assert found["changes"] == []
+    assert [drift["topic"] for drift in found["drifts"]] == ["audit_log", "audit_log", "dead_letter"]
+    assert run(fresh_broker, "plan").exit_code == 2
+    assert run(fresh_broker, "apply").exit_code == 1
+    assert admin.describe(["audit_log"])["audit_log"].configs["retention.ms"] == "9000000000"
+
+
+def test_a_source_is_raised_only_while_its_table_is_empty(fresh_broker: Broker) -> None:
+    admin = admin_of(fresh_broker)
+    admin.create("llm_usage", 4, 1, {})
+    admin.create(CHANGELOG, 4, 1, {"cleanup.policy": "compact"})
+    write(fresh_broker, CHANGELOG)
+    held = apply(admin, TOPICS, 1)
+    assert sorted(drift.topic for drift in held.drifts if "needs repartition" in str(drift)) == [CHANGELOG, "llm_usage"]
+    assert admin.describe(["llm_usage"])["llm_usage"].partitions == 4
+
+
+def test_what_was_registered_differently_before_is_raised(fresh_broker: Broker) -> None:
+    admin = admin_of(fresh_broker)
+    admin.create("llm_usage", 4, 1, {"message.timestamp.type": "LogAppendTime"})
+    write(fresh_broker, "llm_usage")
+    assert apply(admin, TOPICS, 1).drifts == ()
+    assert admin.describe(["llm_usage"])["llm_usage"].partitions == 8
+    assert planned(admin, TOPICS, 1).is_clean
+
+
+def test_offsets_of_partitions_and_groups(
+    broker: Broker, admin: Admin, make_topic: Callable[..., str], unique: Callable[[str], str]
+) -> None:
+    name, group = make_topic("offsets", partitions=2), unique("group")
+    write(broker, name, 3)
+    assert admin.end_offsets([(name, 0), (name, 1)]) == {(name, 0): 3, (name, 1): 0}
+    assert admin.start_offsets([(name, 0)]) == {(name, 0): 0}
+    assert admin.committed(group) == {}
+    assert admin.group(group).state == "DEAD"
+
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group})
+    consumer.commit(offsets=[TopicPartition(name, 0, 2)], asynchronous=False)
+    consumer.close()
+    assert admin.committed(group) == {(name, 0): 2}
+    assert admin.group(group).state == "EMPTY"
+
+
+def test_an_open_transaction_holds_back_the_stable_end(
+    broker: Broker,
+    admin: Admin,
+    make_topic: Callable[..., str],
+    unique: Callable[[str], str],
+    until: Callable[..., None],
+) -> None:
+    name = make_topic("stable")
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": unique("txn")})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(name, b"x")
+    producer.flush(30)
+    assert admin.end_offsets([(name, 0)]) == {(name, 0): 1}
+    assert admin.end_offsets([(name, 0)], committed=True) == {(name, 0): 0}
+    producer.commit_transaction(30)
+    # The record and the transaction's marker, which is written after the commit is answered.
+    until(lambda: admin.end_offsets([(name, 0)], committed=True) == {(name, 0): 2})
+
+
+def test_errors_say_what_to_do(broker: Broker, admin: Admin, make_topic: Callable[..., str]) -> None:
+    with pytest.raises(Misconfigured, match="no such topic"):
+        admin.end_offsets([("never_made", 0)])
+    with pytest.raises(Misconfigured, match=r"(?i)replication factor"):
+        admin.create("too_many", 1, 3, {})
+    with pytest.raises(Refused, match=broker.bootstrap):
+        admin.add_partitions(make_topic(partitions=2), 1)
+
+
+def test_a_cluster_that_does_not_answer_is_unavailable() -> None:
+    nobody = Admin(KafkaSettings(bootstrap_servers="127.0.0.1:1"), timeout_s=1)
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1 .*STREAM_KAFKA__BOOTSTRAP_SERVERS"):
+        nobody.topics()
