@@ -90,7 +90,7 @@ Timestamp = Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"fo
 Currency = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[A-Z0-9]+$")]
 Count = Annotated[int, Field(ge=0, le=TOKENS_MAX)]
 Integer = Annotated[int, Field()]
-Measure = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
+Measure = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
 Cost = Annotated[
     Decimal,
     PlainValidator(_cost),

@@ -60,15 +60,19 @@ def _judge_tree(tree: dict[str, Any]) -> Usage | Rejected:
     try:
         envelope = Envelope.model_validate(tree)
     except ValidationError as error:
-        return Rejected(Reason.INVALID_ENVELOPE, _sentence(error.errors()[0]))
+        return Rejected(Reason.INVALID_ENVELOPE, _sentence(_problems(error)[0]))
     if envelope.type != LLM_USAGE:
         name = json.dumps(envelope.type[:100])
         return Rejected(Reason.UNKNOWN_TYPE, f"type {name} is not carried by this topic, which carries {LLM_USAGE}")
     try:
         event = LlmUsage.model_validate(tree)
     except ValidationError as error:
-        return _reject(error.errors())
+        return _reject(_problems(error))
     return _usage(event)
+
+
+def _problems(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_input=False)
 
 
 def _reject(problems: list[ErrorDetails]) -> Rejected:

@@ -1,0 +1,40 @@
+"""Which event types there are, on which topic, and their JSON Schemas (standard: "Schema Registry")."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED, BillingHourly, BillingRevised
+from streamapp.schemas.dead_letter import EVENT_REJECTED, EventRejected
+from streamapp.schemas.envelope import Envelope
+from streamapp.schemas.llm_usage import LLM_USAGE, LlmUsage
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class Entry(NamedTuple):
+    """One event type. `model` is that of the whole event, envelope included."""
+
+    event_type: str
+    model: type[Envelope]
+    topic: str
+
+
+CATALOG: tuple[Entry, ...] = (
+    #     event type        model           topic
+    Entry(LLM_USAGE, LlmUsage, "llm_usage"),
+    Entry(BILLING_HOURLY, BillingHourly, "billing_events"),
+    Entry(BILLING_REVISED, BillingRevised, "billing_events"),
+    Entry(EVENT_REJECTED, EventRejected, "dead_letter"),
+)
+
+
+def json_schema(event_type: str) -> dict[str, Any]:
+    """The JSON Schema of a whole event of this type, envelope included. Raises KeyError for an unknown type."""
+    model = {entry.event_type: entry.model for entry in CATALOG}[event_type]
+    return {"$schema": DIALECT, **model.model_json_schema(by_alias=True, mode="validation")}
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """Event type → JSON Schema, in the order of the catalog."""
+    return {entry.event_type: json_schema(entry.event_type) for entry in CATALOG}

@@ -1,0 +1,199 @@
+"""The schemas we publish are the golden ones, and no change of them takes anything away from a reader."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from streamapp.cli.schemas import command, file_text
+from streamapp.schemas.catalog import CATALOG, json_schema, json_schemas
+from streamapp.schemas.compatibility import fields, incompatibilities
+from streamapp.schemas.rejected import Reason
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "schemas"
+RENEW = "if that is meant, renew the golden copies: streamapp schemas export --dir tests/golden/schemas"
+TYPES = [entry.event_type for entry in CATALOG]
+
+Schema = dict[str, Any]
+
+
+@pytest.mark.parametrize("event_type", TYPES)
+def test_a_schema_is_compatible_with_its_golden_copy(event_type: str) -> None:
+    golden = json.loads((GOLDEN / f"{event_type}.json").read_text(encoding="utf-8"))
+    assert incompatibilities(golden, json_schema(event_type)) == [], "readers of older events would break"
+
+
+@pytest.mark.parametrize("event_type", TYPES)
+def test_a_schema_is_its_golden_copy(event_type: str) -> None:
+    golden = (GOLDEN / f"{event_type}.json").read_text(encoding="utf-8")
+    assert file_text(json_schema(event_type)) == golden, f"the schema of {event_type} changed; {RENEW}"
+
+
+def test_every_golden_copy_is_of_a_type() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.json")} == set(TYPES)
+
+
+def test_a_type_is_in_the_catalog_once_and_its_model_takes_no_other() -> None:
+    assert len(set(TYPES)) == len(TYPES)
+    for entry in CATALOG:
+        schema = json_schema(entry.event_type)
+        assert schema["properties"]["type"]["const"] == entry.event_type
+        assert schema["properties"]["schema"]["const"] == "hanzo.stream.v1"
+
+
+def test_every_reason_is_published() -> None:
+    assert fields(json_schema("stream.event.rejected"))["data.reason"].values == {
+        repr(str(reason)) for reason in Reason
+    }
+
+
+def test_an_unknown_type_has_no_schema() -> None:
+    with pytest.raises(KeyError):
+        json_schema("llm.usage.unknown")
+
+
+def _data(schema: Schema) -> Schema:
+    data: Schema = schema["$defs"]["LlmUsageData"]
+    return data
+
+
+def _add(field: str, child: Schema, *, required: bool = False) -> Callable[[Schema], None]:
+    def change(schema: Schema) -> None:
+        _data(schema)["properties"][field] = child
+        if required:
+            _data(schema)["required"].append(field)
+
+    return change
+
+
+def _remove(field: str) -> Callable[[Schema], None]:
+    def change(schema: Schema) -> None:
+        del _data(schema)["properties"][field]
+        _data(schema)["required"] = [name for name in _data(schema)["required"] if name != field]
+
+    return change
+
+
+def _set(field: str, **changed: object) -> Callable[[Schema], None]:
+    return lambda schema: _data(schema)["properties"][field].update(changed)
+
+
+def _require(field: str) -> Callable[[Schema], None]:
+    def change(schema: Schema) -> None:
+        _data(schema)["required"].append(field)
+        _data(schema)["properties"][field].pop("default")
+
+    return change
+
+
+def _drop_status(schema: Schema) -> None:
+    schema["$defs"]["Status"]["enum"].remove("timeout")
+
+
+def _add_status(schema: Schema) -> None:
+    schema["$defs"]["Status"]["enum"].append("cancelled")
+
+
+def _rename_definition(schema: Schema) -> None:
+    schema["$defs"]["Renamed"] = schema["$defs"].pop("LlmUsageData")
+    schema["properties"]["data"]["$ref"] = "#/$defs/Renamed"
+
+
+def _rename_field(schema: Schema) -> None:
+    child = _data(schema)["properties"]["model"]
+    _remove("model")(schema)
+    _add("model_name", child, required=True)(schema)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda schema: None,
+        _add("region", {"type": "string", "default": ""}),
+        _add("region", {"type": "string"}),
+        _add("region", {"type": "string", "default": "eu"}, required=True),
+        _add("trace", {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}),
+        _set("model", maxLength=512),
+        _set("model", description="deprecated", deprecated=True),
+        _add_status,
+        _rename_definition,
+    ],
+)
+def test_what_may_change(change: Callable[[Schema], None]) -> None:
+    old = json_schema("llm.usage.completed")
+    new = copy.deepcopy(old)
+    change(new)
+    assert incompatibilities(old, new) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problems"),
+    [
+        (_add("region", {"type": "string"}, required=True), ["data.region was added as required; give it a default"]),
+        (_remove("user_id"), ["data.user_id was removed or renamed; mark it as deprecated instead"]),
+        (
+            _rename_field,
+            [
+                "data.model was removed or renamed; mark it as deprecated instead",
+                "data.model_name was added as required; give it a default",
+            ],
+        ),
+        (_set("prompt_tokens", type="number"), ["data.prompt_tokens changed its type from integer to number"]),
+        (_set("model", type=["string", "null"]), ["data.model changed its type from string to null or string"]),
+        (_require("user_id"), ["data.user_id became required"]),
+        (lambda schema: _data(schema)["properties"]["currency"].pop("default"), ["data.currency lost its default"]),
+        (_set("model", maxLength=64), ["data.model has a narrower maxLength: 64, was 256"]),
+        (_set("model", minLength=2), ["data.model has a narrower minLength: 2, was 1"]),
+        (_set("model", pattern="^[a-z]+$"), ["data.model got a pattern"]),
+        (_set("model", enum=["zen-72b"]), ["data.model now allows only a closed list of values"]),
+        (_drop_status, ["data.status no longer allows 'timeout'"]),
+        (lambda schema: schema["required"].append("org_id"), ["org_id became required"]),
+    ],
+)
+def test_what_may_not_change(change: Callable[[Schema], None], problems: list[str]) -> None:
+    old = json_schema("llm.usage.completed")
+    new = copy.deepcopy(old)
+    change(new)
+    if "org_id" in new["required"]:
+        del new["properties"]["org_id"]["default"]
+    assert incompatibilities(old, new) == problems
+
+
+def test_fields_of_lists_are_compared() -> None:
+    old = json_schema("billing.usage.hourly")
+    new = copy.deepcopy(old)
+    del new["$defs"]["Line"]["properties"]["provider"]
+    expected = ["data.lines[].provider was removed or renamed; mark it as deprecated instead"]
+    assert incompatibilities(old, new) == expected
+
+
+def test_export_list_and_check(tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    assert json.loads(run(command, ["export"]).stdout) == json_schemas()
+    assert [line.split()[0] for line in run(command, ["list"]).stdout.splitlines()] == TYPES
+    assert run(command, ["export", "--dir", str(tmp_path / "new")]).exit_code == 0
+    for event_type in TYPES:
+        assert (tmp_path / "new" / f"{event_type}.json").read_bytes() == (GOLDEN / f"{event_type}.json").read_bytes()
+    assert run(command, ["check", "--against", str(GOLDEN)]).exit_code == 0
+
+
+def test_check_reports_every_problem_and_exits_1(tmp_path: Path) -> None:
+    older = json_schema("llm.usage.completed")
+    _data(older)["properties"] |= {"gone": {"type": "string"}, "also_gone": {"type": "string"}}
+    (tmp_path / "llm.usage.completed.json").write_text(json.dumps(older))
+    (tmp_path / "llm.usage.started.json").write_text("{}")
+    result = CliRunner().invoke(command, ["check", "--against", str(tmp_path)])
+    assert (result.exit_code, result.stdout.splitlines()) == (
+        1,
+        [
+            "llm.usage.completed: data.also_gone was removed or renamed; mark it as deprecated instead",
+            "llm.usage.completed: data.gone was removed or renamed; mark it as deprecated instead",
+            "llm.usage.started: the type was removed or renamed",
+        ],
+    )
