@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -53,11 +54,11 @@ def decode_usage(raw: bytes | None, judge: Judge = judge_usage) -> Usage | Rejec
                 usage.at_ms = seconds[stamp[:19]] + tails[stamp[19:]]
             except KeyError:
                 usage.at_ms = _at_ms(stamp)
-            cost = data.cost_usd
+            cost: Any = data.cost_usd
             # Raises for more than 12 decimals, trailing zeros included, and for more than 18 integer digits.
-            data.cost_usd = _quantize(cost, UNIT)
-            # An int or bool has no sign to ask for, and raises: whole costs above zero are rare, the models take them.
-            if cost and not cost.is_signed():
+            data.cost_usd = exact = _quantize(cost, UNIT)
+            # It takes an int, too, and to Python true is one; false falls to `_is_zero`.
+            if cost and cost is not True and not exact.is_signed():
                 return usage
             if _is_zero(cost):
                 data.cost_usd = ZERO

@@ -48,9 +48,9 @@ def test_a_type_is_in_the_catalog_once_and_its_model_takes_no_other() -> None:
 
 
 def test_every_reason_is_published() -> None:
-    assert fields(json_schema("stream.event.rejected"))["data.reason"].values == {
-        repr(str(reason)) for reason in Reason
-    }
+    published = fields(json_schema("stream.event.rejected"))["data.reason"].values
+    assert published is not None
+    assert sorted(published) == sorted(repr(str(reason)) for reason in Reason)
 
 
 def test_an_unknown_type_has_no_schema() -> None:

@@ -243,6 +243,7 @@ def test_what_is_usual_is_taken_by_the_fast_reader() -> None:
         spell(ENVELOPE[:-1], [*DATA, *OPTIONAL_DATA]),
         spell([*ENVELOPE, ('"unknown"', '{"é":[1,{"b":null}]}')], DATA),
         spell(ENVELOPE, [*DATA, ('"model"', '"モデル \\"7\\""'), ('"cost_usd"', "0")]),
+        spell(ENVELOPE, [*DATA, ('"cost_usd"', "2")]),
         spell(ENVELOPE, [*DATA, ('"org_id"', "null"), ('"latency_ms"', "null"), ('"cost_usd"', "0.000")]),
     ]
     for raw in usual:
