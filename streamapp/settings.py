@@ -79,11 +79,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="STREAM_", env_nested_delimiter="__", frozen=True, extra="ignore")
 
-    kafka: KafkaSettings = KafkaSettings()  # type: ignore[call-arg]
-    broker: BrokerSettings = BrokerSettings()  # type: ignore[call-arg]
-    billing: BillingSettings = BillingSettings()  # type: ignore[call-arg]
-    worker: WorkerSettings = WorkerSettings()  # type: ignore[call-arg]
-    web: WebSettings = WebSettings()  # type: ignore[call-arg]
+    kafka: KafkaSettings = KafkaSettings()
+    broker: BrokerSettings = BrokerSettings()
+    billing: BillingSettings = BillingSettings()
+    worker: WorkerSettings = WorkerSettings()
+    web: WebSettings = WebSettings()
     state_dir: Path = Field(Path(".state"), description="Local state: tables, embedded broker, SQLite ledger")
     cache_dir: Path = Field(Path(".cache"), description="Downloads that can be made again: the broker's jars")
     ledger_url: str | None = Field(

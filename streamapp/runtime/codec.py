@@ -39,7 +39,6 @@ class StoredPosition(msgspec.Struct, array_like=True, frozen=True):
     topic_id: str
     partitions: int
     active_ms: int  # wall clock when the last record arrived
-    grace_ms: int = 0
 
     def position(self) -> Position:
         """The part the ledger works with."""
@@ -89,13 +88,18 @@ def is_settled(value: bytes) -> bool:
 def unpack_hour(key: bytes, value: bytes) -> UsageRow:
     """Inverse of `hour_key` and `pack_hour`."""
     row = UsageRow(unpack_hour_key(key))
-    _, row.first_offset, row.last_offset, row.revision, (*counts, cost), lines = _decode(value)
-    row.stated = Counters(*counts, cost=Decimal(cost))
+    _, row.first_offset, row.last_offset, row.revision, stated, lines = _decode(value)
+    row.stated = _counters(stated)
     for provider, model, *numbers in lines:
         line = row.line(provider, model)
         line.requests, line.errors, line.cache_hits, line.prompt_tokens, line.completion_tokens = numbers[:5]
         line.cost = Decimal(numbers[5])
     return row
+
+
+def _counters(numbers: list[Any]) -> Counters:
+    requests, errors, cache_hits, prompt_tokens, completion_tokens, cost = numbers
+    return Counters(requests, errors, cache_hits, prompt_tokens, completion_tokens, Decimal(cost))
 
 
 def month_key(key: MonthKey) -> bytes:

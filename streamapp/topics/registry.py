@@ -66,7 +66,6 @@ EVENT_TOPICS: tuple[Topic, ...] = (
         key="team_id",
         producers=("llm-gateway",),
         consumers=("billing-agg", "llm-metrics", "analytics"),
-        configs=(_BROKER_TIME,),
     ),
     Topic(
         name="billing_events",
@@ -91,7 +90,6 @@ EVENT_TOPICS: tuple[Topic, ...] = (
         key="agent_id",
         producers=("bot-gateway",),
         consumers=("rpc-billing",),
-        configs=(_BROKER_TIME,),
     ),
     Topic(
         name="dead_letter",

@@ -1,0 +1,59 @@
+"""billing-agg: llm_usage → hourly bills per org, team and currency on billing_events.
+
+faust -A streamapp.agents.billing_agg worker -l info
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import xxhash
+
+from streamapp.directory import open_directory
+from streamapp.runtime.app import StreamApp, chunks
+from streamapp.runtime.codec import StoredPosition
+from streamapp.runtime.ledger_task import LedgerTask, Place
+from streamapp.runtime.ownership import Ownership
+from streamapp.runtime.store import Store
+from streamapp.runtime.takeover import Source
+from streamapp.schemas.decode import decode_usage
+from streamapp.topics import registry
+from streamapp.topics.partitioner import partition_for
+from tables.outcome import Door
+from tables.window import Rules
+
+GROUP = "billing-agg"
+TABLE = "usage_hourly"
+
+app = StreamApp(GROUP)
+usage = app.chunk_topic("llm_usage")
+directory = open_directory(app.settings.directory)
+rules = Rules(grace_ms=app.settings.billing.grace_seconds * 1000)
+
+
+def usage_ledger(place: Place, store: Store, position: StoredPosition | None) -> LedgerTask:
+    """A partition's hours, as they were left."""
+
+    def at_home(key: bytes | None, team: str) -> bool:
+        return key == team.encode() and partition_for(key, place.partitions) == place.partition
+
+    door = Door(decode_usage, xxhash.xxh3_64_intdigest, at_home, directory.org_of)
+    return LedgerTask(place, store, position, rules, door)
+
+
+app.own(
+    Ownership(
+        Source(GROUP, "llm_usage", TABLE, registry.changelog(GROUP, TABLE), ("billing_events", "dead_letter")),
+        app.settings,
+        usage_ledger,
+        app.clock,
+        lambda records, seconds: None,
+    )
+)
+
+
+@app.agent(usage)
+async def bill(stream: Any) -> None:
+    """Each chunk of usage is one transaction: rows, bills, dead letters and the offset, or nothing."""
+    async for chunk in chunks(stream):
+        await chunk.partition.apply(chunk)

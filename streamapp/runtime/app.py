@@ -1,0 +1,174 @@
+"""A Faust app whose agents get chunks, and whose tables are exact.
+
+What is Faust's stays Faust's: the app, agents, the worker command, group membership and assignment, the web server.
+Replaced is what loses or doubles events (docs/adr/0001): the event path, offset commits and table recovery.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import faust
+from faust.sensors.monitor import Monitor
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
+from mode import Service
+from mode.supervisors import CrashingSupervisor
+
+from streamapp import settings as settings_module
+from streamapp.clock import Clock, wall_ms
+from streamapp.errors import StreamError
+from streamapp.runtime.chunk import Chunk
+from streamapp.runtime.consumer import ChunkSchema, ChunkTransport
+from streamapp.runtime.failstop import failstop
+from streamapp.runtime.ownership import Ownership
+from streamapp.runtime.slot import Slot, take_slot
+from streamapp.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class NoRecovery(Recovery):
+    """Faust's recovery waits for offsets that nobody delivers under transactions. `Ownership` restores instead, when
+    `on_rebalance_complete` is sent, before the streams resume."""
+
+    @Service.task
+    async def _restart_recovery(self) -> None:
+        while not self.should_stop:
+            if await self.wait_for_stopped(self.signal_recovery_start):
+                return
+            self.signal_recovery_start.clear()
+            await self._resume_streams(generation_id=self._generation_id)
+
+
+class ExactTables(TableManager):
+    """Knows our tables by name, and keeps Faust's hands off their changelogs."""
+
+    _recovery: Recovery | None
+
+    @property
+    def recovery(self) -> Recovery:
+        if self._recovery is None:
+            self._recovery = NoRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
+
+    def add(self, table: Any) -> Any:
+        if not isinstance(table, ExactTable):
+            return super().add(table)
+        self[table.name] = table
+        return table
+
+    async def _update_channels(self) -> None:
+        self._tables_finalized.set()
+        self._tables_registered.set()
+
+
+class ExactTable(faust.Table):
+    """A table that is written by chunks only: it is known to `app.tables`, the command line and the pages, and reads
+    through the partitions in hand."""
+
+    async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def on_key_get(self, key: Any) -> None:
+        pass
+
+
+class PlacedWorker(faust.Worker):
+    """What `faust worker` starts: an app that has its place on this host."""
+
+    def __init__(self, app: Any, *services: Any, **options: Any) -> None:
+        app.take_place()
+        super().__init__(app, *services, **options)
+
+
+class StreamApp(faust.App):
+    """The app of one consumer group. `id` is the group's name, never with a version."""
+
+    settings: Settings
+    ownership: Ownership
+    slot: Slot | None = None
+
+    def __init__(self, group: str, *, settings: Settings | None = None, clock: Clock = wall_ms) -> None:
+        self.settings = settings = settings or settings_module.load()
+        self.clock = clock
+        worker = settings.worker
+        bootstrap = settings.kafka.bootstrap_servers.split(",")
+        super().__init__(
+            group,
+            broker=[f"kafka://{server.strip()}" for server in bootstrap],
+            datadir=settings.state_dir / group,
+            agent_supervisor=CrashingSupervisor,
+            TableManager=ExactTables,
+            Worker=PlacedWorker,
+            Monitor=Monitor,
+            store="memory://",
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            table_standby_replicas=0,
+            stream_recovery_delay=0,
+            stream_wait_empty=False,
+            stream_buffer_maxsize=2,
+            stream_publish_on_commit=False,
+            broker_max_poll_records=worker.chunk_records,
+            broker_session_timeout=worker.session_timeout_seconds,
+            broker_heartbeat_interval=max(0.5, worker.session_timeout_seconds / 5),
+            broker_rebalance_timeout=60.0,
+            broker_request_timeout=90.0,
+            broker_commit_interval=5.0,
+            consumer_max_fetch_size=4 * 1024 * 1024,
+            web_bind=settings.web.host,
+            web_host=settings.web.host,
+            web_port=settings.web.port,
+        )
+
+    def _create_directories(self) -> None:
+        pass  # Faust keeps nothing on disk here; the slot's folder holds the tables
+
+    def _new_transport(self) -> Any:
+        return ChunkTransport(self.conf.broker_consumer, self)
+
+    def take_place(self) -> None:
+        """Take a place on this host, before anything starts."""
+        host = self.settings.web.host
+        try:
+            self.slot = slot = take_slot(self.conf.id, self.settings.state_dir, host, self.conf.web_port)
+        except StreamError as error:
+            failstop(error, "starting the worker")
+        self.conf.web_port = slot.port
+        self.conf.canonical_url = f"http://{host}:{slot.port}"
+        self.conf.consumer_group_instance_id = slot.instance_id
+        self.ownership.folder = slot.folder
+
+    def own(self, ownership: Ownership) -> None:
+        """Connect ownership to the group's rebalances."""
+        self.ownership = ownership
+        topic = ownership.source.topic
+
+        async def taken(app: Any, **kwargs: Any) -> None:
+            assignment = self.consumer.assignment()
+            await ownership.take_over({tp.partition for tp in assignment if tp.topic == topic})
+
+        async def revoked(app: Any, revoked: Any, **kwargs: Any) -> None:
+            await ownership.release()
+
+        self.on_rebalance_complete.connect(taken, weak=False)
+        self.on_partitions_revoked.connect(revoked, weak=False)
+
+    async def on_stop(self) -> None:
+        """Finish what is under way before Faust disconnects."""
+        await self.ownership.release()
+        await super().on_stop()
+
+    def chunk_topic(self, name: str) -> Any:
+        """A topic of the registry as a source of chunks."""
+        return self.topic(name, schema=ChunkSchema(), internal=True, allow_empty=True)
+
+
+async def chunks(stream: Any) -> AsyncIterator[Chunk]:
+    """The chunks of a stream, one after the other; each is acknowledged in Faust's books when the next is asked for."""
+    async for event in stream.noack().events():
+        yield event.value
+        event.ack()

@@ -1,0 +1,217 @@
+"""Faust's consumer, handing out chunks instead of events.
+
+Stock Faust spends 80 µs on an event that nobody does anything with; here a fetch becomes one message per partition,
+and everything that is done per message is done once per chunk.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import aiokafka
+import faust
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.types import TP, ConsumerMessage
+
+from streamapp.clock import monotonic_s
+from streamapp.kafka.security import aiokafka_config
+from streamapp.runtime.chunk import Chunk
+from streamapp.runtime.failstop import failstop
+from streamapp.runtime.ownership import Ownership
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5  # how long a fetch waits when nothing arrives; ticks are looked at as often
+
+
+class ChunkSchema(faust.Schema):
+    """Passes a chunk through: records are decoded by the group's own fold."""
+
+    def compile(self, app: Any, **options: Any) -> Any:
+        create_event = app.create_event
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:
+            return create_event(message.key, message.value, message.headers, message)
+
+        return decode
+
+
+class ChunkConsumerThread(AIOKafkaConsumerThread):
+    """The thread that fetches, with our client settings and Faust's assignor."""
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        conf = self.app.conf
+        # Faust's router knows who owns a key only through Faust's own assignor, which it uses only when it restores
+        # tables itself; ours are restored by us, so it is chosen here.
+        self._assignor = self.app.assignor
+        return aiokafka.AIOKafkaConsumer(
+            **aiokafka_config(self.app.settings.kafka),
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            group_instance_id=conf.consumer_group_instance_id,
+            partition_assignment_strategy=[self._assignor],
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_poll_records=conf.broker_max_poll_records,
+            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_max_wait_ms=500,
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            metadata_max_age_ms=30_000,
+        )
+
+    def fetched_to_end(self, tp: TP) -> tuple[bool, int]:
+        """Whether everything readable was handed out, by the newest fetch; and the end it told."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = subscription and subscription.assignment
+        if not assignment or not assignment.active or tp not in assignment.tps:
+            return False, 0
+        state = assignment.state_value(tp)
+        end = state.lso if state.lso is not None else state.highwater
+        if end is None or not state.has_valid_position:
+            return False, 0
+        return state.position >= end, end
+
+
+class ChunkConsumer(Consumer):
+    """Hands out chunks of the partitions that `app.ownership` has taken over.
+
+    Promises: the records of a partition arrive in order, each once per takeover, with no gap but Kafka's own.
+    """
+
+    _thread: ChunkConsumerThread
+
+    def _new_consumer_thread(self) -> ChunkConsumerThread:
+        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        return True  # the chunk's transaction did it
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        pass  # Faust's detector of stuck streams counts events; the pages show lag and last commit
+
+    def on_buffer_full(self, tp: TP) -> None:
+        pass  # handing a chunk over waits until there is room, which holds the fetches back
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        pass
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        gathering = Gathering(self.app.settings.worker.chunk_records, self.app.settings.worker.chunk_linger_ms / 1000)
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                await self._drain_once(gathering)
+        except Exception as error:
+            if self.app.should_stop:
+                return
+            failstop(error, "fetching")
+
+    async def _drain_once(self, gathering: Gathering) -> None:
+        ownership: Ownership = self.app.ownership
+        fetched, _ = await self._wait_next_records(gathering.patience_s(monotonic_s(), POLL_S))
+        if not self.flow_active:
+            gathering.clear()  # a rebalance: whoever owns the partitions afterwards fetches these again
+            return
+        for tp, records in (fetched or {}).items():
+            partition = ownership.partitions.get(tp.partition)
+            if partition is None or partition.released:
+                continue
+            if self._continues(tp, records, partition):
+                gathering.add(tp, partition, records, monotonic_s())
+        for tp, partition, records in gathering.ready(monotonic_s()):
+            await self._hand_over(tp, partition.chunk(records))
+        for number, partition in list(ownership.partitions.items()):
+            tp = TP(ownership.source.topic, number)
+            at_end, end = self._thread.fetched_to_end(tp)
+            partition.high_water = max(partition.high_water, end)
+            if at_end and not gathering.has(tp) and partition.tick_due():
+                partition.tick_queued = True
+                await self._hand_over(tp, partition.chunk(()))
+
+    def _continues(self, tp: TP, records: list[Any], partition: Any) -> bool:
+        """Whether records follow what arrived before. A gap is fetched again once: if Kafka shows it again, it is
+        Kafka's (a control record, a deleted range) and not a lost fetch."""
+        expected = partition.fetch_next
+        if expected is not None:
+            if records[0].offset < expected:
+                records[:] = [record for record in records if record.offset >= expected]
+                if not records:
+                    return False
+            first = records[0].offset
+            if first != expected and partition.gap_seen != (expected, first):
+                partition.gap_seen = (expected, first)
+                self._thread.seek(tp, expected)
+                return False
+        partition.fetch_next = records[-1].offset + 1
+        return True
+
+    async def _hand_over(self, tp: TP, chunk: Chunk) -> None:
+        message = ConsumerMessage(
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=chunk.records[-1].offset if chunk.records else chunk.high_water,
+            timestamp=0.0,
+            timestamp_type=0,
+            headers=(),
+            key=None,
+            value=chunk,
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+        await self.wait_first(self.callback(message), self.suspend_flow.wait())
+
+
+class Gathering:
+    """Records on their way into chunks: up to `limit` of a partition, or what came within `linger_s`."""
+
+    def __init__(self, limit: int, linger_s: float) -> None:
+        self._limit = limit
+        self._linger_s = linger_s
+        self._waiting: dict[TP, tuple[float, Any, list[Any]]] = {}
+
+    def add(self, tp: TP, partition: Any, records: list[Any], now_s: float) -> None:
+        """Records that follow those added before."""
+        held = self._waiting.get(tp)
+        if held is None or held[1] is not partition:
+            self._waiting[tp] = (now_s, partition, list(records))
+        else:
+            held[2].extend(records)
+
+    def has(self, tp: TP) -> bool:
+        return tp in self._waiting
+
+    def clear(self) -> None:
+        self._waiting.clear()
+
+    def patience_s(self, now_s: float, at_most_s: float) -> float:
+        """How long a fetch may wait before something must be handed over."""
+        oldest = min((since for since, _, _ in self._waiting.values()), default=None)
+        return at_most_s if oldest is None else min(at_most_s, max(0.0, oldest + self._linger_s - now_s))
+
+    def ready(self, now_s: float) -> list[tuple[TP, Any, list[Any]]]:
+        """Chunks to hand over now, removed from here. What is over a full chunk stays until its own time."""
+        ready: list[tuple[TP, Any, list[Any]]] = []
+        for tp, (since_s, partition, records) in list(self._waiting.items()):
+            due = now_s - since_s >= self._linger_s
+            cut = len(records) if due else len(records) - len(records) % self._limit
+            ready += [(tp, partition, records[at : min(cut, at + self._limit)]) for at in range(0, cut, self._limit)]
+            if cut == len(records):
+                del self._waiting[tp]
+            elif cut:
+                self._waiting[tp] = (now_s, partition, records[cut:])
+        return ready
+
+
+class ChunkTransport(Transport):
+    """Faust's aiokafka transport with our consumer."""
+
+    Consumer = ChunkConsumer

@@ -1,0 +1,28 @@
+"""Any failure stops the process: nothing that runs on can then act on what is no longer true.
+
+The supervisor starts it again; the next owner's `init_transactions` settles what was under way.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from streamapp.errors import StreamError
+
+log = logging.getLogger(__name__)
+
+EX_SOFTWARE = 70
+
+
+def failstop(error: BaseException, doing: str) -> NoReturn:
+    """Say in one line what failed, and end the process now. Exit code of our error tree, else 70."""
+    expected = isinstance(error, StreamError)
+    name = "" if expected else f"{type(error).__name__}: "
+    log.critical("stopped while %s: %s%s", doing, name, error, exc_info=None if expected else error)
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    sys.stderr.flush()
+    os._exit(error.exit_code if isinstance(error, StreamError) else EX_SOFTWARE)

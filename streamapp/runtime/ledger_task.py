@@ -1,0 +1,125 @@
+"""The hourly ledger as the task of a partition: outcomes become rows, statements and letters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streamapp.runtime import codec, statement
+from streamapp.runtime.chunk import Send, Transaction
+from streamapp.runtime.letter import letter
+from streamapp.runtime.store import Overlay, Store, Writes, remembered, unsettled
+from tables.ledger import Ledger
+from tables.outcome import Door, Outcome, Position
+from tables.usage_hourly import HourKey
+from tables.window import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a partition stands in its cluster.
+
+    `outputs` gives the partition count of every topic that statements and letters go to.
+    """
+
+    group: str
+    topic: str
+    partition: int
+    topic_id: str
+    partitions: int
+    outputs: dict[str, int]
+
+
+class LedgerTask:
+    """Folds usage and says what must be written. Rebuilt from the store at every takeover."""
+
+    BILLS = "billing_events"
+
+    def __init__(
+        self,
+        place: Place,
+        store: Store,
+        position: codec.StoredPosition | None,
+        rules: Rules,
+        door: Door,
+        observe: Callable[[Outcome], None] = lambda outcome: None,
+    ) -> None:
+        self.place = place
+        self.store = store
+        self.rows = Overlay(store)
+        self.active_ms = 0 if position is None else position.active_ms
+        start = Position() if position is None else position.position()
+        self.ledger = Ledger(rules, door, self.rows, start)
+        self.ledger.restore(unsettled(store), remembered(store))
+        self._observe = observe
+
+    def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
+        """One chunk of usage."""
+        self.active_ms = now_ms
+        return self._written(self.ledger.apply(records), records[-1].offset + 1, now_ms)
+
+    def tick(self, now_ms: int) -> Transaction | None:
+        """Idle close."""
+        if not self.ledger.idle_due(now_ms):
+            return None
+        return self._written(self.ledger.idle(now_ms), None, now_ms)
+
+    def tick_due(self, now_ms: int) -> bool:
+        return self.ledger.idle_due(now_ms)
+
+    async def landed(self, checkpoint: int | None) -> None:
+        if checkpoint is not None:
+            self.rows.land(checkpoint)
+
+    def close(self) -> None:
+        self.store.close()
+
+    def _written(self, outcome: Outcome, next_offset: int | None, now_ms: int) -> Transaction:
+        place = self.place
+        sends: list[Send] = []
+        writes = self._rows(outcome)
+        for stated in outcome.statements:
+            bills = place.outputs[self.BILLS]
+            sent, row = statement.send(stated, place.topic, place.partition, self.BILLS, bills)
+            sends.append(sent)
+            writes |= row
+        letters = place.outputs["dead_letter"]
+        for record, reason, error in outcome.refusals:
+            sends.append(letter(record, reason, error, place.group, now_ms, letters))
+        self._observe(outcome)
+        if outcome.skipped and not (outcome.accepted or outcome.refusals or outcome.duplicates):
+            return Transaction({}, (), next_offset)
+        self.rows.push(writes)
+        return Transaction(writes, sends, next_offset)
+
+    def _rows(self, outcome: Outcome) -> Writes:
+        """What the chunk changed, as bytes, now: the next chunk's fold goes on changing the rows."""
+        writes: Writes = {codec.hour_key(key): codec.pack_hour(row) for key, row in outcome.hours.items()}
+        for month, totals in outcome.months.items():
+            writes[codec.month_key(month)] = codec.pack_month(totals)
+        if ids := self.ledger.seen.stored(outcome.ids):
+            writes[codec.ids_key(outcome.chunk)] = codec.pack_ids(ids)
+        for chunk in outcome.old_ids:
+            writes[codec.ids_key(chunk)] = None
+        for key, revision in outcome.expired:
+            writes |= _expired(key, revision)
+        for month in outcome.old_months:
+            writes[codec.month_key(month)] = None
+        writes[codec.POSITION_KEY] = codec.pack_position(self._position())
+        return writes
+
+    def _position(self) -> codec.StoredPosition:
+        at = self.ledger.position
+        place = self.place
+        return codec.StoredPosition(
+            at.next_offset, at.watermark_ms, at.expired_ms, place.topic_id, place.partitions, self.active_ms
+        )
+
+
+def _expired(key: HourKey, revision: int) -> Writes:
+    """An hour that no record can reach any more goes, with every statement of it."""
+    gone: Writes = {codec.hour_key(key): None}
+    for number in range(revision + 1):
+        gone[codec.bill_key(statement.bill_id(key, number))] = None
+    return gone

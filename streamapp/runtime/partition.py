@@ -1,0 +1,175 @@
+"""One partition in this worker's hands, from takeover to release: the exactness protocol.
+
+A chunk's way, and what a failure costs at each step:
+
+    1  decode and fold in memory     nothing happened; the chunk is folded again by whoever comes next
+    2  wait for the chunk before     the same
+    3  one transaction: rows to the changelog, statements, dead letters, the source offset
+                                     before its commit: nothing happened. Outcome unknown: the process stops, the
+                                     next owner's `init_transactions` settles it and the committed offset tells
+    4  the same rows to the store    nothing is lost: the changelog has them
+    5  the chunk is acknowledged     nothing
+
+Nothing runs beside the chunks of a partition: a tick is a chunk, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from streamapp.clock import Clock, monotonic_s
+from streamapp.runtime.chunk import Chunk, Transaction
+from streamapp.runtime.failstop import failstop
+
+log = logging.getLogger(__name__)
+
+
+class Producer(Protocol):
+    """What the protocol needs of a transactional producer."""
+
+    async def commit(self, transaction: Transaction) -> int | None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Task(Protocol):
+    """What a consumer group does with a partition: pure steps around the transaction."""
+
+    def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
+        """Fold records; say what must be written."""
+
+    def tick(self, now_ms: int) -> Transaction | None:
+        """What the wall clock closes in a silent partition, or None."""
+
+    def tick_due(self, now_ms: int) -> bool:
+        """Whether `tick` would write anything."""
+
+    async def landed(self, checkpoint: int | None) -> None:
+        """The oldest transaction that was folded has committed."""
+
+    def close(self) -> None:
+        """The partition is let go."""
+
+
+class Progress(NamedTuple):
+    """What the pages show of a partition's way."""
+
+    last_commit_ms: int | None
+    last_record_ms: int | None
+    high_water: int
+    rate_per_s: float
+
+
+class Partition:
+    """An owned partition. Made by a takeover, useless after `release`."""
+
+    def __init__(
+        self,
+        number: int,
+        task: Task,
+        producer: Producer,
+        *,
+        fetch_from: int | None,
+        silent_since_ms: int,
+        idle_ms: int,
+        clock: Clock,
+        on_commit: Callable[[int, float], None] = lambda records, seconds: None,
+    ) -> None:
+        self.number = number
+        self.task = task
+        self.fetch_next = fetch_from  # next offset to arrive; None: wherever the log begins
+        self.silent_since_ms = silent_since_ms
+        self._idle_ms = idle_ms
+        self.released = False
+        self.tick_queued = False
+        self.high_water = 0
+        self.gap_seen: tuple[int, int] | None = None  # a hole in the fetched offsets, fetched again once
+        self.last_commit_ms: int | None = None
+        self.last_record_ms: int | None = None
+        self._producer = producer
+        self._clock = clock
+        self._on_commit = on_commit
+        self._under_way: asyncio.Task[None] | None = None
+        self._rate = Rate()
+        self._handed_over = self._applied = 0
+
+    def chunk(self, records: Sequence[Any]) -> Chunk:
+        """The next chunk, to be handed over in order."""
+        self._handed_over += 1
+        return Chunk(self, self._handed_over, records, self.high_water)
+
+    async def apply(self, chunk: Chunk) -> None:
+        """Do a chunk. Returns when its transaction is under way and all before it have committed."""
+        if self.released:
+            return
+        self._applied += 1
+        assert chunk.number == self._applied, f"chunk {chunk.number} of partition {self.number} came out of turn"
+        now_ms = self._clock()
+        if chunk.records:
+            transaction: Transaction | None = self.task.fold(chunk.records, now_ms)
+            self.last_record_ms = self.silent_since_ms = now_ms
+        else:
+            self.tick_queued = False
+            transaction = self.task.tick(now_ms) if self._silent(now_ms) else None
+        if transaction is None:
+            return
+        await self.settled()
+        self._under_way = asyncio.create_task(self._commit(transaction, len(chunk.records)))
+
+    async def settled(self) -> None:
+        """Wait until nothing is under way."""
+        if self._under_way is not None:
+            await asyncio.shield(self._under_way)
+
+    async def release(self) -> None:
+        """Let go: take no further chunk, finish the one under way, disconnect."""
+        self.released = True
+        await self.settled()
+        await self._producer.stop()
+        self.task.close()
+
+    def tick_due(self) -> bool:
+        """Whether the partition has been silent long enough, and has something that the wall clock closes."""
+        now_ms = self._clock()
+        return not self.tick_queued and not self.released and self._silent(now_ms) and self.task.tick_due(now_ms)
+
+    def _silent(self, now_ms: int) -> bool:
+        return now_ms - self.silent_since_ms >= self._idle_ms
+
+    def progress(self) -> Progress:
+        """For the pages."""
+        return Progress(self.last_commit_ms, self.last_record_ms, self.high_water, self._rate.per_s(monotonic_s()))
+
+    async def _commit(self, transaction: Transaction, records: int) -> None:
+        began = monotonic_s()
+        try:
+            checkpoint = await self._producer.commit(transaction)
+            await self.task.landed(checkpoint)
+        except Exception as error:
+            failstop(error, f"committing partition {self.number}")
+        now = monotonic_s()
+        self.last_commit_ms = self._clock()
+        self._rate.add(records, now)
+        self._on_commit(records, now - began)
+
+
+class Rate:
+    """Records per second over the last ten seconds."""
+
+    WINDOW_S = 10
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+
+    def add(self, records: int, now_s: float) -> None:
+        second = int(now_s)
+        self._counts[second] = self._counts.get(second, 0) + records
+        for old in [key for key in self._counts if key < second - self.WINDOW_S]:
+            del self._counts[old]
+
+    def per_s(self, now_s: float) -> float:
+        since = int(now_s) - self.WINDOW_S
+        return sum(count for second, count in self._counts.items() if second >= since) / self.WINDOW_S

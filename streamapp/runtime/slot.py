@@ -1,0 +1,66 @@
+"""A worker's place on this host: the first free number of its group.
+
+Several workers side by side need a state folder, a web port and a group instance id each; the number gives all three.
+The lock goes with the process, also with one that was killed: its successor takes the same number, finds its rows and
+its place in the group.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamapp.errors import Misconfigured, Refused
+
+SLOTS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A taken number. Keep it: the lock lives as long as `descriptor` is open."""
+
+    number: int
+    folder: Path
+    instance_id: str
+    port: int
+    descriptor: int
+
+
+def take_slot(group: str, state_dir: Path, host: str, first_port: int) -> Slot:
+    """Take the first free number whose web port is free, too.
+
+    Raises `Misconfigured` when the state folder cannot be written, `Refused` when every number is taken.
+    """
+    base = state_dir / group
+    for number in range(SLOTS_MAX):
+        folder = base / f"worker-{number}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise Misconfigured(f"STREAM_STATE_DIR={state_dir} cannot be written: {error}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            continue
+        port = _free_port(host, first_port + number if first_port else 0)
+        return Slot(number, folder, f"{group}-{socket.gethostname()}-{number}", port, descriptor)
+    raise Refused(f"{SLOTS_MAX} workers of {group} run from {base} already; give this one its own STREAM_STATE_DIR")
+
+
+def _free_port(host: str, wanted: int) -> int:
+    """The wanted port, or the next free one: another group's workers may count from the same number."""
+    for port in range(wanted, wanted + SLOTS_MAX) if wanted else (0,):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            return found
+    raise Refused(f"no free port from {wanted} on {host}; set STREAM_WEB__PORT")

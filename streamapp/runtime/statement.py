@@ -1,0 +1,90 @@
+"""A statement as its event: the same statement always becomes the same bytes (decisions 10 to 12)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from streamapp.runtime import codec
+from streamapp.runtime.chunk import Send
+from streamapp.runtime.store import Writes
+from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED
+from streamapp.schemas.money import money_text
+from streamapp.schemas.timestamp import format_ms
+from streamapp.schemas.ulid import statement_id
+from streamapp.topics.partitioner import partition_for
+from tables.counters import Counters
+from tables.usage_hourly import HourKey, Statement
+from tables.window import HOUR_MS
+
+_encode = msgspec.json.Encoder().encode
+
+
+def bill_id(key: HourKey, revision: int) -> str:
+    """The id of a bucket's revision: anybody who knows the bucket can compute it (decision 12)."""
+    kind = BILLING_HOURLY if revision == 0 else BILLING_REVISED
+    end_ms = key.start_ms + HOUR_MS
+    return statement_id(kind, key.org, key.team, key.currency, key.start_ms, end_ms, revision)
+
+
+def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]:
+    """Id and JSON of the billing event that states usage read from `topic`-`partition`."""
+    key, revision = statement.key, statement.revision
+    event_id = bill_id(key, revision)
+    envelope = {
+        "schema": "hanzo.stream.v1",
+        "id": event_id,
+        "type": BILLING_HOURLY if revision == 0 else BILLING_REVISED,
+        "source": "billing-aggregator",
+        "timestamp": format_ms(statement.stated_ms),
+        "team_id": key.team,
+        "org_id": key.org,
+        "data": {
+            "billing_id": event_id,
+            "revision": revision,
+            "supersedes": None if revision == 0 else bill_id(key, revision - 1),
+            "team_id": key.team,
+            "period_start": format_ms(key.start_ms),
+            "period_end": format_ms(statement.end_ms),
+            "currency": key.currency,
+            "totals": _counters(statement.totals),
+            "delta": _counters(statement.delta),
+            "lines": [
+                {"provider": provider, "model": model, **_counters(counters)}
+                for provider, model, counters in statement.lines
+            ],
+            "running_total": {
+                "month": statement.month,
+                "cost": money_text(statement.running.cost),
+                "total_tokens": statement.running.total_tokens,
+            },
+            "coverage": {
+                "topic": topic,
+                "partition": partition,
+                "first_offset": statement.first_offset,
+                "last_offset": statement.last_offset,
+                "events": statement.events,
+            },
+        },
+    }
+    return event_id, _encode(envelope)
+
+
+def send(statement: Statement, source: str, partition: int, bills: str, partitions: int) -> tuple[Send, Writes]:
+    """The record for topic `bills`, keyed by org, and the table row that keeps what was stated."""
+    event_id, value = event(statement, source, partition)
+    key = statement.key.org.encode()
+    return Send(bills, partition_for(key, partitions), key, value), {codec.bill_key(event_id): value}
+
+
+def _counters(counters: Counters) -> dict[str, Any]:
+    return {
+        "requests": counters.requests,
+        "errors": counters.errors,
+        "cache_hits": counters.cache_hits,
+        "prompt_tokens": counters.prompt_tokens,
+        "completion_tokens": counters.completion_tokens,
+        "total_tokens": counters.total_tokens,
+        "cost": money_text(counters.cost),
+    }

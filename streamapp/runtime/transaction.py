@@ -1,0 +1,92 @@
+"""One Kafka transaction per chunk, from a producer that only this partition's owner may use."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from streamapp.kafka.security import aiokafka_config
+from streamapp.runtime.chunk import Send, Transaction
+from streamapp.settings import KafkaSettings
+
+BATCH_BYTES = 512 * 1024  # before compression; half the broker's default limit for a batch
+
+
+class PartitionProducer:
+    """A transactional producer named after the partition.
+
+    `start` fences every former owner, also one that is frozen and wakes up later, and settles its open transaction.
+    Every error of `commit` leaves the outcome unknown to this process: stop, the next owner will know.
+    """
+
+    def __init__(self, kafka: KafkaSettings, group: str, source: TopicPartition, changelog: str | None) -> None:
+        self.group = group
+        self.source = source
+        self.changelog = changelog
+        self._producer = AIOKafkaProducer(
+            **aiokafka_config(kafka),
+            transactional_id=f"{group}-{source.topic}-{source.partition}",
+            transaction_timeout_ms=int(kafka.transaction_timeout_seconds * 1000),
+            acks="all",
+            compression_type="lz4",
+            max_batch_size=BATCH_BYTES,
+            max_request_size=16 * 1024 * 1024,
+            linger_ms=0,
+            request_timeout_ms=int(kafka.delivery_timeout_seconds * 1000),
+            # A transaction begun right behind another one is told to try again until the markers are written.
+            retry_backoff_ms=10,
+        )
+
+    async def start(self) -> None:
+        """Connect and take the transactional id over."""
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Disconnect. A transaction under way is left to the next owner to abort."""
+        await self._producer.stop()
+
+    async def commit(self, transaction: Transaction) -> int | None:
+        """Write everything in one transaction. Returns the changelog offset behind its rows, None without rows."""
+        producer = self._producer
+        await producer.begin_transaction()
+        checkpoint = await self._write_rows(transaction)
+        for (topic, partition), sends in _by_partition(transaction.sends).items():
+            pairs = [(send.key, send.value) for send in sends]
+            await self._send(topic, partition, pairs)
+        if transaction.next_offset is not None:
+            await producer.send_offsets_to_transaction({self.source: transaction.next_offset}, self.group)
+        await producer.commit_transaction()
+        return checkpoint
+
+    async def _write_rows(self, transaction: Transaction) -> int | None:
+        if not transaction.writes:
+            return None
+        assert self.changelog is not None, "rows without a changelog"
+        return await self._send(self.changelog, self.source.partition, transaction.writes.items())
+
+    async def _send(self, topic: str, partition: int, pairs: Iterable[tuple[bytes | None, bytes | None]]) -> int:
+        """Send records in as few batches as they need, wait until all are acknowledged, return the offset behind."""
+        pending: list[tuple[Any, int]] = []
+        batch, count = self._producer.create_batch(), 0
+        for key, value in pairs:
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                pending.append((await self._producer.send_batch(batch, topic, partition=partition), count))
+                batch, count = self._producer.create_batch(), 0
+                batch.append(key=key, value=value, timestamp=None)
+            count += 1
+        pending.append((await self._producer.send_batch(batch, topic, partition=partition), count))
+        behind = 0
+        for future, count in pending:
+            metadata = await future
+            behind = metadata.offset + count
+        return behind
+
+
+def _by_partition(sends: Iterable[Send]) -> dict[tuple[str, int], list[Send]]:
+    grouped: dict[tuple[str, int], list[Send]] = defaultdict(list)
+    for send in sends:
+        grouped[send.topic, send.partition].append(send)
+    return grouped
