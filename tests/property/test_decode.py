@@ -66,48 +66,45 @@ NUMBER_TEXTS = """
     1e-99999999999999999999 9007199254740992 9007199254740993 18446744073709551616 123456789012345678901234567890.5
     1.7976931348623157e308 1.7976931348623159e308 2.5e-324 5e-324 01 1. .5 +1 0x1 1e 1e+ - --1
 """
-NUMBERS = st.sampled_from(NUMBER_TEXTS.split()) | st.sampled_from(
-    ["9" * 400, "9" * 4300, "9" * 4301, "0." + "3" * 60, "1" + "0" * 40, "0." + "0" * 5000]
-)
-STRINGS = st.sampled_from(
-    [
-        *(
-            '""',
-            '" "',
-            '"a b"',
-            '"a\\u0020b"',
-            '"\\u00e9"',
-            '"é"',
-            '"😀"',
-            '"\\ud83d\\ude00"',
-            '"\\ud800"',
-            '"\\udc00x"',
-        ),
-        *('"\x7f"', '"\\u007f"', '"\\u0000"', '"\x00"', '"\n"', '"\t"', '"\\n"', '"\\/"', '"\\x"', '"\\u12"', '"\\'),
-        *('"usd"', '"USD "', '"ÀB"', '"١٢"', '"success"', '"Success"', '"hanzo.stream.v2"', '"other.type"', '"0.0038"'),
-        *(
-            '"2025-01-15T10:30:60Z"',
-            '"2025-01-15t10:30:00.9z"',
-            '"1970-01-01T00:00:00+00:01"',
-            '"2025-02-29T00:00:00Z"',
-        ),
-        *(f'"{"x" * length}"' for length in (16, 17, 128, 129, 256, 257)),
-        *(f'"{letter * 256}"' for letter in "é😀"),
-    ]
-)
-OTHERS = st.sampled_from(
-    [
-        *("null", "true", "false", "NaN", "Infinity", "-Infinity", "nul", "{}", "[]", "[1,]", '{"a":1,}', "", "{1:1}"),
-        *('{"a":{"b":[1,2,{"c":"\x01"}]}}', '{"\\ud800":1}', '{"é":["é"]}', "undefined", "'a'", "1 2", '"a" "b"'),
-        *("[" * depth + "]" * depth for depth in (300, 398, 399, 400, 401, 402, 10_000)),
-        *('{"a":' * depth + "1" + "}" * depth for depth in (399, 400, 401, 10_000)),
-        f'"{"[" * 2_000}"',
-    ]
-)
+NUMBERS = [
+    *NUMBER_TEXTS.split(),
+    *["9" * 400, "9" * 4300, "9" * 4301, "0." + "3" * 60, "1" + "0" * 40, "0." + "0" * 5000],
+]
+STRINGS = [
+    *(
+        '""',
+        '" "',
+        '"a b"',
+        '"a\\u0020b"',
+        '"\\u00e9"',
+        '"é"',
+        '"😀"',
+        '"\\ud83d\\ude00"',
+        '"\\ud800"',
+        '"\\udc00x"',
+    ),
+    *('"\x7f"', '"\\u007f"', '"\\u0000"', '"\x00"', '"\n"', '"\t"', '"\\n"', '"\\/"', '"\\x"', '"\\u12"', '"\\'),
+    *('"usd"', '"USD "', '"ÀB"', '"١٢"', '"success"', '"Success"', '"hanzo.stream.v2"', '"other.type"', '"0.0038"'),
+    *(
+        '"2025-01-15T10:30:60Z"',
+        '"2025-01-15t10:30:00.9z"',
+        '"1970-01-01T00:00:00+00:01"',
+        '"2025-02-29T00:00:00Z"',
+    ),
+    *(f'"{"x" * length}"' for length in (16, 17, 128, 129, 256, 257)),
+    *(f'"{letter * 256}"' for letter in "é😀"),
+]
+OTHERS = [
+    *("null", "true", "false", "NaN", "Infinity", "-Infinity", "nul", "{}", "[]", "[1,]", '{"a":1,}', "", "{1:1}"),
+    *('{"a":{"b":[1,2,{"c":"\x01"}]}}', '{"\\ud800":1}', '{"é":["é"]}', "undefined", "'a'", "1 2", '"a" "b"'),
+    *("[" * depth + "]" * depth for depth in (300, 398, 399, 400, 401, 402, 10_000)),
+    *('{"a":' * depth + "1" + "}" * depth for depth in (399, 400, 401, 10_000)),
+    f'"{"[" * 2_000}"',
+]
 TEXTS = st.text(max_size=20).map(json.dumps) | st.text(max_size=20).map(
     lambda text: json.dumps(text, ensure_ascii=False)
 )
-VALUES = NUMBERS | STRINGS | OTHERS | TEXTS | st.decimals(allow_nan=False, places=6).map(str)
+VALUES = st.sampled_from([*NUMBERS, *STRINGS, *OTHERS]) | TEXTS | st.decimals(allow_nan=False, places=6).map(str)
 
 
 def spell(envelope: Pairs, data: Pairs, *, end: str = "") -> bytes:
@@ -189,16 +186,18 @@ def test_any_bytes_give_a_verdict(raw: bytes) -> None:
     assert isinstance(same(raw), Rejected)
 
 
-@given(st.sampled_from(DATA + OPTIONAL_DATA + OTHER_KEYS), VALUES)
-@examples(1_500)
-def test_every_value_in_every_data_field(pair: tuple[str, str], value: str) -> None:
-    same(spell(ENVELOPE, [*(p for p in DATA if p[0] != pair[0]), (pair[0], value)]))
+@pytest.mark.parametrize("key", [key for key, _ in DATA + OPTIONAL_DATA + OTHER_KEYS])
+def test_every_odd_value_in_every_data_field(key: str) -> None:
+    others = [pair for pair in DATA if pair[0] != key]
+    for value in (*NUMBERS, *STRINGS, *OTHERS):
+        same(spell(ENVELOPE, [*others, (key, value)]))
 
 
-@given(st.sampled_from(ENVELOPE + OTHER_KEYS), VALUES)
-@examples(1_500)
-def test_every_value_in_every_envelope_field(pair: tuple[str, str], value: str) -> None:
-    same(spell([*(p for p in ENVELOPE if p[0] != pair[0]), (pair[0], value)], DATA))
+@pytest.mark.parametrize("key", [key for key, _ in ENVELOPE + OTHER_KEYS])
+def test_every_odd_value_in_every_envelope_field(key: str) -> None:
+    others = [pair for pair in ENVELOPE if pair[0] != key]
+    for value in (*NUMBERS, *STRINGS, *OTHERS):
+        same(spell([*others, (key, value)], DATA))
 
 
 @given(st.integers(0, 10**18 - 1), st.integers(0, 10**12 - 1), st.integers(0, 12))
