@@ -12,6 +12,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -42,12 +43,11 @@ def broker(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterato
 
 @pytest.fixture
 def new_broker(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Callable[..., Broker]]:
-    """`new_broker(properties={...})` → a broker in its own empty folder, not started; stopped after the test."""
+    """`new_broker(properties={...})` → a broker in its own empty folder, not started; ended after the test."""
     made: list[Broker] = []
 
-    def make(properties: Mapping[str, str] | None = None, port: int = 0) -> Broker:
-        folder = tmp_path_factory.mktemp("fresh-broker")
-        made.append(Broker(folder, port=port, cache_dir=cache_dir, properties=properties or {}))
+    def make(**options: Any) -> Broker:
+        made.append(Broker(tmp_path_factory.mktemp("fresh-broker"), cache_dir=cache_dir, **options))
         return made[-1]
 
     yield make

@@ -42,7 +42,6 @@ PROPERTIES: Mapping[str, str] = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "inter.broker.listener.name": "PLAINTEXT",
     "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL",
     "auto.create.topics.enable": "false",
     "default.replication.factor": "1",
@@ -84,8 +83,8 @@ class Broker:
     """One broker process at `bootstrap`, its data in `data_dir`. Of one object, the port stays the same for ever.
 
     `port=0` takes a free one. `properties` override or add to the broker's configuration; `client` is what a client
-    needs to connect when the listener is not plaintext; `jvm_flags` are added to the JVM's. Nothing is fetched or
-    started before `start`.
+    (librdkafka) needs to connect; its `security.protocol` is the listener's. `jvm_flags` are added to the JVM's.
+    Nothing is fetched or started before `start`.
     """
 
     def __init__(
@@ -191,9 +190,10 @@ class Broker:
         self._lock = lock
 
     def _write_config(self) -> None:
-        listeners = f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{self._controller_port}"
+        protocol = str(self._client.get("security.protocol", "PLAINTEXT"))
         own = {
-            "listeners": listeners,
+            "listeners": f"{protocol}://{HOST}:{self.port},CONTROLLER://{HOST}:{self._controller_port}",
+            "inter.broker.listener.name": protocol,
             "controller.quorum.voters": f"1@{HOST}:{self._controller_port}",
             "log.dirs": str(self.data_dir / "log"),
         }
@@ -229,7 +229,7 @@ class Broker:
         raise Unavailable(f"the broker at {self.bootstrap} ended while it started; {tail}")
 
     def _answers(self) -> bool:
-        config = {"bootstrap.servers": self.bootstrap, "log_level": 0, **self._client}
+        config = {**self._client, "bootstrap.servers": self.bootstrap, "log_level": 0}
         with suppress(KafkaException):
             # A broker that is still fenced by its controller is not in the list.
             return bool(AdminClient(config).list_topics(timeout=2).brokers)
