@@ -91,7 +91,7 @@ STRINGS = [
         '"1970-01-01T00:00:00+00:01"',
         '"2025-02-29T00:00:00Z"',
     ),
-    *(f'"{"x" * length}"' for length in (16, 17, 128, 129, 256, 257)),
+    *(f'"{letter * length}"' for letter in "xX" for length in (16, 17, 128, 129, 256, 257)),
     *(f'"{letter * 256}"' for letter in "é😀"),
 ]
 OTHERS = [
