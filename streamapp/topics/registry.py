@@ -46,10 +46,6 @@ class Group:
     purpose: str
 
 
-# The broker's own time on each record: hours close by event time, and an event is judged to be in the future by a
-# clock that its producer does not set (decision 9).
-_BROKER_TIME = ("message.timestamp.type", "LogAppendTime")
-
 EVENT_TOPICS: tuple[Topic, ...] = (
     Topic(
         name="events_plugin_ingestion",
@@ -128,8 +124,8 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
 TOPICS: tuple[Topic, ...] = EVENT_TOPICS + INTERNAL_TOPICS
 
 GROUPS: tuple[Group, ...] = (
-    Group("analytics-ingest", ("events_plugin_ingestion",), 4, "Write to the ClickHouse events table"),
     Group("billing-agg", ("llm_usage",), 2, "Aggregate usage per team per hour, produce billing_events"),
+    Group("analytics-ingest", ("events_plugin_ingestion",), 4, "Write to the ClickHouse events table"),
     Group("audit-archive", ("audit_log",), 1, "Write to S3-compatible long-term storage"),
     Group("llm-metrics", ("llm_usage",), 2, "Compute real-time latency and throughput metrics for Prometheus"),
     Group("rpc-billing", ("agent_rpc_metering",), 2, "Aggregate agent RPC usage for settlement (HIP-25)"),
@@ -151,6 +147,11 @@ def group(name: str) -> Group:
 def changelog(group_name: str, table: str) -> str:
     """The name of the internal topic that holds a table's rows."""
     return f"{group_name}-{table}-changelog"
+
+
+def port_offset(group_name: str) -> int:
+    """How far a group's web ports lie behind STREAM_WEB__PORT, so that groups on one host do not meet."""
+    return 10 * [item.name for item in GROUPS].index(group_name)
 
 
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
