@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
 
 BATCH_RECORDS = 10_000
 POLL_SECONDS = 0.2
 ANSWER_SECONDS = 10.0  # metadata and watermarks: one round trip each
+MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)  # a new topic, or one changing brokers
 
 
 class Record(NamedTuple):
@@ -36,14 +38,15 @@ class Span(NamedTuple):
     end: int
 
 
-def spans(config: Mapping[str, Any], topic: str) -> dict[int, Span]:
+def spans(config: Mapping[str, Any], topic: str, answer_seconds: float = ANSWER_SECONDS) -> dict[int, Span]:
     """What each partition of the topic holds now. `end` counts control records, too.
 
     Raises `Unavailable` when Kafka does not answer, `Misconfigured` when there is no such topic.
     """
     consumer = _consumer(config)
     try:
-        return {partition: _span(consumer, topic, partition) for partition in _partitions(consumer, topic)}
+        partitions = _partitions(consumer, topic, answer_seconds)
+        return {partition: _span(consumer, topic, partition, answer_seconds) for partition in partitions}
     finally:
         consumer.close()
 
@@ -111,9 +114,9 @@ def _consumer(config: Mapping[str, Any]) -> Consumer:
     return Consumer({**config, **own})
 
 
-def _partitions(consumer: Consumer, topic: str) -> list[int]:
+def _partitions(consumer: Consumer, topic: str, answer_seconds: float) -> list[int]:
     try:
-        found = consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
+        found = consumer.list_topics(topic, timeout=answer_seconds).topics[topic]
     except KafkaException as error:
         raise _translated(error.args[0], topic) from None
     if found.error is not None:
@@ -121,14 +124,19 @@ def _partitions(consumer: Consumer, topic: str) -> list[int]:
     return sorted(found.partitions)
 
 
-def _span(consumer: Consumer, topic: str, partition: int) -> Span:
-    try:
-        edges = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_SECONDS)
-    except KafkaException as error:
-        raise _translated(error.args[0], topic) from None
-    if edges is None:
-        raise Unavailable(f"{topic}[{partition}]: Kafka did not say where the log ends")
-    return Span(*edges)
+def _span(consumer: Consumer, topic: str, partition: int, answer_seconds: float) -> Span:
+    until_s = monotonic_s() + answer_seconds
+    while True:
+        try:
+            edges = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=answer_seconds)
+        except KafkaException as error:
+            if error.args[0].code() not in MOVING or monotonic_s() > until_s:
+                raise _translated(error.args[0], topic) from None
+            consumer.poll(POLL_SECONDS)  # nothing is assigned: this only lets the client learn of the new leader
+            continue
+        if edges is None:
+            raise Unavailable(f"topic {topic}: Kafka did not say where the log of partition {partition} ends")
+        return Span(*edges)
 
 
 def _translated(error: KafkaError, topic: str) -> Exception:

@@ -1,0 +1,122 @@
+"""The raw reader against a real broker: it gives every committed record, and it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from streamapp.errors import Misconfigured, Unavailable
+from streamapp.kafka.broker import Broker
+from streamapp.kafka.reader import Record, Span, read, spans
+
+MakeTopic = Callable[..., str]
+
+
+def _config(broker: Broker) -> dict[str, str]:
+    return {"bootstrap.servers": broker.bootstrap}
+
+
+def _producer(broker: Broker, transactional_id: str | None = None) -> Producer:
+    # Idempotent: else a batch that is sent again, as on a topic just made, lands behind the next one.
+    config: dict[str, Any] = {**_config(broker), "enable.idempotence": True}
+    if transactional_id:
+        config["transactional.id"] = transactional_id
+    producer = Producer(config)
+    if transactional_id:
+        producer.init_transactions(30)
+    return producer
+
+
+def _send(producer: Producer, topic: str, partition: int, values: list[bytes | None]) -> None:
+    for value in values:
+        producer.produce(topic, value, b"key", partition=partition, timestamp=1_736_935_200_000)
+    assert producer.flush(30) == 0
+
+
+def test_every_record_of_every_partition_in_order(broker: Broker, make_topic: MakeTopic) -> None:
+    topic, producer = make_topic(partitions=3), _producer(broker)
+    _send(producer, topic, 0, [b"%d" % number for number in range(25_000)])
+    _send(producer, topic, 2, [b"x", None, b""])
+    records = list(read(_config(broker), topic))
+    assert [record.offset for record in records if record.partition == 0] == list(range(25_000))
+    assert [record.value for record in records if record.partition == 0] == [b"%d" % n for n in range(25_000)]
+    last = [record for record in records if record.partition == 2]
+    assert last[1] == Record(topic, 2, 1, 1_736_935_200_000, b"key", None)
+    assert [(record.offset, record.value) for record in last] == [(0, b"x"), (1, None), (2, b"")]
+    assert spans(_config(broker), topic) == {0: Span(0, 25_000), 1: Span(0, 0), 2: Span(0, 3)}
+
+
+def test_topic_without_a_record(broker: Broker, make_topic: MakeTopic) -> None:
+    assert list(read(_config(broker), make_topic(partitions=2))) == []
+
+
+def test_transactions_committed_aborted_and_markers_at_the_end(broker: Broker, make_topic: MakeTopic) -> None:
+    topic = make_topic(partitions=2)
+    producer = _producer(broker, f"{topic}-writer")
+    for number, committed in enumerate((False, True, False, True, False)):
+        producer.begin_transaction()
+        for partition in (0, 1) if number != 1 else (0,):
+            _send(producer, topic, partition, [b"%d" % number] * 3)
+        (producer.commit_transaction if committed else producer.abort_transaction)(30)
+    records = list(read(_config(broker), topic))
+    assert sorted({(record.partition, record.value) for record in records}) == [(0, b"1"), (0, b"3"), (1, b"3")]
+    assert len(records) == 9
+    assert spans(_config(broker), topic)[0].end == 20
+
+
+def test_only_aborted_records(broker: Broker, make_topic: MakeTopic) -> None:
+    topic = make_topic()
+    producer = _producer(broker, f"{topic}-writer")
+    producer.begin_transaction()
+    _send(producer, topic, 0, [b"never"])
+    producer.abort_transaction(30)
+    assert list(read(_config(broker), topic)) == []
+
+
+def test_open_transaction_does_not_hold_the_reader(broker: Broker, make_topic: MakeTopic) -> None:
+    topic = make_topic()
+    _send(_producer(broker), topic, 0, [b"before"])
+    producer = _producer(broker, f"{topic}-writer")
+    producer.begin_transaction()
+    _send(producer, topic, 0, [b"open"])
+    assert [record.value for record in read(_config(broker), topic)] == [b"before"]
+    producer.abort_transaction(30)
+
+
+def test_log_that_does_not_start_at_zero(broker: Broker, make_topic: MakeTopic) -> None:
+    topic = make_topic(partitions=2)
+    _send(_producer(broker), topic, 0, [b"%d" % number for number in range(10)])
+    _send(_producer(broker), topic, 1, [b"gone"])
+    before = [TopicPartition(topic, 0, 4), TopicPartition(topic, 1, 1)]
+    admin = AdminClient(_config(broker))  # answers come only while it lives
+    for done in admin.delete_records(before).values():
+        done.result(30)
+    assert [record.offset for record in read(_config(broker), topic)] == [4, 5, 6, 7, 8, 9]
+    assert spans(_config(broker), topic) == {0: Span(4, 10), 1: Span(1, 1)}
+
+
+def test_end_is_where_it_was_when_the_reading_began(broker: Broker, make_topic: MakeTopic) -> None:
+    topic, producer = make_topic(), _producer(broker)
+    _send(producer, topic, 0, [b"1", b"2"])
+    upto = spans(_config(broker), topic)
+    _send(producer, topic, 0, [b"3"])
+    assert [record.value for record in read(_config(broker), topic, upto)] == [b"1", b"2"]
+    reading = read(_config(broker), topic)
+    assert [record.value for record in islice(reading, 1)] == [b"1"]
+    _send(producer, topic, 0, [b"4"])
+    assert [record.value for record in reading] == [b"2", b"3"]
+
+
+def test_missing_topic_is_misconfigured(broker: Broker) -> None:
+    with pytest.raises(Misconfigured, match="no_such_topic"):
+        list(read(_config(broker), "no_such_topic"))
+
+
+def test_no_broker_is_unavailable() -> None:
+    with pytest.raises(Unavailable):
+        spans({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, "topic", answer_seconds=0.5)
