@@ -13,9 +13,9 @@ from streamapp.directory import open_directory
 from streamapp.runtime.app import StreamApp, chunks
 from streamapp.runtime.codec import StoredPosition
 from streamapp.runtime.ledger_task import LedgerTask, Place
-from streamapp.runtime.ownership import Ownership
 from streamapp.runtime.store import Store
-from streamapp.runtime.takeover import Source
+from streamapp.runtime.takeover import Source, TableTakeover
+from streamapp.runtime.transaction import PartitionProducer
 from streamapp.schemas.decode import decode_usage
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
@@ -31,25 +31,20 @@ directory = open_directory(app.settings.directory)
 rules = Rules(grace_ms=app.settings.billing.grace_seconds * 1000)
 
 
-def usage_ledger(place: Place, store: Store, position: StoredPosition | None) -> LedgerTask:
+def usage_ledger(
+    place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None
+) -> LedgerTask:
     """A partition's hours, as they were left."""
 
     def at_home(key: bytes | None, team: str) -> bool:
         return key == team.encode() and partition_for(key, place.partitions) == place.partition
 
     door = Door(decode_usage, xxhash.xxh3_64_intdigest, at_home, directory.org_of)
-    return LedgerTask(place, store, position, rules, door)
+    return LedgerTask(place, store, producer, position, rules, door)
 
 
-app.own(
-    Ownership(
-        Source(GROUP, "llm_usage", TABLE, registry.changelog(GROUP, TABLE), ("billing_events", "dead_letter")),
-        app.settings,
-        usage_ledger,
-        app.clock,
-        lambda records, seconds: None,
-    )
-)
+source = Source(GROUP, "llm_usage", TABLE, registry.changelog(GROUP, TABLE), ("billing_events", "dead_letter"))
+app.own(source.topic, TableTakeover(source, app.settings, usage_ledger, app.clock, lambda records, seconds: None))
 
 
 @app.agent(usage)

@@ -23,9 +23,10 @@ from streamapp.errors import StreamError
 from streamapp.runtime.chunk import Chunk
 from streamapp.runtime.consumer import ChunkSchema, ChunkTransport
 from streamapp.runtime.failstop import failstop
-from streamapp.runtime.ownership import Ownership
+from streamapp.runtime.ownership import Ownership, TakeOver
 from streamapp.runtime.slot import Slot, take_slot
 from streamapp.settings import Settings
+from streamapp.topics import registry
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class StreamApp(faust.App):
             consumer_max_fetch_size=4 * 1024 * 1024,
             web_bind=settings.web.host,
             web_host=settings.web.host,
-            web_port=settings.web.port,
+            web_port=settings.web.port + registry.port_offset(group) if settings.web.port else 0,
         )
 
     def _create_directories(self) -> None:
@@ -142,10 +143,9 @@ class StreamApp(faust.App):
         self.conf.consumer_group_instance_id = slot.instance_id
         self.ownership.folder = slot.folder
 
-    def own(self, ownership: Ownership) -> None:
-        """Connect ownership to the group's rebalances."""
-        self.ownership = ownership
-        topic = ownership.source.topic
+    def own(self, topic: str, take_over: TakeOver) -> None:
+        """Say how partitions of a topic are taken over when a rebalance brings them."""
+        ownership = self.ownership = Ownership(topic, take_over, self.settings.state_dir)
 
         async def taken(app: Any, **kwargs: Any) -> None:
             assignment = self.consumer.assignment()

@@ -77,7 +77,7 @@ def unpack_hour_key(key: bytes) -> HourKey:
 def pack_hour(row: UsageRow) -> bytes:
     """Value of an hour's row."""
     lines = [(*names, *line.numbers()) for names, line in row.lines.items()]
-    return _encode((row.settled, row.first_offset, row.last_offset, row.revision, row.stated.numbers(), lines))
+    return _pack((row.settled, row.first_offset, row.last_offset, row.revision, row.stated.numbers(), lines))
 
 
 def is_settled(value: bytes) -> bool:
@@ -92,14 +92,27 @@ def unpack_hour(key: bytes, value: bytes) -> UsageRow:
     row.stated = _counters(stated)
     for provider, model, *numbers in lines:
         line = row.line(provider, model)
-        line.requests, line.errors, line.cache_hits, line.prompt_tokens, line.completion_tokens = numbers[:5]
+        counts = map(int, numbers[:5])
+        line.requests, line.errors, line.cache_hits, line.prompt_tokens, line.completion_tokens = counts
         line.cost = Decimal(numbers[5])
     return row
 
 
 def _counters(numbers: list[Any]) -> Counters:
-    requests, errors, cache_hits, prompt_tokens, completion_tokens, cost = numbers
-    return Counters(requests, errors, cache_hits, prompt_tokens, completion_tokens, Decimal(cost))
+    return Counters(*map(int, numbers[:5]), cost=Decimal(numbers[5]))
+
+
+def _pack(row: tuple[Any, ...]) -> bytes:
+    try:
+        return _encode(row)
+    except OverflowError:  # MessagePack's integers have 64 bits: a sum beyond them is written as text
+        return _encode(_wide(row))
+
+
+def _wide(part: Any) -> Any:
+    if isinstance(part, list | tuple):
+        return [_wide(one) for one in part]
+    return str(part) if type(part) is int and part >= 1 << 64 else part
 
 
 def month_key(key: MonthKey) -> bytes:
@@ -114,13 +127,13 @@ def unpack_month_key(key: bytes) -> MonthKey:
 
 def pack_month(row: MonthRow) -> bytes:
     """Value of a month's row."""
-    return _encode((row.cost, row.total_tokens))
+    return _pack((row.cost, row.total_tokens))
 
 
 def unpack_month(value: bytes) -> MonthRow:
     """Inverse of `pack_month`."""
     cost, total_tokens = _decode(value)
-    return MonthRow(Decimal(cost), total_tokens)
+    return MonthRow(Decimal(cost), int(total_tokens))
 
 
 def ids_key(chunk: int) -> bytes:

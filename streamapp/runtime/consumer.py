@@ -127,7 +127,7 @@ class ChunkConsumer(Consumer):
         for tp, partition, records in gathering.ready(monotonic_s()):
             await self._hand_over(tp, partition.chunk(records))
         for number, partition in list(ownership.partitions.items()):
-            tp = TP(ownership.source.topic, number)
+            tp = TP(ownership.topic, number)
             at_end, end = self._thread.fetched_to_end(tp)
             partition.high_water = max(partition.high_water, end)
             if at_end and not gathering.has(tp) and partition.tick_due():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from streamapp.runtime import codec, statement
 from streamapp.runtime.chunk import Send, Transaction
@@ -31,6 +31,15 @@ class Place:
     outputs: dict[str, int]
 
 
+class Producer(Protocol):
+    """What a task needs of its transactional producer."""
+
+    async def commit(self, transaction: Transaction) -> int | None:
+        """Write everything in one transaction; the changelog offset behind its rows, None without rows."""
+
+    async def stop(self) -> None: ...
+
+
 class LedgerTask:
     """Folds usage and says what must be written. Rebuilt from the store at every takeover."""
 
@@ -40,6 +49,7 @@ class LedgerTask:
         self,
         place: Place,
         store: Store,
+        producer: Producer,
         position: codec.StoredPosition | None,
         rules: Rules,
         door: Door,
@@ -47,6 +57,7 @@ class LedgerTask:
     ) -> None:
         self.place = place
         self.store = store
+        self.producer = producer
         self.rows = Overlay(store)
         self.active_ms = 0 if position is None else position.active_ms
         start = Position() if position is None else position.position()
@@ -68,11 +79,13 @@ class LedgerTask:
     def tick_due(self, now_ms: int) -> bool:
         return self.ledger.idle_due(now_ms)
 
-    async def landed(self, checkpoint: int | None) -> None:
-        if checkpoint is not None:
+    async def commit(self, transaction: Transaction) -> None:
+        checkpoint = await self.producer.commit(transaction)
+        if checkpoint is not None:  # only now: the store is never ahead of the changelog
             self.rows.land(checkpoint)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        await self.producer.stop()
         self.store.close()
 
     def _written(self, outcome: Outcome, next_offset: int | None, now_ms: int) -> Transaction:

@@ -4,37 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
-from streamapp.clock import Clock
 from streamapp.runtime.failstop import failstop
 from streamapp.runtime.partition import Partition
-from streamapp.runtime.takeover import MakeTask, Source, take_over
-from streamapp.settings import Settings
 
 log = logging.getLogger(__name__)
 
+TakeOver = Callable[[Sequence[int], Path], Awaitable[dict[int, Partition]]]
+"""Takes partitions over, with a folder for local rows. Leaves nothing open when it fails or is cancelled."""
+
 
 class Ownership:
-    """The partitions in hand. A rebalance lets all of them go and takes the new ones over."""
+    """The partitions of one topic in hand. A rebalance lets all of them go and takes the new ones over."""
 
-    def __init__(
-        self,
-        source: Source,
-        settings: Settings,
-        make_task: MakeTask,
-        clock: Clock,
-        on_commit: Callable[[int, float], None],
-    ) -> None:
-        self.source = source
-        self.settings = settings
+    def __init__(self, topic: str, take_over: TakeOver, folder: Path) -> None:
+        self.topic = topic
         self.partitions: dict[int, Partition] = {}
-        self.folder: Path = settings.state_dir
-        self._make_task = make_task
-        self._clock = clock
-        self._on_commit = on_commit
-        self._taking: asyncio.Task[dict[int, Partition]] | None = None
+        self.folder = folder
+        self._take_over = take_over
+        self._taking: asyncio.Future[dict[int, Partition]] | None = None
 
     async def take_over(self, numbers: Iterable[int]) -> None:
         """Take these partitions over; they are the only ones afterwards. Fail-stop when it goes wrong."""
@@ -42,23 +32,13 @@ class Ownership:
         wanted = sorted(numbers)
         if not wanted:
             return
-        taking = self._taking = asyncio.create_task(
-            take_over(
-                self.source,
-                wanted,
-                settings=self.settings,
-                folder=self.folder,
-                make_task=self._make_task,
-                clock=self._clock,
-                on_commit=self._on_commit,
-            )
-        )
+        taking = self._taking = asyncio.ensure_future(self._take_over(wanted, self.folder))
         try:
             self.partitions = await asyncio.shield(taking)
         except asyncio.CancelledError:
-            log.info("the takeover of %s was interrupted by another rebalance", wanted)
+            log.info("the takeover of %s %s was interrupted by another rebalance", self.topic, wanted)
         except Exception as error:
-            failstop(error, f"taking over {self.source.topic} {wanted}")
+            failstop(error, f"taking over {self.topic} {wanted}")
         finally:
             if self._taking is taking:
                 self._taking = None

@@ -27,16 +27,8 @@ from streamapp.runtime.failstop import failstop
 log = logging.getLogger(__name__)
 
 
-class Producer(Protocol):
-    """What the protocol needs of a transactional producer."""
-
-    async def commit(self, transaction: Transaction) -> int | None: ...
-
-    async def stop(self) -> None: ...
-
-
 class Task(Protocol):
-    """What a consumer group does with a partition: pure steps around the transaction."""
+    """What a consumer group does with a partition. Folding is arithmetic; only `commit` touches the world."""
 
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
         """Fold records; say what must be written."""
@@ -47,11 +39,12 @@ class Task(Protocol):
     def tick_due(self, now_ms: int) -> bool:
         """Whether `tick` would write anything."""
 
-    async def landed(self, checkpoint: int | None) -> None:
-        """The oldest transaction that was folded has committed."""
+    async def commit(self, transaction: Transaction) -> None:
+        """Write everything, all or nothing. Called in the order of the folds, one at a time. After an error nobody
+        here knows the outcome."""
 
-    def close(self) -> None:
-        """The partition is let go."""
+    async def close(self) -> None:
+        """Let the partition go."""
 
 
 class Progress(NamedTuple):
@@ -70,7 +63,6 @@ class Partition:
         self,
         number: int,
         task: Task,
-        producer: Producer,
         *,
         fetch_from: int | None,
         silent_since_ms: int,
@@ -89,7 +81,6 @@ class Partition:
         self.gap_seen: tuple[int, int] | None = None  # a hole in the fetched offsets, fetched again once
         self.last_commit_ms: int | None = None
         self.last_record_ms: int | None = None
-        self._producer = producer
         self._clock = clock
         self._on_commit = on_commit
         self._under_way: asyncio.Task[None] | None = None
@@ -128,8 +119,7 @@ class Partition:
         """Let go: take no further chunk, finish the one under way, disconnect."""
         self.released = True
         await self.settled()
-        await self._producer.stop()
-        self.task.close()
+        await self.task.close()
 
     def tick_due(self) -> bool:
         """Whether the partition has been silent long enough, and has something that the wall clock closes."""
@@ -146,8 +136,7 @@ class Partition:
     async def _commit(self, transaction: Transaction, records: int) -> None:
         began = monotonic_s()
         try:
-            checkpoint = await self._producer.commit(transaction)
-            await self.task.landed(checkpoint)
+            await self.task.commit(transaction)
         except Exception as error:
             failstop(error, f"committing partition {self.number}")
         now = monotonic_s()

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +28,13 @@ from streamapp.runtime.partition import Partition
 from streamapp.runtime.restore import restore
 from streamapp.runtime.store import RocksStore, stored_position
 from streamapp.runtime.transaction import PartitionProducer
-from streamapp.settings import Settings
+from streamapp.settings import KafkaSettings, Settings
 
 log = logging.getLogger(__name__)
 
-MakeTask = Callable[[Place, RocksStore, StoredPosition | None], LedgerTask]
+MakeTask = Callable[[Place, RocksStore, PartitionProducer, StoredPosition | None], LedgerTask]
+OnCommit = Callable[[int, float], None]
+"""Told after each commit: records, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,57 +59,67 @@ class Situation:
     ends: dict[int, int]
 
 
-async def take_over(
-    source: Source,
-    numbers: Iterable[int],
-    *,
-    settings: Settings,
-    folder: Path,
-    make_task: MakeTask,
-    clock: Clock,
-    on_commit: Callable[[int, float], None],
-) -> dict[int, Partition]:
-    """Take these partitions of the source over. Raises `Misconfigured` when going on would be wrong.
+@dataclass(frozen=True)
+class TableTakeover:
+    """Takes partitions of a table over. `make_task` rebuilds the task of one from its rows."""
 
-    Cancelled or failed half-way it leaves nothing open.
-    """
-    began, kafka = monotonic_s(), settings.kafka
-    producers = {
-        number: PartitionProducer(kafka, source.group, TopicPartition(source.topic, number), source.changelog)
-        for number in sorted(numbers)
-    }
-    stores: dict[int, RocksStore] = {}
+    source: Source
+    settings: Settings
+    make_task: MakeTask
+    clock: Clock
+    on_commit: OnCommit
+
+    async def __call__(self, numbers: Sequence[int], folder: Path) -> dict[int, Partition]:
+        """Raises `Misconfigured` when going on would be wrong. Cancelled or failed half-way it leaves nothing open."""
+        began, source, kafka = monotonic_s(), self.source, self.settings.kafka
+        stores: dict[int, RocksStore] = {}
+        async with started(kafka, source.group, source.topic, numbers, source.changelog) as producers:
+            situation = await asyncio.to_thread(survey, source, numbers, Admin(kafka))
+            try:
+                for number in numbers:
+                    stores[number] = open_store(folder / f"{source.table}-{number}")
+                restored = await restore(kafka, source.changelog, stores)
+                partitions = {
+                    number: self._partition(number, stores[number], producers[number], situation) for number in numbers
+                }
+            except BaseException:
+                for store in stores.values():
+                    store.close()
+                raise
+        seconds = monotonic_s() - began
+        log.info("took over %s partitions %s in %.2f s, %d rows restored", source.topic, numbers, seconds, restored)
+        return partitions
+
+    def _partition(
+        self, number: int, store: RocksStore, producer: PartitionProducer, situation: Situation
+    ) -> Partition:
+        source = self.source
+        position = stored_position(store)
+        check(source, number, position, situation)
+        place = Place(source.group, source.topic, number, situation.topic_id, situation.partitions, situation.outputs)
+        return Partition(
+            number,
+            self.make_task(place, store, producer, position),
+            fetch_from=situation.committed.get(number),
+            silent_since_ms=self.clock() if position is None else position.active_ms,
+            idle_ms=int(self.settings.billing.idle_seconds * 1000),
+            clock=self.clock,
+            on_commit=self.on_commit,
+        )
+
+
+@asynccontextmanager
+async def started(
+    kafka: KafkaSettings, group: str, topic: str, numbers: Sequence[int], changelog: str | None
+) -> AsyncIterator[dict[int, PartitionProducer]]:
+    """Each partition's transactional producer, started; stopped again if the block fails."""
+    producers = {n: PartitionProducer(kafka, group, TopicPartition(topic, n), changelog) for n in numbers}
     try:
         await asyncio.gather(*(producer.start() for producer in producers.values()))
-        situation = await asyncio.to_thread(survey, source, producers, Admin(kafka))
-        for number in producers:
-            stores[number] = open_store(folder / f"{source.table}-{number}")
-        restored = await restore(kafka, source.changelog, stores)
-        partitions = {}
-        for number, producer in producers.items():
-            position = stored_position(stores[number])
-            check(source, number, position, situation)
-            place = Place(
-                source.group, source.topic, number, situation.topic_id, situation.partitions, situation.outputs
-            )
-            partitions[number] = Partition(
-                number,
-                make_task(place, stores[number], position),
-                producer,
-                fetch_from=situation.committed.get(number),
-                silent_since_ms=clock() if position is None else position.active_ms,
-                idle_ms=int(settings.billing.idle_seconds * 1000),
-                clock=clock,
-                on_commit=on_commit,
-            )
+        yield producers
     except BaseException:
-        for store in stores.values():
-            store.close()
         await asyncio.gather(*(producer.stop() for producer in producers.values()), return_exceptions=True)
         raise
-    seconds = monotonic_s() - began
-    log.info("took over %s partitions %s in %.2f s, %d rows restored", source.topic, [*partitions], seconds, restored)
-    return partitions
 
 
 def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:

@@ -59,7 +59,7 @@ class BillingData(Model):
     billing_id: Id = Field(description="The envelope's id.")
     revision: Annotated[int, Field(ge=0)]
     supersedes: Id | None = Field(description="Id of the revision before; null at revision 0.")
-    team_id: Id
+    team_id: Name
     period_start: Timestamp
     period_end: Timestamp
     currency: Currency
@@ -85,8 +85,8 @@ class RevisedData(BillingData):
 
 
 class _Billing(Envelope):
-    team_id: Id
-    org_id: Id
+    team_id: Name
+    org_id: Name
     data: BillingData
 
     @model_validator(mode="after")

@@ -41,10 +41,10 @@ def decode_usage(raw: bytes | None, judge: Judge = judge_usage) -> Usage | Rejec
     try:
         usage = _decode(raw)
         data = usage.data
-        ids = f"{usage.id}{usage.team_id}{usage.org_id}"
+        name = usage.id
         if (
             # Without escapes and DEL (0x7f) all that msgspec lets into ASCII text is 0x20 to 0x7e.
-            (" " not in ids if raw.isascii() and 0x5C not in raw and 0x7F not in raw else _is_visible(raw, ids))
+            (" " not in name if raw.isascii() and 0x5C not in raw and 0x7F not in raw else _is_visible(raw, name))
             and (len(raw) <= _FLAT_MAX or raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX)
             and data.total_tokens == data.prompt_tokens + data.completion_tokens
             and (data.currency == "USD" or _is_currency(data.currency))
@@ -69,9 +69,9 @@ def decode_usage(raw: bytes | None, judge: Judge = judge_usage) -> Usage | Rejec
     return judge(raw)
 
 
-def _is_visible(raw: bytes, ids: str) -> bool:
+def _is_visible(raw: bytes, name: str) -> bool:
     raw.decode()  # msgspec skips unknown fields without looking at their UTF-8
-    return " " not in ids and ids.isascii() and ids.isprintable()
+    return " " not in name and name.isascii() and name.isprintable()
 
 
 def _is_currency(text: str) -> bool:

@@ -30,6 +30,6 @@ class Envelope(Model):
     type: Name = Field(description="Dot-delimited event type.")
     source: Name = Field(description="Producing service.")
     timestamp: Timestamp = Field(description="RFC 3339, any offset, any fraction.")
-    team_id: Id | None = Field(default=None, description="Team, and the record key of most topics.")
-    org_id: Id | None = Field(default=None, description="Organization.")
+    team_id: Name | None = Field(default=None, description="Team, and the record key of most topics.")
+    org_id: Name | None = Field(default=None, description="Organization.")
     data: Payload

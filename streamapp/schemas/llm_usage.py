@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from streamapp.schemas.envelope import Envelope
-from streamapp.schemas.fields import Cost, Count, Currency, Id, Label, Measure, Model, Name
+from streamapp.schemas.fields import Cost, Count, Currency, Label, Measure, Model, Name
 
 LLM_USAGE = "llm.usage.completed"
 
@@ -60,5 +60,5 @@ class LlmUsage(Envelope):
     """A usage event. The team is required: it is the key, and who pays (decision 8)."""
 
     type: Literal["llm.usage.completed"]
-    team_id: Id
+    team_id: Name
     data: LlmUsageData

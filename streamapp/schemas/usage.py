@@ -58,7 +58,7 @@ class Usage(Struct, gc=False, kw_only=True):
     type: Literal["llm.usage.completed"]
     source: Name
     timestamp: str
-    team_id: Id
-    org_id: Id | None = None
+    team_id: Name
+    org_id: Name | None = None
     data: UsageData
     at_ms: int = -1

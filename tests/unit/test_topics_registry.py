@@ -33,8 +33,8 @@ def test_event_topics_are_those_of_the_standard() -> None:
 
 def test_groups_are_those_of_the_standard_and_the_ledger() -> None:
     assert [(g.name, g.topics, g.consumers) for g in GROUPS] == [
-        ("analytics-ingest", ("events_plugin_ingestion",), 4),
         ("billing-agg", ("llm_usage",), 2),
+        ("analytics-ingest", ("events_plugin_ingestion",), 4),
         ("audit-archive", ("audit_log",), 1),
         ("llm-metrics", ("llm_usage",), 2),
         ("rpc-billing", ("agent_rpc_metering",), 2),

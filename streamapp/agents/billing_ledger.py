@@ -1,0 +1,50 @@
+"""billing-ledger: billing_events → the ledger of bills, SQLite by default, PostgreSQL by STREAM_LEDGER_URL.
+
+faust -A streamapp.agents.billing_ledger worker -l info
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from streamapp.runtime.app import StreamApp, chunks
+from streamapp.runtime.sink_task import SinkTakeover
+from streamapp.schemas.rejected import Rejected
+from streamapp.sinks.ledger import Bill, open_ledger, to_bill
+
+GROUP = "billing-ledger"
+
+app = StreamApp(GROUP)
+bills = app.chunk_topic("billing_events")
+ledger = open_ledger(app.settings.ledger)
+
+
+class BillsKept:
+    """The ledger as the destination of a sink. Opened by the first takeover."""
+
+    _opened = False
+
+    def parse(self, record: Any) -> Bill | Rejected:
+        return to_bill(record.topic, record.partition, record.offset, record.value)
+
+    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Bill]) -> int:
+        return await ledger.apply(topic, partition, next_offset, rows)
+
+    async def offsets(self, topic: str) -> dict[int, int]:
+        if not self._opened:
+            await ledger.open()
+            self._opened = True
+        return await ledger.offsets(topic)
+
+
+app.own(
+    "billing_events", SinkTakeover(GROUP, "billing_events", app.settings, BillsKept(), app.clock, lambda r, s: None)
+)
+
+
+@app.agent(bills)
+async def keep(stream: Any) -> None:
+    """Each chunk of statements is one database transaction, with the offset behind it."""
+    async for chunk in chunks(stream):
+        await chunk.partition.apply(chunk)

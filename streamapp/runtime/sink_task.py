@@ -1,0 +1,143 @@
+"""A consumer group that keeps records outside Kafka: the destination's own offset is the truth.
+
+1  parse the records; what cannot be kept becomes a dead letter
+2  the destination: rows and the offset behind them, at once     crash: nothing happened
+3  a Kafka transaction: dead letters and the group's offset      crash: the destination knows better; the next
+                                                                 takeover sets the group to where it is
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from streamapp.clock import Clock
+from streamapp.errors import Misconfigured
+from streamapp.kafka.admin import Admin
+from streamapp.runtime.chunk import Send, Transaction
+from streamapp.runtime.letter import TOPIC as DEAD_LETTER
+from streamapp.runtime.letter import letter
+from streamapp.runtime.partition import Partition
+from streamapp.runtime.takeover import OnCommit, started
+from streamapp.runtime.transaction import PartitionProducer
+from streamapp.schemas.rejected import Rejected
+from streamapp.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Row = TypeVar("Row")
+
+
+class Destination(Protocol[Row]):
+    """Keeps rows together with the offset behind them."""
+
+    def parse(self, record: Any) -> Row | Rejected:
+        """The row a record makes, or why it cannot be kept. Pure."""
+
+    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Row]) -> object:
+        """Rows and offset, all or nothing; rows that are there already are passed over."""
+
+    async def offsets(self, topic: str) -> dict[int, int]:
+        """partition → next offset to keep."""
+
+
+class Kept(NamedTuple):
+    """What a chunk asks of the destination."""
+
+    next_offset: int
+    rows: Sequence[Any]
+
+
+class SinkTask(Generic[Row]):
+    """Keeps the records of one partition. Nothing is ever due by the clock."""
+
+    def __init__(
+        self,
+        group: str,
+        topic: str,
+        partition: int,
+        destination: Destination[Row],
+        producer: PartitionProducer,
+        letters: int,
+    ) -> None:
+        self.group = group
+        self.topic = topic
+        self.partition = partition
+        self._destination = destination
+        self._producer = producer
+        self._letters = letters
+        self._kept: list[Kept] = []
+
+    def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
+        rows: list[Any] = []
+        sends: list[Send] = []
+        for record in records:
+            row = self._destination.parse(record)
+            if isinstance(row, Rejected):
+                sends.append(letter(record, row.reason, row.error, self.group, now_ms, self._letters))
+            else:
+                rows.append(row)
+        next_offset = records[-1].offset + 1
+        self._kept.append(Kept(next_offset, rows))
+        return Transaction({}, sends, next_offset)
+
+    def tick(self, now_ms: int) -> Transaction | None:
+        return None
+
+    def tick_due(self, now_ms: int) -> bool:
+        return False
+
+    async def commit(self, transaction: Transaction) -> None:
+        kept = self._kept.pop(0)
+        await self._destination.apply(self.topic, self.partition, kept.next_offset, kept.rows)
+        await self._producer.commit(transaction)
+
+    async def close(self) -> None:
+        await self._producer.stop()
+
+
+@dataclass(frozen=True)
+class SinkTakeover(Generic[Row]):
+    """Takes partitions of a sink over: the group is set to where the destination is, then goes."""
+
+    group: str
+    topic: str
+    settings: Settings
+    destination: Destination[Row]
+    clock: Clock
+    on_commit: OnCommit
+
+    async def __call__(self, numbers: Sequence[int], folder: Path) -> dict[int, Partition]:
+        kafka = self.settings.kafka
+        async with started(kafka, self.group, self.topic, numbers, None) as producers:
+            admin = Admin(kafka)
+            states = await asyncio.to_thread(admin.describe, (self.topic, DEAD_LETTER))
+            if DEAD_LETTER not in states:
+                raise Misconfigured(f"topic {DEAD_LETTER} is missing; run `streamapp topics apply`")
+            committed = await asyncio.to_thread(admin.committed, self.group)
+            kept = await self.destination.offsets(self.topic)
+            for number in numbers:
+                await self._align(number, committed.get((self.topic, number)), kept.get(number, 0), producers[number])
+            letters = states[DEAD_LETTER].partitions
+            return {
+                number: Partition(
+                    number,
+                    SinkTask(self.group, self.topic, number, self.destination, producers[number], letters),
+                    fetch_from=kept.get(number),
+                    silent_since_ms=self.clock(),
+                    idle_ms=0,
+                    clock=self.clock,
+                    on_commit=self.on_commit,
+                )
+                for number in numbers
+            }
+
+    async def _align(self, number: int, committed: int | None, kept: int, producer: PartitionProducer) -> None:
+        if (committed or 0) != kept:
+            where = f"{self.topic}-{number}"
+            log.warning("%s: group %s is at %s, its destination at %d: going there", where, self.group, committed, kept)
+            await producer.commit(Transaction({}, (), kept))
