@@ -1,7 +1,10 @@
 """What the pages need to know of one worker: a small protocol, so that pages never touch the stream.
 
 Every method answers from a copy-on-write view in memory or one bounded read of the local store, never blocks, and
-speaks of this worker's partitions only; `web.fleet` merges the workers. All times are milliseconds since the epoch, UTC.
+speaks of this worker's partitions only; `web.fleet` merges the workers. All times are milliseconds since the epoch,
+UTC.
+The pages call every method on the worker's own event loop, never from another thread, and treat what they get as
+frozen: only filtering, sorting and rendering happen in a thread.
 """
 
 from __future__ import annotations
@@ -52,6 +55,8 @@ class WorkerFacts:
     closed_cost_today: dict[str, Decimal]  # currency → stated at revision 0 since 00:00 UTC by the mark's time
     revised_cost_today: dict[str, Decimal]  # currency → sum of deltas of revisions since 00:00 UTC
     dead_letters: int  # written since the worker started
+    partition_count: int | None = None  # of the source topic; lets the pages name partitions that nobody owns
+    recent_events_per_s: tuple[float, ...] = ()  # one per second, oldest first, at most 120: the small curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +101,12 @@ class TeamFacts:
 class RawRow:
     """A row of the table as it is stored."""
 
-    key: tuple[Any, ...]  # ("hour", start_ms, org, team, currency), ("month", …), ("bill", id), ("ids", …), ("position",)
+    key: tuple[
+        Any, ...
+    ]  # ("hour", start_ms, org, team, currency), ("month", …), ("bill", id), ("ids", …), ("position",)
     row: Any  # JSON-able
     partition: int
+    last_offset: int | None = None  # of the newest record counted in this row, where the row knows it
 
 
 class WorkerView(Protocol):
@@ -116,10 +124,14 @@ class WorkerView(Protocol):
         """One entry per currency; empty when none of this worker's partitions knows the team."""
 
     def bill(self, bill_id: str) -> list[bytes]:
-        """Every revision of the bill's bucket as stated (exact JSON of the envelope), revision 0 first; [] if unknown here."""
+        """Every revision of the bill's bucket as stated (exact envelope JSON), revision 0 first; [] if unknown."""
 
     def rows(self, table: str, after: tuple[Any, ...] | None, limit: int, partition: int | None) -> list[RawRow]:
-        """Up to `limit` rows of a table in key order, behind key `after`."""
+        """Up to `limit` rows of a table behind key `after`, in the store's own order of keys.
+
+        The pages always name the `partition`, so orders of different partitions are never compared. A `key` comes
+        back as `after` through JSON: its parts must be strings, integers or null.
+        """
 
     def tables(self) -> tuple[str, ...]:
         """Names of this worker's tables."""

@@ -1,0 +1,102 @@
+"""Server-sent events: about once a second the parts of a page that look different from what was sent before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+import orjson
+from aiohttp import web
+
+from streamapp.clock import Clock
+from streamapp.web.render import HEADERS, Problem, fingerprint
+
+CLIENTS_MAX = 32  # every open page costs this worker a rendering per second; the stream comes first
+BEAT_S = 1.0
+QUIET_BEATS = 15  # then a comment, so that a dead connection is noticed
+LIFE_BEATS = 600  # browsers come back by themselves; nothing lives for ever
+SHARED_MAX = 128
+
+Parts = Callable[[str], Awaitable[dict[str, str]]]
+
+
+class Live:
+    """All open streams of this worker. `parts` renders the changing parts of the page at a path, by element id."""
+
+    def __init__(self, parts: Parts, clock: Clock, clients_max: int = CLIENTS_MAX) -> None:
+        self._parts = parts
+        self._clock = clock
+        self._clients_max = clients_max
+        self._stopping = asyncio.Event()
+        self._shared: OrderedDict[str, tuple[int, asyncio.Task[dict[str, str]]]] = OrderedDict()
+        self.clients = 0
+
+    def stop(self) -> None:
+        """End every stream, so that the server can close."""
+        self._stopping.set()
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """`/events?page=<path of a page>`; 503 when too many pages are open."""
+        if self.clients >= self._clients_max or self._stopping.is_set():
+            raise Problem(503, "Too many pages are open", "This page stays as it is; reload it to see what is new.")
+        page = request.query.get("page", "/")
+        first = await self._rendered(page)
+        response = web.StreamResponse(headers={**HEADERS, "X-Accel-Buffering": "no"})
+        response.content_type = "text/event-stream"
+        self.clients += 1
+        try:
+            await response.prepare(request)
+            await response.write(b"retry: 1000\n\n")
+            await self._stream(request, response, page, first)
+        except ConnectionError:
+            pass  # the reader left
+        finally:
+            self.clients -= 1
+        return response
+
+    async def _stream(
+        self, request: web.Request, response: web.StreamResponse, page: str, parts: dict[str, str]
+    ) -> None:
+        sent: dict[str, bytes] = {}
+        quiet = 0
+        for _ in range(LIFE_BEATS):
+            changed = {name: html for name, html in parts.items() if sent.get(name) != fingerprint(html)}
+            if changed:
+                sent.update((name, fingerprint(html)) for name, html in changed.items())
+                await response.write(b"event: parts\ndata: " + orjson.dumps(_safe(changed)) + b"\n\n")
+                quiet = 0
+            elif (quiet := quiet + 1) % QUIET_BEATS == 0:
+                await response.write(b": quiet\n\n")
+            if await self._stopped() or request.transport is None or request.transport.is_closing():
+                return
+            try:
+                parts = await self._rendered(page)
+            except Problem:
+                return  # the browser asks again and is told then
+
+    async def _stopped(self) -> bool:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), BEAT_S)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _rendered(self, page: str) -> dict[str, str]:
+        made, task = self._shared.get(page, (0, None))
+        now = self._clock()
+        if task is None or (task.done() and not 0 <= now - made < BEAT_S * 900):
+            task = asyncio.create_task(self._build(page))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._shared[page] = (now, task)
+            self._shared.move_to_end(page)
+            while len(self._shared) > SHARED_MAX:
+                self._shared.popitem(last=False)
+        return await asyncio.shield(task)
+
+    async def _build(self, page: str) -> dict[str, str]:
+        return await self._parts(page)
+
+
+def _safe(parts: dict[str, str]) -> dict[str, str]:
+    return {name: html.encode("utf-8", "replace").decode() for name, html in parts.items()}

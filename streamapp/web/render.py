@@ -1,0 +1,158 @@
+"""From a page's facts to an HTTP answer: HTML or its JSON twin, with the headers every answer has."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from streamapp.clock import Clock
+from streamapp.web import show, static, wire
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+COMPRESS_FROM = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page builder hands back: one set of facts for people (`context`) and for machines (`twin`)."""
+
+    template: str
+    title: str
+    context: dict[str, Any]
+    twin: Any
+    status: int = 200
+    place: str = ""  # which entry of the navigation is current
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Problem(Exception):
+    """An answer other than the page: `advice` says what to do."""
+
+    def __init__(self, status: int, title: str, advice: str, command: str = "") -> None:
+        super().__init__(title)
+        self.status, self.title, self.advice, self.command = status, title, advice, command
+
+
+class Renderer:
+    """Templates and headers. Rendering is pure and safe in a thread."""
+
+    def __init__(self, clock: Clock, files: static.Files) -> None:
+        self._clock = clock
+        self._env = Environment(
+            loader=FileSystemLoader(Path(__file__).parent / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._env.globals.update(show=show, static=files.url, exact=show.exact, utc_day=utc_day, minor=_key_text)
+        self._env.filters["money_data"] = money_data
+        self._env.globals["ui"] = self._env.get_template("parts.html").module
+
+    def html(self, page: Page, path: str) -> str:
+        """The whole page. `path` is where it lives: its live updates and its twin hang on it."""
+        return self._env.get_template(page.template).render(self._context(page, path))
+
+    def live(self, page: Page, path: str) -> dict[str, str]:
+        """The changing parts, by element id. What only the passing of time changes looks the same each time."""
+        template, base = self._env.get_template(page.template), self._env.get_template("base.html")
+        blocks = {**base.blocks, **template.blocks}
+        context = template.new_context(self._context(page, path))
+        return {
+            name.replace("_", "-"): "".join(block(context)).strip()
+            for name, block in blocks.items()
+            if name.startswith("live_")
+        }
+
+    def answer(self, page: Page, path: str) -> web.Response:
+        """The HTML answer."""
+        response = web.Response(text=self.html(page, path), status=page.status, content_type="text/html")
+        return _with_headers(response, page.headers)
+
+    def _context(self, page: Page, path: str) -> dict[str, Any]:
+        return {
+            "title": page.title,
+            "place": page.place,
+            "path": path,
+            "twin_url": twin_url(path),
+            "now_ms": self._clock(),
+            "live_status": 200,
+            **page.context,
+        }
+
+
+def twin(page: Page) -> web.Response:
+    """The JSON answer."""
+    response = web.Response(body=wire.json_bytes(page.twin), status=page.status, content_type="application/json")
+    return _with_headers(response, page.headers)
+
+
+def _with_headers(response: web.Response, extra: dict[str, str]) -> web.Response:
+    response.headers.update(HEADERS)
+    response.headers["Vary"] = "Accept, Accept-Encoding"
+    response.headers.update(extra)
+    if isinstance(response.body, bytes) and len(response.body) > COMPRESS_FROM:
+        response.enable_compression()
+    return response
+
+
+def twin_url(path: str) -> str:
+    """/hours?sort=cost → /hours.json?sort=cost"""
+    before, mark, query = path.partition("?")
+    return ("/index" if before == "/" else before) + ".json" + mark + query
+
+
+def wants_json(accept: str) -> bool:
+    """True when JSON is asked for more than HTML (RFC 9110, 12.5.1)."""
+    weights = {"application/json": 0.0, "text/html": 0.0}
+    for part in accept.split(","):
+        name, *options = (item.strip().lower() for item in part.split(";"))
+        weight = 1.0
+        for option in options:
+            if option.startswith("q="):
+                try:
+                    weight = float(option[2:])
+                except ValueError:
+                    weight = 0.0
+        if name in weights:
+            weights[name] = max(weights[name], weight)
+    return weights["application/json"] > weights["text/html"]
+
+
+def money_data(amount: Decimal, currency: str) -> Markup:
+    """A money cell: short to read, exact on hover and for copying."""
+    return Markup('<data class="money" value="{0}" title="{0} {2}">{1}</data>').format(
+        show.exact(amount), show.money(amount, currency), show.visible(currency)
+    )
+
+
+def utc_day(at_ms: int) -> str:
+    """2025-01-15T10:00 for a datetime-local input."""
+    return show.rfc3339(at_ms)[:16]
+
+
+def _key_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":"))
+
+
+def fingerprint(text: str) -> bytes:
+    """Tells whether a rendered part changed."""
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=12).digest()

@@ -1,0 +1,147 @@
+"""How values look: pure functions from a value to text. Nothing here knows HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Context, Decimal
+from functools import reduce
+from urllib.parse import quote, urlencode
+
+EXACT = Context(prec=60)  # 18 digits before the point, 12 behind, and room for sums; the usual 28 would round
+MINUS = "\u2212"
+DASH = "\u2013"
+SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}
+STATE_SIGNS = {"open": "●", "closed": "✓", "revised": "↻", "pending": "◷", "stale": "⚠", "wrong": "✗", "ok": "✓"}
+
+
+def exact(amount: Decimal) -> str:
+    """Fixed-point with exactly 12 decimals, as money leaves the system everywhere (decision 5)."""
+    return f"{amount:.12f}"
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """The exact sum."""
+    return reduce(EXACT.add, amounts, Decimal(0))
+
+
+def money(amount: Decimal, currency: str) -> str:
+    """A short readable form: two decimals from 1 up, else as many as show two digits; never an exponent.
+
+    Cut toward zero, so that a cell never shows more than was used.
+    """
+    size = amount.copy_abs()
+    places = 2 if size >= 1 or size == 0 else min(12, max(2, 1 - size.adjusted()))
+    whole, _, fraction = exact(size).partition(".")
+    digits = f"{int(whole):,}.{fraction[:places]}"
+    sign = MINUS if amount < 0 else ""
+    symbol = SIGNS.get(currency)
+    return f"{sign}{symbol}{digits}" if symbol else f"{sign}{digits}\u00a0{currency}"
+
+
+def money_parts(amount: Decimal, currency: str) -> tuple[str, str]:
+    """The whole exact amount, split into what reads at a glance and the rest of the 12 decimals."""
+    whole, _, fraction = exact(amount.copy_abs()).partition(".")
+    sign = MINUS if amount < 0 else ""
+    symbol = SIGNS.get(currency, "")
+    return f"{sign}{symbol}{int(whole):,}.{fraction[:2]}", fraction[2:]
+
+
+def number(value: int) -> str:
+    """Grouped in thousands, with a real minus."""
+    return f"{value:,}".replace("-", MINUS)
+
+
+def signed(value: int) -> str:
+    """For differences: always with a sign, except zero."""
+    return f"+{value:,}" if value > 0 else number(value)
+
+
+def rate(value: float) -> str:
+    """Events per second: one decimal below 10, whole above."""
+    return f"{value:.1f}" if 0 < value < 9.95 else f"{round(value):,}"
+
+
+def compact(value: int) -> str:
+    """1,234,567 → 1.23M; small numbers stay whole. For places where the exact number stands beside it."""
+    for limit, unit in ((1_000_000_000, "B"), (1_000_000, "M"), (10_000, "k")):
+        if abs(value) >= limit:
+            scaled = value / (1000 if unit == "k" else limit)
+            return f"{scaled:.3g}{unit}" if abs(scaled) < 1000 else f"{scaled:,.0f}{unit}"
+    return number(value)
+
+
+def moment(at_ms: int) -> datetime:
+    """UTC. Raises OverflowError or ValueError for times no calendar has."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)
+
+
+def rfc3339(at_ms: int) -> str:
+    """2025-01-15T10:30:00.123Z (decision 3)."""
+    return moment(at_ms).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1000:03d}Z"
+
+
+def day_clock(at_ms: int) -> str:
+    """Jan 15, 10:30 — minutes, for tables."""
+    at = moment(at_ms)
+    return f"{at:%b} {at.day}, {at:%H:%M}"
+
+
+def day_seconds(at_ms: int) -> str:
+    """Jan 15, 10:30:05 — for what moves while one looks at it."""
+    return f"{day_clock(at_ms)}:{moment(at_ms):%S}"
+
+
+def clock(at_ms: int) -> str:
+    """10:30:05."""
+    return f"{moment(at_ms):%H:%M:%S}"
+
+
+def month_name(month: str) -> str:
+    """2025-01 → January 2025; anything else stays as it is."""
+    try:
+        return f"{datetime.strptime(month, '%Y-%m').replace(tzinfo=UTC):%B %Y}"
+    except ValueError:
+        return month
+
+
+def age(from_ms: int, now_ms: int) -> str:
+    """How long ago, in the largest fitting unit."""
+    seconds = max(0, (now_ms - from_ms) // 1000)
+    if seconds < 2:
+        return "just now"
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def short_id(text: str) -> str:
+    """The head names the kind, the tail tells ids of one hour apart."""
+    return text if len(text) <= 16 else f"{text[:6]}…{text[-7:]}"
+
+
+def visible(name: str) -> str:
+    """A name as it may stand on a page: characters without a shape (controls, direction overrides) become escapes."""
+    return "".join(char if char.isprintable() else _escape(char) for char in name) or "(empty)"
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def team_url(org: str, team: str) -> str:
+    """The page of a team. Names are any text: parts that a path cannot carry travel in the query."""
+    if {org, team} & {"", ".", ".."}:
+        return "/teams?" + urlencode({"org": org, "team": team}, errors="replace")
+    return f"/teams/{quote(org, safe='', errors='replace')}/{quote(team, safe='', errors='replace')}"
+
+
+def bill_url(bill_id: str) -> str:
+    """The page of a statement."""
+    return f"/bills/{quote(bill_id, safe='', errors='replace')}"
+
+
+def table_url(name: str) -> str:
+    """The page of a raw table."""
+    return f"/tables/{quote(name, safe='', errors='replace')}"
