@@ -3,6 +3,9 @@
 Nothing of the worker is used: not its arithmetic, not its decoder, not its idea of time. Slow where that makes it
 plain. Three kinds of fault: *lost* (events that should stand on a bill and do not, poison without its letter),
 *doubled* (events, bills or letters that count more than once) and *wrong* (whatever else differs).
+
+An event id counts once in a partition's whole log here. The worker need not remember an id longer than 24 hours after
+its hour closed (decision 13): a repeat that comes later and is billed again shows as doubled, because it is.
 """
 
 from __future__ import annotations

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
+from verify_logs import TEN, Logs
 
+from streamapp.cli.verify import command
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.broker import Broker
 from streamapp.kafka.reader import Record, Span, read, spans
+from streamapp.settings import current
 
 MakeTopic = Callable[..., str]
 
@@ -120,3 +125,31 @@ def test_missing_topic_is_misconfigured(broker: Broker) -> None:
 def test_no_broker_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         spans({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, "topic", answer_seconds=0.5)
+
+
+def test_verify_reads_a_cluster_and_ends_with_its_verdict(
+    fresh_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs, producer, admin = Logs(), _producer(fresh_broker), AdminClient(_config(fresh_broker))
+    logs.use(TEN)
+    logs.refuse(logs.use(TEN, value=b"{", counts=False), "malformed_json")
+    logs.use(TEN + 3_900_000)
+    bill = logs.state(TEN)
+    for topic, records in (("llm_usage", logs.usage), ("billing_events", logs.bills), ("dead_letter", logs.letters)):
+        admin.create_topics([NewTopic(topic, 2, 1)])[topic].result(30)
+        for record in records:
+            producer.produce(topic, record.value, record.key, partition=0, timestamp=record.timestamp_ms)
+    assert producer.flush(30) == 0
+    monkeypatch.setenv("STREAM_KAFKA__BOOTSTRAP_SERVERS", fresh_broker.bootstrap)
+    current.cache_clear()
+    try:
+        right = CliRunner().invoke(command, ["--json"])
+        assert right.exit_code == 0, right.output
+        assert json.loads(right.output)["bills"] == 1
+        producer.produce("billing_events", bill.value, bill.key, partition=0)
+        assert producer.flush(30) == 0
+        doubled = CliRunner().invoke(command)
+        assert doubled.exit_code == 1
+        assert "doubled: billing_events[0]@1" in doubled.output
+    finally:
+        current.cache_clear()
