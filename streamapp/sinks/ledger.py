@@ -145,6 +145,8 @@ def to_bill(topic: str, partition: int, offset: int, value: bytes | None) -> Bil
         return Rejected(Reason.INVALID_DATA, "the cost has more than 26 integer digits")
     if max(abs(bill.requests), abs(bill.total_tokens), bill.revision) > INT64_MAX:
         return Rejected(Reason.INVALID_DATA, "a counter does not fit 64 bits")
+    if "\0" in f"{bill.id}{bill.supersedes}{bill.org_id}{bill.team_id}{bill.currency}":
+        return Rejected(Reason.INVALID_DATA, "a name contains U+0000, which PostgreSQL cannot keep")
     return bill
 
 

@@ -425,7 +425,8 @@ def test_row_of_the_largest_amounts(cost: str) -> None:
         (_rewritten(totals__cost=float("nan")), Reason.MALFORMED_JSON),
         (_rewritten(totals__requests=2**63), Reason.INVALID_DATA),
         (_rewritten(revision=1), Reason.INVALID_DATA),
-        (_rewritten(envelope__org_id="org\u0000"), Reason.INVALID_ENVELOPE),
+        (_rewritten(envelope__team_id="t\u0000", team_id="t\u0000"), Reason.INVALID_DATA),
+        (_rewritten(envelope__org_id="org\u0000"), Reason.INVALID_DATA),
         (json.dumps({**settlement(), "data": {}}).encode(), Reason.INVALID_DATA),
     ],
 )
