@@ -9,13 +9,16 @@ from typing import Any
 
 import xxhash
 
+from streamapp.agents.pages import serve
 from streamapp.directory import open_directory
+from streamapp.metrics import GroupMetrics
 from streamapp.runtime.app import StreamApp, chunks
 from streamapp.runtime.codec import StoredPosition
 from streamapp.runtime.ledger_task import LedgerTask, Place
 from streamapp.runtime.store import Store
 from streamapp.runtime.takeover import Source, TableTakeover
 from streamapp.runtime.transaction import PartitionProducer
+from streamapp.runtime.view import UsageView
 from streamapp.schemas.decode import decode_usage
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
@@ -44,7 +47,11 @@ def usage_ledger(
 
 
 source = Source(GROUP, "llm_usage", TABLE, registry.changelog(GROUP, TABLE), ("billing_events", "dead_letter"))
-app.own(source.topic, TableTakeover(source, app.settings, usage_ledger, app.clock, lambda records, seconds: None))
+metrics = GroupMetrics(GROUP)
+view = UsageView(app, metrics, app.clock, TABLE, rules.grace_ms)
+app.own(source.topic, TableTakeover(source, app.settings, usage_ledger, app.clock, metrics.committed))
+app.ownership.taken = view.taken
+serve(app, view)
 
 
 @app.agent(usage)

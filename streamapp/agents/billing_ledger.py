@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from streamapp.agents.pages import serve
+from streamapp.metrics import GroupMetrics
 from streamapp.runtime.app import StreamApp, chunks
 from streamapp.runtime.sink_task import SinkTakeover
+from streamapp.runtime.view import GroupView
 from streamapp.schemas.rejected import Rejected
 from streamapp.sinks.ledger import Bill, open_ledger, to_bill
 
@@ -38,9 +41,10 @@ class BillsKept:
         return await ledger.offsets(topic)
 
 
-app.own(
-    "billing_events", SinkTakeover(GROUP, "billing_events", app.settings, BillsKept(), app.clock, lambda r, s: None)
-)
+metrics = GroupMetrics(GROUP)
+take_over = SinkTakeover(GROUP, "billing_events", app.settings, BillsKept(), app.clock, metrics.committed)
+app.own(take_over.topic, take_over)
+serve(app, GroupView(app, metrics, app.clock))
 
 
 @app.agent(bills)

@@ -7,13 +7,16 @@ Replaced is what loses or doubles events (docs/adr/0001): the event path, offset
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+import warnings
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import faust
+from faust.exceptions import AlreadyConfiguredWarning
 from faust.sensors.monitor import Monitor
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
+from faust.web.drivers.aiohttp import Web as AiohttpWeb
 from mode import Service
 from mode.supervisors import CrashingSupervisor
 
@@ -77,6 +80,12 @@ class ExactTable(faust.Table):
         pass
 
 
+class PagesOnly(AiohttpWeb):
+    """Faust's web server without Faust's own pages: `/` is ours."""
+
+    production_blueprints = ()
+
+
 class PlacedWorker(faust.Worker):
     """What `faust worker` starts: an app that has its place on this host."""
 
@@ -91,6 +100,7 @@ class StreamApp(faust.App):
     settings: Settings
     ownership: Ownership
     slot: Slot | None = None
+    on_placed: Callable[[StreamApp], None] = staticmethod(lambda app: None)  # told when the worker has its place
 
     def __init__(self, group: str, *, settings: Settings | None = None, clock: Clock = wall_ms) -> None:
         self.settings = settings = settings or settings_module.load()
@@ -120,6 +130,11 @@ class StreamApp(faust.App):
             broker_request_timeout=90.0,
             broker_commit_interval=5.0,
             consumer_max_fetch_size=4 * 1024 * 1024,
+            web_stats_enabled=False,
+            web_graph_enabled=False,
+            web_router_enabled=False,
+            web_tables_enabled=False,
+            web_metrics_enabled=False,
             web_bind=settings.web.host,
             web_host=settings.web.host,
             web_port=settings.web.port + registry.port_offset(group) if settings.web.port else 0,
@@ -127,6 +142,9 @@ class StreamApp(faust.App):
 
     def _create_directories(self) -> None:
         pass  # Faust keeps nothing on disk here; the slot's folder holds the tables
+
+    def _new_web(self) -> Any:
+        return PagesOnly(self)
 
     def _new_transport(self) -> Any:
         return ChunkTransport(self.conf.broker_consumer, self)
@@ -138,10 +156,13 @@ class StreamApp(faust.App):
             self.slot = slot = take_slot(self.conf.id, self.settings.state_dir, host, self.conf.web_port)
         except StreamError as error:
             failstop(error, "starting the worker")
-        self.conf.web_port = slot.port
-        self.conf.canonical_url = f"http://{host}:{slot.port}"
-        self.conf.consumer_group_instance_id = slot.instance_id
+        with warnings.catch_warnings():  # nothing has used the old values but the question above
+            warnings.simplefilter("ignore", AlreadyConfiguredWarning)
+            self.conf.web_port = slot.port
+            self.conf.canonical_url = f"http://{host}:{slot.port}"
+            self.conf.consumer_group_instance_id = slot.instance_id
         self.ownership.folder = slot.folder
+        self.on_placed(self)
 
     def own(self, topic: str, take_over: TakeOver) -> None:
         """Say how partitions of a topic are taken over when a rebalance brings them."""

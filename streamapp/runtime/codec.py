@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from streamapp.schemas.timestamp import parse_ms
+from streamapp.schemas.ulid import RANDOM_BYTES, event_id
 from tables.counters import Counters
 from tables.outcome import Position
 from tables.seen import StoredIds
@@ -99,7 +101,8 @@ def unpack_hour(key: bytes, value: bytes) -> UsageRow:
 
 
 def _counters(numbers: list[Any]) -> Counters:
-    return Counters(*map(int, numbers[:5]), cost=Decimal(numbers[5]))
+    requests, errors, cache_hits, prompt_tokens, completion_tokens = map(int, numbers[:5])
+    return Counters(requests, errors, cache_hits, prompt_tokens, completion_tokens, Decimal(numbers[5]))
 
 
 def _pack(row: tuple[Any, ...]) -> bytes:
@@ -162,6 +165,11 @@ def bill_key(bill_id: str) -> bytes:
     return b"b" + bill_id.encode()
 
 
+def bill_prefix(period_end_ms: int) -> bytes:
+    """Every statement of a period that ends at or after `period_end_ms` sorts at or behind this."""
+    return bill_key(event_id(period_end_ms, bytes(RANDOM_BYTES)))
+
+
 def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
     """A row as a person or a JSON document shows it: key parts, value."""
     kind = key[:1]
@@ -183,6 +191,31 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
     if kind == b"b":
         return ("bill", key[1:].decode()), _decode_json(value)
     return ("position",), msgspec.structs.asdict(unpack_position(value))
+
+
+def readable_key(parts: tuple[Any, ...]) -> bytes:
+    """The row key whose readable parts these are. Raises ValueError for anything else."""
+    match parts:
+        case ("hour", int(start_ms), str(org), str(team), str(currency)):
+            return hour_key(HourKey(start_ms, org, team, currency))
+        case ("month", str(month), str(org), str(team), str(currency)) if len(month) == 7:
+            return month_key(MonthKey(month, org, team, currency))
+        case ("ids", int(chunk)):
+            return ids_key(chunk)
+        case ("bill", str(bill_id)):
+            return bill_key(bill_id)
+        case ("position",):
+            return POSITION_KEY
+    raise ValueError(f"{parts!r} is not the key of a row")
+
+
+def bucket_of(bill: bytes) -> HourKey:
+    """The bucket that a stored statement is about."""
+    event = _decode_json(bill)
+    data = event["data"]
+    start_ms = parse_ms(data["period_start"])
+    assert start_ms is not None, "a statement of ours has a period"
+    return HourKey(start_ms, event["org_id"], event["team_id"], data["currency"])
 
 
 _decode_json = msgspec.json.Decoder().decode

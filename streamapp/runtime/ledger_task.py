@@ -53,7 +53,6 @@ class LedgerTask:
         position: codec.StoredPosition | None,
         rules: Rules,
         door: Door,
-        observe: Callable[[Outcome], None] = lambda outcome: None,
     ) -> None:
         self.place = place
         self.store = store
@@ -63,7 +62,8 @@ class LedgerTask:
         start = Position() if position is None else position.position()
         self.ledger = Ledger(rules, door, self.rows, start)
         self.ledger.restore(unsettled(store), remembered(store))
-        self._observe = observe
+        self.landed: Callable[[Outcome], None] = lambda outcome: None  # told of each chunk when it has committed
+        self._folded: list[Outcome] = []
 
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
         """One chunk of usage."""
@@ -83,6 +83,7 @@ class LedgerTask:
         checkpoint = await self.producer.commit(transaction)
         if checkpoint is not None:  # only now: the store is never ahead of the changelog
             self.rows.land(checkpoint)
+        self.landed(self._folded.pop(0))
 
     async def close(self) -> None:
         await self.producer.stop()
@@ -100,7 +101,7 @@ class LedgerTask:
         letters = place.outputs["dead_letter"]
         for record, reason, error in outcome.refusals:
             sends.append(letter(record, reason, error, place.group, now_ms, letters))
-        self._observe(outcome)
+        self._folded.append(outcome)
         if outcome.skipped and not (outcome.accepted or outcome.refusals or outcome.duplicates):
             return Transaction({}, (), next_offset)
         self.rows.push(writes)

@@ -25,6 +25,12 @@ class Ownership:
         self.folder = folder
         self._take_over = take_over
         self._taking: asyncio.Future[dict[int, Partition]] | None = None
+        self.taken: Callable[[dict[int, Partition]], None] = lambda partitions: None  # told what is in hand now
+
+    @property
+    def moving(self) -> bool:
+        """Whether a takeover is under way."""
+        return self._taking is not None
 
     async def take_over(self, numbers: Iterable[int]) -> None:
         """Take these partitions over; they are the only ones afterwards. Fail-stop when it goes wrong."""
@@ -35,6 +41,7 @@ class Ownership:
         taking = self._taking = asyncio.ensure_future(self._take_over(wanted, self.folder))
         try:
             self.partitions = await asyncio.shield(taking)
+            self.taken(self.partitions)
         except asyncio.CancelledError:
             log.info("the takeover of %s %s was interrupted by another rebalance", self.topic, wanted)
         except Exception as error:
@@ -50,6 +57,7 @@ class Ownership:
             await asyncio.wait([self._taking])
             self._taking = None
         partitions, self.partitions = self.partitions, {}
+        self.taken({})
         for partition in partitions.values():
             partition.released = True
         await asyncio.gather(*(partition.release() for partition in partitions.values()))

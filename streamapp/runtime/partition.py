@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.runtime.chunk import Chunk, Transaction
@@ -45,15 +45,6 @@ class Task(Protocol):
 
     async def close(self) -> None:
         """Let the partition go."""
-
-
-class Progress(NamedTuple):
-    """What the pages show of a partition's way."""
-
-    last_commit_ms: int | None
-    last_record_ms: int | None
-    high_water: int
-    rate_per_s: float
 
 
 class Partition:
@@ -84,7 +75,7 @@ class Partition:
         self._clock = clock
         self._on_commit = on_commit
         self._under_way: asyncio.Task[None] | None = None
-        self._rate = Rate()
+        self.rate = Rate()
         self._handed_over = self._applied = 0
 
     def chunk(self, records: Sequence[Any]) -> Chunk:
@@ -129,10 +120,6 @@ class Partition:
     def _silent(self, now_ms: int) -> bool:
         return now_ms - self.silent_since_ms >= self._idle_ms
 
-    def progress(self) -> Progress:
-        """For the pages."""
-        return Progress(self.last_commit_ms, self.last_record_ms, self.high_water, self._rate.per_s(monotonic_s()))
-
     async def _commit(self, transaction: Transaction, records: int) -> None:
         began = monotonic_s()
         try:
@@ -141,14 +128,15 @@ class Partition:
             failstop(error, f"committing partition {self.number}")
         now = monotonic_s()
         self.last_commit_ms = self._clock()
-        self._rate.add(records, now)
+        self.rate.add(records, now)
         self._on_commit(records, now - began)
 
 
 class Rate:
-    """Records per second over the last ten seconds."""
+    """Records per second: over the last ten seconds, and of each of the last two minutes' seconds."""
 
     WINDOW_S = 10
+    KEPT_S = 120
 
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
@@ -156,9 +144,14 @@ class Rate:
     def add(self, records: int, now_s: float) -> None:
         second = int(now_s)
         self._counts[second] = self._counts.get(second, 0) + records
-        for old in [key for key in self._counts if key < second - self.WINDOW_S]:
-            del self._counts[old]
+        while next(iter(self._counts)) < second - self.KEPT_S:
+            del self._counts[next(iter(self._counts))]
 
     def per_s(self, now_s: float) -> float:
         since = int(now_s) - self.WINDOW_S
         return sum(count for second, count in self._counts.items() if second >= since) / self.WINDOW_S
+
+    def recent(self, now_s: float) -> tuple[int, ...]:
+        """The records of each full second, oldest first."""
+        now = int(now_s)
+        return tuple(self._counts.get(second, 0) for second in range(now - self.KEPT_S, now))

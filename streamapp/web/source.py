@@ -1,140 +1,23 @@
-"""What the pages need to know of one worker: a small protocol, so that pages never touch the stream.
+"""What the pages need to know of one worker; kept in `streamapp.facts`, because those who answer lie below the pages."""
 
-Every method answers from a copy-on-write view in memory or one bounded read of the local store, never blocks, and
-speaks of this worker's partitions only; `web.fleet` merges the workers. All times are milliseconds since the epoch,
-UTC.
-The pages call every method on the worker's own event loop, never from another thread, and treat what they get as
-frozen: only filtering, sorting and rendering happen in a thread.
-"""
+from streamapp.facts import (
+    HourFacts,
+    HourState,
+    PartitionFacts,
+    PartitionState,
+    RawRow,
+    TeamFacts,
+    WorkerFacts,
+    WorkerView,
+)
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, Literal, Protocol
-
-HourState = Literal["open", "closed", "revised"]
-PartitionState = Literal["taking over", "restoring", "running", "idle"]
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionFacts:
-    """One partition that this worker owns."""
-
-    topic: str
-    partition: int
-    state: PartitionState
-    watermark_ms: int | None  # highest accepted event time
-    position: int  # next source offset the table will apply
-    high_water: int  # end of the partition
-    last_commit_ms: int | None  # wall clock of the last committed transaction
-    events_per_s: float  # over the last ten seconds
-    open_hours: int
-    pending_revisions: int
-    next_mark_ms: int | None  # the watermark at which something will be stated next
-    last_record_ms: int | None  # wall clock when the last record arrived
-    duplicates: int  # since the worker started
-    rejected: int  # dead letters written since the worker started
-
-    @property
-    def lag(self) -> int:
-        """Records not yet applied."""
-        return max(0, self.high_water - self.position)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerFacts:
-    """This worker process."""
-
-    group: str
-    name: str  # group instance id, e.g. billing-agg-host-0
-    url: str  # base URL of its web server
-    started_ms: int
-    partitions: tuple[PartitionFacts, ...]
-    open_cost: dict[str, Decimal]  # currency → cost in open hours
-    closed_cost_today: dict[str, Decimal]  # currency → stated at revision 0 since 00:00 UTC by the mark's time
-    revised_cost_today: dict[str, Decimal]  # currency → sum of deltas of revisions since 00:00 UTC
-    dead_letters: int  # written since the worker started
-    partition_count: int | None = None  # of the source topic; lets the pages name partitions that nobody owns
-    recent_events_per_s: tuple[float, ...] = ()  # one per second, oldest first, at most 120: the small curve
-
-
-@dataclass(frozen=True, slots=True)
-class HourFacts:
-    """One bucket: (org, team, currency, UTC hour)."""
-
-    org: str
-    team: str
-    currency: str
-    start_ms: int
-    state: HourState
-    pending: bool  # closed, with late events that are not stated yet
-    requests: int
-    errors: int
-    cache_hits: int
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    cost: Decimal
-    revision: int | None  # None while open
-    bill_id: str | None  # of the newest revision
-    partition: int
-    first_offset: int
-    last_offset: int
-    closes_at_ms: int  # the watermark that closes it (end + grace)
-    watermark_ms: int | None  # of its partition
-
-
-@dataclass(frozen=True, slots=True)
-class TeamFacts:
-    """A team of an org, in one currency."""
-
-    org: str
-    team: str
-    currency: str
-    months: tuple[tuple[str, Decimal, int], ...]  # ("2025-01", stated cost so far, stated tokens so far), newest first
-    hours: tuple[HourFacts, ...]  # newest first, at most one month
-    lines: tuple[dict[str, Any], ...]  # per provider and model over those hours: names and counters, cost as Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class RawRow:
-    """A row of the table as it is stored."""
-
-    key: tuple[
-        Any, ...
-    ]  # ("hour", start_ms, org, team, currency), ("month", …), ("bill", id), ("ids", …), ("position",)
-    row: Any  # JSON-able
-    partition: int
-    last_offset: int | None = None  # of the newest record counted in this row, where the row knows it
-
-
-class WorkerView(Protocol):
-    """One worker's tables, read-only."""
-
-    def worker(self) -> WorkerFacts: ...
-
-    def peers(self) -> tuple[str, ...]:
-        """Base URLs of the other live workers of the group."""
-
-    def hours(self) -> list[HourFacts]:
-        """Open hours and up to 100,000 closed ones, newest first. A fresh list; cheap to call once per request."""
-
-    def team(self, org: str, team: str) -> list[TeamFacts]:
-        """One entry per currency; empty when none of this worker's partitions knows the team."""
-
-    def bill(self, bill_id: str) -> list[bytes]:
-        """Every revision of the bill's bucket as stated (exact envelope JSON), revision 0 first; [] if unknown."""
-
-    def rows(self, table: str, after: tuple[Any, ...] | None, limit: int, partition: int | None) -> list[RawRow]:
-        """Up to `limit` rows of a table behind key `after`, in the store's own order of keys.
-
-        The pages always name the `partition`, so orders of different partitions are never compared. A `key` comes
-        back as `after` through JSON: its parts must be strings, integers or null.
-        """
-
-    def tables(self) -> tuple[str, ...]:
-        """Names of this worker's tables."""
-
-    def metrics(self) -> bytes:
-        """Prometheus text format."""
+__all__ = [
+    "HourFacts",
+    "HourState",
+    "PartitionFacts",
+    "PartitionState",
+    "RawRow",
+    "TeamFacts",
+    "WorkerFacts",
+    "WorkerView",
+]

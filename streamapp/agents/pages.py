@@ -1,0 +1,19 @@
+"""Puts a group's pages and metrics on the worker's own web server."""
+
+from __future__ import annotations
+
+from streamapp.runtime.app import StreamApp
+from streamapp.runtime.view import GroupView
+from streamapp.web.routes import mount
+
+
+def serve(app: StreamApp, view: GroupView) -> None:
+    """Call once per app. The routes are added when the worker has its place, before Faust adds its own."""
+    settings = app.settings
+    grace_ms = settings.billing.grace_seconds * 1000
+    timeout_s = settings.web.peer_timeout_seconds
+
+    def placed(_: StreamApp) -> None:
+        mount(app.web.web_app, view, clock=app.clock, peer_timeout_s=timeout_s, grace_ms=grace_ms)
+
+    app.on_placed = placed

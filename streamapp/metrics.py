@@ -1,0 +1,74 @@
+"""What a worker tells Prometheus. Names follow Prometheus' rules; every metric carries its consumer group."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class GroupMetrics:
+    """The metrics of one worker process. All counters move after the commit: what they count has happened."""
+
+    def __init__(self, group: str) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        label = ("group",)
+
+        def counter(name: str, meaning: str, *labels: str) -> Counter:
+            return Counter(name, meaning, (*label, *labels), registry=registry)
+
+        def gauge(name: str, meaning: str) -> Gauge:
+            return Gauge(name, meaning, (*label, "topic", "partition"), registry=registry)
+
+        self.records = counter("stream_records", "Records of the source topic that were applied").labels(group)
+        self.events = counter("stream_events_accepted", "Events that count").labels(group)
+        self.duplicates = counter("stream_events_duplicate", "Repeated events that were ignored").labels(group)
+        self.chunks = counter("stream_chunks", "Chunks, each one transaction").labels(group)
+        self._rejected = counter("stream_events_rejected", "Records written to dead_letter", "reason")
+        self._statements = counter("stream_statements", "Statements written to billing_events", "kind")
+        self.commit_seconds = Histogram(
+            "stream_commit_seconds",
+            "From a chunk's first write to its commit",
+            label,
+            registry=registry,
+            buckets=SECONDS,
+        ).labels(group)
+        self.lag = gauge("stream_lag_records", "Records that are not applied yet")
+        self.watermark = gauge("stream_watermark_timestamp_seconds", "Highest event time accepted")
+        self.open_rows = gauge("stream_open_rows", "Rows of hours that are open")
+        self._group = group
+
+    def committed(self, records: int, seconds: float) -> None:
+        """A transaction of so many source records took so long."""
+        self.chunks.inc()
+        self.records.inc(records)
+        self.commit_seconds.observe(seconds)
+
+    def rejected(self, reason: str) -> None:
+        """A dead letter was written."""
+        self._rejected.labels(self._group, reason).inc()
+
+    def stated(self, kind: str, count: int) -> None:
+        """Statements were written; kind is `hourly` or `revised`."""
+        if count:
+            self._statements.labels(self._group, kind).inc(count)
+
+    def at(self, topic: str, partition: int, *, lag: int, watermark_ms: int | None, open_rows: int) -> None:
+        """Where a partition is now."""
+        labels = (self._group, topic, str(partition))
+        self.lag.labels(*labels).set(lag)
+        self.open_rows.labels(*labels).set(open_rows)
+        if watermark_ms is not None:
+            self.watermark.labels(*labels).set(watermark_ms / 1000)
+
+    def forget(self) -> None:
+        """Partitions were let go: their gauges are another worker's now."""
+        for gauge in (self.lag, self.watermark, self.open_rows):
+            gauge.clear()
+
+    def exposition(self) -> bytes:
+        """Prometheus text format."""
+        text: bytes = generate_latest(self.registry)
+        return text
