@@ -154,7 +154,7 @@ def reasonable(statements: list[Statement]) -> list[str]:
 def changes(one: Statement) -> list[tuple[str, int]]:
     """Counters that a revision changed, with the difference."""
     found: list[tuple[str, Any]] = [(name.replace("_", " "), getattr(one.data.delta, name)) for name in COUNTERS]
-    return [(name, value) for name, value in found if value]
+    return [(name.removesuffix("s") if abs(value) == 1 else name, value) for name, value in found if value]
 
 
 def _ms(text: str) -> int:

@@ -7,7 +7,6 @@ the last-known counts of its former owner void.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -21,7 +20,6 @@ LIMIT_MAX = 500  # rows of a page: what a person can scroll and a browser lays o
 SORTS = ("live", "hour", "org", "team", "state", "requests", "tokens", "cost")
 STATES = ("", "open", "closed", "revised", "pending")
 TEXT_SORTS = frozenset({"org", "team"})
-_STATE_RANK = {"open": 0, "closed": 1, "revised": 2}
 
 Key = tuple[Any, ...]
 
@@ -84,28 +82,36 @@ class _Down:
     __hash__ = None  # type: ignore[assignment]
 
 
+def sort_value(query: HoursQuery) -> Callable[[HourFacts], Any]:
+    """Row → value of the sorted column, turned so that it ascends."""
+    if query.sort in TEXT_SORTS:
+        text = _TEXTS[query.sort]
+        return (lambda row: _Down(text(row))) if query.descending else text
+    if query.sort == "cost":  # unary minus would round to 28 digits
+        return (lambda row: row.cost.copy_negate()) if query.descending else (lambda row: row.cost)
+    sign = -1 if query.descending else 1
+    if query.sort in _RANKS:  # few values: the hour goes into the number, so that most rows differ in it
+        rank = _RANKS[query.sort]
+        return lambda row: (sign * rank[row.state] << 48) - row.start_ms
+    number = _NUMBERS[query.sort]
+    return lambda row: sign * number(row)
+
+
 def sort_key(query: HoursQuery) -> Callable[[HourFacts], Key]:
     """Row → key: the sorted column first, then newest hour, org, team, currency."""
-    column = _COLUMNS[query.sort]
-    if query.sort in TEXT_SORTS and query.descending:
-        return lambda row: (_Down(column(row)), -row.start_ms, row.org, row.team, row.currency)
-    if query.sort in TEXT_SORTS:
-        return lambda row: (column(row), -row.start_ms, row.org, row.team, row.currency)
-    if query.descending and query.sort == "cost":  # unary minus would round to 28 digits
-        return lambda row: (row.cost.copy_negate(), -row.start_ms, row.org, row.team, row.currency)
-    sign = -1 if query.descending else 1
-    return lambda row: (sign * column(row), -row.start_ms, row.org, row.team, row.currency)
+    value = sort_value(query)
+    return lambda row: (value(row), -row.start_ms, row.org, row.team, row.currency)
 
 
-_COLUMNS: dict[str, Callable[[HourFacts], Any]] = {
-    "live": lambda row: 0 if row.state == "open" else 1,  # what still grows comes first
+_TEXTS: dict[str, Callable[[HourFacts], str]] = {"org": lambda row: row.org, "team": lambda row: row.team}
+_RANKS = {
+    "live": {"open": 0, "closed": 1, "revised": 1},  # what still grows comes first
+    "state": {"open": 0, "closed": 1, "revised": 2},
+}
+_NUMBERS: dict[str, Callable[[HourFacts], int]] = {
     "hour": lambda row: row.start_ms,
-    "org": lambda row: row.org,
-    "team": lambda row: row.team,
-    "state": lambda row: _STATE_RANK[row.state],
     "requests": lambda row: row.requests,
     "tokens": lambda row: row.total_tokens,
-    "cost": lambda row: row.cost,
 }
 
 
@@ -129,35 +135,63 @@ def parse_cursor(text: str, query: HoursQuery) -> Key | None:
 
 
 def select(rows: Iterable[HourFacts], query: HoursQuery) -> HoursSlice:
-    """One worker's part of a page. Linear in the rows, keeps `limit` + 1 of them; safe in a thread."""
-    key = sort_key(query)
-    after, before = parse_cursor(query.after, query), parse_cursor(query.before, query)
+    """One worker's part of a page. Linear in the rows, keeps about `limit` of them; safe in a thread."""
+    value, key = sort_value(query), sort_key(query)
+    edge = parse_cursor(query.before or query.after, query)
+    nearest = _Nearest(query.limit + 1, backwards=bool(query.before))
     counts: dict[int, _Count] = {}
-    behind: list[tuple[Key, HourFacts]] = []
     for row in _named(rows, query):
         count = counts.get(row.partition)
         if count is None:
             count = counts[row.partition] = _Count()
         count.states[row.state] += 1
-        count.states["pending"] += row.pending
+        if row.pending:
+            count.states["pending"] += 1
         if query.state and (not row.pending if query.state == "pending" else row.state != query.state):
             continue
-        row_key = key(row)
-        if before is not None:
-            if row_key < before:
+        sorted_by = value(row)
+        if edge is not None:  # whole keys are made only where the column alone does not tell
+            same = sorted_by == edge[0]
+            ahead = key(row) < edge if same else sorted_by < edge[0]
+            if ahead or (same and not query.before and key(row) == edge):
                 count.ahead += 1
-                behind.append((row_key, row))
-        elif after is not None and not after < row_key:
-            count.ahead += 1
-        else:
-            behind.append((row_key, row))
-    return HoursSlice(_cut(behind, query.limit + 1, before is not None), [_tally(p, c) for p, c in counts.items()])
+            if ahead != bool(query.before) or (same and key(row) == edge):
+                continue
+        if nearest.wants(sorted_by):
+            nearest.add(key(row), row)
+    return HoursSlice(nearest.rows(), [_tally(p, c) for p, c in counts.items()])
 
 
-def _cut(pairs: list[tuple[Key, HourFacts]], size: int, backwards: bool) -> list[HourFacts]:
-    if backwards:
-        return [row for _, row in heapq.nlargest(size, pairs, key=lambda pair: pair[0])][::-1]
-    return [row for _, row in heapq.nsmallest(size, pairs, key=lambda pair: pair[0])]
+class _Nearest:
+    """Keeps the `size` smallest keys, or the biggest ones (`backwards`), sorting only now and then."""
+
+    def __init__(self, size: int, backwards: bool) -> None:
+        self._size, self._backwards = size, backwards
+        self._pairs: list[tuple[Key, HourFacts]] = []
+        self._worst: Any = None
+        self._slack = 4 * size + 500
+
+    def wants(self, value: Any) -> bool:
+        """False when a row with this column cannot be among the nearest any more."""
+        if self._worst is None:
+            return True
+        return not (value < self._worst if self._backwards else self._worst < value)
+
+    def add(self, key: Key, row: HourFacts) -> None:
+        self._pairs.append((key, row))
+        if len(self._pairs) > self._slack:
+            self._cut()
+            self._worst = self._pairs[-1][0][0]
+
+    def rows(self) -> list[HourFacts]:
+        """In ascending order."""
+        self._cut()
+        found = [row for _, row in self._pairs]
+        return found[::-1] if self._backwards else found
+
+    def _cut(self) -> None:
+        self._pairs.sort(key=lambda pair: pair[0], reverse=self._backwards)
+        del self._pairs[self._size :]
 
 
 def _tally(partition: int, count: _Count) -> Tally:

@@ -1,4 +1,7 @@
-"""Server-sent events: about once a second the parts of a page that look different from what was sent before."""
+"""Server-sent events: about once a second the parts of a page that look different from what was sent before.
+
+A page that is dear to render is rendered less often: at most a tenth of the time goes into it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from streamapp.web.render import HEADERS, Problem, fingerprint
 CLIENTS_MAX = 32  # every open page costs this worker a rendering per second; the stream comes first
 BEAT_S = 1.0
 QUIET_BEATS = 15  # then a comment, so that a dead connection is noticed
+SHARE_OF_TIME = 10  # a rendering that took t is good for ten t
 LIFE_BEATS = 600  # browsers come back by themselves; nothing lives for ever
 SHARED_MAX = 128
 
@@ -29,7 +33,7 @@ class Live:
         self._clock = clock
         self._clients_max = clients_max
         self._stopping = asyncio.Event()
-        self._shared: OrderedDict[str, tuple[int, asyncio.Task[dict[str, str]]]] = OrderedDict()
+        self._shared: OrderedDict[str, tuple[int, asyncio.Task[tuple[dict[str, str], float]]]] = OrderedDict()
         self.clients = 0
 
     def stop(self) -> None:
@@ -85,17 +89,26 @@ class Live:
     async def _rendered(self, page: str) -> dict[str, str]:
         made, task = self._shared.get(page, (0, None))
         now = self._clock()
-        if task is None or (task.done() and not 0 <= now - made < BEAT_S * 900):
+        if task is None or (task.done() and not 0 <= now - made < _good_for_ms(task)):
             task = asyncio.create_task(self._build(page))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._shared[page] = (now, task)
             self._shared.move_to_end(page)
             while len(self._shared) > SHARED_MAX:
                 self._shared.popitem(last=False)
-        return await asyncio.shield(task)
+        parts, _ = await asyncio.shield(task)
+        return parts
 
-    async def _build(self, page: str) -> dict[str, str]:
-        return await self._parts(page)
+    async def _build(self, page: str) -> tuple[dict[str, str], float]:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        parts = await self._parts(page)
+        return parts, loop.time() - begun
+
+
+def _good_for_ms(task: asyncio.Task[tuple[dict[str, str], float]]) -> float:
+    took_s = 0.0 if task.cancelled() or task.exception() else task.result()[1]
+    return max(BEAT_S * 900, took_s * 1000 * SHARE_OF_TIME)
 
 
 def _safe(parts: dict[str, str]) -> dict[str, str]:

@@ -10,7 +10,6 @@ from urllib.parse import quote, urlencode
 
 EXACT = Context(prec=60)  # 18 digits before the point, 12 behind, and room for sums; the usual 28 would round
 MINUS = "\u2212"
-DASH = "\u2013"
 SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}
 STATE_SIGNS = {"open": "●", "closed": "✓", "revised": "↻", "pending": "◷", "stale": "⚠", "wrong": "✗", "ok": "✓"}
 

@@ -17,6 +17,7 @@ from yarl import URL
 
 from streamapp.errors import Unavailable
 from streamapp.web import fleet, live, show
+from streamapp.web.routes import routes
 
 HTML = {"Accept": "text/html"}
 JSON = {"Accept": "application/json"}
@@ -343,6 +344,21 @@ def test_the_number_of_live_readers_is_bounded_and_shutdown_does_not_wait() -> N
             stream.close()
 
     visit(check, FakeWorker(World(hours_back=1), "agg-0"))
+
+
+def test_the_bare_list_of_routes_serves_too() -> None:
+    async def run() -> None:
+        app = web.Application()
+        app.add_routes(routes(FakeWorker(WORLD, "agg-0"), clock=WORLD.clock, peer_timeout_s=1))
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with aiohttp.ClientSession() as session:
+            reader = Reader(session, f"http://127.0.0.1:{runner.addresses[0][1]}")
+            assert "All is well" in (await reader.get("/"))[1]
+        await runner.cleanup()
+
+    asyncio.run(run())
 
 
 def test_an_answer_that_is_no_answer_counts_as_silence() -> None:

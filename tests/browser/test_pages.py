@@ -1,0 +1,259 @@
+"""The pages in a real browser: both colour schemes, wide and narrow, with and without scripts, and live.
+
+Screenshots of every page are kept under build/screenshots/. Without Chromium these tests fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
+from web_fake import FakeWorker, Served, World, serving
+
+from streamapp.web import show
+
+PROJECT = Path(__file__).parent.parent.parent
+SCREENSHOTS = PROJECT / "build" / "screenshots"
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WORLD = World(hours_back=400)
+A_BILL = next(i for i, b in WORLD.bills.items() if WORLD.revisions(b) == 3 and i == b.bill_id(2) and "team_" in b.team)
+A_FIRST_BILL = WORLD.bills[A_BILL].bill_id(0)
+PAGES = {
+    "front": "/",
+    "hours": "/hours",
+    "hours-filtered": "/hours?org=hanzo&state=revised&sort=cost&order=desc",
+    "hours-none": "/hours?org=nobody",
+    "team": show.team_url("org_acme", "team_search"),
+    "team-hostile": show.team_url("org_<b>x</b>", '<script>alert("x")</script>'),
+    "bill": f"/bills/{A_BILL}",
+    "bill-superseded": f"/bills/{A_FIRST_BILL}",
+    "tables": "/tables",
+    "table": "/tables/usage_hourly?limit=20",
+    "missing": "/nothing/here",
+    "refused": "/hours?sort=color",
+}
+SIZES = {1280: ViewportSize(width=1280, height=900), 390: ViewportSize(width=390, height=844)}
+
+Check = Callable[[Browser, list[Served]], Awaitable[None]]
+
+
+def browse(check: Check, *views: FakeWorker) -> None:
+    """Serve the views and run `check` with a browser."""
+    chromium = shutil.which("chromium")
+    assert chromium, "these tests need Chromium: apt-get install chromium"
+
+    async def run() -> None:
+        async with serving(*views, peer_timeout_s=0.5) as served, async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=chromium, args=ARGS)
+            try:
+                await check(browser, served)
+            finally:
+                await browser.close()
+
+    asyncio.run(run())
+
+
+def pair(world: World) -> tuple[FakeWorker, FakeWorker]:
+    return FakeWorker(world, "billing-agg-host-0", range(4)), FakeWorker(world, "billing-agg-host-1", range(4, 8))
+
+
+async def opened(
+    browser: Browser, width: int = 1280, scheme: str = "light", scripts: bool = True
+) -> tuple[Page, list[str]]:
+    """A page, and the list its console errors go to."""
+    context = await browser.new_context(
+        viewport=SIZES[width],
+        color_scheme="dark" if scheme == "dark" else "light",
+        java_script_enabled=scripts,
+        reduced_motion="reduce",
+    )
+    context.set_default_timeout(20_000)
+    page = await context.new_page()
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return page, errors
+
+
+async def shoot(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    await page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+async def overflow(page: Page) -> int:
+    """How many pixels the page is wider than the window."""
+    width: int = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    return width
+
+
+async def accessible(page: Page, where: str) -> None:
+    results = await Axe().run(page)
+    assert results.violations_count == 0, f"{where}: {results.generate_report()}"
+
+
+@pytest.mark.parametrize("width", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_is_accessible_and_quiet(scheme: str, width: int) -> None:
+    async def check(browser: Browser, served: list[Served]) -> None:
+        page, errors = await opened(browser, width, scheme)
+        for name, path in PAGES.items():
+            await page.goto(served[0].url + path)
+            if name not in {"missing", "refused"}:
+                await expect(page.locator("#pulse")).to_have_text("Live")
+            assert await overflow(page) <= 0, f"{name} is too wide"
+            await accessible(page, f"{name} {scheme} {width}")
+            await shoot(page, f"{name}-{scheme}-{width}")
+        unexpected = [error for error in errors if "status of 40" not in error]  # the browser notes 404 and 400 itself
+        assert unexpected == []
+
+    browse(check, *pair(WORLD))
+
+
+@pytest.mark.parametrize("width", SIZES)
+def test_empty_failing_and_stale_states_are_designed(width: int) -> None:
+    async def check(browser: Browser, served: list[Served]) -> None:
+        page, _ = await opened(browser, width)
+        for name, path in {"empty-front": "/", "empty-hours": "/hours", "empty-tables": "/tables"}.items():
+            await page.goto(served[0].url + path)
+            await expect(page.get_by_text("streamapp simulate --events 1000")).to_be_visible()
+            await accessible(page, name)
+            assert await overflow(page) <= 0, name
+            await shoot(page, f"{name}-light-{width}")
+
+    browse(check, *pair(World(empty=True)))
+
+    async def troubled(browser: Browser, served: list[Served]) -> None:
+        page, _ = await opened(browser, width)
+        await page.goto(served[0].url + "/hours")
+        await page.goto(served[0].url + "/")
+        await served[1].stop()
+        served[0].view.changed = {
+            1: {"high_water": 300_000, "last_commit_ms": served[0].view.world.now_ms - 95_000},
+            2: {"state": "restoring"},
+        }
+        served[0].view.owned = {0, 1, 2}
+        served[0].view.world.now_ms += 5000
+        for name, path in {"wrong-front": "/", "stale-hours": "/hours"}.items():
+            await page.goto(served[0].url + path)
+            await expect(page.get_by_text("does not answer").first).to_be_visible()
+            await expect(page.get_by_text("billing-agg-host-1").first).to_be_visible()
+            await accessible(page, name)
+            assert await overflow(page) <= 0, name
+            await shoot(page, f"{name}-light-{width}")
+        await page.goto(served[0].url + "/")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Something is wrong")
+
+    browse(troubled, *pair(World(hours_back=20)))
+
+
+def test_live_updates_change_numbers_and_leave_the_reader_alone() -> None:
+    async def check(browser: Browser, served: list[Served]) -> None:
+        world = served[0].view.world
+        page, errors = await opened(browser)
+        await page.goto(served[0].url + "/hours?org=hanzo&team=team_abc123&state=open")
+        row = page.locator("#live-rows tbody tr").first
+        before = await row.locator("td.cost data").get_attribute("value")
+        assert before
+        await expect(page.locator("#pulse")).to_have_text("Live")
+        await row.evaluate("node => { node.mine = true; }")
+        link = row.get_by_role("link").first
+        await link.focus()
+        await page.locator("#f-org").evaluate("node => { node.value = 'half typed'; }")
+        world.advance(2000)
+        await expect(row.locator("td.cost data")).not_to_have_attribute("value", before)
+        assert await row.evaluate("node => node.mine === true"), "the row was replaced, not changed"
+        await expect(link).to_be_focused()
+        assert await page.locator("#f-org").input_value() == "half typed"
+        assert errors == []
+
+    browse(check, FakeWorker(World(hours_back=6), "billing-agg-host-0"))
+
+
+def test_a_worker_that_falls_silent_is_named_without_a_reload() -> None:
+    async def check(browser: Browser, served: list[Served]) -> None:
+        page, _ = await opened(browser)
+        await page.goto(served[0].url + "/hours?limit=200")
+        await expect(page.locator("#pulse")).to_have_text("Live")
+        await expect(page.locator(".notice.stale")).to_have_count(0)
+        await served[1].stop()
+        served[0].view.world.advance(2000)
+        await expect(page.locator(".notice.stale")).to_contain_text("billing-agg-host-1")
+        await expect(page.locator("tr.stale-row").first).to_be_visible()
+        await page.goto(served[0].url + "/")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Running, with something to look at")
+
+    browse(check, *pair(World(hours_back=4)))
+
+
+def test_everything_can_be_read_and_reached_without_scripts() -> None:
+    async def check(browser: Browser, served: list[Served]) -> None:
+        page, errors = await opened(browser, scripts=False)
+        await page.goto(served[0].url + "/")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("All is well")
+        await expect(page.locator("button.copy:visible")).to_have_count(0)
+        await page.get_by_role("link", name="Hours", exact=True).click()
+        await page.get_by_label("Team").fill("team_search")
+        await page.get_by_role("button", name="Filter").click()
+        await expect(page.locator("tbody tr").first).to_contain_text("team_search")
+        await page.get_by_role("link", name="Next").click()
+        await expect(page.locator(".paging")).to_contain_text("51–100 of")
+        await page.get_by_role("link", name="Previous").click()
+        await expect(page.locator(".paging")).to_contain_text("1–50 of")
+        await page.get_by_role("link", name="Cost").click()
+        await expect(page.locator("th[aria-sort=descending]")).to_contain_text("Cost")
+        await page.locator("td.waits a").first.click()
+        await expect(page.get_by_role("heading", name="Lines")).to_be_visible()
+        await page.get_by_text("Exact JSON, as stated").click()
+        await expect(page.locator("pre")).to_contain_text('"schema":"hanzo.stream.v1"')
+        assert errors == []
+
+    browse(check, *pair(WORLD))
+
+
+def test_keyboard_copy_and_local_times() -> None:
+    async def check(browser: Browser, served: list[Served]) -> None:
+        page, errors = await opened(browser)
+        await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await page.goto(served[0].url + f"/bills/{A_BILL}")
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#main")).to_be_focused()
+        await page.get_by_role("button", name="Copy bill id").first.click()
+        assert await page.evaluate("navigator.clipboard.readText()") == A_BILL
+        title = await page.locator("article time").first.get_attribute("title")
+        assert title
+        assert "here:" in title
+        await page.goto(served[0].url + "/hours")
+        await page.keyboard.press("/")
+        await expect(page.get_by_label("Org")).to_be_focused()
+        assert errors == []
+
+    browse(check, *pair(WORLD))
+
+
+def test_pictures_for_the_documentation() -> None:
+    """What the README shows is what the pages look like: taken anew, small enough, and kept beside the screenshots."""
+
+    async def check(browser: Browser, served: list[Served]) -> None:
+        page, _ = await opened(browser)
+        for name, path in {"front": "/", "bill": f"/bills/{A_BILL}"}.items():
+            await page.goto(served[0].url + path)
+            await expect(page.locator("#pulse")).to_have_text("Live")
+            await shoot(page, f"docs-{name}")
+            assert (SCREENSHOTS / f"docs-{name}.png").stat().st_size < 300_000
+
+    browse(check, *pair(World(hours_back=400, hostile=False)))
