@@ -1,4 +1,4 @@
-"""What the pages need to know of one worker; kept in `streamapp.facts`, because those who answer lie below the pages."""
+"""What the pages need to know of one worker. It lives in `streamapp.facts`: those who answer lie below the pages."""
 
 from streamapp.facts import (
     HourFacts,
