@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
+    Consumer,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -99,8 +99,8 @@ class Admin:
         self._timeout_s = timeout_s
         self._last_trouble: KafkaError | None = None
         # log_level 0: librdkafka would write each failed connection to stderr; the error says it once.
-        config = {**confluent_config(kafka), "log_level": 0, "error_cb": self._remember}
-        self._client = AdminClient(config)
+        self._config = {**confluent_config(kafka), "log_level": 0, "error_cb": self._remember}
+        self._client = AdminClient(self._config)
 
     def topics(self) -> frozenset[str]:
         """The names of all topics, ours and others."""
@@ -162,18 +162,32 @@ class Admin:
         """The offset of each partition's first record that is still kept."""
         return self._offsets(partitions, OffsetSpec.earliest(), False)
 
-    def committed(self, group: str) -> dict[Partition, int]:
-        """The offsets a group has committed; empty when it never did."""
-        request = [ConsumerGroupTopicPartitions(group)]
-        future = self._client.list_consumer_group_offsets(request, request_timeout=self._timeout_s)[group]
-        answer = self._asked(f"read the offsets of group {group}", future.result, done=KafkaError.GROUP_ID_NOT_FOUND)
-        partitions = answer.topic_partitions if answer is not None else []
-        return {(item.topic, item.partition): item.offset for item in partitions if item.offset >= 0}
+    def committed(self, group: str, partitions: Iterable[Partition] | None = None) -> dict[Partition, int]:
+        """The offsets a group has committed, of these partitions or of all; empty when it never did."""
+        wanted = self._every_partition() if partitions is None else list(partitions)
+        request = [TopicPartition(topic, partition) for topic, partition in wanted]
+        # A consumer asks, because librdkafka's admin request for the same crashes the process (2.16.1) when the
+        # group's coordinator is not there yet, as in the first moments of a cluster.
+        consumer = Consumer({**self._config, "group.id": group, "enable.auto.commit": False})
+        try:
+            found = self._patiently(
+                f"read the offsets of group {group}", lambda: consumer.committed(request, timeout=self._timeout_s)
+            )
+        finally:
+            consumer.close()
+        return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
+
+    def _every_partition(self) -> list[Partition]:
+        metadata = self._asked("list topics", lambda: self._client.list_topics(timeout=self._timeout_s))
+        return [(name, number) for name, topic in metadata.topics.items() for number in topic.partitions]
 
     def group(self, name: str) -> GroupState:
         """Whether a group runs, and who is in it."""
-        future = self._client.describe_consumer_groups([name], request_timeout=self._timeout_s)[name]
-        answer = self._asked(f"describe group {name}", future.result, done=KafkaError.GROUP_ID_NOT_FOUND)
+        answer = self._patiently(
+            f"describe group {name}",
+            lambda: self._client.describe_consumer_groups([name], request_timeout=self._timeout_s)[name].result(),
+            done=KafkaError.GROUP_ID_NOT_FOUND,
+        )
         if answer is None:
             return GroupState(name, "DEAD", ())
         return GroupState(name, answer.state.name, tuple(sorted(member.client_id for member in answer.members)))
@@ -210,6 +224,18 @@ class Admin:
             if error.code() == done:
                 return None
             raise self._translated(what, error) from None
+
+    def _patiently(self, what: str, answer: Callable[[], Any], done: int | None = None) -> Any:
+        """The same for questions to a group's coordinator, which a cluster may only be looking for: ask until the
+        time is over."""
+        deadline_s = monotonic_s() + self._timeout_s
+        while True:
+            try:
+                return self._asked(what, answer, done)
+            except Unavailable:
+                if monotonic_s() > deadline_s:
+                    raise
+            threading.Event().wait(LEADER_POLL_S)
 
     def _translated(self, what: str, error: KafkaError) -> StreamError:
         if error.code() in _MISSING:

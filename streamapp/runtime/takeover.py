@@ -135,12 +135,12 @@ def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
             f"{states[source.changelog].partitions}: move the table with `streamapp repartition` first"
         )
     ends = admin.end_offsets([(source.topic, number) for number in numbers])
-    committed = admin.committed(source.group)
+    committed = admin.committed(source.group, [(source.topic, number) for number in numbers])
     return Situation(
         topic_id=topic.topic_id,
         partitions=topic.partitions,
         outputs={name: states[name].partitions for name in source.outputs},
-        committed={number: offset for (name, number), offset in committed.items() if name == source.topic},
+        committed={number: offset for (_, number), offset in committed.items()},
         ends={number: end for (_, number), end in ends.items()},
     )
 
