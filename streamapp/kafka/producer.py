@@ -1,0 +1,281 @@
+"""How a service sends events: validated, exact, acknowledged by every in-sync replica, and none lost silently.
+
+    async with UsageProducer(settings.kafka, source="llm-gateway") as usage:
+        receipt = await usage.send(team_id="team_abc123", org_id="org_hanzo", data={..., "cost_usd": Decimal("0.0038")})
+        future = await usage.enqueue(team_id=..., data={...})  # acknowledged later; waits only while the buffer is full
+
+librdkafka sends and retries in its own threads; one thread of ours hands its answers to the event loop, many at a time.
+(The client's own asyncio producer holds records back to form batches of its own, up to a second, and knows no limit
+of what is under way.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from streamapp.clock import Clock, wall_ms
+from streamapp.errors import Refused
+from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, Receipt, prepare
+from streamapp.kafka.raw_producer import CLOSE_SLACK_S, RawProducer, producer_config
+from streamapp.schemas.llm_usage import LLM_USAGE
+from streamapp.schemas.rejected import Reason, Rejected
+from streamapp.schemas.ulid import RANDOM_BYTES, event_id
+from streamapp.settings import KafkaSettings
+from streamapp.topics import registry
+
+__all__ = ["Event", "EventProducer", "EventRefused", "NotAcknowledged", "RawProducer", "Receipt", "UsageProducer"]
+
+POLL_S = 0.1  # how soon the thread sees that it should end; answers wake it at once
+
+log = logging.getLogger(__name__)
+
+
+class _Pending:
+    """An event under way."""
+
+    __slots__ = ("awaited", "event", "future")
+
+    def __init__(self, event: Event, future: asyncio.Future[Receipt], awaited: bool) -> None:
+        self.event = event
+        self.future = future
+        self.awaited = awaited
+
+
+class EventProducer:
+    """Events for one topic of the registry, from one event loop.
+
+    `send` returns when every in-sync replica has the event; `enqueue` returns a future of that. Both raise
+    `EventRefused` for an event that consumers would refuse; `prepared` gives the same verdict as a value. After the
+    delivery timeout an event is an error, `NotAcknowledged`: `send` and the future raise it; whatever was enqueued,
+    or whose `send` was cancelled, and is not acknowledged at the end (a later success under the same id counts) is
+    raised by `close`, which waits for all that is under way. At most `buffer_events` are under way; then both wait.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        *,
+        topic: str,
+        source: str,
+        buffer_events: int = 10_000,
+        clock: Clock = wall_ms,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._topic = registry.topic(topic)
+        self._source, self._clock, self._entropy = source, clock, entropy
+        self._buffer_events = buffer_events
+        self._close_timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
+        self._producer = Producer({**producer_config(kafka, buffer_events + 1), "error_cb": self._remember})
+        self._trouble = ""
+        self._pending: set[_Pending] = set()
+        self._failed: dict[str, Event] = {}
+        self._answers: deque[tuple[_Pending, KafkaError | None, int, int]] = deque()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        try:
+            await self.close()
+        except NotAcknowledged as failure:
+            if error is None:
+                raise
+            log.error("%s", failure)
+            error.add_note(str(failure))  # neither of the two may hide the other
+
+    @property
+    def unacknowledged(self) -> int:
+        """Events under way."""
+        return len(self._pending)
+
+    def prepared(
+        self,
+        *,
+        type: str,
+        data: Mapping[str, Any],
+        team_id: str | None = None,
+        org_id: str | None = None,
+        id: str | None = None,
+        at_ms: int | None = None,
+    ) -> Event | Rejected:
+        """A new logical event, or why it is refused. The id is made here, once: `evt_` and a ULID.
+
+        `at_ms` is the moment of the event in UTC milliseconds, now by default.
+        """
+        now_ms = self._clock()
+        return prepare(
+            self._topic,
+            event_id=event_id(now_ms, self._entropy(RANDOM_BYTES)) if id is None else id,
+            event_type=type,
+            source=self._source,
+            at_ms=now_ms if at_ms is None else at_ms,
+            data=data,
+            team_id=team_id,
+            org_id=org_id,
+        )
+
+    async def send(self, event: Event | None = None, /, **facts: Any) -> Receipt:
+        """Send a prepared event, or one of these facts (as for `prepared`), and wait for the acknowledgement.
+
+        Raises `EventRefused`, or `NotAcknowledged` after the delivery timeout.
+        """
+        pending = await self._begin(self._event(event, facts), awaited=True)
+        return await pending.future
+
+    async def enqueue(self, event: Event | None = None, /, **facts: Any) -> asyncio.Future[Receipt]:
+        """The same without waiting for the acknowledgement; waits while the buffer is full.
+
+        The future may be dropped: `close` reports what failed. Raises `EventRefused`; raises `NotAcknowledged` with
+        earlier events when as many failed as the buffer holds.
+        """
+        if len(self._failed) >= self._buffer_events:
+            raise self._taken_failures()
+        pending = await self._begin(self._event(event, facts), awaited=False)
+        return pending.future
+
+    async def close(self) -> None:
+        """Wait for everything under way, at most the delivery timeout, and end. Closing again does nothing.
+
+        Raises `NotAcknowledged` with every event that is not known to be written.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            async with asyncio.timeout(self._close_timeout_s):
+                while self._pending:
+                    await self._changed()
+        except TimeoutError:
+            for pending in tuple(self._pending):
+                self._settle(pending, KafkaError(KafkaError._TIMED_OUT), -1, -1)
+        finally:
+            self._ended.set()
+            if self._thread is not None:
+                await asyncio.to_thread(self._thread.join)
+        if self._failed:
+            raise self._taken_failures()
+
+    def _event(self, event: Event | None, facts: dict[str, Any]) -> Event:
+        made = self.prepared(**facts) if event is None else event
+        if isinstance(made, Rejected):
+            raise EventRefused(made)
+        assert made.topic == self._topic.name, made.topic
+        return made
+
+    async def _begin(self, event: Event, awaited: bool) -> _Pending:
+        if self._closed:
+            raise Refused(f"the producer is closed; {event.id} was not sent")
+        self._start()
+        assert self._loop is not None
+        while True:
+            while len(self._pending) >= self._buffer_events:
+                await self._changed()
+            pending = _Pending(event, self._loop.create_future(), awaited)
+            try:
+                self._producer.produce(event.topic, event.value, event.key, on_delivery=self._answer(pending))
+            except BufferError:
+                await self._changed()  # few large events fill the buffer, too
+            except KafkaException as exception:
+                raise _not_taken(event, exception.args[0]) from None
+            else:
+                self._pending.add(pending)
+                return pending
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._loop = asyncio.get_running_loop()
+            self._thread = threading.Thread(target=self._hand_over, name="kafka-acks", daemon=True)
+            self._thread.start()
+
+    async def _changed(self) -> None:
+        """Wait until some event under way is settled."""
+        assert self._loop is not None
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    # In the thread of `_hand_over`:
+
+    def _hand_over(self) -> None:
+        assert self._loop is not None
+        while not self._ended.is_set():
+            self._producer.poll(POLL_S)
+            if self._answers:
+                try:
+                    self._loop.call_soon_threadsafe(self._settle_answers)
+                except RuntimeError:
+                    return  # the loop is gone, and with it whoever could be told
+
+    def _answer(self, pending: _Pending) -> Callable[[KafkaError | None, Message], None]:
+        def answer(error: KafkaError | None, message: Message) -> None:
+            self._answers.append((pending, error, message.partition() or 0, message.offset() or 0))
+
+        return answer
+
+    def _remember(self, error: KafkaError) -> None:
+        self._trouble = error.str()
+
+    # In the event loop:
+
+    def _settle_answers(self) -> None:
+        while self._answers:
+            self._settle(*self._answers.popleft())
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _settle(self, pending: _Pending, error: KafkaError | None, partition: int, offset: int) -> None:
+        event, future = pending.event, pending.future
+        self._pending.discard(pending)
+        if error is None:
+            self._failed.pop(event.id, None)
+            if not future.done():
+                future.set_result(Receipt(event.id, event.topic, partition, offset))
+            return
+        if future.done() or not pending.awaited:
+            self._failed[event.id] = event
+        if not future.done():
+            future.set_exception(NotAcknowledged((event,), self._reason(error)))
+            future.exception()  # `close` reports it when nobody looks
+
+    def _reason(self, error: KafkaError) -> str:
+        return f"{error.str()}; {self._trouble}" if self._trouble else error.str()
+
+    def _taken_failures(self) -> NotAcknowledged:
+        events, self._failed = tuple(self._failed.values()), {}
+        return NotAcknowledged(events, self._trouble or "the delivery timeout passed")
+
+
+class UsageProducer(EventProducer):
+    """`llm.usage.completed` events for `llm_usage`: what an LLM gateway reports of every call."""
+
+    def __init__(self, kafka: KafkaSettings, *, source: str, **options: Any) -> None:
+        super().__init__(kafka, topic="llm_usage", source=source, **options)
+
+    def prepared(self, *, type: str = LLM_USAGE, data: Mapping[str, Any], **facts: Any) -> Event | Rejected:
+        """As for `EventProducer`; `data` as in the standard's LLM Usage Event, `cost_usd` a Decimal, int or text."""
+        return super().prepared(type=type, data=data, **facts)
+
+
+def _not_taken(event: Event, error: KafkaError) -> EventRefused | NotAcknowledged:
+    if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        return EventRefused(Rejected(Reason.INVALID_DATA, f"{event.id} is larger than Kafka takes"))
+    advice = "; this producer cannot go on, make a new one" if error.fatal() else ""
+    return NotAcknowledged((event,), error.str() + advice)

@@ -1,0 +1,122 @@
+"""Records to Kafka as they are: the standard's producer settings, and a fast path without judgement of any kind."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from streamapp.errors import DeliveryFailed
+from streamapp.kafka.security import confluent_config
+from streamapp.settings import KafkaSettings
+
+POLL_EVERY = 1024  # records between two looks at what failed
+FULL_WAIT_S = 0.05
+CLOSE_SLACK_S = 5.0  # librdkafka looks for records that timed out about once a second
+BUFFER_MIB = 64
+
+
+def producer_config(kafka: KafkaSettings, buffer_records: int) -> dict[str, Any]:
+    """librdkafka's names for the standard's Producer Configuration, connection included.
+
+    Retries have no number of their own: the delivery timeout ends them (decision 22). Raises `Misconfigured`.
+    """
+    return {
+        **confluent_config(kafka),
+        "acks": "all",
+        "enable.idempotence": True,
+        "delivery.timeout.ms": round(kafka.delivery_timeout_seconds * 1000),
+        "retry.backoff.ms": 100,
+        "max.in.flight.requests.per.connection": 5,
+        "compression.type": "lz4",
+        "batch.size": 16384,
+        "linger.ms": 5,
+        # The Java client's: every event of a team on the one partition where its hours are (decision 8).
+        "partitioner": "murmur2_random",
+        "queue.buffering.max.messages": buffer_records,
+        "queue.buffering.max.kbytes": BUFFER_MIB * 1024,
+        # A broker that came back should be found well within the delivery timeout; the default waits up to 10 s.
+        "reconnect.backoff.max.ms": 1000,
+        "allow.auto.create.topics": False,
+        "log_level": 0,  # each failed connection would be a line on stderr; errors say it once
+    }
+
+
+class RawProducer:
+    """Records as bytes, many at a time, from one thread.
+
+        with RawProducer(settings.kafka) as out:
+            out.send("llm_usage", key, value)
+
+    Nothing is judged. What Kafka did not acknowledge within the delivery timeout raises `DeliveryFailed` at the next
+    look: in `send`, `flush` or at the end. The buffer holds `buffer_records` or 64 MiB; when it is full, `send` waits.
+    """
+
+    def __init__(self, kafka: KafkaSettings, *, buffer_records: int = 100_000) -> None:
+        self.sent = 0
+        self._timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
+        self._bootstrap = kafka.bootstrap_servers
+        self._failed = 0
+        self._reason = ""
+        config = {
+            **producer_config(kafka, buffer_records),
+            "delivery.report.only.error": True,
+            "on_delivery": self._failure,
+        }
+        self._producer = Producer(config)
+        self._produce, self._poll = self._producer.produce, self._producer.poll
+
+    def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        """Put one record into the buffer; wait while it is full. Raises `DeliveryFailed` for earlier records."""
+        while True:
+            try:
+                self._produce(topic, value, key)
+                break
+            except BufferError:
+                self.look(FULL_WAIT_S)
+            except KafkaException as exception:
+                raise DeliveryFailed(f"a record for {topic} was refused: {exception.args[0].str()}") from None
+        self.sent += 1
+        if self.sent % POLL_EVERY == 0:
+            self.look()
+
+    @property
+    def unacknowledged(self) -> int:
+        """Records in the buffer or under way."""
+        return len(self._producer)
+
+    @property
+    def acknowledged(self) -> int:
+        """Records that every in-sync replica has."""
+        return self.sent - len(self._producer) - self._failed
+
+    def look(self, wait_s: float = 0) -> None:
+        """Raise `DeliveryFailed` if anything sent before has failed. To be called now and then by a slow sender."""
+        self._poll(wait_s)
+        if self._failed:
+            raise DeliveryFailed(
+                f"{self._failed:,} of {self.sent:,} records were not acknowledged by Kafka at {self._bootstrap} "
+                f"({self._reason or 'no answer'})"
+            )
+
+    def flush(self) -> None:
+        """Wait until everything sent is acknowledged. Raises `DeliveryFailed` with the number of what is not."""
+        left = self._producer.flush(self._timeout_s)
+        if left:
+            self._failed += left
+        self.look()
+
+    def __enter__(self) -> RawProducer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if error is None:
+            self.flush()
+        else:
+            self._producer.purge()  # the first failure is told already; do not wait for more of the same
+
+    def _failure(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failed += 1
+            self._reason = error.str()
