@@ -1,0 +1,214 @@
+"""Real workers on a real broker, for tests: start them, hurt them, wait for what must come, read what they wrote."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from confluent_kafka import Producer
+from conftest import wait_until
+
+from streamapp.cli.verify import check
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.broker import Broker
+from streamapp.kafka.child import free_port
+from streamapp.kafka.provision import apply
+from streamapp.kafka.reader import Record, read
+from streamapp.ops.chaos_worker import WorkerProcess
+from streamapp.ops.verify_report import Report
+from streamapp.settings import BillingSettings, KafkaSettings, Settings
+from streamapp.topics.registry import TOPICS
+
+GROUP = "billing-agg"
+USAGE = "llm_usage"
+CHANGELOG = "billing-agg-usage_hourly-changelog"
+PARTITIONS = 8
+GROUP_TOOL = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+NEVER_S = 100_000  # an idle time that does not pass in a test
+READY_S = 30.0
+DRAIN_S = 60.0
+
+
+class Sent(NamedTuple):
+    """A record to send. `partition` None: where murmur2 puts the key. `record_ms` None: now."""
+
+    key: bytes | None
+    value: bytes | None
+    partition: int | None = None
+    record_ms: int | None = None
+
+
+class Letter(NamedTuple):
+    """What a dead letter says of the record it is about."""
+
+    partition: int
+    offset: int
+    reason: str
+    key: bytes | None
+    value: bytes | None
+
+
+class Cluster:
+    """A broker with the registry's topics, and the workers that were started on it."""
+
+    def __init__(self, broker: Broker, folder: Path) -> None:
+        self.broker = broker
+        self.folder = folder
+        self.kafka = KafkaSettings(bootstrap_servers=broker.bootstrap)
+        self.admin = Admin(self.kafka)
+        self.workers: list[WorkerProcess] = []
+        apply(self.admin, TOPICS, 1)
+
+    # -- workers -------------------------------------------------------------------------------------------------
+
+    def start(self, state: str = "state", **settings: object) -> WorkerProcess:
+        """A worker with its rows in `folder/state`. `settings` as in the environment: `billing__idle_seconds=1`."""
+        environment = {
+            "STREAM_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap,
+            "STREAM_STATE_DIR": str(self.folder / state),
+            "STREAM_WEB__PORT": str(free_port()),
+            "STREAM_BILLING__IDLE_SECONDS": str(NEVER_S),
+            "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
+            "STREAM_WORKER__CHUNK_RECORDS": "200",
+            "STREAM_WORKER__CHUNK_LINGER_MS": "20",
+        }
+        environment |= {f"STREAM_{name.upper()}": str(value) for name, value in settings.items()}
+        worker = WorkerProcess(self.folder / f"worker-{len(self.workers)}.log", environment)
+        self.workers.append(worker)
+        return worker
+
+    def start_ready(self, state: str = "state", **settings: object) -> WorkerProcess:
+        """The same, when it has taken its first partitions over."""
+        worker = self.start(state, **settings)
+        self.wait(lambda: worker.takeovers(), READY_S, worker)
+        return worker
+
+    def wait(self, condition: Callable[[], object], timeout_s: float = DRAIN_S, *needed: WorkerProcess) -> None:
+        """Wait for a condition; fail at once, with the log's end, when a worker that is needed for it ends."""
+
+        def holds() -> bool:
+            met = bool(condition())
+            for worker in needed:
+                assert met or worker.runs, f"a worker ended with {worker.exit_code}:\n{worker.said()[-3000:]}"
+            return met
+
+        wait_until(holds, timeout_s)
+
+    def end(self) -> None:
+        """Kill what still runs."""
+        for worker in self.workers:
+            worker.kill()
+
+    # -- the log -------------------------------------------------------------------------------------------------
+
+    def send(self, records: Iterable[Sent]) -> int:
+        """Write records in order and wait until the broker has them. Returns how many."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self.broker.bootstrap,
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "message.max.bytes": 4 << 20,
+                "compression.type": "lz4",
+                "log_level": 0,
+            }
+        )
+        count = 0
+        for record in records:
+            where = {} if record.partition is None else {"partition": record.partition}
+            when = {} if record.record_ms is None else {"timestamp": record.record_ms}
+            producer.produce(USAGE, record.value, record.key, **where, **when)
+            count += 1
+            producer.poll(0)
+        assert producer.flush(60) == 0, "the broker did not take everything"
+        return count
+
+    def ends(self) -> dict[int, int]:
+        """The end of each partition of the usage topic."""
+        ends = self.admin.end_offsets([(USAGE, number) for number in range(PARTITIONS)])
+        return {number: end for (_, number), end in ends.items()}
+
+    def committed(self) -> dict[int, int]:
+        """What the group has committed of the usage topic."""
+        offsets = self.admin.committed(GROUP)
+        return {number: offset for (topic, number), offset in offsets.items() if topic == USAGE}
+
+    def drain(self, *needed: WorkerProcess, timeout_s: float = DRAIN_S) -> None:
+        """Wait until everything sent so far is committed."""
+        ends = {number: end for number, end in self.ends().items() if end}
+        self.wait(lambda: self.committed().items() >= ends.items(), timeout_s, *needed)
+
+    def read(self, topic: str) -> list[Record]:
+        """Every committed record of a topic."""
+        return list(read({"bootstrap.servers": self.broker.bootstrap, "fetch.wait.max.ms": 20}, topic))
+
+    def bills(self) -> list[bytes]:
+        """The committed statements, sorted."""
+        return sorted(record.value or b"" for record in self.read("billing_events"))
+
+    def letters(self) -> list[Letter]:
+        """The committed dead letters, sorted by what they are about."""
+        return sorted(_letter(record.value or b"") for record in self.read("dead_letter"))
+
+    def verify(self, directory: Path | None = None) -> Report:
+        """The independent check of everything; fails the test unless it is clean."""
+        settings = Settings(kafka=self.kafka, billing=BillingSettings(), directory=directory)
+        report = check(settings, show_progress=False)
+        assert report.ok, json.dumps(report.as_json(), indent=1)[:4000]
+        return report
+
+    def group_tool(self, *arguments: str) -> None:
+        """Kafka's own tool for consumer groups, on our group."""
+        done = self.broker.tool(GROUP_TOOL, "--group", GROUP, *arguments)
+        assert done.returncode == 0, done
+        assert "Error" not in done.stdout, done.stdout
+
+
+@contextmanager
+def cluster(broker: Broker, folder: Path) -> Iterator[Cluster]:
+    """A cluster whose workers end with the block."""
+    made = Cluster(broker, folder)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def refused_to_start(worker: WorkerProcess, *words: str) -> None:
+    """The worker ended as misconfigured, and its last words contain these."""
+    wait_until(lambda: not worker.runs, READY_S)
+    last = worker.said()[-3000:]
+    assert worker.exit_code == 78, last
+    for word in words:
+        assert word in last, (word, last)
+
+
+def bodies(bills: Sequence[bytes]) -> list[dict[str, Any]]:
+    """Statements as objects."""
+    return [json.loads(bill) for bill in bills]
+
+
+def counted(bills: Sequence[bytes]) -> Mapping[tuple[str, str, str], tuple[int, int]]:
+    """(team, period start, currency) → newest revision and its requests."""
+    newest: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for data in (body["data"] for body in bodies(bills)):
+        name = (data["team_id"], data["period_start"], data["currency"])
+        newest[name] = max(newest.get(name, (-1, 0)), (data["revision"], data["totals"]["requests"]))
+    return newest
+
+
+def _letter(value: bytes) -> Letter:
+    data = json.loads(value)["data"]
+    assert data["source_topic"] == USAGE
+    assert data["group"] == GROUP
+    return Letter(
+        data["source_partition"],
+        data["source_offset"],
+        data["reason"],
+        None if data["key_b64"] is None else b64decode(data["key_b64"], validate=True),
+        None if data["value_b64"] is None else b64decode(data["value_b64"], validate=True),
+    )
