@@ -17,9 +17,10 @@ from tables.counters import EXACT
 from tables.outcome import Door, Outcome, Position, Record, Refusal, Rows
 from tables.seen import SeenIds, StoredIds, expiry_of
 from tables.usage_hourly import HourKey, Line, UsageRow, month_key, state
-from tables.window import HOUR_MS, Rules, hour_of, mark_after, month_of
+from tables.window import HOUR_MS, Rules, hour_of, mark_after, month_end, month_of
 
 NEVER = 1 << 62
+UNKNOWN = -1  # no record key, not even None, equals it
 HOMES_MAX = 100_000  # teams whose key was checked; more than a partition is likely to see at a time
 
 
@@ -53,8 +54,7 @@ class Ledger:
             else:
                 self._await_mark(row)
         for chunk, stored in ids:
-            self.seen.restore(chunk, stored)
-        self.seen.forget(self.position.watermark_ms)
+            self.seen.restore(chunk, stored, self.position.watermark_ms)
         self.next_mark_ms = self._next_mark()
 
     def apply(self, records: Sequence[Record]) -> Outcome:
@@ -73,7 +73,7 @@ class Ledger:
                 refuse(record, event[0], event[1])
                 continue
             event_id, at_ms, team = event.id, event.at_ms, event.team_id
-            if homes.get(team) != record.key and not self._at_home(record.key, team):
+            if homes.get(team, UNKNOWN) != record.key and not self._at_home(record.key, team):
                 refuse(record, "wrong_partition", f"its key does not put team {team!r} on this partition")
                 continue
             if at_ms > record.timestamp + future_ms:
@@ -224,7 +224,10 @@ class Ledger:
             stored[key] = outcome.hours.pop(key)
         outcome.expired += [(key, -1 if row.revision is None else row.revision) for key, row in sorted(stored.items())]
         if month_of(position.expired_ms) != month_of(until_ms):
-            outcome.old_months += self.rows.months_ending(until_ms)
+            now = [key for key in outcome.months if month_end(key.month) <= until_ms]
+            outcome.old_months += sorted({*self.rows.months_ending(until_ms), *now})
+            for month in now:
+                del outcome.months[month]
         position.expired_ms = until_ms
 
     def _closes_ms(self, hour: int) -> int:

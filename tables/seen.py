@@ -45,9 +45,12 @@ class SeenIds:
         if ids:
             self._chunks.setdefault(max(ids), []).append(chunk)
 
-    def restore(self, chunk: int, stored: StoredIds) -> None:
-        """Remember a stored chunk's ids again."""
+    def restore(self, chunk: int, stored: StoredIds, watermark_ms: int) -> None:
+        """Remember a stored chunk's ids again, but those whose time has come: a later chunk may have counted the same
+        id anew, and that one must stay."""
         for expiry_ms, (ids, fingerprints) in stored.items():
+            if expiry_ms <= watermark_ms:
+                continue
             self.fingerprints.update(zip(ids, fingerprints, strict=True))
             self._ids.setdefault(expiry_ms, []).append(ids)
         if stored:
