@@ -1,0 +1,50 @@
+# Each target is a thin call of an ordinary tool. `make help` lists them.
+#
+#   make run FOR=90                     stop after 90 seconds and verify every bill
+#   make bench ONLY=stream N=1000000    see bench/ for what ONLY, N, ROUNDS and JSON mean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench browser lock
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+setup: $(STAMP) ## Make the environment in .venv, again only when the lock has changed
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name it: make setup PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update && apt-get install -y python3-venv; } \
+		|| { echo "Python's venv and ensurepip are missing: install the package python3-venv" >&2; exit 1; }
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: setup ## Start everything on this machine; FOR=90: stop after 90 s and verify
+	@$(BIN)/streamapp run $(if $(FOR),--for $(FOR))
+
+test: setup browser check ## Check and run every test
+	$(BIN)/pytest
+
+check: setup ## Formatting, lint, types, the import rule
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## The job against its peers; ONLY=, N=, ROUNDS=, JSON= are passed on
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(N),--n $(N)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON))
+
+browser:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update && apt-get install -y chromium; } \
+		|| { echo "The browser tests need chromium: install the package chromium" >&2; exit 1; }
+
+lock: ## Renew requirements.lock from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --group dev --upgrade -o requirements.lock

