@@ -33,6 +33,8 @@ from streamapp.topics import registry
 
 log = logging.getLogger(__name__)
 
+WATCH_S = 1.0
+
 
 class NoRecovery(Recovery):
     """Faust's recovery waits for offsets that nobody delivers under transactions. `Ownership` restores instead, when
@@ -178,6 +180,16 @@ class StreamApp(faust.App):
         self.on_rebalance_complete.connect(taken, weak=False)
         self.on_partitions_revoked.connect(revoked, weak=False)
 
+    @Service.task
+    async def _watch_group(self) -> None:
+        """aiokafka's group routine ends at an error that it did not foresee, and says so to whoever fetches next: during
+        a rebalance that is nobody, and the worker would wait for ever."""
+        while not self.should_stop:
+            await self.sleep(WATCH_S)
+            error = group_error(self.consumer)
+            if error is not None and not self.should_stop:
+                failstop(error, "being a member of its group")
+
     async def on_stop(self) -> None:
         """Finish what is under way before Faust disconnects."""
         await self.ownership.release()
@@ -186,6 +198,20 @@ class StreamApp(faust.App):
     def chunk_topic(self, name: str) -> Any:
         """A topic of the registry as a source of chunks."""
         return self.topic(name, schema=ChunkSchema(), internal=True, allow_empty=True)
+
+
+def group_error(consumer: Any) -> BaseException | None:
+    """What ended the consumer's membership, or what its group routine waits for somebody to be told; else None."""
+    client = consumer._thread and consumer._thread._consumer
+    coordinator = client and client._coordinator
+    if coordinator is None:
+        return None
+    routine = getattr(coordinator, "_coordination_task", None)
+    if routine is not None and routine.done() and not routine.cancelled() and routine.exception() is not None:
+        ended: BaseException = routine.exception()
+        return ended.__cause__ or ended
+    waiting: BaseException | None = getattr(coordinator, "_pending_exception", None)
+    return waiting
 
 
 async def chunks(stream: Any) -> AsyncIterator[Chunk]:

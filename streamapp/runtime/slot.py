@@ -1,8 +1,8 @@
 """A worker's place on this host: the first free number of its group.
 
-Several workers side by side need a state folder, a web port and a group instance id each; the number gives all three.
-The lock goes with the process, also with one that was killed: its successor takes the same number, finds its rows and
-its place in the group.
+Several workers side by side need a state folder, a web port and a group instance id each; the number gives the first
+two, and the port the third. The lock goes with the process, also with one that was killed: its successor takes the same
+number, finds its rows and, if the port is free again, its place in the group.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def take_slot(group: str, state_dir: Path, host: str, first_port: int) -> Slot:
             os.close(descriptor)
             continue
         port = _free_port(host, first_port + number if first_port else 0)
-        return Slot(number, folder, f"{group}-{socket.gethostname()}-{number}", port, descriptor)
+        # The port, not the number, makes the name: a host has it once, whatever the state folder. And a member that
+        # comes back under its name gets its old assignment, which carries the address that it had.
+        return Slot(number, folder, f"{group}-{socket.gethostname()}-{port}", port, descriptor)
     raise Refused(f"{SLOTS_MAX} workers of {group} run from {base} already; give this one its own STREAM_STATE_DIR")
 
 

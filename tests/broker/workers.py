@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import threading
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 
 from streamapp.cli.verify import check
+from streamapp.clock import monotonic_s, wall_ms
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.broker import Broker
 from streamapp.kafka.child import free_port
 from streamapp.kafka.provision import apply
 from streamapp.kafka.reader import Record, read
 from streamapp.ops.chaos_worker import WorkerProcess
+from streamapp.ops.simulate import HOUR_MS, SimulatedRecord, UsageSpec, usage_stream
 from streamapp.ops.verify_report import Report
 from streamapp.settings import BillingSettings, KafkaSettings, Settings
 from streamapp.topics.registry import TOPICS
@@ -29,6 +34,7 @@ CHANGELOG = "billing-agg-usage_hourly-changelog"
 PARTITIONS = 8
 GROUP_TOOL = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 NEVER_S = 100_000  # an idle time that does not pass in a test
+LOAD_EVENTS = 60_000
 READY_S = 30.0
 DRAIN_S = 60.0
 
@@ -60,6 +66,7 @@ class Cluster:
         self.folder = folder
         self.kafka = KafkaSettings(bootstrap_servers=broker.bootstrap)
         self.admin = Admin(self.kafka)
+        self.web_port = free_port()
         self.workers: list[WorkerProcess] = []
         apply(self.admin, TOPICS, 1)
 
@@ -70,7 +77,7 @@ class Cluster:
         environment = {
             "STREAM_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap,
             "STREAM_STATE_DIR": str(self.folder / state),
-            "STREAM_WEB__PORT": str(free_port()),
+            "STREAM_WEB__PORT": str(self.web_port),
             "STREAM_BILLING__IDLE_SECONDS": str(NEVER_S),
             "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
             "STREAM_WORKER__CHUNK_RECORDS": "200",
@@ -107,16 +114,7 @@ class Cluster:
 
     def send(self, records: Iterable[Sent]) -> int:
         """Write records in order and wait until the broker has them. Returns how many."""
-        producer = Producer(
-            {
-                "bootstrap.servers": self.broker.bootstrap,
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",
-                "message.max.bytes": 4 << 20,
-                "compression.type": "lz4",
-                "log_level": 0,
-            }
-        )
+        producer = _producer(self.broker)
         count = 0
         for record in records:
             where = {} if record.partition is None else {"partition": record.partition}
@@ -127,6 +125,31 @@ class Cluster:
         assert producer.flush(60) == 0, "the broker did not take everything"
         return count
 
+    @contextmanager
+    def load(self, seed: int, rate: int = 3000) -> Iterator[Feed]:
+        """Usage of the last hours, sent while the block runs; at its end everything has reached the broker."""
+        now_ms = wall_ms()
+        spec = UsageSpec(now_ms - 12 * HOUR_MS, now_ms, LOAD_EVENTS, teams=100, late=0.03, duplicates=0.05, seed=seed)
+        feed = Feed(_producer(self.broker), usage_stream(spec), rate)
+        feed.start()
+        try:
+            yield feed
+        finally:
+            feed.end()
+        assert feed.failed == 0
+
+    def start_over(self) -> None:
+        """Forget everything that was made of the usage topic: bills, letters, the table and the group."""
+        self.wait(lambda: self.admin.group(GROUP).state in ("EMPTY", "DEAD"), READY_S)
+        client = AdminClient({"bootstrap.servers": self.broker.bootstrap})
+        for future in client.delete_consumer_groups([GROUP]).values():
+            future.result(timeout=30)
+        made = ["billing_events", "dead_letter", CHANGELOG]
+        for future in client.delete_topics(made).values():
+            future.result(timeout=30)
+        self.wait(lambda: not self.admin.topics() & {*made})
+        apply(self.admin, TOPICS, 1)
+
     def ends(self) -> dict[int, int]:
         """The end of each partition of the usage topic."""
         ends = self.admin.end_offsets([(USAGE, number) for number in range(PARTITIONS)])
@@ -136,6 +159,10 @@ class Cluster:
         """What the group has committed of the usage topic."""
         offsets = self.admin.committed(GROUP)
         return {number: offset for (topic, number), offset in offsets.items() if topic == USAGE}
+
+    def done(self) -> int:
+        """How many records of the usage topic are committed."""
+        return sum(self.committed().values())
 
     def drain(self, *needed: WorkerProcess, timeout_s: float = DRAIN_S) -> None:
         """Wait until everything sent so far is committed."""
@@ -166,6 +193,34 @@ class Cluster:
         done = self.broker.tool(GROUP_TOOL, "--group", GROUP, *arguments)
         assert done.returncode == 0, done
         assert "Error" not in done.stdout, done.stdout
+
+
+class Feed(threading.Thread):
+    """Sends records at a steady rate until it is told to end."""
+
+    def __init__(self, producer: Producer, records: Iterable[SimulatedRecord], rate: int) -> None:
+        super().__init__(daemon=True)
+        self.sent = self.failed = 0
+        self._producer, self._records, self._rate = producer, iter(records), rate
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        began_s = monotonic_s()
+        while not self._over.wait(0.02):
+            due = int(self._rate * (monotonic_s() - began_s))
+            for record in islice(self._records, max(0, min(due - self.sent, self._rate))):
+                self._producer.produce(USAGE, record.value, record.key, on_delivery=self._told)
+                self.sent += 1
+            self._producer.poll(0)
+
+    def end(self) -> None:
+        """Send no more, and wait for what is under way."""
+        self._over.set()
+        self.join()
+        self.failed += self._producer.flush(60)
+
+    def _told(self, error: KafkaError | None, message: Message) -> None:
+        self.failed += error is not None
 
 
 @contextmanager
@@ -199,6 +254,21 @@ def counted(bills: Sequence[bytes]) -> Mapping[tuple[str, str, str], tuple[int, 
         name = (data["team_id"], data["period_start"], data["currency"])
         newest[name] = max(newest.get(name, (-1, 0)), (data["revision"], data["totals"]["requests"]))
     return newest
+
+
+def _producer(broker: Broker) -> Producer:
+    return Producer(
+        {
+            "bootstrap.servers": broker.bootstrap,
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "message.max.bytes": 4 << 20,
+            "compression.type": "lz4",
+            "delivery.timeout.ms": 60_000,
+            "reconnect.backoff.max.ms": 500,
+            "log_level": 0,
+        }
+    )
 
 
 def _letter(value: bytes) -> Letter:
