@@ -182,8 +182,8 @@ class StreamApp(faust.App):
 
     @Service.task
     async def _watch_group(self) -> None:
-        """aiokafka's group routine ends at an error that it did not foresee, and says so to whoever fetches next: during
-        a rebalance that is nobody, and the worker would wait for ever."""
+        """aiokafka's group routine ends at an error that it did not foresee, and says so to whoever fetches next:
+        during a rebalance that is nobody, and the worker would wait for ever."""
         while not self.should_stop:
             await self.sleep(WATCH_S)
             error = group_error(self.consumer)
