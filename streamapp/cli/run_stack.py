@@ -18,6 +18,7 @@ from typing import Self
 from rich.console import Console
 
 from streamapp.clock import monotonic_s
+from streamapp.directory import open_directory
 from streamapp.errors import Misconfigured, Refused, StreamError, Unavailable
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.broker import Broker
@@ -27,6 +28,8 @@ from streamapp.kafka.provision import apply
 from streamapp.ops.lag import group_lag
 from streamapp.ops.supervisor import Job, Supervisor
 from streamapp.settings import Settings
+from streamapp.sinks.ledger import open_ledger
+from streamapp.topics.plan import Plan
 from streamapp.topics.registry import GROUPS, TOPICS, topic
 
 HISTORY_HOURS = 12
@@ -38,6 +41,7 @@ STATUS_S = 2.0
 DRAIN_TIMEOUT_S = 60.0
 SETTLED_S = 1.5  # for the few records that may hide among the markers
 READY_TIMEOUT_S = 60.0
+SETTLE_TIMEOUT_S = 15.0
 LEDGER_PORTS_AFTER = 10  # the ledger's page is out of the way of the workers' pages
 BILLING_WORKERS = 2
 # Group, topic, and how many offsets at its end may be markers of transactions: one of each worker's partition.
@@ -70,7 +74,12 @@ class Stack:
         os.close(self._lock)
 
     def start_kafka(self) -> None:
-        """The broker, unless the environment names one, and the topics of the registry."""
+        """The broker, unless the environment names one, and the topics of the registry.
+
+        Raises `Misconfigured` for settings that a child would refuse, `Refused` for a port that is taken.
+        """
+        open_ledger(self.settings.ledger)
+        open_directory(self.settings.directory)
         if listens(self._web_port):
             raise Refused(f"port {self._web_port} is taken: set STREAM_WEB__PORT to another (0: a free one)")
         kafka = self.settings.kafka
@@ -82,7 +91,7 @@ class Stack:
             kafka = kafka.model_copy(update={"bootstrap_servers": self._broker.bootstrap})
             self.settings = self.settings.model_copy(update={"kafka": kafka})
         self._admin = Admin(kafka)
-        done = apply(self._admin, TOPICS, kafka.replication_factor)
+        done = self._provisioned(kafka.replication_factor)
         self._console.print(f"Kafka at {kafka.bootstrap_servers} · {len(TOPICS)} topics, {len(done.changes)} changes")
         for drift in done.drifts:
             self._console.print(f"! {drift}", style="yellow", markup=False)
@@ -136,6 +145,16 @@ class Stack:
         if self._supervisor is not None:
             self._supervisor.stop()
             self._supervisor = None
+
+    def _provisioned(self, replication_factor: int) -> Plan:
+        # A broker that has just come back answers before it knows which of its partitions it leads.
+        end_s = monotonic_s() + SETTLE_TIMEOUT_S
+        while True:
+            try:
+                return apply(self._admin, TOPICS, replication_factor)
+            except (Refused, Unavailable):
+                if monotonic_s() > end_s or self._stop.wait(TICK_S):
+                    raise
 
     def _tick(self) -> None:
         assert self._supervisor is not None
