@@ -161,7 +161,7 @@ class Stack:
         for news in self._supervisor.tick(monotonic_s()):
             if news.fatal:
                 raise Misconfigured(f"{news.name}: {news.text}")
-            self._console.print(f"{news.name}: {news.text}", style="red", markup=False)
+            self._console.print(f"{news.name}: {news.text}", style="red", markup=False, soft_wrap=True)
         self.simulated = self._supervisor.done("simulate")
         if self._broker is not None and self._broker.pid is None:
             self._console.print(f"the broker ended; starting it again; log: {self._broker.data_dir}/broker.log")

@@ -27,6 +27,7 @@ STOP_S = 20.0
 LOG_BYTES_MAX = 20 << 20
 LINES_MAX = 8  # errors passed on of one process and tick; its log has all
 LINE_MAX = 400
+TOLD_MAX = 1000
 
 _ERROR = re.compile(r"\[(ERROR|CRITICAL)\]|^\S+ (ERROR|CRITICAL) |^streamapp: |^Error: ")
 _FRAME = re.compile(r"^\[[^\]]*\] \[[^\]]*\] \[[^\]]*\] (\[\^[^\]]*\]: ?)?")  # time, process, level, Faust's service
@@ -125,6 +126,7 @@ class _Run:
         self.done = False
         self._log = log
         self._read_to = 0
+        self._told: set[str] = set()
         self._crashes = 0
         self._started_s = 0.0
         self._due_s: float | None = None
@@ -136,6 +138,7 @@ class _Run:
             self._log.replace(self._log.with_suffix(".log.1"))  # the run before this one stays readable
             self._read_to = 0
         self._log.touch()
+        self._told.clear()
         self.child = _Process(self.job, self._log)
         self.done, self._due_s, self._started_s = False, None, now_s
 
@@ -173,7 +176,7 @@ class _Run:
         return [News(self.job.name, f"ended with {how}; starts again in {pause_s:g} s; log: {self._log}")]
 
     def _errors(self) -> list[str]:
-        """New lines of the log that tell of an error."""
+        """New lines of the log that tell of an error, each message once in the life of a process."""
         if not self._log.exists():
             return []
         with self._log.open("rb") as log:
@@ -181,8 +184,11 @@ class _Run:
             text = log.read(LOG_BYTES_MAX)
         text = text[: text.rfind(b"\n") + 1]  # a line that is still being written is for the next time
         self._read_to += len(text)
-        lines = [line for line in text.decode(errors="replace").splitlines() if _ERROR.search(line)]
-        return [line[:LINE_MAX] for line in lines[:LINES_MAX]]
+        lines = [line[:LINE_MAX] for line in text.decode(errors="replace").splitlines() if _ERROR.search(line)]
+        fresh = {_FRAME.sub("", line): line for line in lines if _FRAME.sub("", line) not in self._told}
+        if len(self._told) < TOLD_MAX:
+            self._told.update(fresh)
+        return list(fresh.values())[:LINES_MAX]
 
     def _message(self) -> str:
         """What the process said last."""

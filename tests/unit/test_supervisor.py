@@ -124,9 +124,11 @@ def test_a_process_that_ends_by_itself_is_done(supervise: Callable[..., Supervis
 def test_errors_are_told_once_and_everything_is_in_the_log(
     supervise: Callable[..., Supervisor], until: Until, tmp_path: Path
 ) -> None:
-    lines = ["[2026-01-01 00:00:00] [1] [INFO] fine", "[2026-01-01 00:00:00] [1] [ERROR] broken"]
-    supervisor = supervise(job(f"print({lines!r}[0]); print({lines!r}[1], flush=True); {FOREVER}"))
-    assert next_news(supervisor, until) == [News("job", lines[1])]
+    levels = (("INFO", "fine"), ("ERROR", "broken"), ("ERROR", "broken"))
+    lines = [f"[2026-01-01 00:00:0{number}] [1] [{level}] {text}" for number, (level, text) in enumerate(levels)]
+    supervisor = supervise(job(f"print(*{lines!r}, sep=chr(10), flush=True); {FOREVER}"))
+    (news,) = next_news(supervisor, until)
+    assert news.text.endswith("[ERROR] broken")
     assert supervisor.tick(0) == []
     assert (tmp_path / "logs" / "job.log").read_text().splitlines() == lines
 
