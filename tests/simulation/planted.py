@@ -1,0 +1,93 @@
+"""Worlds with one bug each. The simulation is worth what it finds of these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fake_kafka import Entry, Log
+from owner import Producer
+from usage_log import NowProducer
+from world import Process, World
+
+from streamapp.runtime.chunk import Transaction
+from streamapp.runtime.ledger_task import LedgerTask
+from streamapp.runtime.store import Store
+from tables.ledger import Ledger
+from tables.outcome import Outcome, Record
+from tables.seen import SeenIds
+
+
+class StoredBeforeTheCommit(World):
+    """Rows go to the local store first, and to Kafka then."""
+
+    class task_class(LedgerTask):
+        async def commit(self, transaction: Transaction) -> None:
+            self.store.write(transaction.writes, self.store.checkpoint())
+            await super().commit(transaction)
+
+
+class OffsetOutsideTheTransaction(World):
+    """The group's offset is committed by itself, when the records are folded."""
+
+    class task_class(LedgerTask):
+        async def commit(self, transaction: Transaction) -> None:
+            assert isinstance(self.producer, Producer)
+            if transaction.next_offset is not None:
+                self.producer.world.kafka.offsets[self.place.partition] = transaction.next_offset
+            await super().commit(transaction._replace(next_offset=None))
+
+
+class DuplicatesNotRemembered(World):
+    """A takeover does not read the ids back."""
+
+    def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> LedgerTask:
+        task = super().make_task(partition, store, producer)
+        task.ledger.seen = SeenIds()
+        return task
+
+
+class ClosedAtTheBatchEnd(World):
+    """Marks are looked at when a chunk has been counted, not at the record that crosses them."""
+
+    class LateLedger(Ledger):
+        def _cross(self, watermark_ms: int) -> None:
+            pass
+
+        def _end(self, records: Sequence[Record]) -> Outcome:
+            super()._cross(self.position.watermark_ms)
+            return super()._end(records)
+
+    def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> LedgerTask:
+        task = super().make_task(partition, store, producer)
+        task.ledger.__class__ = self.LateLedger
+        return task
+
+
+class NoFence(World):
+    """Producers of one partition do not know of each other: a frozen owner writes on when it wakes up."""
+
+    fencing = False
+
+    def end(self, process: Process) -> None:
+        # What a dead process left open times out; without this the world would stand still, and prove nothing.
+        for owner in process.owners:
+            if owner.producer is not None:
+                self.kafka.time_out(owner.partition, owner.producer.epoch)
+        super().end(process)
+
+
+class RestoredShortOfTheEnd(World):
+    """A takeover stops before the changelog's last records."""
+
+    def to_restore(self, changelog: Log, checkpoint: int) -> list[tuple[int, Entry]]:
+        return super().to_restore(changelog, checkpoint)[:-3]
+
+
+PLANTED: tuple[type[World], ...] = (
+    StoredBeforeTheCommit,
+    OffsetOutsideTheTransaction,
+    DuplicatesNotRemembered,
+    ClosedAtTheBatchEnd,
+    NoFence,
+    RestoredShortOfTheEnd,
+)
