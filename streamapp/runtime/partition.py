@@ -99,6 +99,8 @@ class Partition:
         if transaction is None:
             return
         await self.settled()
+        if self.released:  # while it waited; its producer is gone, and nothing of the chunk has happened
+            return
         self._under_way = asyncio.create_task(self._commit(transaction, len(chunk.records)))
 
     async def settled(self) -> None:

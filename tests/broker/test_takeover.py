@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workers import PARTITIONS, cluster
+from workers import CHANGELOG, PARTITIONS, cluster
 
 from streamapp.kafka.broker import Broker
 from streamapp.kafka.child import free_port
@@ -25,3 +25,42 @@ def test_workers_with_state_folders_of_their_own_share_the_partitions(fresh_brok
         stack.wait(lambda: all(len(worker.takeovers()[-1][0]) == PARTITIONS // 2 for worker in workers), 30, *workers)
         owned = [number for worker in workers for number in worker.takeovers()[-1][0]]
         assert sorted(owned) == list(range(PARTITIONS))
+
+
+def test_scaling_under_load_loses_and_doubles_nothing(fresh_broker: Broker, tmp_path: Path) -> None:
+    with cluster(fresh_broker, tmp_path) as stack:
+        with stack.load(seed=3) as load:
+            first = stack.start_ready()
+            second = stack.start_ready()
+            third = stack.start_ready()
+            stack.wait(lambda: {len(worker.takeovers()[-1][0]) for worker in (first, second, third)} == {2, 3}, 30)
+            stack.wait(lambda: stack.done() > load.sent - 3000, 30, first, second, third)
+            assert second.stop() == 0
+            third.kill()
+            stack.wait(lambda: len(first.takeovers()[-1][0]) == PARTITIONS, 30, first)
+        stack.drain(first)
+        took = [seconds for worker in (first, second, third) for _, seconds in worker.takeovers()]
+        assert len(took) >= 6
+        assert max(took) < TAKEOVER_S_MAX, took
+        stack.verify()
+
+
+def test_a_frozen_owner_that_wakes_up_writes_nothing_and_ends(fresh_broker: Broker, tmp_path: Path) -> None:
+    with cluster(fresh_broker, tmp_path) as stack:
+        with stack.load(seed=4):
+            frozen = stack.start_ready("frozen", worker__session_timeout_seconds=2)
+            stack.wait(lambda: stack.done() > 2000, 30, frozen)
+            frozen.freeze()
+            other = stack.start_ready("other")
+            stack.wait(lambda: other.takeovers()[-1][0] == list(range(PARTITIONS)), 30, other)
+        stack.drain(other)
+        before = [stack.read(topic) for topic in ("billing_events", "dead_letter", CHANGELOG)]
+        frozen.thaw()
+        stack.wait(lambda: not frozen.runs, 30, other)
+        assert frozen.exit_code not in (0, None), frozen.said()[-2000:]
+        assert [stack.read(topic) for topic in ("billing_events", "dead_letter", CHANGELOG)] == before
+        with stack.load(seed=5, rate=1000):
+            done = stack.done()
+            stack.wait(lambda: stack.done() > done, 30, other)
+        stack.drain(other)
+        stack.verify()
