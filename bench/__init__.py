@@ -1,0 +1,1 @@
+"""The job against its peers: one command, one machine, one topic, every result checked."""

@@ -1,0 +1,51 @@
+"""The command line. Without a sub-command: all contenders side by side, as `make bench` does.
+
+ONLY (names), N (events), ROUNDS and JSON (a file) are taken from the environment, so that `make bench N=…` works.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bench.compare import compare
+from bench.contenders import named
+from bench.events import Shape
+
+OUT = Path("build/bench")
+EVENTS = 1_000_000
+ROUNDS = 3
+WIDE = 150
+
+
+@click.group(invoke_without_command=True, context_settings={"auto_envvar_prefix": None})
+@click.option("--only", envvar="ONLY", default="", help="Comma-separated contenders; default: all.")
+@click.option("-n", "--n", "events", envvar="N", type=click.IntRange(100), default=EVENTS, show_default=True)
+@click.option("--teams", envvar="TEAMS", type=click.IntRange(1), default=1_000, show_default=True)
+@click.option("--rounds", envvar="ROUNDS", type=click.IntRange(1), default=ROUNDS, show_default=True)
+@click.option(
+    "--json", "json_file", envvar="JSON", type=click.Path(path_type=Path), help="Write the report there, too."
+)
+@click.pass_context
+def main(context: click.Context, only: str, events: int, teams: int, rounds: int, json_file: Path | None) -> None:
+    """Run the contenders over the same topic in turn, check every answer, print and keep the figures.
+
+    Exit code 1 when a run of our own was wrong or failed.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    try:
+        contenders = named(only)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    files = [OUT / "report.json", *([json_file] if json_file else [])]
+    sys.exit(compare(contenders, Shape(events, teams), rounds, files, OUT / "report.svg", console()))
+
+
+def console() -> Console:
+    """The terminal, or a wide page when the output goes to a file."""
+    page = Console()
+    return page if page.is_terminal else Console(width=WIDE)
