@@ -14,7 +14,8 @@ from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.ledger_task import LedgerTask, Place
 from streamapp.runtime.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.decode import decode_usage
-from tables.outcome import Door, Outcome
+from tables.door import Door
+from tables.outcome import Outcome
 from tables.usage_hourly import Statement
 from tables.window import Rules
 
@@ -150,7 +151,10 @@ class Table:
 
     def idle(self, when: str) -> Outcome | None:
         """The wall clock's turn; None when there is nothing to state."""
-        transaction = self.task.tick(at(when))
+        return self.idle_ms(at(when))
+
+    def idle_ms(self, now_ms: int) -> Outcome | None:
+        transaction = self.task.tick(now_ms)
         if transaction is None:
             return None
         self._commit(transaction)

@@ -1,0 +1,148 @@
+"""Bills are a function of the log: any cutting into chunks, any restarts, the same bytes; and the true sums."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Context, Decimal
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from usage_log import Rec, Table, at, value
+
+from tables.window import HOUR_MS, MINUTE_MS, Rules
+
+SHORT = Rules(retention_ms=3 * HOUR_MS, remember_ms=HOUR_MS)
+EXACT = Context(prec=100)
+START = at("2025-01-31T21:00")
+
+
+@st.composite
+def logs(draw: st.DrawFn, jump_ms: int = 4 * HOUR_MS) -> list[Rec]:
+    """Records around a clock that moves on: late, right on marks, repeated, contradicting, broken, keyless."""
+    now_ms, log = START, list[Rec]()
+    for number in range(draw(st.integers(1, 40))):
+        now_ms += draw(st.sampled_from([0, 1, 30_000, 5 * MINUTE_MS, 20 * MINUTE_MS, jump_ms]))
+        ago_ms = draw(st.sampled_from([0, 0, 0, 1, 7 * MINUTE_MS, HOUR_MS, 3 * HOUR_MS]))
+        at_ms = max(now_ms - ago_ms - draw(st.sampled_from([0, now_ms % (5 * MINUTE_MS)])), START)
+        team = draw(st.sampled_from(["team_a", "team_b"]))
+        content = value(
+            f"id-{number}",
+            at_ms,
+            team,
+            draw(st.sampled_from(["org_a", "org_b"])),
+            cost=draw(st.sampled_from(["0", "0.1", "1e-12", "999999999999999999.999999999999"])),
+            model=draw(st.sampled_from(["gpt-4o", "o1"])),
+            currency=draw(st.sampled_from(["USD", "AI"])),
+        )
+        record = Rec(team.encode(), content, now_ms)
+        kind = draw(st.sampled_from(["usual"] * 8 + ["repeated", "repeated", "other bytes", "broken", "keyless"]))
+        if kind == "repeated" and log:
+            record = replace(draw(st.sampled_from(log)), timestamp=now_ms)
+        elif kind == "other bytes" and log:
+            old = draw(st.sampled_from(log))
+            record = replace(old, value=(old.value or b"").replace(b'"gateway"', b'"elsewhere"'), timestamp=now_ms)
+        elif kind == "broken":
+            record.value = content[:-1]
+        elif kind == "keyless":
+            record.key = None
+        log.append(replace(record, offset=number))
+    end_ms = now_ms + 5 * HOUR_MS  # closes every hour, whatever the rules
+    last = Rec(b"team_a", value("last", end_ms, "team_a", "org_last"), end_ms, offset=len(log))
+    return [*log, last]
+
+
+def bills(log: Sequence[Rec], rules: Rules, cuts: set[int], restarts: set[int]) -> list[bytes]:
+    """The statements' bytes when the log is cut before these offsets, and the process restarted before those."""
+    table, begin = Table(rules), 0
+    for end in [*sorted(cut for cut in cuts if 0 < cut < len(log)), len(log)]:
+        table.apply(*log[begin:end])
+        begin = end
+        if end in restarts:
+            table.restart()
+    return [msgspec.msgpack.encode(repr(statement)) for statement in table.statements()]
+
+
+OFFSETS = st.sets(st.integers(1, 40))
+
+
+@given(logs(), OFFSETS, OFFSETS, st.sampled_from([Rules(), SHORT, Rules(grace_ms=0), replace(SHORT, grace_ms=7_000)]))
+@settings(max_examples=300, deadline=None, database=None)
+def test_any_cutting_and_any_restarts_give_the_same_bytes(
+    log: list[Rec], cuts: set[int], restarts: set[int], rules: Rules
+) -> None:
+    whole = bills(log, rules, set(), set())
+    assert bills(log, rules, cuts | restarts, restarts) == whole
+    assert bills(log, rules, set(range(41)), set(range(0, 41, 2))) == whole
+
+
+@given(logs(), OFFSETS, st.lists(st.integers(0, 40), max_size=4))
+@settings(max_examples=100, deadline=None, database=None)
+def test_reading_records_again_changes_nothing(log: list[Rec], cuts: set[int], backs: list[int]) -> None:
+    table, begin = Table(SHORT), 0
+    for end in [*sorted(cut for cut in cuts if cut < len(log)), len(log)]:
+        if backs:
+            begin = min(begin, backs.pop())
+            table.restart()
+        table.apply(*log[begin:end])
+        begin = end
+    assert [msgspec.msgpack.encode(repr(one)) for one in table.statements()] == bills(log, SHORT, set(), set())
+
+
+@given(logs(jump_ms=30 * MINUTE_MS), OFFSETS, st.lists(st.integers(0, 6 * HOUR_MS), max_size=8), OFFSETS)
+@settings(max_examples=200, deadline=None, database=None)
+def test_highest_revisions_and_deltas_both_end_at_the_true_sums(
+    log: list[Rec], cuts: set[int], idles: list[int], restarts: set[int]
+) -> None:
+    """With the default rules, within a day nothing is forgotten or too late: the first arrival of an id counts."""
+    truth: dict[tuple[str, ...], Decimal] = defaultdict(Decimal)
+    requests: dict[tuple[str, ...], int] = defaultdict(int)
+    ids: set[str] = set()
+    for record in log[:-1]:
+        assert record.value is not None
+        if record.key is None or not record.value.endswith(b"}}"):
+            continue
+        event = msgspec.json.decode(record.value, type=Event)
+        if event.id not in ids:
+            ids.add(event.id)
+            bucket = (event.timestamp[:13], event.org_id, event.team_id, event.data.currency)
+            truth[bucket] = EXACT.add(truth[bucket], event.data.cost_usd)
+            requests[bucket] += 1
+
+    table, begin = Table(), 0
+    for end in [*sorted(cut for cut in cuts if cut < len(log)), len(log)]:
+        table.apply(*log[begin:end])
+        begin = end
+        if idles:
+            table.idle_ms(log[end - 1].timestamp + idles.pop())
+        if end in restarts:
+            table.restart()
+    highest: dict[tuple[str, ...], tuple[Decimal, int]] = {}
+    added: dict[tuple[str, ...], Decimal] = defaultdict(Decimal)
+    for one in table.statements():
+        if one.key.org != "org_last":
+            start = at_text(one.key.start_ms)
+            highest[start, *one.key[1:]] = (one.totals.cost, one.events)
+            added[start, *one.key[1:]] = EXACT.add(added[start, *one.key[1:]], one.delta.cost)
+    assert highest == {bucket: (truth[bucket], requests[bucket]) for bucket in truth}
+    assert added == truth
+
+
+class Data(msgspec.Struct):
+    cost_usd: Decimal
+    currency: str
+
+
+class Event(msgspec.Struct):
+    id: str
+    timestamp: str
+    team_id: str
+    org_id: str
+    data: Data
+
+
+def at_text(at_ms: int) -> str:
+    hours = (at_ms - at("2025-01-31T00:00")) // HOUR_MS
+    return f"{['2025-01-31', '2025-02-01'][hours // 24]}T{hours % 24:02d}"
