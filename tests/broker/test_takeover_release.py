@@ -11,7 +11,7 @@ from streamapp.runtime.partition import Partition
 
 
 class SlowTask:
-    """Commits when it is told to; knows whether it was asked after `close`, which a real producer answers with an error."""
+    """Commits when it is told to, and notes a commit after `close`, which a real producer would refuse."""
 
     def __init__(self) -> None:
         self.go_on = asyncio.Event()
