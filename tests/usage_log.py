@@ -14,8 +14,7 @@ from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.ledger_task import LedgerTask, Place
 from streamapp.runtime.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.decode import decode_usage
-from tables.door import Door
-from tables.outcome import Outcome
+from tables.outcome import Door, Outcome
 from tables.usage_hourly import Statement
 from tables.window import Rules
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from fake_kafka import Entry, Log
 from owner import Producer
@@ -13,7 +13,7 @@ from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.ledger_task import LedgerTask
 from streamapp.runtime.store import Store
 from tables.ledger import Ledger
-from tables.outcome import Outcome
+from tables.outcome import Outcome, Record
 from tables.seen import SeenIds
 
 
@@ -53,9 +53,10 @@ class ClosedAtTheBatchEnd(World):
         def _cross(self, watermark_ms: int) -> None:
             pass
 
-        def _end(self, *chunk: Any) -> Outcome:
+        def apply(self, records: Sequence[Record]) -> Outcome:
+            outcome = super().apply(records)
             super()._cross(self.position.watermark_ms)
-            return super()._end(*chunk)
+            return outcome
 
     def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> LedgerTask:
         task = super().make_task(partition, store, producer)
