@@ -53,10 +53,14 @@ _NO_ANSWER = frozenset(
     }
 )
 # A partition that was just made, or whose broker just came back, has no leader for a moment. `_NOENT` is librdkafka's
-# "No leaders found".
-_LEADERLESS = frozenset(
-    {KafkaError._NOENT, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION} | _MISSING
-)
+# "No leaders found". The two epochs: what librdkafka remembers of a leader is older, or that of a deleted topic.
+_LEADERLESS = _MISSING | {
+    KafkaError._NOENT,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+}
 _NO_SUCH_TOPIC = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
 _NOT_LET_IN = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
 _WRONG = _NOT_LET_IN | {

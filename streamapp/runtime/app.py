@@ -27,6 +27,7 @@ from streamapp.runtime.chunk import Chunk
 from streamapp.runtime.consumer import ChunkSchema, ChunkTransport
 from streamapp.runtime.failstop import failstop
 from streamapp.runtime.ownership import Ownership, TakeOver
+from streamapp.runtime.repeats import thin_out
 from streamapp.runtime.slot import Slot, take_slot
 from streamapp.settings import Settings
 from streamapp.topics import registry
@@ -164,6 +165,7 @@ class StreamApp(faust.App):
             self.conf.canonical_url = f"http://{host}:{slot.port}"
             self.conf.consumer_group_instance_id = slot.instance_id
         self.ownership.folder = slot.folder
+        thin_out("aiokafka")
         self.on_placed(self)
 
     def own(self, topic: str, take_over: TakeOver) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from streamapp.errors import Unavailable
 from streamapp.kafka.security import aiokafka_config
 from streamapp.runtime.chunk import Send, Transaction
 from streamapp.settings import KafkaSettings
@@ -19,10 +22,12 @@ class PartitionProducer:
     """A transactional producer named after the partition.
 
     `start` fences every former owner, also one that is frozen and wakes up later, and settles its open transaction.
-    Every error of `commit` leaves the outcome unknown to this process: stop, the next owner will know.
+    Every error of `commit` leaves the outcome unknown to this process: stop, the next owner will know. Both raise
+    `Unavailable` when Kafka has not done it within the delivery timeout.
     """
 
     def __init__(self, kafka: KafkaSettings, group: str, source: TopicPartition, changelog: str | None) -> None:
+        self._patience_s = kafka.delivery_timeout_seconds
         self.group = group
         self.source = source
         self.changelog = changelog
@@ -42,7 +47,8 @@ class PartitionProducer:
 
     async def start(self) -> None:
         """Connect and take the transactional id over."""
-        await self._producer.start()
+        async with self._limit("let us take over"):
+            await self._producer.start()
 
     async def stop(self) -> None:
         """Disconnect. A transaction under way is left to the next owner to abort."""
@@ -50,6 +56,20 @@ class PartitionProducer:
 
     async def commit(self, transaction: Transaction) -> int | None:
         """Write everything in one transaction. Returns the changelog offset behind its rows, None without rows."""
+        async with self._limit("complete a transaction of"):
+            return await self._commit(transaction)
+
+    @asynccontextmanager
+    async def _limit(self, what: str) -> AsyncIterator[None]:
+        """aiokafka tries again for ever while no broker answers."""
+        try:
+            async with asyncio.timeout(self._patience_s):
+                yield
+        except TimeoutError:
+            where = f"{self.source.topic}-{self.source.partition}"
+            raise Unavailable(f"Kafka did not {what} {where} within {self._patience_s:g} s; is it running?") from None
+
+    async def _commit(self, transaction: Transaction) -> int | None:
         producer = self._producer
         await producer.begin_transaction()
         checkpoint = await self._write_rows(transaction)
