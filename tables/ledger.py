@@ -14,14 +14,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tables.counters import EXACT
-from tables.outcome import Door, Outcome, Position, Record, Refusal, Rows
-from tables.seen import SeenIds, StoredIds, expiry_of
+from tables.door import Door
+from tables.outcome import Outcome, Position, Record, Refusal, Rows
+from tables.seen import IdsByExpiry, Older, SeenIds, StoredIds, expiry_of
 from tables.usage_hourly import HourKey, Line, UsageRow, month_key, state
 from tables.window import HOUR_MS, Rules, hour_of, mark_after, month_end, month_of
 
 NEVER = 1 << 62
-UNKNOWN = -1  # no record key, not even None, equals it
-HOMES_MAX = 100_000  # teams whose key was checked; more than a partition is likely to see at a time
+SLICE = 500
+"""Records decoded before they are counted: so few that they are still in the processor's cache then."""
 
 
 class Ledger:
@@ -31,18 +32,18 @@ class Ledger:
     record is in exactly one stated delta once its hour is settled.
     """
 
-    def __init__(self, rules: Rules, door: Door, rows: Rows, position: Position) -> None:
+    def __init__(self, rules: Rules, door: Door, rows: Rows, position: Position, seen: SeenIds | None = None) -> None:
         self.rules = rules
         self.door = door
         self.rows = rows
         self.position = position
-        self.seen = SeenIds()
+        self.seen = SeenIds() if seen is None else seen
         self.open: dict[int, dict[HourKey, UsageRow]] = {}  # hour → its open rows
         self.pending: dict[HourKey, UsageRow] = {}  # closed, with usage that is not stated yet
         self._due_ms = NEVER  # the mark at which the pending are stated
         self._lines: dict[tuple[int, str, str, str, str, str], Line] = {}  # of open rows: the fold's way in
-        self._homes: dict[str, bytes] = {}  # teams known to be at home here, with their record key
         self._touch = 0  # numbers the chunks, so that a row is noted once per chunk
+        self._ids: IdsByExpiry = {}  # the chunk's
         self._outcome = Outcome()
         self.next_mark_ms = self._next_mark()
 
@@ -60,35 +61,28 @@ class Ledger:
     def apply(self, records: Sequence[Record]) -> Outcome:
         """Fold consecutive records. Records below the position were applied before and are passed over."""
         outcome = self._begin(max(records[0].offset, self.position.next_offset))
-        position, lines, homes, refuse = self.position, self._lines, self._homes, self._refuse
-        decode, fingerprint, prints = self.door.decode, self.door.fingerprint, self.seen.fingerprints
-        touched, touch, add, future_ms = outcome.hours, self._touch, EXACT.add, self.rules.future_ms
-        fresh_hour, fresh_ids = -1, []  # the id bucket of the open hour that was counted last
-        for record in records:
-            if record.offset < position.next_offset:
-                outcome.skipped += 1
-                continue
-            event = decode(record.value)
-            if isinstance(event, tuple):
-                refuse(record, event[0], event[1])
-                continue
-            event_id, at_ms, team = event.id, event.at_ms, event.team_id
-            if homes.get(team, UNKNOWN) != record.key and not self._at_home(record.key, team):
-                refuse(record, "wrong_partition", f"its key does not put team {team!r} on this partition")
-                continue
-            if at_ms > record.timestamp + future_ms:
-                refuse(record, "timestamp_in_future", "its time is more than 5 minutes ahead of its record's")
-                continue
-            fingerprint_ = fingerprint(record.value)
-            if event_id in prints:
-                if prints[event_id] == fingerprint_:
-                    outcome.duplicates += 1
-                else:
-                    refuse(record, "conflicting_duplicate", f"id {event_id!r} was counted before, with other bytes")
+        for at in range(0, len(records), SLICE):
+            self._fold(records[at : at + SLICE])
+        outcome.ids = self.seen.keep(outcome.chunk, self._ids)
+        self.position.next_offset = max(self.position.next_offset, records[-1].offset + 1)
+        outcome.refusals.sort(key=lambda refusal: refusal.record.offset)
+        outcome.accepted = len(records) - len(outcome.refusals) - outcome.duplicates - outcome.skipped
+        return outcome
+
+    def _fold(self, records: Sequence[Record]) -> None:
+        """Count the records of a slice."""
+        fit, events, digests = self._let_in(records)
+        position, lines, recent, fingerprint = self.position, self._lines, self.seen.recent, self.door.fingerprint
+        older = self.seen.look_up(digests)
+        touched, touch, add = self._outcome.hours, self._touch, EXACT.add
+        fresh_hour, fresh_ids = -1, list[bytes]()  # the id bucket of the open hour that was counted last
+        for record, event, digest in zip(fit, events, digests, strict=True):
+            print_, at_ms, team = fingerprint(record.value), event.at_ms, event.team_id
+            if (digest in recent or digest in older) and self._repeated(record, event.id, digest, print_, older):
                 continue
             org = event.org_id or self.door.org_of(team)
             if org is None:
-                refuse(record, "org_unresolved", f"no org_id, and the directory does not know team {team!r}")
+                self._refuse(record, "org_unresolved", f"no org_id, and the directory does not know team {team!r}")
                 continue
             if at_ms > position.watermark_ms:  # first the watermark, then the count
                 position.watermark_ms = at_ms
@@ -98,17 +92,14 @@ class Ledger:
             data, hour = event.data, at_ms - at_ms % HOUR_MS
             line = lines.get((hour, org, team, data.currency, data.provider, data.model))
             if line is None:
-                row = self._row_for(HourKey(hour, org, team, data.currency), at_ms, record)
-                if row is None:
+                line = self._line_for(HourKey(hour, org, team, data.currency), at_ms, record, data)
+                if line is None:
                     continue
-                line = row.line(data.provider, data.model)
-                if row.key not in self.pending:
-                    lines[hour, org, team, data.currency, data.provider, data.model] = line
             if hour != fresh_hour:
                 fresh_hour = hour if hour in self.open else -1  # an open hour's closing is a mark: it resets this
                 fresh_ids = self._bucket(at_ms)
-            prints[event_id] = fingerprint_
-            fresh_ids.append(event_id)
+            recent[digest] = print_
+            fresh_ids.append(digest)
             line.requests += 1
             line.prompt_tokens += data.prompt_tokens
             line.completion_tokens += data.completion_tokens
@@ -122,7 +113,6 @@ class Ledger:
             if row.touch != touch:
                 row.touch = touch
                 touched[row.key] = row
-        return self._end(records)
 
     def idle(self, now_ms: int) -> Outcome:
         """Close by the wall clock what a silent, fully read partition leaves behind (decision 9): hours whose end and
@@ -137,7 +127,41 @@ class Ledger:
         """Whether `idle` would state anything."""
         return bool(self.pending) or any(self._closes_ms(hour) <= now_ms for hour in self.open)
 
+    # -- records -------------------------------------------------------------------------------------------------
+
+    def _let_in(self, records: Sequence[Record]) -> tuple[Sequence[Record], list[Any], list[bytes]]:
+        """The new records that are events of this partition, with the events and the digests of their ids."""
+        next_offset = self.position.next_offset
+        if records[0].offset < next_offset:
+            new = [record for record in records if record.offset >= next_offset]
+            self._outcome.skipped += len(records) - len(new)
+            records = new
+        return self.door.let_in(records, self.rules.future_ms, self._outcome.refusals)
+
+    def _repeated(self, record: Record, event_id: str, digest: bytes, print_: bytes, older: Older) -> bool:
+        """Whether a record's id is remembered: then it does not count."""
+        counted = self.seen.recent.get(digest)
+        if counted is None:
+            counted, expiry_ms = older[digest]
+            if expiry_ms <= self.position.watermark_ms:
+                return False
+        if counted == print_:
+            self._outcome.duplicates += 1
+        else:
+            self._refuse(record, "conflicting_duplicate", f"id {event_id!r} was counted before, with other bytes")
+        return True
+
     # -- rows ----------------------------------------------------------------------------------------------------
+
+    def _line_for(self, key: HourKey, at_ms: int, record: Record, data: Any) -> Line | None:
+        """The line an event counts in, when the fold does not know it yet. None if the event is too late for any."""
+        row = self._row_for(key, at_ms, record)
+        if row is None:
+            return None
+        line = row.line(data.provider, data.model)
+        if key not in self.pending:
+            self._lines[key.start_ms, key.org, key.team, key.currency, data.provider, data.model] = line
+        return line
 
     def _row_for(self, key: HourKey, at_ms: int, record: Record) -> UsageRow | None:
         """The row an event counts in: open, or closed and from now on pending. None if it is too late for any."""
@@ -251,29 +275,15 @@ class Ledger:
 
     def _begin(self, chunk: int) -> Outcome:
         self._touch += 1
+        self.seen.settle()
+        self._ids = {}
         self._outcome = Outcome(chunk=chunk)
         return self._outcome
 
-    def _end(self, records: Sequence[Record]) -> Outcome:
-        outcome = self._outcome
-        self.seen.keep(outcome.chunk, outcome.ids)
-        self.position.next_offset = max(self.position.next_offset, records[-1].offset + 1)
-        refused = len(outcome.refusals)
-        outcome.accepted = len(records) - refused - outcome.duplicates - outcome.skipped
-        return outcome
-
-    def _bucket(self, at_ms: int) -> list[str]:
+    def _bucket(self, at_ms: int) -> list[bytes]:
         expiry_ms = expiry_of(at_ms, self.position.watermark_ms, self.rules)
         self.next_mark_ms = min(self.next_mark_ms, expiry_ms)
-        return self.seen.bucket(self._outcome.ids, expiry_ms)
-
-    def _at_home(self, key: Any, team: str) -> bool:
-        if not self.door.at_home(key, team):
-            return False
-        if len(self._homes) >= HOMES_MAX:
-            self._homes.clear()
-        self._homes[team] = key
-        return True
+        return self.seen.bucket(self._ids, expiry_ms)
 
     def _refuse(self, record: Record, reason: str, error: str) -> None:
         self._outcome.refusals.append(Refusal(record, reason, error))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from tables.seen import IdsByExpiry
+from tables.seen import StoredIds
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, Statement, UsageRow
 
 
@@ -17,29 +17,6 @@ class Record(Protocol):
     timestamp: int  # milliseconds, the broker's record timestamp
     key: Any  # bytes or None
     value: Any  # bytes or None
-
-
-class UsageData(Protocol):
-    """The payload of a usage event."""
-
-    provider: str
-    model: str
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: Any  # Decimal with exponent -12
-    status: str
-    cache_hit: bool
-    currency: str
-
-
-class Usage(Protocol):
-    """A decoded usage event."""
-
-    id: str
-    at_ms: int
-    team_id: str
-    org_id: str | None
-    data: Any  # UsageData
 
 
 class Refusal(NamedTuple):
@@ -80,7 +57,7 @@ class Outcome:
     hours: dict[HourKey, UsageRow] = field(default_factory=dict)
     months: dict[MonthKey, MonthRow] = field(default_factory=dict)
     chunk: int = -1  # the offset that names the chunk's ids
-    ids: IdsByExpiry = field(default_factory=dict)
+    ids: StoredIds = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     expired: list[tuple[HourKey, int]] = field(default_factory=list)  # key, newest revision
@@ -89,19 +66,3 @@ class Outcome:
     accepted: int = 0
     duplicates: int = 0
     skipped: int = 0  # below the position: applied before
-
-
-@dataclass(frozen=True)
-class Door:
-    """What the ledger asks about a record, as functions: so that the arithmetic stays pure.
-
-    decode       bytes → event, or a pair (reason, error)
-    fingerprint  64-bit hash of the bytes, the same in every process
-    at_home      whether a record with this key belongs on this partition, the key being the team's
-    org_of       team → org by the directory, or None
-    """
-
-    decode: Callable[[Any], Any]
-    fingerprint: Callable[[Any], int]
-    at_home: Callable[[Any, str], bool]
-    org_of: Callable[[str], str | None]

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-import xxhash
-
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.ledger_task import LedgerTask, Place
 from streamapp.runtime.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.decode import decode_usage
-from tables.outcome import Door, Outcome
+from streamapp.schemas.fingerprint import digest_of, print_of
+from tables.door import Door
+from tables.outcome import Outcome
 from tables.usage_hourly import Statement
 from tables.window import Rules
 
@@ -114,7 +114,7 @@ def make_door(homes: dict[str, int] | None = None, partition: int = 0) -> Door:
     def at_home(key: bytes | None, team: str) -> bool:
         return key == team.encode() and (homes is None or homes.get(team) == partition)
 
-    return Door(decode_usage, xxhash.xxh3_64_intdigest, at_home, DIRECTORY.get)
+    return Door(decode_usage, digest_of, print_of, at_home, DIRECTORY.get)
 
 
 @dataclass

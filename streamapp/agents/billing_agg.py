@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import xxhash
-
 from streamapp.agents.pages import serve
 from streamapp.directory import open_directory
 from streamapp.metrics import GroupMetrics
@@ -20,9 +18,10 @@ from streamapp.runtime.takeover import Source, TableTakeover
 from streamapp.runtime.transaction import PartitionProducer
 from streamapp.runtime.view import UsageView
 from streamapp.schemas.decode import decode_usage
+from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
-from tables.outcome import Door
+from tables.door import Door
 from tables.window import Rules
 
 GROUP = "billing-agg"
@@ -42,7 +41,7 @@ def usage_ledger(
     def at_home(key: bytes | None, team: str) -> bool:
         return key == team.encode() and partition_for(key, place.partitions) == place.partition
 
-    door = Door(decode_usage, xxhash.xxh3_64_intdigest, at_home, directory.org_of)
+    door = Door(decode_usage, digest_of, print_of, at_home, directory.org_of)
     return LedgerTask(place, store, producer, position, rules, door)
 
 

@@ -28,8 +28,8 @@ class BillsKept:
 
     _opened = False
 
-    def parse(self, record: Any) -> Bill | Rejected:
-        return to_bill(record.topic, record.partition, record.offset, record.value)
+    def parse(self, topic: str, partition: int, record: Any) -> Bill | Rejected:
+        return to_bill(topic, partition, record.offset, record.value)
 
     async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Bill]) -> int:
         return await ledger.apply(topic, partition, next_offset, rows)

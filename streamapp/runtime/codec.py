@@ -4,7 +4,7 @@ A key is a letter for its kind, then what sorts it, so that a kind is a range an
 
     b  bill      b + event id                          the statement's exact JSON
     h  hour      h + start (8 bytes, big endian) + …   UsageRow; … = MessagePack [org, team, currency]
-    i  ids       i + offset (8 bytes, big endian)      {expiry: ([ids], [fingerprints])} of the chunk that began there
+    i  ids       i + offset (8 bytes, big endian)      {expiry: (digests, fingerprints)} of the chunk that began there
     m  month     m + "2025-01" + …                     MonthRow
     p  position  p                                     StoredPosition
 """
@@ -21,7 +21,7 @@ from streamapp.schemas.timestamp import parse_ms
 from streamapp.schemas.ulid import RANDOM_BYTES, event_id
 from tables.counters import Counters
 from tables.outcome import Position
-from tables.seen import StoredIds
+from tables.seen import DIGEST_BYTES, StoredIds
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
 
 POSITION_KEY = b"p"
@@ -29,7 +29,7 @@ _INT = struct.Struct(">q")
 _TRUE = 0xC3  # MessagePack
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
-_decode_ids = msgspec.msgpack.Decoder(dict[int, tuple[list[str], list[int]]]).decode
+_decode_ids = msgspec.msgpack.Decoder(dict[int, tuple[bytes, bytes]]).decode
 
 
 class StoredPosition(msgspec.Struct, array_like=True, frozen=True):
@@ -187,7 +187,9 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
     if kind == b"m":
         return ("month", *unpack_month_key(key)), unpack_month(value)._asdict()
     if kind == b"i":
-        return ("ids", unpack_ids_key(key)), {expiry: len(ids) for expiry, (ids, _) in unpack_ids(value).items()}
+        return ("ids", unpack_ids_key(key)), {
+            expiry: len(ids) // DIGEST_BYTES for expiry, (ids, _) in unpack_ids(value).items()
+        }
     if kind == b"b":
         return ("bill", key[1:].decode()), _decode_json(value)
     return ("position",), msgspec.structs.asdict(unpack_position(value))

@@ -7,11 +7,13 @@ and everything that is done per message is done once per chunk.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 import aiokafka
 import faust
+from aiokafka.consumer.fetcher import FetchResult
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
@@ -38,8 +40,31 @@ class ChunkSchema(faust.Schema):
         return decode
 
 
+class PlainRecords(OrderedDict[Any, Any]):
+    """aiokafka's buffer of fetched results, told to hand records out as its decoder made them.
+
+    Wrapping each one in a `ConsumerRecord` of twelve fields costs a fifth of fetching; offset, timestamp, key, value
+    and headers are on the decoder's own objects.
+    """
+
+    def __setitem__(self, tp: Any, result: Any) -> None:
+        if isinstance(result, FetchResult) and result.has_more():
+            result._partition_records._consumer_record = _as_decoded
+        super().__setitem__(tp, result)
+
+
+def _as_decoded(tp: Any, record: Any) -> Any:
+    return record
+
+
 class ChunkConsumerThread(AIOKafkaConsumerThread):
     """The thread that fetches, with our client settings and Faust's assignor."""
+
+    async def _fetch_records(self, consumer: Any, *args: Any, **options: Any) -> Any:
+        fetcher = consumer._fetcher
+        if not isinstance(fetcher._records, PlainRecords):
+            fetcher._records = PlainRecords(fetcher._records)
+        return await super()._fetch_records(consumer, *args, **options)
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf

@@ -8,10 +8,13 @@ from typing import Any, Protocol
 
 from streamapp.runtime import codec, statement
 from streamapp.runtime.chunk import Send, Transaction
-from streamapp.runtime.letter import letter
+from streamapp.runtime.letter import TOPIC as DEAD_LETTER
+from streamapp.runtime.letter import Origin, letter
+from streamapp.runtime.seen_compact import CompactSeen
 from streamapp.runtime.store import Overlay, Store, Writes, remembered, unsettled
+from tables.door import Door
 from tables.ledger import Ledger
-from tables.outcome import Door, Outcome, Position
+from tables.outcome import Outcome, Position
 from tables.usage_hourly import HourKey
 from tables.window import Rules
 
@@ -60,7 +63,7 @@ class LedgerTask:
         self.rows = Overlay(store)
         self.active_ms = 0 if position is None else position.active_ms
         start = Position() if position is None else position.position()
-        self.ledger = Ledger(rules, door, self.rows, start)
+        self.ledger = Ledger(rules, door, self.rows, start, CompactSeen())
         self.ledger.restore(unsettled(store), remembered(store))
         self.landed: Callable[[Outcome], None] = lambda outcome: None  # told of each chunk when it has committed
         self._folded: list[Outcome] = []
@@ -92,15 +95,17 @@ class LedgerTask:
     def _written(self, outcome: Outcome, next_offset: int | None, now_ms: int) -> Transaction:
         place = self.place
         sends: list[Send] = []
-        writes = self._rows(outcome)
+        writes: Writes = {}
         for stated in outcome.statements:
             bills = place.outputs[self.BILLS]
             sent, row = statement.send(stated, place.topic, place.partition, self.BILLS, bills)
             sends.append(sent)
             writes |= row
-        letters = place.outputs["dead_letter"]
+        letters = place.outputs[DEAD_LETTER]
+        origin = Origin(place.group, place.topic, place.partition)
         for record, reason, error in outcome.refusals:
-            sends.append(letter(record, reason, error, place.group, now_ms, letters))
+            sends.append(letter(record, reason, error, origin, now_ms, letters))
+        writes |= self._rows(outcome)  # behind the statements: an hour may expire in the chunk that states it
         self._folded.append(outcome)
         if outcome.skipped and not (outcome.accepted or outcome.refusals or outcome.duplicates):
             return Transaction({}, (), next_offset)
@@ -112,8 +117,8 @@ class LedgerTask:
         writes: Writes = {codec.hour_key(key): codec.pack_hour(row) for key, row in outcome.hours.items()}
         for month, totals in outcome.months.items():
             writes[codec.month_key(month)] = codec.pack_month(totals)
-        if ids := self.ledger.seen.stored(outcome.ids):
-            writes[codec.ids_key(outcome.chunk)] = codec.pack_ids(ids)
+        if outcome.ids:
+            writes[codec.ids_key(outcome.chunk)] = codec.pack_ids(outcome.ids)
         for chunk in outcome.old_ids:
             writes[codec.ids_key(chunk)] = None
         for key, revision in outcome.expired:

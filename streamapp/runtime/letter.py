@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,17 +21,26 @@ TOPIC = "dead_letter"
 _encode = msgspec.json.Encoder().encode
 
 
-def letter(record: Any, reason: str, error: str, group: str, now_ms: int, partitions: int) -> Send:
+class Origin(NamedTuple):
+    """Who refused records, of which topic and partition."""
+
+    group: str
+    topic: str
+    partition: int
+
+
+def letter(record: Any, reason: str, error: str, origin: Origin, now_ms: int, partitions: int) -> Send:
     """The letter about a record that a consumer group refused.
 
     Its id is made from the record's coordinates: the same refusal, repeated after a crash, has the same id.
     """
-    digest = hashlib.sha256(f"{group}\0{record.topic}\0{record.partition}\0{record.offset}".encode()).digest()
+    group, topic, partition = origin
+    digest = hashlib.sha256(f"{group}\0{topic}\0{partition}\0{record.offset}".encode()).digest()
     value: bytes | None = record.value
     truncated = value is not None and len(value) > VALUE_BYTES_MAX
     data = {
-        "source_topic": record.topic,
-        "source_partition": record.partition,
+        "source_topic": topic,
+        "source_partition": partition,
         "source_offset": record.offset,
         "group": group,
         "reason": reason,
@@ -52,7 +61,7 @@ def letter(record: Any, reason: str, error: str, group: str, now_ms: int, partit
         "timestamp": format_ms(now_ms),
         "data": data,
     }
-    key = record.topic.encode()
+    key = topic.encode()
     return Send(TOPIC, partition_for(key, partitions), key, _encode(envelope))
 
 

@@ -98,15 +98,15 @@ class Partition:
             transaction = self.task.tick(now_ms) if self._silent(now_ms) else None
         if transaction is None:
             return
-        await self.settled()
-        if self.released:  # while it waited; its producer is gone, and nothing of the chunk has happened
+        if not await self.settled():  # let go while it waited: nothing of the chunk has happened
             return
         self._under_way = asyncio.create_task(self._commit(transaction, len(chunk.records)))
 
-    async def settled(self) -> None:
-        """Wait until nothing is under way."""
+    async def settled(self) -> bool:
+        """Wait until nothing is under way. Returns whether the partition is still in hand."""
         if self._under_way is not None:
             await asyncio.shield(self._under_way)
+        return not self.released
 
     async def release(self) -> None:
         """Let go: take no further chunk, finish the one under way, disconnect."""

@@ -20,7 +20,7 @@ from streamapp.errors import Misconfigured
 from streamapp.kafka.admin import Admin
 from streamapp.runtime.chunk import Send, Transaction
 from streamapp.runtime.letter import TOPIC as DEAD_LETTER
-from streamapp.runtime.letter import letter
+from streamapp.runtime.letter import Origin, letter
 from streamapp.runtime.partition import Partition
 from streamapp.runtime.takeover import OnCommit, started
 from streamapp.runtime.transaction import PartitionProducer
@@ -35,7 +35,7 @@ Row = TypeVar("Row")
 class Destination(Protocol[Row]):
     """Keeps rows together with the offset behind them."""
 
-    def parse(self, record: Any) -> Row | Rejected:
+    def parse(self, topic: str, partition: int, record: Any) -> Row | Rejected:
         """The row a record makes, or why it cannot be kept. Pure."""
 
     async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Row]) -> object:
@@ -74,11 +74,12 @@ class SinkTask(Generic[Row]):
 
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
         rows: list[Any] = []
+        origin = Origin(self.group, self.topic, self.partition)
         sends: list[Send] = []
         for record in records:
-            row = self._destination.parse(record)
+            row = self._destination.parse(self.topic, self.partition, record)
             if isinstance(row, Rejected):
-                sends.append(letter(record, row.reason, row.error, self.group, now_ms, self._letters))
+                sends.append(letter(record, row.reason, row.error, origin, now_ms, self._letters))
             else:
                 rows.append(row)
         next_offset = records[-1].offset + 1

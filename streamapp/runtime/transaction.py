@@ -11,6 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from streamapp.errors import Unavailable
+from streamapp.kafka.lz4 import use_fast_lz4
 from streamapp.kafka.security import aiokafka_config
 from streamapp.runtime.chunk import Send, Transaction
 from streamapp.settings import KafkaSettings
@@ -31,6 +32,7 @@ class PartitionProducer:
         self.group = group
         self.source = source
         self.changelog = changelog
+        use_fast_lz4()
         self._producer = AIOKafkaProducer(
             **aiokafka_config(kafka),
             transactional_id=f"{group}-{source.topic}-{source.partition}",

@@ -92,7 +92,7 @@ def test_the_index_follows_hours_from_open_to_settled_to_late_to_gone(store: Sto
 
 def test_remembered_ids_and_the_position_are_read_back(store: Store) -> None:
     position = codec.StoredPosition(3, 2, 1, "topic", 8, 4)
-    ids = {at("12:00"): (["a"], [2**64 - 1])}
+    ids = {at("12:00"): (bytes(16), bytes(8))}
     store.write({codec.POSITION_KEY: codec.pack_position(position), codec.ids_key(5): codec.pack_ids(ids)}, 1)
     store.write({codec.ids_key(2): codec.pack_ids(ids)}, 2)
     assert stored_position(store) == position
