@@ -5,8 +5,10 @@ ONLY (names), N (events), ROUNDS and JSON (a file) are taken from the environmen
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 import click
 from rich.console import Console
@@ -35,6 +37,7 @@ def main(context: click.Context, only: str, events: int, teams: int, rounds: int
 
     Exit code 1 when a run of our own was wrong or failed.
     """
+    signal.signal(signal.SIGTERM, _stop)  # an exception, so that everything that was started is ended
     if context.invoked_subcommand is not None:
         return
     try:
@@ -49,3 +52,7 @@ def console() -> Console:
     """The terminal, or a wide page when the output goes to a file."""
     page = Console()
     return page if page.is_terminal else Console(width=WIDE)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)

@@ -76,7 +76,8 @@ def _round(
     try:
         one = run_once(contender, topic, lambda done, of: step(title, done, of))
     except RuntimeError as error:
-        failed.setdefault(contender.name, []).append(str(error).splitlines()[0])
+        lines = str(error).splitlines()
+        failed.setdefault(contender.name, []).append(f"{lines[0]} … {lines[-1]}")
         console.print(f"{title} failed: {error}", style="red", markup=False)
         return
     runs.setdefault(contender.name, []).append(one)

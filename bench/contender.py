@@ -68,7 +68,7 @@ def hours(rows: Iterator[tuple[bytes | None, bytes | None]]) -> Table:
     """The last value of every key."""
     table: Table = {}
     for key, value in rows:
-        start_ms, org, team, currency = (key or b"").decode().split("|")
+        start_ms, org, team, currency = (key or b"").decode().strip('"').split("|")  # Faust writes keys as JSON
         totals: Mapping[str, Any] = json.loads(value or b"")
         bucket = Bucket(int(start_ms), org, team, currency)
         table[bucket] = Totals(totals["events"], totals["tokens"], totals["pico"])

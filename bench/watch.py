@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -15,14 +16,16 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from bench.contender import Command, Contender, Missing, Run, records_of
 from bench.events import PARTITIONS
-from bench.load import ROOM, SOURCE, Prepared, broker
+from bench.load import PROJECT, ROOM, SOURCE, Prepared, broker
 from bench.measure import Figures, Sample, figures
 from bench.oracle import differences
 from bench.proc import use_of
+from streamapp.kafka.child import LAUNCH
 
 PERIOD_S = 0.1
 STILL_S = 60  # a contender that commits nothing for so long is given up
 ASK_S = 1.0
+RUN_S = 1_200  # and so is one that needs longer for all
 LINGER_S = 1.5  # after its last commit, for what it states behind it
 STOP_S = 20
 TAIL_LINES = 15
@@ -61,8 +64,8 @@ def started(
             with (folder / f"{number}.log").open("wb") as log:
                 processes.append(
                     subprocess.Popen(
-                        command,
-                        cwd=Path(__file__).parent.parent,
+                        [sys.executable, "-ISc", LAUNCH, str(os.getpid()), *command],  # ends when we do
+                        cwd=PROJECT,
                         env={**os.environ, **environment},
                         stdin=subprocess.DEVNULL,
                         stdout=log,
@@ -113,6 +116,7 @@ class Watch:
     def samples(self, records: int, progress: OnProgress) -> Iterator[Sample]:
         """A sample every now and then until all records are done. Raises RuntimeError when that will not happen."""
         done, moved_s = 0, time.monotonic()
+        began_s = moved_s
         yield self._sample(0)
         while True:
             sample = self._sample(self.committed())
@@ -125,7 +129,7 @@ class Watch:
                 return
             if ended and not (self._contender.ends_itself and ended[0].returncode == 0):
                 raise RuntimeError(f"{self._contender.name} ended with {ended[0].returncode}: {self._tail()}")
-            if sample.at_s - moved_s > STILL_S:
+            if sample.at_s - moved_s > STILL_S or sample.at_s - began_s > RUN_S:
                 raise RuntimeError(f"{self._contender.name} stopped at {done:,} of {records:,}: {self._tail()}")
             time.sleep(PERIOD_S)
 
