@@ -59,10 +59,10 @@ class WorkerSettings(_Section):
     chunk_linger_ms: int = Field(100, ge=0, le=5000, description="How long a small chunk waits for more records")
     session_timeout_seconds: float = Field(10, ge=1, description="A silent worker is replaced after this")
     poison_limit_ratio: float = Field(
-        0.5, gt=0, le=1, description="Stop when more than this share of the last 10,000 records was poison"
+        0.5, gt=0, le=1, description="Stop when more than this share of a partition's last 50,000 records was refused"
     )
     poison_limit_consecutive: int = Field(
-        5000, ge=1, description="Stop when so many records in a row were poison: a bad deploy, not bad luck"
+        20_000, ge=1, description="Stop when so many records in a row were refused: a bad deploy, not bad luck"
     )
 
 

@@ -12,7 +12,9 @@ from streamapp.directory import open_directory
 from streamapp.metrics import GroupMetrics
 from streamapp.runtime.app import StreamApp, chunks
 from streamapp.runtime.codec import StoredPosition
+from streamapp.runtime.failstop import starting
 from streamapp.runtime.ledger_task import LedgerTask, Place
+from streamapp.runtime.poison import PoisonLimit
 from streamapp.runtime.store import Store
 from streamapp.runtime.takeover import Source, TableTakeover
 from streamapp.runtime.transaction import PartitionProducer
@@ -27,9 +29,10 @@ from tables.window import Rules
 GROUP = "billing-agg"
 TABLE = "usage_hourly"
 
-app = StreamApp(GROUP)
+with starting():
+    app = StreamApp(GROUP)
+    directory = open_directory(app.settings.directory)
 usage = app.chunk_topic("llm_usage")
-directory = open_directory(app.settings.directory)
 rules = Rules(grace_ms=app.settings.billing.grace_seconds * 1000)
 
 
@@ -42,7 +45,8 @@ def usage_ledger(
         return key == team.encode() and partition_for(key, place.partitions) == place.partition
 
     door = Door(decode_usage, digest_of, print_of, at_home, directory.org_of)
-    return LedgerTask(place, store, producer, position, rules, door)
+    limit = PoisonLimit(app.settings.worker.poison_limit_ratio, app.settings.worker.poison_limit_consecutive)
+    return LedgerTask(place, store, producer, position, rules, door, limit)
 
 
 source = Source(GROUP, "llm_usage", TABLE, registry.changelog(GROUP, TABLE), ("billing_events", "dead_letter"))

@@ -11,6 +11,7 @@ from typing import Any
 from streamapp.agents.pages import serve
 from streamapp.metrics import GroupMetrics
 from streamapp.runtime.app import StreamApp, chunks
+from streamapp.runtime.failstop import starting
 from streamapp.runtime.sink_task import SinkTakeover
 from streamapp.runtime.view import GroupView
 from streamapp.schemas.rejected import Rejected
@@ -18,9 +19,10 @@ from streamapp.sinks.ledger import Bill, open_ledger, to_bill
 
 GROUP = "billing-ledger"
 
-app = StreamApp(GROUP)
+with starting():
+    app = StreamApp(GROUP)
+    ledger = open_ledger(app.settings.ledger)
 bills = app.chunk_topic("billing_events")
-ledger = open_ledger(app.settings.ledger)
 
 
 class BillsKept:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from streamapp.errors import StreamError
@@ -15,6 +17,17 @@ from streamapp.errors import StreamError
 log = logging.getLogger(__name__)
 
 EX_SOFTWARE = 70
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Around what a worker's module sets up when it is imported: an error of our tree becomes one line and its exit
+    code, for whoever started the process."""
+    try:
+        yield
+    except StreamError as error:
+        sys.stderr.write(f"streamapp: {error}\n")
+        raise SystemExit(error.exit_code) from None
 
 
 def failstop(error: BaseException, doing: str) -> NoReturn:

@@ -10,6 +10,7 @@ from streamapp.runtime import codec, statement
 from streamapp.runtime.chunk import Send, Transaction
 from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.letter import Origin, letter
+from streamapp.runtime.poison import PoisonLimit
 from streamapp.runtime.seen_compact import CompactSeen
 from streamapp.runtime.store import Overlay, Store, Writes, remembered, unsettled
 from tables.door import Door
@@ -56,6 +57,7 @@ class LedgerTask:
         position: codec.StoredPosition | None,
         rules: Rules,
         door: Door,
+        poison: PoisonLimit | None = None,
     ) -> None:
         self.place = place
         self.store = store
@@ -65,13 +67,16 @@ class LedgerTask:
         start = Position() if position is None else position.position()
         self.ledger = Ledger(rules, door, self.rows, start, CompactSeen())
         self.ledger.restore(unsettled(store), remembered(store))
+        self.poison = poison or PoisonLimit(ratio=1.0, consecutive=1 << 62)
         self.landed: Callable[[Outcome], None] = lambda outcome: None  # told of each chunk when it has committed
         self._folded: list[Outcome] = []
 
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
         """One chunk of usage."""
         self.active_ms = now_ms
-        return self._written(self.ledger.apply(records), records[-1].offset + 1, now_ms)
+        outcome = self.ledger.apply(records)
+        self.poison.check(len(records), records[-1].offset, outcome.refusals)
+        return self._written(outcome, records[-1].offset + 1, now_ms)
 
     def tick(self, now_ms: int) -> Transaction | None:
         """Idle close."""

@@ -89,18 +89,22 @@ class Partition:
             return
         self._applied += 1
         assert chunk.number == self._applied, f"chunk {chunk.number} of partition {self.number} came out of turn"
-        now_ms = self._clock()
-        if chunk.records:
-            transaction: Transaction | None = self.task.fold(chunk.records, now_ms)
-            self.last_record_ms = self.silent_since_ms = now_ms
-        else:
-            self.tick_queued = False
-            transaction = self.task.tick(now_ms) if self._silent(now_ms) else None
+        try:
+            transaction = self._folded(chunk, self._clock())
+        except Exception as error:
+            failstop(error, f"folding records of partition {self.number}")
         if transaction is None:
             return
         if not await self.settled():  # let go while it waited: nothing of the chunk has happened
             return
         self._under_way = asyncio.create_task(self._commit(transaction, len(chunk.records)))
+
+    def _folded(self, chunk: Chunk, now_ms: int) -> Transaction | None:
+        if chunk.records:
+            self.last_record_ms = self.silent_since_ms = now_ms
+            return self.task.fold(chunk.records, now_ms)
+        self.tick_queued = False
+        return self.task.tick(now_ms) if self._silent(now_ms) else None
 
     async def settled(self) -> bool:
         """Wait until nothing is under way. Returns whether the partition is still in hand."""
