@@ -23,17 +23,12 @@ def _nothing() -> None:
 
 def ours_command(run: Run) -> Command:
     """The worker as people start it."""
-    return (
-        sys.executable,
-        "-m",
-        "faust",
-        "--loop=uvloop",
-        "-A",
-        "streamapp.agents.billing_agg",
-        "worker",
-        "-l",
-        "info",
-    )
+    return faust_command(sys.executable, "-A", "streamapp.agents.billing_agg", "worker", "-l", "info")
+
+
+def faust_command(python: str, *arguments: str) -> Command:
+    """Faust's command line on uvloop."""
+    return (python, "-m", "faust", "--loop=uvloop", *arguments)
 
 
 def ours_environment(run: Run) -> Mapping[str, str]:
@@ -68,16 +63,16 @@ def _changelog(topic: str, records: Records) -> Table:
 
 
 def _faust(name: str, module: str, what: str, events_max: int | None) -> Contender:
+    app, folder = f"faust-{'take' if module == 'take' else 'hourly'}", str(HERE / "faust")
     return Contender(
         name=name,
         what=what,
         prepare=partial(venvs.make, "faust"),
         commands=lambda run: (
-            (venvs.python("faust"), "-m", "faust", "--loop=uvloop", "-W", str(HERE / "faust"))
-            + ("-A", module, "worker", "-l", "info", "--without-web"),
+            faust_command(venvs.python("faust"), "-W", folder, "-A", module, "worker", "-l", "info", "--without-web"),
         ),
-        group=f"faust-{'take' if module == 'take' else 'hourly'}",
-        answer=partial(_changelog, f"faust-{'take' if module == 'take' else 'hourly'}-hourly-changelog"),
+        group=app,
+        answer=partial(_changelog, f"{app}-hourly-changelog"),
         environment=_environment,
         events_max=events_max,
     )

@@ -1,4 +1,4 @@
-"""Kafka Streams: its jars fetched by the lock, the application compiled with the machine's JDK, run on the broker's Java."""
+"""Kafka Streams: its jars fetched by the lock, the application compiled by the machine's JDK."""
 
 from __future__ import annotations
 

@@ -55,7 +55,11 @@ async def main() -> None:
         await consumer.stop()
 
 
-def fold(records, totals, decode=msgspec.json.Decoder(Usage).decode, hours={}) -> None:  # noqa: B006  # a cache
+decode = msgspec.json.Decoder(Usage).decode
+hours = {}
+
+
+def fold(records, totals) -> None:
     for record in records:
         usage = decode(record.value)
         data = usage.data

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Quix Streams: a tumbling window of an hour on RocksDB with a changelog, stated when the partition's time closes it."""
+"""Quix Streams: hour windows on RocksDB with a changelog, stated when the partition's time closes them."""
 
 import os
 
