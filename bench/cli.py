@@ -13,13 +13,19 @@ from types import FrameType
 import click
 from rich.console import Console
 
-from bench.compare import compare
+from bench.compare import bar, compare, steps
 from bench.contenders import named
+from bench.curve import LARGE, SIZES, TEAMS, curve, shapes
 from bench.events import Shape
+from bench.latency import latency
+from bench.load import prepare
+from bench.profile import profile
 
 OUT = Path("build/bench")
 EVENTS = 1_000_000
 ROUNDS = 3
+RATE = 20_000
+SECONDS = 60
 WIDE = 150
 
 
@@ -46,6 +52,41 @@ def main(context: click.Context, only: str, events: int, teams: int, rounds: int
         raise click.BadParameter(str(error)) from None
     files = [OUT / "report.json", *([json_file] if json_file else [])]
     sys.exit(compare(contenders, Shape(events, teams), rounds, files, OUT / "report.svg", console()))
+
+
+@main.command("profile")
+@click.pass_context
+def profile_command(context: click.Context) -> None:
+    """Run the worker under py-spy: the top functions by self time, and the modules."""
+    shape = Shape(context.parent.params["events"], context.parent.params["teams"]) if context.parent else Shape(EVENTS)
+    page = console()
+    with bar(page) as progress:
+        step = steps(progress)
+        right = profile(prepare(shape, step), OUT, step, page)
+    sys.exit(0 if right else 1)
+
+
+@main.command("curve")
+@click.option("--events", "sizes", multiple=True, type=int, default=SIZES, show_default=True)
+@click.option("--teams", multiple=True, type=int, default=TEAMS, show_default=True)
+@click.option("--large", is_flag=True, help=f"{LARGE:,} events, too: minutes, and some GB below .cache.")
+def curve_command(sizes: tuple[int, ...], teams: tuple[int, ...], large: bool) -> None:
+    """Cost per event by the number of events and of teams."""
+    page = console()
+    with bar(page) as progress:
+        wanted = shapes((*sizes, LARGE) if large else sizes, teams)
+        right = curve(wanted, OUT / "curve.json", steps(progress), page)
+    sys.exit(0 if right else 1)
+
+
+@main.command("latency")
+@click.option("--rate", type=click.IntRange(100), default=RATE, show_default=True, help="Events per second.")
+@click.option("--seconds", type=click.IntRange(5), default=SECONDS, show_default=True)
+def latency_command(rate: int, seconds: int) -> None:
+    """Event → row, and watermark past the mark → bill: p50 and p99."""
+    page = console()
+    with bar(page) as progress:
+        latency(rate, seconds, OUT / "latency.json", steps(progress), page)
 
 
 def console() -> Console:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,7 @@ class Contender:
     environment: Callable[[Run], Mapping[str, str]] = field(default=lambda run: {})
     events_max: int | None = None
     ends_itself: bool = False
+    stop: signal.Signals = signal.SIGTERM
 
 
 def records_of(bootstrap: str) -> Records:

@@ -41,7 +41,7 @@ def run_once(contender: Contender, prepared: Prepared, progress: OnProgress) -> 
     try:
         with broker(folder / "broker") as running:
             run = Run(running.bootstrap, folder)
-            with started(contender.commands(run), contender.environment(run), folder) as processes:
+            with started(contender.commands(run), contender.environment(run), folder, contender.stop) as processes:
                 watch = Watch(contender, running.bootstrap, running.pid or 0, processes, folder)
                 with closing(watch):
                     samples = list(watch.samples(prepared.shape.records, progress))
@@ -55,7 +55,7 @@ def run_once(contender: Contender, prepared: Prepared, progress: OnProgress) -> 
 
 @contextmanager
 def started(
-    commands: tuple[Command, ...], environment: Mapping[str, str], folder: Path
+    commands: tuple[Command, ...], environment: Mapping[str, str], folder: Path, stop: signal.Signals
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """The processes, each in a session of its own and with a log; ended when the block is left."""
     processes: list[subprocess.Popen[bytes]] = []
@@ -76,7 +76,7 @@ def started(
         yield processes
     finally:
         for process in processes:
-            _signal(process, signal.SIGTERM)
+            _signal(process, stop)
         for process in processes:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_S)
