@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench browser lock
+.PHONY: help setup run test check docs bench browser lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -32,11 +32,15 @@ run: setup ## Start everything on this machine; FOR=90: stop after 90 s and veri
 test: setup browser check ## Check and run every test
 	$(BIN)/pytest
 
-check: setup ## Formatting, lint, types, the import rule
+check: setup ## Formatting, lint, types, the import rule, the reference
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/streamapp docs --check
+
+docs: setup ## Write docs/reference.md from the code
+	@$(BIN)/streamapp docs
 
 bench: setup ## The job against its peers; ONLY=, N=, ROUNDS=, JSON= are passed on
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(N),--n $(N)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON))

@@ -22,6 +22,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("simulate", "streamapp.cli.simulate", "Send a realistic, seeded usage stream"),
     ("verify", "streamapp.cli.verify", "Check every bill against the raw events, independently"),
     ("settings", "streamapp.cli.settings", "Print every setting with its meaning and where its value came from"),
+    ("docs", "streamapp.cli.docs", "Write or check docs/reference.md, which is made from the code"),
 )
 
 

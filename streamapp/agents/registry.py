@@ -1,0 +1,13 @@
+"""Every consumer group that has an agent: the name of the group, the module whose `app` is its Faust app, one line.
+
+A new group is one module here, one line below, and a `Group` in `streamapp/topics/registry.py`. Then
+`tests/tidy/test_groups.py` fails until the Procfile, docker-compose.yml, the runbook and the reference name it.
+"""
+
+from __future__ import annotations
+
+AGENTS: tuple[tuple[str, str, str], ...] = (
+    # group            module                              one line
+    ("billing-agg", "streamapp.agents.billing_agg", "llm_usage → hourly bills per org, team and currency"),
+    ("billing-ledger", "streamapp.agents.billing_ledger", "billing_events → the ledger of bills, a database"),
+)

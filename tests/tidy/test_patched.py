@@ -1,0 +1,64 @@
+"""Where we reach into aiokafka (docs/adr/0008): each place is still what it was: an upgrade that moves it fails."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from importlib.metadata import version
+
+import cramjam
+from aiokafka import codec
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import TopicPartitionState
+from aiokafka.record import default_records
+
+from streamapp.kafka.lz4 import LEVEL, lz4_encode, use_fast_lz4
+
+LZ4 = 3  # in the attributes of a record batch
+RECORDS = b'{"team_id":"team_abc123","cost":"0.003800000000"}' * 2_000
+
+
+def test_aiokafka_is_the_version_whose_inside_is_known() -> None:
+    assert version("aiokafka").startswith("0.14.")
+
+
+def test_producers_compress_with_our_lz4() -> None:
+    use_fast_lz4()
+    builder = default_records.DefaultRecordBatchBuilder
+    module = importlib.import_module(builder.__module__)
+    assert module.lz4_encode is lz4_encode
+    written = {}
+    for codec_type in (0, LZ4):
+        batch = builder(2, codec_type, 0, -1, -1, -1, 1 << 20)
+        batch.append(0, 0, b"key", RECORDS, [])
+        written[codec_type] = bytes(batch.build())
+    assert len(written[LZ4]) < len(written[0]) / 2
+    (record,) = default_records.DefaultRecordBatch(bytearray(written[LZ4]))
+    assert record.value == RECORDS
+
+
+def test_our_lz4_frame_is_one_that_anybody_reads() -> None:
+    frame = lz4_encode(RECORDS)
+    assert bytes(cramjam.lz4.decompress(frame)) == RECORDS
+    assert bytes(codec.lz4_decode(frame)) == RECORDS
+    assert "level: int = 9" in str(inspect.signature(codec.lz4_encode)).replace("'", ""), "is ours still needed?"
+    assert LEVEL < 9
+
+
+def test_records_are_handed_out_where_plain_records_take_hold() -> None:
+    assert "self._records = collections.OrderedDict()" in inspect.getsource(Fetcher.__init__)
+    assert "self._consumer_record(tp, record)" in inspect.getsource(PartitionRecords._unpack_records)
+    assert "self._partition_records" in inspect.getsource(FetchResult.__init__)
+
+
+def test_the_group_routine_can_be_watched() -> None:
+    source = inspect.getsource(GroupCoordinator)
+    assert "self._coordination_task = create_task(self._coordination_routine())" in source
+    assert "self._pending_exception = " in source
+
+
+def test_the_end_of_a_partition_can_be_asked_for() -> None:
+    source = inspect.getsource(TopicPartitionState)
+    for name in ("self.lso = None", "self.highwater = None", "def has_valid_position", "def position"):
+        assert name in source
