@@ -45,6 +45,10 @@ docs: setup ## Write docs/reference.md from the code
 bench: setup ## The job against its peers; ONLY=, N=, ROUNDS=, JSON= are passed on
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(N),--n $(N)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON))
 
+.PHONY: chaos
+chaos: setup ## Break everything on purpose, then check every bill; MINUTES=, SEED=, EVENTS= are passed on
+	$(BIN)/streamapp chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(EVENTS),--events $(EVENTS))
+
 browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 		&& apt-get update && apt-get install -y chromium; } \

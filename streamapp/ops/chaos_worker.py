@@ -65,5 +65,10 @@ class WorkerProcess(Child):
 
     def takeovers(self) -> list[tuple[list[int], float]]:
         """Each takeover it has finished: the partitions, and how many seconds it took."""
-        found = TOOK_OVER.findall(self.said())
-        return [([int(number) for number in numbers.split(",") if number], float(took)) for numbers, took, _ in found]
+        return takeovers(self.said())
+
+
+def takeovers(said: str) -> list[tuple[list[int], float]]:
+    """The takeovers that a worker's log tells of."""
+    found = TOOK_OVER.findall(said)
+    return [([int(number) for number in numbers.split(",") if number], float(took)) for numbers, took, _ in found]

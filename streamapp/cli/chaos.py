@@ -1,0 +1,86 @@
+"""`streamapp chaos`: break everything on purpose, then check every bill."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from streamapp.cli.verify import check
+from streamapp.ops.chaos import Chaos, ChaosReport
+from streamapp.settings import current
+
+EVENTS_A_MINUTE = 30_000
+
+
+@click.command("chaos")
+@click.option("--events", type=click.IntRange(1000), help="Events to send [default: 30,000 a minute].")
+@click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(0.5), help="About how long it takes.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same events and the same faults.")
+@click.option("--stock/--no-stock", default=True, show_default=True, help="A stock Faust counter beside it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, no progress.")
+def command(events: int | None, minutes: float, seed: int, stock: bool, as_json: bool) -> None:
+    """Break everything on purpose, then check every bill.
+
+    Starts a broker and workers of its own in a temporary folder, sends usage with poison, late events and repetitions
+    from two producers, and meanwhile kills, freezes, scales and restarts what there is, by a plan made from the seed.
+    Ends with 0 when nothing is lost, doubled or wrong and every fault was recovered from, else with 1.
+    """
+    console = Console(stderr=True, quiet=as_json)
+    events = events or round(EVENTS_A_MINUTE * minutes)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with (
+        tempfile.TemporaryDirectory(prefix="streamapp-chaos-") as folder,
+        Progress(*columns, console=console, disable=as_json) as progress,
+    ):
+        task = progress.add_task("starting", total=events)
+        report = Chaos(
+            current(),
+            Path(folder),
+            seed,
+            events,
+            minutes,
+            stock,
+            verify=lambda settings: check(settings, show_progress=False),
+            say=lambda text: console.print(text, highlight=False),
+            show=lambda sent, when: progress.update(task, completed=sent, description=when),
+        ).run()
+    if as_json:
+        click.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        show(report, Console())
+    if not report.ok:
+        raise click.exceptions.Exit(1)
+
+
+def show(report: ChaosReport, console: Console) -> None:
+    """Print the report for a person."""
+    faults = Table("at", "fault", "recovered after", title=f"Faults of seed {report.seed}")
+    for done in report.faults:
+        after = "[bold red]never[/]" if done.recovery_s is None else f"{done.recovery_s:.1f} s"
+        faults.add_row(f"{done.at_s:.0f} s", done.step.fault.value, after)
+    console.print(faults)
+    verified = report.verified
+    result = Table("", "events in", "out", "lost", "doubled", "wrong", title="What came of it")
+    counts = [f"{found.count:,}" for _, found in verified.faults()]
+    result.add_row("Hanzo Stream", f"{verified.events_read:,}", f"{verified.bills:,} bills", *counts)
+    if report.stock is not None:
+        stock = report.stock
+        counts = [f"{stock.lost:,}", f"{stock.doubled:,}", "-"]
+        result.add_row("stock Faust counter", f"{stock.expected:,}", f"{stock.counted:,} counted", *counts)
+        if stock.unread:
+            console.print(f"The stock counter never read {stock.unread:,} records: its workers stand still.")
+    console.print(result)
+    for _, found in verified.faults():
+        for example in found.examples:
+            console.print(f"{example.where}: {example.what}", style="red", markup=False, highlight=False)
+    slowest = max(report.takeovers_s, default=0.0)
+    console.print(f"{len(report.takeovers_s)} takeovers, the slowest {slowest:.2f} s; {len(report.ended)} fail-stops")
+    lost, doubled, wrong = (found.count for _, found in verified.faults())
+    style = "bold green" if report.ok else "bold red"
+    console.print(f"lost {lost:,}, doubled {doubled:,}, wrong {wrong:,}", style=style, highlight=False)
