@@ -34,8 +34,7 @@ def killed_again_and_again(stack: Cluster) -> tuple[list[bytes], list[Letter]]:
     """The bills and letters of a run whose worker is killed each time a few thousand records are done."""
     for number, what in enumerate(KILLS, 1):
         worker = stack.start("disturbed", worker__chunk_records=50)
-        enough = EVENTS * number // (len(KILLS) + 2)
-        stack.wait(lambda enough=enough: stack.done() >= enough, 60, worker)
+        stack.work(EVENTS * number // (len(KILLS) + 2), worker)
         worker.kill()
         assert stack.done() < EVENTS, "it was killed in the middle"
         if what == "its rows are lost":

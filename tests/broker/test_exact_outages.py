@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from workers import Kept, cluster
+from conftest import wait_until
+from workers import DRAIN_S, Cluster, cluster
 
 from streamapp.clock import monotonic_s
 from streamapp.kafka.broker import Broker
@@ -12,13 +14,46 @@ from streamapp.kafka.broker import Broker
 RESTARTS_MAX = 2  # of the worker, for each outage: one that finds out, one that came up too early
 
 
+class Kept:
+    """A worker that is started again whenever it ends, as a supervisor does. Kept up by looking at it."""
+
+    def __init__(self, stack: Cluster, **settings: object) -> None:
+        self.exit_codes: list[int | None] = []
+        self._stack, self._settings = stack, settings
+        self.worker = stack.start("state", **settings)
+
+    def wait(self, condition: Callable[[], object], timeout_s: float = DRAIN_S) -> None:
+        """Wait for a condition, and start the worker again as often as it ends meanwhile."""
+
+        def holds() -> bool:
+            if not self.worker.runs:
+                self.exit_codes.append(self.worker.exit_code)
+                self.worker = self._stack.start("state", **self._settings)
+            return bool(condition())
+
+        wait_until(holds, timeout_s)
+
+    def work(self, records: int) -> None:
+        """Wait until so many records are committed."""
+        self.wait(lambda: self._stack.done() >= records)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let real time pass: an outage has a length."""
+        end_s = monotonic_s() + seconds
+        self.wait(lambda: monotonic_s() >= end_s, seconds + 1)
+
+    def drain(self) -> None:
+        """Wait until everything sent so far is committed."""
+        ends = {number: end for number, end in self._stack.ends().items() if end}
+        self.wait(lambda: self._stack.committed().items() >= ends.items())
+
+
 def test_a_broker_that_crashes_under_load_loses_nothing(fresh_broker: Broker, tmp_path: Path) -> None:
     with cluster(fresh_broker, tmp_path) as stack:
         with stack.load(seed=11, rate=2000):
             kept = Kept(stack, kafka__delivery_timeout_seconds=10)
             for _ in range(3):
-                done = stack.done()
-                kept.wait(lambda done=done: stack.done() > done + 1000)
+                kept.work(stack.done() + 1000)
                 fresh_broker.kill()
                 fresh_broker.start()
         kept.drain()
@@ -31,7 +66,7 @@ def test_an_outage_shorter_than_the_delivery_timeout_is_survived(fresh_broker: B
     with cluster(fresh_broker, tmp_path) as stack:
         with stack.load(seed=12, rate=2000):
             kept = Kept(stack, kafka__delivery_timeout_seconds=12)
-            kept.wait(lambda: stack.done() > 2000)
+            kept.work(2000)
             fresh_broker.kill()
             kept.pass_time(6)
             fresh_broker.start()
@@ -44,7 +79,7 @@ def test_a_longer_outage_stops_the_worker_and_it_resumes(fresh_broker: Broker, t
     with cluster(fresh_broker, tmp_path) as stack:
         with stack.load(seed=13, rate=2000):
             worker = stack.start_ready(kafka__delivery_timeout_seconds=3)
-            stack.wait(lambda: stack.done() > 2000, 30, worker)
+            stack.work(2000, worker)
             fresh_broker.kill()
             away_s = monotonic_s()
             stack.wait(lambda: not worker.runs, 30)
@@ -53,8 +88,7 @@ def test_a_longer_outage_stops_the_worker_and_it_resumes(fresh_broker: Broker, t
             assert "CRITICAL" in worker.said()
             fresh_broker.start()
             kept = Kept(stack, kafka__delivery_timeout_seconds=3)
-            done = stack.done()
-            kept.wait(lambda: stack.done() > done)
+            kept.work(stack.done() + 1)
         kept.drain()
         assert kept.exit_codes == []
         stack.verify()
@@ -64,7 +98,7 @@ def test_broken_files_are_read_again_from_the_changelog(fresh_broker: Broker, tm
     with cluster(fresh_broker, tmp_path) as stack:
         with stack.load(seed=14):
             worker = stack.start_ready()
-            stack.wait(lambda: stack.done() > 3000, 30, worker)
+            stack.work(3000, worker)
             worker.kill()
             tables = sorted((tmp_path / "state").glob("billing-agg/worker-0/usage_hourly-*"))
             assert len(tables) == 8
@@ -72,7 +106,7 @@ def test_broken_files_are_read_again_from_the_changelog(fresh_broker: Broker, tm
                 for file in table.glob(pattern):
                     file.write_bytes(b"\\x00rubbish" * 100)
             worker = stack.start_ready()
-            stack.wait(lambda: stack.done() > 8000, 30, worker)
+            stack.work(8000, worker)
         stack.drain(worker)
         assert "are read again from the changelog" in worker.said()
         stack.verify()

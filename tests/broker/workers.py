@@ -165,6 +165,10 @@ class Cluster:
         """How many records of the usage topic are committed."""
         return sum(self.committed().values())
 
+    def work(self, records: int, *needed: WorkerProcess) -> None:
+        """Wait until so many records are committed."""
+        self.wait(lambda: self.done() >= records, DRAIN_S, *needed)
+
     def drain(self, *needed: WorkerProcess, timeout_s: float = DRAIN_S) -> None:
         """Wait until everything sent so far is committed."""
         ends = {number: end for number, end in self.ends().items() if end}
@@ -194,36 +198,6 @@ class Cluster:
         done = self.broker.tool(GROUP_TOOL, "--group", GROUP, *arguments)
         assert done.returncode == 0, done
         assert "Error" not in done.stdout, done.stdout
-
-
-class Kept:
-    """A worker that is started again whenever it ends, as a supervisor does. Kept up by looking at it."""
-
-    def __init__(self, stack: Cluster, **settings: object) -> None:
-        self.exit_codes: list[int | None] = []
-        self._stack, self._settings = stack, settings
-        self.worker = stack.start(**settings)
-
-    def wait(self, condition: Callable[[], object], timeout_s: float = DRAIN_S) -> None:
-        """Wait for a condition, and start the worker again as often as it ends meanwhile."""
-
-        def holds() -> bool:
-            if not self.worker.runs:
-                self.exit_codes.append(self.worker.exit_code)
-                self.worker = self._stack.start(**self._settings)
-            return bool(condition())
-
-        wait_until(holds, timeout_s)
-
-    def pass_time(self, seconds: float) -> None:
-        """Let real time pass: an outage has a length."""
-        end_s = monotonic_s() + seconds
-        self.wait(lambda: monotonic_s() >= end_s, seconds + 1)
-
-    def drain(self) -> None:
-        """Wait until everything sent so far is committed."""
-        ends = {number: end for number, end in self._stack.ends().items() if end}
-        self.wait(lambda: self._stack.committed().items() >= ends.items())
 
 
 class Feed(threading.Thread):
