@@ -71,41 +71,63 @@ class TableTakeover:
 
     async def __call__(self, numbers: Sequence[int], folder: Path) -> dict[int, Partition]:
         """Raises `Misconfigured` when going on would be wrong. Cancelled or failed half-way it leaves nothing open."""
-        began, source, kafka = monotonic_s(), self.source, self.settings.kafka
-        stores: dict[int, RocksStore] = {}
-        async with started(kafka, source.group, source.topic, numbers, source.changelog) as producers:
-            situation = await asyncio.to_thread(survey, source, numbers, Admin(kafka))
-            try:
-                for number in numbers:
-                    stores[number] = open_store(folder / f"{source.table}-{number}")
-                restored = await restore(kafka, source.changelog, stores)
-                partitions = {
-                    number: self._partition(number, stores[number], producers[number], situation) for number in numbers
-                }
-            except BaseException:
-                for store in stores.values():
-                    store.close()
-                raise
+        began, source = monotonic_s(), self.source
+        async with held(source, self.settings.kafka, numbers, folder) as hold:
+            partitions = {number: self._partition(number, hold) for number in numbers}
         seconds = monotonic_s() - began
-        log.info("took over %s partitions %s in %.2f s, %d rows restored", source.topic, numbers, seconds, restored)
+        log.info("took over %s partitions %s in %.2f s, %d rows restored", source.topic, numbers, seconds, hold.rows)
         return partitions
 
-    def _partition(
-        self, number: int, store: RocksStore, producer: PartitionProducer, situation: Situation
-    ) -> Partition:
-        source = self.source
-        position = stored_position(store)
-        check(source, number, position, situation)
-        place = Place(source.group, source.topic, number, situation.topic_id, situation.partitions, situation.outputs)
+    def _partition(self, number: int, hold: Hold) -> Partition:
+        position = stored_position(hold.stores[number])
+        check(self.source, number, position, hold.situation)
         return Partition(
             number,
-            self.make_task(place, store, producer, position),
-            fetch_from=situation.committed.get(number),
+            self.make_task(hold.place(self.source, number), hold.stores[number], hold.producers[number], position),
+            fetch_from=hold.situation.committed.get(number),
             silent_since_ms=self.clock() if position is None else position.active_ms,
             idle_ms=int(self.settings.billing.idle_seconds * 1000),
             clock=self.clock,
             on_commit=self.on_commit,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Partitions that are ours: nobody else can write them, and their rows are here."""
+
+    producers: dict[int, PartitionProducer]
+    stores: dict[int, RocksStore]
+    situation: Situation
+    rows: int  # read from the changelog
+
+    def place(self, source: Source, number: int) -> Place:
+        """Where a partition stands in its cluster."""
+        at = self.situation
+        return Place(source.group, source.topic, number, at.topic_id, at.partitions, at.outputs)
+
+    async def release(self) -> None:
+        """Let all of them go."""
+        for store in self.stores.values():
+            store.close()
+        await asyncio.gather(*(producer.stop() for producer in self.producers.values()))
+
+
+@asynccontextmanager
+async def held(source: Source, kafka: KafkaSettings, numbers: Sequence[int], folder: Path) -> AsyncIterator[Hold]:
+    """Steps 1 to 3; everything is let go again if the block fails."""
+    stores: dict[int, RocksStore] = {}
+    async with started(kafka, source.group, source.topic, numbers, source.changelog) as producers:
+        situation = await asyncio.to_thread(survey, source, numbers, Admin(kafka))
+        try:
+            for number in numbers:
+                stores[number] = open_store(folder / f"{source.table}-{number}")
+            rows = await restore(kafka, source.changelog, stores)
+            yield Hold(producers, stores, situation, rows)
+        except BaseException:
+            for store in stores.values():
+                store.close()
+            raise
 
 
 @asynccontextmanager
