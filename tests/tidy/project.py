@@ -41,8 +41,16 @@ def found(mention: str) -> list[Path]:
 
 @cache
 def names(path: Path) -> frozenset[str]:
-    """Every name a module defines: `f`, `Class`, `Class.method`, `CONSTANT`, `Class.field`."""
-    return frozenset(_defined(ast.parse(read(path) or "").body, ""))
+    """Every name a module defines: `f`, `Class`, `Class.method`, `CONSTANT`, `Class.field`; what a class inherits from
+    another one of the module is its own, too."""
+    tree = ast.parse(read(path) or "")
+    found_here = set(_defined(tree.body, ""))
+    for node in tree.body:
+        for base in node.bases if isinstance(node, ast.ClassDef) else ():
+            if isinstance(node, ast.ClassDef) and isinstance(base, ast.Name):
+                inherited = (name for name in tuple(found_here) if name.startswith(f"{base.id}."))
+                found_here |= {name.replace(base.id, node.name, 1) for name in inherited}
+    return frozenset(found_here)
 
 
 def _defined(body: list[ast.stmt], prefix: str) -> Iterator[str]:

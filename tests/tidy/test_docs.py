@@ -1,0 +1,184 @@
+"""The documentation speaks of what is there: files, functions, links, commands, settings; its example runs."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import click
+import pytest
+from project import PROJECT, code, found, names, read, tracked
+
+from streamapp.cli import command as streamapp
+from streamapp.cli.docs import handed
+from streamapp.cli.settings import rows
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.broker import Broker
+from streamapp.kafka.reader import read as read_topic
+from streamapp.ops.reference import reference
+from streamapp.schemas.decode import Usage, decode_usage
+from streamapp.settings import KafkaSettings, Settings
+
+BY_HAND = [
+    path
+    for path in tracked()
+    if path.suffix == ".md" and path.parts[0] in {"README.md", "CHANGELOG.md", "docs"} and path.name != "reference.md"
+]
+FUNCTION = re.compile(r"([\w/.-]+\.py):([A-Za-z_][\w.]*)")
+FILE = re.compile(r"[\w/.-]+\.(?:py|md|png|toml|yml|lock|html|css|js)")
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+VARIABLE = re.compile(r"\bSTREAM_[A-Z_]*[A-Z]")
+TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
+OUTSIDE = {"directory.toml", "broker.log"}  # files of whoever runs the system
+
+
+def ids(path: Path) -> str:
+    return str(path)
+
+
+@pytest.fixture(params=BY_HAND, ids=ids)
+def page(request: pytest.FixtureRequest) -> Path:
+    path = request.param
+    assert isinstance(path, Path)
+    return path
+
+
+def text(page: Path) -> str:
+    return read(page) or ""
+
+
+def test_the_pages_are_there() -> None:
+    expected = {"README.md", "CHANGELOG.md", "docs/walk.md", "docs/runbook.md", "docs/decisions.md"}
+    assert expected <= {str(path) for path in BY_HAND}
+
+
+def test_every_function_that_is_named_exists(page: Path) -> None:
+    wrong = []
+    for kind, span in code(text(page)):
+        match = FUNCTION.fullmatch(span) if kind == "inline" else None
+        if match is None:
+            continue
+        paths = found(match[1])
+        if len(paths) != 1:
+            wrong.append(f"{span}: {len(paths)} files end with {match[1]}")
+        elif match[2] not in names(paths[0]):
+            wrong.append(f"{span}: {paths[0]} defines no {match[2]}")
+    assert wrong == []
+
+
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    spans = [span for kind, span in code(text(page)) if kind == "inline" and FILE.fullmatch(span)]
+    assert [span for span in spans if span not in OUTSIDE and not found(span)] == []
+
+
+def test_every_relative_link_resolves(page: Path) -> None:
+    wrong = []
+    for link in LINK.findall(text(page)):
+        target, _, anchor = unquote(link).partition("#")
+        assert ":" not in target, f"{link} leaves the project"
+        path = (PROJECT / page).parent / target if target else PROJECT / page
+        if not path.exists() or (anchor and anchor not in slugs(path)):
+            wrong.append(link)
+    assert wrong == []
+
+
+def slugs(path: Path) -> set[str]:
+    """The anchors of a page's headings, as its readers make them."""
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in HEADING.findall(path.read_text()))
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+def commands(page: Path, program: str) -> Iterator[list[str]]:
+    """Each call of a program in the page's code, as words without the program."""
+    for kind, line in code(text(page)):
+        if kind not in {"inline", "sh"}:
+            continue
+        for part in re.split(r"&&|\|\||[|;]", line.partition(" #")[0].removeprefix("#")):
+            words = part.split()
+            while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+                del words[0]
+            if words[:1] == [program] and not (words[1:] and words[1][0] in "=:…"):
+                yield shlex.split(" ".join(words[1:]))
+
+
+def test_every_command_exists_with_its_options(page: Path) -> None:
+    for words in commands(page, "streamapp"):
+        found_command: click.Command = streamapp
+        context = click.Context(streamapp)
+        while isinstance(found_command, click.Group) and words and not words[0].startswith("-"):
+            child = found_command.get_command(context, words.pop(0))
+            assert child is not None, f"{page}: streamapp has no such command: {words}"
+            found_command = child
+        options = {option for parameter in found_command.params for option in parameter.opts} | {"--help"}
+        unknown = [word for word in words if word.startswith("-") and word.partition("=")[0] not in options]
+        assert unknown == [], f"{page}: {found_command.name} {words}"
+
+
+def test_every_make_target_exists_with_its_variables(page: Path) -> None:
+    makefile = (PROJECT / "Makefile").read_text()
+    for words in commands(page, "make"):
+        for word in words:
+            name, is_variable, _ = word.partition("=")
+            assert f"$({name})" in makefile if is_variable else name in TARGET.findall(makefile), f"{page}: make {word}"
+
+
+def test_every_worker_that_is_started_exists(page: Path) -> None:
+    for words in (words for words in commands(page, "faust") if "-A" in words):
+        assert importlib.util.find_spec(words[words.index("-A") + 1]) is not None, f"{page}: {words}"
+
+
+def test_every_setting_that_is_named_exists(page: Path) -> None:
+    known = {row.variable for row in rows(Settings.model_construct())}
+    assert set(VARIABLE.findall(text(page))) <= known
+
+
+def test_every_decision_has_a_page_of_one_page() -> None:
+    pages = sorted(path for path in BY_HAND if path.parent.name == "adr")
+    assert [int(path.name[:4]) for path in pages] == list(range(1, len(pages) + 1))
+    for path in pages:
+        lines = text(path).splitlines()
+        assert len(lines) <= 60, path
+        assert lines[0].startswith(f"# {path.name[:4]} "), path
+        assert [line for line in lines if line.startswith("## ")] == ["## Context", "## Decision", "## Price"], path
+
+
+def test_the_reference_is_as_the_code_says() -> None:
+    stale = (PROJECT / "docs/reference.md").read_text() != reference(handed())
+    assert not stale, "docs/reference.md is stale: write it with `make docs`"
+
+
+def test_the_example_of_the_readme_sends_an_event(
+    fresh_broker: Broker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Admin(KafkaSettings(bootstrap_servers=fresh_broker.bootstrap)).create("llm_usage", 8, 1, {})
+    monkeypatch.setenv("STREAM_KAFKA__BOOTSTRAP_SERVERS", fresh_broker.bootstrap)
+    lines = [line for kind, line in code((PROJECT / "README.md").read_text()) if kind == "python"]
+    exec(compile("\n".join(lines), "README.md", "exec"), {"__name__": "__main__"})
+    assert "Receipt(event_id='evt_" in capsys.readouterr().out
+    (record,) = read_topic({"bootstrap.servers": fresh_broker.bootstrap}, "llm_usage")
+    event = decode_usage(record.value)
+    assert isinstance(event, Usage)
+    assert (record.key, event.team_id, event.org_id) == (b"team_abc123", "team_abc123", "org_hanzo")
+
+
+def test_the_runbook_knows_every_refusal_of_a_takeover() -> None:
+    messages = [told(node) for node in ast.walk(ast.parse(read(Path("streamapp/runtime/takeover.py")) or ""))]
+    headings = HEADING.findall((PROJECT / "docs/runbook.md").read_text())
+    refusals = [message for message in messages if message]
+    assert refusals
+    for message in refusals:
+        assert [heading for heading in headings if heading.rstrip(" …") in message], message
+
+
+def told(node: ast.AST) -> str | None:
+    """The text of `raise Misconfigured(f"…")`, with … for what is filled in."""
+    match node:
+        case ast.Raise(exc=ast.Call(func=ast.Name(id="Misconfigured"), args=[ast.JoinedStr(values=parts)])):
+            return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
+    return None
