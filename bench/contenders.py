@@ -14,6 +14,7 @@ from streamapp.kafka.child import free_port
 
 OURS_GROUP = "billing-agg"
 FAUST_EVENTS_MAX = 100_000  # minutes otherwise
+TAKE_EVENTS_MAX = 300_000
 HERE = Path(__file__).parent
 
 
@@ -120,7 +121,7 @@ CONTENDERS: tuple[Contender, ...] = (
         answer=stated,
         environment=_environment,
     ),
-    _faust("faust-take", "take", "Faust, batches with take, tuned, rows in memory and changelog", None),
+    _faust("faust-take", "take", "Faust, batches with take, tuned, rows in memory and changelog", TAKE_EVENTS_MAX),
     _faust("faust", "stock", "Faust, idiomatic agent and table on RocksDB", FAUST_EVENTS_MAX),
     Contender(
         name="floor",
