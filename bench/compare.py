@@ -30,7 +30,8 @@ def compare(
     missing: dict[str, str] = {}
     runs: dict[str, list[Figures]] = {}
     failed: dict[str, list[str]] = {}
-    console.print(f"[bold]{shape.events:,} events, {shape.teams:,} teams, {rounds} rounds[/] · {machine()}")
+    title = f"{shape.events:,} events, {shape.teams:,} teams, {rounds} round{'s' * (rounds > 1)} · {machine()}"
+    console.print(title, style="bold", markup=False)
     with bar(console) as progress:
         step = steps(progress)
         present = [contender for contender in contenders if _ready(contender, missing, step)]
@@ -47,7 +48,7 @@ def compare(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(rows, indent=2) + "\n")
     plot.parent.mkdir(parents=True, exist_ok=True)
-    plot.write_text(bars(rows, f"{shape.events:,} events, {shape.teams:,} teams · {machine()}"))
+    plot.write_text(bars(rows, title))
     console.print(f"report: {', '.join(map(str, files))} · plot: {plot}")
     wrong = [row["name"] for row in rows if not row["correct"] and row["name"].startswith(OURS)]
     return 1 if wrong or any(name.startswith(OURS) for name in failed) else 0
