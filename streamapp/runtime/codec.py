@@ -41,6 +41,7 @@ class StoredPosition(msgspec.Struct, array_like=True, frozen=True):
     topic_id: str
     partitions: int
     active_ms: int  # wall clock when the last record arrived
+    moved_ms: int = -1  # hours that start at or before this may count records of other partitions, too
 
     def position(self) -> Position:
         """The part the ledger works with."""

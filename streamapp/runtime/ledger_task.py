@@ -64,6 +64,7 @@ class LedgerTask:
         self.producer = producer
         self.rows = Overlay(store)
         self.active_ms = 0 if position is None else position.active_ms
+        self._moved_ms = -1 if position is None else position.moved_ms
         start = Position() if position is None else position.position()
         self.ledger = Ledger(rules, door, self.rows, start, CompactSeen())
         self.ledger.restore(unsettled(store), remembered(store))
@@ -137,7 +138,13 @@ class LedgerTask:
         at = self.ledger.position
         place = self.place
         return codec.StoredPosition(
-            at.next_offset, at.watermark_ms, at.expired_ms, place.topic_id, place.partitions, self.active_ms
+            at.next_offset,
+            at.watermark_ms,
+            at.expired_ms,
+            place.topic_id,
+            place.partitions,
+            self.active_ms,
+            self._moved_ms,
         )
 
 

@@ -1,0 +1,196 @@
+"""`streamapp replay`: read a group's records again, or recompute its table and publish what changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from streamapp.clock import wall_ms
+from streamapp.runtime.replay import Move, Where, planned, put_back
+from streamapp.runtime.replay_recompute import Published, Recomputation, offsets_to_read, publish, recomputation
+from streamapp.runtime.replay_shadow import money
+from streamapp.schemas.timestamp import parse_ms
+from streamapp.settings import Settings, current
+
+GROUPS: Mapping[str, str] = {"billing-agg": "streamapp.agents.billing_agg"}
+"""Groups with a table, and the modules that say how it is made: `source` and `usage_ledger`."""
+
+_OFFSETS = re.compile(r"\d+|\d+:\d+(,\d+:\d+)*", re.ASCII)
+
+
+class Moment(click.ParamType):
+    """RFC 3339, in UTC when it has no offset."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        at_ms = parse_ms(value)
+        at_ms = parse_ms(f"{value}Z") if at_ms is None else at_ms
+        if at_ms is None:
+            self.fail(f"{value!r} is not a time like 2025-01-15T10:00:00Z", param, ctx)
+        return at_ms
+
+
+class Offsets(click.ParamType):
+    """`N` for every partition, or `P:N[,P:N…]`."""
+
+    name = "offset"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Where:
+        if _OFFSETS.fullmatch(value) is None:
+            self.fail(f"{value!r} is neither an offset nor partition:offset[,partition:offset…]", param, ctx)
+        if ":" not in value:
+            return Where(offset=int(value))
+        pairs = [pair.split(":") for pair in value.split(",")]
+        return Where(offsets={int(partition): int(offset) for partition, offset in pairs})
+
+
+@click.command("replay")
+@click.option("--group", required=True, type=click.Choice(sorted(GROUPS)), help="Whose records are read again.")
+@click.option("--to-datetime", "at_ms", type=Moment(), help="From the first record of this time on (broker's clock).")
+@click.option("--to-offset", "offsets", type=Offsets(), help="From these offsets on: N for all, or P:N[,P:N…].")
+@click.option("--to-earliest", "earliest", is_flag=True, help="From where the log begins.")
+@click.option("--recompute", is_flag=True, help="Count the range anew and publish what changed, as revisions.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; needs --yes or --dry-run.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def command(
+    group: str,
+    at_ms: int | None,
+    offsets: Where | None,
+    earliest: bool,
+    recompute: bool,
+    dry_run: bool,
+    as_json: bool,
+    yes: bool,
+) -> None:
+    """Read a group's records again.
+
+    Puts the group's offsets back: its workers read the records again, and skip what they have counted. Nothing is
+    billed twice. With --recompute the offsets stay, and the range is counted anew from the log: where the table
+    differs, its rows are put right, and hours that were closed are stated as revisions. Events that were refused stay
+    refused: redrive their dead letters.
+
+    Stop the group's workers first.
+    """
+    if (at_ms is not None) + (offsets is not None) + earliest != 1:
+        raise click.UsageError("say where to: one of --to-datetime, --to-offset and --to-earliest")
+    if as_json and not (yes or dry_run):
+        raise click.UsageError("--json asks no questions: add --yes or --dry-run")
+    where = Where(at_ms=at_ms) if offsets is None else offsets
+    talk = Talk(Console(quiet=as_json), dry_run, yes)
+    result = asyncio.run(_replay(group, where, recompute, current(), talk))
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+
+
+class Talk:
+    """What is said and asked on the way."""
+
+    def __init__(self, console: Console, dry_run: bool, yes: bool) -> None:
+        self.console = console
+        self.dry_run = dry_run
+        self._yes = yes
+
+    def agreed(self, question: str) -> bool:
+        """Whether to go on."""
+        return not self.dry_run and (self._yes or click.confirm(question))
+
+    def progress(self) -> Progress:
+        columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn()
+        return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=self.console.quiet)
+
+
+async def _replay(group: str, where: Where, recompute: bool, settings: Settings, talk: Talk) -> dict[str, Any]:
+    module = import_module(GROUPS[group])
+    moves = await planned(settings.kafka, module.source, where)
+    talk.console.print(plan_table(moves, module.source.topic))
+    result: dict[str, Any] = {"group": group, "dry_run": talk.dry_run, "moves": [_move(move) for move in moves]}
+    if recompute:
+        return result | await _recompute(module, moves, settings, talk)
+    records = sum(move.records for move in moves)
+    moved = 0
+    if records and talk.agreed(f"Put {group} back by {records:,} records?"):
+        moved = await put_back(settings.kafka, module.source, moves)
+        talk.console.print(f"{moved} partitions put back; what was counted will be read again and skipped")
+    elif not records:
+        talk.console.print("0 records to read again: nothing to do")
+    return result | {"partitions_moved": moved}
+
+
+async def _recompute(module: Any, moves: Sequence[Move], settings: Settings, talk: Talk) -> dict[str, Any]:
+    published = Published()
+    with TemporaryDirectory(prefix="streamapp-replay-") as folder, talk.progress() as progress:
+        reading = progress.add_task("events", total=offsets_to_read(moves))
+        told = _advance(progress, reading)
+        make = recomputation(module.source, settings, module.usage_ledger, moves, Path(folder), told)
+        async with make as made:
+            progress.update(reading, completed=offsets_to_read(moves))
+            progress.stop()
+            talk.console.print(summary(made))
+            if made.changes and talk.agreed("Publish?"):
+                progress.start()
+                writing = progress.add_task("hours", total=made.changes)
+                published = await publish(made, wall_ms(), _advance(progress, writing))
+                progress.stop()
+                talk.console.print(f"{published.rows:,} rows put right, {published.statements:,} statements published")
+            return {"recompute": _counts(made), "published": published._asdict()}
+
+
+def plan_table(moves: Sequence[Move], topic: str) -> Table:
+    """The plan for a person."""
+    table = Table("partition", "from (committed)", "to", "events to re-read", title=f"Read {topic} again")
+    for move in moves:
+        committed = "nothing" if move.committed is None else f"{move.committed:,}"
+        table.add_row(str(move.partition), committed, f"{move.to:,}", f"{move.records:,}")
+    table.add_row("all", "", "", f"{sum(move.records for move in moves):,}", style="bold")
+    return table
+
+
+def summary(made: Recomputation) -> str:
+    """`17 of 4,212 hours change, + 3.41 USD`, and what was left alone."""
+    counts = _counts(made)
+    sums = [signed(amount, currency) for currency, amount in money(made.comparisons).items()]
+    text = ", ".join([f"{counts['changes']:,} of {counts['hours']:,} hours change", *sums])
+    if counts["out_of_reach"]:
+        text += f"\n{counts['out_of_reach']:,} hours are out of reach: not all of their records lie in the range"
+    if counts["contradicted"]:
+        text += f"\n{counts['contradicted']:,} hours are left alone: some of their events would be refused today"
+    return text
+
+
+def signed(amount: Decimal, currency: str) -> str:
+    """`+ 3.41 USD`: exact, with at least two decimals."""
+    whole, _, digits = format(abs(amount), "f").partition(".")
+    return f"{'-' if amount < 0 else '+'} {int(whole):,}.{digits.rstrip('0').ljust(2, '0')} {currency}"
+
+
+def _counts(made: Recomputation) -> dict[str, Any]:
+    found = made.comparisons
+    return {
+        "hours": sum(one.hours for one in found),
+        "changes": made.changes,
+        "out_of_reach": sum(one.out_of_reach for one in found),
+        "contradicted": sum(one.contradicted for one in found),
+        "money": {currency: format(amount, "f") for currency, amount in money(found).items()},
+    }
+
+
+def _move(move: Move) -> dict[str, Any]:
+    return {"partition": move.partition, "from": move.committed, "to": move.to, "records": move.records}
+
+
+def _advance(progress: Progress, task: Any) -> Any:
+    return lambda done: progress.advance(task, done)
