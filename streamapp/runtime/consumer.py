@@ -118,6 +118,14 @@ class ChunkConsumer(Consumer):
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         return True  # the chunk's transaction did it
 
+    async def perform_seek(self) -> None:
+        """Go to where each partition's owner wants to begin. Faust goes to the committed offsets, and aiokafka (0.14)
+        stays where it is when that is 0."""
+        await super().perform_seek()
+        for number, partition in self.app.ownership.partitions.items():
+            if partition.fetch_next is not None:
+                await self._seek(TP(self.app.ownership.topic, number), partition.fetch_next)
+
     def verify_event_path(self, now: float, tp: TP) -> None:
         pass  # Faust's detector of stuck streams counts events; the pages show lag and last commit
 

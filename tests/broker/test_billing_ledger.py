@@ -1,0 +1,146 @@
+"""billing-ledger as people run it: every bill in the database once, whatever happens to the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from conftest import wait_until
+from verify_logs import TEN, Logs
+
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.broker import Broker
+from streamapp.kafka.provision import apply
+from streamapp.kafka.reader import Record, read
+from streamapp.ops.chaos_worker import WorkerProcess
+from streamapp.settings import KafkaSettings
+from streamapp.sinks.ledger import Bill, open_ledger
+from streamapp.topics.registry import TOPICS
+
+GROUP = "billing-ledger"
+TOPIC = "billing_events"
+URLS = ("sqlite", "postgresql")
+
+
+class Stack:
+    """A broker with bills on it, and workers that keep them."""
+
+    def __init__(self, broker: Broker, folder: Path) -> None:
+        self.broker, self.folder = broker, folder
+        self.admin = Admin(KafkaSettings(bootstrap_servers=broker.bootstrap))
+        self.started = 0
+        apply(self.admin, TOPICS, 1)
+
+    def worker(self, url: str) -> WorkerProcess:
+        """A worker on a ledger. Small chunks: many chances to be hit between two writes."""
+        self.started += 1
+        environment = {
+            "STREAM_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap,
+            "STREAM_STATE_DIR": str(self.folder / "state"),
+            "STREAM_LEDGER_URL": url,
+            "STREAM_WEB__PORT": "0",
+            "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
+            "STREAM_WORKER__CHUNK_RECORDS": "20",
+            "STREAM_WORKER__CHUNK_LINGER_MS": "5",
+        }
+        log = self.folder / f"ledger-{self.started}.log"
+        return WorkerProcess(log, environment, "streamapp.agents.billing_ledger")
+
+    def produce(self, records: list[Record]) -> None:
+        """Put bills on the topic as they are."""
+        producer = Producer({"bootstrap.servers": self.broker.bootstrap, "enable.idempotence": True})
+        for record in records:
+            producer.produce(TOPIC, record.value, record.key, record.partition)
+        assert producer.flush(30) == 0
+
+    def done(self) -> int:
+        """How far the group is, over all partitions."""
+        return sum(self.admin.committed(GROUP).values())
+
+    def end(self) -> int:
+        """How far it has to go."""
+        return sum(self.admin.end_offsets([(TOPIC, number) for number in range(4)]).values())
+
+    def wait(self, condition: Callable[[], bool], worker: WorkerProcess) -> None:
+        def holds() -> bool:
+            assert worker.runs, worker.said()[-3000:]
+            return condition()
+
+        wait_until(holds, 60)
+
+    def values(self) -> list[str]:
+        """Every bill on the topic."""
+        found = read({"bootstrap.servers": self.broker.bootstrap}, TOPIC)
+        return sorted((record.value or b"").decode() for record in found)
+
+
+def kept(url: str) -> list[Bill]:
+    """What the ledger holds."""
+
+    async def ask() -> list[Bill]:
+        async with open_ledger(url) as ledger:
+            return await ledger.bills(limit=100_000)
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture(params=URLS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty ledger of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    found: str = request.getfixturevalue("postgres_url")
+    return found
+
+
+def bills(teams: int) -> list[Record]:
+    """Bills of one hour, spread over the partitions."""
+    logs = Logs()
+    made = []
+    for number in range(teams):
+        team, org = f"team_{number}", f"org_{number % 7}"
+        logs.use(TEN + number, team=team, org=org)
+        made.append(logs.state(TEN, team=team, org=org)._replace(partition=number % 4))
+    return made
+
+
+def test_every_bill_is_kept_once_although_the_worker_is_killed(fresh_broker: Broker, tmp_path: Path, url: str) -> None:
+    stack = Stack(fresh_broker, tmp_path)
+    stack.produce(bills(1200))
+    for share in (0.2, 0.5, 0.8):
+        worker = stack.worker(url)
+        enough = int(stack.end() * share)
+        stack.wait(lambda enough=enough: stack.done() >= enough, worker)  # type: ignore[misc]
+        worker.kill()
+    worker = stack.worker(url)
+    stack.wait(lambda: stack.done() >= 1200 and "Worker ready" in worker.said(), worker)
+    assert worker.stop() == 0
+    assert sorted(bill.event for bill in kept(url)) == stack.values()
+
+
+def test_an_empty_ledger_is_filled_from_the_beginning(fresh_broker: Broker, tmp_path: Path, url: str) -> None:
+    stack = Stack(fresh_broker, tmp_path)
+    stack.produce(bills(50))
+    worker = stack.worker(f"sqlite:///{tmp_path / 'first.db'}")
+    stack.wait(lambda: stack.done() >= 50, worker)
+    worker.stop()
+    worker = stack.worker(url)  # another database, the same group
+    stack.wait(lambda: "its destination at 0: going there" in worker.said(), worker)
+    stack.wait(lambda: stack.done() >= 50 and len(kept(url)) == 50, worker)
+    worker.stop()
+
+
+def test_what_is_no_bill_becomes_a_dead_letter(fresh_broker: Broker, tmp_path: Path) -> None:
+    stack = Stack(fresh_broker, tmp_path)
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    good = bills(3)
+    stack.produce([*good[:2], good[2]._replace(value=b"{not a bill"), good[2]])
+    worker = stack.worker(url)
+    stack.wait(lambda: stack.done() >= stack.end() - 1, worker)
+    stack.wait(lambda: len(kept(url)) == 3, worker)
+    letters = list(read({"bootstrap.servers": fresh_broker.bootstrap}, "dead_letter"))
+    assert [b'"group":"billing-ledger"' in (letter.value or b"") for letter in letters] == [True]
+    assert worker.stop() == 0
