@@ -74,7 +74,7 @@ def summary(name: str, runs: Sequence[Figures]) -> dict[str, Any]:
     """A contender's entry of the JSON report: medians over its rounds, `correct` only when every round was."""
     row: dict[str, Any] = {"name": name}
     for field, digits in FIELDS.items():
-        row[field] = round(median(getattr(run, field) for run in runs), digits)
+        row[field] = round(median(getattr(run, field) for run in runs), digits or None)
     row["correct"] = all(run.correct for run in runs)
     row["rounds"] = len(runs)
     row["problems"] = [sentence for run in runs for sentence in run.problems][:10]

@@ -177,6 +177,7 @@ def test_the_report_has_the_promised_shape() -> None:
         assert row["ratio"] == 1.0
     assert [row["correct"] for row in rows] == [True, False]
     assert [row["rounds"] for row in rows] == [2, 2]
+    assert all(type(row["events"]) is int for row in rows)
     assert with_ratios([summary("ours", [good])], "peer")[0]["ratio"] is None
 
 
