@@ -21,7 +21,6 @@ that long between raising the topic and this.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -32,14 +31,14 @@ from typing import NamedTuple
 import msgspec
 from aiokafka import AIOKafkaConsumer
 
-from streamapp.clock import Clock, monotonic_s
-from streamapp.errors import Misconfigured, Unavailable
+from streamapp.clock import Clock
 from streamapp.kafka.admin import Admin
 from streamapp.runtime import codec
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.codec import StoredPosition
 from streamapp.runtime.ledger_task import Place
 from streamapp.runtime.repartition_rows import IDS, OF_TEAMS, copies, is_foreign, position_after, rows_of, settles
+from streamapp.runtime.repartition_stage import Found, Stage, await_partitions, look, stage_of, survey
 from streamapp.runtime.replay import chunks_of, reading, refuse_running, translated
 from streamapp.runtime.restore import restore
 from streamapp.runtime.store import RocksStore, Writes, stored_position
@@ -49,34 +48,22 @@ from streamapp.settings import Settings
 
 ROWS_MAX = 5_000  # of a transaction: some megabytes
 BYTES_MAX = 4 << 20
-SETTLE_S = 15.0
-POLL_S = 0.05
 
 Step = Callable[[str], None]
 """Told before each step. What it raises ends the move there, as a crash would."""
 
 
 class Moved(NamedTuple):
-    """What a move did, or, without writing, would do."""
+    """What a move did, or, without writing, would do. `done`: there was nothing to do."""
 
-    old: int
-    new: int
+    stage: Stage
     folded: int = 0  # records that the old partitions still held
     rows: int = 0  # of teams, that went to other partitions
     ids: int = 0  # rows of remembered ids that were copied
 
     @property
-    def nothing(self) -> bool:
-        return self.old == self.new
-
-
-class Found(NamedTuple):
-    """What the cluster says."""
-
-    topic_id: str
-    partitions: int
-    changelog: int
-    outputs: Mapping[str, int]
+    def done(self) -> bool:
+        return self.stage.old == self.stage.new and not self.stage.sealed
 
 
 async def repartition(
@@ -96,7 +83,7 @@ async def repartition(
     kafka = settings.kafka
     admin = Admin(kafka)
     await asyncio.to_thread(refuse_running, admin, source.group)
-    found = await asyncio.to_thread(_look, source, admin)
+    found = await asyncio.to_thread(look, source, admin)
     numbers = range(found.partitions)
     async with translated(), started(kafka, source.group, source.topic, numbers, source.changelog) as producers:
         with ExitStack() as opened:
@@ -104,15 +91,19 @@ async def repartition(
             for store in stores.values():
                 opened.callback(store.close)
             await restore(kafka, source.changelog, {number: stores[number] for number in range(found.changelog)})
-            move = TableMove(source, settings, make_task, clock, step, admin, found, producers, stores)
+            positions = {number: at for number in numbers if (at := stored_position(stores[number])) is not None}
+            begun = stage_of(positions.values(), found.changelog, found.partitions)
+            move = TableMove(
+                source, settings, make_task, clock, step, admin, found, begun, producers, stores, positions
+            )
             moved = await move.planned() if dry_run else await move.do()
         await asyncio.gather(*(producer.stop() for producer in producers.values()))
     return moved
 
 
-@dataclass
+@dataclass(frozen=True)
 class TableMove:
-    """A move under way."""
+    """A move under way. `positions` are the position rows as they stand in the changelog."""
 
     source: Source
     settings: Settings
@@ -121,21 +112,162 @@ class TableMove:
     step: Step
     admin: Admin
     found: Found
+    stage: Stage
     producers: Mapping[int, PartitionProducer]
     stores: Mapping[int, RocksStore]
+    positions: dict[int, StoredPosition]
 
-    def __post_init__(self) -> None:
-        positions = {number: stored_position(store) for number, store in self.stores.items()}
-        self.positions = {number: at for number, at in positions.items() if at is not None}
-        counts = {at.partitions for at in self.positions.values()}
-        sealed = {-count for count in counts if count < 0}
-        self.sealed = bool(sealed)
-        self.new = sealed.pop() if sealed else self.found.partitions
-        before = {count for count in counts if 0 < count != self.new} or ({self.found.changelog} - {self.new})
-        if sealed or len(before) > 1 or max(before, default=0) > self.new or (before and self.new in counts - before):
-            if not self.sealed:
-                raise Misconfigured(f"partitions of the table {self.source.table} disagree: built with {sorted(counts)}")
-        self.old = before.pop() if before and not self._moved(counts) else self.new
+    async def planned(self) -> Moved:
+        """What `do` would do. Writes nothing."""
+        if self.stage.old == self.stage.new:
+            return Moved(self.stage)
+        situation = await asyncio.to_thread(survey, self.source, self.admin, self.found, self.stage.old)
+        lag = 0
+        for number in range(self.stage.old):
+            lag += situation.ends[number] - (self.positions[number].next_offset if number in self.positions else 0)
+        kinds = [key[:1] for number in range(self.stage.old) for _, key, _ in self._copies(number)]
+        return Moved(self.stage, lag, sum(kind in OF_TEAMS for kind in kinds), kinds.count(IDS))
 
-    def _moved(self, counts: set[int]) -> bool:
-        return counts == {self.new}
+    async def do(self) -> Moved:
+        """Steps 2 to 8, or those that are left."""
+        moved = Moved(self.stage)
+        if moved.done:
+            return moved
+        if not self.stage.sealed:
+            await self._take_back()
+            folded = await self._fold()
+            await self._raise_changelog()
+            rows, ids = await self._copy()
+            moved = Moved(self.stage, folded, rows, ids)
+        await self._seal()
+        await self._clear()
+        await self._finish()
+        return moved
+
+    async def _take_back(self) -> None:
+        """Step 2. What an earlier run copied is older than what the old partitions will say."""
+        old = self.stage.old
+        if self.found.changelog == old:
+            return  # nothing was copied before the changelog had the new partitions
+        for number in range(0 if self.stage.new % old else old, self.found.changelog):
+            rows = rows_of(self.stores[number])
+            if number < old:
+                rows = ((key, value) for key, value in rows if is_foreign(key, value, number, old))
+            await self._remove(f"take back {number}", number, rows)
+
+    async def _fold(self) -> int:
+        """Step 3, up to the ends that the old partitions have now. Returns how many records."""
+        situation = await asyncio.to_thread(survey, self.source, self.admin, self.found, self.stage.old)
+        count = 0
+        async with reading(self.settings.kafka) as consumer:
+            for number in range(self.stage.old):
+                position = self.positions.get(number)
+                check(self.source, number, position, situation)
+                self.step(f"fold {number}")
+                count += await self._fold_one(consumer, number, position, situation)
+                at = stored_position(self.stores[number])
+                if at is not None:
+                    self.positions[number] = at
+        return count
+
+    async def _fold_one(
+        self, consumer: AIOKafkaConsumer, number: int, position: StoredPosition | None, situation: Situation
+    ) -> int:
+        source, old, new = self.source, self.stage.old, self.stage.new
+        place = Place(source.group, source.topic, number, situation.topic_id, old, situation.outputs)
+        task = self.make_task(place, self.stores[number], self.producers[number], position)
+        start, end = 0 if position is None else position.next_offset, situation.ends[number]
+        count, most = 0, self.settings.worker.chunk_records
+        async for records in chunks_of(consumer, source.topic, number, start, end, most):
+            # From the first record on that came by the new number, the others are for the worker that has the rows.
+            fit = list(takewhile(lambda record: not settles(record.key, number, old, new), records))
+            if fit:
+                await task.commit(task.fold(fit, self.clock()))
+                count += len(fit)
+            if len(fit) < len(records):
+                break
+        return count
+
+    async def _raise_changelog(self) -> None:
+        """Step 4."""
+        old, new, changelog = self.stage.old, self.stage.new, self.source.changelog
+        if self.found.changelog < new:
+            self.step("raise")
+            await asyncio.to_thread(self.admin.add_partitions, changelog, new)
+            await asyncio.to_thread(await_partitions, self.admin, changelog, new)
+        for number in range(old, new):
+            self.step(f"mark {number}")
+            await self._put(number, StoredPosition(0, -1, -1, self.found.topic_id, old, 0))
+
+    async def _copy(self) -> tuple[int, int]:
+        """Step 5. Returns how many rows of teams and of ids."""
+        waiting: dict[int, Writes] = {number: {} for number in range(self.stage.new)}
+        bytes_waiting = dict.fromkeys(waiting, 0)
+        rows = ids = 0
+        for number in range(self.stage.old):
+            self.step(f"copy {number}")
+            for target, key, value in self._copies(number):
+                rows, ids = (rows, ids + 1) if key[:1] == IDS else (rows + 1, ids)
+                waiting[target][key] = value
+                bytes_waiting[target] += len(key) + len(value)
+                if len(waiting[target]) >= ROWS_MAX or bytes_waiting[target] >= BYTES_MAX:
+                    await self._write(target, waiting[target])
+                    waiting[target], bytes_waiting[target] = {}, 0
+        for target, writes in waiting.items():
+            self.step(f"copied {target}")
+            await self._write(target, writes)
+        return rows, ids
+
+    async def _seal(self) -> None:
+        """Step 6. The last new partition is sealed last: until then the old number stands somewhere."""
+        old, new = self.stage.old, self.stage.new
+        before = dict(self.positions)
+        for number in range(new):
+            at = before.get(number)
+            if at is not None and at.partitions in (-new, new):
+                continue
+            self.step(f"seal {number}")
+            position = position_after(number, before, self.found.topic_id, old, new)
+            next_offset = 0 if number >= old else None
+            await self._put(number, msgspec.structs.replace(position, partitions=-new), next_offset)
+
+    async def _clear(self) -> None:
+        """Step 7."""
+        new = self.stage.new
+        for number in range(new):
+            foreign = (
+                (key, value) for key, value in rows_of(self.stores[number]) if is_foreign(key, value, number, new)
+            )
+            await self._remove(f"clear {number}", number, foreign)
+
+    async def _finish(self) -> None:
+        """Step 8."""
+        new = self.stage.new
+        for number in range(new):
+            if self.positions[number].partitions != new:
+                self.step(f"finish {number}")
+                await self._put(number, msgspec.structs.replace(self.positions[number], partitions=new))
+
+    # -- rows ----------------------------------------------------------------------------------------------------
+
+    def _copies(self, number: int) -> Iterator[tuple[int, bytes, bytes]]:
+        for key, value in rows_of(self.stores[number]):
+            for target, copy in copies(key, value, number, self.stage.old, self.stage.new):
+                yield target, copy, value
+
+    async def _put(self, number: int, position: StoredPosition, next_offset: int | None = None) -> None:
+        writes: Writes = {codec.POSITION_KEY: codec.pack_position(position)}
+        await self.producers[number].commit(Transaction(writes, (), next_offset))
+        self.positions[number] = position
+
+    async def _remove(self, name: str, number: int, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        self.step(name)
+        keys = [key for key, _ in rows]
+        for at in range(0, len(keys), ROWS_MAX):
+            gone: Writes = dict.fromkeys(keys[at : at + ROWS_MAX])
+            await self._write(number, gone)
+            self.stores[number].write(gone, self.stores[number].checkpoint())
+
+    async def _write(self, number: int, writes: Writes) -> None:
+        if writes:
+            await self.producers[number].commit(Transaction(writes, (), None))

@@ -1,0 +1,76 @@
+"""`streamapp repartition`: move a table to the partitions that its source topic has got."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from streamapp.clock import wall_ms
+from streamapp.runtime.repartition import Moved, repartition
+from streamapp.settings import Settings, current
+
+TABLES = {"usage_hourly": "streamapp.agents.billing_agg"}
+"""Tables, and the modules that say how they are made: `source` and `usage_ledger`."""
+
+
+@click.command("repartition")
+@click.option("--table", default="usage_hourly", show_default=True, type=click.Choice(sorted(TABLES)), help="Which.")
+@click.option("--dry-run", is_flag=True, help="Say what would be moved; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(table: str, dry_run: bool, as_json: bool) -> None:
+    """Move a table after its source topic got more partitions.
+
+    Teams then have other partitions, and their hours, months, bills and remembered ids have to follow. What the old
+    partitions still hold is counted first. Workers refuse to start until the move is done; after a failure, run it
+    again. Stop the group's workers first, raise the topic's partitions, and give producers the time to notice
+    (metadata.max.age.ms, 5 minutes by default).
+    """
+    module = import_module(TABLES[table])
+    with TemporaryDirectory(prefix="streamapp-repartition-") as folder:
+        moved = asyncio.run(_move(module, current(), Path(folder), dry_run, show_progress=not as_json))
+    click.echo(json.dumps(as_object(table, moved, dry_run), indent=2) if as_json else sentence(table, moved, dry_run))
+
+
+async def _move(module: Any, settings: Settings, folder: Path, dry_run: bool, show_progress: bool) -> Moved:
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), disable=not show_progress, transient=True) as progress:
+        task = progress.add_task("restore", total=None)
+
+        return await repartition(
+            module.source,
+            settings,
+            module.usage_ledger,
+            folder,
+            wall_ms,
+            dry_run=dry_run,
+            step=lambda name: progress.update(task, description=name),
+        )
+
+
+def sentence(table: str, moved: Moved, dry_run: bool) -> str:
+    """What was done, for a person."""
+    old, new, sealed = moved.stage
+    if moved.done:
+        return f"{table} has {new} partitions, as its topic: nothing to do"
+    if sealed:
+        return f"the move of {table} to {new} partitions {'would be' if dry_run else 'was'} finished"
+    verb = "would be" if dry_run else "were"
+    return (
+        f"{table}: {old} → {new} partitions; {moved.folded:,} records {verb} counted first, {moved.rows:,} rows and "
+        f"{moved.ids:,} rows of ids {verb} moved"
+    )
+
+
+def as_object(table: str, moved: Moved, dry_run: bool) -> dict[str, Any]:
+    """The same for a program."""
+    old, new, sealed = moved.stage
+    facts = {"table": table, "from": old, "to": new, "resumed": sealed, "nothing_to_do": moved.done}
+    return {**facts, "folded": moved.folded, "rows": moved.rows, "ids": moved.ids, "dry_run": dry_run}
