@@ -52,8 +52,8 @@ class WorkerFacts:
     started_ms: int
     partitions: tuple[PartitionFacts, ...]
     open_cost: dict[str, Decimal]  # currency → cost in open hours
-    closed_cost_today: dict[str, Decimal]  # currency → stated at revision 0 since 00:00 UTC by the mark's time
-    revised_cost_today: dict[str, Decimal]  # currency → sum of deltas of revisions since 00:00 UTC
+    closed_cost_today: dict[str, Decimal]  # currency → stated at revision 0 for hours of the UTC day
+    revised_cost_today: dict[str, Decimal]  # currency → sum of deltas of revisions of those hours
     dead_letters: int  # written since the worker started
     partition_count: int | None = None  # of the source topic; lets the pages name partitions that nobody owns
     recent_events_per_s: tuple[float, ...] = ()  # one per second, oldest first, at most 120: the small curve

@@ -39,6 +39,7 @@ class GroupMetrics:
         self.watermark = gauge("stream_watermark_timestamp_seconds", "Highest event time accepted")
         self.open_rows = gauge("stream_open_rows", "Rows of hours that are open")
         self._group = group
+        self.letters = 0
 
     def committed(self, records: int, seconds: float) -> None:
         """A transaction of so many source records took so long."""
@@ -48,6 +49,7 @@ class GroupMetrics:
 
     def rejected(self, reason: str) -> None:
         """A dead letter was written."""
+        self.letters += 1
         self._rejected.labels(self._group, reason).inc()
 
     def stated(self, kind: str, count: int) -> None:

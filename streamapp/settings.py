@@ -21,7 +21,7 @@ class _Section(BaseModel):
 
 
 class KafkaSettings(_Section):
-    """Where Kafka is and how to speak to it. `auto` security: TLS when a user name is set, else plaintext."""
+    """Where Kafka is and how to speak to it."""
 
     bootstrap_servers: str = Field("127.0.0.1:9092", description="Comma-separated host:port list of brokers")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = Field(

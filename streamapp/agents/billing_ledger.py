@@ -44,7 +44,9 @@ class BillsKept:
 
 
 metrics = GroupMetrics(GROUP)
-take_over = SinkTakeover(GROUP, "billing_events", app.settings, BillsKept(), app.clock, metrics.committed)
+take_over = SinkTakeover(
+    GROUP, "billing_events", app.settings, BillsKept(), app.clock, metrics.committed, metrics.rejected
+)
 app.own(take_over.topic, take_over)
 serve(app, GroupView(app, metrics, app.clock))
 

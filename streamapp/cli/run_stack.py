@@ -42,7 +42,6 @@ DRAIN_TIMEOUT_S = 60.0
 SETTLED_S = 1.5  # for the few records that may hide among the markers
 READY_TIMEOUT_S = 60.0
 SETTLE_TIMEOUT_S = 15.0
-LEDGER_PORTS_AFTER = 10  # the ledger's page is out of the way of the workers' pages
 BILLING_WORKERS = 2
 # Group, topic, and how many offsets at its end may be markers of transactions: one of each worker's partition.
 CHAINS = (("billing-agg", "llm_usage", 0), ("billing-ledger", "billing_events", topic("llm_usage").partitions))
@@ -185,12 +184,11 @@ def worker_jobs(settings: Settings, web_port: int) -> tuple[Job, ...]:
     """What the Procfile names, for this machine."""
     kafka = ("STREAM_KAFKA__BOOTSTRAP_SERVERS", settings.kafka.bootstrap_servers)
     page = ("STREAM_WEB__PORT", str(web_port))
-    ledger_page = ("STREAM_WEB__PORT", str(web_port + LEDGER_PORTS_AFTER))
     workers = (
         Job(f"billing-agg-{number}", _faust("streamapp.agents.billing_agg"), stage=2, environment=(kafka, page))
         for number in range(1, BILLING_WORKERS + 1)
     )
-    ledger = Job("billing-ledger", _faust("streamapp.agents.billing_ledger"), stage=3, environment=(kafka, ledger_page))
+    ledger = Job("billing-ledger", _faust("streamapp.agents.billing_ledger"), stage=3, environment=(kafka, page))
     return (*workers, ledger)
 
 

@@ -55,8 +55,6 @@ _NO_ANSWER = frozenset(
 # A partition that was just made, or whose broker just came back, has no leader for a moment. `_NOENT` is librdkafka's
 # "No leaders found". The two epochs: what librdkafka remembers of a leader is older, or that of a deleted topic.
 _LEADERLESS = _MISSING | {
-    KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError._NOENT,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,

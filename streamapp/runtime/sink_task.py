@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -46,10 +46,11 @@ class Destination(Protocol[Row]):
 
 
 class Kept(NamedTuple):
-    """What a chunk asks of the destination."""
+    """What a chunk asks of the destination, and why it refused the rest."""
 
     next_offset: int
     rows: Sequence[Any]
+    reasons: Sequence[str]
 
 
 class SinkTask(Generic[Row]):
@@ -63,6 +64,7 @@ class SinkTask(Generic[Row]):
         destination: Destination[Row],
         producer: PartitionProducer,
         letters: int,
+        on_rejected: Callable[[str], None],
     ) -> None:
         self.group = group
         self.topic = topic
@@ -70,20 +72,23 @@ class SinkTask(Generic[Row]):
         self._destination = destination
         self._producer = producer
         self._letters = letters
+        self._on_rejected = on_rejected
         self._kept: list[Kept] = []
 
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
         rows: list[Any] = []
+        reasons: list[str] = []
         origin = Origin(self.group, self.topic, self.partition)
         sends: list[Send] = []
         for record in records:
             row = self._destination.parse(self.topic, self.partition, record)
             if isinstance(row, Rejected):
+                reasons.append(row.reason)
                 sends.append(letter(record, row.reason, row.error, origin, now_ms, self._letters))
             else:
                 rows.append(row)
         next_offset = records[-1].offset + 1
-        self._kept.append(Kept(next_offset, rows))
+        self._kept.append(Kept(next_offset, rows, reasons))
         return Transaction({}, sends, next_offset)
 
     def tick(self, now_ms: int) -> Transaction | None:
@@ -96,6 +101,8 @@ class SinkTask(Generic[Row]):
         kept = self._kept.pop(0)
         await self._destination.apply(self.topic, self.partition, kept.next_offset, kept.rows)
         await self._producer.commit(transaction)
+        for reason in kept.reasons:
+            self._on_rejected(reason)
 
     async def close(self) -> None:
         await self._producer.stop()
@@ -111,6 +118,7 @@ class SinkTakeover(Generic[Row]):
     destination: Destination[Row]
     clock: Clock
     on_commit: OnCommit
+    on_rejected: Callable[[str], None]
 
     async def __call__(self, numbers: Sequence[int], folder: Path) -> dict[int, Partition]:
         kafka = self.settings.kafka
@@ -129,17 +137,23 @@ class SinkTakeover(Generic[Row]):
                     number, committed.get((self.topic, number), 0), kept.get(number, 0), producers[number]
                 )
             letters = states[DEAD_LETTER].partitions
+            tasks = {
+                number: SinkTask(
+                    self.group, self.topic, number, self.destination, producers[number], letters, self.on_rejected
+                )
+                for number in numbers
+            }
             return {
                 number: Partition(
                     number,
-                    SinkTask(self.group, self.topic, number, self.destination, producers[number], letters),
+                    task,
                     fetch_from=kept.get(number, 0),
                     silent_since_ms=self.clock(),
                     idle_ms=0,
                     clock=self.clock,
                     on_commit=self.on_commit,
                 )
-                for number in numbers
+                for number, task in tasks.items()
             }
 
     def _check(self, number: int, kept: int, end: int) -> None:

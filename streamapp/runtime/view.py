@@ -109,7 +109,7 @@ class GroupView:
         return {}, {}, {}
 
     def _letters(self) -> int:
-        return 0
+        return self._metrics.letters
 
 
 class UsageView(GroupView):
@@ -232,9 +232,6 @@ class UsageView(GroupView):
                 for currency, cost in part.items():
                     _add(sums, currency, cost)
         return open_, closed, revised
-
-    def _letters(self) -> int:
-        return sum(view.rejected for view in self._hours.values())
 
     def _team(self, org: str, team: str, currency: str, hours: list[HourFacts]) -> TeamFacts:
         task = self._hours[hours[0].partition].task
