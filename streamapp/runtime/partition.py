@@ -69,6 +69,7 @@ class Partition:
         self.released = False
         self.tick_queued = False
         self.high_water = 0
+        self.at_end = False  # everything readable was handed over; the last offsets may be control records
         self.gap_seen: tuple[int, int] | None = None  # a hole in the fetched offsets, fetched again once
         self.last_commit_ms: int | None = None
         self.last_record_ms: int | None = None
@@ -105,6 +106,10 @@ class Partition:
             return self.task.fold(chunk.records, now_ms)
         self.tick_queued = False
         return self.task.tick(now_ms) if self._silent(now_ms) else None
+
+    def position(self) -> int:
+        """The offset behind what was handed over, for the pages."""
+        return self.high_water if self.at_end else self.fetch_next or 0
 
     async def settled(self) -> bool:
         """Wait until nothing is under way. Returns whether the partition is still in hand."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from confluent_kafka import Producer
@@ -143,4 +146,26 @@ def test_what_is_no_bill_becomes_a_dead_letter(fresh_broker: Broker, tmp_path: P
     stack.wait(lambda: len(kept(url)) == 3, worker)
     letters = list(read({"bootstrap.servers": fresh_broker.bootstrap}, "dead_letter"))
     assert [b'"group":"billing-ledger"' in (letter.value or b"") for letter in letters] == [True]
+    assert worker.stop() == 0
+
+
+def test_a_worker_that_has_kept_everything_is_healthy_and_without_lag(fresh_broker: Broker, tmp_path: Path) -> None:
+    stack = Stack(fresh_broker, tmp_path)
+    producer = Producer({"bootstrap.servers": fresh_broker.bootstrap, "transactional.id": "bills", "log_level": 0})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for record in bills(8):
+        producer.produce(TOPIC, record.value, record.key, record.partition)
+    producer.commit_transaction(30)  # the end of each partition is a control record, which nobody reads
+    worker = stack.worker(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+    def health() -> dict[str, object]:
+        page = re.search(r"web +\| (http://\S+)", worker.said())
+        assert page
+        with urlopen(f"{page[1]}/health", timeout=5) as answer:
+            found: dict[str, object] = json.load(answer)
+            return found
+
+    stack.wait(lambda: stack.done() >= 8 and "Worker ready" in worker.said(), worker)
+    stack.wait(lambda: (health()["status"], health()["lag"]) == ("ok", 0), worker)
     assert worker.stop() == 0
