@@ -62,13 +62,13 @@ class Report:
         """Plain JSON types; money as decimal strings."""
         return {
             "ok": self.ok,
+            "events": self.accepted,
             **{name: getattr(self, name) for name, _ in COUNTS},
+            **{name: found.count for name, found in self.faults()},
+            "still_open": self.buckets_waiting,
             "rejected": dict(sorted(self.rejected.items())),
             **{name: {key: f"{value:.12f}" for key, value in sorted(money.items())} for name, money in self.money()},
-            **{
-                name: {"count": found.count, "examples": [example._asdict() for example in found.examples]}
-                for name, found in self.faults()
-            },
+            "examples": {name: [example._asdict() for example in found.examples] for name, found in self.faults()},
         }
 
     def money(self) -> tuple[tuple[str, dict[str, Decimal]], ...]:
@@ -89,7 +89,7 @@ COUNTS: tuple[tuple[str, str], ...] = (
     ("bills", "statements"),
     ("revisions", "… of them revisions"),
     ("other_events", "other events on billing_events"),
-    ("buckets_waiting", "buckets open or with late events to come"),
+    ("buckets_waiting", "still open: buckets that wait for their end or for late events"),
     ("events_waiting", "events not yet due on a bill"),
     ("out_of_reach", "statements and letters older than the usage log"),
 )

@@ -250,6 +250,7 @@ def test_planted_fault_is_found(name: str) -> None:
     assert found.examples
     assert all("@" in example.where for example in found.examples)
     shown = report.as_json()
+    assert (shown[kind], bool(shown["examples"][kind])) == (found.count, True)
     assert json.loads(json.dumps(shown)) == shown
 
 
