@@ -19,6 +19,7 @@ from typing import Any
 from streamapp.kafka.reader import Record
 from streamapp.ops import verify_bills, verify_letters
 from streamapp.ops.verify_bills import Chain
+from streamapp.ops.verify_homes import Homes
 from streamapp.ops.verify_letters import Letters
 from streamapp.ops.verify_report import Report
 from streamapp.ops.verify_statement import Bucket, Statement, Totals, total
@@ -29,6 +30,7 @@ BILLS_TOPIC = "billing_events"
 LETTERS_TOPIC = "dead_letter"
 GROUP = "billing-agg"
 MARK_MS = 300_000  # late events are stated at multiples of this
+EVERYTHING = 1 << 63  # no offset is as high
 
 
 @dataclass
@@ -63,11 +65,12 @@ class _Log:
     grace_ms: int
     group: str
     report: Report
+    homes: Homes
     hours: dict[Bucket, _Hour] = field(default_factory=dict)
     watermarks: dict[int, int] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)  # partition → behind the last record read
     seen: dict[tuple[int, str], bytes] = field(default_factory=dict)  # (partition, event id) → digest of its bytes
-    homes: dict[str, int] = field(default_factory=dict)  # team → partition
+    floors: dict[int, int] = field(default_factory=dict)  # partition → watermark it may have begun with
 
 
 def audit(
@@ -90,8 +93,17 @@ def audit(
     report = Report()
     gathered = verify_letters.gather(letters, topic, report)
     chains = verify_bills.gather(bills, starts or {}, report)
-    log = _Log(chains, gathered, directory or {}, starts or {}, grace_ms, group, report)
+    partitions = sum(name == topic for name, _ in starts or {})
+    homes = Homes(partitions, [(bucket.team, chain.begun) for bucket, chain in chains.items()])
+    log = _Log(chains, gathered, directory or {}, starts or {}, grace_ms, group, report, homes)
+    late = []  # events of teams that have moved, where they live now
     for record in usage:
+        if homes.waits(record):
+            late.append(record)
+        else:
+            _take(record, log)
+    log.floors = homes.floors(log.watermarks)
+    for record in late:
         _take(record, log)
     for bucket, hour in log.hours.items():
         _settle(bucket, hour, log)
@@ -123,16 +135,18 @@ def _take(record: Record, log: _Log) -> None:
         report.lost.add(_at(record), f"no org is known for team {usage.team}, and it has no dead letter")
         return
     digest = _digest(record.value)
-    before = log.seen.get((record.partition, usage.id))
+    root = log.homes.root(usage.team, record.partition)
+    before = log.seen.get((root, usage.id))
     if before == digest:
         report.duplicates += 1
         return
     if before is not None:
         report.lost.add(_at(record), f"has the id {usage.id} of an earlier event, other bytes and no dead letter")
         return
-    log.seen[record.partition, usage.id] = digest
-    if log.homes.setdefault(usage.team, record.partition) != record.partition:
-        report.wrong.add(_at(record), f"team {usage.team} lives on partition {log.homes[usage.team]}, too")
+    log.seen[root, usage.id] = digest
+    problem = log.homes.problem(usage.team, record.partition)
+    if problem is not None:
+        report.wrong.add(_at(record), problem)
     _count(record, usage, org, log)
 
 
@@ -143,8 +157,9 @@ def _count(record: Record, usage: Usage, org: str, log: _Log) -> None:
     bucket = Bucket(org, usage.team, usage.currency, usage.time_ms - usage.time_ms % HOUR_MS)
     hour = log.hours.get(bucket)
     if hour is None:
-        chain = log.chains.get(bucket)
-        hour = log.hours[bucket] = _Hour(record.partition, -1 if chain is None else chain.latest.coverage.last_offset)
+        hour = log.hours[bucket] = _Hour(record.partition, _cut(bucket, record.partition, log))
+    elif hour.partition != record.partition and log.homes.moved(bucket.team):
+        hour.partition, hour.cut = record.partition, _cut(bucket, record.partition, log)
     if record.offset <= hour.cut:
         if hour.first_offset < 0:
             hour.first_offset = record.offset
@@ -152,10 +167,22 @@ def _count(record: Record, usage: Usage, org: str, log: _Log) -> None:
         name = (usage.provider, usage.model)
         hour.lines[name] = hour.lines.get(name, Totals()).plus(_one(usage))
     else:
-        due = hour.dues.setdefault(_due_ms(bucket, log.watermarks.get(record.partition), log), _Due(_at(record)))
+        known = [marks[record.partition] for marks in (log.watermarks, log.floors) if record.partition in marks]
+        due = hour.dues.setdefault(_due_ms(bucket, max(known, default=None), log), _Due(_at(record)))
         due.count += 1
         due.cost = EXACT.add(due.cost, usage.cost)
     log.watermarks[record.partition] = max(log.watermarks.get(record.partition, usage.time_ms), usage.time_ms)
+
+
+def _cut(bucket: Bucket, partition: int, log: _Log) -> int:
+    """The last offset of a partition that the bucket's newest statement must count."""
+    chain = log.chains.get(bucket)
+    if chain is None:
+        return -1
+    covered = chain.latest.coverage
+    if covered.partition == partition or not log.homes.moved(bucket.team):
+        return covered.last_offset
+    return EVERYTHING if log.homes.is_former(bucket.team, partition) else -1
 
 
 def _one(usage: Usage) -> Totals:
@@ -177,7 +204,7 @@ def _settle(bucket: Bucket, hour: _Hour, log: _Log) -> None:
     """Whether the events that no statement counts may still be waiting for one."""
     waiting = 0
     for due_ms, due in hour.dues.items():
-        if log.watermarks[hour.partition] >= due_ms:
+        if log.watermarks.get(log.homes.present(bucket.team, hour.partition), -1) >= due_ms:
             log.report.lost.add(due.first, f"{due.count} events of {bucket} from here on stand on no bill", due.count)
         else:
             waiting += due.count
@@ -190,13 +217,16 @@ def _compare(bucket: Bucket, chain: Chain, log: _Log, topic: str) -> None:
     """The newest statement of a bucket against the recomputed hour."""
     stated, report = chain.latest, log.report
     covered = stated.coverage
-    if covered.first_offset < log.starts.get((topic, covered.partition), 0):
+    hour = log.hours.get(bucket, _Hour(-1, -1))
+    start = log.starts.get((topic, covered.partition), 0)
+    if log.homes.moved(bucket.team) and hour.first_offset != covered.first_offset:
+        start = max(start, log.starts.get((topic, log.homes.root(bucket.team, -1)), 0))
+    if covered.first_offset < start:
         report.out_of_reach += 1
         return
-    hour = log.hours.get(bucket, _Hour(-1, -1))
     counted = total(hour.lines.values())
     name = f"{bucket} revision {stated.revision}"
-    if counted.requests == 0:
+    if counted.requests == 0 < covered.events:
         report.wrong.add(stated.where, f"{name}: no event of this bucket is in the log")
     elif covered.events < counted.requests:
         missing = counted.requests - covered.events
@@ -205,6 +235,8 @@ def _compare(bucket: Bucket, chain: Chain, log: _Log, topic: str) -> None:
         extra = covered.events - counted.requests
         report.doubled.add(stated.where, f"{name}: counts {covered.events} events, there are {counted.requests}", extra)
     else:
+        if log.homes.moved(bucket.team) and log.homes.problem(bucket.team, covered.partition) is None:
+            hour.partition = covered.partition  # either of its homes may have stated it
         differing = list(_differences(stated, chain, hour, counted, topic))
         if differing:
             report.wrong.add(stated.where, f"{name}: {'; '.join(differing)}")
@@ -219,7 +251,7 @@ def _differences(stated: Statement, chain: Chain, hour: _Hour, counted: Totals, 
     if chain.whole and chain.deltas != counted:
         yield "the deltas of all revisions do not sum to it"
     must = (topic, hour.partition, hour.first_offset, hour.last_offset, counted.requests)
-    if stated.coverage != must:
+    if stated.coverage != must and counted.requests:  # an hour whose usage went to another org covers nothing
         yield f"coverage is {tuple(stated.coverage)}, must be {must}"
 
 
@@ -227,7 +259,8 @@ def _conflicting(record: Record, log: _Log) -> bool | None:
     """Whether the record has the id of an event accepted before, and other bytes. None: cannot be known any more."""
     event: dict[str, Any] | Poison = parse(record.value or b"")
     event_id = None if isinstance(event, Poison) else event.get("id")
-    before = log.seen.get((record.partition, event_id)) if isinstance(event_id, str) else None
+    root = log.homes.root((record.key or b"").decode(errors="replace"), record.partition)
+    before = log.seen.get((root, event_id)) if isinstance(event_id, str) else None
     if before is None:
         return None if log.starts.get((record.topic, record.partition), 0) > 0 else False
     return before != _digest(record.value)

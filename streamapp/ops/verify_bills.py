@@ -20,6 +20,7 @@ class Chain(NamedTuple):
     latest: Statement
     deltas: Totals
     whole: bool  # from revision 0 on; else the beginning has left the log
+    begun: int  # the partition that the first statement covers
 
 
 Chains = dict[Bucket, Chain]
@@ -83,7 +84,7 @@ def _chained(stated: Statement, books: _Books, cut: bool) -> Iterable[str]:
     """Revisions follow one another, and each delta is the difference of two totals."""
     chain = books.chains.get(stated.bucket)
     if chain is None:
-        books.chains[stated.bucket] = Chain(stated, stated.delta, stated.revision == 0)
+        books.chains[stated.bucket] = Chain(stated, stated.delta, stated.revision == 0, stated.coverage.partition)
         if stated.revision == 0:
             if stated.supersedes is not None:
                 yield "revision 0 supersedes something"
@@ -100,7 +101,7 @@ def _chained(stated: Statement, books: _Books, cut: bool) -> Iterable[str]:
     if stated.delta != stated.totals.minus(before.totals):
         yield "delta is not the difference to the revision before"
     latest = stated if stated.revision > before.revision else before
-    books.chains[stated.bucket] = Chain(latest, chain.deltas.plus(stated.delta), chain.whole)
+    books.chains[stated.bucket] = chain._replace(latest=latest, deltas=chain.deltas.plus(stated.delta))
 
 
 def _run(stated: Statement, books: _Books, cut: bool) -> Iterable[str]:

@@ -118,6 +118,7 @@ async def reading(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
         fetch_max_wait_ms=100,
     )
     await consumer.start()
+    await asyncio.sleep(0)  # its routines must have begun: aiokafka cannot stop one that has not
     try:
         yield consumer
     finally:
