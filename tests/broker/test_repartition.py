@@ -39,11 +39,11 @@ def usage(seed: int) -> list[Sent]:
     return [Sent(record.key, record.value) for record in usage_stream(spec)]
 
 
-def command(stack: Cluster, *arguments: str, exit_code: int = 0) -> dict[str, Any]:
+def command(stack: Cluster, name: str = "repartition", *arguments: str, exit_code: int = 0) -> dict[str, Any]:
     """What the command answers."""
     environment = {**os.environ, "STREAM_KAFKA__BOOTSTRAP_SERVERS": stack.broker.bootstrap}
     done = subprocess.run(
-        [sys.executable, "-m", "streamapp", "repartition", "--json", *arguments],
+        [sys.executable, "-m", "streamapp", name, "--json", *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -90,7 +90,7 @@ def test_workers_go_on_with_twice_the_partitions(fresh_broker: Broker, tmp_path:
         half_done(stack, records, 16)
         refused(stack, "16 partitions")
 
-        plan = command(stack, "--dry-run")
+        plan = command(stack, "repartition", "--dry-run")
         assert (plan["from"], plan["to"]) == (8, 16)
         assert 700 <= plan["folded"] < 1000
         assert plan["rows"] > 100
@@ -125,6 +125,14 @@ def test_a_move_that_is_ended_at_any_step_goes_on(fresh_broker: Broker, tmp_path
         stack.send(records[EVENTS // 2 + 1000 :])
         work_off(stack, 12, worker)
         assert stack.verify().duplicates > 200
+
+        worker.stop()
+        stack.wait(lambda: stack.admin.group(GROUP).state == "EMPTY")
+        before = stack.bills()
+        recompute = ("replay", "--group", GROUP, "--to-earliest", "--recompute", "--yes")
+        found = command(stack, *recompute)["recompute"]
+        assert (found["changes"], found["out_of_reach"] > 0) == (0, True), "hours of both homes are left alone"
+        assert stack.bills() == before
 
 
 def move(stack: Cluster, folder: Path, ends_at: str = "") -> Moved:

@@ -53,8 +53,7 @@ def list_teams(path: Path, orgs: dict[str, str]) -> Path:
 
 def worked(stack: Cluster, directory: Path | None = None) -> None:
     """A worker does everything that is there, and ends."""
-    settings = {} if directory is None else {"directory": directory}
-    worker = stack.start(**settings)
+    worker = stack.start() if directory is None else stack.start(directory=directory)
     stack.drain(worker)
     worker.stop()
     stack.wait(lambda: stack.admin.group(GROUP).state == "EMPTY")

@@ -169,6 +169,18 @@ def test_what_comes_to_an_hour_that_was_emptied_is_covered_from_there_on() -> No
     assert (bill.key.org, bill.revision, bill.first_offset, bill.events) == ("org_listed", 2, offset, 1)
 
 
+def test_a_recomputation_that_was_ended_goes_on_with_what_is_left() -> None:
+    plain, ended = day(), day()
+    with listed("org_new"):
+        whole = publish(plain, recompute(plain))
+        found = recompute(ended)
+        first = corrected(found.changes[:1], found.position, ended.task, at(WALL))
+        land(ended, first)
+        left = recompute(ended)
+        assert len(left.changes) == len(found.changes) - 1 == 1
+        assert [json.loads(first.sends[0].value or b""), *publish(ended, left)] == whole
+
+
 def test_usage_that_was_pending_is_stated_along_with_the_correction() -> None:
     table = day()
     table.apply(event("11:10", cost="0.5"))  # late, waits for 12:10
