@@ -165,9 +165,9 @@ def summary(made: Recomputation) -> str:
     sums = [signed(amount, currency) for currency, amount in money(made.comparisons).items()]
     text = ", ".join([f"{counts['changes']:,} of {counts['hours']:,} hours change", *sums])
     if counts["out_of_reach"]:
-        text += f"\n{counts['out_of_reach']:,} hours are out of reach: not all of their records lie in the range"
+        text += f"\nout of reach: {counts['out_of_reach']:,}, not all of their records lie in the range"
     if counts["contradicted"]:
-        text += f"\n{counts['contradicted']:,} hours are left alone: some of their events would be refused today"
+        text += f"\nleft alone: {counts['contradicted']:,}, some of their events would be refused today"
     return text
 
 
