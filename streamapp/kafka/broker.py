@@ -205,7 +205,8 @@ class Broker:
 
     def _format(self, jar_list: str) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._config)]
+        # With "=", because one id in 64 begins with a dash.
+        command = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._config)]
         memory = f"-Xmx{TOOL_HEAP_MB}m"
         # An ahead-of-time cache only saves time: a Java that stumbles over it may do without.
         for aot in dict.fromkeys((tuple(self._aot_flags(jar_list)), ())):
