@@ -17,6 +17,8 @@ from web_fake import FakeWorker, Served, World, serving
 
 from streamapp.web import show
 
+expect.set_options(timeout=20_000)  # ms; a page is refreshed the less often the longer it takes to make
+
 PROJECT = Path(__file__).parent.parent.parent
 SCREENSHOTS = PROJECT / "build" / "screenshots"
 ARGS = [
@@ -189,7 +191,7 @@ def test_a_worker_that_falls_silent_is_named_without_a_reload() -> None:
         await expect(page.locator("#pulse")).to_have_text("Live")
         await expect(page.locator(".notice.stale")).to_have_count(0)
         await served[1].stop()
-        served[0].view.world.advance(2000)
+        served[0].view.world.advance(30_000)  # longer than any rendering is good for
         await expect(page.locator(".notice.stale")).to_contain_text("billing-agg-host-1")
         await expect(page.locator("tr.stale-row").first).to_be_visible()
         await page.goto(served[0].url + "/")
