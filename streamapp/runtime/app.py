@@ -57,7 +57,7 @@ class NoRecovery(Recovery):
 
 
 class ExactTables(TableManager):
-    """Knows our tables by name, and keeps Faust's hands off their changelogs."""
+    """Keeps Faust's hands off changelogs: rows are restored by `Ownership`."""
 
     _recovery: Recovery | None
 
@@ -67,26 +67,9 @@ class ExactTables(TableManager):
             self._recovery = NoRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
         return self._recovery
 
-    def add(self, table: Any) -> Any:
-        if not isinstance(table, ExactTable):
-            return super().add(table)
-        self[table.name] = table
-        return table
-
     async def _update_channels(self) -> None:
         self._tables_finalized.set()
         self._tables_registered.set()
-
-
-class ExactTable(faust.Table):
-    """A table that is written by chunks only: it is known to `app.tables`, the command line and the pages, and reads
-    through the partitions in hand."""
-
-    async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def on_key_get(self, key: Any) -> None:
-        pass
 
 
 class PagesOnly(AiohttpWeb):
