@@ -13,6 +13,8 @@ from types import FrameType
 import click
 from rich.console import Console
 
+from bench.capture.compare import compare as compare_fronts
+from bench.capture.fronts import fronts
 from bench.compare import bar, compare, steps
 from bench.contenders import named
 from bench.curve import LARGE, SIZES, TEAMS, curve, shapes
@@ -24,6 +26,7 @@ from bench.profile import profile
 OUT = Path("build/bench")
 EVENTS = 1_000_000
 ROUNDS = 3
+LOAD_SECONDS = 5
 RATE = 20_000
 SECONDS = 60
 WIDE = 150
@@ -87,6 +90,24 @@ def latency_command(rate: int, seconds: int) -> None:
     page = console()
     with bar(page) as progress:
         latency(rate, seconds, OUT / "latency.json", steps(progress), page)
+
+
+@main.command("capture")
+@click.option("--seconds", type=click.IntRange(1), default=LOAD_SECONDS, show_default=True, help="Of each load.")
+@click.pass_context
+def capture_command(context: click.Context, seconds: int) -> None:
+    """The front door beside a bare reference, with single events and batches of 100."""
+    assert context.parent is not None
+    asked = context.parent.params
+    try:
+        chosen = fronts(asked["only"])
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    files = [OUT / "capture.json", *([asked["json_file"]] if asked["json_file"] else [])]
+    page = console()
+    with bar(page) as progress:
+        code = compare_fronts(chosen, asked["rounds"], seconds, files, steps(progress), page)
+    sys.exit(code)
 
 
 def console() -> Console:

@@ -197,7 +197,7 @@ def test_contenders_are_found_by_name() -> None:
 
 def test_every_environment_is_pinned() -> None:
     files = sorted((Path(__file__).parents[2] / "bench").glob("*/requirements.txt"))
-    assert {file.parent.name for file in files} == {"bytewax", "faust", "floor", "quix"}
+    assert {file.parent.name for file in files} == {"bytewax", "capture", "faust", "floor", "quix"}
     for file in files:
         assert all("==" in line for line in file.read_text().splitlines() if line), file
 
