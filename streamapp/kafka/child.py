@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -28,7 +33,10 @@ if sys.platform == "linux":
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
-_port_steps = itertools.count()
+# A run with all its parts takes five ports, a worker beside another the port next to it: a block is plenty of both.
+PORTS = range(20_000, 32_000)
+BLOCK = 200
+BLOCKS = len(PORTS) // BLOCK
 
 
 class Child:
@@ -73,13 +81,34 @@ def free_port() -> int:
     """A port of the loopback interface that nobody listens on, below the range the system hands to outgoing
     connections: so that no client can take it while the broker is down between two starts.
 
-    Two processes begin their search at different places; one process never gets the same port twice in a row.
+    Nor can another process of this user: each takes its ports from a block of its own. One process never gets the same
+    port twice in a row. Raises `Refused` when every block is taken.
     """
-    first, count, per_process = 20_000, 12_000, 16
+    ports = _own_ports()
     while True:
-        port = first + (os.getpid() * per_process + next(_port_steps)) % count
+        port = next(ports)
         if not _taken(port):
             return port
+
+
+@cache
+def _own_ports() -> Iterator[int]:
+    return itertools.cycle(claim_block(os.getpid()))
+
+
+def claim_block(wanted: int) -> range:
+    """Ports that no other process of this user is given while this one lives: the wanted block or the next free one.
+
+    Raises `Refused` when every block is taken.
+    """
+    path = Path(tempfile.gettempdir()) / f"streamapp-ports-{os.getuid()}"
+    claims = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # never closed: that would let go of the block
+    for number in range(BLOCKS):
+        block = (wanted + number) % BLOCKS
+        with suppress(OSError):
+            fcntl.lockf(claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, block)  # let go by the system with this process
+            return PORTS[block * BLOCK : (block + 1) * BLOCK]
+    raise Refused(f"{BLOCKS} processes hold ports already (locks on {path}); end some")
 
 
 def refuse_taken_port(port: int) -> None:
