@@ -32,7 +32,7 @@ from bench.watch import started
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.provision import apply
 from streamapp.kafka.train import train
-from streamapp.runtime.codec import POSITION_KEY, unpack_position
+from streamapp.runtime.position import POSITION_KEY, unpack_position
 from streamapp.schemas.timestamp import parse_ms
 from streamapp.settings import KafkaSettings
 from streamapp.topics.partitioner import partition_for

@@ -9,7 +9,8 @@ from itertools import count
 from typing import Any
 
 from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.ledger_task import LedgerTask, Place
+from streamapp.runtime.ledger_task import LedgerTask
+from streamapp.runtime.place import Place
 from streamapp.runtime.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.decode import decode_usage
 from streamapp.schemas.fingerprint import digest_of, print_of

@@ -11,14 +11,16 @@ from streamapp.agents.pages import serve
 from streamapp.directory import open_directory
 from streamapp.metrics import GroupMetrics
 from streamapp.runtime.app import StreamApp, chunks
-from streamapp.runtime.codec import StoredPosition
 from streamapp.runtime.failstop import starting
-from streamapp.runtime.ledger_task import LedgerTask, Place
+from streamapp.runtime.ledger_task import LedgerTask
+from streamapp.runtime.place import Place
 from streamapp.runtime.poison import PoisonLimit
-from streamapp.runtime.store import Store
+from streamapp.runtime.position import StoredPosition
+from streamapp.runtime.rows import Store
+from streamapp.runtime.store import USAGE
 from streamapp.runtime.takeover import Source, TableTakeover
 from streamapp.runtime.transaction import PartitionProducer
-from streamapp.runtime.view import UsageView
+from streamapp.runtime.usage_view import UsageView
 from streamapp.schemas.decode import decode_usage
 from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.topics import registry
@@ -27,7 +29,6 @@ from tables.door import Door
 from tables.window import Rules
 
 GROUP = "billing-agg"
-TABLE = "usage_hourly"
 
 with starting():
     app = StreamApp(GROUP)
@@ -49,10 +50,11 @@ def usage_ledger(
     return LedgerTask(place, store, producer, position, rules, door, limit)
 
 
-source = Source(GROUP, "llm_usage", TABLE, registry.changelog(GROUP, TABLE), ("billing_events", "dead_letter"))
+source = Source(GROUP, "llm_usage", USAGE, registry.changelog(GROUP, USAGE.name), ("billing_events", "dead_letter"))
 metrics = GroupMetrics(GROUP)
-view = UsageView(app, metrics, app.clock, TABLE, rules.grace_ms)
-app.own(source.topic, TableTakeover(source, app.settings, usage_ledger, app.clock, metrics.committed))
+view = UsageView(app, metrics, app.clock, USAGE, rules.grace_ms)
+idle_ms = int(app.settings.billing.idle_seconds * 1000)
+app.own(source.topic, TableTakeover(source, app.settings, usage_ledger, idle_ms, app.clock, metrics.committed))
 app.ownership.taken = view.taken
 serve(app, view)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from streamapp.runtime.store import Writes
+from streamapp.runtime.rows import Writes
 
 if TYPE_CHECKING:
     from streamapp.runtime.partition import Partition

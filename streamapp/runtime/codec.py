@@ -1,4 +1,4 @@
-"""Rows as bytes: what stands in the changelog and, byte for byte, in RocksDB.
+"""Rows of the usage ledger as bytes: what stands in the changelog and, byte for byte, in RocksDB.
 
 A key is a letter for its kind, then what sorts it, so that a kind is a range and hours are in order of time:
 
@@ -17,48 +17,21 @@ from typing import Any
 
 import msgspec
 
+from streamapp.runtime.position import POSITION_KEY as POSITION_KEY
+from streamapp.runtime.position import StoredPosition as StoredPosition
+from streamapp.runtime.position import pack_position as pack_position
+from streamapp.runtime.position import unpack_position as unpack_position
 from streamapp.schemas.timestamp import parse_ms
 from streamapp.schemas.ulid import RANDOM_BYTES, event_id
 from tables.counters import Counters
-from tables.outcome import Position
 from tables.seen import DIGEST_BYTES, StoredIds
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
 
-POSITION_KEY = b"p"
 _INT = struct.Struct(">q")
 _TRUE = 0xC3  # MessagePack
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 _decode_ids = msgspec.msgpack.Decoder(dict[int, tuple[bytes, bytes]]).decode
-
-
-class StoredPosition(msgspec.Struct, array_like=True, frozen=True):
-    """The position row: where the table stands, and which topic it was built from."""
-
-    next_offset: int
-    watermark_ms: int
-    expired_ms: int
-    topic_id: str
-    partitions: int
-    active_ms: int  # wall clock when the last record arrived
-    moved_ms: int = -1  # hours that start at or before this may count records of other partitions, too
-
-    def position(self) -> Position:
-        """The part the ledger works with."""
-        return Position(self.next_offset, self.watermark_ms, self.expired_ms)
-
-
-_decode_position = msgspec.msgpack.Decoder(StoredPosition).decode
-
-
-def pack_position(position: StoredPosition) -> bytes:
-    """Value of the position row."""
-    return _encode(position)
-
-
-def unpack_position(value: bytes) -> StoredPosition:
-    """Inverse of `pack_position`."""
-    return _decode_position(value)
 
 
 def hour_key(key: HourKey) -> bytes:

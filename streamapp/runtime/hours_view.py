@@ -13,6 +13,7 @@ from streamapp.facts import HourFacts
 from streamapp.runtime import codec
 from streamapp.runtime.ledger_task import LedgerTask
 from streamapp.runtime.statement import bill_id
+from streamapp.runtime.view import Sums
 from tables.counters import EXACT, NOTHING
 from tables.outcome import Outcome
 from tables.usage_hourly import HourKey, UsageRow
@@ -20,9 +21,6 @@ from tables.window import DAY_MS, HOUR_MS
 
 CLOSED_MAX = 100_000  # closed hours the pages can list, over all partitions of a worker
 SLICE = 500  # rows read between two turns of the event loop
-
-Sums = dict[str, Decimal]
-"""Currency → money."""
 
 
 class HoursView:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from streamapp.runtime import codec, statement
 from streamapp.runtime.chunk import Send, Transaction
 from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.letter import Origin, letter
+from streamapp.runtime.place import Place, Producer
 from streamapp.runtime.poison import PoisonLimit
 from streamapp.runtime.seen_compact import CompactSeen
 from streamapp.runtime.store import Overlay, Store, Writes, remembered, unsettled
@@ -18,30 +18,6 @@ from tables.ledger import Ledger
 from tables.outcome import Outcome, Position
 from tables.usage_hourly import HourKey
 from tables.window import Rules
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a partition stands in its cluster.
-
-    `outputs` gives the partition count of every topic that statements and letters go to.
-    """
-
-    group: str
-    topic: str
-    partition: int
-    topic_id: str
-    partitions: int
-    outputs: dict[str, int]
-
-
-class Producer(Protocol):
-    """What a task needs of its transactional producer."""
-
-    async def commit(self, transaction: Transaction) -> int | None:
-        """Write everything in one transaction; the changelog offset behind its rows, None without rows."""
-
-    async def stop(self) -> None: ...
 
 
 class LedgerTask:

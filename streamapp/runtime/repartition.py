@@ -33,15 +33,15 @@ from aiokafka import AIOKafkaConsumer
 
 from streamapp.clock import Clock
 from streamapp.kafka.admin import Admin
-from streamapp.runtime import codec
 from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.codec import StoredPosition
-from streamapp.runtime.ledger_task import Place
+from streamapp.runtime.partition import Task
+from streamapp.runtime.place import Place
+from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position
 from streamapp.runtime.repartition_rows import IDS, OF_TEAMS, copies, is_foreign, position_after, rows_of, settles
 from streamapp.runtime.repartition_stage import Found, Stage, await_partitions, look, stage_of, survey
 from streamapp.runtime.replay import chunks_of, reading, refuse_running, translated
 from streamapp.runtime.restore import restore
-from streamapp.runtime.store import RocksStore, Writes, stored_position
+from streamapp.runtime.rows import RocksStore, Writes, stored_position
 from streamapp.runtime.takeover import MakeTask, Situation, Source, check, started
 from streamapp.runtime.transaction import PartitionProducer
 from streamapp.settings import Settings
@@ -69,7 +69,7 @@ class Moved(NamedTuple):
 async def repartition(
     source: Source,
     settings: Settings,
-    make_task: MakeTask,
+    make_task: MakeTask[Task],
     folder: Path,
     clock: Clock,
     *,
@@ -87,7 +87,7 @@ async def repartition(
     numbers = range(found.partitions)
     async with translated(), started(kafka, source.group, source.topic, numbers, source.changelog) as producers:
         with ExitStack() as opened:
-            stores = {number: RocksStore(folder / str(number)) for number in numbers}
+            stores = {number: RocksStore(folder / str(number), source.table.unsettled) for number in numbers}
             for store in stores.values():
                 opened.callback(store.close)
             await restore(kafka, source.changelog, {number: stores[number] for number in range(found.changelog)})
@@ -107,7 +107,7 @@ class TableMove:
 
     source: Source
     settings: Settings
-    make_task: MakeTask
+    make_task: MakeTask[Task]
     clock: Clock
     step: Step
     admin: Admin
@@ -256,7 +256,7 @@ class TableMove:
                 yield target, copy, value
 
     async def _put(self, number: int, position: StoredPosition, next_offset: int | None = None) -> None:
-        writes: Writes = {codec.POSITION_KEY: codec.pack_position(position)}
+        writes: Writes = {POSITION_KEY: pack_position(position)}
         await self.producers[number].commit(Transaction(writes, (), next_offset))
         self.positions[number] = position
 

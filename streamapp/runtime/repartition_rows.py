@@ -19,8 +19,8 @@ from math import gcd
 import msgspec
 
 from streamapp.runtime import codec
-from streamapp.runtime.codec import StoredPosition
-from streamapp.runtime.store import Store
+from streamapp.runtime.position import StoredPosition
+from streamapp.runtime.rows import Store
 from streamapp.topics.partitioner import partition_for
 
 IDS = b"i"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.admin import Admin
-from streamapp.runtime.codec import StoredPosition
+from streamapp.runtime.position import StoredPosition
 from streamapp.runtime.takeover import Situation, Source
 
 SETTLE_S = 15.0

@@ -24,11 +24,12 @@ from streamapp.kafka.reader import read
 from streamapp.kafka.security import confluent_config
 from streamapp.runtime import codec, statement
 from streamapp.runtime.chunk import Send, Transaction
-from streamapp.runtime.ledger_task import LedgerTask, Place
+from streamapp.runtime.ledger_task import LedgerTask
 from streamapp.runtime.letter import TOPIC as DEAD_LETTER
+from streamapp.runtime.place import Place
 from streamapp.runtime.replay import Move, chunks_of, reading, translated
 from streamapp.runtime.replay_shadow import Change, Comparison, Shadow, compare, lines_of
-from streamapp.runtime.store import Store, Writes, stored_position
+from streamapp.runtime.rows import Store, Writes, stored_position
 from streamapp.runtime.takeover import Hold, MakeTask, Source, check, held
 from streamapp.settings import Settings
 from tables.counters import Counters
@@ -67,7 +68,7 @@ class Published(NamedTuple):
 
 @asynccontextmanager
 async def recomputation(
-    source: Source, settings: Settings, make_task: MakeTask, moves: Sequence[Move], folder: Path, told: Told
+    source: Source, settings: Settings, make_task: MakeTask[LedgerTask], moves: Sequence[Move], folder: Path, told: Told
 ) -> AsyncIterator[Recomputation]:
     """Steps 1 and 2, of the partitions in `moves`; they are let go when the block ends. `folder`: for their rows.
 

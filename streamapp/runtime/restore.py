@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streamapp.kafka.security import aiokafka_config
-from streamapp.runtime.store import Store, Writes
+from streamapp.runtime.rows import Store, Writes
 from streamapp.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

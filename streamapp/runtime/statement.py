@@ -8,7 +8,7 @@ import msgspec
 
 from streamapp.runtime import codec
 from streamapp.runtime.chunk import Send
-from streamapp.runtime.store import Writes
+from streamapp.runtime.rows import Writes
 from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED
 from streamapp.schemas.money import money_text
 from streamapp.schemas.timestamp import format_ms

@@ -4,7 +4,7 @@
 2  ask Kafka what the topic is and what was committed   now nobody else can move it
 3  restore the local rows to the end of the changelog
 4  compare: what the table counted, what the group committed   refuse to start where they contradict
-5  rebuild the open hours, the watermark and the recent ids from the rows
+5  rebuild what the task keeps in memory from the rows
 6  go: Faust seeks to the committed offsets
 """
 
@@ -16,23 +16,28 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from aiokafka import TopicPartition
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.admin import Admin
-from streamapp.runtime.codec import StoredPosition
-from streamapp.runtime.ledger_task import LedgerTask, Place
-from streamapp.runtime.partition import Partition
+from streamapp.runtime.partition import Partition, Task
+from streamapp.runtime.place import Place
+from streamapp.runtime.position import StoredPosition
 from streamapp.runtime.restore import restore
-from streamapp.runtime.store import RocksStore, stored_position
+from streamapp.runtime.rows import RocksStore, stored_position
+from streamapp.runtime.table import Table
 from streamapp.runtime.transaction import PartitionProducer
 from streamapp.settings import KafkaSettings, Settings
 
 log = logging.getLogger(__name__)
 
-MakeTask = Callable[[Place, RocksStore, PartitionProducer, StoredPosition | None], LedgerTask]
+Made = TypeVar("Made", bound=Task)
+MakeTask = Callable[[Place, RocksStore, PartitionProducer, StoredPosition | None], Made]
+"""Rebuilds the task of a partition from its rows."""
+
 OnCommit = Callable[[int, float], None]
 """Told after each commit: records, seconds."""
 
@@ -43,7 +48,7 @@ class Source:
 
     group: str
     topic: str
-    table: str
+    table: Table
     changelog: str
     outputs: tuple[str, ...]
 
@@ -63,11 +68,12 @@ class Situation:
 
 @dataclass(frozen=True)
 class TableTakeover:
-    """Takes partitions of a table over. `make_task` rebuilds the task of one from its rows."""
+    """Takes partitions of a table over. `idle_ms`: how long a partition is silent before its task is given ticks."""
 
     source: Source
     settings: Settings
-    make_task: MakeTask
+    make_task: MakeTask[Task]
+    idle_ms: int
     clock: Clock
     on_commit: OnCommit
 
@@ -88,7 +94,7 @@ class TableTakeover:
             self.make_task(hold.place(self.source, number), hold.stores[number], hold.producers[number], position),
             fetch_from=hold.situation.committed.get(number),
             silent_since_ms=self.clock() if position is None else position.active_ms,
-            idle_ms=int(self.settings.billing.idle_seconds * 1000),
+            idle_ms=self.idle_ms,
             clock=self.clock,
             on_commit=self.on_commit,
         )
@@ -123,7 +129,7 @@ async def held(source: Source, kafka: KafkaSettings, numbers: Sequence[int], fol
         situation = await asyncio.to_thread(survey, source, numbers, Admin(kafka))
         try:
             for number in numbers:
-                stores[number] = open_store(folder / f"{source.table}-{number}", situation.changelog_id)
+                stores[number] = open_store(folder, source.table, number, situation.changelog_id)
             rows = await restore(kafka, source.changelog, stores)
             yield Hold(producers, stores, situation, rows)
         except BaseException:
@@ -172,11 +178,12 @@ def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
     )
 
 
-def open_store(path: Path, changelog_id: str) -> RocksStore:
+def open_store(folder: Path, table: Table, number: int, changelog_id: str) -> RocksStore:
     """The partition's local rows. A folder that cannot be opened, or whose rows come from another changelog than the
     one that is there now, is wiped: the changelog has everything."""
+    path = folder / f"{table.name}-{number}"
     try:
-        store = RocksStore(path)
+        store = RocksStore(path, table.unsettled)
         if store.belongs_to(changelog_id):
             return store
         store.close()
@@ -184,7 +191,7 @@ def open_store(path: Path, changelog_id: str) -> RocksStore:
     except Unavailable as error:
         log.warning("%s; its rows are read again from the changelog", error)
     RocksStore.wipe(path)
-    store = RocksStore(path)
+    store = RocksStore(path, table.unsettled)
     assert store.belongs_to(changelog_id), "a new store belongs to whoever asks first"
     return store
 
@@ -205,17 +212,17 @@ def check(source: Source, number: int, position: StoredPosition | None, situatio
     if position.topic_id != situation.topic_id:
         raise Misconfigured(
             f"{source.topic} was deleted and created again, or this is another cluster: its offsets start over and the "
-            f"table {source.table} counted other records; restore the topic, or delete {source.changelog} and the "
+            f"table {source.table.name} counted other records; restore the topic, or delete {source.changelog} and the "
             f"group to start a new table, then `streamapp topics apply`"
         )
     if position.partitions < 0:
         raise Misconfigured(
-            f"the table {source.table} is being moved to {-position.partitions} partitions, and the move is not "
+            f"the table {source.table.name} is being moved to {-position.partitions} partitions, and the move is not "
             f"finished: run `streamapp repartition` again"
         )
     if position.partitions != situation.partitions:
         raise Misconfigured(
-            f"{source.topic} has {situation.partitions} partitions, the table {source.table} was built with "
+            f"{source.topic} has {situation.partitions} partitions, the table {source.table.name} was built with "
             f"{position.partitions}: move the table with `streamapp repartition`"
         )
     if committed is not None and committed > max(position.next_offset, start):

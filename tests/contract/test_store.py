@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,12 +14,16 @@ from usage_log import at
 
 from streamapp.errors import Unavailable
 from streamapp.runtime import codec
+from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position
+from streamapp.runtime.rows import MemoryStore as RowsInMemory
+from streamapp.runtime.rows import RocksStore, unsettled_rows
 from streamapp.runtime.store import (
+    USAGE,
     MemoryStore,
     Overlay,
-    RocksStore,
     Store,
     Writes,
+    is_unsettled,
     remembered,
     stored_position,
     unsettled,
@@ -30,7 +35,7 @@ LAST = b"\xff" * 40
 
 @pytest.fixture(params=["memory", "rocks"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store = MemoryStore() if request.param == "memory" else RocksStore(tmp_path / "usage-0")
+    made: Store = MemoryStore() if request.param == "memory" else RocksStore(tmp_path / "usage-0", is_unsettled)
     yield made
     made.close()
 
@@ -91,12 +96,30 @@ def test_the_index_follows_hours_from_open_to_settled_to_late_to_gone(store: Sto
 
 
 def test_remembered_ids_and_the_position_are_read_back(store: Store) -> None:
-    position = codec.StoredPosition(3, 2, 1, "topic", 8, 4)
+    position = StoredPosition(3, 2, 1, "topic", 8, 4)
     ids = {at("12:00"): (bytes(16), bytes(8))}
-    store.write({codec.POSITION_KEY: codec.pack_position(position), codec.ids_key(5): codec.pack_ids(ids)}, 1)
+    store.write({POSITION_KEY: pack_position(position), codec.ids_key(5): codec.pack_ids(ids)}, 1)
     store.write({codec.ids_key(2): codec.pack_ids(ids)}, 2)
     assert stored_position(store) == position
     assert list(remembered(store)) == [(2, ids), (5, ids)]
+
+
+def test_a_table_says_which_of_its_rows_are_unsettled(tmp_path: Path) -> None:
+    def ends_in_question(key: bytes, value: bytes) -> bool:
+        return value.endswith(b"?")
+
+    for made in (RowsInMemory(ends_in_question), RocksStore(tmp_path / "other-0", ends_in_question)):
+        made.write({b"k1": b"?", b"k2": b"!", b"k3": b"?", b"p": b"?"}, 1)
+        made.write({b"k1": b"!", b"k2": b"?", b"p": None}, 2)
+        assert list(unsettled_rows(made)) == [(b"k2", b"?"), (b"k3", b"?")]
+        made.close()
+
+
+def test_a_table_cannot_use_the_keys_that_a_store_needs_itself() -> None:
+    assert (USAGE.first, USAGE.last) == (b"b", b"q")
+    for kinds in (b"bcp", b"apz", b"pu", b"b", b"pb"):
+        with pytest.raises(AssertionError):
+            replace(USAGE, kinds=kinds)
 
 
 # -- RocksDB alone -------------------------------------------------------------------------------------------------
@@ -104,22 +127,22 @@ def test_remembered_ids_and_the_position_are_read_back(store: Store) -> None:
 
 def test_a_reopened_store_has_rows_index_and_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "usage-0"
-    first = RocksStore(path)
+    first = RocksStore(path, is_unsettled)
     first.write(dict([hour("10:00"), (b"m1", b"v")]), 17)
     first.close()
-    again = RocksStore(path)
+    again = RocksStore(path, is_unsettled)
     assert (again.checkpoint(), again.get(b"m1"), len(list(unsettled(again)))) == (17, b"v", 1)
     again.close()
 
 
 def test_wiping_starts_over_and_may_be_repeated(tmp_path: Path) -> None:
     path = tmp_path / "usage-0"
-    first = RocksStore(path)
+    first = RocksStore(path, is_unsettled)
     first.write({b"m1": b"v"}, 17)
     first.close()
     RocksStore.wipe(path)
     RocksStore.wipe(path)
-    again = RocksStore(path)
+    again = RocksStore(path, is_unsettled)
     assert (again.checkpoint(), again.get(b"m1")) == (0, None)
     again.close()
 
@@ -129,15 +152,15 @@ def test_a_folder_that_is_no_database_is_unavailable_until_it_is_wiped(tmp_path:
     path.mkdir()
     (path / "CURRENT").write_text("no manifest\n")
     with pytest.raises(Unavailable, match="usage-0"):
-        RocksStore(path)
+        RocksStore(path, is_unsettled)
     RocksStore.wipe(path)
-    RocksStore(path).close()
+    RocksStore(path, is_unsettled).close()
 
 
 def test_a_folder_in_use_is_unavailable(tmp_path: Path) -> None:
-    first = RocksStore(tmp_path / "usage-0")
+    first = RocksStore(tmp_path / "usage-0", is_unsettled)
     with pytest.raises(Unavailable):
-        RocksStore(tmp_path / "usage-0")
+        RocksStore(tmp_path / "usage-0", is_unsettled)
     first.close()
 
 
@@ -209,7 +232,11 @@ KEYS = st.integers(0, 9).map(lambda number: b"m%d" % number)
 CHUNKS = st.lists(st.dictionaries(KEYS, st.none() | st.binary(max_size=3), max_size=5), max_size=6)
 
 
-@pytest.mark.parametrize("make", [lambda path: MemoryStore(), RocksStore], ids=["memory", "rocks"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda path: MemoryStore(), lambda path: RocksStore(path, is_unsettled)],
+    ids=["memory", "rocks"],
+)
 def test_an_overlay_reads_like_a_dict_whatever_has_landed(
     make: Callable[[Path], Store], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fake_kafka import Entry, Log, OutcomeUnknown
 
 from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.store import MemoryStore, Writes, stored_position
+from streamapp.runtime.store import USAGE, MemoryStore, Writes, stored_position
 from streamapp.runtime.takeover import Situation, Source, check
 from tables.window import MINUTE_MS
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 IDLE_MS = MINUTE_MS
 TOPIC_ID = "topic-id"
 OUTPUTS = {"billing_events": 1, "dead_letter": 1}
-SOURCE = Source("billing-agg", "llm_usage", "usage_hourly", "changelog", tuple(OUTPUTS))
+SOURCE = Source("billing-agg", "llm_usage", USAGE, "changelog", tuple(OUTPUTS))
 
 
 class Step:

@@ -11,7 +11,7 @@ from world import Process, World
 
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.ledger_task import LedgerTask
-from streamapp.runtime.store import Store
+from streamapp.runtime.rows import Store
 from tables.ledger import Ledger
 from tables.outcome import Outcome, Record
 from tables.seen import SeenIds

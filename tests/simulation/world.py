@@ -17,7 +17,8 @@ from traffic import HOMES, Traffic
 from truth import Truth, check_bills, check_letters
 from usage_log import NowProducer, Rec, at, clock, make_door
 
-from streamapp.runtime.ledger_task import LedgerTask, Place
+from streamapp.runtime.ledger_task import LedgerTask
+from streamapp.runtime.place import Place
 from streamapp.runtime.store import MemoryStore, Store, stored_position
 from tables.window import HOUR_MS, MINUTE_MS, Rules
 

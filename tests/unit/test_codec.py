@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamapp.runtime import codec
-from streamapp.runtime.codec import StoredPosition
+from streamapp.runtime.position import StoredPosition
 from tables.counters import EXACT, Counters
 from tables.seen import StoredIds
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow, state

@@ -9,7 +9,7 @@ import pytest
 
 from streamapp.errors import Misconfigured
 from streamapp.runtime import codec
-from streamapp.runtime.codec import StoredPosition
+from streamapp.runtime.position import StoredPosition
 from streamapp.runtime.repartition_rows import copies, is_foreign, position_after, settles
 from streamapp.runtime.repartition_stage import Stage, stage_of
 from streamapp.topics.partitioner import partition_for

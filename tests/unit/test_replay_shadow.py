@@ -20,7 +20,7 @@ from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.replay import Move, Where
 from streamapp.runtime.replay_recompute import corrected
 from streamapp.runtime.replay_shadow import Comparison, Shadow, compare, money
-from streamapp.runtime.store import stored_position
+from streamapp.runtime.rows import stored_position
 from tables.usage_hourly import HourKey, UsageRow
 
 WALL = "2025-01-20T00:00"

@@ -1,0 +1,32 @@
+"""Where a task works, and what it writes with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from streamapp.runtime.chunk import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a partition stands in its cluster.
+
+    `outputs` gives the partition count of every topic that statements and letters go to.
+    """
+
+    group: str
+    topic: str
+    partition: int
+    topic_id: str
+    partitions: int
+    outputs: dict[str, int]
+
+
+class Producer(Protocol):
+    """What a task needs of its transactional producer."""
+
+    async def commit(self, transaction: Transaction) -> int | None:
+        """Write everything in one transaction; the changelog offset behind its rows, None without rows."""
+
+    async def stop(self) -> None: ...
