@@ -22,6 +22,9 @@ class Directory(Protocol):
     def team_of(self, token: str) -> str | None:
         """The team a capture token belongs to, or None."""
 
+    def quota_of(self, team: str) -> float | None:
+        """Events per second that a team may send, or None: as many as it likes."""
+
 
 class EmptyDirectory:
     """Knows nobody: what a system without `STREAM_DIRECTORY` uses."""
@@ -30,6 +33,9 @@ class EmptyDirectory:
         return None
 
     def team_of(self, token: str) -> str | None:
+        return None
+
+    def quota_of(self, team: str) -> float | None:
         return None
 
 
@@ -50,6 +56,7 @@ class FileDirectory:
         self._stamp: tuple[int, int] | None = None
         self._orgs: dict[str, str] = {}
         self._teams: dict[str, str] = {}
+        self._quotas: dict[str, float] = {}
         self._read()
 
     def org_of(self, team: str) -> str | None:
@@ -59,6 +66,10 @@ class FileDirectory:
     def team_of(self, token: str) -> str | None:
         self._refresh()
         return self._teams.get(token)
+
+    def quota_of(self, team: str) -> float | None:
+        self._refresh()
+        return self._quotas.get(team)
 
     def _refresh(self) -> None:
         try:
@@ -78,9 +89,10 @@ class FileDirectory:
             stamp = self._stat()
             teams = tomllib.loads(self._path.read_text(encoding="utf-8")).get("teams", {})
             orgs, tokens = _parse(teams)
+            quotas = _quotas(teams)
         except (OSError, ValueError) as error:
             raise Misconfigured(f"STREAM_DIRECTORY={self._path} cannot be used: {error}") from None
-        self._stamp, self._orgs, self._teams = stamp, orgs, tokens
+        self._stamp, self._orgs, self._teams, self._quotas = stamp, orgs, tokens, quotas
 
 
 def open_directory(path: Path | None) -> Directory:
@@ -102,3 +114,15 @@ def _parse(teams: Any) -> tuple[dict[str, str], dict[str, str]]:
             if tokens.setdefault(token, team) != team:
                 raise ValueError(f"a token of {team} belongs to {tokens[token]}, too")
     return orgs, tokens
+
+
+def _quotas(teams: dict[str, dict[str, Any]]) -> dict[str, float]:
+    quotas: dict[str, float] = {}
+    for team, facts in teams.items():
+        quota = facts.get("quota_per_second")
+        if quota is None:
+            continue
+        if isinstance(quota, bool) or not isinstance(quota, int | float) or not 0 <= quota < float("inf"):
+            raise ValueError(f"[teams.{team}] quota_per_second is not a number from 0 on")
+        quotas[team] = float(quota)
+    return quotas

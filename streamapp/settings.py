@@ -58,6 +58,9 @@ class WorkerSettings(_Section):
     chunk_records: int = Field(5000, ge=1, le=50_000, description="Records folded in one transaction, at most")
     chunk_linger_ms: int = Field(100, ge=0, le=5000, description="How long a small chunk waits for more records")
     session_timeout_seconds: float = Field(10, ge=1, description="A silent worker is replaced after this")
+    leave_on_stop: bool = Field(
+        True, description="A worker that stops leaves its group at once; false: its place stays until the session ends"
+    )
     poison_limit_ratio: float = Field(
         0.5, gt=0, le=1, description="Stop when more than this share of a partition's last 50,000 records was refused"
     )
@@ -74,6 +77,29 @@ class WebSettings(_Section):
     peer_timeout_seconds: float = Field(1.0, gt=0, description="A worker that answers slower is shown as stale")
 
 
+class CaptureSettings(_Section):
+    """The HTTP door for events of client libraries (`streamapp capture`)."""
+
+    host: str = Field("127.0.0.1", description="Address capture listens on")
+    port: int = Field(3000, ge=0, le=65535, description="Port of capture; 0 takes a free one; processes may share it")
+    connections_max: int = Field(4096, ge=1, description="Connections of one process; the next one is answered 503")
+    body_bytes_max: int = Field(20 << 20, ge=1, description="A larger body, as sent or unpacked, is answered 413")
+    events_max: int = Field(500, ge=1, description="Events of one body; more are answered 400")
+    buffer_bytes_max: int = Field(
+        64 << 20, ge=1 << 20, description="Bytes of records not acknowledged yet, and of bodies coming in; then 503"
+    )
+    buffer_records_max: int = Field(100_000, ge=1000, description="Records not acknowledged yet; then 503")
+    request_timeout_seconds: float = Field(30, gt=0, description="A request must have arrived within this")
+    keep_alive_seconds: float = Field(75, gt=0, description="An idle connection is kept; longer than load balancers do")
+    unknown_letters_per_second: float = Field(
+        100, gt=0, description="Bodies of nobody's that go to dead_letter; beyond that 429: anybody can send them"
+    )
+    drain_seconds: float = Field(15, gt=0, description="How long a stop waits for what Kafka has not acknowledged")
+    proxies: int = Field(
+        0, ge=0, le=16, description="Proxies in front: the client stands so far from the end of X-Forwarded-For"
+    )
+
+
 class Settings(BaseSettings):
     """All settings. Instances are immutable; tests make their own."""
 
@@ -84,6 +110,7 @@ class Settings(BaseSettings):
     billing: BillingSettings = BillingSettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
+    capture: CaptureSettings = CaptureSettings()
     state_dir: Path = Field(Path(".state"), description="Local state: tables, embedded broker, SQLite ledger")
     cache_dir: Path = Field(Path(".cache"), description="Downloads that can be made again: the broker's jars")
     ledger_url: str | None = Field(

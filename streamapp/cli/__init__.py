@@ -19,6 +19,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("broker", "streamapp.cli.broker", "The embedded Apache Kafka broker"),
     ("topics", "streamapp.cli.topics", "Plan, apply and check the topics of the registry"),
     ("schemas", "streamapp.cli.schemas", "The catalog of event types and their JSON Schemas"),
+    ("capture", "streamapp.cli.capture", "Take events of client libraries by HTTP"),
     ("simulate", "streamapp.cli.simulate", "Send a realistic, seeded usage stream"),
     ("verify", "streamapp.cli.verify", "Check every bill against the raw events, independently"),
     ("chaos", "streamapp.cli.chaos", "Break everything on purpose, then check every bill"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED, BillingHourly, BillingRevised
+from streamapp.schemas.captured import EVENT_CAPTURED, EventCaptured
 from streamapp.schemas.dead_letter import EVENT_REJECTED, EventRejected
 from streamapp.schemas.envelope import Envelope
 from streamapp.schemas.llm_usage import LLM_USAGE, LlmUsage
@@ -25,6 +26,7 @@ CATALOG: tuple[Entry, ...] = (
     Entry(LLM_USAGE, LlmUsage, "llm_usage"),
     Entry(BILLING_HOURLY, BillingHourly, "billing_events"),
     Entry(BILLING_REVISED, BillingRevised, "billing_events"),
+    Entry(EVENT_CAPTURED, EventCaptured, "events_plugin_ingestion"),
     Entry(EVENT_REJECTED, EventRejected, "dead_letter"),
 )
 

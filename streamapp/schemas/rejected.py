@@ -20,6 +20,11 @@ class Reason(StrEnum):
     TOO_LATE = "too_late"  # older than the topic's retention behind the watermark
     ORG_UNRESOLVED = "org_unresolved"  # no org_id, and the directory does not know the team
     WRONG_PARTITION = "wrong_partition"  # the key is not the team, or not where murmur2 puts it
+    UNREADABLE_BODY = "unreadable_body"  # capture: broken gzip, base64 or form around the JSON
+    TOO_MANY_EVENTS = "too_many_events"  # capture: more events than one body may carry
+    MISSING_EVENT_NAME = "missing_event_name"  # capture: event is missing or not a text
+    MISSING_DISTINCT_ID = "missing_distinct_id"  # capture: nobody did it
+    EVENT_TOO_LARGE = "event_too_large"  # capture: larger than Kafka takes
     CONFLICTING_DUPLICATE = "conflicting_duplicate"  # an id seen before, with other bytes
 
 

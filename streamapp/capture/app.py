@@ -1,0 +1,199 @@
+"""The ASGI application: a request comes in, its records are acknowledged, then it is answered. No framework.
+
+1  the body is read, within its size and the buffer's        413, 503 · nothing was taken
+2  judged (intake.py)                                        400, 401, 413, 429
+3  records and letters go to Kafka as one group              503 · nothing was taken: away, or no room
+4  the last of them is acknowledged                          503 · unknown what was written; same uuid, same id
+5  the answer
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from streamapp.capture import answers, cors
+from streamapp.capture.answers import Answer, Refusal, refused
+from streamapp.capture.counters import Counters
+from streamapp.capture.events import TOPIC
+from streamapp.capture.intake import Ask, Intake, Verdict
+from streamapp.capture.openapi import document
+from streamapp.capture.pipeline import Pipeline
+from streamapp.clock import Clock
+from streamapp.settings import CaptureSettings
+
+log = logging.getLogger(__name__)
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+ENDPOINTS = ("/e", "/capture", "/batch", "/i/v0/e")
+DOORS = frozenset(path + slash for path in ENDPOINTS for slash in ("", "/"))
+JSON: cors.Header = (b"content-type", b"application/json")
+TEXT: cors.Header = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+CLOSE: cors.Header = (b"connection", b"close")
+HEARD_S = 5.0  # Kafka is asked whether it is there when it has been silent for so long
+
+
+class App:
+    """One process of capture."""
+
+    def __init__(self, intake: Intake, pipeline: Pipeline, limits: CaptureSettings, clock: Clock) -> None:
+        self._intake, self._pipeline, self._limits, self._clock = intake, pipeline, limits, clock
+        self._incoming = 0  # bytes of bodies that are not complete, or whose records are not under way yet
+        self._away = True  # until Kafka has answered once
+        self.connections: Callable[[], int] = lambda: 0
+        self.counters = Counters(self._under_way, lambda: self.connections())
+        self._pages: dict[str, Callable[[], tuple[int, cors.Header, bytes]]] = {
+            "/health/live": lambda: (200, JSON, b'{"status":"live"}'),
+            "/health/ready": self._ready,
+            "/metrics": lambda: (200, TEXT, self.counters.exposition()),
+            "/openapi.json": lambda: (200, JSON, document(limits)),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application of version 3; HTTP only."""
+        assert scope["type"] == "http", scope["type"]
+        began_s = asyncio.get_running_loop().time()
+        length = 0
+        origin = forwarded = None
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                length = int(value)  # the parser below us takes digits only
+            elif name == b"origin":
+                origin = value
+            elif name == b"x-forwarded-for":
+                forwarded = value if forwarded is None else forwarded + b"," + value
+        path, method = scope["path"], scope["method"]
+        extra: list[cors.Header] = [] if origin is None else cors.of(origin)
+        if path in DOORS and method in ("POST", "GET"):
+            answer = await self._events(scope, receive, length, forwarded, began_s, extra)
+        elif path in DOORS and method == "OPTIONS":
+            wanted = next(
+                (value for name, value in scope["headers"] if name == b"access-control-request-headers"), None
+            )
+            answer, extra = answers.NOTHING, cors.preflight(origin, wanted)
+        elif path in self._pages and method in ("GET", "HEAD"):
+            status, kind, body = self._pages[path]()
+            await _respond(send, status, [kind, *extra], body)
+            return
+        else:
+            found = path in DOORS or path in self._pages
+            answer = refused(Refusal(answers.NO_SUCH_METHOD if found else answers.NO_SUCH_PAGE))
+            extra.append(CLOSE)  # its body, if any, is not read
+        if answer is None:
+            return  # the client is gone
+        self.counters.answered(answer.status, answer.slug, asyncio.get_running_loop().time() - began_s)
+        await _answer(send, answer, extra)
+
+    async def watch(self) -> None:
+        """Find out whether Kafka answers, about once a second while it is silent."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._away or loop.time() - self._pipeline.heard_s() > HEARD_S:
+                away = not await self._pipeline.answers(TOPIC)
+                if away != self._away:
+                    log.warning("Kafka does not answer") if away else log.info("Kafka answers")
+                self._away = away
+            await asyncio.sleep(1)
+
+    async def _events(
+        self,
+        scope: Scope,
+        receive: Receive,
+        length: int,
+        forwarded: bytes | None,
+        began_s: float,
+        extra: list[cors.Header],
+    ) -> Answer | None:
+        held = 0
+        try:
+            if length > self._limits.body_bytes_max:
+                extra.append(CLOSE)
+                return refused(Refusal(answers.BODY_TOO_LARGE))
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            body: bytes = message["body"]
+            if message["more_body"]:
+                chunks = [body]
+                held = len(body)
+                self._incoming += held
+                while message["more_body"]:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        return None
+                    chunks.append(message["body"])
+                    held += len(message["body"])
+                    self._incoming += len(message["body"])
+                    trouble = self._too_much(held)
+                    if trouble is not None:
+                        extra.append(CLOSE)
+                        return refused(trouble)
+                body = b"".join(chunks)
+            self.counters.body_bytes += len(body)
+            ask = Ask(scope["query_string"].decode("latin-1"), self._ip(scope, forwarded))
+            verdict = self._intake.judge(ask, body, self._clock(), began_s)
+            self._incoming -= held
+            held = 0
+            return await self._written(verdict) if verdict.records else verdict.answer
+        except Exception:
+            log.exception("a request could not be judged")
+            return refused(Refusal(answers.FAILED))
+        finally:
+            self._incoming -= held
+
+    async def _written(self, verdict: Verdict) -> Answer:
+        # While Kafka is away one group at a time is let through: it finds out first when Kafka is back.
+        if self._away and self._pipeline.records:
+            return refused(Refusal(answers.KAFKA_AWAY))
+        future = self._pipeline.send(verdict.records)
+        if future is None:
+            return refused(Refusal(answers.KAFKA_AWAY if self._away else answers.OVERLOADED))
+        error = await future
+        if error is not None:
+            return refused(Refusal(answers.KAFKA_AWAY, f"Kafka did not acknowledge: {error}"))
+        self._away = False
+        self.counters.events += verdict.events
+        if verdict.refused:
+            self.counters.refused.update(verdict.refused)
+        return verdict.answer
+
+    def _too_much(self, held: int) -> Refusal | None:
+        if held > self._limits.body_bytes_max:
+            return Refusal(answers.BODY_TOO_LARGE)
+        if self._incoming + self._pipeline.bytes > self._limits.buffer_bytes_max:
+            return Refusal(answers.OVERLOADED)
+        return None
+
+    def _ip(self, scope: Scope, forwarded: bytes | None) -> str:
+        hops = self._limits.proxies
+        if hops and forwarded is not None:
+            addresses = forwarded.decode("latin-1").split(",")
+            return addresses[-min(hops, len(addresses))].strip()[:64]
+        client = scope["client"]
+        return client[0] if client else ""
+
+    def _ready(self) -> tuple[int, cors.Header, bytes]:
+        if self._away:
+            return 503, JSON, b'{"status":"kafka_away"}'
+        return 200, JSON, b'{"status":"ready"}'
+
+    def _under_way(self) -> tuple[int, int]:
+        return self._pipeline.records, self._pipeline.bytes + self._incoming
+
+
+async def _answer(send: Send, answer: Answer, extra: list[cors.Header]) -> None:
+    headers = [JSON, *extra] if answer.body else extra
+    if answer.retry_after_s:
+        headers = [*headers, (b"retry-after", str(answer.retry_after_s).encode())]
+    await _respond(send, answer.status, headers, answer.body)
+
+
+async def _respond(send: Send, status: int, headers: list[cors.Header], body: bytes) -> None:
+    length = [] if status == 204 else [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *length]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,171 @@
+"""One request → the records it becomes, the letters about what is refused, and what to answer. Pure.
+
+In this order, and the first that refuses ends it: unwrap · JSON · how many · token · quota · each event on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from streamapp.capture import answers
+from streamapp.capture.answers import Answer, Refusal, RefusedEvent, accepted, refused
+from streamapp.capture.body import Unwrapped, unwrap
+from streamapp.capture.events import SOURCE, TOPIC, Arrival, captured
+from streamapp.capture.moments import read_ms, sent_query_ms
+from streamapp.capture.quota import Buckets
+from streamapp.capture.sent import Broken, Sent, SentEvent, raw_events, read, read_properties
+from streamapp.capture.teams import Team, Teams
+from streamapp.kafka.loop_producer import Record
+from streamapp.schemas import letter as letters
+from streamapp.schemas.letter import Refused, letter
+from streamapp.schemas.ulid import RANDOM_BYTES
+from streamapp.settings import CaptureSettings
+
+UNPACKABLE = frozenset({"lz64"})  # of clients of long ago
+NOBODY = ""  # whose bucket pays for letters of no team
+
+
+class Ask(NamedTuple):
+    """What of a request matters, besides its body."""
+
+    query: str
+    ip: str
+
+
+class Verdict(NamedTuple):
+    """What becomes of a request: written first, in this order, and then answered."""
+
+    records: list[Record]
+    answer: Answer
+    events: int = 0
+    refused: Sequence[str] = ()
+
+
+class Intake:
+    """Everything capture knows between two requests: teams, and how much each has sent."""
+
+    def __init__(self, teams: Teams, limits: CaptureSettings, entropy: Callable[[int], bytes]) -> None:
+        self._teams, self._limits, self._entropy = teams, limits, entropy
+        self._buckets = Buckets()
+
+    def judge(self, ask: Ask, raw: bytes, now_ms: int, now_s: float) -> Verdict:
+        """`now_ms` is the wall clock, `now_s` a clock that never steps. Never raises, whatever the bytes are."""
+        query = dict(parse_qsl(ask.query, max_num_fields=None)) if ask.query else {}
+        if not raw and "data" in query:
+            raw = query["data"].encode()
+        if len(raw) > self._limits.body_bytes_max:
+            return self._no(Refusal(answers.BODY_TOO_LARGE))
+        unwrapped = self._unwrap(raw, query)
+        if isinstance(unwrapped, Refusal):
+            return self._unread(unwrapped, raw, now_ms, now_s)
+        found = read(unwrapped.json)
+        if isinstance(found, str):
+            return self._unread(Refusal(answers.MALFORMED_JSON, found), raw, now_ms, now_s)
+        mended, sent = found
+        about = query | unwrapped.fields
+        team = self._team(sent, about, now_s)
+        if isinstance(team, Refusal):
+            return self._no(team)
+        count = len(sent.events)
+        if not count:
+            return self._bad(Refusal(answers.EMPTY_BODY), team, raw, now_ms)
+        if count > self._limits.events_max:
+            error = f"{count} events; at most {self._limits.events_max} in one body"
+            return self._bad(Refusal(answers.TOO_MANY_EVENTS, error), team, raw, now_ms)
+        quota = team.quota_per_second
+        if quota is not None and (wait_s := self._buckets.wait_s(team.id, quota, count, now_s)):
+            return self._no(Refusal(answers.QUOTA_EXCEEDED, f"{team.id} may send {quota:g} events/s", wait_s))
+        arrival = Arrival.of(team, now_ms, ask.ip, _sent_ms(sent, about))
+        return self._events(sent.events, mended, arrival, about.get("beacon") == "1")
+
+    def _events(self, events: Sequence[SentEvent | None], mended: bytes, arrival: Arrival, beacon: bool) -> Verdict:
+        key = arrival.team.key
+        entropy = self._entropy(RANDOM_BYTES * len(events))
+        records: list[Record] = []
+        troubles: list[tuple[int, answers.Kind, str]] = []
+        for index, event in enumerate(events):
+            made = captured(event, arrival, entropy[index * RANDOM_BYTES : (index + 1) * RANDOM_BYTES])
+            if isinstance(made, bytes):
+                records.append(Record(TOPIC, key, made))
+            else:
+                troubles.append((index, *made))
+        if not troubles:
+            return Verdict(records, accepted((), beacon), len(records))
+        raws = raw_events(mended)
+        told = [RefusedEvent(index, kind, error, bytes(raws[index])) for index, kind, error in troubles]
+        accepted_events = len(records)
+        records += [self._letter(one.kind, one.error, key, one.raw, arrival.now_ms) for one in told]
+        slugs = [one.kind.slug for one in told]
+        if accepted_events:
+            return Verdict(records, accepted(told, beacon), accepted_events, slugs)
+        first = Refusal(told[0].kind, told[0].error)
+        return Verdict(records, refused(first, told if len(events) > 1 else ()), 0, slugs)
+
+    def _team(self, sent: Sent, about: dict[str, str], now_s: float) -> Team | Refusal:
+        token = sent.token
+        if token is None:
+            token = about.get("api_key") or about.get("token")
+        if token is None:
+            tokens = {found for event in sent.events if event is not None and (found := _token_of(event)) is not None}
+            if len(tokens) > 1:
+                return Refusal(answers.TOKENS_DIFFER)
+            token = tokens.pop() if tokens else None
+        return self._teams.of(token, now_s)
+
+    def _unwrap(self, raw: bytes, query: dict[str, str]) -> Unwrapped | Refusal:
+        if query.get("compression") in UNPACKABLE:
+            return Refusal(answers.UNREADABLE_BODY, f"compression={query['compression']} is not spoken here; use gzip")
+        return unwrap(raw, self._limits.body_bytes_max)
+
+    def _unread(self, refusal: Refusal, raw: bytes, now_ms: int, now_s: float) -> Verdict:
+        """For a body that nobody can be asked to pay for."""
+        if refusal.kind.reason is None:
+            return self._no(refusal)
+        wait_s = self._buckets.wait_s(NOBODY, self._limits.unknown_letters_per_second, 1, now_s)
+        if wait_s:
+            return self._no(Refusal(answers.TOO_MANY_REFUSED, retry_after_s=wait_s))
+        return self._bad(refusal, None, raw, now_ms)
+
+    def _bad(self, refusal: Refusal, team: Team | None, raw: bytes, now_ms: int) -> Verdict:
+        error = refusal.error or refusal.kind.meaning
+        made = self._letter(refusal.kind, error, None if team is None else team.key, raw, now_ms)
+        return Verdict([made], refused(refusal), 0, (refusal.kind.slug,))
+
+    def _no(self, refusal: Refusal) -> Verdict:
+        return Verdict([], refused(refusal))
+
+    def _letter(self, kind: answers.Kind, error: str, key: bytes | None, raw: bytes, now_ms: int) -> Record:
+        assert kind.reason is not None, kind
+        made = letter(
+            Refused(
+                topic=TOPIC,
+                producer=SOURCE,
+                reason=kind.reason,
+                error=error,
+                key=key,
+                value=raw,
+                timestamp_ms=now_ms,
+            ),
+            now_ms,
+            self._entropy(RANDOM_BYTES),
+        )
+        return Record(letters.TOPIC, made.key, made.value)
+
+
+def _token_of(event: SentEvent) -> str | None:
+    token: Any = event.api_key or event.token or event.token_alias
+    if token is None and len(event.properties):
+        try:
+            token = read_properties(event.properties).token
+        except Broken:
+            return None
+    return token if type(token) is str else None
+
+
+def _sent_ms(sent: Sent, about: dict[str, str]) -> int | None:
+    if sent.sent_at is not None and (sent_ms := read_ms(sent.sent_at)) is not None:
+        return sent_ms
+    sent_ms = sent_query_ms(about.get("_"))
+    return read_ms(about["sent_at"]) if sent_ms is None and "sent_at" in about else sent_ms

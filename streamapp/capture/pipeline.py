@@ -1,0 +1,95 @@
+"""Where records go, as a small protocol, and its twin in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from streamapp.kafka.loop_producer import RECORD_BYTES, Record
+
+__all__ = ["MemoryPipeline", "Pipeline", "Record"]
+
+
+class Pipeline(Protocol):
+    """Takes records and tells when they are safe. `kafka.loop_producer.LoopProducer` is one."""
+
+    @property
+    def records(self) -> int:
+        """Records under way."""
+
+    @property
+    def bytes(self) -> int:
+        """Their bytes, with what they cost besides."""
+
+    def has_room(self, count: int, size: int) -> bool:
+        """Whether so many records and bytes would be taken now."""
+
+    def send(self, records: Sequence[Record]) -> asyncio.Future[str | None] | None:
+        """Take all of them in order, or None: no room. The future is None when all are safe, else a sentence."""
+
+    def heard_s(self) -> float:
+        """The loop's time of the last acknowledgement; 0.0: none yet."""
+
+    async def answers(self, topic: str) -> bool:
+        """Whether the other side answers, and has the topic."""
+
+    def give_up(self) -> None:
+        """Fail what is under way."""
+
+    async def close(self, timeout_s: float) -> None:
+        """Wait for what is under way, at most so long; what is left then fails."""
+
+
+class MemoryPipeline:
+    """Keeps what it is given. `hold` leaves requests unanswered until `land` is called."""
+
+    def __init__(self, *, bytes_max: int = 1 << 30, records_max: int = 1 << 20, hold: bool = False) -> None:
+        self.written: list[Record] = []
+        self.away = False
+        self.records = self.bytes = 0
+        self._bytes_max, self._records_max, self._hold = bytes_max, records_max, hold
+        self._held: list[tuple[Sequence[Record], asyncio.Future[str | None]]] = []
+        self._heard_s = 0.0
+
+    def has_room(self, count: int, size: int) -> bool:
+        return self.records + count <= self._records_max and self.bytes + size + count * RECORD_BYTES <= self._bytes_max
+
+    def send(self, records: Sequence[Record]) -> asyncio.Future[str | None] | None:
+        if not self.has_room(len(records), sum(len(record.value) for record in records)):
+            return None
+        future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self.records += len(records)
+        self.bytes += _size(records)
+        self._held.append((records, future))
+        if not self._hold:
+            self.land("it is away" if self.away else None)
+        return future
+
+    def heard_s(self) -> float:
+        return self._heard_s
+
+    async def answers(self, topic: str) -> bool:
+        return not self.away
+
+    def give_up(self) -> None:
+        self.land("given up")
+
+    async def close(self, timeout_s: float) -> None:
+        self.give_up()
+
+    def land(self, error: str | None = None) -> None:
+        """Acknowledge what is under way, or fail it with this sentence."""
+        for records, future in self._held:
+            self.records -= len(records)
+            self.bytes -= _size(records)
+            if error is None:
+                self.written.extend(records)
+                self._heard_s = future.get_loop().time()
+            if not future.done():
+                future.set_result(error)
+        self._held.clear()
+
+
+def _size(records: Sequence[Record]) -> int:
+    return sum(len(record.value) + RECORD_BYTES for record in records)

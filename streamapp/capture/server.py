@@ -1,0 +1,157 @@
+"""uvicorn, with what a door to the world needs besides: bounds for connections and for slow clients, a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from streamapp.capture.answers import OVERLOADED, RETRY_AFTER_S, Refusal, refused
+from streamapp.capture.app import App
+from streamapp.capture.pipeline import Pipeline
+from streamapp.errors import Refused
+from streamapp.settings import CaptureSettings
+
+HEAD_BYTES_MAX = 64 << 10  # request line and headers; a pixel's query is part of it
+BACKLOG = 2048
+SWEEP_S = 1.0
+ANSWER_S = 3.0  # to write the last answers after the drain
+
+log = logging.getLogger(__name__)
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's, which knows how long its request has been coming in and how large its head is."""
+
+    connections_max = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.coming_since_s: float | None = self.loop.time()
+        self.head_bytes = 0
+        if len(self.connections) > self.connections_max:
+            transport.write(_raw_answer(OVERLOADED.status, refused(Refusal(OVERLOADED)).body, RETRY_AFTER_S))
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        if self.coming_since_s is None:
+            self.coming_since_s = self.loop.time()
+        if self.head_bytes >= 0:
+            self.head_bytes += len(data)
+        super().data_received(data)
+        if self.head_bytes > HEAD_BYTES_MAX:
+            self.send_400_response("The request's head is too large.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        self.head_bytes = -1
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self.coming_since_s = None
+        super().on_message_complete()
+
+    def drop_if_slow(self, before_s: float) -> None:
+        """End a connection whose request began to come in before then and is not complete."""
+        if self.coming_since_s is not None and self.coming_since_s < before_s and not self.transport.is_closing():
+            self.transport.write(_raw_answer(408, b'{"status":0,"slug":"too_slow","error":"too slow"}', 0))
+            self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """Ends by itself on SIGTERM and SIGINT, and does not raise the signal again afterwards."""
+
+    def __init__(self, config: uvicorn.Config, pipeline: Pipeline, drain_s: float) -> None:
+        super().__init__(config)
+        self._pipeline, self._drain_s = pipeline, drain_s
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        late = asyncio.get_running_loop().call_later(self._drain_s, self._pipeline.give_up)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            late.cancel()
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that several capture processes of one user may share. Raises `Refused` when others have the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise Refused(f"capture cannot listen on {host}:{port}: {error.strerror}; set STREAM_CAPTURE__PORT") from None
+    return listening
+
+
+async def serve(app: App, pipeline: Pipeline, limits: CaptureSettings, listening: socket.socket) -> None:
+    """Answer requests until SIGTERM or SIGINT, then finish those that are under way.
+
+    1  no new connections      2  requests under way are acknowledged and answered, at most `drain_seconds`
+    3  what Kafka has not acknowledged by then is answered 503: its senders have it, and come back
+    """
+
+    class Bounded(Connection):
+        connections_max = limits.connections_max
+
+    config = uvicorn.Config(
+        app,
+        http=Bounded,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=round(limits.keep_alive_seconds),
+        timeout_graceful_shutdown=round(limits.drain_seconds + ANSWER_S),
+    )
+    server = Server(config, pipeline, limits.drain_seconds)
+    app.connections = lambda: len(server.server_state.connections)
+    helpers = [asyncio.create_task(app.watch()), asyncio.create_task(_sweep(server, limits.request_timeout_seconds))]
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        for helper in helpers:
+            helper.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
+        await pipeline.close(ANSWER_S)
+
+
+async def _sweep(server: Server, timeout_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(min(SWEEP_S, timeout_s / 2))
+        for connection in tuple(server.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.drop_if_slow(loop.time() - timeout_s)
+
+
+def _raw_answer(status: int, body: bytes, retry_after_s: int) -> bytes:
+    retry = f"retry-after: {retry_after_s}\r\n" if retry_after_s else ""
+    head = f"HTTP/1.1 {status} -\r\ncontent-type: application/json\r\n{retry}connection: close\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body

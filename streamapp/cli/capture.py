@@ -1,0 +1,42 @@
+"""`streamapp capture`: the HTTP door for events of client libraries."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import click
+import uvloop
+
+from streamapp.capture.app import App
+from streamapp.capture.intake import Intake
+from streamapp.capture.server import listen, serve
+from streamapp.capture.teams import Teams
+from streamapp.clock import wall_ms
+from streamapp.directory import open_directory
+from streamapp.kafka.loop_producer import LoopProducer
+from streamapp.settings import Settings, current
+
+log = logging.getLogger("streamapp.capture")
+
+
+@click.command(name="capture")
+def command() -> None:
+    """Take events of PostHog's client libraries by HTTP and write them to events_plugin_ingestion.
+
+    A request is answered 200 when all replicas have its events. Several processes may share one port. SIGTERM finishes
+    what is under way. What it answers when: /openapi.json.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s")
+    uvloop.run(_run(current()))
+
+
+async def _run(settings: Settings) -> None:
+    limits = settings.capture
+    producer = LoopProducer(settings.kafka, bytes_max=limits.buffer_bytes_max, records_max=limits.buffer_records_max)
+    teams = Teams(open_directory(settings.directory))
+    app = App(Intake(teams, limits, os.urandom), producer, limits, wall_ms)
+    listening = listen(limits.host, limits.port)
+    host, port = listening.getsockname()[:2]
+    log.info("listening on http://%s:%d/ for %s", host, port, settings.kafka.bootstrap_servers)
+    await serve(app, producer, limits, listening)

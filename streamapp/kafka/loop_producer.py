@@ -1,0 +1,168 @@
+"""Records from one event loop: many requests at a time, each told when the last of its own records is acknowledged.
+
+librdkafka sends in threads of its own. Its answers are fetched in the event loop itself, every millisecond while any
+are due: a thread that waits for them would fight the loop for the interpreter, once for every record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from streamapp.kafka.raw_producer import CLOSE_SLACK_S, producer_config
+from streamapp.settings import KafkaSettings
+
+POLL_S = 0.001  # a fifth of the linger
+SERVED_AT_ONCE = 10_000
+RECORD_BYTES = 100  # what a record costs besides its bytes
+MESSAGE_BYTES_MAX = 4 << 20  # as dead_letter takes them; its letters carry a record in base64
+BATCH_RECORDS = 500  # the standard's Insights Capture Integration
+BATCH_BYTES = 1_000_000  # 500 events of the 2 kB that the standard calls average
+ANSWER_TIMEOUT_S = 2.0
+
+
+class Record(NamedTuple):
+    """A record to be written."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+class _Flight:
+    """The records of one request."""
+
+    __slots__ = ("error", "future", "left", "size")
+
+    def __init__(self, future: asyncio.Future[str | None], left: int, size: int) -> None:
+        self.future, self.left, self.size = future, left, size
+        self.error: str | None = None
+
+
+class LoopProducer:
+    """Sends groups of records with the standard's producer settings, and bounds what is under way.
+
+    A group is written or refused as a whole at the door: when there is no room, nothing of it was taken.
+    """
+
+    def __init__(self, kafka: KafkaSettings, *, bytes_max: int, records_max: int) -> None:
+        self.bytes_max, self.records_max = bytes_max, records_max
+        self.bytes = self.records = 0
+        self.acknowledged = self.failed = 0
+        self._kafka = kafka
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._answered_s = 0.0
+        self._drained: asyncio.Future[None] | None = None
+        self._producer = Producer(
+            {
+                **producer_config(kafka, records_max + 1),
+                # What is under way is counted here; librdkafka's own limit is out of the way, so that no group is cut.
+                "queue.buffering.max.kbytes": max(1024, 2 * bytes_max // 1024),
+                "message.max.bytes": MESSAGE_BYTES_MAX,
+                "batch.num.messages": BATCH_RECORDS,
+                "batch.size": BATCH_BYTES,
+                "error_cb": lambda error: None,  # deliveries tell it; without a listener it is printed
+            }
+        )
+
+    def has_room(self, count: int, size: int) -> bool:
+        """Whether a group of so many records and bytes would be taken now."""
+        return self.records + count <= self.records_max and self.bytes + size + count * RECORD_BYTES <= self.bytes_max
+
+    def send(self, records: Sequence[Record]) -> asyncio.Future[str | None] | None:
+        """Take the records, in order, or None when there is no room for all of them.
+
+        The future is None when every in-sync replica has every record; else it is a sentence, and what was written of
+        the group is unknown.
+        """
+        count, size = len(records), sum(len(record.value) for record in records)
+        if not self.has_room(count, size):
+            return None
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        flight = _Flight(loop.create_future(), count, size + count * RECORD_BYTES)
+        self.records += count
+        self.bytes += flight.size
+        produce = self._producer.produce
+
+        def told(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                flight.error = error.str()
+            flight.left -= 1
+            if not flight.left:
+                self._landed(flight, count)
+
+        for topic, key, value in records:
+            try:
+                produce(topic, value, key, on_delivery=told)
+            except (BufferError, KafkaException) as exception:
+                told(_error_of(exception), None)
+        if self._timer is None:
+            self._timer = loop.call_later(POLL_S, self._serve)
+        return flight.future
+
+    def heard_s(self) -> float:
+        """The loop's time of the last acknowledgement; 0.0: none yet."""
+        return self._answered_s
+
+    async def answers(self, topic: str) -> bool:
+        """Whether Kafka answers, and has the topic."""
+        try:
+            found = await asyncio.to_thread(self._producer.list_topics, topic, ANSWER_TIMEOUT_S)
+        except KafkaException:
+            return False
+        metadata = found.topics.get(topic)
+        return metadata is not None and metadata.error is None
+
+    def give_up(self) -> None:
+        """Fail what is under way: soon, as librdkafka's answers."""
+        self._producer.purge()
+
+    async def close(self, timeout_s: float) -> None:
+        """Wait for what is under way, at most so long; what is left then fails. Nothing may be sent afterwards."""
+        if self.records and not await self._drains(timeout_s):
+            self.give_up()
+            await self._drains(CLOSE_SLACK_S)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _drains(self, timeout_s: float) -> bool:
+        self._drained = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._drained
+        except TimeoutError:
+            return False
+        return True
+
+    def _serve(self) -> None:
+        self._producer.poll(0)
+        assert self._loop is not None
+        self._timer = self._loop.call_later(POLL_S, self._serve) if self.records else None
+
+    def _landed(self, flight: _Flight, count: int) -> None:
+        assert self._loop is not None
+        self.records -= count
+        self.bytes -= flight.size
+        if flight.error is None:
+            self.acknowledged += count
+            self._answered_s = self._loop.time()
+        else:
+            self.failed += count
+        if not flight.future.done():
+            flight.future.set_result(flight.error)
+        if not self.records and self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+
+def _error_of(exception: BufferError | KafkaException) -> KafkaError:
+    if isinstance(exception, KafkaException):
+        error: KafkaError = exception.args[0]
+        return error
+    return KafkaError(KafkaError._QUEUE_FULL)
