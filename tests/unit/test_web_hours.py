@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from decimal import Decimal
-from time import perf_counter
+from time import process_time
 
 import pytest
 from web_fake import FakeWorker, World
@@ -123,9 +123,9 @@ def test_a_late_page_of_100_000_rows_costs_no_more_than_the_first() -> None:
     query = hours_query({"sort": "cost"})
 
     def seconds(one: hours.HoursQuery) -> tuple[float, hours.HoursSlice]:
-        begun = perf_counter()
+        begun = process_time()
         found = hours.select(many, one)
-        return perf_counter() - begun, found
+        return process_time() - begun, found
 
     first, found = min((seconds(query) for _ in range(3)), key=lambda run: run[0])
     assert [r.cost for r in found.rows[:2]] == [99_999, 99_998]
