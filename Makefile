@@ -29,8 +29,10 @@ $(STAMP): requirements.lock
 run: setup ## Start everything on this machine; FOR=90: stop after 90 s and verify
 	@$(BIN)/streamapp run $(if $(FOR),--for $(FOR))
 
+# Three at once on two processors: the tests of the broker mostly wait. What they share is made before them.
 test: setup browser check ## Check and run every test
-	$(BIN)/pytest
+	STREAM_CACHE_DIR=.cache $(BIN)/streamapp broker prepare
+	$(BIN)/pytest -n 3 --dist worksteal
 
 check: setup ## Formatting, lint, types, the import rule, the reference
 	$(BIN)/ruff format --check

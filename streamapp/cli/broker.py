@@ -12,7 +12,7 @@ import click
 
 from streamapp import settings
 from streamapp.errors import Unavailable
-from streamapp.kafka.broker import Broker
+from streamapp.kafka.broker import Broker, archive, classpath
 from streamapp.kafka.jars import KAFKA_VERSION, jars, kafka_dir, present
 from streamapp.kafka.train import train
 
@@ -36,8 +36,7 @@ def start(data_dir: Path | None, port: int | None) -> None:
         cache_dir=now.cache_dir,
         heap_mb=now.broker.heap_mb,
     )
-    if not present(now.cache_dir):
-        click.echo(f"fetching Apache Kafka {KAFKA_VERSION} (45 MB, once) …", err=True)
+    _tell_of_fetching(now.cache_dir)
     broker.start()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -55,9 +54,17 @@ def start(data_dir: Path | None, port: int | None) -> None:
 def prepare() -> None:
     """Fetch Apache Kafka and make its start fast, now instead of at first use: for images and build servers."""
     cache_dir = settings.current().cache_dir
+    _tell_of_fetching(cache_dir)
     click.echo(f"Apache Kafka {KAFKA_VERSION}: {len(jars(cache_dir))} jars in {kafka_dir(cache_dir)}")
+    if not archive(cache_dir, classpath(cache_dir)).exists():
+        click.echo("making its start fast (15 s, once) …", err=True)
     made = train(cache_dir)
     click.echo(f"ahead-of-time cache: {made.name if made else 'could not be made, starts take 3 s'}")
+
+
+def _tell_of_fetching(cache_dir: Path) -> None:
+    if not present(cache_dir):
+        click.echo(f"fetching Apache Kafka {KAFKA_VERSION} (45 MB, once) …", err=True)
 
 
 def _sets(event: threading.Event) -> Callable[[int, FrameType | None], None]:
