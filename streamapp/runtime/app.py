@@ -10,13 +10,15 @@ import gc
 import logging
 import warnings
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import faust
+from aiokafka.errors import IllegalStateError
 from faust.exceptions import AlreadyConfiguredWarning
 from faust.sensors.monitor import Monitor
 from faust.tables.manager import TableManager
-from faust.tables.recovery import Recovery
+from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
 from faust.web.drivers.aiohttp import Web as AiohttpWeb
 from mode import Service
 from mode.supervisors import CrashingSupervisor
@@ -53,7 +55,9 @@ class NoRecovery(Recovery):
             if await self.wait_for_stopped(self.signal_recovery_start):
                 return
             self.signal_recovery_start.clear()
-            await self._resume_streams(generation_id=self._generation_id)
+            # Another rebalance, or the end of the worker, may come while the partitions are sought.
+            with suppress(RebalanceAgain, IllegalStateError, ServiceStopped):
+                await self._resume_streams(generation_id=self._generation_id)
 
 
 class ExactTables(TableManager):
@@ -188,6 +192,11 @@ class StreamApp(faust.App):
             error = group_error(self.consumer)
             if error is not None and not self.should_stop:
                 failstop(error, "being a member of its group")
+
+    def _crash(self, reason: BaseException) -> None:
+        """Faust tells that one of its services ended by an error. Its own way from here takes seconds, says little and
+        ends with 1, whatever happened."""
+        failstop(reason, "running its services")
 
     async def on_stop(self) -> None:
         """Finish what is under way before Faust disconnects."""

@@ -6,6 +6,7 @@ and everything that is done per message is done once per chunk.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from streamapp.clock import monotonic_s
 from streamapp.kafka.security import aiokafka_config
 from streamapp.runtime.chunk import Chunk
 from streamapp.runtime.failstop import failstop
+from streamapp.runtime.leave import LeavingConsumer
 from streamapp.runtime.ownership import Ownership
 
 log = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         # Faust's router knows who owns a key only through Faust's own assignor, which it uses only when it restores
         # tables itself; ours are restored by us, so it is chosen here.
         self._assignor = self.app.assignor
-        return aiokafka.AIOKafkaConsumer(
+        consumer = LeavingConsumer(
             **aiokafka_config(self.app.settings.kafka),
             client_id=conf.broker_client_id,
             group_id=conf.id,
@@ -90,6 +92,8 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
             metadata_max_age_ms=30_000,
         )
+        consumer.leave_on_stop = self.app.settings.worker.leave_on_stop
+        return consumer
 
     def fetched_to_end(self, tp: TP) -> tuple[bool, int]:
         """Whether everything readable was handed out, by the newest fetch; and the end it told."""
@@ -140,6 +144,10 @@ class ChunkConsumer(Consumer):
         try:
             while not (self.should_stop or fetcher.should_stop):
                 await self._drain_once(gathering)
+        except asyncio.CancelledError:
+            # Faust takes a fetcher that is told to stop during a rebalance for one that crashed, and ends with 1.
+            if not fetcher.should_stop:
+                raise
         except Exception as error:
             if self.app.should_stop:
                 return

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from streamapp.errors import StreamError
+from aiokafka.errors import KafkaConnectionError, ProducerFenced
+
+from streamapp.errors import StreamError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ def starting() -> Iterator[None]:
 
 def failstop(error: BaseException, doing: str) -> NoReturn:
     """Say in one line what failed, and end the process now. Exit code of our error tree, else 70."""
+    error = foreseen(error)
     expected = isinstance(error, StreamError)
     name = "" if expected else f"{type(error).__name__}: "
     log.critical("stopped while %s: %s%s", doing, name, error, exc_info=None if expected else error)
@@ -39,3 +42,12 @@ def failstop(error: BaseException, doing: str) -> NoReturn:
         handler.flush()
     sys.stderr.flush()
     os._exit(error.exit_code if isinstance(error, StreamError) else EX_SOFTWARE)
+
+
+def foreseen(error: BaseException) -> BaseException:
+    """The same in our error tree, when it is a client's and part of life."""
+    if isinstance(error, ProducerFenced):
+        return Unavailable("another owner took the partition; this one was frozen or cut off")
+    if isinstance(error, KafkaConnectionError):
+        return Unavailable(f"Kafka does not answer: {error}")
+    return error

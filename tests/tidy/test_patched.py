@@ -7,7 +7,7 @@ import inspect
 from importlib.metadata import version
 
 import cramjam
-from aiokafka import codec
+from aiokafka import AIOKafkaConsumer, codec
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import TopicPartitionState
@@ -62,3 +62,11 @@ def test_the_end_of_a_partition_can_be_asked_for() -> None:
     source = inspect.getsource(TopicPartitionState)
     for name in ("self.lso = None", "self.highwater = None", "def has_valid_position", "def position"):
         assert name in source
+
+
+def test_a_consumer_can_leave_in_its_own_words() -> None:
+    source = inspect.getsource(GroupCoordinator)
+    assert "if self.generation > 0 and self._group_instance_id is None" in source, "is ours still needed?"
+    assert "def coordinator_id" in source or "self.coordinator_id = " in source
+    stop = inspect.getsource(AIOKafkaConsumer.stop)
+    assert stop.index("self._coordinator.close()") < stop.index("self._client.close()")
