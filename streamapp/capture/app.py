@@ -139,7 +139,7 @@ class App:
             verdict = self._intake.judge(ask, body, self._clock(), began_s)
             self._incoming -= held
             held = 0
-            return await self._written(verdict) if verdict.records else verdict.answer
+            return await self._written(verdict) if verdict.groups else verdict.answer
         except Exception:
             log.exception("a request could not be judged")
             return refused(Refusal(answers.FAILED))
@@ -150,7 +150,7 @@ class App:
         # While Kafka is away one group at a time is let through: it finds out first when Kafka is back.
         if self._away and self._pipeline.records:
             return refused(Refusal(answers.KAFKA_AWAY))
-        future = self._pipeline.send(verdict.records)
+        future = self._pipeline.send(verdict.groups)
         if future is None:
             return refused(Refusal(answers.KAFKA_AWAY if self._away else answers.OVERLOADED))
         error = await future

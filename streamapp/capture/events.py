@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from streamapp.capture import answers
 from streamapp.capture.answers import Kind
+from streamapp.capture.ids import id_of, new_uuid, read_uuid
 from streamapp.capture.moments import happened_ms, read_ms, text_of
 from streamapp.capture.sent import Broken, SentEvent, is_stated, read_properties, with_person
 from streamapp.capture.teams import Team
@@ -23,7 +22,7 @@ from streamapp.schemas.captured import CUT_AT, EVENT_CAPTURED
 from streamapp.schemas.envelope import SCHEMA
 from streamapp.schemas.strict_json import DEPTH_MAX, too_deep
 from streamapp.schemas.timestamp import END_MS
-from streamapp.schemas.ulid import RANDOM_BYTES, event_id
+from streamapp.schemas.ulid import RANDOM_BYTES
 
 Trouble = tuple[Kind, str]  # and a sentence about this one
 
@@ -31,7 +30,6 @@ SOURCE = "insights-capture"
 TOPIC = "events_plugin_ingestion"
 EVENT_BYTES_MAX = 900_000  # Kafka takes a megabyte, and the record's own frame needs some of it
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII).fullmatch
 _EMPTY = Raw(b"{}")
 _encode = msgspec.json.Encoder().encode
 
@@ -59,22 +57,26 @@ class _Envelope(Struct, gc=False):
 
 @dataclass(slots=True)
 class Arrival:
-    """What the events of one request have in common."""
+    """What the events of one request have in common. `sent_text` is `sent_ms` as the envelope writes it."""
 
     team: Team
+    org: str | UnsetType
     now_ms: int
-    ip: str
+    ip: str | UnsetType
     sent_ms: int | None
     sent_text: str | UnsetType
 
-    @classmethod
-    def of(cls, team: Team, now_ms: int, ip: str, sent_ms: int | None) -> Arrival:
-        known = sent_ms is not None and 0 <= sent_ms < END_MS
-        return cls(team, now_ms, ip, sent_ms if known else None, text_of(sent_ms or 0) if known else UNSET)
+
+def arrival(team: Team, now_ms: int, ip: str, sent_ms: int | None) -> Arrival:
+    """`sent_ms` is the client's clock when it sent the request, if it said so."""
+    known_ms = sent_ms if sent_ms is not None and 0 <= sent_ms < END_MS else None
+    text: str | UnsetType = UNSET if known_ms is None else text_of(known_ms)
+    return Arrival(team, team.org or UNSET, now_ms, ip or UNSET, known_ms, text)
 
 
-def captured(event: SentEvent | None, arrival: Arrival, entropy: bytes) -> bytes | Trouble:
-    """The record's value, or the kind of trouble and a sentence. `entropy`: ten random bytes of this event alone."""
+def captured(event: SentEvent | None, arrived: Arrival, entropy: Callable[[int], bytes]) -> bytes | Trouble:
+    """The record's value, or the kind of trouble and a sentence. `entropy(n)`: n random bytes, for an event without
+    a uuid."""
     if event is None:
         return answers.INVALID_EVENT, "the event is not an object"
     name = event.event
@@ -88,25 +90,44 @@ def captured(event: SentEvent | None, arrival: Arrival, entropy: bytes) -> bytes
     who = _text(event.distinct_id) or _text(event.alias) or _text(looked_for.distinct_id)
     if not who:
         return answers.MISSING_DISTINCT_ID, "distinct_id is missing or empty"
-    ignored = looked_for.ignore_sent_at is True
-    at_ms = happened_ms(event.timestamp, event.offset, None if ignored else arrival.sent_ms, arrival.now_ms)
-    uuid = _uuid(event.uuid) or _new_uuid(arrival.now_ms, entropy)
-    team = arrival.team
-    session = _text(looked_for.session)
-    name = name if len(name) <= CUT_AT else name[:CUT_AT]
-    data = _Data(name, who, properties, arrival.ip or UNSET, session or UNSET, arrival.sent_text, uuid)
-    made = _id(uuid, team, event.timestamp, arrival.now_ms)
-    org = team.org or UNSET
-    value = _encode(_Envelope(SCHEMA, made, EVENT_CAPTURED, SOURCE, text_of(at_ms), team.id, org, data))
+    now_ms, team, session = arrived.now_ms, arrived.team, looked_for.session
+    stated_ms = None if event.timestamp is None else read_ms(event.timestamp)
+    sent_ms = None if looked_for.ignore_sent_at is True else arrived.sent_ms
+    at_ms = happened_ms(stated_ms, event.offset, sent_ms, now_ms)
+    uuid = read_uuid(event.uuid) or new_uuid(now_ms, entropy(RANDOM_BYTES))
+    made_ms = now_ms if stated_ms is None or not 0 <= stated_ms < END_MS else stated_ms
+    value = _encode(
+        _Envelope(
+            SCHEMA,
+            id_of(uuid, team.key, made_ms),
+            EVENT_CAPTURED,
+            SOURCE,
+            text_of(at_ms),
+            team.id,
+            arrived.org,
+            _Data(
+                name if len(name) <= CUT_AT else name[:CUT_AT],
+                who,
+                properties,
+                arrived.ip,
+                UNSET if session is None else _text(session) or UNSET,
+                arrived.sent_text,
+                uuid,
+            ),
+        )
+    )
     if len(value) > EVENT_BYTES_MAX:
         return answers.EVENT_TOO_LARGE, f"the event is larger than {EVENT_BYTES_MAX} bytes"
     return value
 
 
 def _properties_of(event: SentEvent) -> Raw:
-    properties = with_person(event) if len(event.person) or len(event.person_once) else event.properties
-    if len(properties) < 2 * DEPTH_MAX:  # so few bytes cannot open and close more brackets than readers take
-        return properties if is_stated(properties) else _EMPTY
+    properties = event.properties
+    if len(event.person) or len(event.person_once):
+        properties = with_person(event)
+    size = len(properties)
+    if size < 2 * DEPTH_MAX:  # so few bytes cannot open and close more brackets than readers take
+        return properties if size > 4 or is_stated(properties) else _EMPTY
     raw = bytes(properties)
     # The envelope and its data are two levels more.
     if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX - 2 and too_deep("[[" + raw.decode()):
@@ -119,39 +140,8 @@ def _text(value: Any) -> str:
     if type(value) is not str:
         if value is None:
             return ""
-        value = str(_encode(value), "utf-8")
+        value = _encode(value).decode()
     if "\0" in value:
         value = value.replace("\0", "\ufffd")  # databases behind us do not keep it
     text: str = value if len(value) <= CUT_AT else value[:CUT_AT]
     return text
-
-
-def _uuid(value: Any) -> str | None:
-    if type(value) is not str:
-        return None
-    if _UUID(value):
-        return value
-    try:
-        return str(UUID(value)) if value.isascii() else None
-    except ValueError:
-        return None
-
-
-def _new_uuid(now_ms: int, entropy: bytes) -> str:
-    """Version 7: the time, then random bits."""
-    bits = now_ms << 80 | int.from_bytes(entropy)
-    bits = bits & ~(0xF << 76) | 7 << 76
-    return str(UUID(int=bits & ~(0x3 << 62) | 2 << 62))
-
-
-def _id(uuid: str, team: Team, timestamp: Any, now_ms: int) -> str:
-    """A client that sends an event again under its uuid means the same event: it gets the same id.
-
-    The time part is that of the uuid (version 7), else the client's own timestamp, which does not change either.
-    """
-    if uuid[14] == "7":
-        made_ms = int(uuid[:8] + uuid[9:13], 16)
-    else:
-        stated_ms = None if timestamp is None else read_ms(timestamp)
-        made_ms = now_ms if stated_ms is None or not 0 <= stated_ms < END_MS else stated_ms
-    return event_id(made_ms, sha256(team.key + b"\0" + uuid.encode()).digest()[:RANDOM_BYTES])

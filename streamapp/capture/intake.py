@@ -12,12 +12,12 @@ from urllib.parse import parse_qsl
 from streamapp.capture import answers
 from streamapp.capture.answers import Answer, Refusal, RefusedEvent, accepted, refused
 from streamapp.capture.body import Unwrapped, unwrap
-from streamapp.capture.events import SOURCE, TOPIC, Arrival, captured
+from streamapp.capture.events import SOURCE, TOPIC, Arrival, Trouble, arrival, captured
 from streamapp.capture.moments import read_ms, sent_query_ms
 from streamapp.capture.quota import Buckets
 from streamapp.capture.sent import Broken, Sent, SentEvent, raw_events, read, read_properties
 from streamapp.capture.teams import Team, Teams
-from streamapp.kafka.loop_producer import Record
+from streamapp.kafka.loop_producer import Group
 from streamapp.schemas import letter as letters
 from streamapp.schemas.letter import Refused, letter
 from streamapp.schemas.ulid import RANDOM_BYTES
@@ -37,7 +37,7 @@ class Ask(NamedTuple):
 class Verdict(NamedTuple):
     """What becomes of a request: written first, in this order, and then answered."""
 
-    records: list[Record]
+    groups: Sequence[Group]
     answer: Answer
     events: int = 0
     refused: Sequence[str] = ()
@@ -77,31 +77,31 @@ class Intake:
         quota = team.quota_per_second
         if quota is not None and (wait_s := self._buckets.wait_s(team.id, quota, count, now_s)):
             return self._no(Refusal(answers.QUOTA_EXCEEDED, f"{team.id} may send {quota:g} events/s", wait_s))
-        arrival = Arrival.of(team, now_ms, ask.ip, _sent_ms(sent, about))
-        return self._events(sent.events, mended, arrival, about.get("beacon") == "1")
+        arrived = arrival(team, now_ms, ask.ip, _sent_ms(sent, about))
+        return self._events(sent.events, mended, arrived, about.get("beacon") == "1")
 
-    def _events(self, events: Sequence[SentEvent | None], mended: bytes, arrival: Arrival, beacon: bool) -> Verdict:
-        key = arrival.team.key
-        entropy = self._entropy(RANDOM_BYTES * len(events))
-        records: list[Record] = []
-        troubles: list[tuple[int, answers.Kind, str]] = []
+    def _events(self, events: Sequence[SentEvent | None], mended: bytes, arrived: Arrival, beacon: bool) -> Verdict:
+        key, entropy = arrived.team.key, self._entropy
+        values: list[bytes] = []
+        troubles: list[tuple[int, Trouble]] = []
         for index, event in enumerate(events):
-            made = captured(event, arrival, entropy[index * RANDOM_BYTES : (index + 1) * RANDOM_BYTES])
-            if isinstance(made, bytes):
-                records.append(Record(TOPIC, key, made))
+            made = captured(event, arrived, entropy)
+            if type(made) is bytes:
+                values.append(made)
             else:
-                troubles.append((index, *made))
+                assert not isinstance(made, bytes)
+                troubles.append((index, made))
         if not troubles:
-            return Verdict(records, accepted((), beacon), len(records))
+            return Verdict((Group(TOPIC, key, values),), accepted((), beacon), len(values))
         raws = raw_events(mended)
-        told = [RefusedEvent(index, kind, error, bytes(raws[index])) for index, kind, error in troubles]
-        accepted_events = len(records)
-        records += [self._letter(one.kind, one.error, key, one.raw, arrival.now_ms) for one in told]
+        told = [RefusedEvent(index, kind, error, bytes(raws[index])) for index, (kind, error) in troubles]
+        about = [self._letter(one.kind, one.error, key, one.raw, arrived.now_ms) for one in told]
         slugs = [one.kind.slug for one in told]
-        if accepted_events:
-            return Verdict(records, accepted(told, beacon), accepted_events, slugs)
+        if values:
+            groups = (Group(TOPIC, key, values), letters_group(about))
+            return Verdict(groups, accepted(told, beacon), len(values), slugs)
         first = Refusal(told[0].kind, told[0].error)
-        return Verdict(records, refused(first, told if len(events) > 1 else ()), 0, slugs)
+        return Verdict((letters_group(about),), refused(first, told if len(events) > 1 else ()), 0, slugs)
 
     def _team(self, sent: Sent, about: dict[str, str], now_s: float) -> Team | Refusal:
         token = sent.token
@@ -131,27 +131,28 @@ class Intake:
     def _bad(self, refusal: Refusal, team: Team | None, raw: bytes, now_ms: int) -> Verdict:
         error = refusal.error or refusal.kind.meaning
         made = self._letter(refusal.kind, error, None if team is None else team.key, raw, now_ms)
-        return Verdict([made], refused(refusal), 0, (refusal.kind.slug,))
+        return Verdict((letters_group([made]),), refused(refusal), 0, (refusal.kind.slug,))
 
     def _no(self, refusal: Refusal) -> Verdict:
-        return Verdict([], refused(refusal))
+        return Verdict((), refused(refusal))
 
-    def _letter(self, kind: answers.Kind, error: str, key: bytes | None, raw: bytes, now_ms: int) -> Record:
+    def _letter(self, kind: answers.Kind, error: str, key: bytes | None, raw: bytes, now_ms: int) -> bytes:
         assert kind.reason is not None, kind
-        made = letter(
-            Refused(
-                topic=TOPIC,
-                producer=SOURCE,
-                reason=kind.reason,
-                error=error,
-                key=key,
-                value=raw,
-                timestamp_ms=now_ms,
-            ),
-            now_ms,
-            self._entropy(RANDOM_BYTES),
+        about = Refused(
+            topic=TOPIC,
+            producer=SOURCE,
+            reason=kind.reason,
+            error=error,
+            key=key,
+            value=raw,
+            timestamp_ms=now_ms,
         )
-        return Record(letters.TOPIC, made.key, made.value)
+        return letter(about, now_ms, self._entropy(RANDOM_BYTES)).value
+
+
+def letters_group(values: Sequence[bytes]) -> Group:
+    """Letters, with the key that all letters about this topic have."""
+    return Group(letters.TOPIC, TOPIC.encode(), values)
 
 
 def _token_of(event: SentEvent) -> str | None:

@@ -31,12 +31,12 @@ _SHORT_ZONE = re.compile(r"(T.*[+-][0-9]{2})$")
 _YEAR = re.compile(r"[0-9]{4}")
 
 
-def happened_ms(timestamp: Any, offset: Any, sent_ms: int | None, now_ms: int) -> int:
-    """UTC milliseconds of an event, always something that `format_ms` can write."""
+def happened_ms(stated_ms: int | None, offset: Any, sent_ms: int | None, now_ms: int) -> int:
+    """UTC milliseconds of an event, always something that `format_ms` can write. `stated_ms`: its read timestamp."""
     at_ms = now_ms
     if offset is not None and (ago_ms := _whole(offset)) is not None:
         at_ms = now_ms - ago_ms
-    elif timestamp is not None and (stated_ms := read_ms(timestamp)) is not None:
+    elif stated_ms is not None:
         at_ms = stated_ms if sent_ms is None else now_ms - (sent_ms - stated_ms)
     if at_ms - now_ms > AHEAD_MAX_MS:
         return now_ms

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from streamapp.kafka.loop_producer import RECORD_BYTES, Record
+from streamapp.kafka.loop_producer import Group, extent
 
-__all__ = ["MemoryPipeline", "Pipeline", "Record"]
+__all__ = ["Group", "MemoryPipeline", "Pipeline"]
 
 
 class Pipeline(Protocol):
@@ -25,7 +25,7 @@ class Pipeline(Protocol):
     def has_room(self, count: int, size: int) -> bool:
         """Whether so many records and bytes would be taken now."""
 
-    def send(self, records: Sequence[Record]) -> asyncio.Future[str | None] | None:
+    def send(self, groups: Sequence[Group]) -> asyncio.Future[str | None] | None:
         """Take all of them in order, or None: no room. The future is None when all are safe, else a sentence."""
 
     def heard_s(self) -> float:
@@ -42,26 +42,27 @@ class Pipeline(Protocol):
 
 
 class MemoryPipeline:
-    """Keeps what it is given. `hold` leaves requests unanswered until `land` is called."""
+    """Keeps what it is given: (topic, key, value). `hold` leaves requests unanswered until `land` is called."""
 
     def __init__(self, *, bytes_max: int = 1 << 30, records_max: int = 1 << 20, hold: bool = False) -> None:
-        self.written: list[Record] = []
+        self.written: list[tuple[str, bytes, bytes]] = []
         self.away = False
         self.records = self.bytes = 0
         self._bytes_max, self._records_max, self._hold = bytes_max, records_max, hold
-        self._held: list[tuple[Sequence[Record], asyncio.Future[str | None]]] = []
+        self._held: list[tuple[Sequence[Group], asyncio.Future[str | None]]] = []
         self._heard_s = 0.0
 
     def has_room(self, count: int, size: int) -> bool:
-        return self.records + count <= self._records_max and self.bytes + size + count * RECORD_BYTES <= self._bytes_max
+        return self.records + count <= self._records_max and self.bytes + size <= self._bytes_max
 
-    def send(self, records: Sequence[Record]) -> asyncio.Future[str | None] | None:
-        if not self.has_room(len(records), sum(len(record.value) for record in records)):
+    def send(self, groups: Sequence[Group]) -> asyncio.Future[str | None] | None:
+        count, size = extent(groups)
+        if not self.has_room(count, size):
             return None
         future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        self.records += len(records)
-        self.bytes += _size(records)
-        self._held.append((records, future))
+        self.records += count
+        self.bytes += size
+        self._held.append((groups, future))
         if not self._hold:
             self.land("it is away" if self.away else None)
         return future
@@ -80,16 +81,13 @@ class MemoryPipeline:
 
     def land(self, error: str | None = None) -> None:
         """Acknowledge what is under way, or fail it with this sentence."""
-        for records, future in self._held:
-            self.records -= len(records)
-            self.bytes -= _size(records)
+        for groups, future in self._held:
+            count, size = extent(groups)
+            self.records -= count
+            self.bytes -= size
             if error is None:
-                self.written.extend(records)
+                self.written.extend((group.topic, group.key, value) for group in groups for value in group.values)
                 self._heard_s = future.get_loop().time()
             if not future.done():
                 future.set_result(error)
         self._held.clear()
-
-
-def _size(records: Sequence[Record]) -> int:
-    return sum(len(record.value) + RECORD_BYTES for record in records)

@@ -71,7 +71,7 @@ class _RawBatch(Struct):
 _body = msgspec.json.Decoder(SentBody, float_hook=str).decode
 _events = msgspec.json.Decoder(list[SentEvent], float_hook=str).decode
 _event = msgspec.json.Decoder(SentEvent, float_hook=str).decode
-_properties = msgspec.json.Decoder(SentProperties, float_hook=str).decode
+read_properties = msgspec.json.Decoder(SentProperties, float_hook=str).decode
 _raw_batch = msgspec.json.Decoder(_RawBatch, float_hook=str).decode
 _raw_list = msgspec.json.Decoder(list[Raw]).decode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -96,11 +96,6 @@ def read(raw: bytes) -> tuple[bytes, Sent] | str:
         return f"is not UTF-8 at byte {problem.start}" if isinstance(problem, UnicodeDecodeError) else str(problem)
 
 
-def read_properties(raw: Raw) -> SentProperties:
-    """What capture needs of them. Raises one of `Broken` if they are no object."""
-    return _properties(raw)
-
-
 def with_person(event: SentEvent) -> Raw:
     """The properties, with `$set` and `$set_once` that stand beside them moved in; those inside win."""
     properties = _fields(event.properties) if is_stated(event.properties) else {}
@@ -114,7 +109,7 @@ def with_person(event: SentEvent) -> Raw:
 
 def is_stated(raw: Raw) -> bool:
     """Whether a field is there and not null."""
-    return len(raw) > 0 and bytes(raw) != b"null"
+    return len(raw) > 0 and (len(raw) != 4 or bytes(raw) != b"null")
 
 
 def raw_events(raw: bytes) -> list[Raw]:

@@ -15,8 +15,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, producer_config
 from streamapp.settings import KafkaSettings
 
+ANY_PARTITION = -1  # murmur2 of the key decides
 POLL_S = 0.001  # a fifth of the linger
-SERVED_AT_ONCE = 10_000
 RECORD_BYTES = 100  # what a record costs besides its bytes
 MESSAGE_BYTES_MAX = 4 << 20  # as dead_letter takes them; its letters carry a record in base64
 BATCH_RECORDS = 500  # the standard's Insights Capture Integration
@@ -24,12 +24,12 @@ BATCH_BYTES = 1_000_000  # 500 events of the 2 kB that the standard calls averag
 ANSWER_TIMEOUT_S = 2.0
 
 
-class Record(NamedTuple):
-    """A record to be written."""
+class Group(NamedTuple):
+    """Records of one topic and key, to be written in this order."""
 
     topic: str
     key: bytes
-    value: bytes
+    values: Sequence[bytes]
 
 
 class _Flight:
@@ -42,10 +42,19 @@ class _Flight:
         self.error: str | None = None
 
 
+def extent(groups: Sequence[Group]) -> tuple[int, int]:
+    """How many records, and how many bytes of the buffer they take."""
+    count = size = 0
+    for _, _, values in groups:
+        count += len(values)
+        size += sum(map(len, values))
+    return count, size + count * RECORD_BYTES
+
+
 class LoopProducer:
     """Sends groups of records with the standard's producer settings, and bounds what is under way.
 
-    A group is written or refused as a whole at the door: when there is no room, nothing of it was taken.
+    The groups of a request are taken or refused as a whole: when there is no room, nothing was taken.
     """
 
     def __init__(self, kafka: KafkaSettings, *, bytes_max: int, records_max: int) -> None:
@@ -70,24 +79,24 @@ class LoopProducer:
         )
 
     def has_room(self, count: int, size: int) -> bool:
-        """Whether a group of so many records and bytes would be taken now."""
-        return self.records + count <= self.records_max and self.bytes + size + count * RECORD_BYTES <= self.bytes_max
+        """Whether so many records of this `extent` would be taken now."""
+        return self.records + count <= self.records_max and self.bytes + size <= self.bytes_max
 
-    def send(self, records: Sequence[Record]) -> asyncio.Future[str | None] | None:
+    def send(self, groups: Sequence[Group]) -> asyncio.Future[str | None] | None:
         """Take the records, in order, or None when there is no room for all of them.
 
         The future is None when every in-sync replica has every record; else it is a sentence, and what was written of
-        the group is unknown.
+        the groups is unknown.
         """
-        count, size = len(records), sum(len(record.value) for record in records)
+        count, size = extent(groups)
         if not self.has_room(count, size):
             return None
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
-        flight = _Flight(loop.create_future(), count, size + count * RECORD_BYTES)
+        flight = _Flight(loop.create_future(), count, size)
         self.records += count
-        self.bytes += flight.size
+        self.bytes += size
         produce = self._producer.produce
 
         def told(error: KafkaError | None, message: Message) -> None:
@@ -97,11 +106,12 @@ class LoopProducer:
             if not flight.left:
                 self._landed(flight, count)
 
-        for topic, key, value in records:
-            try:
-                produce(topic, value, key, on_delivery=told)
-            except (BufferError, KafkaException) as exception:
-                told(_error_of(exception), None)
+        for topic, key, values in groups:
+            for value in values:
+                try:
+                    produce(topic, value, key, ANY_PARTITION, told)
+                except (BufferError, KafkaException) as exception:
+                    told(_error_of(exception), None)
         if self._timer is None:
             self._timer = loop.call_later(POLL_S, self._serve)
         return flight.future
