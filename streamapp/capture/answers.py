@@ -44,9 +44,11 @@ TOKEN_PERSONAL = Kind("token_personal", 401, "a personal key opens no project; u
 TOKENS_DIFFER = Kind("tokens_differ", 401, "the events of one body carry different tokens")
 NO_SUCH_PAGE = Kind("not_found", 404, "there is nothing at this path")
 NO_SUCH_METHOD = Kind("method_not_allowed", 405, "events come by GET or POST")
+TOO_SLOW = Kind("too_slow", 408, "the request did not arrive in time")
 BODY_TOO_LARGE = Kind("body_too_large", 413, "the body is too large, as sent or unpacked")
 QUOTA_EXCEEDED = Kind("quota_exceeded", 429, "the team sends more than its quota")
 TOO_MANY_REFUSED = Kind("too_many_refused", 429, "too much that cannot be read; nothing was recorded, send it again")
+HEAD_TOO_LARGE = Kind("head_too_large", 431, "request line and headers are too large; send the events in the body")
 FAILED = Kind("failed", 500, "a defect of this server")
 KAFKA_AWAY = Kind("kafka_away", 503, "Kafka does not answer; send it again")
 OVERLOADED = Kind("overloaded", 503, "the buffer is full; send it again")
@@ -66,9 +68,11 @@ KINDS: tuple[Kind, ...] = (
     TOKENS_DIFFER,
     NO_SUCH_PAGE,
     NO_SUCH_METHOD,
+    TOO_SLOW,
     BODY_TOO_LARGE,
     QUOTA_EXCEEDED,
     TOO_MANY_REFUSED,
+    HEAD_TOO_LARGE,
     FAILED,
     KAFKA_AWAY,
     OVERLOADED,

@@ -47,11 +47,12 @@ class App:
         self._away = True  # until Kafka has answered once
         self.connections: Callable[[], int] = lambda: 0
         self.counters = Counters(self._under_way, lambda: self.connections())
+        described = document(ENDPOINTS, limits)
         self._pages: dict[str, Callable[[], tuple[int, cors.Header, bytes]]] = {
             "/health/live": lambda: (200, JSON, b'{"status":"live"}'),
             "/health/ready": self._ready,
             "/metrics": lambda: (200, TEXT, self.counters.exposition()),
-            "/openapi.json": lambda: (200, JSON, document(limits)),
+            "/openapi.json": lambda: (200, JSON, described),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

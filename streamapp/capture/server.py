@@ -8,12 +8,13 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from streamapp.capture.answers import OVERLOADED, RETRY_AFTER_S, Refusal, refused
+from streamapp.capture.answers import HEAD_TOO_LARGE, OVERLOADED, TOO_SLOW, Kind, Refusal, refused
 from streamapp.capture.app import App
 from streamapp.capture.pipeline import Pipeline
 from streamapp.errors import Refused
@@ -37,8 +38,7 @@ class Connection(HttpToolsProtocol):
         self.coming_since_s: float | None = self.loop.time()
         self.head_bytes = 0
         if len(self.connections) > self.connections_max:
-            transport.write(_raw_answer(OVERLOADED.status, refused(Refusal(OVERLOADED)).body, RETRY_AFTER_S))
-            transport.close()
+            self._end(OVERLOADED)
 
     def data_received(self, data: bytes) -> None:
         if self.coming_since_s is None:
@@ -46,8 +46,8 @@ class Connection(HttpToolsProtocol):
         if self.head_bytes >= 0:
             self.head_bytes += len(data)
         super().data_received(data)
-        if self.head_bytes > HEAD_BYTES_MAX:
-            self.send_400_response("The request's head is too large.")
+        if self.head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+            self._end(HEAD_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -64,8 +64,17 @@ class Connection(HttpToolsProtocol):
     def drop_if_slow(self, before_s: float) -> None:
         """End a connection whose request began to come in before then and is not complete."""
         if self.coming_since_s is not None and self.coming_since_s < before_s and not self.transport.is_closing():
-            self.transport.write(_raw_answer(408, b'{"status":0,"slug":"too_slow","error":"too slow"}', 0))
-            self.transport.close()
+            self._end(TOO_SLOW)
+
+    def _end(self, kind: Kind) -> None:
+        answer = refused(Refusal(kind))
+        retry = f"retry-after: {answer.retry_after_s}\r\n" if answer.retry_after_s else ""
+        head = (
+            f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\ncontent-type: application/json\r\n{retry}"
+        )
+        length = f"connection: close\r\ncontent-length: {len(answer.body)}\r\n\r\n"
+        self.transport.write(f"{head}{length}".encode() + answer.body)
+        self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -149,9 +158,3 @@ async def _sweep(server: Server, timeout_s: float) -> None:
         for connection in tuple(server.server_state.connections):
             if isinstance(connection, Connection):
                 connection.drop_if_slow(loop.time() - timeout_s)
-
-
-def _raw_answer(status: int, body: bytes, retry_after_s: int) -> bytes:
-    retry = f"retry-after: {retry_after_s}\r\n" if retry_after_s else ""
-    head = f"HTTP/1.1 {status} -\r\ncontent-type: application/json\r\n{retry}connection: close\r\n"
-    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body

@@ -1,6 +1,6 @@
 """The processes of `streamapp run`: what is started in which order, watched, and stopped in the reverse one.
 
-1  the embedded broker     2  topics     3  workers, ledger     4  the simulator
+1  the embedded broker     2  topics     3  capture, workers, ledger     4  the simulator
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ TICK_S = 0.2
 STATUS_S = 2.0
 DRAIN_TIMEOUT_S = 60.0
 SETTLED_S = 1.5  # for the few records that may hide among the markers
+DEMO_TOKEN = "ha_demo"
 READY_TIMEOUT_S = 60.0
 SETTLE_TIMEOUT_S = 15.0
 BILLING_WORKERS = 2
@@ -61,6 +62,7 @@ class Stack:
         self._broker: Broker | None = None
         self._supervisor: Supervisor | None = None
         self._web_port = settings.web.port or free_port()
+        self._capture_port = settings.capture.port or free_port()
         self._lock = _take_lock(settings.state_dir)
 
     def __enter__(self) -> Self:
@@ -79,8 +81,9 @@ class Stack:
         """
         open_ledger(self.settings.ledger)
         open_directory(self.settings.directory)
-        if listens(self._web_port):
-            raise Refused(f"port {self._web_port} is taken: set STREAM_WEB__PORT to another (0: a free one)")
+        for port, name in ((self._web_port, "WEB"), (self._capture_port, "CAPTURE")):
+            if listens(port):
+                raise Refused(f"port {port} is taken: set STREAM_{name}__PORT to another (0: a free one)")
         kafka = self.settings.kafka
         if "bootstrap_servers" not in kafka.model_fields_set:
             self._broker = _broker(self.settings)
@@ -97,7 +100,9 @@ class Stack:
 
     def start_jobs(self, play_s: float, for_s: float | None) -> None:
         """Workers, ledger and simulator; returns when the first page answers."""
-        jobs = (*worker_jobs(self.settings, self._web_port), simulate_job(self.settings, play_s, for_s))
+        write_directory(self.settings)
+        workers = worker_jobs(self.settings, self._web_port, self._capture_port)
+        jobs = (*workers, simulate_job(self.settings, play_s, for_s))
         self._supervisor = Supervisor(jobs, self.logs)
         self._supervisor.start()
         end_s = monotonic_s() + READY_TIMEOUT_S
@@ -107,8 +112,12 @@ class Stack:
                 raise Unavailable(f"no worker is ready after {READY_TIMEOUT_S:g} s; see {self.logs}/billing-agg-1.log")
 
     def urls(self) -> str:
-        """Where to look."""
-        return f"bills and tables: http://{self.settings.web.host}:{self._web_port}/"
+        """Where to look, and how to send a first event."""
+        door = f"http://{self.settings.capture.host}:{self._capture_port}"
+        event = f'{{"api_key": "{DEMO_TOKEN}", "event": "hello", "distinct_id": "me"}}'
+        token = "" if self.settings.directory is None else f" (api_key: a token of {self.settings.directory})"
+        first = f"send an event:    curl {door}/e/ -d '{event}'{token}"
+        return f"bills and tables: http://{self.settings.web.host}:{self._web_port}/\n{first}"
 
     def watch(self, over: Callable[[], bool]) -> None:
         """Keep all running and show how it goes, until `over()` or a signal to stop.
@@ -180,7 +189,7 @@ class Stack:
         return [group_lag(self._admin, group, (source,), markers) for group, source, markers in CHAINS]
 
 
-def worker_jobs(settings: Settings, web_port: int) -> tuple[Job, ...]:
+def worker_jobs(settings: Settings, web_port: int, capture_port: int = 0) -> tuple[Job, ...]:
     """What the Procfile names, for this machine."""
     kafka = ("STREAM_KAFKA__BOOTSTRAP_SERVERS", settings.kafka.bootstrap_servers)
     page = ("STREAM_WEB__PORT", str(web_port))
@@ -189,7 +198,13 @@ def worker_jobs(settings: Settings, web_port: int) -> tuple[Job, ...]:
         for number in range(1, BILLING_WORKERS + 1)
     )
     ledger = Job("billing-ledger", _faust("streamapp.agents.billing_ledger"), stage=3, environment=(kafka, page))
-    return (*workers, ledger)
+    door = (
+        kafka,
+        ("STREAM_CAPTURE__PORT", str(capture_port)),
+        ("STREAM_DIRECTORY", str(settings.directory or demo_directory(settings))),
+    )
+    capture = Job("capture", (sys.executable, "-m", "streamapp", "capture"), stage=1, environment=door)
+    return (capture, *workers, ledger)
 
 
 def simulate_job(settings: Settings, play_s: float, for_s: float | None) -> Job:
@@ -205,6 +220,17 @@ def simulate_job(settings: Settings, play_s: float, for_s: float | None) -> Job:
     command = (sys.executable, "-m", "streamapp", "simulate", "--continue", "--json", *numbers, *until)
     kafka = ("STREAM_KAFKA__BOOTSTRAP_SERVERS", settings.kafka.bootstrap_servers)
     return Job("simulate", command, stage=1, ends=True, environment=(kafka,))
+
+
+def demo_directory(settings: Settings) -> Path:
+    """The team directory of a run that was given none."""
+    return settings.state_dir / "directory.toml"
+
+
+def write_directory(settings: Settings) -> None:
+    """Make it, unless it is there: somebody may have added teams."""
+    if settings.directory is None and not demo_directory(settings).exists():
+        demo_directory(settings).write_text(f'[teams.team_demo]\norg = "org_demo"\ntokens = ["{DEMO_TOKEN}"]\n')
 
 
 def wipe(settings: Settings) -> None:
