@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import tempfile
 from pathlib import Path
 
@@ -12,10 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from streamapp.cli.verify import check
-from streamapp.ops.chaos import Chaos, ChaosReport
+from streamapp.ops.chaos import LOAD_SHARE, Chaos
+from streamapp.ops.chaos_plan import Fault, plan
+from streamapp.ops.chaos_report import ChaosReport
+from streamapp.ops.chaos_worker import BILLING
 from streamapp.settings import current
 
 EVENTS_A_MINUTE = 30_000
+KINDS = {fault.name.lower().replace("_", "-"): fault for fault in Fault}
 
 
 @click.command("chaos")
@@ -23,17 +28,23 @@ EVENTS_A_MINUTE = 30_000
 @click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(0.5), help="About how long it takes.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same events and the same faults.")
 @click.option("--stock/--no-stock", default=True, show_default=True, help="A stock Faust counter beside it.")
+@click.option("--only", "kinds", multiple=True, type=click.Choice([*KINDS]), help="Only this fault; may be repeated.")
+@click.option("--app", default=BILLING, show_default=True, help="The Faust app of the workers that suffer, as for -A.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, no progress.")
-def command(events: int | None, minutes: float, seed: int, stock: bool, as_json: bool) -> None:
+def command(
+    events: int | None, minutes: float, seed: int, stock: bool, kinds: tuple[str, ...], app: str, as_json: bool
+) -> None:
     """Break everything on purpose, then check every bill.
 
     Starts a broker and workers of its own in a temporary folder, sends usage with poison, late events and repetitions
-    from two producers, and meanwhile kills, freezes, scales and restarts what there is, by a plan made from the seed.
+    from two producers, and meanwhile kills, freezes, scales and restarts what there is, breaks files and steps clocks,
+    by a plan made from the seed; from five minutes on, the broker is also away for 25 and for 60 seconds.
     Ends with 0 when nothing is lost, doubled or wrong and every fault was recovered from, else with 1.
     """
     console = Console(stderr=True, quiet=as_json)
     events = events or round(EVENTS_A_MINUTE * minutes)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up, as after Ctrl-C
     with (
         tempfile.TemporaryDirectory(prefix="streamapp-chaos-") as folder,
         Progress(*columns, console=console, disable=as_json) as progress,
@@ -46,6 +57,8 @@ def command(events: int | None, minutes: float, seed: int, stock: bool, as_json:
             events,
             minutes,
             stock,
+            plan(seed, minutes * LOAD_SHARE, [KINDS[kind] for kind in kinds] or [*Fault]),
+            app,
             verify=lambda settings: check(settings, show_progress=False),
             say=lambda text: console.print(text, highlight=False),
             show=lambda sent, when: progress.update(task, completed=sent, description=when),
@@ -63,7 +76,7 @@ def show(report: ChaosReport, console: Console) -> None:
     faults = Table("at", "fault", "recovered after", title=f"Faults of seed {report.seed}")
     for done in report.faults:
         after = "[bold red]never[/]" if done.recovery_s is None else f"{done.recovery_s:.1f} s"
-        faults.add_row(f"{done.at_s:.0f} s", done.step.fault.value, after)
+        faults.add_row(f"{done.at_s:.0f} s", str(done.step), after)
     console.print(faults)
     verified = report.verified
     result = Table("", "events in", "out", "lost", "doubled", "wrong", title="What came of it")
@@ -76,6 +89,10 @@ def show(report: ChaosReport, console: Console) -> None:
         if stock.unread:
             console.print(f"The stock counter never read {stock.unread:,} records: its workers stand still.")
     console.print(result)
+    if report.unread:
+        console.print(f"{report.unread:,} records were never read.", style="red", highlight=False)
+    if report.refused:
+        console.print(report.refused, style="red", markup=False, highlight=False)
     for _, found in verified.faults():
         for example in found.examples:
             console.print(f"{example.where}: {example.what}", style="red", markup=False, highlight=False)

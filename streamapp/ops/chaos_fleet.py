@@ -11,9 +11,14 @@ from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured
 from streamapp.kafka.child import free_port
 from streamapp.ops.chaos_plan import Fault, Step
-from streamapp.ops.chaos_worker import BILLING, WorkerProcess, takeovers
+from streamapp.ops.chaos_worker import BILLING, END_TIMEOUT_S, WorkerProcess, takeovers
 
-BACKOFF_S = 1.0  # of a worker that ended by itself
+BACKOFF_FIRST_S = 1.0  # of a worker that ended by itself; doubled each time, until it has been at work again
+BACKOFF_MAX_S = 8.0
+CLOCK_OFF_S = 10.0  # how long a stepped clock stays so
+# What is found of these in a partition's folder is overwritten, another one in each partition.
+FILES = ("CURRENT", "MANIFEST-*", "*.log", "OPTIONS-*", "*.sst")
+RUBBISH = b"\x00rubbish" * 100
 
 
 @dataclass
@@ -25,7 +30,18 @@ class Member:
     port: int
     process: WorkerProcess
     thaw_s: float | None = None
+    clock_s: float | None = None  # its clock is off until then
     due_s: float | None = None  # ended by itself; starts again then
+    backoff_s: float = BACKOFF_FIRST_S
+
+    @property
+    def clock(self) -> Path:
+        """The file that says how far its clock is off."""
+        return self.folder.with_suffix(".clock")
+
+    def runs_free(self) -> bool:
+        """Neither frozen nor ended."""
+        return self.thaw_s is None and self.process.runs
 
 
 @dataclass
@@ -37,73 +53,97 @@ class Fleet:
     agent: str = BILLING
     code: Path | None = None
     members: list[Member] = field(default_factory=list)
+    leaving: list[tuple[Member, float]] = field(default_factory=list)  # asked to stop; ended by force then
     ended: list[str] = field(default_factory=list)  # processes that ended by themselves: number and exit code
+    refused: str = ""  # last words of a worker that says that a person must do something
     logs: int = 0
     _places: int = 0
 
-    def more(self, count: int = 1) -> None:
-        """Start workers at new places."""
-        for _ in range(count):
+    def scale(self, workers: int) -> None:
+        """So many workers: more at new places, or fewer, stopped cleanly; the newest go first."""
+        while len(self.members) < workers:
             number, self._places = self._places, self._places + 1
             folder, port = self.folder / f"place-{number}", free_port()
-            self.members.append(Member(number, folder, port, self._start(folder, port)))
+            member = Member(number, folder, port, self._start(folder, port))
+            self.members.append(member)
+        for member in self.members[workers:]:
+            member.process.thaw()
+            if member.process.runs:
+                member.process.ask_to_stop()
+                self.leaving.append((member, monotonic_s() + END_TIMEOUT_S))
+        del self.members[workers:]
 
     def suffer(self, step: Step) -> None:
         """Do a fault to the worker it names; the broker's are not for us."""
-        if step.fault is Fault.BROKER:
+        if step.fault in (Fault.BROKER, Fault.OUTAGE):
             return
-        if step.fault is Fault.SCALE_UP:
-            self.more()
+        if step.fault is Fault.SCALE:
+            self.scale(step.workers)
             return
-        member = self.members[step.which % len(self.members)]
-        if step.fault is Fault.SCALE_DOWN:
-            self.members.remove(member)
-            member.process.thaw()
-            member.process.stop()
-        elif step.fault is Fault.FREEZE:
-            member.process.freeze()
-            member.thaw_s = monotonic_s() + step.seconds
-        else:
-            member.process.kill()
-            if step.fault is Fault.KILL_WIPE:
-                shutil.rmtree(member.folder, ignore_errors=True)
-            self._again(member)
+        member, now_s = self.members[step.which % len(self.members)], monotonic_s()
+        match step.fault:
+            case Fault.FREEZE:
+                member.process.freeze()
+                member.thaw_s = now_s + step.seconds
+            case Fault.CLOCK:
+                member.clock.write_text(f"{step.seconds:.0f}")
+                member.clock_s = now_s + CLOCK_OFF_S
+            case _:
+                member.process.kill()
+                if step.fault is Fault.KILL_WIPE:
+                    shutil.rmtree(member.folder, ignore_errors=True)
+                elif step.fault is Fault.CORRUPT:
+                    spoil(member.folder)
+                self._again(member)
 
     def tick(self, now_s: float) -> None:
-        """Thaw who was frozen long enough, and start again who has ended. Raises `Misconfigured` with the last words
-        of a worker that says that a person must do something."""
+        """Thaw who was frozen long enough, set clocks right, and start again who has ended."""
         for member in self.members:
             if member.thaw_s is not None and now_s >= member.thaw_s:
                 member.thaw_s = None
                 member.process.thaw()
-            if member.process.runs:
+            if member.clock_s is not None and now_s >= member.clock_s:
+                member.clock_s = None
+                member.clock.write_text("0")
+            if not member.process.runs:
+                self._ended(member, now_s)
+        for member, until_s in list(self.leaving):
+            if member.process.runs and now_s < until_s:
                 continue
-            if member.due_s is None:
-                code = member.process.exit_code
-                self.ended.append(f"worker {member.number} ended with {code}")
-                if code == Misconfigured.exit_code:
-                    raise Misconfigured(f"a worker refuses to go on: {member.process.said()[-1000:]}")
-                member.due_s = now_s + BACKOFF_S
-            elif now_s >= member.due_s:
-                self._again(member)
+            member.process.kill()
+            self.leaving.remove((member, until_s))
+            if member.process.exit_code != 0:
+                self.ended.append(f"worker {member.number}, told to stop, ended with {member.process.exit_code}")
 
-    def frozen(self) -> bool:
-        """Whether somebody is."""
-        return any(member.thaw_s is not None for member in self.members)
+    def _ended(self, member: Member, now_s: float) -> None:
+        if member.due_s is not None:
+            if now_s >= member.due_s:
+                self._again(member)
+            return
+        code = member.process.exit_code
+        self.ended.append(f"worker {member.number} ended with {code}")
+        if code == Misconfigured.exit_code:
+            self.refused = self.refused or member.process.said()[-1000:]
+        member.backoff_s = BACKOFF_FIRST_S if member.process.takeovers() else min(BACKOFF_MAX_S, 2 * member.backoff_s)
+        member.due_s = now_s + member.backoff_s
+
+    def hurt(self) -> bool:
+        """Whether somebody is frozen, has a wrong clock, or is on the way out."""
+        return bool(self.leaving) or any(one.thaw_s is not None or one.clock_s is not None for one in self.members)
 
     def at_work(self) -> bool:
         """Whether every worker that is not frozen has partitions in hand, or had."""
-        return all(member.thaw_s is not None or member.process.takeovers() for member in self.members)
+        return all(one.thaw_s is not None or one.process.takeovers() for one in self.members)
 
     def stop(self) -> None:
         """Stop all, cleanly."""
-        for member in self.members:
-            member.process.thaw()
+        self.scale(0)
+        for member, _ in self.leaving:
             member.process.stop()
 
     def kill(self) -> None:
         """End all at once."""
-        for member in self.members:
+        for member in (*self.members, *(member for member, _ in self.leaving)):
             member.process.kill()
 
     def takeovers(self) -> list[float]:
@@ -118,5 +158,14 @@ class Fleet:
     def _start(self, folder: Path, port: int) -> WorkerProcess:
         folder.mkdir(parents=True, exist_ok=True)
         self.logs += 1
+        log, clock = self.folder / f"worker-{self.logs}.log", folder.with_suffix(".clock")
         mine = {**self.environment, "STREAM_STATE_DIR": str(folder), "STREAM_WEB__PORT": str(port)}
-        return WorkerProcess(self.folder / f"worker-{self.logs}.log", mine, self.agent, self.code)
+        return WorkerProcess(log, mine, self.agent, self.code, clock)
+
+
+def spoil(folder: Path) -> None:
+    """Overwrite one kind of file in each partition's rows, as a broken disk would."""
+    tables = sorted(path.parent for path in folder.glob("*/*/*/CURRENT"))
+    for number, table in enumerate(tables):
+        for file in table.glob(FILES[number % len(FILES)]):
+            file.write_bytes(RUBBISH)

@@ -20,12 +20,16 @@ PAUSE_S = 0.02
 
 
 class Load(threading.Thread):
-    """Sends `records`, `rate` a second, until they end. `trouble` is what stopped it early."""
+    """Sends `events` records in `seconds`, but not more of them than it is allowed. `trouble` is what stopped it early.
 
-    def __init__(self, kafka: KafkaSettings, records: Iterable[SimulatedRecord], rate: float) -> None:
+    Faults are told by it when it is their turn: so all of them happen under load, however slow the machine is.
+    """
+
+    def __init__(self, kafka: KafkaSettings, records: Iterable[SimulatedRecord], events: int, seconds: float) -> None:
         super().__init__(name="chaos-load", daemon=True)
         self._kafka = kafka.model_copy(update={"delivery_timeout_seconds": PATIENCE_S})
-        self._records, self._rate = iter(records), rate
+        self._records, self._events, self._seconds = iter(records), events, seconds
+        self._allowed = 1.0
         self._over = threading.Event()
         self.sent = self.again = 0
         self.keys: Counter[bytes] = Counter()  # records of each key
@@ -37,6 +41,14 @@ class Load(threading.Thread):
         except Exception as error:
             self.trouble = error
 
+    def allow(self, share: float) -> None:
+        """Send up to this share of the records, for now."""
+        self._allowed = share
+
+    def reached(self, share: float) -> bool:
+        """Whether so much of the load is sent, or no more will be."""
+        return self.sent >= int(share * self._events) or not self.is_alive()
+
     def end(self) -> None:
         """Send no more; what was sent is acknowledged when this returns. Raises what went wrong."""
         self._over.set()
@@ -45,12 +57,14 @@ class Load(threading.Thread):
             raise self.trouble
 
     def _send(self) -> None:
-        began_s, late = monotonic_s(), deque[SimulatedRecord]()
+        seen_s, passed_s, late = monotonic_s(), 0.0, deque[SimulatedRecord]()
         with RawProducer(self._kafka) as first, RawProducer(self._kafka) as second:
             while not self._over.wait(PAUSE_S):
-                due = int(self._rate * (monotonic_s() - began_s)) - self.sent
+                now_s = monotonic_s()
+                seen_s, passed_s = now_s, min(passed_s + now_s - seen_s, self._allowed * self._seconds)
+                due = int(self._events * passed_s / self._seconds) - self.sent
                 batch = list(islice(self._records, max(0, due)))
-                if due > 0 and not batch:
+                if self.sent >= self._events:
                     break
                 for record in batch:
                     first.send(TOPIC, record.key, record.value)

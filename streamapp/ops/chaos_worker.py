@@ -22,13 +22,21 @@ class WorkerProcess(Child):
     """`faust -A <agent> worker`, in a process that cannot outlive this one. What it says goes to `log`.
 
     `environment` is added to this process's own. `folder`: where `-A` finds the agent, if not among the installed.
+    `clock`: a file that says how many seconds its wall clock is off.
     """
 
     def __init__(
-        self, log: Path, environment: Mapping[str, str], agent: str = BILLING, folder: Path | None = None
+        self,
+        log: Path,
+        environment: Mapping[str, str],
+        agent: str = BILLING,
+        folder: Path | None = None,
+        clock: Path | None = None,
     ) -> None:
         self.log = log
-        faust = [sys.executable, "-m", "faust", *([] if folder is None else ["--workdir", str(folder)]), "-A", agent]
+        program = ["faust"] if clock is None else ["streamapp.ops.chaos_clock", str(clock)]
+        workdir = [] if folder is None else ["--workdir", str(folder)]
+        faust = [sys.executable, "-m", *program, *workdir, "-A", agent]
         assignments = [f"{name}={value}" for name, value in environment.items()]
         super().__init__("/usr/bin/env", [*assignments, *faust, "worker", "-l", "info"], log)
 
@@ -50,6 +58,10 @@ class WorkerProcess(Child):
         """Ask it to end (SIGTERM) and wait; by force after `timeout_s`. Returns the exit code."""
         self.end(signal.SIGTERM, timeout_s)
         return self.exit_code
+
+    def ask_to_stop(self) -> None:
+        """Ask it to end, and do not wait."""
+        self._process.send_signal(signal.SIGTERM)
 
     def freeze(self) -> None:
         """Stop its clock: it does nothing and does not know."""

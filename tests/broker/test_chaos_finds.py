@@ -1,0 +1,105 @@
+"""The chaos run is worth what it finds: workers with one bug each make it fail, sound ones do not; and it cleans up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from conftest import CACHE_DIR, wait_until
+
+HERE = Path(__file__).parent
+READY_S = 120.0
+
+
+class Plan(NamedTuple):
+    """What a bug needs to show itself."""
+
+    faults: tuple[str, ...]
+    minutes: float = 0.6
+
+
+BUGS = {
+    "rows stored before the commit": Plan(("kill", "kill-wipe")),
+    "offset outside the transaction": Plan(("kill",)),
+    "dedup off": Plan(("kill",), 0.5),
+    "fence off": Plan(("freeze",), 0.8),
+}
+
+
+def chaos(folder: Path, bug: str, plan: Plan, *more: str) -> subprocess.Popen[str]:
+    """`streamapp chaos` with a bug planted into its workers, everything of it below `folder`."""
+    folder.mkdir(exist_ok=True)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), str(HERE / "planted")]),
+        "PLANTED_BUG": bug,
+        "TMPDIR": str(folder),
+        "STREAM_CACHE_DIR": str(CACHE_DIR),
+    }
+    faults = [argument for fault in plan.faults for argument in ("--only", fault)]
+    length = ["--minutes", str(plan.minutes), "--events", str(round(20_000 * plan.minutes))]
+    command = [sys.executable, "-m", "streamapp", "chaos", "--app", "planted_workers", "--no-stock", *faults, *length]
+    return subprocess.Popen(
+        [*command, *more], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def result(run: subprocess.Popen[str]) -> dict[str, Any]:
+    """The report, when the run has ended."""
+    out, err = run.communicate(timeout=280)
+    assert out, err
+    report = json.loads(out)
+    assert isinstance(report, dict)
+    return report
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_makes_it_fail(bug: str, tmp_path: Path, cache_dir: Path) -> None:
+    run = chaos(tmp_path / "run", bug, BUGS[bug], "--json")
+    report = result(run)
+    assert run.returncode == 1, report
+    assert report["lost"] + report["doubled"] + report["wrong"] > 0, report
+
+
+def test_sound_workers_pass(tmp_path: Path, cache_dir: Path) -> None:
+    run = chaos(tmp_path / "run", "none", Plan(("kill", "corrupt", "scale"), 0.8), "--json")
+    report = result(run)
+    assert run.returncode == 0, report
+    assert (report["lost"], report["doubled"], report["wrong"]) == (0, 0, 0)
+    assert report["bills_out"] > 1000
+    assert {done["fault"] for done in report["faults"]} >= {"kill -9", "kill -9, files broken"}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_it_cleans_up_when_it_is_interrupted(how: signal.Signals, tmp_path: Path, cache_dir: Path) -> None:
+    folder = tmp_path / "run"
+    run = chaos(folder, "none", Plan(("kill",), 5))
+    try:
+        wait_until(lambda: list(folder.glob("*/billing-agg/place-*/*/worker-*")), READY_S)
+        assert processes(folder)
+        run.send_signal(how)
+        run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert run.returncode not in (0, None)
+    assert processes(folder) == []
+    assert list(folder.iterdir()) == []
+
+
+def processes(folder: Path) -> list[str]:
+    """Command lines of processes that work below a folder."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # it has ended meanwhile
+        if str(folder) in line:
+            lines.append(line)
+    return lines
