@@ -1,0 +1,53 @@
+"""Kafka goes away under the clients' events: nobody is told 200 for what Kafka has not; nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+from sdk_clients import client
+from sdk_door import TEAM, TOKEN, Arrived, door, relay
+from sdk_packages import packages
+
+from streamapp.kafka.broker import Broker
+
+MANY = 20
+EXPECTED = {
+    "python": Counter({"clicked": MANY}),
+    "node": Counter({"clicked": MANY}),
+    "browser": Counter({"clicked": MANY, "$pageview": 1}),
+}
+OUTAGE_S = 60
+RETRIED_S = 120  # the browser's client waits longer each time
+# Shorter than the outage, so that capture has to give up what it holds and the client has to send it again.
+IMPATIENT = {"STREAM_KAFKA__DELIVERY_TIMEOUT_SECONDS": "2"}
+
+
+@pytest.mark.parametrize("name", ["python", "node", "browser"])
+def test_a_broker_killed_before_it_acknowledged(
+    fresh_broker: Broker, tmp_path: Path, cache_dir: Path, name: str
+) -> None:
+    modules = packages(cache_dir)
+    with door(fresh_broker, tmp_path, {TEAM: TOKEN}, IMPATIENT) as front, relay(front.port) as between:
+        assert fresh_broker.pid is not None
+        os.kill(fresh_broker.pid, signal.SIGSTOP)  # takes what it is sent, and acknowledges nothing
+        with client(name, between.url, modules, many=MANY) as running:
+            wait_until(between.exchanges, OUTAGE_S)
+            fresh_broker.kill()
+            wait_until(lambda: 503 in between.statuses(), OUTAGE_S)
+            assert between.statuses() <= {503, None}
+            fresh_broker.start()
+            wait_until(lambda: names(front.arrived()) >= EXPECTED[name], RETRIED_S)
+            told = running.finish()
+        arrived = front.arrived()
+    assert names(arrived) == EXPECTED[name] == Counter(told.uuids.values())
+    assert {one.event["data"]["uuid"] for one in arrived} == told.uuids.keys()
+    assert 200 in between.statuses()
+
+
+def names(arrived: list[Arrived]) -> Counter[str]:
+    return Counter(one.event["data"]["event"] for one in arrived)
