@@ -17,30 +17,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from streamapp.cli.moment import Moment
 from streamapp.clock import wall_ms
 from streamapp.runtime.replay import Move, Where, planned, put_back
 from streamapp.runtime.replay_recompute import Published, Recomputation, offsets_to_read, publish, recomputation
 from streamapp.runtime.replay_shadow import money
-from streamapp.schemas.timestamp import parse_ms
 from streamapp.settings import Settings, current
 
 GROUPS: Mapping[str, str] = {"billing-agg": "streamapp.agents.billing_agg"}
 """Groups with a table, and the modules that say how it is made: `source` and `usage_ledger`."""
 
 _OFFSETS = re.compile(r"\d+|\d+:\d+(,\d+:\d+)*", re.ASCII)
-
-
-class Moment(click.ParamType):
-    """RFC 3339, in UTC when it has no offset."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        at_ms = parse_ms(value)
-        at_ms = parse_ms(f"{value}Z") if at_ms is None else at_ms
-        if at_ms is None:
-            self.fail(f"{value!r} is not a time like 2025-01-15T10:00:00Z", param, ctx)
-        return at_ms
 
 
 class Offsets(click.ParamType):

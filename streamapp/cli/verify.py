@@ -18,6 +18,7 @@ from streamapp.errors import Misconfigured
 from streamapp.kafka.reader import Record, Span, read, spans
 from streamapp.kafka.security import confluent_config
 from streamapp.ops.verify import BILLS_TOPIC, LETTERS_TOPIC, USAGE_TOPIC, audit
+from streamapp.ops.verify_redrives import RECEIPTS_TOPIC, Redrives
 from streamapp.ops.verify_report import COUNTS, Report
 from streamapp.settings import Settings, current
 
@@ -47,24 +48,30 @@ def command(as_json: bool) -> None:
 
 
 def check(settings: Settings, show_progress: bool) -> Report:
-    """Read the three topics of the cluster and audit them.
+    """Read the topics of the cluster and audit them.
 
     Raises `Unavailable` when Kafka does not answer, `Misconfigured` for a missing topic or a wrong directory file.
     """
     config = confluent_config(settings.kafka)
     # The usage ends are taken last: what a bill counts is then surely among the events that are read.
-    parts = {topic: spans(config, topic) for topic in (LETTERS_TOPIC, BILLS_TOPIC, USAGE_TOPIC)}
+    parts = {topic: spans(config, topic) for topic in (RECEIPTS_TOPIC, LETTERS_TOPIC, BILLS_TOPIC, USAGE_TOPIC)}
     starts = {(topic, partition): span.start for topic, all_ in parts.items() for partition, span in all_.items()}
     with _progress(show_progress) as progress:
-        logs = {topic: _shown(read(config, topic, upto), topic, upto, progress) for topic, upto in parts.items()}
-        return audit(
-            logs[USAGE_TOPIC],
+        logs = {
+            topic: _shown(read(config, topic, upto, headers=topic == USAGE_TOPIC), topic, upto, progress)
+            for topic, upto in parts.items()
+        }
+        redrives = Redrives()
+        report = audit(
+            redrives.watch(logs[USAGE_TOPIC]),
             logs[BILLS_TOPIC],
             logs[LETTERS_TOPIC],
             grace_ms=settings.billing.grace_seconds * 1000,
             directory=read_directory(settings.directory),
             starts=starts,
         )
+        redrives.check(logs[RECEIPTS_TOPIC], USAGE_TOPIC, starts, report)
+        return report
 
 
 def read_directory(path: Path | None) -> dict[str, str]:

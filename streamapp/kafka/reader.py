@@ -1,4 +1,4 @@
-"""A raw reader: every record of a topic, from its start to the end it had when the reading began.
+"""A raw reader: every record of a topic, from its start to the end it had when the reading began, or a part of it.
 
 Group-less: it commits nothing, joins nothing and disturbs nobody. `read_committed`, so that what an aborted
 transaction wrote is never seen.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
@@ -29,6 +29,7 @@ class Record(NamedTuple):
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()  # only for those who ask: they cost time
 
 
 class Span(NamedTuple):
@@ -52,10 +53,14 @@ def spans(config: Mapping[str, Any], topic: str, answer_seconds: float = ANSWER_
 
 
 def read(
-    config: Mapping[str, Any], topic: str, upto: Mapping[int, Span] | None = None, silence_seconds: float = 30.0
+    config: Mapping[str, Any],
+    topic: str,
+    upto: Mapping[int, Span] | None = None,
+    silence_seconds: float = 30.0,
+    headers: bool = False,
 ) -> Iterator[Record]:
-    """Every committed record of the topic in offset order within each partition, up to the ends in `upto` (default:
-    as the first record is asked for).
+    """Every committed record of the topic in offset order within each partition, in the spans of `upto` (default: all
+    there is as the first record is asked for).
 
     Ends also when the last offsets hold nothing to deliver: markers of transactions, aborted or compacted records.
     Raises `Unavailable` when no partition gets on for `silence_seconds`, `Misconfigured` when there is no such topic.
@@ -65,15 +70,17 @@ def read(
         wanted = spans(config, topic) if upto is None else upto
         ends = {partition: span.end for partition, span in wanted.items() if span.end > span.start}
         if ends:
-            consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
-        yield from _until(consumer, topic, ends, silence_seconds)
+            consumer.assign([TopicPartition(topic, partition, wanted[partition].start) for partition in ends])
+        yield from _until(consumer, topic, ends, silence_seconds, headers)
     except KafkaException as error:
         raise _translated(error.args[0], topic) from None
     finally:
         consumer.close()
 
 
-def _until(consumer: Consumer, topic: str, ends: dict[int, int], silence_seconds: float) -> Iterator[Record]:
+def _until(
+    consumer: Consumer, topic: str, ends: dict[int, int], silence_seconds: float, headers: bool
+) -> Iterator[Record]:
     left, quiet_polls = set(ends), 0
     while left:
         messages = consumer.consume(BATCH_RECORDS, timeout=POLL_SECONDS)
@@ -84,7 +91,7 @@ def _until(consumer: Consumer, topic: str, ends: dict[int, int], silence_seconds
             partition, error = message.partition(), message.error()
             if error is None:
                 if message.offset() < ends[partition]:
-                    yield _record(topic, message)
+                    yield _record(topic, message, headers)
                 arrived = message.offset() >= ends[partition] - 1
             elif error.code() == KafkaError._PARTITION_EOF:
                 # The last offsets of a transactional log are markers that no consumer is given, so waiting for the
@@ -97,8 +104,9 @@ def _until(consumer: Consumer, topic: str, ends: dict[int, int], silence_seconds
                 consumer.incremental_unassign([TopicPartition(topic, partition)])
 
 
-def _record(topic: str, message: Message) -> Record:
-    return Record(topic, message.partition(), message.offset(), message.timestamp()[1], message.key(), message.value())
+def _record(topic: str, message: Message, headers: bool) -> Record:
+    facts = message.partition(), message.offset(), message.timestamp()[1], message.key(), message.value()
+    return Record(topic, *facts, tuple(message.headers() or ()) if headers else ())
 
 
 def _consumer(config: Mapping[str, Any]) -> Consumer:

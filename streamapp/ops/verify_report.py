@@ -42,6 +42,7 @@ class Report:
     revisions: int = 0
     other_events: int = 0  # on billing_events, of types this check does not judge
     letters: int = 0  # about the usage topic
+    redriven: int = 0  # of the letters, those whose record was sent again
     buckets: int = 0
     buckets_waiting: int = 0
     events_waiting: int = 0  # counted, and not yet due on a bill
@@ -85,6 +86,7 @@ COUNTS: tuple[tuple[str, str], ...] = (
     ("accepted", "events accepted"),
     ("duplicates", "repeated events ignored"),
     ("letters", "dead letters about usage"),
+    ("redriven", "letters whose record was sent again"),
     ("buckets", "buckets (org, team, currency, hour)"),
     ("bills", "statements"),
     ("revisions", "… of them revisions"),

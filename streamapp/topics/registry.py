@@ -119,6 +119,17 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
         configs=_CHANGELOG,
         follows="llm_usage",
     ),
+    Topic(
+        # Which letters were sent again, or dropped, by whoever runs `streamapp dead-letters`.
+        name="dead-letter-monitor-letters_done-changelog",
+        partitions=1,
+        retention_ms=None,
+        key="id of the letter",
+        producers=("dead-letter-monitor",),
+        consumers=("dead-letter-monitor",),
+        configs=_CHANGELOG[1:],
+        follows="dead_letter",
+    ),
 )
 
 TOPICS: tuple[Topic, ...] = EVENT_TOPICS + INTERNAL_TOPICS

@@ -1,0 +1,190 @@
+"""`streamapp dead-letters redrive` and `drop`: what changes something. The plan is shown first."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import click
+import jsonpatch
+from rich.markup import escape
+from rich.table import Table
+
+from streamapp.cli.letters_options import console, filters, progress, source, wanted
+from streamapp.clock import wall_ms
+from streamapp.directory import open_directory
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.security import confluent_config
+from streamapp.ops.letters import extent
+from streamapp.ops.letters_done import Receipt
+from streamapp.ops.letters_plan import ATTEMPTS_MAX, Fix, Rules, Wanted
+from streamapp.ops.letters_redrive import Plan, drop, planned, redrive, to_drop
+from streamapp.schemas.strict_json import parse
+from streamapp.settings import Settings, current
+from streamapp.topics.registry import EVENT_TOPICS
+
+_ids = click.argument("ids", nargs=-1, metavar="[ID]...")
+_limit = click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Show the plan; change nothing.")
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+class Patch(click.ParamType):
+    """A file with a JSON Patch (RFC 6902)."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> jsonpatch.JsonPatch:
+        try:
+            text = Path(value).read_text(encoding="utf-8")
+            return jsonpatch.JsonPatch.from_string(text, loads=lambda given: parse(given.encode())[0])
+        except OSError as error:
+            self.fail(f"{value} cannot be read: {error.strerror}", param, ctx)
+        except (ValueError, TypeError, KeyError, jsonpatch.JsonPatchException) as error:
+            self.fail(f"{value} is no JSON Patch (RFC 6902): {error}", param, ctx)
+
+
+@click.command("redrive")
+@_ids
+@filters
+@click.option("--patch", type=Patch(), help="Edit every value by this JSON Patch (RFC 6902) before it is sent.")
+@click.option(
+    "--value", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Send this instead; one ID."
+)
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="At most so many in a second.")
+@click.option(
+    "--max-attempts",
+    type=click.IntRange(1),
+    default=ATTEMPTS_MAX,
+    show_default=True,
+    help="Leave alone what was refused so often.",
+)
+@click.option(
+    "--receipt",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Add a JSON line for each record sent to this file; - is standard output.",
+)
+@_limit
+@_dry_run
+@_yes
+def redrive_command(
+    ids: tuple[str, ...],
+    patch: jsonpatch.JsonPatch | None,
+    value: Path | None,
+    rate: float | None,
+    max_attempts: int,
+    receipt: Path | None,
+    limit: int | None,
+    dry_run: bool,
+    yes: bool,
+    **options: Any,
+) -> None:
+    """Send refused records again, to the topic they came from: all that are waiting, or those meant by ID and options.
+
+    Key, value and headers go as they came; two headers are added: hanzo-attempt and hanzo-letter. A letter is sent
+    once, by whomever: a second run sends only what the first did not, also after a kill. Events that were counted
+    before are not counted again.
+    """
+    if value is not None and (patch is not None or len(ids) != 1):
+        raise click.UsageError("--value is for one ID, and without --patch")
+    settings, want = current(), wanted(options, ids=frozenset(ids) or None)
+    fix = Fix(patch, None if value is None else value.read_bytes())
+    upto = extent(confluent_config(settings.kafka))
+    rules = _rules(settings, fix, max_attempts)
+    made = planned(settings.kafka, upto, want, rules, limit)
+    _print_plan(made)
+    if dry_run or not made.records or not (yes or click.confirm(f"Send {made.records:,} records again?")):
+        return
+    with progress("letters", made.records) as advance, _receipts(receipt) as file:
+
+        def told(receipts: Sequence[Receipt]) -> None:
+            advance(len(receipts))
+            _write(file, receipts)
+
+        pause = threading.Event().wait
+        sent = redrive(settings.kafka, upto, want, rules, limit=limit, rate=rate, clock=wall_ms, pause=pause, told=told)
+    click.echo(f"{sent:,} records sent again", err=True)
+
+
+@click.command("drop")
+@_ids
+@filters
+@click.option("--because", default="", help="Why they need nothing more; it is kept with each letter.")
+@click.option("--undo", is_flag=True, help="Let dropped letters wait again.")
+@_limit
+@_dry_run
+@_yes
+def drop_command(
+    ids: tuple[str, ...], because: str, undo: bool, limit: int | None, dry_run: bool, yes: bool, **options: Any
+) -> None:
+    """Mark letters as dealt with: they no longer wait, and are not sent again. Nothing is deleted."""
+    if bool(because) == undo:
+        raise click.UsageError("say why with --because, or take it back with --undo")
+    settings = current()
+    want: Wanted = wanted(options, ids=frozenset(ids) or None)
+    upto = extent(confluent_config(settings.kafka))
+    count = to_drop(settings.kafka, upto, want, undo, limit)
+    what = "let wait again" if undo else "drop"
+    click.echo(f"{count:,} letters to {what}", err=True)
+    if dry_run or not count or not (yes or click.confirm(f"Go on: {what} {count:,} letters?")):
+        return
+    with progress("letters", count) as advance:
+        done = drop(settings.kafka, upto, want, reason=because, undo=undo, limit=limit, clock=wall_ms, told=advance)
+    click.echo(f"{done:,} letters {'wait again' if undo else 'dropped'}", err=True)
+
+
+def _rules(settings: Settings, fix: Fix, attempts_max: int) -> Rules:
+    names = [topic.name for topic in EVENT_TOPICS]
+    there = Admin(settings.kafka).describe(names)
+    partitions = {name: state.partitions for name, state in there.items()}
+    return Rules(partitions, open_directory(settings.directory).org_of, fix, attempts_max)
+
+
+def _print_plan(made: Plan) -> None:
+    out = console()
+    table = Table("topic", "reason", "what happens", "letters", title="Plan")
+    table.columns[-1].justify = "right"
+    for (topic, reason, changed), count in made.sends.most_common():
+        how = "sent again" + (f", {', '.join(changed)} changed" if changed else " as it came")
+        table.add_row(escape(topic), escape(reason), f"[green]{how}[/]", f"{count:,}")
+    for (topic, reason, why), count in made.stays.most_common():
+        table.add_row(escape(topic), escape(reason), f"[yellow]stays[/]: {escape(why)}", f"{count:,}")
+    if made.sends or made.stays:
+        out.print(table)
+    for step in made.examples:
+        record = step.record
+        key = "no key" if record.key is None else f"key {record.key.decode(errors='replace')}"
+        text = f"{step.letter.id}: {source(step.letter)} → {record.topic}[{record.partition}], {key}"
+        out.print(text, markup=False, highlight=False)
+    if made.records > len(made.examples):
+        out.print(f"… and {made.records - len(made.examples):,} more")
+    if made.unreadable:
+        out.print(f"{made.unreadable:,} records on dead_letter are no letters that can be read")
+    out.print(f"{made.records:,} records to send")
+
+
+@contextmanager
+def _receipts(path: Path | None) -> Iterator[IO[str] | None]:
+    if path is None:
+        yield None
+    elif str(path) == "-":
+        yield sys.stdout
+    else:
+        with path.open("a", encoding="utf-8") as file:
+            yield file
+
+
+def _write(file: IO[str] | None, receipts: Sequence[Receipt]) -> None:
+    if file is None:
+        return
+    for receipt in receipts:
+        assert receipt.sent is not None
+        where = dict(zip(("topic", "partition", "offset"), receipt.sent, strict=True))
+        line = {"letter": receipt.letter, **where, "attempt": receipt.attempt, "changed": receipt.changed}
+        file.write(json.dumps(line) + "\n")
+    file.flush()

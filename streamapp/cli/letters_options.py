@@ -1,0 +1,95 @@
+"""Which dead letters a command is about: the options that all of them share, and what they print in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from streamapp.cli.moment import Moment
+from streamapp.ops.letters import Letter
+from streamapp.ops.letters_done import Done
+from streamapp.ops.letters_plan import Wanted
+from streamapp.schemas.mask import mask_text
+from streamapp.schemas.rejected import Reason
+from streamapp.schemas.timestamp import format_ms
+from streamapp.topics.registry import EVENT_TOPICS
+
+WIDTH_PIPED = 200  # a table that is piped somewhere is not cut to 80 columns
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def filters(command: Command) -> Command:
+    """Adds the options that `wanted` reads."""
+    reasons = click.Choice([reason.value for reason in Reason])
+    topics = click.Choice([topic.name for topic in EVENT_TOPICS])
+    for option in reversed(
+        (
+            click.option("--topic", type=topics, help="Letters about records of this topic."),
+            click.option("--reason", type=reasons, help="Refused for this reason."),
+            click.option("--group", help="Refused by this consumer group or producer."),
+            click.option("--team", help="Of this team, as the event says, else its key."),
+            click.option("--cause", help="Of this cause: a fingerprint that `stats` shows."),
+            click.option("--since", "since_ms", type=Moment(), help="Refused at this time or later."),
+            click.option("--until", "until_ms", type=Moment(), help="Refused before this time."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def wanted(options: dict[str, Any], **more: Any) -> Wanted:
+    """The letters meant; what `filters` added is taken out of `options`."""
+    names = ("topic", "reason", "group", "team", "cause", "since_ms", "until_ms")
+    return Wanted(**{name: options.pop(name) for name in names}, **more)
+
+
+def console() -> Console:
+    """Standard output."""
+    made = Console()
+    return made if made.is_terminal else Console(width=WIDTH_PIPED)
+
+
+@contextmanager
+def progress(text: str, total: int, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error; gives what advances it."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def source(letter: Letter) -> str:
+    """Where the record is, or that it never was there."""
+    return letter.topic if letter.record is None else f"{letter.topic}[{letter.partition}]@{letter.offset}"
+
+
+def facts(letter: Letter, done: Done) -> dict[str, Any]:
+    """A letter as plain JSON types, without its bytes, masked."""
+    receipt = done.by_letter.get(letter.id)
+    where = dict(zip(("topic", "partition", "offset"), letter.at, strict=True))
+    return {
+        "id": letter.id,
+        "state": done.state(letter),
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "group" if letter.is_group else "producer": letter.by,
+        "reason": letter.reason,
+        "error": mask_text(letter.error),
+        "cause": letter.cause,
+        "team": mask_text(letter.team or "") or None,
+        "failed_at": format_ms(letter.failed_ms),
+        "attempt": letter.attempt,
+        "truncated": letter.truncated,
+        "value_bytes": None if letter.value is None else len(letter.value),
+        "letter": where,
+        "sent": receipt.sent if receipt else None,
+        "done_at": format_ms(receipt.at_ms) if receipt else None,
+        "dropped_because": receipt.reason or None if receipt else None,
+    }

@@ -1,0 +1,215 @@
+"""Which letters are meant, and what sending each of them again would do. Pure: want → have → plan.
+
+A letter is sent again as it came: key, value, headers. Its partition is the one where murmur2 puts the key today. What
+would not help, or not be exact, stays, and the plan says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jsonpatch
+import jsonpointer
+import msgspec
+
+from streamapp.kafka.transacted import Outgoing
+from streamapp.ops.letters import Letter
+from streamapp.ops.letters_done import Done, State
+from streamapp.schemas.envelope import SCHEMA
+from streamapp.schemas.letter import ATTEMPT_HEADER, Header
+from streamapp.schemas.rejected import Reason
+from streamapp.schemas.strict_json import Malformed, parse
+from streamapp.topics import registry
+from streamapp.topics.partitioner import partition_for
+
+LETTER_HEADER = "hanzo-letter"  # names the letter that a record was sent again for
+ATTEMPTS_MAX = 5  # who was refused so often is not repaired by sending it again
+FRAME_BYTES = 512  # what Kafka adds to a record and its batch, generously
+RECORD_BYTES_MAX = 1_048_588  # Kafka's default for a topic
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which letters are meant. None means any. Times are of the refusal, `since` included, `until` not."""
+
+    ids: frozenset[str] | None = None
+    topic: str | None = None
+    reason: str | None = None
+    group: str | None = None  # consumer group or producer
+    team: str | None = None
+    cause: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    state: State | None = None
+
+    def takes(self, letter: Letter, done: Done) -> bool:
+        """Whether the letter is one of them. Cheap questions come first."""
+        return (
+            (self.ids is None or letter.id in self.ids)
+            and (self.topic is None or letter.topic == self.topic)
+            and (self.reason is None or letter.reason == self.reason)
+            and (self.group is None or letter.by == self.group)
+            and (self.since_ms is None or letter.failed_ms >= self.since_ms)
+            and (self.until_ms is None or letter.failed_ms < self.until_ms)
+            and (self.state is None or done.state(letter) == self.state)
+            and (self.cause is None or letter.cause == self.cause)
+            and (self.team is None or letter.team == self.team)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """What is changed before a record goes again: its value edited by `patch`, or put in place by `value`."""
+
+    patch: jsonpatch.JsonPatch | None = None
+    value: bytes | None = None
+
+    @property
+    def changes(self) -> bool:
+        return self.patch is not None or self.value is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """A record to send, and what is different about it."""
+
+    letter: Letter
+    record: Outgoing
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stays:
+    """A letter that is left where it is. `why` is the same sentence for letters of the same obstacle."""
+
+    letter: Letter
+    why: str
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a plan is made by: the partition count of each topic there is, team → org, and the limit of attempts."""
+
+    partitions: Mapping[str, int]
+    org_of: Callable[[str], str | None]
+    fix: Fix = field(default_factory=Fix)
+    attempts_max: int = ATTEMPTS_MAX
+
+
+def plan(letter: Letter, done: Done, rules: Rules) -> Resend | Stays:
+    """What happens to one letter."""
+    obstacle = _obstacle(letter, done, rules)
+    if obstacle is not None:
+        return Stays(letter, obstacle)
+    key, value, changed = letter.key, letter.value, []
+    try:
+        if rules.fix.changes:
+            value = _fixed(value, rules.fix)
+            changed.append("value")
+    except _CannotFix as error:
+        return Stays(letter, str(error))
+    if letter.reason == Reason.WRONG_PARTITION or rules.fix.changes:
+        named = _key_named(letter.topic, value)
+        if named is None and letter.reason == Reason.WRONG_PARTITION:
+            return Stays(
+                letter, f"the event does not name its {registry.topic(letter.topic).key}, so its key is unknown"
+            )
+        if named is not None and named != key:
+            key = named
+            changed.append("key")
+    if letter.record is None and _schema(value) != SCHEMA:
+        return Stays(letter, "it was refused at a door, in the door's own form: send it there, or give --value")
+    partitions = rules.partitions[letter.topic]
+    partition = (letter.partition or 0) % partitions if key is None else partition_for(key, partitions)
+    if partition != letter.partition:
+        changed.append("partition")
+    record = Outgoing(letter.topic, partition, key, value, _headers(letter))
+    if _size(record) > _most(letter.topic):
+        return Stays(letter, f"the record is larger than {letter.topic} takes")
+    return Resend(letter, record, tuple(changed))
+
+
+def _obstacle(letter: Letter, done: Done, rules: Rules) -> str | None:
+    """Why this letter must not be sent again, whatever is changed about it."""
+    receipt = done.by_letter.get(letter.id)
+    if receipt is not None and receipt.state == "dropped":
+        return "it was dropped"
+    if done.sent_already(letter) is not None:
+        return "its record was sent again before"
+    if letter.topic not in rules.partitions or letter.topic not in {topic.name for topic in registry.EVENT_TOPICS}:
+        return f"there is no event topic {letter.topic}"
+    if letter.truncated and rules.fix.value is None:
+        return "the letter does not have the whole record, it was cut"
+    if letter.attempt >= rules.attempts_max:
+        return f"it was refused {rules.attempts_max} times or more: find the cause, then raise --max-attempts"
+    if letter.reason == Reason.ORG_UNRESOLVED and not rules.fix.changes and rules.org_of(letter.team or "") is None:
+        return "the directory (STREAM_DIRECTORY) does not know its team"
+    return None
+
+
+class _CannotFix(Exception):
+    """The change cannot be made to this value."""
+
+
+def _fixed(value: bytes | None, fix: Fix) -> bytes:
+    if fix.value is not None:
+        return fix.value
+    assert fix.patch is not None
+    try:
+        tree, strange = parse(value or b"")
+    except Malformed:
+        raise _CannotFix("the value is not JSON, a patch cannot change it: give --value") from None
+    if strange:
+        raise _CannotFix("the value holds NaN or Infinity, a patch cannot keep them: give --value")
+    try:
+        return _encode(fix.patch.apply(tree))
+    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
+        raise _CannotFix(f"the patch does not fit: {_first_line(error)}") from None
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise _CannotFix(f"the patched value cannot be written as JSON: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _key_named(topic: str, value: bytes | None) -> bytes | None:
+    """The record key that the event itself names, by the registry's rule for its topic."""
+    name = registry.topic(topic).key
+    try:
+        tree, _ = parse(value or b"")
+    except Malformed:
+        return None
+    data = tree.get("data") if isinstance(tree, dict) else None
+    for fields in (tree, data):
+        named: Any = fields.get(name) if isinstance(fields, dict) else None
+        if isinstance(named, str) and named:
+            return named.encode(errors="replace")
+    return None
+
+
+def _schema(value: bytes | None) -> object:
+    try:
+        tree, _ = parse(value or b"")
+    except Malformed:
+        return None
+    return tree.get("schema") if isinstance(tree, dict) else None
+
+
+def _headers(letter: Letter) -> tuple[Header, ...]:
+    """As they were, with the attempt counted up and the letter's id."""
+    kept = tuple(header for header in letter.headers if header[0] not in (ATTEMPT_HEADER, LETTER_HEADER))
+    return (*kept, (ATTEMPT_HEADER, str(letter.attempt).encode()), (LETTER_HEADER, letter.id.encode()))
+
+
+def _size(record: Outgoing) -> int:
+    headers = sum(len(name.encode()) + len(content or b"") + 8 for name, content in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers + FRAME_BYTES
+
+
+def _most(topic: str) -> int:
+    return int(dict(registry.topic(topic).configs).get("max.message.bytes", RECORD_BYTES_MAX))
