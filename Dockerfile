@@ -12,7 +12,9 @@ RUN pip install --require-hashes -r requirements.lock
 COPY pyproject.toml README.md ./
 COPY streamapp ./streamapp
 COPY tables ./tables
-RUN pip install --no-deps --no-build-isolation .
+# The express lane is C; its compiler comes as a package and does not stay.
+RUN pip install ziglang==0.17.1 && python -m streamapp.runtime.express.build && pip uninstall --yes ziglang \
+    && pip install --no-deps --no-build-isolation .
 
 USER stream
 ENV STREAM_STATE_DIR=/var/lib/stream

@@ -7,13 +7,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+EXPRESS := streamapp/runtime/express
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check docs bench browser lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
 
-setup: $(STAMP) ## Make the environment in .venv, again only when the lock has changed
+setup: $(STAMP) $(EXPRESS)/express.so ## Make the environment in .venv, again only when the lock or C sources have changed
 
 $(STAMP): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -25,6 +26,11 @@ $(STAMP): requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	@touch $@
+
+# The express lane is C. Without a compiler on the machine, one comes as a Python package.
+$(EXPRESS)/express.so: $(wildcard $(EXPRESS)/c/*.[ch]) $(EXPRESS)/build.py | $(STAMP)
+	@command -v cc gcc clang >/dev/null || $(BIN)/python -m pip install --disable-pip-version-check --quiet ziglang==0.17.1
+	$(BIN)/python -m streamapp.runtime.express.build
 
 run: setup ## Start everything on this machine; FOR=90: stop after 90 s and verify
 	@$(BIN)/streamapp run $(if $(FOR),--for $(FOR))

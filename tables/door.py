@@ -3,7 +3,7 @@ ahead of its own record. None of this depends on the rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -54,28 +54,17 @@ class Door:
     org_of: Callable[[str], str | None]
     _homes: dict[str, Any] = field(default_factory=dict)  # teams known to be at home here, with their record key
 
-    def let_in(
-        self, records: Sequence[Record], future_ms: int, refusals: list[Refusal]
-    ) -> tuple[list[Record], list[Any], list[bytes]]:
-        """The records that may count, with their events and the digests of their ids; the others become refusals."""
-        decode, homes = self.decode, self._homes
-        fit: list[Record] = []
-        events: list[Any] = []
-        for record in records:
-            event = decode(record.value)
-            if isinstance(event, tuple):
-                refusals.append(Refusal(record, event[0], event[1]))
-            elif homes.get(event.team_id, UNKNOWN) != record.key and not self._is_home(record.key, event.team_id):
-                error = f"its key does not put team {event.team_id!r} on this partition"
-                refusals.append(Refusal(record, "wrong_partition", error))
-            elif event.at_ms > record.timestamp + future_ms:
-                error = "its time is more than 5 minutes ahead of its record's"
-                refusals.append(Refusal(record, "timestamp_in_future", error))
-            else:
-                fit.append(record)
-                events.append(event)
-        digest = self.digest
-        return fit, events, [digest(event.id) for event in events]
+    def let_in(self, record: Record, future_ms: int) -> Any:
+        """The event of a record that may count, or a `Refusal`."""
+        event = self.decode(record.value)
+        if isinstance(event, tuple):
+            return Refusal(record, event[0], event[1])
+        if self._homes.get(event.team_id, UNKNOWN) != record.key and not self._is_home(record.key, event.team_id):
+            error = f"its key does not put team {event.team_id!r} on this partition"
+            return Refusal(record, "wrong_partition", error)
+        if event.at_ms > record.timestamp + future_ms:
+            return Refusal(record, "timestamp_in_future", "its time is more than 5 minutes ahead of its record's")
+        return event
 
     def _is_home(self, key: Any, team: str) -> bool:
         if not self.at_home(key, team):

@@ -32,7 +32,7 @@ class MonthKey(NamedTuple):
 
 
 class Line(Counters):
-    """Counters of one (provider, model) that know their row: the fold finds both with one look-up."""
+    """Counters of one (provider, model) that know their row."""
 
     __slots__ = ("row",)
 
@@ -42,7 +42,7 @@ class Line(Counters):
 class UsageRow:
     """Everything counted for one hour, and what of it was stated."""
 
-    __slots__ = ("first_offset", "key", "last_offset", "lines", "revision", "stated", "touch")
+    __slots__ = ("first_offset", "key", "last_offset", "lines", "revision", "stated")
 
     def __init__(self, key: HourKey) -> None:
         self.key = key
@@ -51,7 +51,6 @@ class UsageRow:
         self.last_offset = -1
         self.revision: int | None = None  # None: nothing stated yet
         self.stated = Counters()  # totals of the newest revision
-        self.touch = 0  # the chunk that touched it last; memory only, never stored
 
     def line(self, provider: str, model: str) -> Line:
         """The line of a provider and model, made when it is the first."""

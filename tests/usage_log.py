@@ -14,6 +14,7 @@ from streamapp.runtime.place import Place
 from streamapp.runtime.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.decode import decode_usage
 from streamapp.schemas.fingerprint import digest_of, print_of
+from streamapp.topics.partitioner import partition_for
 from tables.door import Door
 from tables.outcome import Outcome
 from tables.usage_hourly import Statement
@@ -109,11 +110,11 @@ def now(steps: Coroutine[Any, Any, None]) -> None:
     raise AssertionError("it waits")
 
 
-def make_door(homes: dict[str, int] | None = None, partition: int = 0) -> Door:
-    """The worker's door; `homes` says on which partition a team is at home, instead of murmur2."""
+def make_door(partition: int = 0, partitions: int = 1) -> Door:
+    """The worker's door: teams are at home where murmur2 puts them."""
 
     def at_home(key: bytes | None, team: str) -> bool:
-        return key == team.encode() and (homes is None or homes.get(team) == partition)
+        return key == team.encode() and partition_for(key, partitions) == partition
 
     return Door(decode_usage, digest_of, print_of, at_home, DIRECTORY.get)
 
@@ -124,7 +125,8 @@ class Table:
 
     rules: Rules = field(default_factory=Rules)
     store: Store = field(default_factory=MemoryStore)
-    door: Door = field(default_factory=make_door)
+    partition: int = 0
+    partitions: int = 1
     outcomes: list[Outcome] = field(default_factory=list)
     log: list[Rec] = field(default_factory=list)
 
@@ -133,9 +135,10 @@ class Table:
 
     def restart(self) -> None:
         """A new process on the same store."""
-        place = Place("billing-agg", "llm_usage", 0, "topic-id", 1, OUTPUTS)
+        place = Place("billing-agg", "llm_usage", self.partition, "topic-id", self.partitions, OUTPUTS)
         producer = NowProducer(self.store.checkpoint())
-        self.task = LedgerTask(place, self.store, producer, stored_position(self.store), self.rules, self.door)
+        door = make_door(self.partition, self.partitions)
+        self.task = LedgerTask(place, self.store, producer, stored_position(self.store), self.rules, door)
         self.task.landed = self.outcomes.append
 
     def apply(self, *records: Rec) -> Outcome:

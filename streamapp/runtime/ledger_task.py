@@ -7,11 +7,12 @@ from typing import Any
 
 from streamapp.runtime import codec, statement
 from streamapp.runtime.chunk import Send, Transaction
+from streamapp.runtime.express.ids import CompactSeen
+from streamapp.runtime.express.lane import Lane
 from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.letter import Origin, letter
 from streamapp.runtime.place import Place, Producer
 from streamapp.runtime.poison import PoisonLimit
-from streamapp.runtime.seen_compact import CompactSeen
 from streamapp.runtime.store import Overlay, Store, Writes, remembered, unsettled
 from tables.door import Door
 from tables.ledger import Ledger
@@ -42,8 +43,10 @@ class LedgerTask:
         self.active_ms = 0 if position is None else position.active_ms
         self._moved_ms = -1 if position is None else position.moved_ms
         start = Position() if position is None else position.position()
-        self.ledger = Ledger(rules, door, self.rows, start, CompactSeen())
-        self.ledger.restore(unsettled(store), remembered(store))
+        seen = CompactSeen()
+        lane = Lane(seen, place.partition, place.partitions, rules.future_ms)
+        self.ledger = Ledger(rules, door, self.rows, start, seen, lane)
+        self.ledger.restore(unsettled(store), remembered(store), self._moved_ms)
         self.poison = poison or PoisonLimit(ratio=1.0, consecutive=1 << 62)
         self.landed: Callable[[Outcome], None] = lambda outcome: None  # told of each chunk when it has committed
         self._folded: list[Outcome] = []

@@ -18,8 +18,8 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from streamapp.runtime import codec
+from streamapp.runtime.express.ids import CompactSeen
 from streamapp.runtime.rows import Store
-from streamapp.runtime.seen_compact import CompactSeen
 from tables.counters import EXACT, Counters, Numbers
 from tables.door import Door
 from tables.ledger import Ledger

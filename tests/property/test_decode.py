@@ -1,4 +1,4 @@
-"""The fast reader accepts nothing that the models refuse, and reads the same values. No bytes make it raise.
+"""The fast readers accept nothing that the models refuse, and read the same values. No bytes make them raise.
 
 Events are written by hand, as pairs of a key and the text of its value: so keys repeat, numbers keep odd spellings,
 and what is no JSON at all can stand anywhere.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import random
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_usage import PlainUsage, read_plain
 
 from streamapp.schemas.decode import Reason, Rejected, Usage, decode_usage
 from streamapp.schemas.judge import judge_usage
@@ -165,6 +167,9 @@ def same(raw: bytes) -> Usage | Rejected:
         # repr, because 0 == 0.0 == Decimal("0E-12"): digits, exponents and types have to agree as well.
         assert repr(fast) == repr(verdict)
     assert repr(decode_usage(raw)) == repr(verdict)
+    if (read := read_plain(raw)) is not None:
+        assert isinstance(verdict, Usage), f"the express lane takes what is refused: {verdict}"
+        assert read == PlainUsage.of(verdict)
     return verdict
 
 
@@ -247,6 +252,45 @@ def test_what_is_usual_is_taken_by_the_fast_reader() -> None:
     ]
     for raw in usual:
         assert isinstance(decode_usage(raw, judge=lambda _: FAST_REFUSES), Usage), raw
+
+
+def test_what_is_usual_is_taken_by_the_express_lane() -> None:
+    usual = [
+        spell(ENVELOPE, DATA),
+        spell(ENVELOPE, [*reversed(DATA), *OPTIONAL_DATA]),
+        spell(
+            [*ENVELOPE, ('"unknown"', '{"e": [1.5, -2, {"b": null, "c": "d", "f": {}}], "g": [], "h": false}')], DATA
+        ),
+        spell(ENVELOPE, DATA).replace(b'":', b'" : ').replace(b",", b" , ").replace(b"}}", b" } } "),
+        *(
+            spell(ENVELOPE, [*(pair for pair in DATA if pair[0] != key), (key, text)])
+            for key, texts in {
+                '"cost_usd"': ("0", "0.0", "2", "1.000000000000", "999999999999999999.999999999999"),
+                '"latency_ms"': ("null", "0.25"),
+                '"cache_hit"': ("null", "true"),
+                '"status"': ("null", '"timeout"', '"rate_limited"', '"success"'),
+                '"currency"': ("null", '"AI"'),
+                '"model"': (f'"{"m" * 256}"',),
+            }.items()
+            for text in texts
+        ),
+        *(
+            spell([pair if pair[0] != '"timestamp"' else (pair[0], f'"{stamp}"') for pair in ENVELOPE], DATA)
+            for stamp in ("2024-02-29T23:59:59Z", "2025-12-31T00:00:00.9Z", "2025-01-15T10:30:00.999999999Z")
+        ),
+    ]
+    for raw in usual:
+        same(raw)
+        assert read_plain(raw) is not None, raw
+
+
+@given(st.integers(31_536_000, 253_370_764_799), st.integers(0, 999_999))
+@examples(400)
+def test_moments_are_read_alike(second: int, fraction: int) -> None:
+    stamp = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:06d}Z".encode()
+    raw = spell(ENVELOPE, DATA).replace(b"2025-01-15T10:30:00.123Z", stamp)
+    same(raw)
+    assert read_plain(raw) is not None
 
 
 def test_a_field_cannot_set_what_is_computed() -> None:

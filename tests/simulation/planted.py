@@ -12,9 +12,8 @@ from world import Process, World
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.ledger_task import LedgerTask
 from streamapp.runtime.rows import Store
-from tables.ledger import Ledger
+from tables.ledger import NEVER, Ledger
 from tables.outcome import Outcome, Record
-from tables.seen import SeenIds
 
 
 class StoredBeforeTheCommit(World):
@@ -42,7 +41,7 @@ class DuplicatesNotRemembered(World):
 
     def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> LedgerTask:
         task = super().make_task(partition, store, producer)
-        task.ledger.seen = SeenIds()
+        task.ledger.seen.forget(NEVER)
         return task
 
 

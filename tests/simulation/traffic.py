@@ -7,9 +7,11 @@ from random import Random
 
 from usage_log import Rec, value
 
+from streamapp.topics.partitioner import partition_for
 from tables.window import HOUR_MS, MINUTE_MS
 
-HOMES = {"team_a": 0, "team_b": 0, "team_listed": 0, "team_c": 1, "team_d": 1}
+TEAMS = ("team_a", "team_b", "team_listed", "team_c", "team_d")
+HOMES = {team: partition_for(team.encode(), 2) for team in TEAMS}
 STRANGER = "team_c"  # at home elsewhere than team_a
 
 KINDS = {
@@ -56,7 +58,7 @@ class Traffic:
     def finish(self, now_ms: int) -> None:
         """One record per log that closes every hour before it."""
         for team in ("team_a", "team_c")[: len(self._logs)]:
-            self._append(HOMES[team], self._usage(team, now_ms, "org_last"), now_ms)
+            self._append(HOMES[team] % len(self._logs), self._usage(team, now_ms, "org_last"), now_ms)
 
     def _usage(self, team: str, at_ms: int, org: str | None) -> Rec:
         rng = self._rng

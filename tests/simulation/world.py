@@ -59,8 +59,8 @@ class World:
 
     def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> LedgerTask:
         place = Place("billing-agg", "llm_usage", partition, TOPIC_ID, len(self.kafka.usage), OUTPUTS)
-        homes = {team: home % len(self.kafka.usage) for team, home in HOMES.items()}
-        return self.task_class(place, store, producer, stored_position(store), RULES, make_door(homes, partition))
+        door = make_door(partition, len(self.kafka.usage))
+        return self.task_class(place, store, producer, stored_position(store), RULES, door)
 
     def to_restore(self, changelog: Log, checkpoint: int) -> list[tuple[int, Entry]]:
         return list(changelog.committed(checkpoint))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from usage_log import Rec, Table, at, event, make_door, refused, stated
+from usage_log import Rec, Table, at, event, refused, stated
 
 
 def test_an_event_more_than_five_minutes_ahead_is_refused_and_does_not_move_the_watermark() -> None:
@@ -49,8 +49,9 @@ def test_the_record_key_must_be_the_team(key: bytes | None, known: bool) -> None
 
 
 def test_a_team_at_home_elsewhere_is_refused() -> None:
-    table = Table(door=make_door({"team_a": 0, "team_b": 1}, partition=0))
-    assert refused(table.apply(event("10:00"), event("10:01", "team_b"))) == [(1, "wrong_partition")]
+    table = Table(partition=1, partitions=2)  # the home of team_a and team_b
+    outcome = table.apply(event("10:00"), event("10:01", "team_c"), event("10:02", "team_b"))
+    assert refused(outcome) == [(1, "wrong_partition")]
 
 
 def test_a_team_stays_checked_when_it_comes_again_with_another_key() -> None:

@@ -1,0 +1,58 @@
+/* The ids a partition remembers: digest → fingerprint and expiry, 28 bytes a place, open addressing.
+ *
+ * Expiries are full hours since the epoch; 0 marks a free place. What was added since the last `ids_take_end` also
+ * stands in a log, in the order of counting: that is what the chunk stores. */
+#ifndef IDS_H
+#define IDS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    uint64_t low, high;
+} digest_t;
+
+typedef struct {
+    digest_t digest;
+    uint64_t print;
+    uint32_t expiry_h;
+} counted_t;
+
+typedef struct {
+    uint64_t *low, *high, *prints;
+    uint32_t *expiry_h;
+    size_t places, taken;
+    uint32_t first_h; /* the lowest expiry */
+    counted_t *log;
+    size_t logged, log_places;
+} ids_t;
+
+ids_t *ids_new(void);
+void ids_free(ids_t *ids);
+
+/* The fingerprint and expiry of a remembered id. Returns whether it is remembered. */
+int ids_find(const ids_t *ids, digest_t digest, uint64_t *print, uint32_t *expiry_h);
+
+/* Remember an id that is not remembered, and log it. Returns 0 when there is no memory. */
+int ids_add(ids_t *ids, digest_t digest, uint64_t print, uint32_t expiry_h);
+
+/* Remember stored ids again, without logging them; `digests` are pairs, back to back. Returns 0 without memory. */
+int ids_restore(ids_t *ids, const digest_t *digests, const uint64_t *prints, size_t count, uint32_t expiry_h);
+
+/* Forget what expires at or before the hour, also from the log. Returns 0 when there is no memory. */
+int ids_forget(ids_t *ids, uint32_t until_h);
+
+/* The lowest expiry of a remembered id; 0 when there is none. */
+uint32_t ids_first_expiry(const ids_t *ids);
+
+size_t ids_count(const ids_t *ids);
+size_t ids_logged(const ids_t *ids);
+
+/* Copy the logged ids of one expiry; returns how many. `ids_take_end` empties the log. */
+size_t ids_take(const ids_t *ids, uint32_t expiry_h, digest_t *digests, uint64_t *prints);
+void ids_take_end(ids_t *ids);
+
+/* The expiries in the log, in the order of their first ids; returns how many, or more than `limit`. */
+size_t ids_expiries(const ids_t *ids, uint32_t *expiries, size_t limit);
+
+#endif

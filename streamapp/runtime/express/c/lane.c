@@ -1,0 +1,285 @@
+#include "lane.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "hash.h"
+#include "usage.h"
+
+enum {
+    HOUR_MS = 3600000,
+    HOURS_MAX = 64, /* open at a time; records of further ones are left to the ledger */
+    KEY_MAX = 4 * 257 + 256,
+    PLACES_MIN = 256,
+};
+
+#define NO_MEMORY (-2)
+#define NOT_THERE (-1)
+
+typedef struct {
+    uint8_t *key;
+    size_t length;
+    uint64_t hash;
+    unsigned __int128 cost;
+    int64_t requests, errors, cache_hits, prompt_tokens, completion_tokens;
+    int64_t first_offset, last_offset;
+} line_t;
+
+typedef struct {
+    int64_t hour_ms;
+    uint32_t expiry_h;
+    int is_new;
+    line_t *lines;
+    int64_t count, room;
+    uint32_t *places; /* line number + 1; 0: free */
+    size_t place_count;
+} hour_t;
+
+typedef struct {
+    int64_t hour_ms, line;
+} touched_t;
+
+/* What the library was made from: the loader compares it with what is there. */
+const char *sources(void);
+const char *sources(void) { return SOURCES; }
+
+struct lane {
+    ids_t *ids;
+    int32_t partition, partitions;
+    int64_t future_ms;
+    hour_t hours[HOURS_MAX];
+    int hour_count;
+    touched_t *touched;
+    int64_t touched_count, touched_room;
+};
+
+static hour_t *hour_at(lane_t *lane, int64_t hour_ms) {
+    for (int i = 0; i < lane->hour_count; i++)
+        if (lane->hours[i].hour_ms == hour_ms) return &lane->hours[i];
+    return NULL;
+}
+
+static void hour_free(hour_t *hour) {
+    for (int64_t i = 0; i < hour->count; i++) free(hour->lines[i].key);
+    free(hour->lines);
+    free(hour->places);
+}
+
+lane_t *lane_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms) {
+    lane_t *lane = calloc(1, sizeof *lane);
+    if (!lane) return NULL;
+    lane->ids = ids;
+    lane->partition = partition;
+    lane->partitions = partitions;
+    lane->future_ms = future_ms;
+    return lane;
+}
+
+void lane_free(lane_t *lane) {
+    if (!lane) return;
+    for (int i = 0; i < lane->hour_count; i++) hour_free(&lane->hours[i]);
+    free(lane->touched);
+    free(lane);
+}
+
+int lane_open(lane_t *lane, int64_t hour_ms, uint32_t expiry_h, int is_new) {
+    if (lane->hour_count == HOURS_MAX || hour_at(lane, hour_ms)) return 1;
+    hour_t hour = {.hour_ms = hour_ms, .expiry_h = expiry_h, .is_new = is_new, .place_count = PLACES_MIN};
+    hour.places = calloc(PLACES_MIN, sizeof *hour.places);
+    if (!hour.places) return 0;
+    lane->hours[lane->hour_count++] = hour;
+    return 1;
+}
+
+void lane_close(lane_t *lane, int64_t hour_ms) {
+    hour_t *hour = hour_at(lane, hour_ms);
+    if (!hour) return;
+    hour_free(hour);
+    *hour = lane->hours[--lane->hour_count];
+}
+
+static size_t place_of(const hour_t *hour, const uint8_t *key, size_t length, uint64_t hash) {
+    size_t mask = hour->place_count - 1, at = hash & mask;
+    for (; hour->places[at]; at = (at + 1) & mask) {
+        const line_t *line = &hour->lines[hour->places[at] - 1];
+        if (line->hash == hash && line->length == length && !memcmp(line->key, key, length)) break;
+    }
+    return at;
+}
+
+static int more_places(hour_t *hour) {
+    size_t count = 2 * hour->place_count;
+    uint32_t *places = calloc(count, sizeof *places);
+    if (!places) return 0;
+    for (int64_t i = 0; i < hour->count; i++) {
+        size_t at = hour->lines[i].hash & (count - 1);
+        while (places[at]) at = (at + 1) & (count - 1);
+        places[at] = (uint32_t)i + 1;
+    }
+    free(hour->places);
+    hour->places = places;
+    hour->place_count = count;
+    return 1;
+}
+
+static int64_t add_line(hour_t *hour, const uint8_t *key, size_t length, uint64_t hash) {
+    if (2 * (size_t)hour->count >= hour->place_count && !more_places(hour)) return NO_MEMORY;
+    if (hour->count == hour->room) {
+        int64_t room = hour->room ? 2 * hour->room : PLACES_MIN;
+        line_t *lines = realloc(hour->lines, (size_t)room * sizeof *lines);
+        if (!lines) return NO_MEMORY;
+        hour->lines = lines;
+        hour->room = room;
+    }
+    uint8_t *own = malloc(length);
+    if (!own) return NO_MEMORY;
+    memcpy(own, key, length);
+    hour->lines[hour->count] = (line_t){.key = own, .length = length, .hash = hash};
+    hour->places[place_of(hour, key, length, hash)] = (uint32_t)hour->count + 1;
+    return hour->count++;
+}
+
+static int64_t find_line(const hour_t *hour, const uint8_t *key, size_t length, uint64_t hash) {
+    return (int64_t)hour->places[place_of(hour, key, length, hash)] - 1;
+}
+
+int64_t lane_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t length) {
+    hour_t *hour = hour_at(lane, hour_ms);
+    if (!hour) return NOT_THERE;
+    uint64_t hash = xxh64(key, length, 0);
+    int64_t line = find_line(hour, key, length, hash);
+    return line < 0 ? add_line(hour, key, length, hash) : line;
+}
+
+static uint8_t *append(uint8_t *to, span_t part, int is_last) {
+    memcpy(to, part.at, part.length);
+    to += part.length;
+    if (!is_last) *to++ = 0;
+    return to;
+}
+
+static size_t key_of(const usage_t *usage, uint8_t key[KEY_MAX]) {
+    uint8_t *end = append(key, usage->org, 0);
+    end = append(end, usage->team, 0);
+    end = append(end, usage->currency, 0);
+    end = append(end, usage->provider, 0);
+    end = append(end, usage->model, 1);
+    return (size_t)(end - key);
+}
+
+/* Whether the record key is the team's, and murmur2 puts it on this partition. */
+static int is_at_home(const lane_t *lane, const usage_t *usage, const uint8_t *key, size_t length) {
+    if (length != usage->team.length || memcmp(key, usage->team.at, length)) return 0;
+    return (int32_t)((murmur2(key, length) & 0x7FFFFFFF) % (uint32_t)lane->partitions) == lane->partition;
+}
+
+static int touch(lane_t *lane, int64_t hour_ms, int64_t line) {
+    if (lane->touched_count == lane->touched_room) {
+        int64_t room = lane->touched_room ? 2 * lane->touched_room : PLACES_MIN;
+        touched_t *touched = realloc(lane->touched, (size_t)room * sizeof *touched);
+        if (!touched) return 0;
+        lane->touched = touched;
+        lane->touched_room = room;
+    }
+    lane->touched[lane->touched_count++] = (touched_t){hour_ms, line};
+    return 1;
+}
+
+static void add(line_t *line, const usage_t *usage, int64_t offset) {
+    if (!line->requests) line->first_offset = offset;
+    line->requests++;
+    line->errors += usage->is_error;
+    line->cache_hits += usage->is_cache_hit;
+    line->prompt_tokens += usage->prompt_tokens;
+    line->completion_tokens += usage->completion_tokens;
+    line->cost += usage->cost;
+    line->last_offset = offset;
+}
+
+typedef enum { COUNTED, REPEATED, NOT_PLAIN, OUT_OF_MEMORY } verdict_t;
+
+typedef struct {
+    const uint8_t *value, *key;
+    size_t value_length, key_length;
+    int64_t offset, timestamp;
+} record_t;
+
+static verdict_t count(lane_t *lane, const record_t *record, run_t *run) {
+    usage_t usage;
+    if (!usage_read(record->value, record->value_length, &usage)) return NOT_PLAIN;
+    if (usage.at_ms >= run->next_mark_ms || usage.at_ms > record->timestamp + lane->future_ms) return NOT_PLAIN;
+    if (!is_at_home(lane, &usage, record->key, record->key_length)) return NOT_PLAIN;
+
+    digest_t digest = {xxh64(usage.id.at, usage.id.length, 0), xxh64(usage.id.at, usage.id.length, 1)};
+    uint64_t print = xxh64(record->value, record->value_length, 0), known_print;
+    uint32_t expiry_h;
+    if (ids_find(lane->ids, digest, &known_print, &expiry_h)) return known_print == print ? REPEATED : NOT_PLAIN;
+
+    hour_t *hour = hour_at(lane, usage.at_ms - usage.at_ms % HOUR_MS);
+    if (!hour) return NOT_PLAIN;
+    uint8_t key[KEY_MAX];
+    size_t length = key_of(&usage, key);
+    uint64_t hash = xxh64(key, length, 0);
+    int64_t line = find_line(hour, key, length, hash);
+    if (line < 0) {
+        if (!hour->is_new) return NOT_PLAIN;
+        line = add_line(hour, key, length, hash);
+        if (line < 0) return OUT_OF_MEMORY;
+    }
+    if (!hour->lines[line].requests && !touch(lane, hour->hour_ms, line)) return OUT_OF_MEMORY;
+    if (!ids_add(lane->ids, digest, print, hour->expiry_h)) return OUT_OF_MEMORY;
+    add(&hour->lines[line], &usage, record->offset);
+    if (usage.at_ms > run->watermark_ms) run->watermark_ms = usage.at_ms;
+    return COUNTED;
+}
+
+int64_t lane_run(lane_t *lane, const records_t *records, int64_t from, run_t *run) {
+    int64_t value = from ? records->value_ends[from - 1] : 0, key = from ? records->key_ends[from - 1] : 0;
+    for (int64_t at = from; at < records->count; at++) {
+        record_t record = {
+            .value = records->values + value,
+            .key = records->keys + key,
+            .value_length = (size_t)(records->value_ends[at] - value),
+            .key_length = (size_t)(records->key_ends[at] - key),
+            .offset = records->offsets[at],
+            .timestamp = records->timestamps[at],
+        };
+        verdict_t verdict = count(lane, &record, run);
+        if (verdict == NOT_PLAIN) return at;
+        if (verdict == OUT_OF_MEMORY) return NO_MEMORY;
+        run->duplicates += verdict == REPEATED;
+        value = records->value_ends[at];
+        key = records->key_ends[at];
+    }
+    return records->count;
+}
+
+int64_t lane_touched(const lane_t *lane) { return lane->touched_count; }
+
+void lane_take(lane_t *lane, sum_t *sums) {
+    for (int64_t i = 0; i < lane->touched_count; i++) {
+        touched_t at = lane->touched[i];
+        line_t *line = &hour_at(lane, at.hour_ms)->lines[at.line];
+        sums[i] = (sum_t){
+            .hour_ms = at.hour_ms,
+            .line = at.line,
+            .requests = line->requests,
+            .errors = line->errors,
+            .cache_hits = line->cache_hits,
+            .prompt_tokens = line->prompt_tokens,
+            .completion_tokens = line->completion_tokens,
+            .cost_low = (uint64_t)line->cost,
+            .cost_high = (uint64_t)(line->cost >> 64),
+            .first_offset = line->first_offset,
+            .last_offset = line->last_offset,
+        };
+        *line = (line_t){.key = line->key, .length = line->length, .hash = line->hash};
+    }
+    lane->touched_count = 0;
+}
+
+size_t lane_key(const lane_t *lane, int64_t hour_ms, int64_t line, const uint8_t **key) {
+    const hour_t *hour = hour_at((lane_t *)lane, hour_ms);
+    *key = hour->lines[line].key;
+    return hour->lines[line].length;
+}

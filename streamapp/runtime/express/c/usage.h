@@ -1,0 +1,26 @@
+/* A usage event in a record's value, when it is plain: printable ASCII without escapes, one line, no field twice, nothing
+ * that needs judging. Whatever is not plain is left to Python (schemas/decode.py), which also knows why it is refused.
+ * What is accepted here, the models accept, with the same values: tests/property/test_express.py holds it to that. */
+#ifndef USAGE_H
+#define USAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    const uint8_t *at;
+    size_t length;
+} span_t;
+
+typedef struct {
+    span_t id, team, org, provider, model, currency;
+    int64_t at_ms;
+    int64_t prompt_tokens, completion_tokens;
+    unsigned __int128 cost; /* in units of 10^-12 */
+    int is_error, is_cache_hit;
+} usage_t;
+
+/* Read the event. Returns 0 if it is not plain; then `usage` is undefined. */
+int usage_read(const uint8_t *value, size_t length, usage_t *usage);
+
+#endif

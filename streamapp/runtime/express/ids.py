@@ -1,0 +1,80 @@
+"""Remembered ids in about forty bytes each."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import weakref
+
+from streamapp.runtime.express.library import Digest, library
+from tables.seen import DIGEST_BYTES, PRINT_BYTES, Counted, Seen, StoredIds
+from tables.window import HOUR_MS
+
+_HALVES = struct.Struct("<QQ")
+_PRINT = struct.Struct("<Q")
+EXPIRIES_MAX = 4096  # different expiries that one chunk may see: half a year of full hours
+
+
+class CompactSeen(Seen):
+    """`SeenIds` for millions of ids: the same answers from a fraction of the memory. Expiries are full hours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._library = library()
+        self.handle = _allocated(self._library.ids_new())
+        weakref.finalize(self, self._library.ids_free, self.handle)
+
+    def find(self, digest: bytes) -> Counted | None:
+        print_, expiry_h = ctypes.c_uint64(), ctypes.c_uint32()
+        if not self._library.ids_find(self.handle, _digest(digest), ctypes.byref(print_), ctypes.byref(expiry_h)):
+            return None
+        return Counted(_PRINT.pack(print_.value), expiry_h.value * HOUR_MS)
+
+    def add(self, digest: bytes, print_: bytes, expiry_ms: int) -> None:
+        (number,) = _PRINT.unpack(print_)
+        _allocated(self._library.ids_add(self.handle, _digest(digest), number, _hour(expiry_ms)))
+
+    def _take(self) -> StoredIds:
+        expiries = (ctypes.c_uint32 * EXPIRIES_MAX)()
+        count = self._library.ids_expiries(self.handle, expiries, EXPIRIES_MAX)
+        assert count <= EXPIRIES_MAX, "a chunk's ids expire at more different hours than there can be"
+        stored = {expiry_h * HOUR_MS: self._logged(expiry_h) for expiry_h in expiries[:count]}
+        self._library.ids_take_end(self.handle)
+        return stored
+
+    def _logged(self, expiry_h: int) -> tuple[bytes, bytes]:
+        most = self._library.ids_logged(self.handle)
+        digests = ctypes.create_string_buffer(most * DIGEST_BYTES)
+        prints = ctypes.create_string_buffer(most * PRINT_BYTES)
+        count = self._library.ids_take(self.handle, expiry_h, digests, prints)
+        return digests.raw[: count * DIGEST_BYTES], prints.raw[: count * PRINT_BYTES]
+
+    def _put_back(self, digests: bytes, prints: bytes, expiry_ms: int) -> None:
+        count = len(digests) // DIGEST_BYTES
+        _allocated(self._library.ids_restore(self.handle, digests, prints, count, _hour(expiry_ms)))
+
+    def _first_expiry_ms(self) -> int | None:
+        return self._library.ids_first_expiry(self.handle) * HOUR_MS or None
+
+    def _drop(self, watermark_ms: int) -> None:
+        if (first := self._first_expiry_ms()) is not None and first <= watermark_ms:
+            _allocated(self._library.ids_forget(self.handle, watermark_ms // HOUR_MS))
+
+    def __len__(self) -> int:
+        count: int = self._library.ids_count(self.handle)
+        return count
+
+
+def _digest(digest: bytes) -> Digest:
+    return Digest(*_HALVES.unpack(digest))
+
+
+def _hour(expiry_ms: int) -> int:
+    assert expiry_ms % HOUR_MS == 0, "ids expire at full hours"
+    return expiry_ms // HOUR_MS
+
+
+def _allocated(result: int | None) -> int:
+    if not result:
+        raise MemoryError("no memory for remembered ids")
+    return result

@@ -1,0 +1,101 @@
+"""The compiled express lane of one partition."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import weakref
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from itertools import accumulate
+from typing import Any
+
+from streamapp.runtime.express.ids import CompactSeen
+from streamapp.runtime.express.library import Records, Run, library
+from tables.counters import EXACT
+from tables.express import LineKey, Sum
+from tables.usage_hourly import HourKey, Line
+from tables.window import HOUR_MS
+
+_SUM = struct.Struct("<7q2Q2q")  # `sum_t`
+_NO_MEMORY = -2
+_DECIMALS = Decimal(-12)
+
+
+class Lane:
+    """Counts plain records with the ids of `seen`; `partition` of `partitions` is where its teams are at home."""
+
+    def __init__(self, seen: CompactSeen, partition: int, partitions: int, future_ms: int) -> None:
+        self._library = library()
+        self._seen = seen  # its memory is used as long as this lives
+        self._handle = self._library.lane_new(seen.handle, partition, partitions, future_ms)
+        if not self._handle:
+            raise MemoryError("no memory for the express lane")
+        weakref.finalize(self, self._library.lane_free, self._handle)
+        self._lines: dict[int, list[Line | None]] = {}  # hour → its lines, by number
+        self._records = Records()
+        self._columns: tuple[Any, ...] = ()  # what `_records` points into
+
+    def open(self, hour_ms: int, expiry_ms: int, is_new: bool) -> None:
+        _done(self._library.lane_open(self._handle, hour_ms, expiry_ms // HOUR_MS, is_new) - 1)
+        self._lines[hour_ms] = []
+
+    def close(self, hour_ms: int) -> None:
+        self._library.lane_close(self._handle, hour_ms)
+        del self._lines[hour_ms]
+
+    def learn(self, key: LineKey, line: Line) -> None:
+        hour = key.hour
+        text = "\0".join((hour.org, hour.team, hour.currency, key.provider, key.model)).encode()
+        number = _done(self._library.lane_line(self._handle, hour.start_ms, text, len(text)))
+        if number >= 0:
+            self._know(self._lines[hour.start_ms], number, line)
+
+    def load(self, records: Sequence[Any]) -> None:
+        values = [record.value or b"" for record in records]
+        keys = [record.key or b"" for record in records]
+        value_ends = array("q", accumulate(map(len, values)))
+        key_ends = array("q", accumulate(map(len, keys)))
+        offsets = array("q", [record.offset for record in records])
+        timestamps = array("q", [record.timestamp for record in records])
+        joined_values, joined_keys = b"".join(values), b"".join(keys)
+        self._columns = (joined_values, joined_keys, value_ends, key_ends, offsets, timestamps)
+        starts = [column.buffer_info()[0] for column in (value_ends, key_ends, offsets, timestamps)]
+        self._records = Records(joined_values, joined_keys, *starts, len(records))
+
+    def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
+        run = Run(watermark_ms, next_mark_ms, 0)
+        at = _done(self._library.lane_run(self._handle, ctypes.byref(self._records), at, ctypes.byref(run)))
+        return at, run.watermark_ms, run.duplicates
+
+    def take(self, line_of: Callable[[LineKey], Line]) -> Iterator[Sum]:
+        count = self._library.lane_touched(self._handle)
+        sums = ctypes.create_string_buffer(count * _SUM.size)
+        self._library.lane_take(self._handle, sums)
+        for hour_ms, number, *counts, cost_low, cost_high, first_offset, last_offset in _SUM.iter_unpack(sums.raw):
+            lines = self._lines[hour_ms]
+            line = lines[number] if number < len(lines) else None
+            if line is None:
+                line = line_of(self._key(hour_ms, number))
+                self._know(lines, number, line)
+            cost = EXACT.scaleb(Decimal(cost_high << 64 | cost_low), _DECIMALS)
+            yield Sum(line, (*counts, cost), first_offset, last_offset)
+
+    def _key(self, hour_ms: int, number: int) -> LineKey:
+        start = ctypes.c_void_p()
+        length = self._library.lane_key(self._handle, hour_ms, number, ctypes.byref(start))
+        text = ctypes.string_at(start, length).decode()
+        org, team, currency, provider, model = text.split("\0")
+        return LineKey(HourKey(hour_ms, org, team, currency), provider, model)
+
+    @staticmethod
+    def _know(lines: list[Line | None], number: int, line: Line) -> None:
+        lines += [None] * (number + 1 - len(lines))
+        lines[number] = line
+
+
+def _done(result: int) -> int:
+    if result == _NO_MEMORY:
+        raise MemoryError("no memory for the express lane")
+    return result

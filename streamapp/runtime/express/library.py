@@ -1,0 +1,78 @@
+"""The compiled library, loaded once; its functions as Python calls them."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, Structure, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from functools import lru_cache
+
+from streamapp.errors import Misconfigured
+from streamapp.runtime.express.build import LIBRARY, sources_digest
+
+
+class Digest(Structure):
+    """`digest_t`: two halves of 64 bits."""
+
+    _fields_ = (("low", c_uint64), ("high", c_uint64))
+
+
+class Records(Structure):
+    """`records_t`: a chunk, its values and keys back to back."""
+
+    _fields_ = (
+        ("values", c_char_p),
+        ("keys", c_char_p),
+        ("value_ends", c_void_p),
+        ("key_ends", c_void_p),
+        ("offsets", c_void_p),
+        ("timestamps", c_void_p),
+        ("count", c_int64),
+    )
+
+
+class Run(Structure):
+    """`run_t`: what a run is told, and what it says."""
+
+    _fields_ = (("watermark_ms", c_int64), ("next_mark_ms", c_int64), ("duplicates", c_int64))
+
+
+_FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
+    # name            result     arguments
+    ("sources", c_char_p, ()),
+    ("ids_new", c_void_p, ()),
+    ("ids_free", None, (c_void_p,)),
+    ("ids_find", c_int, (c_void_p, Digest, POINTER(c_uint64), POINTER(c_uint32))),
+    ("ids_add", c_int, (c_void_p, Digest, c_uint64, c_uint32)),
+    ("ids_restore", c_int, (c_void_p, c_char_p, c_char_p, c_size_t, c_uint32)),
+    ("ids_forget", c_int, (c_void_p, c_uint32)),
+    ("ids_first_expiry", c_uint32, (c_void_p,)),
+    ("ids_count", c_size_t, (c_void_p,)),
+    ("ids_logged", c_size_t, (c_void_p,)),
+    ("ids_expiries", c_size_t, (c_void_p, POINTER(c_uint32), c_size_t)),
+    ("ids_take", c_size_t, (c_void_p, c_uint32, c_void_p, c_void_p)),
+    ("ids_take_end", None, (c_void_p,)),
+    ("lane_new", c_void_p, (c_void_p, c_int32, c_int32, c_int64)),
+    ("lane_free", None, (c_void_p,)),
+    ("lane_open", c_int, (c_void_p, c_int64, c_uint32, c_int)),
+    ("lane_close", None, (c_void_p, c_int64)),
+    ("lane_line", c_int64, (c_void_p, c_int64, c_char_p, c_size_t)),
+    ("lane_run", c_int64, (c_void_p, POINTER(Records), c_int64, POINTER(Run))),
+    ("lane_touched", c_int64, (c_void_p,)),
+    ("lane_take", None, (c_void_p, c_void_p)),
+    ("lane_key", c_size_t, (c_void_p, c_int64, c_int64, POINTER(c_void_p))),
+)
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL:
+    """The library. Raises `Misconfigured` when it was not built from the sources that are here."""
+    try:
+        loaded = ctypes.CDLL(str(LIBRARY))
+    except OSError:
+        raise Misconfigured("the express lane is not compiled; run `make setup`, which needs a C compiler") from None
+    for name, result, arguments in _FUNCTIONS:
+        function = getattr(loaded, name)
+        function.restype, function.argtypes = result, arguments
+    if loaded.sources() != sources_digest().encode():
+        raise Misconfigured("the express lane was compiled from other sources than these; run `make setup`")
+    return loaded

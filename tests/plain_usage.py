@@ -1,0 +1,87 @@
+"""What the express lane's reader makes of a record's value, as Python sees it."""
+
+from __future__ import annotations
+
+import ctypes
+from decimal import Decimal
+from typing import NamedTuple, Self
+
+from streamapp.runtime.express.library import library
+from streamapp.schemas.decode import Usage
+from streamapp.schemas.money import EXACT
+
+
+class _Span(ctypes.Structure):
+    _fields_ = (("at", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+    def text(self) -> str:
+        return ctypes.string_at(self.at, self.length).decode()
+
+
+class _Usage(ctypes.Structure):
+    """`usage_t`; the cost is aligned to 16 bytes."""
+
+    _fields_ = (
+        *((name, _Span) for name in ("id", "team", "org", "provider", "model", "currency")),
+        *((name, ctypes.c_int64) for name in ("at_ms", "prompt_tokens", "completion_tokens", "padding")),
+        *((name, ctypes.c_uint64) for name in ("cost_low", "cost_high")),
+        *((name, ctypes.c_int) for name in ("is_error", "is_cache_hit")),
+    )
+
+
+class PlainUsage(NamedTuple):
+    """What counts of an event."""
+
+    id: str
+    team: str
+    org: str | None
+    provider: str
+    model: str
+    currency: str
+    at_ms: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: Decimal
+    is_error: bool
+    is_cache_hit: bool
+
+    @classmethod
+    def of(cls, usage: Usage) -> Self:
+        data = usage.data
+        return cls(
+            usage.id,
+            usage.team_id,
+            usage.org_id,
+            data.provider,
+            data.model,
+            data.currency,
+            usage.at_ms,
+            data.prompt_tokens,
+            data.completion_tokens,
+            data.cost_usd,
+            data.status != "success",
+            data.cache_hit,
+        )
+
+
+def read_plain(raw: bytes) -> PlainUsage | None:
+    """The event that the reader takes; None for what it leaves to Python."""
+    read = library()["usage_read"]
+    usage = _Usage()
+    held = ctypes.create_string_buffer(raw, len(raw))  # exactly so many bytes: reading beyond them is a fault
+    if not read(held, ctypes.c_size_t(len(raw)), ctypes.byref(usage)):
+        return None
+    return PlainUsage(
+        id=usage.id.text(),
+        team=usage.team.text(),
+        org=usage.org.text(),
+        provider=usage.provider.text(),
+        model=usage.model.text(),
+        currency=usage.currency.text(),
+        at_ms=usage.at_ms,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cost=EXACT.scaleb(Decimal(usage.cost_high << 64 | usage.cost_low), -12),
+        is_error=bool(usage.is_error),
+        is_cache_hit=bool(usage.is_cache_hit),
+    )

@@ -1,0 +1,87 @@
+"""With the express lane or without: the same rows, statements, letters and remembered ids, whatever the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given, settings
+from usage_histories import OFFSETS, SHORT, logs
+from usage_log import Rec, Table, at, value
+
+from streamapp.runtime import codec
+from tables.express import NoExpress
+from tables.outcome import Outcome
+
+
+def told(outcome: Outcome) -> Any:
+    """Everything an outcome says, as values that compare."""
+    hours = {key: codec.readable(codec.hour_key(key), codec.pack_hour(row)) for key, row in outcome.hours.items()}
+    facts = {name: getattr(outcome, name) for name in Outcome.__dataclass_fields__ if name != "hours"}
+    return hours, facts
+
+
+def histories(log: Sequence[Rec], cuts: set[int], restarts: set[int], idles: set[int]) -> tuple[list[Any], list[Any]]:
+    """What the same chunks do, with the lane and without."""
+    both: list[list[Any]] = []
+    for express in (True, False):
+        table, begin, all_told = Table(SHORT), 0, list[Any]()
+        for end in [*sorted(cut for cut in cuts if 0 < cut < len(log)), len(log)]:
+            if end in restarts:
+                table.restart()
+            if not express:
+                table.task.ledger.express = NoExpress()
+            all_told.append(told(table.apply(*log[begin:end])))
+            begin = end
+            if end in idles:
+                idle = table.idle_ms(log[end - 1].timestamp + SHORT.grace_ms)
+                all_told.append(idle and told(idle))
+        both.append(all_told)
+    return both[0], both[1]
+
+
+@given(logs(), OFFSETS, OFFSETS, OFFSETS)
+@settings(max_examples=500, deadline=None, database=None)
+def test_the_lane_changes_nothing(log: list[Rec], cuts: set[int], restarts: set[int], idles: set[int]) -> None:
+    with_lane, without = histories(log, cuts | restarts | idles, restarts, idles)
+    assert with_lane == without
+
+
+def test_most_of_a_usual_log_is_counted_on_the_lane() -> None:
+    table = Table()
+    log = [record for hour in range(3) for record in busy_hour(hour)]
+    ledger = table.task.ledger
+    folded: list[Rec] = []
+    slow = ledger._fold
+
+    def fold(record: Any) -> None:
+        folded.append(record)
+        slow(record)
+
+    ledger._fold = fold  # type: ignore[method-assign]  # counts what the lane leaves
+    for begin in range(0, len(log), 500):
+        table.apply(*log[begin : begin + 500])
+    assert len(folded) <= 2 * 3, "the first record of an hour, and the one that crosses the mark"
+
+
+def busy_hour(hour: int) -> list[Rec]:
+    """A thousand calls of two hundred lines."""
+    log = []
+    for number in range(1000):
+        at_ms, team = at(f"{10 + hour}:00") + number * 3_600, f"team_{number % 20}"
+        content = value(f"id-{hour}-{number}", at_ms, team, "org", model=f"m{number % 200}")
+        log.append(Rec(team.encode(), content, at_ms, offset=hour * 1000 + number))
+    return log
+
+
+def test_a_restored_hour_is_counted_on_the_lane_again() -> None:
+    table = Table()
+    log = busy_hour(0)
+    table.apply(*log[:500])
+    table.restart()
+    whole = Table()
+    whole.apply(*log[:500])
+    for one in (table, whole):
+        one.apply(*[replace(record) for record in log[500:]])
+    assert told(table.outcomes[-1]) == told(whole.outcomes[-1])
