@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -13,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from streamapp.cli.verify import check
+from streamapp.errors import Refused
 from streamapp.ops.chaos import LOAD_SHARE, Chaos
 from streamapp.ops.chaos_plan import Fault, plan
 from streamapp.ops.chaos_report import ChaosReport
@@ -30,9 +33,19 @@ KINDS = {fault.name.lower().replace("_", "-"): fault for fault in Fault}
 @click.option("--stock/--no-stock", default=True, show_default=True, help="A stock Faust counter beside it.")
 @click.option("--only", "kinds", multiple=True, type=click.Choice([*KINDS]), help="Only this fault; may be repeated.")
 @click.option("--app", default=BILLING, show_default=True, help="The Faust app of the workers that suffer, as for -A.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path), help="Work in this new folder and leave it: logs, broker, rows."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, no progress.")
 def command(
-    events: int | None, minutes: float, seed: int, stock: bool, kinds: tuple[str, ...], app: str, as_json: bool
+    events: int | None,
+    minutes: float,
+    seed: int,
+    stock: bool,
+    kinds: tuple[str, ...],
+    app: str,
+    keep: Path | None,
+    as_json: bool,
 ) -> None:
     """Break everything on purpose, then check every bill.
 
@@ -46,13 +59,13 @@ def command(
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up, as after Ctrl-C
     with (
-        tempfile.TemporaryDirectory(prefix="streamapp-chaos-") as folder,
+        _folder(keep) as folder,
         Progress(*columns, console=console, disable=as_json) as progress,
     ):
         task = progress.add_task("starting", total=events)
         report = Chaos(
             current(),
-            Path(folder),
+            folder,
             seed,
             events,
             minutes,
@@ -69,6 +82,20 @@ def command(
         show(report, Console())
     if not report.ok:
         raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """Where everything is that the run makes. Raises `Refused` for a folder that is there already."""
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="streamapp-chaos-") as folder:
+            yield Path(folder)
+        return
+    try:
+        keep.mkdir(parents=True)
+    except FileExistsError:
+        raise Refused(f"{keep} is there already; --keep needs a new folder") from None
+    yield keep.resolve()
 
 
 def show(report: ChaosReport, console: Console) -> None:

@@ -35,7 +35,7 @@ HISTORY_HOURS = 12
 LOAD_SHARE = 0.75  # of the run; the rest is for starting, draining and checking
 TICK_S = 0.1
 ASK_S = 0.3  # between two questions about offsets
-READY_TIMEOUT_S = 60.0
+BROKER_TIMEOUT_S = 120.0
 RECOVERY_TIMEOUT_S = 120.0
 DRAIN_TIMEOUT_S = 180.0
 STOCK_DRAIN_TIMEOUT_S = 60.0  # it often stands still for good
@@ -78,7 +78,7 @@ class Chaos:
             load.allow(1.0)
             run.until(lambda: not load.is_alive() and not any(fleet.hurt() for fleet in self.fleets), 2 * load_s)
             load.end()
-            self.say(f"{load.sent + load.again:,} records sent; draining")
+            self.say(f"{load.sent + load.again + load.odd:,} records sent; draining")
             unread = run.drain(GROUP, DRAIN_TIMEOUT_S)
             self.say(f"{unread:,} records are not read")
             stock_unread = run.drain(chaos_stock.GROUP, STOCK_DRAIN_TIMEOUT_S) if stock is not None else 0
@@ -94,6 +94,7 @@ class Chaos:
                 seed=self.seed,
                 events=load.sent,
                 sent_again=load.again,
+                odd=load.odd,
                 faults=self.done,
                 ended=ours.ended,
                 takeovers_s=ours.takeovers(),
@@ -104,13 +105,14 @@ class Chaos:
             )
 
     def _suffer(self, run: _Running, load_s: float) -> None:
-        """One fault after the other, each when its share of the load is sent; the load does not go on beyond the next
-        one. After one without recovery no more: there is something to be looked at."""
-        run.until(lambda: bool(run.committed(GROUP)), READY_TIMEOUT_S)
+        """One fault after the other, each when its share of the load is sent and chunks are under way; the load waits
+        for the next one. After one without recovery no more: there is something to be looked at."""
+        patience_s = load_s + RECOVERY_TIMEOUT_S
         for step, next_at in zip(self.steps, [*(step.at for step in self.steps[1:]), 1.0], strict=True):
-            run.load.allow(step.at)
-            run.until(partial(run.load.reached, step.at), load_s + RECOVERY_TIMEOUT_S)
+            done = run.done()
             run.load.allow(next_at)
+            run.until(partial(run.load.reached, step.at), patience_s)
+            run.until(partial(run.goes_on, done), patience_s)
             self.done.append(run.suffer(step))
             if self.done[-1].recovery_s is None:
                 return
@@ -183,7 +185,7 @@ class _Running:
         if step.fault in (Fault.BROKER, Fault.OUTAGE):
             self.broker.kill()
             self.pass_time(monotonic_s() + step.seconds)
-            self.broker.start()
+            self.broker.start(BROKER_TIMEOUT_S)
         recovered = self.until(lambda: self._reached(GROUP, target) and self.ours.at_work(), RECOVERY_TIMEOUT_S)
         recovery_s = round(monotonic_s() - at_s, 1) if recovered else None
         chaos.say(f"         every partition goes on after {recovery_s:g} s" if recovery_s else "         no recovery")
@@ -207,6 +209,14 @@ class _Running:
         except StreamError:
             return False  # the broker is away; ask again
         return all(committed.get(partition, 0) >= offset for partition, offset in target.items())
+
+    def done(self) -> int:
+        """How many records our workers have counted."""
+        return sum(self.committed(GROUP).values())
+
+    def goes_on(self, since: int) -> bool:
+        """Whether more than that is counted, or nothing more will be."""
+        return self.done() > since or not self.load.is_alive()
 
     def committed(self, group: str) -> dict[int, int]:
         """What a group has committed of the usage topic."""

@@ -17,6 +17,17 @@ AGAIN_EVERY = 25  # every so many records is sent by the other producer, too
 BEHIND = 200  # so many records later
 PATIENCE_S = 120.0  # an outage is not the producers' end
 PAUSE_S = 0.02
+ODD_EVERY = 1000  # after so many records, one of the odd ones
+# What no producer with a serializer sends, and somebody will all the same; beside the poison that is simulated.
+ODD: tuple[tuple[bytes | None, bytes | None], ...] = (
+    (None, b'{"id":"evt_nobody"}'),
+    (None, None),
+    (b"team_odd", b'\xef\xbb\xbf{"schema":"hanzo.stream.v1"}'),  # a byte order mark
+    (b"team_odd", b'{"a":' * 10_000 + b"1" + b"}" * 10_000),
+    (b"team_odd", b'{"x":[{}'),  # broken alone, whole together with the next one
+    (b"team_odd", b'{"y":1}]}'),
+    (b"team_odd", b'"' + b"long" * 200_000 + b'"'),
+)
 
 
 class Load(threading.Thread):
@@ -31,7 +42,7 @@ class Load(threading.Thread):
         self._records, self._events, self._seconds = iter(records), events, seconds
         self._allowed = 1.0
         self._over = threading.Event()
-        self.sent = self.again = 0
+        self.sent = self.again = self.odd = 0
         self.keys: Counter[bytes] = Counter()  # records of each key
         self.trouble: Exception | None = None
 
@@ -67,17 +78,22 @@ class Load(threading.Thread):
                 if self.sent >= self._events:
                     break
                 for record in batch:
-                    first.send(TOPIC, record.key, record.value)
+                    self._put(first, record.key, record.value)
                     self.sent += 1
-                    self.keys[record.key] += 1
                     if self.sent % AGAIN_EVERY == 0:
                         late.append(record)
+                    if self.sent % ODD_EVERY == 0:
+                        self._put(first, *ODD[self.sent // ODD_EVERY % len(ODD)])
+                        self.odd += 1
                 while len(late) > BEHIND // AGAIN_EVERY:
                     self._again(late.popleft(), second)
             for record in late:
                 self._again(record, second)
 
     def _again(self, record: SimulatedRecord, producer: RawProducer) -> None:
-        producer.send(TOPIC, record.key, record.value)
+        self._put(producer, record.key, record.value)
         self.again += 1
-        self.keys[record.key] += 1
+
+    def _put(self, producer: RawProducer, key: bytes | None, value: bytes | None) -> None:
+        producer.send(TOPIC, key, value)
+        self.keys[key or b""] += 1

@@ -30,6 +30,7 @@ class ChaosReport:
     seed: int
     events: int
     sent_again: int
+    odd: int  # records that no event is in
     faults: list[Done]
     ended: list[str]
     takeovers_s: list[float]
@@ -49,7 +50,7 @@ class ChaosReport:
         return {
             "ok": self.ok,
             "seed": self.seed,
-            "events_in": self.events + self.sent_again,
+            "events_in": self.events + self.sent_again + self.odd,
             "sent_again": self.sent_again,
             "bills_out": self.verified.bills,
             "faults": [done.as_json() for done in self.faults],

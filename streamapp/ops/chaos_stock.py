@@ -40,7 +40,7 @@ counts = app.Table("counts", default=int, partitions={partitions})
 @app.agent(usage)
 async def count(stream):
     async for key, _ in stream.items():
-        counts[key.decode()] += 1
+        counts[(key or b"").decode()] += 1
 """
 
 

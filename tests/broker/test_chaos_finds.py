@@ -25,7 +25,7 @@ class Plan(NamedTuple):
 
 
 BUGS = {
-    "rows stored before the commit": Plan(("kill", "kill-wipe")),
+    "rows stored before the commit": Plan(("kill",)),
     "offset outside the transaction": Plan(("kill",)),
     "dedup off": Plan(("kill",), 0.5),
     "fence off": Plan(("freeze",), 0.8),
