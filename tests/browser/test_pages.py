@@ -49,6 +49,8 @@ PAGES = {
 }
 SIZES = {1280: ViewportSize(width=1280, height=900), 390: ViewportSize(width=390, height=844)}
 
+PEER_TIMEOUT_S = 10  # a worker of these tests that is away refuses at once; nobody is to be missing for being slow
+
 Check = Callable[[Browser, list[Served]], Awaitable[None]]
 
 
@@ -58,7 +60,7 @@ def browse(check: Check, *views: FakeWorker) -> None:
     assert chromium, "these tests need Chromium: apt-get install chromium"
 
     async def run() -> None:
-        async with serving(*views, peer_timeout_s=0.5) as served, async_playwright() as playwright:
+        async with serving(*views, peer_timeout_s=PEER_TIMEOUT_S) as served, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=chromium, args=ARGS)
             try:
                 await check(browser, served)
