@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64decode
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -70,17 +69,16 @@ class Door:
 
     async def ask(
         self,
-        body: bytes | Sequence[bytes] = b"",
-        *,
+        *pieces: bytes,
         path: str = "/e/",
         method: str = "POST",
         headers: dict[str, str] | None = None,
+        gone: bool = False,
         **query: str,
-    ) -> Reply:
-        """A request whose body comes in these pieces."""
-        pieces = [body] if isinstance(body, bytes) else list(body)
-        coming = [
-            {"type": "http.request", "body": piece, "more_body": number < len(pieces)}
+    ) -> Reply | None:
+        """A request whose body comes in these pieces. `gone`: the client goes away after them; it gets no answer."""
+        coming: list[dict[str, Any]] = [
+            {"type": "http.request", "body": piece, "more_body": gone or number < len(pieces)}
             for number, piece in enumerate(pieces, 1)
         ]
         sent: list[dict[str, Any]] = []
@@ -101,14 +99,17 @@ class Door:
             "client": ("203.0.113.42", 40_000),
         }
         await self.app(scope, receive, send)
+        if not sent:
+            return None
         told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return Reply(sent[0]["status"], told, sent[1]["body"])
 
-    def call(self, body: bytes | Sequence[bytes] | dict[str, Any] | list[Any] = b"", **how: Any) -> Reply:
+    def call(self, body: bytes | dict[str, Any] | list[Any] = b"", *pieces: bytes, **how: Any) -> Reply:
         """The same from a test that has no event loop; objects are sent as JSON."""
-        raw = json.dumps(body).encode() if isinstance(body, dict) or (body and isinstance(body, list)) else body
-        assert not isinstance(raw, dict)
-        return asyncio.run(self.ask(raw, **how))  # type: ignore[arg-type]
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        reply = asyncio.run(self.ask(raw, *pieces, **how))
+        assert reply is not None
+        return reply
 
     def events(self) -> list[dict[str, Any]]:
         """The events in the topic."""

@@ -36,7 +36,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.coming_since_s: float | None = self.loop.time()
-        self.head_bytes = 0
+        self.head_bytes = 0  # -1: the head is complete
         if len(self.connections) > self.connections_max:
             self._end(OVERLOADED)
 
@@ -51,7 +51,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.head_bytes = 0
+        self.head_bytes = max(0, self.head_bytes)
 
     def on_headers_complete(self) -> None:
         self.head_bytes = -1
@@ -110,6 +110,7 @@ def listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind((host, port))
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         raise Refused(f"capture cannot listen on {host}:{port}: {error.strerror}; set STREAM_CAPTURE__PORT") from None

@@ -1,0 +1,325 @@
+"""Each kind of trouble and its status; nothing that was refused is lost; the OpenAPI document says the same."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from capture_calls import DIRECTORY, NOW_MS, OTHER_TOKEN, TOKEN, Door, Reply, directory_in
+from openapi_spec_validator import validate
+
+from streamapp.capture.answers import KINDS, RETRIED
+from streamapp.capture.pipeline import MemoryPipeline
+from streamapp.schemas.dead_letter import EventRejected
+from streamapp.schemas.strict_json import parse
+
+GOOD = {"event": "e", "distinct_id": "d"}
+SINGLE = {"api_key": TOKEN, **GOOD}
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Door:
+    return Door(directory_in(tmp_path))
+
+
+def batch(*events: Any, **fields: Any) -> dict[str, Any]:
+    return {"api_key": TOKEN, "batch": list(events), **fields}
+
+
+@pytest.mark.parametrize(
+    ("body", "slug"),
+    [
+        (b"", "empty_value"),
+        (b"[]", "token_missing"),
+        (batch(), "empty_value"),
+        (b"{", "malformed_json"),
+        (b'{"event": NaN}', "malformed_json"),
+        (b'{"api_key": "\xff"}', "malformed_json"),
+        (b"[[[", "malformed_json"),
+        (b'{"batch": 5}', "malformed_json"),
+        (b"nothing of the kind", "unreadable_body"),
+        (gzip.compress(b"{}")[:12], "unreadable_body"),
+        (batch(*[GOOD] * 501), "too_many_events"),
+        ({"api_key": TOKEN, "distinct_id": "d"}, "missing_event_name"),
+        ({"api_key": TOKEN, "distinct_id": "d", "event": ""}, "missing_event_name"),
+        ({"api_key": TOKEN, "distinct_id": "d", "event": 5}, "missing_event_name"),
+        ({"api_key": TOKEN, "event": "e"}, "missing_distinct_id"),
+        ({**SINGLE, "properties": "text"}, "invalid_data"),
+        ({**SINGLE, "properties": [1]}, "invalid_data"),
+        ({**SINGLE, "$set": 5}, "invalid_data"),
+        ({**SINGLE, "properties": {"a": "x" * 900_000}}, "event_too_large"),
+        (b'{"api_key":"%s","event":"e","distinct_id":"d","properties":{"a":%s1%s}}'
+         % (TOKEN.encode(), b"[" * 500, b"]" * 500), "invalid_data"),
+    ],
+)  # fmt: skip
+def test_what_is_malformed_is_400_and_a_letter_keeps_its_bytes(door: Door, body: Any, slug: str) -> None:
+    reply = door.call(body)
+    said = reply.json
+    assert (reply.status, said["status"], said["slug"]) == (401 if slug == "token_missing" else 400, 0, slug)
+    assert said["error"]
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    assert door.events() == []
+    assert door.letters() == ([] if reply.status == 401 else [(slug, raw)])
+
+
+def test_a_letter_is_as_the_contract_says(door: Door) -> None:
+    door.call({"api_key": TOKEN, "event": "e"})
+    ((topic, key, value),) = door.pipeline.written
+    assert (topic, key) == ("dead_letter", b"events_plugin_ingestion")
+    letter = EventRejected.model_validate(parse(value)[0])
+    assert (letter.source, letter.data.producer, letter.data.source_topic) == (
+        "insights-capture",
+        "insights-capture",
+        "events_plugin_ingestion",
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "slug"),
+    [
+        (GOOD, "token_missing"),
+        ({**GOOD, "api_key": ""}, "token_missing"),
+        ({**GOOD, "api_key": 5}, "token_missing"),
+        ({**GOOD, "api_key": "ha_unknown"}, "token_unknown"),
+        ({**GOOD, "api_key": "ü" * 10}, "token_unknown"),
+        ({**GOOD, "api_key": "x" * 10_000}, "token_unknown"),
+        ({**GOOD, "api_key": "phx_personal"}, "token_personal"),
+        ([{**GOOD, "token": TOKEN}, {**GOOD, "token": OTHER_TOKEN}], "tokens_differ"),
+    ],
+)
+def test_without_a_token_nothing_is_kept(door: Door, body: Any, slug: str) -> None:
+    reply = door.call(body)
+    assert (reply.status, reply.json["slug"]) == (401, slug)
+    assert door.pipeline.written == []
+
+
+def test_one_bad_event_does_not_lose_the_others(door: Door) -> None:
+    events: list[Any] = [GOOD, {"event": "e"}, 5, None, {**GOOD, "event": "last"}, {"distinct_id": "d"}]
+    reply = door.call(batch(*events))
+    assert reply.status == 200
+    assert reply.json == {
+        "status": 1,
+        "refused": [
+            {"index": 1, "slug": "missing_distinct_id", "error": "distinct_id is missing or empty"},
+            {"index": 2, "slug": "invalid_data", "error": "the event is not an object"},
+            {"index": 3, "slug": "invalid_data", "error": "the event is not an object"},
+            {"index": 5, "slug": "missing_event_name", "error": "event is missing or not a text"},
+        ],
+    }
+    assert [event["data"]["event"] for event in door.events()] == ["e", "last"]
+    assert [raw for _, raw in door.letters()] == [b'{"event": "e"}', b"5", b"null", b'{"distinct_id": "d"}']
+
+
+def test_a_batch_of_bad_events_is_400_and_names_each(door: Door) -> None:
+    reply = door.call([{"event": "e", "token": TOKEN}, {"token": TOKEN, "distinct_id": "d"}])
+    assert (reply.status, [one["index"] for one in reply.json["refused"]]) == (400, [0, 1])
+    assert len(door.letters()) == 2
+
+
+def test_500_events_are_not_too_many(door: Door) -> None:
+    assert door.call(batch(*[GOOD] * 500)).status == 200
+    assert len(door.events()) == 500
+
+
+def test_a_body_that_is_too_large_is_413(tmp_path: Path) -> None:
+    door = Door(directory_in(tmp_path), body_bytes_max=1000)
+    large = json.dumps({**SINGLE, "properties": {"a": "x" * 2000}}).encode()
+    for how in (
+        {"headers": {"content-length": str(len(large))}},
+        {},
+    ):
+        reply = door.call(large, **how)
+        assert (reply.status, reply.json["slug"]) == (413, "body_too_large")
+    pieces = [large[at : at + 300] for at in range(0, len(large), 300)]
+    reply = door.call(*pieces)
+    assert (reply.status, reply.headers["connection"]) == (413, "close")
+    assert door.call(gzip.compress(large)).status == 413
+    assert door.pipeline.written == []
+
+
+def test_a_body_in_pieces_is_one_body(door: Door) -> None:
+    raw = json.dumps(SINGLE).encode()
+    assert door.call(raw[:7], b"", raw[7:]).status == 200
+    assert len(door.events()) == 1
+
+
+def test_a_quota_is_kept_and_told(tmp_path: Path) -> None:
+    door = Door(directory_in(tmp_path, DIRECTORY.replace('"org_hanzo"', '"org_hanzo"\nquota_per_second = 10')))
+    assert door.call(batch(*[GOOD] * 25)).status == 200
+    reply = door.call(SINGLE)
+    assert (reply.status, reply.json["slug"], reply.headers["retry-after"]) == (429, "quota_exceeded", "2")
+    assert door.call({**SINGLE, "api_key": OTHER_TOKEN}).status == 200
+    assert len(door.events()) == 26
+
+
+def test_rubbish_of_nobodys_is_bounded(tmp_path: Path) -> None:
+    door = Door(directory_in(tmp_path), unknown_letters_per_second=0.001)
+    assert door.call(b"rubbish!").status == 400
+    reply = door.call(b"rubbish!")
+    assert (reply.status, reply.json["slug"]) == (429, "too_many_refused")
+    assert int(reply.headers["retry-after"]) > 1
+    assert len(door.letters()) == 1
+
+
+def test_without_an_acknowledgement_there_is_no_200(tmp_path: Path) -> None:
+    door = Door(directory_in(tmp_path))
+    door.pipeline.away = True
+    for body in (SINGLE, b"{", {"api_key": TOKEN, "event": "e"}):
+        reply = door.call(body)
+        assert (reply.status, reply.json["slug"], reply.headers["retry-after"]) == (503, "kafka_away", "1")
+
+
+def test_a_full_buffer_is_503(tmp_path: Path) -> None:
+    door = Door(directory_in(tmp_path), MemoryPipeline(records_max=3))
+    assert door.call(batch(*[GOOD] * 3)).status == 200
+    reply = door.call(batch(*[GOOD] * 4))
+    assert (reply.status, reply.json["slug"], reply.headers["retry-after"]) == (503, "overloaded", "1")
+    assert len(door.events()) == 3
+
+
+def test_bodies_that_come_in_are_part_of_the_buffer(tmp_path: Path) -> None:
+    door = Door(directory_in(tmp_path), buffer_bytes_max=1 << 20)
+    reply = door.call(*[b"x" * 400_000] * 4)
+    assert (reply.status, reply.json["slug"]) == (503, "overloaded")
+    assert door.call(SINGLE).status == 200, "what was given up is free again"
+
+
+def test_a_client_that_goes_away_leaves_nothing(door: Door) -> None:
+    assert asyncio.run(door.ask(b'{"api_key"', b":", gone=True)) is None
+    assert door.pipeline.written == []
+    assert "capture_buffer_bytes 0.0" in door.call(method="GET", path="/metrics").body.decode()
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "HEAD"])
+def test_other_methods_are_405(door: Door, method: str) -> None:
+    assert door.call(SINGLE, method=method).status == 405
+
+
+def test_other_paths_are_404(door: Door) -> None:
+    assert door.call(SINGLE, path="/decide/").status == 404
+
+
+def test_a_defect_is_500_and_takes_nothing(tmp_path: Path) -> None:
+    class Broken:
+        def org_of(self, team: str) -> str | None: ...
+        def quota_of(self, team: str) -> float | None: ...
+        def team_of(self, token: str) -> str | None:
+            raise RuntimeError("a defect")
+
+    assert (reply := Door(Broken()).call(SINGLE)).status == 500
+    assert reply.json["slug"] == "failed"
+
+
+def test_browsers_may_send_from_everywhere(door: Door) -> None:
+    asked = {"origin": "https://a.example", "access-control-request-headers": "content-type,x-custom"}
+    reply = door.call(method="OPTIONS", headers=asked)
+    assert (reply.status, reply.body) == (204, b"")
+    assert reply.headers["access-control-allow-origin"] == "https://a.example"
+    assert reply.headers["access-control-allow-credentials"] == "true"
+    assert reply.headers["access-control-allow-headers"] == "content-type,x-custom"
+    assert {"GET", "POST", "OPTIONS"} <= set(reply.headers["access-control-allow-methods"].split(", "))
+    assert "Origin" in reply.headers["vary"]
+    refused = door.call(GOOD, headers={"origin": "null"})
+    assert (refused.status, refused.headers["access-control-allow-origin"]) == (401, "null")
+    assert refused.headers["access-control-expose-headers"] == "Retry-After"
+    assert "access-control-allow-origin" not in door.call(SINGLE).headers
+
+
+def test_a_beacon_with_a_bad_event_is_not_told(door: Door) -> None:
+    assert door.call(batch(GOOD, 5), beacon="1").status == 204
+    assert door.call(b"{", beacon="1").status == 400
+
+
+def test_counters_say_what_happened(door: Door) -> None:
+    door.call(batch(GOOD, GOOD, 5))
+    door.call(GOOD)
+    text = door.call(method="GET", path="/metrics").body.decode()
+    assert "capture_events_total 2.0" in text
+    assert 'capture_events_refused_total{reason="invalid_data"} 1.0' in text
+    assert 'capture_requests_total{slug="token_missing",status="401"} 1.0' in text
+    assert "capture_request_seconds_count 2.0" in text
+    assert "capture_buffer_bytes 0.0" in text
+
+
+# -- the document -----------------------------------------------------------------------------------------------------
+
+
+def document(door: Door) -> dict[str, Any]:
+    reply = door.call(method="GET", path="/openapi.json")
+    assert reply.headers["content-type"] == "application/json"
+    found: dict[str, Any] = reply.json
+    return found
+
+
+def test_the_document_is_valid_openapi(door: Door) -> None:
+    validate(document(door))
+
+
+def test_every_answer_is_as_the_document_says(tmp_path: Path) -> None:
+    limited = DIRECTORY.replace('"org_other"', '"org_other"\nquota_per_second = 0')
+    (tmp_path / "limited").mkdir()
+    door = Door(directory_in(tmp_path / "limited", limited), body_bytes_max=5_000, unknown_letters_per_second=100)
+    away = Door(directory_in(tmp_path), MemoryPipeline(records_max=0))
+    given: list[tuple[Door, Any, dict[str, Any]]] = [
+        (door, SINGLE, {}),
+        (door, batch(GOOD, 5), {}),
+        (door, SINGLE, {"beacon": "1"}),
+        (door, b"{", {}),
+        (door, {"api_key": TOKEN, "batch": [5, {}]}, {}),
+        (door, GOOD, {}),
+        (door, b"x" * 6_000, {}),
+        (door, {**SINGLE, "api_key": OTHER_TOKEN}, {}),
+        (away, SINGLE, {}),
+    ]
+    paths = document(door)["paths"]
+    doors = [path for path, item in paths.items() if "post" in item]
+    assert len(doors) == 8
+    seen = set()
+    for path in doors:
+        for where, body, query in given:
+            reply = where.call(body, path=path, **query)
+            seen.add(reply.status)
+            check(document(door), paths[path]["post"]["responses"], reply)
+        check(document(door), paths[path]["options"]["responses"], door.call(method="OPTIONS", path=path))
+    unseen = set(map(int, paths["/e/"]["post"]["responses"])) - seen
+    assert unseen == {408, 431, 500}, "of these, tests of the server and of defects"
+
+
+def check(whole: dict[str, Any], responses: dict[str, Any], reply: Reply) -> None:
+    """The answer is one of those in the document."""
+    said = responses[str(reply.status)]
+    if "content" not in said:
+        assert reply.body == b""
+        assert "content-type" not in reply.headers
+        return
+    schema = said["content"][reply.headers["content-type"]]["schema"]
+    jsonschema.validate(reply.json, {**schema, "components": whole["components"]})
+    assert ("retry-after" in reply.headers) == ("Retry-After" in said.get("headers", {}))
+
+
+def test_the_pages_are_as_the_document_says(door: Door) -> None:
+    paths = document(door)["paths"]
+    for path, item in paths.items():
+        if "post" not in item:
+            reply = door.call(method="GET", path=path)
+            content = item["get"]["responses"][str(reply.status)]["content"]
+            assert reply.headers["content-type"].split(";")[0] in content, path
+
+
+def test_every_kind_of_trouble_is_in_the_table_once() -> None:
+    assert len({kind.slug for kind in KINDS}) == len(KINDS)
+    assert all(kind.meaning for kind in KINDS)
+    assert {kind.status for kind in KINDS if kind.reason is not None} == {400}
+    assert {kind.reason.value for kind in KINDS if kind.reason} == {kind.slug for kind in KINDS if kind.reason}
+    assert {kind.status for kind in KINDS} >= RETRIED
+
+
+def test_now_is_what_the_clock_says(door: Door) -> None:
+    door.call(SINGLE)
+    assert door.events()[0]["timestamp"].startswith("2026-11-18T11:06:40")
+    assert door.outside.now_ms == NOW_MS
