@@ -22,7 +22,7 @@ from streamapp.kafka.broker import Broker
 from streamapp.kafka.child import free_port
 from streamapp.kafka.provision import apply
 from streamapp.kafka.reader import Record, read
-from streamapp.ops.chaos_worker import WorkerProcess
+from streamapp.ops.chaos_worker import BILLING, WorkerProcess
 from streamapp.ops.simulate import HOUR_MS, SimulatedRecord, UsageSpec, usage_stream
 from streamapp.ops.verify_report import Report
 from streamapp.settings import BillingSettings, KafkaSettings, Settings
@@ -74,6 +74,10 @@ class Cluster:
 
     def start(self, state: str = "state", **settings: object) -> WorkerProcess:
         """A worker with its rows in `folder/state`. `settings` as in the environment: `billing__idle_seconds=1`."""
+        return self.start_agent(BILLING, None, state, **settings)
+
+    def start_agent(self, agent: str, code: Path | None, state: str = "state", **settings: object) -> WorkerProcess:
+        """The same with another agent, found in the folder `code`."""
         environment = {
             "STREAM_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap,
             "STREAM_STATE_DIR": str(self.folder / state),
@@ -84,7 +88,7 @@ class Cluster:
             "STREAM_WORKER__CHUNK_LINGER_MS": "20",
         }
         environment |= {f"STREAM_{name.upper()}": str(value) for name, value in settings.items()}
-        worker = WorkerProcess(self.folder / f"worker-{len(self.workers)}.log", environment)
+        worker = WorkerProcess(self.folder / f"worker-{len(self.workers)}.log", environment, agent, code)
         self.workers.append(worker)
         return worker
 
