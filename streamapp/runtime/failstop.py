@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from aiokafka.errors import KafkaConnectionError, ProducerFenced
+from aiokafka.errors import InvalidTimestampError, KafkaConnectionError, ProducerFenced
 
 from streamapp.errors import StreamError, Unavailable
 
@@ -48,6 +48,8 @@ def foreseen(error: BaseException) -> BaseException:
     """The same in our error tree, when it is a client's and part of life."""
     if isinstance(error, ProducerFenced):
         return Unavailable("another owner took the partition; this one was frozen or cut off")
+    if isinstance(error, InvalidTimestampError):
+        return Unavailable("Kafka does not take records of this moment: the clock of this host is far off")
     if isinstance(error, KafkaConnectionError):
         return Unavailable(f"Kafka does not answer: {error}")
     return error

@@ -1,0 +1,38 @@
+"""How a worker ends: errors that are part of life have their exit code and one line, the others a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+ENDS = {
+    "errors.ProducerFenced()": (69, "another owner took the partition"),
+    "errors.KafkaConnectionError('no route')": (69, "Kafka does not answer: KafkaConnectionError: no route"),
+    "errors.InvalidTimestampError()": (69, "the clock of this host is far off"),
+    "Misconfigured('a topic is missing')": (78, "a topic is missing"),
+    "ValueError('unforeseen')": (70, "ValueError: unforeseen"),
+}
+PROGRAM = """
+import logging
+from aiokafka import errors
+from streamapp.errors import Misconfigured
+from streamapp.runtime.failstop import failstop
+logging.basicConfig()
+try:
+    raise {error}
+except Exception as error:
+    failstop(error, "testing")
+"""
+
+
+@pytest.mark.parametrize("error", ENDS)
+def test_it_ends_with_the_code_that_says_what_to_do(error: str) -> None:
+    code, words = ENDS[error]
+    command = [sys.executable, "-c", PROGRAM.format(error=error)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == code
+    assert "stopped while testing: " in ended.stderr
+    assert words in ended.stderr
+    assert ("Traceback" in ended.stderr) == (code == 70)
