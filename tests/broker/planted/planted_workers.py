@@ -24,7 +24,7 @@ from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.ledger_task import LedgerTask
 
 app = billing_agg.app
-SLOW_S = 0.5
+SLOW_S = 1.0
 EVENT_ID = re.compile(rb'"id":"(evt_[0-9A-Z]{26})"')
 
 
