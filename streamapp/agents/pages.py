@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamapp.ops.letters_recent import RecentLetters
 from streamapp.runtime.app import StreamApp
 from streamapp.runtime.view import GroupView
 from streamapp.web.routes import mount
@@ -11,9 +12,10 @@ def serve(app: StreamApp, view: GroupView) -> None:
     """Call once per app. The routes are added when the worker has its place, before Faust adds its own."""
     settings = app.settings
     grace_ms = settings.billing.grace_seconds * 1000
+    letters = RecentLetters(settings.kafka, app.clock)
     timeout_s = settings.web.peer_timeout_seconds
 
     def placed(_: StreamApp) -> None:
-        mount(app.web.web_app, view, clock=app.clock, peer_timeout_s=timeout_s, grace_ms=grace_ms)
+        mount(app.web.web_app, view, clock=app.clock, peer_timeout_s=timeout_s, grace_ms=grace_ms, letters=letters)
 
     app.on_placed = placed

@@ -12,7 +12,7 @@ SHAPE_CHARS_MAX = 160
 # What differs from record to record: quoted values, ids, numbers. Field names stay.
 _QUOTED = re.compile(r"'[^']*+'|\"[^\"]*+\"|`[^`]*+`")
 _ID = re.compile(r"\b(?=\w*\d)\w{8,}\b")
-_NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d.,:TZ+-]*")
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\d++(?:[.,:TZ+-]++\d++)*+Z?")
 
 
 def shape(error: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from streamapp.clock import Clock
+from streamapp.ops.letters_recent import Letters
 from streamapp.web import chart, group, hours, local, show
 from streamapp.web.fleet import Answer, Fleet
 from streamapp.web.render import Page, Problem
@@ -28,6 +29,7 @@ class Site:
     fleet: Fleet
     clock: Clock
     grace_ms: int
+    letters: Letters
 
     async def group(self) -> group.Group:
         """The workers, asked now."""

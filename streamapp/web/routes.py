@@ -16,7 +16,8 @@ from aiohttp import web
 
 from streamapp.clock import Clock
 from streamapp.errors import Unavailable
-from streamapp.web import accounts, fleet, group, live, local, pages, render, static, wire
+from streamapp.ops.letters_recent import Letters, NoLetters
+from streamapp.web import accounts, fleet, group, letters, live, local, pages, render, static, wire
 from streamapp.web.render import Page, Problem
 from streamapp.web.source import WorkerView
 
@@ -35,6 +36,8 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
     ("/teams", r"/teams", accounts.team),
     ("/teams/{org:[^/]+}/{team:[^/]+}", r"/teams/(?P<org>[^/]+)/(?P<team>[^/]+)", accounts.team),
     ("/bills/{id:[^/]+}", r"/bills/(?P<id>[^/]+)", accounts.statement),
+    ("/letters", r"/letters", letters.letters),
+    ("/letters/{id:[^/]+}", r"/letters/(?P<id>[^/]+)", letters.letter),
     ("/tables", r"/tables", pages.tables),
     ("/tables/{name:[^/]+}", r"/tables/(?P<name>[^/]+)", pages.table),
 )
@@ -44,12 +47,12 @@ _COMPILED = tuple((re.compile(pattern), builder) for _, pattern, builder in PAGE
 class Pages:
     """Handlers over one view. Nothing starts before the first request."""
 
-    def __init__(self, view: WorkerView, clock: Clock, peer_timeout_s: float, grace_ms: int) -> None:
+    def __init__(self, view: WorkerView, clock: Clock, peer_timeout_s: float, grace_ms: int, letters: Letters) -> None:
         self.view = view
         self.clock = clock
         self.files = static.Files()
         self.renderer = render.Renderer(clock, self.files)
-        self.site = pages.Site(fleet.Fleet(view, clock, peer_timeout_s), clock, grace_ms)
+        self.site = pages.Site(fleet.Fleet(view, clock, peer_timeout_s), clock, grace_ms, letters)
         self.live = live.Live(self.parts, clock)
 
     async def page(self, request: web.Request) -> web.StreamResponse:
@@ -183,7 +186,10 @@ def _table(site: Pages) -> list[web.RouteDef]:
 
     return [
         *(get(path, site.page) for path, _, _ in PAGES),
-        *(get(path, site.page) for path in ("/index.json", "/hours.json", "/teams.json", "/tables.json")),
+        *(
+            get(path, site.page)
+            for path in ("/index.json", "/hours.json", "/teams.json", "/letters.json", "/tables.json")
+        ),
         get("/bills", site.bills),
         get("/bills/{id:[^/]+}/statement", site.statement),
         get("/events", site.live.serve),
@@ -195,16 +201,29 @@ def _table(site: Pages) -> list[web.RouteDef]:
     ]
 
 
-def routes(view: WorkerView, *, clock: Clock, peer_timeout_s: float, grace_ms: int = GRACE_MS) -> list[web.RouteDef]:
+def routes(
+    view: WorkerView,
+    *,
+    clock: Clock,
+    peer_timeout_s: float,
+    grace_ms: int = GRACE_MS,
+    letters: Letters | None = None,
+) -> list[web.RouteDef]:
     """Every page and endpoint over `view`. A caller that can should `mount` instead."""
-    return _table(Pages(view, clock, peer_timeout_s, grace_ms))
+    return _table(Pages(view, clock, peer_timeout_s, grace_ms, letters or NoLetters()))
 
 
 def mount(
-    app: web.Application, view: WorkerView, *, clock: Clock, peer_timeout_s: float, grace_ms: int = GRACE_MS
+    app: web.Application,
+    view: WorkerView,
+    *,
+    clock: Clock,
+    peer_timeout_s: float,
+    grace_ms: int = GRACE_MS,
+    letters: Letters | None = None,
 ) -> Pages:
     """Add the pages to an application that has not started; its shutdown then does not wait for open pages."""
-    site = Pages(view, clock, peer_timeout_s, grace_ms)
+    site = Pages(view, clock, peer_timeout_s, grace_ms, letters or NoLetters())
     app.add_routes(_table(site))
 
     async def stop(_: web.Application) -> None:

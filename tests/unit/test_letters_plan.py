@@ -18,7 +18,13 @@ from streamapp.ops.letters_plan import Fix, Resend, Rules, Stays, Wanted, plan
 from streamapp.topics.partitioner import partition_for
 
 HOME = partition_for(b"team_a", 8)
-DOOR = {"topic": "events_plugin_ingestion", "partition": None, "offset": None, "group": None, "producer": "capture"}
+DOOR: dict[str, Any] = {
+    "topic": "events_plugin_ingestion",
+    "partition": None,
+    "offset": None,
+    "group": None,
+    "producer": "capture",
+}
 Org = Callable[[str], str | None]
 
 
@@ -99,8 +105,8 @@ def test_what_would_not_help_stays_and_says_why(facts: dict[str, Any], fix: Fix,
 
 
 def test_a_value_in_its_place_mends_what_a_patch_cannot() -> None:
-    for facts in ({"value": b"not json"}, {"value": b"x" * 3_000_000}):
-        assert sent(plan(letter(**facts), Done(), rules(Fix(value=GOOD)))).record.value == GOOD
+    for value in (b"not json", b"x" * 3_000_000):
+        assert sent(plan(letter(value=value), Done(), rules(Fix(value=GOOD)))).record.value == GOOD
 
 
 def test_a_team_that_the_directory_knows_now_goes_as_it_is() -> None:
