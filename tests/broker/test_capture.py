@@ -1,0 +1,229 @@
+"""`streamapp capture` and a real Kafka: a 200 means that it is there, also when the broker goes away and comes back."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+import pytest
+from capture_calls import DIRECTORY, OTHER_TOKEN, TOKEN
+from conftest import wait_until
+
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.broker import Broker
+from streamapp.kafka.child import free_port
+from streamapp.kafka.provision import apply
+from streamapp.kafka.reader import Record, read
+from streamapp.schemas.captured import EventCaptured
+from streamapp.schemas.strict_json import parse
+from streamapp.settings import KafkaSettings
+from streamapp.topics.partitioner import partition_for
+from streamapp.topics.registry import TOPICS
+
+EVENTS = "events_plugin_ingestion"
+WAIT_S = 60.0
+
+
+class Capture:
+    """A process of it."""
+
+    def __init__(self, broker: Broker, folder: Path, port: int, **settings: object) -> None:
+        (folder / "directory.toml").write_text(DIRECTORY)
+        self.port, self.log = port, folder / f"capture-{port}.log"
+        given = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_")}
+        given |= {
+            "STREAM_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
+            "STREAM_CAPTURE__PORT": str(port),
+            "STREAM_DIRECTORY": str(folder / "directory.toml"),
+            **{f"STREAM_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "streamapp", "capture"]
+            self.process = subprocess.Popen(command, env=given, stdout=log, stderr=log)
+
+    def ask(self, body: bytes = b"", path: str = "/batch/", method: str = "POST") -> tuple[int, bytes]:
+        """Status and body of the answer."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=WAIT_S)
+        try:
+            connection.request(method, path, body or None)
+            reply = connection.getresponse()
+            return reply.status, reply.read()
+        finally:
+            connection.close()
+
+    def ready(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
+        try:
+            return self.ask(method="GET", path="/health/ready")[0] == 200
+        except (OSError, HTTPException):
+            return False
+
+    def stop(self) -> int:
+        """SIGTERM; how it ended."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(WAIT_S)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Capture]]:
+    """Starts processes, ready to take events."""
+    made: list[Capture] = []
+
+    def begin(broker: Broker, port: int | None = None, **settings: object) -> Capture:
+        apply(Admin(KafkaSettings(bootstrap_servers=broker.bootstrap)), TOPICS, 1)
+        made.append(Capture(broker, tmp_path, port or free_port(), **settings))
+        wait_until(made[-1].ready, WAIT_S)
+        return made[-1]
+
+    yield begin
+    for one in made:
+        one.process.kill()
+        one.process.wait()
+
+
+def batch(*names: str, token: str = TOKEN) -> bytes:
+    events = [{"event": name, "distinct_id": "d", "uuid": uuid_of(name)} for name in names]
+    return gzip.compress(json.dumps({"api_key": token, "batch": events}).encode())
+
+
+def uuid_of(name: str) -> str:
+    return f"4f0d2a3e-8b1c-4d5e-9f60-{int(name):012x}"
+
+
+def records(broker: Broker, topic: str = EVENTS) -> list[Record]:
+    return list(read({"bootstrap.servers": broker.bootstrap, "fetch.wait.max.ms": 20}, topic))
+
+
+def names(found: list[Record]) -> Counter[str]:
+    return Counter(json.loads(record.value or b"")["data"]["event"] for record in found)
+
+
+def test_what_is_answered_200_is_in_the_topic_as_the_contract_says(
+    fresh_broker: Broker, start: Callable[..., Capture]
+) -> None:
+    capture = start(fresh_broker)
+
+    def send(number: int) -> int:
+        token = OTHER_TOKEN if number % 3 == 0 else TOKEN
+        return capture.ask(batch(*(str(number * 100 + n) for n in range(100)), token=token))[0]
+
+    with ThreadPoolExecutor(16) as clients:
+        assert set(clients.map(send, range(60))) == {200}
+    found = records(fresh_broker)
+    assert names(found) == {str(n): 1 for n in range(6000)}
+    for record in found:
+        event = EventCaptured.model_validate(parse(record.value or b"")[0])
+        assert record.key == event.team_id.encode()
+        assert record.partition == partition_for(record.key, 16)
+    for number in range(60):  # the order of each request is kept
+        mine = [int(json.loads(record.value or b"")["data"]["event"]) for record in found]
+        mine = [name for name in mine if name // 100 == number]
+        assert mine == sorted(mine)
+
+
+def test_refused_events_are_in_dead_letter_before_the_answer(
+    fresh_broker: Broker, start: Callable[..., Capture]
+) -> None:
+    capture = start(fresh_broker)
+    large = b'{"api_key": "' + b"x" * 2_600_000
+    bodies = (json.dumps({"api_key": TOKEN, "batch": [{"event": "1", "distinct_id": "d"}, 5]}).encode(), b"{", large)
+    assert [capture.ask(body)[0] for body in bodies] == [200, 400, 400]
+    letters = [json.loads(record.value or b"")["data"] for record in records(fresh_broker, "dead_letter")]
+    assert [letter["reason"] for letter in letters] == ["invalid_data", "malformed_json", "malformed_json"]
+    assert [letter.get("truncated", False) for letter in letters] == [False, False, True]
+
+
+def test_two_processes_share_a_port_and_a_stop_loses_nothing(
+    fresh_broker: Broker, start: Callable[..., Capture]
+) -> None:
+    first = start(fresh_broker)
+    second = start(fresh_broker, first.port)
+    over = threading.Event()
+    answered: Counter[str] = Counter()
+
+    def client(number: int) -> None:
+        count = 0
+        while not over.is_set():
+            name = str(number * 1_000_000 + count)
+            try:
+                status = first.ask(batch(name))[0]
+            except (OSError, HTTPException):
+                continue  # it went away with the process; the same again
+            assert status in (200, 503)
+            if status == 200:
+                answered[name] += 1
+                count += 1
+
+    clients = [threading.Thread(target=client, args=(number,), daemon=True) for number in range(8)]
+    for one in clients:
+        one.start()
+    wait_until(lambda: len(answered) > 200, WAIT_S)
+    assert first.stop() == 0
+    seen = len(answered)
+    wait_until(lambda: len(answered) > seen + 100, WAIT_S)
+    over.set()
+    for one in clients:
+        one.join(WAIT_S)
+    assert second.stop() == 0
+    found = names(records(fresh_broker))
+    assert answered.keys() <= found.keys()
+
+
+def test_no_200_without_kafka_and_what_is_sent_again_has_the_same_id(
+    new_broker: Callable[..., Broker], start: Callable[..., Capture]
+) -> None:
+    broker = new_broker()
+    broker.start()
+    capture = start(broker, kafka__delivery_timeout_seconds=6)
+    assert capture.ask(batch("1"))[0] == 200
+    broker.kill()
+    with ThreadPoolExecutor(2) as clients:
+        waiting = clients.submit(capture.ask, batch("2"))
+        assert waiting.result(WAIT_S)[0] == 503, "not acknowledged in time"
+    wait_until(lambda: capture.ask(method="GET", path="/health/ready")[0] == 503, WAIT_S)
+    status, body = capture.ask(batch("2"))
+    assert (status, json.loads(body)["slug"]) == (503, "kafka_away")
+    broker.start()
+    wait_until(capture.ready, WAIT_S)
+    assert capture.ask(batch("2"))[0] == 200
+    found = [json.loads(record.value or b"") for record in records(broker)]
+    ids = {
+        event["data"]["event"]: {other["id"] for other in found if other["data"] == event["data"]} for event in found
+    }
+    assert {name: len(same) for name, same in ids.items()} == {"1": 1, "2": 1}
+    assert capture.stop() == 0
+
+
+def test_a_request_outlives_a_short_outage(new_broker: Callable[..., Broker], start: Callable[..., Capture]) -> None:
+    broker = new_broker()
+    broker.start()
+    capture = start(broker)
+    broker.kill()
+    with ThreadPoolExecutor(1) as clients:
+        waiting = clients.submit(capture.ask, batch("7"))
+        broker.start()
+        assert waiting.result(WAIT_S)[0] == 200
+    assert names(records(broker)) == {"7": 1}
+
+
+def test_a_new_token_is_known_within_a_moment(
+    fresh_broker: Broker, start: Callable[..., Capture], tmp_path: Path
+) -> None:
+    capture = start(fresh_broker)
+    body: dict[str, Any] = {"api_key": "ha_new", "event": "e", "distinct_id": "d"}
+    assert capture.ask(json.dumps(body).encode(), "/e/")[0] == 401
+    (tmp_path / "directory.toml").write_text(DIRECTORY.replace(f'"{TOKEN}"', f'"{TOKEN}", "ha_new"'))
+    wait_until(lambda: capture.ask(json.dumps(body).encode(), "/e/")[0] == 200)
+    (tmp_path / "directory.toml").write_text(DIRECTORY)
+    wait_until(lambda: capture.ask(json.dumps(body).encode(), "/e/")[0] == 401)
