@@ -45,10 +45,11 @@ def id_of(uuid: str, team: bytes, stated_ms: int) -> str:
     """`evt_` and a ULID. `stated_ms`: when the client says that it happened, or now; 0 ≤ stated_ms < 2^48."""
     made_ms = int(uuid[:8] + uuid[9:13], 16) if uuid[14] == "7" else stated_ms
     letters = xxh3_128_digest(team + uuid.encode()).translate(_LETTERS).decode()
-    return f"{_high(made_ms >> 20)}{_PAIRS[made_ms >> 10 & 1023]}{_PAIRS[made_ms & 1023]}{letters}"
+    return _high(made_ms >> 10) + _PAIRS[made_ms & 1023] + letters
 
 
 @lru_cache(maxsize=4096)
-def _high(quarters: int) -> str:
-    """The first six letters, which change every 17 minutes."""
-    return f"{PREFIX}{_PAIRS[quarters >> 20]}{_PAIRS[quarters >> 10 & 1023]}{_PAIRS[quarters & 1023]}"
+def _high(seconds: int) -> str:
+    """The first eight letters, which change about every second."""
+    letters = (_PAIRS[seconds >> shift & 1023] for shift in (30, 20, 10, 0))
+    return PREFIX + "".join(letters)

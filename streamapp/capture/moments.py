@@ -25,10 +25,12 @@ TEXT_MAX = 64  # the longest date that a client writes, JavaScript's with the zo
 SENT_MIN_MS = 1_577_836_800_000  # 2020: a smaller `_` is in seconds, from libraries of long ago
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TAILS = tuple(f"{ms:03d}Z" for ms in range(1000))
 _NUMBER = re.compile(r"[0-9]{1,19}(?:\.[0-9]+)?", re.ASCII)
 _ZONE_NAME = re.compile(r"\s*\([^)]*\)$")  # "(Central European Standard Time)"
 _SHORT_ZONE = re.compile(r"(T.*[+-][0-9]{2})$")
 _YEAR = re.compile(r"[0-9]{4}")
+_FRACTIONS = tuple(f"{ms:03d}Z" for ms in range(1000))
 
 
 def happened_ms(stated_ms: int | None, offset: Any, sent_ms: int | None, now_ms: int) -> int:
@@ -61,7 +63,7 @@ def sent_query_ms(text: str | None) -> int | None:
 
 def text_of(at_ms: int) -> str:
     """What `format_ms` writes, faster: events of one body share their second."""
-    return f"{_second(at_ms // 1000)}{at_ms % 1000:03d}Z"
+    return _second(at_ms // 1000) + _FRACTIONS[at_ms % 1000]
 
 
 @lru_cache(maxsize=4096)
