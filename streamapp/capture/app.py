@@ -44,6 +44,7 @@ class App:
     def __init__(self, intake: Intake, pipeline: Pipeline, limits: CaptureSettings, clock: Clock) -> None:
         self._intake, self._pipeline, self._limits, self._clock = intake, pipeline, limits, clock
         self._incoming = 0  # bytes of bodies that are not complete, or whose records are not under way yet
+        self._time_s: Callable[[], float] | None = None  # the loop's
         self._away = True  # until Kafka has answered once
         self.connections: Callable[[], int] = lambda: 0
         self.counters = Counters(self._under_way, lambda: self.connections())
@@ -58,7 +59,10 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application of version 3; HTTP only."""
         assert scope["type"] == "http", scope["type"]
-        began_s = asyncio.get_running_loop().time()
+        now_s = self._time_s
+        if now_s is None:
+            now_s = self._time_s = asyncio.get_running_loop().time
+        began_s = now_s()
         length = 0
         origin = forwarded = None
         for name, value in scope["headers"]:
@@ -87,7 +91,7 @@ class App:
             extra.append(CLOSE)  # its body, if any, is not read
         if answer is None:
             return  # the client is gone
-        self.counters.answered(answer.status, answer.slug, asyncio.get_running_loop().time() - began_s)
+        self.counters.answered(answer.status, answer.slug, now_s() - began_s)
         await _answer(send, answer, extra)
 
     async def watch(self) -> None:

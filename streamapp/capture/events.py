@@ -16,7 +16,7 @@ from streamapp.capture import answers
 from streamapp.capture.answers import Kind
 from streamapp.capture.ids import id_of, new_uuid, read_uuid
 from streamapp.capture.moments import happened_ms, read_ms, text_of
-from streamapp.capture.sent import Broken, SentEvent, is_stated, read_properties, with_person
+from streamapp.capture.sent import UNSAID, Broken, SentEvent, is_stated, read_properties, with_person
 from streamapp.capture.teams import Team
 from streamapp.schemas.captured import CUT_AT, EVENT_CAPTURED
 from streamapp.schemas.envelope import SCHEMA
@@ -29,6 +29,8 @@ Trouble = tuple[Kind, str]  # and a sentence about this one
 SOURCE = "insights-capture"
 TOPIC = "events_plugin_ingestion"
 EVENT_BYTES_MAX = 900_000  # Kafka takes a megabyte, and the record's own frame needs some of it
+
+FLAT_MAX = 2 * DEPTH_MAX  # so few bytes cannot open and close more brackets than readers take
 
 _EMPTY = Raw(b"{}")
 _encode = msgspec.json.Encoder().encode
@@ -82,52 +84,41 @@ def captured(event: SentEvent | None, arrived: Arrival, entropy: Callable[[int],
     name = event.event
     if type(name) is not str or not name:
         return answers.MISSING_EVENT_NAME, "event is missing or not a text"
+    properties = event.properties
     try:
-        properties = _properties_of(event)
+        if event.person is not UNSAID or event.person_once is not UNSAID or not 4 < len(properties) < FLAT_MAX:
+            properties = _unusual_properties(event)
         looked_for = read_properties(properties)
     except Broken as error:
         return answers.INVALID_EVENT, f"properties cannot be read: {error}"
-    who = _text(event.distinct_id) or _text(event.alias) or _text(looked_for.distinct_id)
-    if not who:
-        return answers.MISSING_DISTINCT_ID, "distinct_id is missing or empty"
-    now_ms, team, session = arrived.now_ms, arrived.team, looked_for.session
+    who = event.distinct_id
+    if type(who) is not str or not 0 < len(who) <= CUT_AT or "\0" in who:
+        who = _text(who) or _text(event.alias) or _text(looked_for.distinct_id)
+        if not who:
+            return answers.MISSING_DISTINCT_ID, "distinct_id is missing or empty"
+    session: str | UnsetType = UNSET if looked_for.session is None else _text(looked_for.session) or UNSET
+    now_ms, team = arrived.now_ms, arrived.team
     stated_ms = None if event.timestamp is None else read_ms(event.timestamp)
     sent_ms = None if looked_for.ignore_sent_at is True else arrived.sent_ms
     at_ms = happened_ms(stated_ms, event.offset, sent_ms, now_ms)
     uuid = read_uuid(event.uuid) or new_uuid(now_ms, entropy(RANDOM_BYTES))
     made_ms = now_ms if stated_ms is None or not 0 <= stated_ms < END_MS else stated_ms
-    value = _encode(
-        _Envelope(
-            SCHEMA,
-            id_of(uuid, team.key, made_ms),
-            EVENT_CAPTURED,
-            SOURCE,
-            text_of(at_ms),
-            team.id,
-            arrived.org,
-            _Data(
-                name if len(name) <= CUT_AT else name[:CUT_AT],
-                who,
-                properties,
-                arrived.ip,
-                UNSET if session is None else _text(session) or UNSET,
-                arrived.sent_text,
-                uuid,
-            ),
-        )
-    )
+    name = name if len(name) <= CUT_AT else name[:CUT_AT]
+    data = _Data(name, who, properties, arrived.ip, session, arrived.sent_text, uuid)
+    made = id_of(uuid, team.key, made_ms)
+    value = _encode(_Envelope(SCHEMA, made, EVENT_CAPTURED, SOURCE, text_of(at_ms), team.id, arrived.org, data))
     if len(value) > EVENT_BYTES_MAX:
         return answers.EVENT_TOO_LARGE, f"the event is larger than {EVENT_BYTES_MAX} bytes"
     return value
 
 
-def _properties_of(event: SentEvent) -> Raw:
+def _unusual_properties(event: SentEvent) -> Raw:
+    """Missing, null, to be merged, or so long that they may be nested deeper than readers take."""
     properties = event.properties
-    if len(event.person) or len(event.person_once):
+    if event.person is not UNSAID or event.person_once is not UNSAID:
         properties = with_person(event)
-    size = len(properties)
-    if size < 2 * DEPTH_MAX:  # so few bytes cannot open and close more brackets than readers take
-        return properties if size > 4 or is_stated(properties) else _EMPTY
+    if len(properties) < FLAT_MAX:
+        return properties if is_stated(properties) else _EMPTY
     raw = bytes(properties)
     # The envelope and its data are two levels more.
     if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX - 2 and too_deep("[[" + raw.decode()):

@@ -24,6 +24,7 @@ from streamapp.schemas.ulid import RANDOM_BYTES
 from streamapp.settings import CaptureSettings
 
 UNPACKABLE = frozenset({"lz64"})  # of clients of long ago
+PLAIN = (b"{", b"[")  # what JSON begins with when nothing is around it
 NOBODY = ""  # whose bucket pays for letters of no team
 
 
@@ -57,14 +58,19 @@ class Intake:
             raw = query["data"].encode()
         if len(raw) > self._limits.body_bytes_max:
             return self._no(Refusal(answers.BODY_TOO_LARGE))
-        unwrapped = self._unwrap(raw, query)
-        if isinstance(unwrapped, Refusal):
-            return self._unread(unwrapped, raw, now_ms, now_s)
-        found = read(unwrapped.json)
+        fields: dict[str, str] = {}
+        if raw[:1] not in PLAIN or "compression" in query:
+            unwrapped = self._unwrap(raw, query)
+            if isinstance(unwrapped, Refusal):
+                return self._unread(unwrapped, raw, now_ms, now_s)
+            inner, fields = unwrapped
+        else:
+            inner = raw
+        found = read(inner)
         if isinstance(found, str):
             return self._unread(Refusal(answers.MALFORMED_JSON, found), raw, now_ms, now_s)
         mended, sent = found
-        about = query | unwrapped.fields
+        about = query | fields if fields else query
         team = self._team(sent, about, now_s)
         if isinstance(team, Refusal):
             return self._no(team)

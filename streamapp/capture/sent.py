@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
-NOTHING = Raw(b"")
+UNSAID = Raw(b"")
 
 # Half of a surrogate pair: a text cut in the middle of a letter. JavaScript writes it; no UTF-8 can hold it.
 _ESCAPE = re.compile(
@@ -24,7 +24,7 @@ class SentEvent(Struct, gc=False):
 
     event: Any = None
     distinct_id: Any = None
-    properties: Raw = NOTHING
+    properties: Raw = UNSAID
     timestamp: Any = None
     uuid: Any = None
     offset: Any = None
@@ -33,8 +33,8 @@ class SentEvent(Struct, gc=False):
     sent_at: Any = None
     alias: Any = field(default=None, name="$distinct_id")
     token_alias: Any = field(default=None, name="$token")
-    person: Raw = field(default=NOTHING, name="$set")
-    person_once: Raw = field(default=NOTHING, name="$set_once")
+    person: Raw = field(default=UNSAID, name="$set")
+    person_once: Raw = field(default=UNSAID, name="$set_once")
 
 
 class SentBody(SentEvent):
@@ -101,7 +101,7 @@ def with_person(event: SentEvent) -> Raw:
     properties = _fields(event.properties) if is_stated(event.properties) else {}
     for name, beside in (("$set", event.person), ("$set_once", event.person_once)):
         if is_stated(beside):
-            inside = properties.get(name, NOTHING)
+            inside = properties.get(name, UNSAID)
             merged = _fields(beside) | (_fields(inside) if is_stated(inside) else {})
             properties[name] = Raw(_encode(merged))
     return Raw(_encode(properties))
