@@ -88,9 +88,9 @@ def prepare(
     `data` become JSON numbers with their own digits. `cost_usd` is a Decimal, an int or the text of a number; a float
     has lost the digits that count, and is refused.
     """
-    payload = _payload(data)
-    if isinstance(payload, Rejected):
-        return payload
+    fields = payload(data)
+    if isinstance(fields, Rejected):
+        return fields
     tree: dict[str, Any] = {
         "schema": SCHEMA,
         "id": event_id,
@@ -99,7 +99,7 @@ def prepare(
         "timestamp": format_ms(at_ms),
         "team_id": team_id,
         "org_id": org_id,
-        "data": payload,
+        "data": fields,
     }
     key = tree.get(topic.key) or data.get(topic.key)
     if not isinstance(key, str) or not key:
@@ -112,18 +112,19 @@ def prepare(
     return _judged(event, event_type)
 
 
-def _payload(data: Mapping[str, Any]) -> dict[str, Any] | Rejected:
-    payload = dict(data)
-    for name, fact in payload.items():
+def payload(data: Mapping[str, Any]) -> dict[str, Any] | Rejected:
+    """`data` as it is written: `cost_usd` exact."""
+    fields = dict(data)
+    for name, fact in fields.items():
         # As JSON it would silently become null.
         if isinstance(fact, float | Decimal) and not math.isfinite(fact) and name != "cost_usd":
             return Rejected(Reason.INVALID_DATA, f"data.{name} is not a finite number")
-    if "cost_usd" in payload:
-        cost = _cost(payload["cost_usd"])
+    if "cost_usd" in fields:
+        cost = _cost(fields["cost_usd"])
         if isinstance(cost, Rejected):
             return cost
-        payload["cost_usd"] = cost
-    return payload
+        fields["cost_usd"] = cost
+    return fields
 
 
 def _cost(given: Any) -> msgspec.Raw | Rejected:

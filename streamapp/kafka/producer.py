@@ -26,6 +26,7 @@ from streamapp.clock import Clock, wall_ms
 from streamapp.errors import Refused
 from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, Receipt, prepare
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, RawProducer, producer_config
+from streamapp.kafka.refusal import LETTER_BYTES_MAX, refusal
 from streamapp.schemas.llm_usage import LLM_USAGE
 from streamapp.schemas.rejected import Reason, Rejected
 from streamapp.schemas.ulid import RANDOM_BYTES, event_id
@@ -54,11 +55,14 @@ class EventProducer:
     """Events for one topic of the registry, from one event loop.
 
     `send` returns when every in-sync replica has the event; `enqueue` returns a future of that. Both raise
-    `EventRefused` for an event that consumers would refuse; `prepared` gives the same verdict as a value. After the
+    `EventRefused` for an event that consumers would refuse, when every in-sync replica has its dead letter; `prepared`
+    gives the same verdict as a value, and writes none. After the
     delivery timeout an event is an error, `NotAcknowledged`: `send` and the future raise it; whatever was enqueued,
     or whose `send` was cancelled, and is not acknowledged at the end (a later success under the same id counts) is
     raised by `close`, which waits for all that is under way. At most `buffer_events` are under way; then both wait.
     """
+
+    USUALLY: Mapping[str, Any] = {}  # facts that an event has when none are given
 
     def __init__(
         self,
@@ -74,7 +78,8 @@ class EventProducer:
         self._source, self._clock, self._entropy = source, clock, entropy
         self._buffer_events = buffer_events
         self._close_timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
-        self._producer = Producer({**producer_config(kafka, buffer_events + 1), "error_cb": self._remember})
+        own = {"error_cb": self._remember, "message.max.bytes": LETTER_BYTES_MAX}
+        self._producer = Producer({**producer_config(kafka, buffer_events + 1), **own})
         self._trouble = ""
         self._pending: set[_Pending] = set()
         self._failed: dict[str, Event] = {}
@@ -135,7 +140,7 @@ class EventProducer:
 
         Raises `EventRefused`, or `NotAcknowledged` after the delivery timeout.
         """
-        pending = await self._begin(self._event(event, facts), awaited=True)
+        pending = await self._begin(await self._event(event, facts), awaited=True)
         return await pending.future
 
     async def enqueue(self, event: Event | None = None, /, **facts: Any) -> asyncio.Future[Receipt]:
@@ -146,7 +151,7 @@ class EventProducer:
         """
         if len(self._failed) >= self._buffer_events:
             raise self._taken_failures()
-        pending = await self._begin(self._event(event, facts), awaited=False)
+        pending = await self._begin(await self._event(event, facts), awaited=False)
         return pending.future
 
     async def close(self) -> None:
@@ -171,9 +176,13 @@ class EventProducer:
         if self._failed:
             raise self._taken_failures()
 
-    def _event(self, event: Event | None, facts: dict[str, Any]) -> Event:
+    async def _event(self, event: Event | None, facts: dict[str, Any]) -> Event:
         made = self.prepared(**facts) if event is None else event
         if isinstance(made, Rejected):
+            now_ms, new, random = self._clock(), self._entropy(RANDOM_BYTES), self._entropy(RANDOM_BYTES)
+            given = {**self.USUALLY, **facts}
+            letter = refusal(self._topic, self._source, made, given, event_id(now_ms, new), now_ms, random)
+            await (await self._begin(letter, awaited=True)).future
             raise EventRefused(made)
         assert made.topic == self._topic.name, made.topic
         return made
@@ -265,6 +274,8 @@ class EventProducer:
 
 class UsageProducer(EventProducer):
     """`llm.usage.completed` events for `llm_usage`: what an LLM gateway reports of every call."""
+
+    USUALLY: Mapping[str, Any] = {"type": LLM_USAGE}
 
     def __init__(self, kafka: KafkaSettings, *, source: str, **options: Any) -> None:
         super().__init__(kafka, topic="llm_usage", source=source, **options)

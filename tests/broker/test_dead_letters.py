@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,12 +12,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import usage_log
 from confluent_kafka.admin import AdminClient
 from workers import Cluster, Sent, cluster, counted
 
 from streamapp.clock import wall_ms
 from streamapp.kafka.broker import Broker
+from streamapp.kafka.producer import EventRefused, UsageProducer
 from streamapp.kafka.provision import apply
 from streamapp.kafka.reader import read
 from streamapp.ops.chaos_worker import WorkerProcess
@@ -242,3 +245,30 @@ def test_without_dead_letter_a_worker_stops_and_drops_nothing(fresh_broker: Brok
         assert [(letter.reason, letter.value) for letter in stack.letters()] == [("malformed_json", b"broken")]
         stack.wait(lambda: requests(stack) == {"team_a": 2}, 60, again)
         stack.verify()
+
+
+def test_what_a_producer_refuses_is_a_letter_before_its_caller_is_told(fresh_broker: Broker, tmp_path: Path) -> None:
+    data = {"model": "zen", "provider": "together", "prompt_tokens": 10, "completion_tokens": 5, "cost_usd": "0.001"}
+    patch = tmp_path / "patch.json"
+    patch.write_text(json.dumps(FIX))
+    with cluster(fresh_broker, tmp_path) as stack:
+        worker = stack.start_ready(billing__idle_seconds=1)
+        at_ms = (wall_ms() // HOUR_MS - 3) * HOUR_MS
+
+        async def send() -> int:
+            async with UsageProducer(stack.kafka, source="llm-gateway") as producer:
+                facts = {"team_id": "team_a", "org_id": "org_a", "at_ms": at_ms, "data": {**data, "total_tokens": 99}}
+                with pytest.raises(EventRefused, match="tokens_mismatch"):
+                    await producer.send(**facts)
+                with pytest.raises(EventRefused, match="tokens_mismatch"):
+                    await producer.enqueue(**facts)
+                return len(stack.read("dead_letter"))
+
+        assert asyncio.run(send()) == 2
+        one, two = listed(stack, "--group", "llm-gateway")
+        assert (one["partition"], one["offset"]) == (None, None)
+        assert one["id"] != two["id"]
+        run(stack, "redrive", "--yes", "--patch", str(patch))
+        drain(stack, worker)
+        stack.wait(lambda: requests(stack) == {"team_a": 2}, 60, worker)
+        assert stack.verify().redriven == 2

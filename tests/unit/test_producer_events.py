@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64decode
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -12,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, prepare
+from streamapp.kafka.outgoing import Event, NotAcknowledged, prepare
 from streamapp.kafka.producer import EventProducer, UsageProducer
 from streamapp.kafka.raw_producer import producer_config
+from streamapp.kafka.refusal import refusal
 from streamapp.schemas.decode import Usage, decode_usage
 from streamapp.schemas.money import exact_cost
 from streamapp.schemas.rejected import Reason, Rejected
@@ -176,14 +178,33 @@ def test_a_producer_makes_the_id_once_with_its_clock_and_its_randomness() -> Non
     assert sent(again).at_ms == AT_MS - 1000
 
 
-def test_a_refused_event_raises_and_says_why() -> None:
+def test_an_event_is_refused_when_its_letter_is_written_not_before() -> None:
     async def send() -> None:
-        async with UsageProducer(NOWHERE, source="llm-gateway") as usage:
+        kafka = NOWHERE.model_copy(update={"delivery_timeout_seconds": 1.0})
+        async with UsageProducer(kafka, source="llm-gateway") as usage:
             await usage.send(team_id="team_a", data={**DATA, "total_tokens": 1})
 
-    with pytest.raises(EventRefused, match=r"tokens_mismatch: data.total_tokens is 1, not 380") as refusal:
+    with pytest.raises(NotAcknowledged) as failure:
         asyncio.run(send())
-    assert refusal.value.rejected.reason is Reason.TOKENS_MISMATCH
+    assert [event.topic for event in failure.value.events] == ["dead_letter"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "value"),
+    [
+        ({"data": {"cost_usd": Decimal("0.0038"), "x": object}}, b'"cost_usd":0.0038'),
+        ({"data": {"model": "\ud800"}}, b"\\ud800"),
+        ({"data": {"n": 10**30, 7: 8}}, b"1000000000000000000000000000000"),
+        ({"data": "none"}, b'"data":"none"'),
+    ],
+)
+def test_whatever_was_given_for_an_event_its_letter_tells(facts: dict[str, Any], value: bytes) -> None:
+    rejected, llm_usage = Rejected(Reason.INVALID_DATA, "no"), registry.topic("llm_usage")
+    given = {"team_id": "team_a", "type": "llm.usage.completed", **facts}
+    event = refusal(llm_usage, "llm-gateway", rejected, given, "evt_1", AT_MS, bytes(10))
+    data = json.loads(event.value)["data"]
+    assert (data["producer"], data["source_topic"], data["key_b64"]) == ("llm-gateway", "llm_usage", "dGVhbV9h")
+    assert value in b64decode(data["value_b64"])
 
 
 def test_only_registered_topics_have_a_producer() -> None:

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 from usage_log import DIRECTORY, Rec, Table, at, event
 
-from streamapp.cli.replay import Moment, Offsets, signed
+from streamapp.cli.moment import Moment
+from streamapp.cli.replay import Offsets, signed
 from streamapp.runtime import codec
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.replay import Move, Where
