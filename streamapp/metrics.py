@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter as CounterOf
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -74,3 +80,40 @@ class GroupMetrics:
         """Prometheus text format."""
         text: bytes = generate_latest(self.registry)
         return text
+
+
+@dataclass
+class LetterCounts:
+    """Dead letters as the table has them. Keys are (source topic, who refused, reason), or a destination's name."""
+
+    totals: CounterOf[tuple[str, str, str]] = field(default_factory=CounterOf)
+    window: CounterOf[tuple[str, str, str]] = field(default_factory=CounterOf)
+    told: CounterOf[tuple[str, str]] = field(default_factory=CounterOf)  # destination, outcome
+    waiting: CounterOf[str] = field(default_factory=CounterOf)
+    open: int = 0
+    causes: int = 0
+
+
+class LetterMetrics(Collector):
+    """Counters that are read from the table when they are asked for: a restart does not set them back."""
+
+    def __init__(self, counts: Callable[[], LetterCounts]) -> None:
+        self._counts = counts
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())  # asked when it is registered, before there is a table
+
+    def collect(self) -> Iterator[Metric]:
+        counts, source = self._counts(), ("source_topic", "group", "reason")
+        letters = CounterMetricFamily("stream_dead_letters", "Dead letters, ever, by who refused what", labels=source)
+        window = GaugeMetricFamily("stream_dead_letters_window", "Of these, in the present 5 minutes", labels=source)
+        told = CounterMetricFamily("stream_alerts", "Notices that are done with", labels=("destination", "outcome"))
+        waiting = GaugeMetricFamily("stream_alerts_waiting", "Notices under way", labels=("destination",))
+        for family, numbers in ((letters, counts.totals), (window, counts.window), (told, counts.told)):
+            for key, count in sorted(numbers.items()):
+                family.add_metric(key, count)
+        for name, count in sorted(counts.waiting.items()):
+            waiting.add_metric((name,), count)
+        yield from (letters, window, told, waiting)
+        yield GaugeMetricFamily("stream_incidents_open", "Causes whose letters have not gone quiet", counts.open)
+        yield GaugeMetricFamily("stream_letter_causes", "Causes that are told apart", counts.causes)

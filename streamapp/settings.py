@@ -77,6 +77,31 @@ class WebSettings(_Section):
     peer_timeout_seconds: float = Field(1.0, gt=0, description="A worker that answers slower is shown as stale")
 
 
+class AlertSettings(_Section):
+    """Who is told of dead letters, and when (`dead-letter-monitor`)."""
+
+    threshold: int = Field(10, ge=1, description="Letters of one cause within five minutes that open an incident")
+    reasons_at_once: str = Field(
+        "conflicting_duplicate", description="Comma-separated reasons of which one letter opens an incident"
+    )
+    quiet_seconds: int = Field(900, ge=300, description="An incident is resolved so long after its last letter")
+    update_seconds: int = Field(900, ge=60, description="A growing incident is told again after this, at the earliest")
+    pagerduty_routing_key: SecretStr | None = Field(
+        None, description="Integration key of PagerDuty's Events API v2, 32 characters; without it nobody is paged"
+    )
+    pagerduty_url: str = Field(
+        "https://events.pagerduty.com/v2/enqueue", description="PagerDuty's address; its European region has another"
+    )
+    webhook_url: str | None = Field(None, description="Incidents are POSTed there as JSON")
+    webhook_token: SecretStr | None = Field(None, description="Sent to the webhook as a bearer token")
+    link: str | None = Field(None, description="Address of the page /letters, as people who are told can open it")
+    per_minute: int = Field(
+        60, ge=1, description="What a destination is told in a minute, at most; PagerDuty takes 120"
+    )
+    timeout_seconds: float = Field(10, gt=0, description="A destination that answers later is asked again")
+    give_up_seconds: int = Field(86_400, ge=60, description="After this nobody needs to be told any more")
+
+
 class CaptureSettings(_Section):
     """The HTTP door for events of client libraries (`streamapp capture`)."""
 
@@ -110,6 +135,7 @@ class Settings(BaseSettings):
     billing: BillingSettings = BillingSettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
+    alerts: AlertSettings = AlertSettings()
     capture: CaptureSettings = CaptureSettings()
     state_dir: Path = Field(Path(".state"), description="Local state: tables, embedded broker, SQLite ledger")
     cache_dir: Path = Field(Path(".cache"), description="Downloads that can be made again: the broker's jars")

@@ -1,6 +1,6 @@
 """The processes of `streamapp run`: what is started in which order, watched, and stopped in the reverse one.
 
-1  the embedded broker     2  topics     3  capture, workers, ledger     4  the simulator
+1  the embedded broker     2  topics     3  capture, every group's workers     4  the simulator
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Self
 
 from rich.console import Console
 
+from streamapp.agents.registry import AGENTS
 from streamapp.clock import monotonic_s
 from streamapp.directory import open_directory
 from streamapp.errors import Misconfigured, Refused, StreamError, Unavailable
@@ -30,7 +31,7 @@ from streamapp.ops.supervisor import Job, Supervisor
 from streamapp.settings import Settings
 from streamapp.sinks.ledger import open_ledger
 from streamapp.topics.plan import Plan
-from streamapp.topics.registry import GROUPS, TOPICS, topic
+from streamapp.topics.registry import GROUPS, TOPICS, group, topic
 
 HISTORY_HOURS = 12
 PLAY_S = 60.0  # in which the history is played
@@ -43,7 +44,7 @@ SETTLED_S = 1.5  # for the few records that may hide among the markers
 DEMO_TOKEN = "ha_demo"
 READY_TIMEOUT_S = 60.0
 SETTLE_TIMEOUT_S = 15.0
-BILLING_WORKERS = 2
+STAGES = {"billing-agg": 2}  # before those who read what it writes
 # Group, topic, and how many offsets at its end may be markers of transactions: one of each worker's partition.
 CHAINS = (("billing-agg", "llm_usage", 0), ("billing-ledger", "billing_events", topic("llm_usage").partitions))
 
@@ -190,21 +191,21 @@ class Stack:
 
 
 def worker_jobs(settings: Settings, web_port: int, capture_port: int = 0) -> tuple[Job, ...]:
-    """What the Procfile names, for this machine."""
+    """What the Procfile names, for this machine: capture, and every group with as many workers as it is registered."""
     kafka = ("STREAM_KAFKA__BOOTSTRAP_SERVERS", settings.kafka.bootstrap_servers)
     page = ("STREAM_WEB__PORT", str(web_port))
-    workers = (
-        Job(f"billing-agg-{number}", _faust("streamapp.agents.billing_agg"), stage=2, environment=(kafka, page))
-        for number in range(1, BILLING_WORKERS + 1)
-    )
-    ledger = Job("billing-ledger", _faust("streamapp.agents.billing_ledger"), stage=3, environment=(kafka, page))
     door = (
         kafka,
         ("STREAM_CAPTURE__PORT", str(capture_port)),
         ("STREAM_DIRECTORY", str(settings.directory or demo_directory(settings))),
     )
-    capture = Job("capture", (sys.executable, "-m", "streamapp", "capture"), stage=1, environment=door)
-    return (capture, *workers, ledger)
+    jobs = [Job("capture", (sys.executable, "-m", "streamapp", "capture"), stage=1, environment=door)]
+    for name, module, _ in AGENTS:
+        count = group(name).consumers
+        for number in range(1, count + 1):
+            job = f"{name}-{number}" if count > 1 else name
+            jobs.append(Job(job, _faust(module), stage=STAGES.get(name, 3), environment=(kafka, page)))
+    return tuple(jobs)
 
 
 def simulate_job(settings: Settings, play_s: float, for_s: float | None) -> Job:
@@ -247,7 +248,7 @@ def wipe(settings: Settings) -> None:
     broker_dir = settings.broker.dir or settings.state_dir / "broker"
     if broker_dir.exists() and not (broker_dir / "server.properties").exists():
         raise Refused(f"{broker_dir} is not a broker's data directory; nothing was wiped")
-    for folder in (broker_dir, settings.state_dir / "logs", *(settings.state_dir / group.name for group in GROUPS)):
+    for folder in (broker_dir, settings.state_dir / "logs", *(settings.state_dir / one.name for one in GROUPS)):
         shutil.rmtree(folder, ignore_errors=True)
     for file in settings.state_dir.glob("ledger.db*"):
         file.unlink()

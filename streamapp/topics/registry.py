@@ -120,6 +120,16 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
         follows="llm_usage",
     ),
     Topic(
+        name="dead-letter-monitor-letters-changelog",
+        partitions=1,
+        retention_ms=None,
+        key="row of the table",
+        producers=("dead-letter-monitor",),
+        consumers=("dead-letter-monitor",),
+        configs=_CHANGELOG[1:],  # its rows are small
+        follows="dead_letter",
+    ),
+    Topic(
         # Which letters were sent again, or dropped, by whoever runs `streamapp dead-letters`.
         name="dead-letter-monitor-letters_done-changelog",
         partitions=1,

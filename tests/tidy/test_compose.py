@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import yaml
 from compose_pydantic import ComposeSpecificationFactory, DictSpecStrategy
 
 from streamapp.cli import COMMANDS
-from streamapp.cli.run_stack import BILLING_WORKERS, simulate_job, worker_jobs
+from streamapp.cli.run_stack import simulate_job, worker_jobs
 from streamapp.cli.simulate import command as simulate_command
 from streamapp.kafka.jars import KAFKA_VERSION
 from streamapp.settings import Settings, load
@@ -75,8 +76,9 @@ def test_the_local_run_starts_the_same_processes() -> None:
     jobs = worker_jobs(Settings(), 6066)
     started = {job.name.removesuffix("-1"): list(job.command) for job in jobs if not job.name.endswith("-2")}
     assert started == {name: [sys.executable, "-m", *command] for name, command in procfile().items()}
-    assert services()["billing-agg"]["deploy"]["replicas"] == BILLING_WORKERS
-    assert registry.group("billing-agg").consumers == BILLING_WORKERS
+    numbers = Counter(re.sub(r"-\d+$", "", job.name) for job in jobs)
+    assert numbers == {name: registry.group(name).consumers if name != "capture" else 1 for name in procfile()}
+    assert services()["billing-agg"]["deploy"]["replicas"] == numbers["billing-agg"]
 
 
 def test_every_process_is_a_group_of_the_registry_or_a_command_of_ours() -> None:

@@ -1,0 +1,170 @@
+"""dead-letter-monitor on a real broker: one incident a cause and exact counts, whatever happens to it or the pager."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from confluent_kafka import Producer
+from conftest import wait_until
+from pager_stand_in import ROUTING_KEY, Pager, stand_in
+
+from streamapp.clock import wall_ms
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.broker import Broker
+from streamapp.kafka.child import free_port
+from streamapp.kafka.provision import apply
+from streamapp.ops.chaos_worker import WorkerProcess
+from streamapp.schemas.letter import Refused, letter
+from streamapp.settings import KafkaSettings
+from streamapp.topics.registry import TOPICS
+
+GROUP = "dead-letter-monitor"
+AGENT = "streamapp.agents.dead_letter_monitor"
+LETTERS = 10_000
+CAUSES = [("too_late", "it is {} days old"), ("invalid_cost", "cost '{}' is negative"), ("unknown_type", "type '{}'")]
+QUIET_S = 300
+COUNTED = re.compile(r'^stream_dead_letters_total\{group="billing-agg",reason="(\w+)",.*\} ([0-9.]+)$', re.MULTILINE)
+
+
+class Watch:
+    """A broker with letters, a pager, and the monitors that were started on them."""
+
+    def __init__(self, broker: Broker, folder: Path, pager: Pager) -> None:
+        self.broker, self.folder, self.pager = broker, folder, pager
+        self.port = free_port()
+        self.monitors: list[WorkerProcess] = []
+        self.admin = Admin(KafkaSettings(bootstrap_servers=broker.bootstrap))
+        self._producer = Producer({"bootstrap.servers": broker.bootstrap, "enable.idempotence": True, "log_level": 0})
+        apply(self.admin, TOPICS, 1)
+
+    def start(self) -> WorkerProcess:
+        environment = {
+            "STREAM_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap,
+            "STREAM_STATE_DIR": str(self.folder / "state"),
+            "STREAM_WEB__PORT": str(self.port),
+            "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
+            "STREAM_WORKER__CHUNK_RECORDS": "100",
+            "STREAM_ALERTS__PAGERDUTY_ROUTING_KEY": ROUTING_KEY,
+            "STREAM_ALERTS__PAGERDUTY_URL": f"{self.pager.url}/v2/enqueue",
+            "STREAM_ALERTS__WEBHOOK_URL": f"{self.pager.url}/hook",
+            "STREAM_ALERTS__PER_MINUTE": "6000",
+            "STREAM_ALERTS__QUIET_SECONDS": str(QUIET_S),
+        }
+        monitor = WorkerProcess(self.folder / f"monitor-{len(self.monitors)}.log", environment, AGENT)
+        self.monitors.append(monitor)
+        return monitor
+
+    def send(self, numbers: Iterable[int], at_ms: int) -> None:
+        """Letters of three causes in turn, and every seventh of them twice, with records of this time."""
+        for number in numbers:
+            reason, error = CAUSES[number % len(CAUSES)]
+            refused = Refused(
+                topic="llm_usage", partition=0, offset=number, group="billing-agg", reason=reason,
+                error=error.format(number), key=b"team_secret", value=b"someone@example.com", timestamp_ms=at_ms,
+            )  # fmt: skip
+            made = letter(refused, at_ms)
+            for _ in range(2 if number % 7 == 0 else 1):
+                self._producer.produce("dead_letter", made.value, made.key, timestamp=at_ms)
+                self._producer.poll(0)
+        assert self._producer.flush(60) == 0
+
+    def done(self) -> int:
+        """How many records the group has committed."""
+        return self.admin.committed(GROUP).get(("dead_letter", 0), 0)
+
+    def all_done(self) -> bool:
+        return self.done() >= self.admin.end_offsets([("dead_letter", 0)])["dead_letter", 0]
+
+    def metrics(self) -> str:
+        """What the worker tells Prometheus. Its port is the group's first."""
+        said = re.findall(r"http://[0-9.]+:\d+", self.monitors[-1].said())
+        with urlopen(f"{said[0]}/metrics", timeout=5) as answer:
+            text: str = answer.read().decode()
+        return text
+
+    def counts(self) -> dict[str, float]:
+        return {reason: float(count) for reason, count in COUNTED.findall(self.metrics())}
+
+
+@pytest.fixture
+def watch(fresh_broker: Broker, tmp_path: Path) -> Iterator[Watch]:
+    with stand_in() as pager:
+        made = Watch(fresh_broker, tmp_path, pager)
+        yield made
+        for monitor in made.monitors:
+            monitor.kill()
+
+
+def exact(numbers: Iterable[int]) -> dict[str, float]:
+    """Reason → letters among these."""
+    counts: dict[str, float] = {}
+    for number in numbers:
+        reason = CAUSES[number % len(CAUSES)][0]
+        counts[reason] = counts.get(reason, 0) + 1
+    return counts
+
+
+def test_ten_thousand_letters_of_three_causes_are_three_incidents_then_quiet(watch: Watch) -> None:
+    numbers = range(LETTERS)
+    long_ago_ms = wall_ms() - QUIET_S * 1000 + 8_000  # quiet eight seconds from now
+    watch.send(numbers, long_ago_ms)
+    watch.start()
+    wait_until(lambda: len(watch.pager.incidents) == 3, 30)
+    wait_until(lambda: all(incident.resolved for incident in watch.pager.incidents), 30)
+    assert len(watch.pager.incidents) == 3
+    assert [incident.triggers for incident in watch.pager.incidents] == [1, 1, 1]
+    assert sorted(body["event"] for body, _ in watch.pager.hooks) == ["opened"] * 3 + ["resolved"] * 3
+    wait_until(lambda: "stream_incidents_open 0" in watch.metrics())
+    assert watch.counts() == exact(numbers)
+    heard = json.dumps(watch.pager.events) + json.dumps([body for body, _ in watch.pager.hooks])
+    for private in ("someone", "example.com", "team_secret", "c29tZW9uZ"):
+        assert private not in heard
+
+
+def test_killed_in_the_middle_there_are_still_three_and_every_letter_counts_once(watch: Watch) -> None:
+    now_ms = wall_ms()
+    watch.send(range(LETTERS // 2), now_ms)
+    watch.start()
+    wait_until(lambda: watch.done() > 500, 30)
+    watch.monitors[-1].kill()
+    watch.send(range(LETTERS // 2, LETTERS), now_ms)
+    before = watch.done()
+    watch.start()
+    wait_until(lambda: watch.done() > before, 30)
+    watch.monitors[-1].kill()
+    watch.start()
+    wait_until(watch.all_done, 60)
+    wait_until(lambda: len(watch.pager.open()) == 3)
+    assert watch.counts() == exact(range(LETTERS))
+    assert len(watch.pager.incidents) == 3
+    watch.monitors[-1].kill()
+    watch.start()  # and the counts are there again after a restart with nothing to read
+    wait_until(lambda: "took over" in watch.monitors[-1].said(), 30)
+    wait_until(lambda: watch.counts() == exact(range(LETTERS)))
+
+
+def test_a_pager_that_was_away_is_told_later_and_once_and_held_up_nothing(watch: Watch) -> None:
+    watch.pager.away = True
+    watch.start()
+    watch.send(range(300), wall_ms())
+    wait_until(watch.all_done, 30)
+    wait_until(lambda: watch.pager.requests >= 2, 30)
+    wait_until(lambda: 'stream_alerts_waiting{destination="pagerduty"} 3.0' in watch.metrics())
+    assert watch.counts() == exact(range(300))
+    watch.monitors[-1].kill()
+    watch.pager.away = False
+    watch.start()
+    wait_until(lambda: len(watch.pager.open()) == 3, 30)
+    wait_until(lambda: 'stream_alerts_total{destination="pagerduty",outcome="delivered"} 3.0' in watch.metrics())
+    watch.monitors[-1].kill()
+    watch.start()
+    wait_until(lambda: "took over" in watch.monitors[-1].said(), 30)
+    watch.send(range(300, 303), wall_ms())
+    wait_until(watch.all_done, 30)
+    wait_until(lambda: 'stream_alerts_waiting{destination="pagerduty"} 0.0' in watch.metrics())
+    assert [incident.triggers for incident in watch.pager.incidents] == [1, 1, 1]
