@@ -10,10 +10,12 @@ from pathlib import Path
 import click
 
 from streamapp.agents.registry import AGENTS
+from streamapp.capture.answers import KINDS
+from streamapp.capture.counters import Counters
 from streamapp.cli.run import INTERRUPTED
 from streamapp.cli.settings import rows
 from streamapp.cli.topics import WORK_TO_DO
-from streamapp.ops.reference import Handed, reference
+from streamapp.ops.reference import Handed, metric_rows, reference
 from streamapp.runtime.failstop import EX_SOFTWARE
 from streamapp.settings import Settings
 from streamapp.web.routes import PAGES, Pages
@@ -62,8 +64,17 @@ def handed() -> Handed:
         commands=commands,
         agents={group: module for group, module, _ in AGENTS},
         pages=list(dict.fromkeys(_first_line(page.__doc__) for page in pages)),
+        answers=[(str(kind.status), kind.slug, kind.meaning) for kind in KINDS],
+        capture_metrics=list(metric_rows(_counters().collect())),
         exit_codes=EXIT_CODES,
     )
+
+
+def _counters() -> Counters:
+    counters = Counters(lambda: (0, 0), lambda: 0)
+    counters.answered(200, "ok", 0.0)  # a metric with labels shows itself when it has a child
+    counters.refused["reason"] += 1
+    return counters
 
 
 def _commands(command: click.Command, name: str) -> Iterator[tuple[str, str]]:

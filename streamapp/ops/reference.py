@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from prometheus_client import Metric
+
 from streamapp.errors import StreamError
 from streamapp.metrics import GroupMetrics, LetterCounts, LetterMetrics
 from streamapp.schemas.catalog import CATALOG
@@ -35,6 +37,8 @@ class Handed:
     commands: Sequence[tuple[str, str]]  # "streamapp topics plan" and what `--help` prints
     agents: dict[str, str]  # group → module
     pages: Sequence[str]  # one line each
+    answers: Sequence[Row]  # of capture: status, slug, meaning
+    capture_metrics: Sequence[Row]  # as `metric_rows` makes them
     exit_codes: Sequence[tuple[int, str]]  # besides those of the error tree
 
 
@@ -49,7 +53,13 @@ def reference(handed: Handed) -> str:
         _section("Event types", "`streamapp schemas export` writes the JSON Schemas.", _types()),
         _section("Reasons of dead letters", "`data.reason` of a `stream.event.rejected` event.", _reasons()),
         _section("Pages", "On every worker's own web server; add `.json` for the JSON twin.", _lines(handed.pages)),
-        _section("Metrics", "`/metrics` of every worker, with Prometheus' `process_*` beside them.", _metrics()),
+        _section("Answers of capture", "Of its endpoints; `/openapi.json` has their shapes.", _answers(handed)),
+        _section("Metrics of capture", "Its own `/metrics`.", _metrics(handed.capture_metrics)),
+        _section(
+            "Metrics",
+            "`/metrics` of every worker, with Prometheus' `process_*` beside them.",
+            _metrics(_group_metrics()),
+        ),
         _section("Exit codes", "Of `streamapp` and of workers.", _exit_codes(handed)),
     )
     return "\n".join(parts)
@@ -126,12 +136,33 @@ def _reasons() -> Iterator[str]:
     return _table(("reason", "meaning"), ((_code(reason.value), meanings[reason.value]) for reason in Reason))
 
 
-def _metrics() -> Iterator[str]:
+def _answers(handed: Handed) -> Iterator[str]:
+    return _table(
+        ("status", "slug", "meaning"), ((status, _code(slug), about) for status, slug, about in handed.answers)
+    )
+
+
+def _metrics(rows: Iterable[Row]) -> Iterator[str]:
+    return _table(("metric", "type", "labels", "meaning"), rows)
+
+
+def _group_metrics() -> Iterator[Row]:
     metrics = GroupMetrics("group")
     metrics.rejected("reason")  # a metric with labels shows itself when it has a child
     metrics.stated("kind", 1)
     metrics.committed(0, 0.0)
     metrics.at("topic", 0, lag=0, watermark_ms=0, open_rows=0)
+<<<<<<< streamapp/ops/reference.py
+    return metric_rows(family for family in metrics.registry.collect() if family.name.startswith("stream_"))
+
+
+def metric_rows(families: Iterable[Metric]) -> Iterator[Row]:
+    """Name, type, labels and meaning of each metric that has a sample."""
+    for family in families:
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = dict.fromkeys(label for sample in family.samples for label in sample.labels if label != "le")
+        yield _code(name), family.type, ", ".join(labels), family.documentation
+=======
     metrics.registry.register(LetterMetrics(_some_letters))
     rows = []
     for family in metrics.registry.collect():
@@ -140,6 +171,7 @@ def _metrics() -> Iterator[str]:
             labels = dict.fromkeys(label for sample in family.samples for label in sample.labels if label != "le")
             rows.append((_code(name), family.type, ", ".join(labels), family.documentation))
     return _table(("metric", "type", "labels", "meaning"), rows)
+>>>>>>> /tmp/t-monitor/theirs
 
 
 def _some_letters() -> LetterCounts:
