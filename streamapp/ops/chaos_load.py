@@ -15,7 +15,7 @@ from streamapp.settings import KafkaSettings
 TOPIC = "llm_usage"
 AGAIN_EVERY = 25  # every so many records is sent by the other producer, too
 BEHIND = 200  # so many records later
-PATIENCE_S = 120.0  # an outage is not the producers' end
+PATIENCE_S = 900.0  # an outage is not the producers' end, however slowly the broker comes back
 PAUSE_S = 0.02
 ODD_EVERY = 1000  # after so many records, one of the odd ones
 # What no producer with a serializer sends, and somebody will all the same; beside the poison that is simulated.

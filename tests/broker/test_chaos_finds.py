@@ -32,15 +32,14 @@ BUGS = {
 }
 
 
-def chaos(folder: Path, bug: str, plan: Plan, *more: str) -> subprocess.Popen[str]:
-    """`streamapp chaos` with a bug planted into its workers, everything of it below `folder`."""
-    folder.mkdir(exist_ok=True)
+def chaos(bug: str, plan: Plan, *more: str, **variables: str) -> subprocess.Popen[str]:
+    """`streamapp chaos` with a bug planted into its workers."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), str(HERE / "planted")]),
         "PLANTED_BUG": bug,
-        "TMPDIR": str(folder),
         "STREAM_CACHE_DIR": str(CACHE_DIR),
+        **variables,
     }
     faults = [argument for fault in plan.faults for argument in ("--only", fault)]
     length = ["--minutes", str(plan.minutes), "--events", str(round(20_000 * plan.minutes))]
@@ -61,14 +60,14 @@ def result(run: subprocess.Popen[str]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_makes_it_fail(bug: str, tmp_path: Path, cache_dir: Path) -> None:
-    run = chaos(tmp_path / "run", bug, BUGS[bug], "--json")
+    run = chaos(bug, BUGS[bug], "--json", "--keep", str(tmp_path / "run"))
     report = result(run)
     assert run.returncode == 1, report
     assert report["lost"] + report["doubled"] + report["wrong"] > 0, report
 
 
 def test_sound_workers_pass(tmp_path: Path, cache_dir: Path) -> None:
-    run = chaos(tmp_path / "run", "none", Plan(("kill", "corrupt", "scale"), 0.8), "--json")
+    run = chaos("none", Plan(("kill", "corrupt", "scale"), 0.8), "--json", "--keep", str(tmp_path / "run"))
     report = result(run)
     assert run.returncode == 0, report
     assert (report["lost"], report["doubled"], report["wrong"]) == (0, 0, 0)
@@ -78,18 +77,17 @@ def test_sound_workers_pass(tmp_path: Path, cache_dir: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_it_cleans_up_when_it_is_interrupted(how: signal.Signals, tmp_path: Path, cache_dir: Path) -> None:
-    folder = tmp_path / "run"
-    run = chaos(folder, "none", Plan(("kill",), 5))
+    run = chaos("none", Plan(("kill",), 5), TMPDIR=str(tmp_path))
     try:
-        wait_until(lambda: list(folder.glob("*/billing-agg/place-*/*/worker-*")), READY_S)
-        assert processes(folder)
+        wait_until(lambda: list(tmp_path.glob("*/billing-agg/place-*/*/worker-*")), READY_S)
+        assert processes(tmp_path)
         run.send_signal(how)
         run.communicate(timeout=60)
     finally:
         run.kill()
     assert run.returncode not in (0, None)
-    assert processes(folder) == []
-    assert list(folder.iterdir()) == []
+    assert processes(tmp_path) == []
+    assert list(tmp_path.glob("streamapp-chaos-*")) == []
 
 
 def processes(folder: Path) -> list[str]:

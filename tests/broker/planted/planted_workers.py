@@ -70,7 +70,7 @@ class NothingRemembered(LedgerTask):
         )
 
 
-class UnfencedProducer(AIOKafkaProducer):
+class UnfencedProducer(AIOKafkaProducer):  # type: ignore[misc]
     """Each process is a producer of its own: a former owner is not shut out."""
 
     def __init__(self, *, transactional_id: str, **options: Any) -> None:
