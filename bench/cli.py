@@ -22,6 +22,7 @@ from bench.events import Shape
 from bench.latency import latency
 from bench.load import prepare
 from bench.profile import profile
+from bench.recovery import recovery
 
 OUT = Path("build/bench")
 EVENTS = 1_000_000
@@ -29,6 +30,7 @@ ROUNDS = 3
 LOAD_SECONDS = 5
 RATE = 20_000
 SECONDS = 60
+ROWS = 1_000_000
 WIDE = 150
 
 
@@ -108,6 +110,16 @@ def capture_command(context: click.Context, seconds: int) -> None:
     with bar(page) as progress:
         code = compare_fronts(chosen, asked["rounds"], seconds, files, steps(progress), page)
     sys.exit(code)
+
+
+@main.command("recovery")
+@click.option("--rows", type=click.IntRange(8), default=ROWS, show_default=True)
+def recovery_command(rows: int) -> None:
+    """A worker without a disk: seconds until all its rows are back from the changelog."""
+    page = console()
+    with bar(page) as progress:
+        right = recovery(rows, OUT / "recovery.json", steps(progress), page)
+    sys.exit(0 if right else 1)
 
 
 def console() -> Console:
