@@ -152,7 +152,7 @@ def _group_metrics() -> Iterator[Row]:
     metrics.stated("kind", 1)
     metrics.committed(0, 0.0)
     metrics.at("topic", 0, lag=0, watermark_ms=0, open_rows=0)
-<<<<<<< streamapp/ops/reference.py
+    metrics.registry.register(LetterMetrics(_some_letters))
     return metric_rows(family for family in metrics.registry.collect() if family.name.startswith("stream_"))
 
 
@@ -162,16 +162,6 @@ def metric_rows(families: Iterable[Metric]) -> Iterator[Row]:
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = dict.fromkeys(label for sample in family.samples for label in sample.labels if label != "le")
         yield _code(name), family.type, ", ".join(labels), family.documentation
-=======
-    metrics.registry.register(LetterMetrics(_some_letters))
-    rows = []
-    for family in metrics.registry.collect():
-        if family.name.startswith("stream_"):
-            name = family.name + ("_total" if family.type == "counter" else "")
-            labels = dict.fromkeys(label for sample in family.samples for label in sample.labels if label != "le")
-            rows.append((_code(name), family.type, ", ".join(labels), family.documentation))
-    return _table(("metric", "type", "labels", "meaning"), rows)
->>>>>>> /tmp/t-monitor/theirs
 
 
 def _some_letters() -> LetterCounts:
