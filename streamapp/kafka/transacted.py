@@ -82,8 +82,9 @@ class TransactedProducer:
         except BaseException as error:
             if begun:
                 self._abort()
-            if isinstance(error, KafkaException):
-                raise self._translated(error.args[0]) from None
+            told = _kafka_error(error)
+            if told is not None:
+                raise self._translated(told) from None
             raise
         return offsets
 
@@ -120,7 +121,7 @@ class TransactedProducer:
     def _abort(self) -> None:
         try:
             self._producer.abort_transaction(self._timeout_s)
-        except KafkaException:
+        except (KafkaException, SystemError):
             self._producer.purge()  # the broker aborts it; the first failure is the one to tell
 
     def _translated(self, error: KafkaError) -> StreamError:
@@ -131,3 +132,10 @@ class TransactedProducer:
         if error.code() in _RIGHTS:
             return Misconfigured(f"{error.str()}; check STREAM_KAFKA__SASL_USERNAME and its rights")
         return Unavailable(f"Kafka did not take the transaction, nothing of it was done: {error.str()}")
+
+
+def _kafka_error(error: BaseException) -> KafkaError | None:
+    """What Kafka says, if it is Kafka that speaks. A fatal error is raised by the client while it calls us back; Python
+    then reports that a call went on with an exception set."""
+    spoken = error.__cause__ if isinstance(error, SystemError) else error
+    return spoken.args[0] if isinstance(spoken, KafkaException) else None
