@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 
@@ -18,6 +19,8 @@ from streamapp.kafka.loop_producer import LoopProducer
 from streamapp.settings import Settings, current
 
 log = logging.getLogger("streamapp.capture")
+
+GC_THRESHOLD = (50_000, 20, 50)  # hardly anything of a request is in cycles; looking for them cost a twentieth
 
 
 @click.command(name="capture")
@@ -36,7 +39,11 @@ async def _run(settings: Settings) -> None:
     producer = LoopProducer(settings.kafka, bytes_max=limits.buffer_bytes_max, records_max=limits.buffer_records_max)
     teams = Teams(open_directory(settings.directory))
     app = App(Intake(teams, limits, os.urandom), producer, limits, wall_ms)
+    if settings.directory is None:
+        log.warning("STREAM_DIRECTORY is not set: no token is known, every request is answered 401")
     listening = listen(limits.host, limits.port)
     host, port = listening.getsockname()[:2]
     log.info("listening on http://%s:%d/ for %s", host, port, settings.kafka.bootstrap_servers)
+    gc.freeze()  # what is there now stays until the end: no collection needs to look at it
+    gc.set_threshold(*GC_THRESHOLD)
     await serve(app, producer, limits, listening)
