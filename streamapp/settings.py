@@ -111,7 +111,7 @@ class CaptureSettings(_Section):
     body_bytes_max: int = Field(20 << 20, ge=1, description="A larger body, as sent or unpacked, is answered 413")
     events_max: int = Field(500, ge=1, description="Events of one body; more are answered 400")
     buffer_bytes_max: int = Field(
-        64 << 20, ge=1 << 20, description="Bytes of records not acknowledged yet, and of bodies coming in; then 503"
+        64 << 20, ge=8 << 20, description="Bytes of records not acknowledged yet, and of bodies coming in; then 503"
     )
     buffer_records_max: int = Field(100_000, ge=1000, description="Records not acknowledged yet; then 503")
     request_timeout_seconds: float = Field(30, gt=0, description="A request must have arrived within this")

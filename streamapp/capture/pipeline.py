@@ -22,6 +22,10 @@ class Pipeline(Protocol):
     def bytes(self) -> int:
         """Their bytes, with what they cost besides."""
 
+    @property
+    def broken(self) -> str:
+        """Why it can never send again; empty while it can."""
+
     def has_room(self, count: int, size: int) -> bool:
         """Whether so many records and bytes would be taken now."""
 
@@ -46,7 +50,7 @@ class MemoryPipeline:
 
     def __init__(self, *, bytes_max: int = 1 << 30, records_max: int = 1 << 20, hold: bool = False) -> None:
         self.written: list[tuple[str, bytes, bytes]] = []
-        self.away = False
+        self.away, self.broken = False, ""
         self.records = self.bytes = 0
         self._bytes_max, self._records_max, self._hold = bytes_max, records_max, hold
         self._held: list[tuple[Sequence[Group], asyncio.Future[str | None]]] = []

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from streamapp.capture.answers import HEAD_TOO_LARGE, OVERLOADED, TOO_SLOW, Kind, Refusal, refused
 from streamapp.capture.app import App
 from streamapp.capture.pipeline import Pipeline
-from streamapp.errors import Refused
+from streamapp.errors import Refused, Unavailable
 from streamapp.settings import CaptureSettings
 
 HEAD_BYTES_MAX = 64 << 10  # request line and headers; a pixel's query is part of it
@@ -122,6 +122,8 @@ async def serve(app: App, pipeline: Pipeline, limits: CaptureSettings, listening
 
     1  no new connections      2  requests under way are acknowledged and answered, at most `drain_seconds`
     3  what Kafka has not acknowledged by then is answered 503: its senders have it, and come back
+
+    Raises `Unavailable`, after the same, when the pipeline can never send again.
     """
 
     class Bounded(Connection):
@@ -142,7 +144,8 @@ async def serve(app: App, pipeline: Pipeline, limits: CaptureSettings, listening
     )
     server = Server(config, pipeline, limits.drain_seconds)
     app.connections = lambda: len(server.server_state.connections)
-    helpers = [asyncio.create_task(app.watch()), asyncio.create_task(_sweep(server, limits.request_timeout_seconds))]
+    timeout_s = limits.request_timeout_seconds
+    helpers = [asyncio.create_task(app.watch()), asyncio.create_task(_sweep(server, pipeline, timeout_s))]
     try:
         await server.serve(sockets=[listening])
     finally:
@@ -150,12 +153,15 @@ async def serve(app: App, pipeline: Pipeline, limits: CaptureSettings, listening
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)
         await pipeline.close(ANSWER_S)
+    if pipeline.broken:
+        raise Unavailable(f"the producer cannot go on, a new process can: {pipeline.broken}")
 
 
-async def _sweep(server: Server, timeout_s: float) -> None:
+async def _sweep(server: Server, pipeline: Pipeline, timeout_s: float) -> None:
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(min(SWEEP_S, timeout_s / 2))
+        server.should_exit = server.should_exit or bool(pipeline.broken)
         for connection in tuple(server.server_state.connections):
             if isinstance(connection, Connection):
                 connection.drop_if_slow(loop.time() - timeout_s)

@@ -41,12 +41,12 @@ def command(for_seconds: float | None, fresh: bool) -> None:
         stack.start_kafka()
         if for_seconds is None:
             stack.start_jobs(PLAY_S, None)
-            console.print(f"{stack.urls()}\nlogs: {stack.logs}/ · Ctrl-C stops", markup=False)
+            console.print(f"{stack.urls()}\nlogs: {stack.logs}/ · Ctrl-C stops", markup=False, soft_wrap=True)
             stack.watch(lambda: False)
             return
         left_s = max(10.0, for_seconds - DRAIN_S - (monotonic_s() - begin_s))
         stack.start_jobs(min(PLAY_S, left_s * 0.7), left_s)
-        console.print(f"{stack.urls()}\nlogs: {stack.logs}/ · stops in {left_s:.0f} s", markup=False)
+        console.print(f"{stack.urls()}\nlogs: {stack.logs}/ · stops in {left_s:.0f} s", markup=False, soft_wrap=True)
         stack.watch(lambda: stack.simulated)
         stack.drain()
         if stop.is_set():

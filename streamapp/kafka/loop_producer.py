@@ -54,13 +54,15 @@ def extent(groups: Sequence[Group]) -> tuple[int, int]:
 class LoopProducer:
     """Sends groups of records with the standard's producer settings, and bounds what is under way.
 
-    The groups of a request are taken or refused as a whole: when there is no room, nothing was taken.
+    The groups of a request are taken or refused as a whole: when there is no room, nothing was taken. `broken` says
+    why it can never send again, once that is so (librdkafka lost count of what it wrote): end the process.
     """
 
     def __init__(self, kafka: KafkaSettings, *, bytes_max: int, records_max: int) -> None:
         self.bytes_max, self.records_max = bytes_max, records_max
         self.bytes = self.records = 0
         self.acknowledged = self.failed = 0
+        self.broken = ""
         self._kafka = kafka
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -74,7 +76,7 @@ class LoopProducer:
                 "message.max.bytes": MESSAGE_BYTES_MAX,
                 "batch.num.messages": BATCH_RECORDS,
                 "batch.size": BATCH_BYTES,
-                "error_cb": lambda error: None,  # deliveries tell it; without a listener it is printed
+                "error_cb": self._told_of,
             }
         )
 
@@ -111,7 +113,7 @@ class LoopProducer:
                 try:
                     produce(topic, value, key, ANY_PARTITION, told)
                 except (BufferError, KafkaException) as exception:
-                    told(_error_of(exception), None)
+                    told(self._told_of(_error_of(exception)), None)
         if self._timer is None:
             self._timer = loop.call_later(POLL_S, self._serve)
         return flight.future
@@ -155,6 +157,11 @@ class LoopProducer:
         self._producer.poll(0)
         assert self._loop is not None
         self._timer = self._loop.call_later(POLL_S, self._serve) if self.records else None
+
+    def _told_of(self, error: KafkaError) -> KafkaError:
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            self.broken = error.str()
+        return error
 
     def _landed(self, flight: _Flight, count: int) -> None:
         assert self._loop is not None

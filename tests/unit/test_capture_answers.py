@@ -183,8 +183,8 @@ def test_a_full_buffer_is_503(tmp_path: Path) -> None:
 
 
 def test_bodies_that_come_in_are_part_of_the_buffer(tmp_path: Path) -> None:
-    door = Door(directory_in(tmp_path), buffer_bytes_max=1 << 20)
-    reply = door.call(*[b"x" * 400_000] * 4)
+    door = Door(directory_in(tmp_path), buffer_bytes_max=8 << 20)
+    reply = door.call(*[b"x" * 400_000] * 24)
     assert (reply.status, reply.json["slug"]) == (503, "overloaded")
     assert door.call(SINGLE).status == 200, "what was given up is free again"
 

@@ -18,7 +18,7 @@ from conftest import wait_until
 
 from streamapp.capture.pipeline import MemoryPipeline
 from streamapp.capture.server import HEAD_BYTES_MAX, listen, serve
-from streamapp.errors import Refused
+from streamapp.errors import Refused, Unavailable
 
 EVENT = json.dumps({"api_key": TOKEN, "event": "e", "distinct_id": "d"}).encode()
 HEAD = b"POST /e/ HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
@@ -217,6 +217,17 @@ def test_it_is_ready_when_kafka_answers(tmp_path: Path) -> None:
             await until(lambda: status("ready") == 200)
 
     run(test())
+
+
+def test_a_pipeline_that_cannot_go_on_ends_the_process(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as server:
+            assert (await server.ask(REQUEST))[0] == 200
+            server.door.pipeline.broken = "lost count"
+            await until(server.task.done)
+
+    with pytest.raises(Unavailable, match="lost count"):
+        run(test())
 
 
 def test_processes_share_a_port_and_strangers_do_not() -> None:
