@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -68,6 +69,11 @@ class Capture:
             return self.ask(method="GET", path="/health/ready")[0] == 200
         except (OSError, HTTPException):
             return False
+
+    def peak_kb(self) -> int:
+        """The most memory it ever had."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
     def stop(self) -> int:
         """SIGTERM; how it ended."""
@@ -227,3 +233,35 @@ def test_a_new_token_is_known_within_a_moment(
     wait_until(lambda: capture.ask(json.dumps(body).encode(), "/e/")[0] == 200)
     (tmp_path / "directory.toml").write_text(DIRECTORY)
     wait_until(lambda: capture.ask(json.dumps(body).encode(), "/e/")[0] == 401)
+
+
+def test_hostile_bodies_are_answered_and_counted_and_cost_no_memory(
+    fresh_broker: Broker, start: Callable[..., Capture]
+) -> None:
+    capture = start(fresh_broker, capture__unknown_letters_per_second=100_000)
+    chance = random.Random(7)
+    whole = json.dumps({"api_key": TOKEN, "batch": [{"event": "é", "distinct_id": n} for n in range(5)]}).encode()
+    accepted = refused = 0
+    for _ in range(300):
+        raw = bytearray(whole if chance.random() < 0.5 else gzip.compress(whole, mtime=0))
+        for _ in range(chance.randrange(3)):
+            at = chance.randrange(len(raw))
+            raw[at : at + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
+        status, body = capture.ask(bytes(raw))
+        assert status in {200, 400, 401}, body
+        if status == 401:
+            continue
+        named = len(json.loads(body).get("refused", []))
+        letters = named or int(status == 400)
+        refused += letters
+        accepted += 5 - named if status == 200 else 0
+    assert accepted > 500
+    assert refused > 50
+    admin = Admin(KafkaSettings(bootstrap_servers=fresh_broker.bootstrap))
+    assert sum(admin.end_offsets([(EVENTS, number) for number in range(16)]).values()) == accepted
+    assert admin.end_offsets([("dead_letter", 0)]) == {("dead_letter", 0): refused}
+    bomb, before_kb = gzip.compress(b"\0" * (60 << 20)), capture.peak_kb()
+    with ThreadPoolExecutor(8) as clients:
+        assert {status for status, _ in clients.map(capture.ask, [bomb] * 24)} == {413}
+    assert capture.peak_kb() - before_kb < 100_000
+    assert capture.stop() == 0
