@@ -47,11 +47,11 @@ class LettersTask:
         self.store = store
         self.producer = producer
         self.courier = courier
-        self.told: Counter[tuple[str, str]] = Counter()  # destination, outcome: since the takeover
+        self.told: Counter[tuple[str, str]] = Counter()  # destination, outcome: written down since the takeover
         self.active_ms = 0 if position is None else position.active_ms
         self._rows = Overlay(store)
         self._link = link
-        self._folded: list[LettersOutcome] = []
+        self._folded: list[tuple[LettersOutcome, list[Receipt]]] = []
         start, watermark_ms = (0, -1) if position is None else (position.next_offset, position.watermark_ms)
         self.letters = Letters(rules, letter_facts, start, watermark_ms, limits)
         self.letters.restore(
@@ -66,22 +66,26 @@ class LettersTask:
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
         """One chunk of letters."""
         self.active_ms = now_ms
-        return self._written(self.letters.apply(records, self._receipts(), now_ms), records[-1].offset + 1)
+        receipts = self.courier.take()
+        outcome = self.letters.apply(records, map(_told, receipts), now_ms)
+        return self._written(outcome, receipts, records[-1].offset + 1)
 
     def tick(self, now_ms: int) -> Transaction | None:
         """What has arrived, and what the clock finds quiet."""
         if not self.tick_due(now_ms):
             return None
-        return self._written(self.letters.tick(self._receipts(), now_ms), None)
+        receipts = self.courier.take()
+        return self._written(self.letters.tick(map(_told, receipts), now_ms), receipts, None)
 
     def tick_due(self, now_ms: int) -> bool:
         return self.courier.done or self.letters.due(now_ms)
 
     async def commit(self, transaction: Transaction) -> None:
         checkpoint = await self.producer.commit(transaction)
-        outcome = self._folded.pop(0)
+        outcome, receipts = self._folded.pop(0)
         if checkpoint is not None:  # only now: the store is never ahead of the changelog
             self._rows.land(checkpoint)
+        self.told.update((receipt.destination, receipt.outcome) for receipt in receipts)
         for cause, alert in outcome.due:
             self._offer(cause, alert)
 
@@ -98,15 +102,7 @@ class LettersTask:
         )
         self.courier.offer(Notice(incident, alert.kind, *times, *cause, link), alert.owed)
 
-    def _receipts(self) -> list[Told]:
-        return [self._told(receipt) for receipt in self.courier.take()]
-
-    def _told(self, receipt: Receipt) -> Told:
-        self.told[receipt.destination, receipt.outcome] += 1
-        cause, _, number = receipt.incident.rpartition("-")
-        return Told(cause, int(number), receipt.kind, receipt.destination)
-
-    def _written(self, outcome: LettersOutcome, next_offset: int | None) -> Transaction:
+    def _written(self, outcome: LettersOutcome, receipts: list[Receipt], next_offset: int | None) -> Transaction:
         """What the chunk changed, as bytes, now: the next chunk's fold goes on changing the rows."""
         writes: Writes = {}
         for name, row in outcome.causes.items():
@@ -122,6 +118,11 @@ class LettersTask:
         at, place = self.letters, self.place
         position = StoredPosition(at.next_offset, at.watermark_ms, -1, place.topic_id, place.partitions, self.active_ms)
         writes[POSITION_KEY] = pack_position(position)
-        self._folded.append(outcome)
+        self._folded.append((outcome, receipts))
         self._rows.push(writes)
         return Transaction(writes, (), next_offset)
+
+
+def _told(receipt: Receipt) -> Told:
+    cause, _, number = receipt.incident.rpartition("-")
+    return Told(cause, int(number), receipt.kind, receipt.destination)

@@ -14,6 +14,7 @@ import aiohttp
 from streamapp.schemas.timestamp import format_ms
 
 RETRY_STATUSES = frozenset({408, 429})
+RETRY_AFTER_S_MAX = 3600.0
 TEXT_CHARS_MAX = 300  # of an answer that is logged
 
 
@@ -105,8 +106,11 @@ async def post(session: aiohttp.ClientSession, url: str, body: dict[str, Any], h
 
 
 def retry_after_s(header: str | None) -> float | None:
-    """Seconds of a Retry-After header. A date is not used by those we speak to: it counts as nothing said."""
-    return float(header) if header is not None and header.isascii() and header.isdigit() else None
+    """Seconds of a Retry-After header, an hour at most: nobody knows longer. A date is not used by those we speak to:
+    it counts as nothing said."""
+    if header is None or not (header.isascii() and header.isdigit()):
+        return None
+    return min(float(header), RETRY_AFTER_S_MAX)
 
 
 class Backoff:

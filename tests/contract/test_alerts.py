@@ -77,9 +77,12 @@ def test_what_passes_is_tried_later(far: StandIn, make: Callable[..., Alerts], s
 
 @BOTH
 def test_when_to_come_again_is_honoured(far: StandIn, make: Callable[..., Alerts]) -> None:
-    far.answers += [(429, {"Retry-After": "17"}), (429, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})]
-    assert using(lambda: make(far.url), lambda alerts: alerts.tell(NOTICE)).after_s == 17  # type: ignore[union-attr]
-    assert using(lambda: make(far.url), lambda alerts: alerts.tell(NOTICE)).after_s is None  # type: ignore[union-attr]
+    headers = {"17": 17.0, "9" * 400: 3600.0, "Wed, 21 Oct 2015 07:28:00 GMT": None, "-1": None, "soon": None}
+    far.answers += [(429, {"Retry-After": header}) for header in headers]
+    for after_s in headers.values():
+        answer = using(lambda: make(far.url), lambda alerts: alerts.tell(NOTICE))
+        assert isinstance(answer, Later)
+        assert answer.after_s == after_s
 
 
 @BOTH

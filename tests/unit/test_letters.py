@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from letters_log import NOON, RULES, Monitor, Rec, refusal
+from letters_log import NOON, RULES, Monitor, Rec, refusal, run
 
 from streamapp.runtime import letters_codec as codec
 from streamapp.runtime.letter_facts import UNREADABLE, letter_facts
@@ -131,6 +131,17 @@ def test_a_receipt_is_written_down_by_the_next_chunk_too() -> None:
     monitor.read(*late(4))
     monitor.restart()
     assert monitor.courier.offered == []
+
+
+def test_a_notice_is_counted_as_delivered_when_that_is_written_down() -> None:
+    monitor = Monitor()
+    monitor.read(*late(1, 2, 3))
+    monitor.courier.bring("log", "pager")
+    transaction = monitor.task.tick(NOON)
+    assert transaction is not None
+    assert monitor.task.told == {}
+    run(monitor.task.commit(transaction))
+    assert monitor.task.told == {("log", "delivered"): 1, ("pager", "delivered"): 1}
 
 
 def test_both_ends_of_an_incident_are_told_although_the_pager_was_away_all_the_time() -> None:
