@@ -8,6 +8,7 @@ import re
 from streamapp.schemas.mask import mask_text
 
 SHAPE_CHARS_MAX = 160
+ERROR_CHARS_MAX = 1000  # as in a letter
 
 # What differs from record to record: quoted values, ids, numbers. Field names stay.
 _QUOTED = re.compile(r"'[^']*+'|\"[^\"]*+\"|`[^`]*+`")
@@ -16,11 +17,19 @@ _NUMBER = re.compile(r"(?<![\w.])[-+]?\d++(?:[.,:TZ+-]++\d++)*+Z?")
 
 
 def shape(error: str) -> str:
-    """The sentence without what belongs to one record only, secrets and addresses included."""
-    text = mask_text(error[:1000])
-    text = _QUOTED.sub("…", text)
-    text = _ID.sub("…", text)
-    return _NUMBER.sub("…", text)[:SHAPE_CHARS_MAX]
+    """The sentence without what belongs to one record only, secrets and addresses included. The shape of a shape is
+    itself."""
+    text = error[:ERROR_CHARS_MAX]
+    while (found := _shaped(text)) != text:
+        text = found  # what is left out may uncover the edge of something else
+    return text
+
+
+def _shaped(text: str) -> str:
+    text = mask_text(text)
+    for pattern in (_QUOTED, _ID, _NUMBER):
+        text = pattern.sub("…", text)
+    return text[:SHAPE_CHARS_MAX]
 
 
 def fingerprint(source_topic: str, reason: str, error: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamapp.schemas.cause import fingerprint, shape
 
@@ -32,3 +34,9 @@ def test_a_cause_is_topic_reason_and_shape() -> None:
         fingerprint("llm_usage", "tokens_mismatch", "data.prompt_tokens is 99, not 15"),
     ]
     assert len({made, *others}) == 4
+
+
+@given(st.lists(st.sampled_from([*"'\"`…@.-:=_ 09aZ", "evt_01KARA3WVRMN", "2025-01-15T10:30", "token", "[e-mail]"])))
+def test_the_shape_of_a_shape_is_itself(pieces: list[str]) -> None:
+    once = shape("".join(pieces) * 3)
+    assert shape(once) == once
