@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import click
 import jsonpatch
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -97,7 +98,7 @@ def redrive_command(
     upto = extent(confluent_config(settings.kafka))
     rules = _rules(settings, fix, max_attempts)
     made = planned(settings.kafka, upto, want, rules, limit)
-    _print_plan(made)
+    _print_plan(made, Console(stderr=True) if str(receipt) == "-" else console())
     if dry_run or not made.records or not (yes or click.confirm(f"Send {made.records:,} records again?")):
         return
     with progress("letters", made.records) as advance, _receipts(receipt) as file:
@@ -145,8 +146,7 @@ def _rules(settings: Settings, fix: Fix, attempts_max: int) -> Rules:
     return Rules(partitions, open_directory(settings.directory).org_of, fix, attempts_max)
 
 
-def _print_plan(made: Plan) -> None:
-    out = console()
+def _print_plan(made: Plan, out: Console) -> None:
     table = Table("topic", "reason", "what happens", "letters", title="Plan")
     table.columns[-1].justify = "right"
     for (topic, reason, changed), count in made.sends.most_common():

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from streamapp.clock import Clock
-from streamapp.errors import Unavailable
+from streamapp.errors import StreamError, Unavailable
 from streamapp.kafka.reader import Span, read, spans
 from streamapp.kafka.security import confluent_config
 from streamapp.ops.letters import Coordinates, Letter, Unreadable, parse
@@ -70,7 +70,7 @@ class RecentLetters:
         self._read_to: dict[int, int] = {}
         self._unreadable = 0
         self._rows = Rows()
-        self._made: tuple[int, Recent] | None = None
+        self._made: tuple[int, Recent | StreamError] | None = None
 
     async def recent(self) -> Recent:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._recent)
@@ -81,9 +81,19 @@ class RecentLetters:
     # In the thread:
 
     def _recent(self) -> Recent:
-        now_ms = self._clock()
-        if self._made is not None and now_ms - self._made[0] < FRESH_MS:
-            return self._made[1]
+        """A failure is as good for a while as an answer: else those who ask would wait in a row for time-outs."""
+        if self._made is None or self._clock() - self._made[0] >= FRESH_MS:
+            made: Recent | StreamError
+            try:
+                made = self._read()
+            except StreamError as error:
+                made = error
+            self._made = self._clock(), made
+        if isinstance(self._made[1], StreamError):
+            raise self._made[1]
+        return self._made[1]
+
+    def _read(self) -> Recent:
         config = confluent_config(self._kafka)
         there = spans(config, TOPIC, ANSWER_S)
         if any(there.get(partition, Span(0, 0)).end < end for partition, end in self._read_to.items()):
@@ -91,13 +101,12 @@ class RecentLetters:
         if self._read_to:
             self._take(config, {number: Span(self._read_to.get(number, 0), span.end) for number, span in there.items()})
         else:
+            self._forget()  # an earlier look may have broken off
             self._look_back(config, there)
         self._read_to = {number: span.end for number, span in there.items()}
         self._rows.refresh(config, spans(config, DONE_TOPIC, ANSWER_S)[0])
         in_log = sum(span.end - span.start for span in there.values())
-        recent = Recent(tuple(reversed(self._entries)), self._rows.done(), in_log, self._unreadable)
-        self._made = now_ms, recent
-        return recent
+        return Recent(tuple(reversed(self._entries)), self._rows.done(), in_log, self._unreadable)
 
     def _whole(self, at: Coordinates) -> Letter | None:
         topic, partition, offset = at
@@ -127,14 +136,15 @@ class RecentLetters:
 
     def _entries_in(self, config: Mapping[str, Any], upto: Mapping[int, Span]) -> tuple[list[Entry], int]:
         entries: list[Entry] = []
-        size = 0
+        size = unreadable = 0
         for record in read(config, TOPIC, upto, SILENCE_S):
             size += len(record.value or b"")
             found = parse(record)
             if isinstance(found, Unreadable):
-                self._unreadable += 1
+                unreadable += 1
             else:
                 entries.append(entry(found))
+        self._unreadable += unreadable
         return entries, size
 
     def _keep(self, entries: list[Entry]) -> None:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,56 @@ def test_the_refused_are_put_right_sent_again_and_billed_once(fresh_broker: Brok
         assert len(receipts(receipt)) == 3 * count + 1
 
 
+def newest_totals(stack: Cluster) -> dict[tuple[str, ...], tuple[Any, Any]]:
+    """Bucket → totals and lines of its newest bill."""
+    newest: dict[tuple[str, ...], dict[str, Any]] = {}
+    for bill in (json.loads(bill) for bill in stack.bills()):
+        data = bill["data"]
+        bucket = (bill["org_id"], data["team_id"], data["currency"], data["period_start"])
+        if bucket not in newest or newest[bucket]["revision"] < data["revision"]:
+            newest[bucket] = data
+    return {bucket: (data["totals"], data["lines"]) for bucket, data in newest.items()}
+
+
+def test_bills_after_a_redrive_equal_those_of_a_run_that_never_failed(
+    new_broker: Callable[[], Broker], tmp_path: Path
+) -> None:
+    count = 600
+    teams = [f"team_{number % 7}" for number in range(count)]
+    events = [usage(number, team, cost=f"0.00{number}") for number, team in enumerate(teams)]
+    good = [Sent(team.encode(), event) for team, event in zip(teams, events, strict=True)]
+
+    def refused(number: int) -> Sent:
+        if number % 3 == 0:
+            return Sent(teams[number].encode(), wrong_total(events[number]))
+        if number % 3 == 1:
+            return Sent(b"somebody", events[number])
+        return Sent(teams[number].encode(), events[number].replace(b'"org_id":"org_a"', b'"org_id":null'))
+
+    def run_of(name: str, records: Iterable[Sent]) -> dict[tuple[str, ...], tuple[Any, Any]]:
+        broker, folder = new_broker(), tmp_path / name
+        broker.start()
+        folder.mkdir()
+        directory, patch = folder / "teams.toml", folder / "patch.json"
+        directory.write_text("")
+        patch.write_text(json.dumps(FIX))
+        with cluster(broker, folder) as stack:
+            worker = stack.start_ready(billing__idle_seconds=1, directory=directory)
+            stack.send(records)
+            drain(stack, worker)
+            letters = len(stack.letters())
+            directory.write_text("".join(f'[teams.{team}]\norg = "org_a"\n' for team in sorted({*teams})))
+            run(stack, "redrive", "--yes", "--reason", "tokens_mismatch", "--patch", str(patch))
+            run(stack, "redrive", "--yes", STREAM_DIRECTORY=str(directory))
+            drain(stack, worker)
+            stack.wait(lambda: sum(requests(stack).values()) == count, 60, worker)
+            assert stack.verify(directory).redriven == letters
+            assert letters == (0 if records is good else count)
+            return newest_totals(stack)
+
+    assert run_of("failed", [refused(number) for number in range(count)]) == run_of("never", good)
+
+
 def test_a_redrive_that_is_killed_goes_on_where_it_was(fresh_broker: Broker, tmp_path: Path) -> None:
     count = 300
     patch = tmp_path / "patch.json"
@@ -218,7 +268,8 @@ def test_an_event_that_was_counted_before_is_not_counted_again(fresh_broker: Bro
         stack.send([Sent(b"team_a", good), Sent(b"team_a", good, elsewhere)])
         drain(stack, worker)
         assert [letter.reason for letter in stack.letters()] == ["wrong_partition"]
-        run(stack, "redrive", "--yes")
+        (told,) = run(stack, "redrive", "--yes", "--receipt", "-").splitlines()
+        assert json.loads(told)["partition"] == partition_for(b"team_a", 8)
         drain(stack, worker)
         stack.wait(lambda: requests(stack) == {"team_a": 1}, 60, worker)
         report = stack.verify()

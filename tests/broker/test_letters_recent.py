@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 from conftest import create_topic, wait_until
 from letters_fake import record
 
-from streamapp.errors import Refused, StreamError
+from streamapp.errors import Refused, StreamError, Unavailable
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.broker import Broker
 from streamapp.kafka.raw_producer import RawProducer
@@ -104,3 +104,22 @@ def test_a_transaction_that_fails_or_is_overtaken_leaves_nothing(fresh_broker: B
             assert read_done(confluent_config(kafka)).by_letter == {}
             assert two.commit([receipt]) != []
     assert set(read_done(confluent_config(kafka)).by_letter) == {"evt_1"}
+
+
+def test_a_failure_is_told_to_all_who_ask_meanwhile() -> None:
+    class Standing(Clock):
+        def __call__(self) -> int:
+            return self.now_ms
+
+    clock = Standing()
+    recent = RecentLetters(KafkaSettings(bootstrap_servers="127.0.0.1:1"), clock)
+    failures = []
+    for _ in range(3):
+        with pytest.raises(Unavailable) as failure:
+            asyncio.run(recent.recent())
+        failures.append(failure.value)
+    assert len({*map(id, failures)}) == 1
+    clock.now_ms += FRESH_MS
+    with pytest.raises(Unavailable) as failure:
+        asyncio.run(recent.recent())
+    assert failure.value is not failures[0]
