@@ -40,7 +40,8 @@ class Notice(NamedTuple):
         """One line for a person."""
         if self.kind == "resolved":
             return f"Quiet again: {self.topic} records refused by {self.by} ({self.reason}), {self.letters} in all"
-        return f"{self.letters} records of {self.topic} refused by {self.by}: {self.reason}: {self.shape}"
+        records = "1 record" if self.letters == 1 else f"{self.letters} records"
+        return f"{records} of {self.topic} refused by {self.by}: {self.reason}: {self.shape}"
 
     def facts(self) -> dict[str, Any]:
         """The same for machines."""

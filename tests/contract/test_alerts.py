@@ -158,6 +158,7 @@ def test_the_log_has_a_line(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
     text = caplog.records[0].getMessage()
     assert text.startswith("incident opened: 12 records of llm_usage")
+    assert NOTICE._replace(letters=1).summary.startswith("1 record of llm_usage")
     assert json.loads(text[text.index("{") :])["letters"] == 12
 
 
