@@ -43,7 +43,7 @@ class App:
 
     def __init__(self, intake: Intake, pipeline: Pipeline, limits: CaptureSettings, clock: Clock) -> None:
         self._intake, self._pipeline, self._limits, self._clock = intake, pipeline, limits, clock
-        self._incoming = 0  # bytes of bodies that are not complete, or whose records are not under way yet
+        self._incoming = 0  # bytes of bodies that are not complete
         self._time_s: Callable[[], float] | None = None  # the loop's
         self._away = True  # until Kafka has answered once
         self.connections: Callable[[], int] = lambda: 0
@@ -114,42 +114,46 @@ class App:
         began_s: float,
         extra: list[cors.Header],
     ) -> Answer | None:
-        held = 0
         try:
-            if length > self._limits.body_bytes_max:
-                extra.append(CLOSE)
-                return refused(Refusal(answers.BODY_TOO_LARGE))
-            message = await receive()
-            if message["type"] != "http.request":
+            body = await self._body(receive, length)
+            if body is None:
                 return None
-            body: bytes = message["body"]
-            if message["more_body"]:
-                chunks = [body]
-                held = len(body)
-                self._incoming += held
-                while message["more_body"]:
-                    message = await receive()
-                    if message["type"] != "http.request":
-                        return None
-                    chunks.append(message["body"])
-                    held += len(message["body"])
-                    self._incoming += len(message["body"])
-                    trouble = self._too_much(held)
-                    if trouble is not None:
-                        extra.append(CLOSE)
-                        return refused(trouble)
-                body = b"".join(chunks)
+            if isinstance(body, Refusal):
+                extra.append(CLOSE)  # the rest of it is not read
+                return refused(body)
             self.counters.body_bytes += len(body)
             ask = Ask(scope["query_string"].decode("latin-1"), self._ip(scope, forwarded))
             verdict = self._intake.judge(ask, body, self._clock(), began_s)
-            self._incoming -= held
-            held = 0
             return await self._written(verdict) if verdict.groups else verdict.answer
         except Exception:
             log.exception("a request could not be judged")
             return refused(Refusal(answers.FAILED))
+
+    async def _body(self, receive: Receive, length: int) -> bytes | Refusal | None:
+        """The whole body, or why it is refused; None when the client went away. `length`: as announced, or 0."""
+        if length > self._limits.body_bytes_max:
+            return Refusal(answers.BODY_TOO_LARGE)
+        message = await receive()
+        chunk: bytes = message.get("body", b"")
+        if message["type"] == "http.request" and not message["more_body"]:
+            return chunk
+        chunks: list[bytes] = []
+        held = 0
+        try:
+            while message["type"] == "http.request":
+                chunk = message["body"]
+                chunks.append(chunk)
+                held += len(chunk)
+                self._incoming += len(chunk)
+                trouble = self._too_much(held)
+                if trouble is not None:
+                    return trouble
+                if not message["more_body"]:
+                    return b"".join(chunks)
+                message = await receive()
+            return None
         finally:
-            self._incoming -= held
+            self._incoming -= held  # judging does not wait, and its records are counted by the pipeline
 
     async def _written(self, verdict: Verdict) -> Answer:
         # While Kafka is away one group at a time is let through: it finds out first when Kafka is back.
