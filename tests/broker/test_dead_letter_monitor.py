@@ -184,3 +184,15 @@ def test_a_pager_that_was_away_is_told_later_and_once_and_held_up_nothing(watch:
     wait_until(watch.all_done, 30)
     wait_until(lambda: 'stream_alerts_waiting{destination="pagerduty"} 0.0' in watch.metrics())
     assert [incident.triggers for incident in watch.pager.incidents] == [1, 1, 1]
+
+
+def test_a_pager_that_says_nothing_holds_up_neither_letters_nor_the_end(watch: Watch) -> None:
+    watch.pager.silent = True
+    watch.start_ready()
+    watch.send(range(300), wall_ms())
+    wait_until(lambda: watch.pager.requests >= 2, 30)  # pager and webhook, each with its first notice
+    watch.send(range(300, 600), wall_ms())
+    wait_until(watch.all_done, 30)
+    wait_until(lambda: watch.counts() == exact(range(600)))
+    assert watch.monitors[-1].stop() == 0
+    assert (watch.pager.incidents, watch.pager.hooks) == ([], [])
