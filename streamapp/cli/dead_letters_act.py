@@ -25,6 +25,7 @@ from streamapp.ops.letters import extent
 from streamapp.ops.letters_done import Receipt
 from streamapp.ops.letters_plan import ATTEMPTS_MAX, Fix, Rules, Wanted
 from streamapp.ops.letters_redrive import Plan, drop, planned, redrive, to_drop
+from streamapp.schemas.mask import mask_text
 from streamapp.schemas.strict_json import parse
 from streamapp.settings import Settings, current
 from streamapp.topics.registry import EVENT_TOPICS
@@ -158,7 +159,7 @@ def _print_plan(made: Plan, out: Console) -> None:
         out.print(table)
     for step in made.examples:
         record = step.record
-        key = "no key" if record.key is None else f"key {record.key.decode(errors='replace')}"
+        key = "no key" if record.key is None else f"key {mask_text(record.key.decode(errors='replace'))}"
         text = f"{step.letter.id}: {source(step.letter)} → {record.topic}[{record.partition}], {key}"
         out.print(text, markup=False, highlight=False)
     if made.records > len(made.examples):

@@ -165,16 +165,15 @@ def _fixed(value: bytes | None, fix: Fix) -> bytes:
         raise _CannotFix("the value is not JSON, a patch cannot change it: give --value") from None
     if strange:
         raise _CannotFix("the value holds NaN or Infinity, a patch cannot keep them: give --value")
+    # The library's own sentences quote values, which differ from letter to letter and may be secret.
     try:
         return _encode(fix.patch.apply(tree))
-    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
-        raise _CannotFix(f"the patch does not fit: {_first_line(error)}") from None
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise _CannotFix(f"the patched value cannot be written as JSON: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    except jsonpatch.JsonPatchTestFailed:
+        raise _CannotFix("the patch does not fit: a test of it does not hold") from None
+    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException):
+        raise _CannotFix("the patch does not fit: it names what is not there") from None
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        raise _CannotFix("the patched value cannot be written as JSON") from None
 
 
 def _key_named(topic: str, value: bytes | None) -> bytes | None:

@@ -104,6 +104,12 @@ def test_what_would_not_help_stays_and_says_why(facts: dict[str, Any], fix: Fix,
     assert why in stays(plan(letter(**facts), Done(), rules(fix)))
 
 
+def test_letters_that_one_patch_does_not_fit_stay_for_one_reason() -> None:
+    fix = rules(patch({"op": "test", "path": "/team_id", "value": "team_b"}))
+    values = [GOOD, GOOD.replace(b"team_a", b"team_c"), GOOD.replace(b"team_a", b"anna@example.com")]
+    assert len({stays(plan(letter(value=value), Done(), fix)) for value in values}) == 1
+
+
 def test_a_value_in_its_place_mends_what_a_patch_cannot() -> None:
     for value in (b"not json", b"x" * 3_000_000):
         assert sent(plan(letter(value=value), Done(), rules(Fix(value=GOOD)))).record.value == GOOD
