@@ -34,6 +34,7 @@ FLAT_MAX = 2 * DEPTH_MAX  # so few bytes cannot open and close more brackets tha
 
 _EMPTY = Raw(b"{}")
 _encode = msgspec.json.Encoder().encode
+_encode_any = msgspec.json.Encoder(enc_hook=lambda digits: Raw(str(digits).encode())).encode  # of a Fraction
 
 
 class _Data(Struct, gc=False):
@@ -131,7 +132,7 @@ def _text(value: Any) -> str:
     if type(value) is not str:
         if value is None:
             return ""
-        value = _encode(value).decode()
+        value = _encode_any(value).decode()
     if "\0" in value:
         value = value.replace("\0", "\ufffd")  # databases behind us do not keep it
     text: str = value if len(value) <= CUT_AT else value[:CUT_AT]

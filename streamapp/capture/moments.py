@@ -47,7 +47,7 @@ def happened_ms(stated_ms: int | None, offset: Any, sent_ms: int | None, now_ms:
 
 def read_ms(value: Any) -> int | None:
     """UTC milliseconds of a date in any of the forms, or None. A time without a zone is UTC."""
-    if type(value) is str:
+    if isinstance(value, str):
         at_ms = parse_ms(value)
         return _read_text(value) if at_ms is None else at_ms
     return _epoch_ms(str(value)) if type(value) is int else None
@@ -111,7 +111,7 @@ def _epoch_ms(digits: str) -> int | None:
 
 
 def _whole(value: Any) -> int | None:
-    if type(value) is str:
+    if isinstance(value, str):
         whole = value.partition(".")[0]
         digits = whole.removeprefix("-")
         return int(whole) if digits.isascii() and digits.isdigit() and len(digits) < 18 else None

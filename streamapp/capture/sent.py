@@ -19,6 +19,12 @@ _ESCAPE = re.compile(
 )
 
 
+class Fraction(str):
+    """A number with a fraction, as its own digits: a text to whoever asks for digits, no text to the others."""
+
+    __slots__ = ()
+
+
 class SentEvent(Struct, gc=False):
     """One event as it came. Whatever may be of a wrong type is Any; fractions come as text with their own digits."""
 
@@ -68,11 +74,11 @@ class _RawBatch(Struct):
     sent_at: Any = None
 
 
-_body = msgspec.json.Decoder(SentBody, float_hook=str).decode
-_events = msgspec.json.Decoder(list[SentEvent], float_hook=str).decode
-_event = msgspec.json.Decoder(SentEvent, float_hook=str).decode
-read_properties = msgspec.json.Decoder(SentProperties, float_hook=str).decode
-_raw_batch = msgspec.json.Decoder(_RawBatch, float_hook=str).decode
+_body = msgspec.json.Decoder(SentBody, float_hook=Fraction).decode
+_events = msgspec.json.Decoder(list[SentEvent], float_hook=Fraction).decode
+_event = msgspec.json.Decoder(SentEvent, float_hook=Fraction).decode
+read_properties = msgspec.json.Decoder(SentProperties, float_hook=Fraction).decode
+_raw_batch = msgspec.json.Decoder(_RawBatch, float_hook=Fraction).decode
 _raw_list = msgspec.json.Decoder(list[Raw]).decode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode

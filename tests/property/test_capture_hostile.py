@@ -76,7 +76,7 @@ def hostile(draw: st.DrawFn) -> bytes:
     return raw
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     body=hostile(),
     query=st.dictionaries(st.sampled_from(["_", "beacon", "data", "sent_at", "compression"]), st.text(max_size=20)),
@@ -98,7 +98,7 @@ def test_any_bytes_are_answered_and_nothing_is_lost(body: bytes, query: dict[str
         assert bool(letters) == (reply.status == 400), reply.body
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(events=st.lists(EVENTS | JSON, min_size=1, max_size=8))
 def test_every_event_of_a_batch_is_taken_or_refused_by_name(events: list[Any]) -> None:
     door = Door(DIRECTORY)
@@ -118,7 +118,7 @@ def mended(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(body=hostile(), cuts=st.lists(st.integers(0, 400), max_size=5), gone=st.booleans())
 def test_any_pieces_are_one_body(body: bytes, cuts: list[int], gone: bool) -> None:
     places = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]

@@ -48,6 +48,7 @@ def batch(*events: Any, **fields: Any) -> dict[str, Any]:
         ({"api_key": TOKEN, "distinct_id": "d"}, "missing_event_name"),
         ({"api_key": TOKEN, "distinct_id": "d", "event": ""}, "missing_event_name"),
         ({"api_key": TOKEN, "distinct_id": "d", "event": 5}, "missing_event_name"),
+        ({"api_key": TOKEN, "distinct_id": "d", "event": 0.5}, "missing_event_name"),
         ({"api_key": TOKEN, "event": "e"}, "missing_distinct_id"),
         ({**SINGLE, "properties": "text"}, "invalid_data"),
         ({**SINGLE, "properties": [1]}, "invalid_data"),
