@@ -54,6 +54,8 @@ def parse(lines: Iterable[str]) -> Profile:
 
 def module_of(file: str) -> str:
     """`aiokafka/consumer/fetcher.py` → `aiokafka`; our own modules in full."""
+    if not file:
+        return "?"
     parts = Path(file).with_suffix("").parts
     ours = next((at for at, part in enumerate(parts) if part in ("streamapp", "tables")), None)
     if ours is not None:
@@ -61,7 +63,7 @@ def module_of(file: str) -> str:
     packages = next((at for at, part in enumerate(parts) if part == "site-packages"), None)
     if packages is not None:
         return parts[packages + 1]
-    return f"python: {parts[-1]}" if parts else "?"
+    return f"python: {parts[-1]}"
 
 
 def profile(prepared: Prepared, out: Path, step: Step, console: Console) -> bool:

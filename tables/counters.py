@@ -50,15 +50,20 @@ class Counters:
             self.cost,
         )
 
+    def add(self, numbers: Numbers) -> None:
+        """Count as much again, in place."""
+        requests, errors, cache_hits, prompt_tokens, completion_tokens, cost = numbers
+        self.requests += requests
+        self.errors += errors
+        self.cache_hits += cache_hits
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+        self.cost = EXACT.add(self.cost, cost)
+
     def __add__(self, other: Counters) -> Counters:
-        return Counters(
-            self.requests + other.requests,
-            self.errors + other.errors,
-            self.cache_hits + other.cache_hits,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            EXACT.add(self.cost, other.cost),
-        )
+        total = Counters(*self.numbers())
+        total.add(other.numbers())
+        return total
 
     def __sub__(self, other: Counters) -> Counters:
         return Counters(

@@ -26,13 +26,8 @@ class LineKey(NamedTuple):
     model: str
 
 
-class Sum(NamedTuple):
-    """What one line counted, from the first to the last of its records."""
-
-    line: Line
-    numbers: Numbers
-    first_offset: int
-    last_offset: int
+Sum = tuple[Line, Numbers, int, int]
+"""What one line counted, and the offsets of its first and last record."""
 
 
 class Express(Protocol):

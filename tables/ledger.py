@@ -75,11 +75,10 @@ class Ledger:
         """Fold consecutive records. Records below the position were applied before and are passed over."""
         position = self.position
         outcome = self._outcome = Outcome(chunk=max(records[0].offset, position.next_offset))
+        new = records
         if records[0].offset < position.next_offset:
             new = [record for record in records if record.offset >= position.next_offset]
             outcome.skipped = len(records) - len(new)
-        else:
-            new = list(records)
         self._count(new)
         outcome.ids = self.seen.keep(outcome.chunk)
         position.next_offset = max(position.next_offset, records[-1].offset + 1)
@@ -168,18 +167,13 @@ class Ledger:
 
     def _gather(self) -> None:
         """Add to the rows what the express lane has counted."""
-        touched, add = self._outcome.hours, EXACT.add
+        touched = self._outcome.hours
         for line, numbers, first_offset, last_offset in self.express.take(self._new_line):
-            line.requests += numbers[0]
-            line.errors += numbers[1]
-            line.cache_hits += numbers[2]
-            line.prompt_tokens += numbers[3]
-            line.completion_tokens += numbers[4]
-            line.cost = add(line.cost, numbers[5])
+            line.add(numbers)
             row = line.row
-            if row.first_offset < 0 or first_offset < row.first_offset:
+            if row.first_offset < 0:
                 row.first_offset = first_offset
-            row.last_offset = max(row.last_offset, last_offset)
+            row.last_offset = max(row.last_offset, last_offset) if row.key in touched else last_offset
             touched[row.key] = row
 
     # -- rows ----------------------------------------------------------------------------------------------------
@@ -198,16 +192,20 @@ class Ledger:
         if closed and at_ms < self.position.watermark_ms - self.rules.retention_ms:
             self._refuse(record, "too_late", "it is older than the topic's retention behind the watermark")
             return None
-        row = self.open.get(key.start_ms, {}).get(key) or self.pending.get(key)
+        row = self._in_memory(key)
         if row is None:
-            row = self._outcome.hours.get(key) or self.rows.hour(key) or UsageRow(key)
+            self._gather()  # what the lane counted came before: it may have made the row
+            row = self._in_memory(key) or self._outcome.hours.get(key) or self.rows.hour(key) or UsageRow(key)
             if row.first_offset < 0:
                 row.first_offset = record.offset
             if closed or row.revision is not None:
                 self._await_mark(row)
-            else:
+            elif key not in self.open.get(key.start_ms, ()):
                 self._admit(row)
         return row
+
+    def _in_memory(self, key: HourKey) -> UsageRow | None:
+        return self.open.get(key.start_ms, {}).get(key) or self.pending.get(key)
 
     def _admit(self, row: UsageRow) -> None:
         """Make a row one of the open ones."""

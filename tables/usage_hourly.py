@@ -64,7 +64,7 @@ class UsageRow:
         """The sum of the lines."""
         total = Counters()
         for line in self.lines.values():
-            total = total + line
+            total.add(line.numbers())
         return total
 
     @property

@@ -127,7 +127,7 @@ class StreamApp(faust.App):
             broker_rebalance_timeout=60.0,
             broker_request_timeout=90.0,
             broker_commit_interval=5.0,
-            consumer_max_fetch_size=4 * 1024 * 1024,
+            consumer_max_fetch_size=512 * 1024,
             web_stats_enabled=False,
             web_graph_enabled=False,
             web_router_enabled=False,

@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiokafka
 import faust
-from aiokafka.consumer.fetcher import FetchResult
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
 from streamapp.clock import monotonic_s
 from streamapp.kafka.security import aiokafka_config
+from streamapp.runtime.batches import WholeBatches, keep_batches
 from streamapp.runtime.chunk import Chunk
 from streamapp.runtime.failstop import failstop
 from streamapp.runtime.leave import LeavingConsumer
 from streamapp.runtime.ownership import Ownership
+from streamapp.runtime.records import Records, Stretch
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5  # how long a fetch waits when nothing arrives; ticks are looked at as often
+CATCH_UP_S = 1.0  # how long a chunk waits to be full while more is known to come: a transaction costs the same for few
 
 
 class ChunkSchema(faust.Schema):
@@ -42,34 +43,18 @@ class ChunkSchema(faust.Schema):
         return decode
 
 
-class PlainRecords(OrderedDict[Any, Any]):
-    """aiokafka's buffer of fetched results, told to hand records out as its decoder made them.
-
-    Wrapping each one in a `ConsumerRecord` of twelve fields costs a fifth of fetching; offset, timestamp, key, value
-    and headers are on the decoder's own objects.
-    """
-
-    def __setitem__(self, tp: Any, result: Any) -> None:
-        if isinstance(result, FetchResult) and result.has_more():
-            result._partition_records._consumer_record = _as_decoded
-        super().__setitem__(tp, result)
-
-
-def _as_decoded(tp: Any, record: Any) -> Any:
-    return record
-
-
 class ChunkConsumerThread(AIOKafkaConsumerThread):
     """The thread that fetches, with our client settings and Faust's assignor."""
 
     async def _fetch_records(self, consumer: Any, *args: Any, **options: Any) -> Any:
         fetcher = consumer._fetcher
-        if not isinstance(fetcher._records, PlainRecords):
-            fetcher._records = PlainRecords(fetcher._records)
+        if not isinstance(fetcher._records, WholeBatches):
+            fetcher._records = WholeBatches(fetcher._records)
         return await super()._fetch_records(consumer, *args, **options)
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
+        keep_batches()
         # Faust's router knows who owns a key only through Faust's own assignor, which it uses only when it restores
         # tables itself; ours are restored by us, so it is chosen here.
         self._assignor = self.app.assignor
@@ -82,7 +67,7 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
-            max_poll_records=conf.broker_max_poll_records,
+            max_poll_records=None,  # all that a fetch brought: max_partition_fetch_bytes bounds it
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
             fetch_max_wait_ms=500,
@@ -140,7 +125,10 @@ class ChunkConsumer(Consumer):
         pass
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        gathering = Gathering(self.app.settings.worker.chunk_records, self.app.settings.worker.chunk_linger_ms / 1000)
+        worker = self.app.settings.worker
+        gathering = Gathering(
+            worker.chunk_records, worker.chunk_linger_ms / 1000, lambda tp: self._fetched_to_end(tp)[0]
+        )
         try:
             while not (self.should_stop or fetcher.should_stop):
                 await self._drain_once(gathering)
@@ -153,45 +141,48 @@ class ChunkConsumer(Consumer):
                 return
             failstop(error, "fetching")
 
+    def _fetched_to_end(self, tp: TP) -> tuple[bool, int]:
+        return self._thread.fetched_to_end(tp)
+
     async def _drain_once(self, gathering: Gathering) -> None:
         ownership: Ownership = self.app.ownership
         fetched, _ = await self._wait_next_records(gathering.patience_s(monotonic_s(), POLL_S))
         if not self.flow_active:
             gathering.clear()  # a rebalance: whoever owns the partitions afterwards fetches these again
             return
-        for tp, records in (fetched or {}).items():
+        for tp, stretches in (fetched or {}).items():
             partition = ownership.partitions.get(tp.partition)
             if partition is None or partition.released:
                 continue
-            if self._continues(tp, records, partition):
+            records = self._continued(tp, stretches, partition)
+            if records:
                 gathering.add(tp, partition, records, monotonic_s())
         for tp, partition, records in gathering.ready(monotonic_s()):
             await self._hand_over(tp, partition.chunk(records))
         for number, partition in list(ownership.partitions.items()):
             tp = TP(ownership.topic, number)
-            at_end, end = self._thread.fetched_to_end(tp)
+            at_end, end = self._fetched_to_end(tp)
             partition.high_water = max(partition.high_water, end)
             partition.at_end = at_end and not gathering.has(tp)
             if partition.at_end and partition.tick_due():
                 partition.tick_queued = True
-                await self._hand_over(tp, partition.chunk(()))
+                await self._hand_over(tp, partition.chunk(Records()))
 
-    def _continues(self, tp: TP, records: list[Any], partition: Any) -> bool:
-        """Whether records follow what arrived before. A gap is fetched again once: if Kafka shows it again, it is
+    def _continued(self, tp: TP, stretches: list[Stretch], partition: Any) -> Records:
+        """The records that follow what arrived before. A gap is fetched again once: if Kafka shows it again, it is
         Kafka's (a control record, a deleted range) and not a lost fetch."""
-        expected = partition.fetch_next
+        records, expected = Records(stretches), partition.fetch_next
         if expected is not None:
-            if records[0].offset < expected:
-                records[:] = [record for record in records if record.offset >= expected]
-                if not records:
-                    return False
-            first = records[0].offset
-            if first != expected and partition.gap_seen != (expected, first):
-                partition.gap_seen = (expected, first)
-                self._thread.seek(tp, expected)
-                return False
-        partition.fetch_next = records[-1].offset + 1
-        return True
+            records = records.since(expected)
+        if not records:
+            return records
+        first = records.first_offset
+        if expected not in (None, first) and partition.gap_seen != (expected, first):
+            partition.gap_seen = (expected, first)
+            self._thread.seek(tp, expected)
+            return Records()
+        partition.fetch_next = records.last_offset + 1
+        return records
 
     async def _hand_over(self, tp: TP, chunk: Chunk) -> None:
         message = ConsumerMessage(
@@ -213,18 +204,20 @@ class ChunkConsumer(Consumer):
 
 
 class Gathering:
-    """Records on their way into chunks: up to `limit` of a partition, or what came within `linger_s`."""
+    """Records on their way into chunks: up to `limit` of a partition, or what came within `linger_s`, while nothing
+    more is there to read."""
 
-    def __init__(self, limit: int, linger_s: float) -> None:
+    def __init__(self, limit: int, linger_s: float, at_end: Callable[[TP], bool]) -> None:
         self._limit = limit
         self._linger_s = linger_s
-        self._waiting: dict[TP, tuple[float, Any, list[Any]]] = {}
+        self._at_end = at_end
+        self._waiting: dict[TP, tuple[float, Any, Records]] = {}
 
-    def add(self, tp: TP, partition: Any, records: list[Any], now_s: float) -> None:
+    def add(self, tp: TP, partition: Any, records: Records, now_s: float) -> None:
         """Records that follow those added before."""
         held = self._waiting.get(tp)
         if held is None or held[1] is not partition:
-            self._waiting[tp] = (now_s, partition, list(records))
+            self._waiting[tp] = (now_s, partition, records[:])
         else:
             held[2].extend(records)
 
@@ -236,14 +229,14 @@ class Gathering:
 
     def patience_s(self, now_s: float, at_most_s: float) -> float:
         """How long a fetch may wait before something must be handed over."""
-        oldest = min((since for since, _, _ in self._waiting.values()), default=None)
-        return at_most_s if oldest is None else min(at_most_s, max(0.0, oldest + self._linger_s - now_s))
+        first = min((self._due_s(tp, since_s) for tp, (since_s, _, _) in self._waiting.items()), default=None)
+        return at_most_s if first is None else min(at_most_s, max(0.0, first - now_s))
 
-    def ready(self, now_s: float) -> list[tuple[TP, Any, list[Any]]]:
+    def ready(self, now_s: float) -> list[tuple[TP, Any, Records]]:
         """Chunks to hand over now, removed from here. What is over a full chunk stays until its own time."""
-        ready: list[tuple[TP, Any, list[Any]]] = []
+        ready: list[tuple[TP, Any, Records]] = []
         for tp, (since_s, partition, records) in list(self._waiting.items()):
-            due = now_s - since_s >= self._linger_s
+            due = now_s >= self._due_s(tp, since_s)
             cut = len(records) if due else len(records) - len(records) % self._limit
             ready += [(tp, partition, records[at : min(cut, at + self._limit)]) for at in range(0, cut, self._limit)]
             if cut == len(records):
@@ -251,6 +244,9 @@ class Gathering:
             elif cut:
                 self._waiting[tp] = (now_s, partition, records[cut:])
         return ready
+
+    def _due_s(self, tp: TP, since_s: float) -> float:
+        return since_s + (self._linger_s if self._at_end(tp) else max(self._linger_s, CATCH_UP_S))
 
 
 class ChunkTransport(Transport):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -153,18 +154,25 @@ class RocksStore:
         self._db.close()
 
 
+@lru_cache(maxsize=1)
+def _cache() -> Cache:
+    """Blocks of all partitions of this process."""
+    return Cache(16 << 20)
+
+
 def _options() -> Options:
-    """Small buffers: a worker holds many partitions, and RocksDB's defaults are 192 MB and a 2 GiB cache for each."""
+    """Small buffers and one cache: a worker holds many partitions, and RocksDB's defaults are 192 MB and a 2 GiB cache
+    for each."""
     options = Options(raw_mode=True)
     options.create_if_missing(True)
-    options.set_write_buffer_size(8 << 20)
+    options.set_write_buffer_size(3 << 20)
     options.set_max_write_buffer_number(2)
     options.set_target_file_size_base(16 << 20)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_max_background_jobs(2)
     options.set_keep_log_file_num(2)
     table = BlockBasedOptions()
-    table.set_block_cache(Cache(8 << 20))
+    table.set_block_cache(_cache())
     table.set_bloom_filter(10, False)
     options.set_block_based_table_factory(table)
     return options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from tables.window import HOUR_MS
 _encode = msgspec.json.Encoder().encode
 
 
+@lru_cache(maxsize=10_000)  # a statement, its row and the pages ask for it one after the other
 def bill_id(key: HourKey, revision: int) -> str:
     """The id of a bucket's revision: anybody who knows the bucket can compute it (decision 12)."""
     kind = BILLING_HOURLY if revision == 0 else BILLING_REVISED

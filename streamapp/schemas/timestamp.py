@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
+from functools import lru_cache
 
 DAY_MS = 86_400_000
 END_MS = 253_402_300_800_000  # 10000-01-01T00:00:00Z: the first moment that four digits cannot name
@@ -37,6 +38,7 @@ def parse_ms(text: str) -> int | None:
         return _parse(text)
 
 
+@lru_cache(maxsize=1024)  # statements name the same few hours and marks
 def format_ms(at_ms: int) -> str:
     """`2025-01-15T10:30:00.123Z`. Defined for 0 ≤ at_ms < the year 10000."""
     assert 0 <= at_ms < END_MS, at_ms

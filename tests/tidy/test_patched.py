@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from importlib.metadata import version
 
 import cramjam
@@ -14,6 +15,7 @@ from aiokafka.consumer.subscription_state import TopicPartitionState
 from aiokafka.record import default_records
 
 from streamapp.kafka.lz4 import LEVEL, lz4_encode, use_fast_lz4
+from streamapp.runtime.batches import Batch
 
 LZ4 = 3  # in the attributes of a record batch
 RECORDS = b'{"team_id":"team_abc123","cost":"0.003800000000"}' * 2_000
@@ -46,9 +48,14 @@ def test_our_lz4_frame_is_one_that_anybody_reads() -> None:
     assert LEVEL < 9
 
 
-def test_records_are_handed_out_where_plain_records_take_hold() -> None:
+def test_records_are_handed_out_where_whole_batches_take_hold() -> None:
     assert "self._records = collections.OrderedDict()" in inspect.getsource(Fetcher.__init__)
-    assert "self._consumer_record(tp, record)" in inspect.getsource(PartitionRecords._unpack_records)
+    assert "records = MemoryRecords(part_data[-1])" in inspect.getsource(Fetcher._proc_fetch_request)
+    unpack = inspect.getsource(PartitionRecords._unpack_records)
+    assert "next_batch = records.next_batch()" in unpack
+    assert "self._consumer_record(tp, record)" in unpack
+    asked = set(re.findall(r"next_batch\.(\w+)", unpack)) - {"is_control_batch"}
+    assert asked <= set(re.findall(r"self\.(\w+) = ", inspect.getsource(Batch.__init__))), "a batch is asked for more"
     assert "self._partition_records" in inspect.getsource(FetchResult.__init__)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ctypes
 import struct
 import weakref
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from itertools import accumulate
 from typing import Any
 
 from streamapp.runtime.express.ids import CompactSeen
-from streamapp.runtime.express.library import Records, Run, library
+from streamapp.runtime.express.library import Run, library
+from streamapp.runtime.records import Records, Stretch, payload_of
 from tables.counters import EXACT
 from tables.express import LineKey, Sum
 from tables.usage_hourly import HourKey, Line
@@ -20,7 +20,7 @@ from tables.window import HOUR_MS
 
 _SUM = struct.Struct("<7q2Q2q")  # `sum_t`
 _NO_MEMORY = -2
-_DECIMALS = Decimal(-12)
+_UNIT = Decimal("1E-12")
 
 
 class Lane:
@@ -34,8 +34,7 @@ class Lane:
             raise MemoryError("no memory for the express lane")
         weakref.finalize(self, self._library.lane_free, self._handle)
         self._lines: dict[int, list[Line | None]] = {}  # hour → its lines, by number
-        self._records = Records()
-        self._columns: tuple[Any, ...] = ()  # what `_records` points into
+        self._parts: list[tuple[Stretch, int]] = []  # of the chunk that is counted, and where each ends in it
 
     def open(self, hour_ms: int, expiry_ms: int, is_new: bool) -> None:
         _done(self._library.lane_open(self._handle, hour_ms, expiry_ms // HOUR_MS, is_new) - 1)
@@ -53,34 +52,36 @@ class Lane:
             self._know(self._lines[hour.start_ms], number, line)
 
     def load(self, records: Sequence[Any]) -> None:
-        values = [record.value or b"" for record in records]
-        keys = [record.key or b"" for record in records]
-        value_ends = array("q", accumulate(map(len, values)))
-        key_ends = array("q", accumulate(map(len, keys)))
-        offsets = array("q", [record.offset for record in records])
-        timestamps = array("q", [record.timestamp for record in records])
-        joined_values, joined_keys = b"".join(values), b"".join(keys)
-        self._columns = (joined_values, joined_keys, value_ends, key_ends, offsets, timestamps)
-        starts = [column.buffer_info()[0] for column in (value_ends, key_ends, offsets, timestamps)]
-        self._records = Records(joined_values, joined_keys, *starts, len(records))
+        parts = records.stretches if isinstance(records, Records) else [_one_stretch(records)]
+        self._parts = list(zip(parts, accumulate(map(len, parts)), strict=True))
 
     def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
-        run = Run(watermark_ms, next_mark_ms, 0)
-        at = _done(self._library.lane_run(self._handle, ctypes.byref(self._records), at, ctypes.byref(run)))
-        return at, run.watermark_ms, run.duplicates
+        state = Run(watermark_ms, next_mark_ms, 0)
+        for part, end in self._parts:
+            if at >= end:
+                continue
+            payload, stop = part.payload, part.stop
+            shift = stop - end  # from the chunk's numbers to the payload's
+            told = ctypes.byref(state)
+            reached = self._library.lane_run(self._handle, payload.data, payload.parts, at + shift, stop, told)
+            at = _done(reached) - shift
+            if at < end:
+                break
+        return at, state.watermark_ms, state.duplicates
 
     def take(self, line_of: Callable[[LineKey], Line]) -> Iterator[Sum]:
         count = self._library.lane_touched(self._handle)
         sums = ctypes.create_string_buffer(count * _SUM.size)
         self._library.lane_take(self._handle, sums)
-        for hour_ms, number, *counts, cost_low, cost_high, first_offset, last_offset in _SUM.iter_unpack(sums.raw):
-            lines = self._lines[hour_ms]
+        multiply, known = EXACT.multiply, self._lines
+        for hour_ms, number, *counts, cost_low, cost_high, first_offset, last_offset in _SUM.iter_unpack(sums):
+            lines = known[hour_ms]
             line = lines[number] if number < len(lines) else None
             if line is None:
                 line = line_of(self._key(hour_ms, number))
                 self._know(lines, number, line)
-            cost = EXACT.scaleb(Decimal(cost_high << 64 | cost_low), _DECIMALS)
-            yield Sum(line, (*counts, cost), first_offset, last_offset)
+            units = cost_high << 64 | cost_low if cost_high else cost_low
+            yield line, (*counts, multiply(Decimal(units), _UNIT)), first_offset, last_offset
 
     def _key(self, hour_ms: int, number: int) -> LineKey:
         start = ctypes.c_void_p()
@@ -93,6 +94,11 @@ class Lane:
     def _know(lines: list[Line | None], number: int, line: Line) -> None:
         lines += [None] * (number + 1 - len(lines))
         lines[number] = line
+
+
+def _one_stretch(records: Sequence[Any]) -> Stretch:
+    payload = payload_of(records)
+    return Stretch(payload, 0, payload.count)
 
 
 def _done(result: int) -> int:

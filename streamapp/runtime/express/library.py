@@ -16,20 +16,6 @@ class Digest(Structure):
     _fields_ = (("low", c_uint64), ("high", c_uint64))
 
 
-class Records(Structure):
-    """`records_t`: a chunk, its values and keys back to back."""
-
-    _fields_ = (
-        ("values", c_char_p),
-        ("keys", c_char_p),
-        ("value_ends", c_void_p),
-        ("key_ends", c_void_p),
-        ("offsets", c_void_p),
-        ("timestamps", c_void_p),
-        ("count", c_int64),
-    )
-
-
 class Run(Structure):
     """`run_t`: what a run is told, and what it says."""
 
@@ -39,6 +25,7 @@ class Run(Structure):
 _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     # name            result     arguments
     ("sources", c_char_p, ()),
+    ("batch_read", c_int, (c_char_p, c_size_t, c_int64, c_int64, c_int64, c_int64, c_void_p)),
     ("ids_new", c_void_p, ()),
     ("ids_free", None, (c_void_p,)),
     ("ids_find", c_int, (c_void_p, Digest, POINTER(c_uint64), POINTER(c_uint32))),
@@ -56,7 +43,7 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("lane_open", c_int, (c_void_p, c_int64, c_uint32, c_int)),
     ("lane_close", None, (c_void_p, c_int64)),
     ("lane_line", c_int64, (c_void_p, c_int64, c_char_p, c_size_t)),
-    ("lane_run", c_int64, (c_void_p, POINTER(Records), c_int64, POINTER(Run))),
+    ("lane_run", c_int64, (c_void_p, c_char_p, c_void_p, c_int64, c_int64, POINTER(Run))),
     ("lane_touched", c_int64, (c_void_p,)),
     ("lane_take", None, (c_void_p, c_void_p)),
     ("lane_key", c_size_t, (c_void_p, c_int64, c_int64, POINTER(c_void_p))),

@@ -198,20 +198,16 @@ static void add(line_t *line, const usage_t *usage, int64_t offset) {
 
 typedef enum { COUNTED, REPEATED, NOT_PLAIN, OUT_OF_MEMORY } verdict_t;
 
-typedef struct {
-    const uint8_t *value, *key;
-    size_t value_length, key_length;
-    int64_t offset, timestamp;
-} record_t;
-
-static verdict_t count(lane_t *lane, const record_t *record, run_t *run) {
+static verdict_t count(lane_t *lane, const uint8_t *payload, const part_t *part, run_t *run) {
     usage_t usage;
-    if (!usage_read(record->value, record->value_length, &usage)) return NOT_PLAIN;
-    if (usage.at_ms >= run->next_mark_ms || usage.at_ms > record->timestamp + lane->future_ms) return NOT_PLAIN;
-    if (!is_at_home(lane, &usage, record->key, record->key_length)) return NOT_PLAIN;
+    const uint8_t *value = payload + part->value_at;
+    if (part->key_length < 0 || part->value_length < 0) return NOT_PLAIN;
+    if (!usage_read(value, (size_t)part->value_length, &usage)) return NOT_PLAIN;
+    if (usage.at_ms >= run->next_mark_ms || usage.at_ms > part->timestamp + lane->future_ms) return NOT_PLAIN;
+    if (!is_at_home(lane, &usage, payload + part->key_at, (size_t)part->key_length)) return NOT_PLAIN;
 
     digest_t digest = {xxh64(usage.id.at, usage.id.length, 0), xxh64(usage.id.at, usage.id.length, 1)};
-    uint64_t print = xxh64(record->value, record->value_length, 0), known_print;
+    uint64_t print = xxh64(value, (size_t)part->value_length, 0), known_print;
     uint32_t expiry_h;
     if (ids_find(lane->ids, digest, &known_print, &expiry_h)) return known_print == print ? REPEATED : NOT_PLAIN;
 
@@ -228,30 +224,19 @@ static verdict_t count(lane_t *lane, const record_t *record, run_t *run) {
     }
     if (!hour->lines[line].requests && !touch(lane, hour->hour_ms, line)) return OUT_OF_MEMORY;
     if (!ids_add(lane->ids, digest, print, hour->expiry_h)) return OUT_OF_MEMORY;
-    add(&hour->lines[line], &usage, record->offset);
+    add(&hour->lines[line], &usage, part->offset);
     if (usage.at_ms > run->watermark_ms) run->watermark_ms = usage.at_ms;
     return COUNTED;
 }
 
-int64_t lane_run(lane_t *lane, const records_t *records, int64_t from, run_t *run) {
-    int64_t value = from ? records->value_ends[from - 1] : 0, key = from ? records->key_ends[from - 1] : 0;
-    for (int64_t at = from; at < records->count; at++) {
-        record_t record = {
-            .value = records->values + value,
-            .key = records->keys + key,
-            .value_length = (size_t)(records->value_ends[at] - value),
-            .key_length = (size_t)(records->key_ends[at] - key),
-            .offset = records->offsets[at],
-            .timestamp = records->timestamps[at],
-        };
-        verdict_t verdict = count(lane, &record, run);
+int64_t lane_run(lane_t *lane, const uint8_t *payload, const part_t *parts, int64_t from, int64_t until, run_t *run) {
+    for (int64_t at = from; at < until; at++) {
+        verdict_t verdict = count(lane, payload, &parts[at], run);
         if (verdict == NOT_PLAIN) return at;
         if (verdict == OUT_OF_MEMORY) return NO_MEMORY;
         run->duplicates += verdict == REPEATED;
-        value = records->value_ends[at];
-        key = records->key_ends[at];
     }
-    return records->count;
+    return until;
 }
 
 int64_t lane_touched(const lane_t *lane) { return lane->touched_count; }

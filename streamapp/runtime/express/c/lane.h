@@ -7,6 +7,7 @@
 #ifndef LANE_H
 #define LANE_H
 
+#include "batch.h"
 #include "ids.h"
 
 typedef struct lane lane_t;
@@ -19,14 +20,6 @@ typedef struct {
     uint64_t cost_low, cost_high;
     int64_t first_offset, last_offset;
 } sum_t;
-
-/* Records, back to back: `ends` are where each value or key ends. */
-typedef struct {
-    const uint8_t *values, *keys;
-    const int64_t *value_ends, *key_ends;
-    const int64_t *offsets, *timestamps;
-    int64_t count;
-} records_t;
 
 /* What the ledger knows, and what a run changes of it. */
 typedef struct {
@@ -45,8 +38,9 @@ void lane_close(lane_t *lane, int64_t hour_ms);
  * not there. Returns -1 for an hour that is not open, -2 without memory. */
 int64_t lane_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t length);
 
-/* Count records from `from` on. Returns the first that is not plain, or the count of records; -2 without memory. */
-int64_t lane_run(lane_t *lane, const records_t *records, int64_t from, run_t *run);
+/* Count the records of a payload from `from` to before `until`. Returns the first that is not plain, or `until`; -2
+ * without memory. */
+int64_t lane_run(lane_t *lane, const uint8_t *payload, const part_t *parts, int64_t from, int64_t until, run_t *run);
 
 /* How many lines have counted something since they were taken; take them, in the order of their first records. */
 int64_t lane_touched(const lane_t *lane);

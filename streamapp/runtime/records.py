@@ -1,0 +1,194 @@
+"""Records as they lie in Kafka's batches: a chunk of thousands without an object for each.
+
+Making a Python object of every record, and of its key and value, costs more than counting it in the express lane. So a
+batch stays the bytes it came in, beside a table of where its records lie; a record becomes an object when somebody asks
+for it by itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, overload
+
+from streamapp.errors import Unavailable
+from streamapp.runtime.express.library import library
+
+PART = struct.Struct("<2q6i")
+"""`part_t`: offset, timestamp; where key, value and headers lie, and how long they are (-1: null)."""
+
+
+class Record(NamedTuple):
+    """A record by itself. `timestamp` in milliseconds."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """The decompressed records of a batch, and their parts."""
+
+    data: bytes
+    parts: ctypes.Array[ctypes.c_char]
+    count: int
+
+    def record(self, at: int) -> Record:
+        offset, timestamp, key_at, key_length, value_at, value_length, headers_at, headers_length = self._part(at)
+        return Record(
+            offset,
+            timestamp,
+            self._bytes(key_at, key_length),
+            self._bytes(value_at, value_length),
+            _headers(self.data[headers_at : headers_at + headers_length]),
+        )
+
+    def offset(self, at: int) -> int:
+        offset: int = self._part(at)[0]
+        return offset
+
+    def _part(self, at: int) -> tuple[int, ...]:
+        return PART.unpack_from(self.parts, at * PART.size)
+
+    def _bytes(self, at: int, length: int) -> bytes | None:
+        return None if length < 0 else self.data[at : at + length]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some of a payload's records that follow each other: from `start` to before `stop`."""
+
+    payload: Payload
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def since(self, offset: int) -> Stretch:
+        """The records at this offset and behind."""
+        offsets = range(self.start, self.stop)
+        return replace(self, start=self.start + bisect_left(offsets, offset, key=self.payload.offset))
+
+
+def read_payload(data: bytes, base_offset: int, base_ms: int, append_ms: int | None, count: int) -> Payload:
+    """Find the records of a decompressed batch. `append_ms` is their timestamp if the broker set it.
+
+    Raises `Unavailable` for bytes that are no such batch: they are damaged, though their checksum was right.
+    """
+    parts = ctypes.create_string_buffer(count * PART.size)
+    append = -1 if append_ms is None else append_ms
+    if not library().batch_read(data, len(data), base_offset, base_ms, append, count, parts):
+        raise Unavailable(f"the record batch at offset {base_offset} cannot be read")
+    return Payload(data, parts, count)
+
+
+def payload_of(records: Iterable[Any]) -> Payload:
+    """Records that are objects already, laid out as in a batch; their headers are left out."""
+    parts, data, at = [], [], 0
+    for record in records:
+        key, value = record.key, record.value
+        key_length, value_length = _length(key), _length(value)
+        value_at = at + max(key_length, 0)
+        end = value_at + max(value_length, 0)
+        parts.append(PART.pack(record.offset, record.timestamp, at, key_length, value_at, value_length, end, 0))
+        data += [key or b"", value or b""]
+        at = end
+    packed = b"".join(parts)
+    return Payload(b"".join(data), ctypes.create_string_buffer(packed, len(packed)), len(parts))
+
+
+class Records(Sequence[Record]):
+    """Records of a partition in order, in stretches of their batches. No stretch is empty."""
+
+    def __init__(self, stretches: Iterable[Stretch] = ()) -> None:
+        self.stretches = [stretch for stretch in stretches if len(stretch)]
+        self._count = sum(map(len, self.stretches))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Record]:
+        return (part.payload.record(at) for part in self.stretches for at in range(part.start, part.stop))
+
+    @overload
+    def __getitem__(self, at: int) -> Record: ...
+    @overload
+    def __getitem__(self, at: slice) -> Records: ...
+    def __getitem__(self, at: int | slice) -> Record | Records:
+        if isinstance(at, slice):
+            return self._slice(*at.indices(self._count))
+        if at < 0:
+            at += self._count
+        for part in self.stretches:
+            if at < len(part):
+                return part.payload.record(part.start + at)
+            at -= len(part)
+        raise IndexError("there are not so many records")
+
+    @property
+    def first_offset(self) -> int:
+        part = self.stretches[0]
+        return part.payload.offset(part.start)
+
+    @property
+    def last_offset(self) -> int:
+        part = self.stretches[-1]
+        return part.payload.offset(part.stop - 1)
+
+    def extend(self, more: Records) -> None:
+        """Add records that follow."""
+        self.stretches += more.stretches
+        self._count += len(more)
+
+    def since(self, offset: int) -> Records:
+        """The records at this offset and behind."""
+        if self._count and self.first_offset >= offset:
+            return self
+        return Records(part.since(offset) for part in self.stretches)
+
+    def _slice(self, start: int, stop: int, step: int) -> Records:
+        assert step == 1, "records follow each other"
+        parts, at = [], 0
+        for part in self.stretches:
+            first, last = max(start - at, 0), min(stop - at, len(part))
+            if first < last:
+                parts.append(Stretch(part.payload, part.start + first, part.start + last))
+            at += len(part)
+        return Records(parts)
+
+
+def _length(part: bytes | None) -> int:
+    return -1 if part is None else len(part)
+
+
+def _headers(data: bytes) -> tuple[tuple[str, bytes | None], ...]:
+    """A count, then keys and values behind their lengths, all as zigzag varints."""
+    if len(data) <= 1:
+        return ()
+    count, at = _varint(data, 0)
+    headers = []
+    for _ in range(count):
+        length, at = _varint(data, at)
+        name, at = data[at : at + length], at + length
+        length, at = _varint(data, at)
+        headers.append((name.decode(errors="replace"), None if length < 0 else data[at : at + length]))
+        at += max(length, 0)
+    return tuple(headers)
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    bits = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        bits |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return bits >> 1 ^ -(bits & 1), at
+        shift += 7
