@@ -23,6 +23,7 @@ from bench.latency import latency
 from bench.load import prepare
 from bench.profile import profile
 from bench.recovery import recovery
+from bench.soak import soak
 
 OUT = Path("build/bench")
 EVENTS = 1_000_000
@@ -31,6 +32,8 @@ LOAD_SECONDS = 5
 RATE = 20_000
 SECONDS = 60
 ROWS = 1_000_000
+SOAK_RATE = 2_000
+SOAK_MINUTES = 30.0
 WIDE = 150
 
 
@@ -119,6 +122,17 @@ def recovery_command(rows: int) -> None:
     page = console()
     with bar(page) as progress:
         right = recovery(rows, OUT / "recovery.json", steps(progress), page)
+    sys.exit(0 if right else 1)
+
+
+@main.command("soak")
+@click.option("--rate", type=click.IntRange(100), default=SOAK_RATE, show_default=True, help="Events per second.")
+@click.option("--minutes", type=click.FloatRange(1), default=SOAK_MINUTES, show_default=True)
+def soak_command(rate: int, minutes: float) -> None:
+    """A steady rate for half an hour: memory, descriptors, disk and lag stay flat, or exit code 1."""
+    page = console()
+    with bar(page) as progress:
+        right = soak(rate, minutes, OUT / "soak.json", steps(progress), page)
     sys.exit(0 if right else 1)
 
 

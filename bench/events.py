@@ -50,11 +50,15 @@ TEMPLATE = (
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What decides every byte of the input. `events` does not count the closing records, one per partition."""
+    """What decides every byte of the input. `events` does not count the closing records, one per partition.
+
+    `hours` of event time; the closing records, and so a whole run, belong to the usual six.
+    """
 
     events: int
     teams: int = 1_000
     seed: int = 1
+    hours: int = HOURS
 
     @property
     def name(self) -> str:
@@ -82,7 +86,7 @@ def generate(shape: Shape) -> Iterator[Event]:
     teams = [f"team_{number:06d}" for number in range(shape.teams)]
     weights = list(itertools.accumulate(1 / rank for rank in range(1, shape.teams + 1)))
     stamps = Stamps()
-    step_ms = HOURS * HOUR_MS / shape.events
+    step_ms = shape.hours * HOUR_MS / shape.events
     for start in range(0, shape.events, CHUNK):
         count = min(CHUNK, shape.events - start)
         picked = rng.choices(range(shape.teams), cum_weights=weights, k=count)
