@@ -1,4 +1,4 @@
-"""Remembered ids in about forty bytes each."""
+"""Remembered ids in thirty bytes each."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@
 
 enum { PLACES_MIN = 1024 };
 
-/* A free place must be near: at four fifths full, an id that is not there takes some ten looks. */
-static int is_full(const ids_t *ids) { return (ids->taken + 1) * 5 > ids->places * 4; }
+/* A free place must be near: at five sixths full, an id that is not there takes some twenty looks, side by side. */
+static int is_full(const ids_t *ids) { return (ids->taken + 1) * 6 > ids->places * 5; }
 
 static size_t first_place(const ids_t *ids, digest_t digest) {
     return (size_t)(((unsigned __int128)digest.low * ids->places) >> 64);
@@ -14,37 +14,48 @@ static size_t first_place(const ids_t *ids, digest_t digest) {
 
 static size_t place_of(const ids_t *ids, digest_t digest) {
     size_t at = first_place(ids, digest);
-    while (ids->expiry_h[at] && (ids->low[at] != digest.low || ids->high[at] != digest.high))
+    while (ids->expiry[at] && (ids->low[at] != digest.low || ids->high[at] != (uint32_t)digest.high))
         if (++at == ids->places) at = 0;
     return at;
 }
 
-static void put(ids_t *ids, digest_t digest, uint64_t print, uint32_t expiry_h) {
+/* The number of an expiry; 0 if there are too many. */
+static uint16_t number_of(ids_t *ids, uint32_t expiry_h) {
+    for (size_t number = ids->expiry_count; number > 1; number--)
+        if (ids->expiries_h[number - 1] == expiry_h) return (uint16_t)(number - 1);
+    if (ids->expiry_count == EXPIRIES_MAX) return 0;
+    ids->expiries_h[ids->expiry_count] = expiry_h;
+    return (uint16_t)ids->expiry_count++;
+}
+
+static int put(ids_t *ids, digest_t digest, uint64_t print, uint32_t expiry_h) {
+    uint16_t number = number_of(ids, expiry_h);
+    if (!number) return 0;
     size_t at = place_of(ids, digest);
-    ids->taken += !ids->expiry_h[at];
+    ids->taken += !ids->expiry[at];
     ids->low[at] = digest.low;
-    ids->high[at] = digest.high;
+    ids->high[at] = (uint32_t)digest.high;
     ids->prints[at] = print;
-    ids->expiry_h[at] = expiry_h;
-    if (!ids->first_h || expiry_h < ids->first_h) ids->first_h = expiry_h;
+    ids->expiry[at] = number;
+    return 1;
 }
 
 static int allocate(ids_t *ids, size_t places) {
-    ids->low = malloc(places * 8);
-    ids->high = malloc(places * 8);
-    ids->prints = malloc(places * 8);
-    ids->expiry_h = calloc(places, 4);
+    ids->low = malloc(places * sizeof *ids->low);
+    ids->high = malloc(places * sizeof *ids->high);
+    ids->prints = malloc(places * sizeof *ids->prints);
+    ids->expiry = calloc(places, sizeof *ids->expiry);
     ids->places = places;
     ids->taken = 0;
-    ids->first_h = 0;
-    return ids->low && ids->high && ids->prints && ids->expiry_h;
+    ids->expiry_count = 1;
+    return ids->low && ids->high && ids->prints && ids->expiry;
 }
 
 static void release(ids_t *ids) {
     free(ids->low);
     free(ids->high);
     free(ids->prints);
-    free(ids->expiry_h);
+    free(ids->expiry);
 }
 
 /* Move to a table of another size, without what expires at or before `until_h`. */
@@ -55,9 +66,11 @@ static int resize(ids_t *ids, size_t places, uint32_t until_h) {
         *ids = old;
         return 0;
     }
-    for (size_t at = 0; at < old.places; at++)
-        if (old.expiry_h[at] > until_h)
-            put(ids, (digest_t){old.low[at], old.high[at]}, old.prints[at], old.expiry_h[at]);
+    for (size_t at = 0; at < old.places; at++) {
+        uint32_t expiry_h = old.expiries_h[old.expiry[at]];
+        if (old.expiry[at] && expiry_h > until_h)
+            put(ids, (digest_t){old.low[at], old.high[at]}, old.prints[at], expiry_h);
+    }
     release(&old);
     return 1;
 }
@@ -82,9 +95,9 @@ void ids_free(ids_t *ids) {
 
 int ids_find(const ids_t *ids, digest_t digest, uint64_t *print, uint32_t *expiry_h) {
     size_t at = place_of(ids, digest);
-    if (!ids->expiry_h[at]) return 0;
+    if (!ids->expiry[at]) return 0;
     *print = ids->prints[at];
-    *expiry_h = ids->expiry_h[at];
+    *expiry_h = ids->expiries_h[ids->expiry[at]];
     return 1;
 }
 
@@ -97,23 +110,22 @@ int ids_add(ids_t *ids, digest_t digest, uint64_t print, uint32_t expiry_h) {
         ids->log = log;
         ids->log_places = places;
     }
-    put(ids, digest, print, expiry_h);
+    if (!put(ids, digest, print, expiry_h)) return 0;
     ids->log[ids->logged++] = (counted_t){digest, print, expiry_h};
     return 1;
 }
 
 int ids_restore(ids_t *ids, const digest_t *digests, const uint64_t *prints, size_t count, uint32_t expiry_h) {
     for (size_t at = 0; at < count; at++) {
-        if (!make_room(ids)) return 0;
-        put(ids, digests[at], prints[at], expiry_h);
+        if (!make_room(ids) || !put(ids, digests[at], prints[at], expiry_h)) return 0;
     }
     return 1;
 }
 
 int ids_forget(ids_t *ids, uint32_t until_h) {
     size_t kept = 0;
-    for (size_t at = 0; at < ids->places; at++) kept += ids->expiry_h[at] > until_h;
-    size_t places = kept * 5 / 3;
+    for (size_t at = 0; at < ids->places; at++) kept += ids->expiry[at] && ids->expiries_h[ids->expiry[at]] > until_h;
+    size_t places = kept * 3 / 2;
     if (!resize(ids, places > PLACES_MIN ? places : PLACES_MIN, until_h)) return 0;
     kept = 0;
     for (size_t at = 0; at < ids->logged; at++)
@@ -122,7 +134,12 @@ int ids_forget(ids_t *ids, uint32_t until_h) {
     return 1;
 }
 
-uint32_t ids_first_expiry(const ids_t *ids) { return ids->first_h; }
+uint32_t ids_first_expiry(const ids_t *ids) {
+    uint32_t first_h = ids->expiry_count > 1 ? ids->expiries_h[1] : 0;
+    for (size_t number = 2; number < ids->expiry_count; number++)
+        if (ids->expiries_h[number] < first_h) first_h = ids->expiries_h[number];
+    return first_h;
+}
 
 size_t ids_count(const ids_t *ids) { return ids->taken; }
 

@@ -1,12 +1,15 @@
-/* The ids a partition remembers: digest → fingerprint and expiry, 28 bytes a place, open addressing.
+/* The ids a partition remembers: digest → fingerprint and expiry, 22 bytes a place, open addressing.
  *
- * Expiries are full hours since the epoch; 0 marks a free place. What was added since the last `ids_take_end` also
- * stands in a log, in the order of counting: that is what the chunk stores. */
+ * Of a digest 96 bits are compared: among five million ids, two share them with a probability of 10^-16. Expiries are
+ * full hours since the epoch; a place holds the number of one, 0 if it is free. What was added since the last
+ * `ids_take_end` also stands in a log, whole and in the order of counting: that is what the chunk stores. */
 #ifndef IDS_H
 #define IDS_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+enum { EXPIRIES_MAX = 4096 }; /* half a year of full hours: far more than any remembered id can live */
 
 typedef struct {
     uint64_t low, high;
@@ -19,10 +22,12 @@ typedef struct {
 } counted_t;
 
 typedef struct {
-    uint64_t *low, *high, *prints;
-    uint32_t *expiry_h;
+    uint64_t *low, *prints;
+    uint32_t *high;
+    uint16_t *expiry;
     size_t places, taken;
-    uint32_t first_h; /* the lowest expiry */
+    uint32_t expiries_h[EXPIRIES_MAX]; /* by their numbers; [0] is that of free places */
+    size_t expiry_count;
     counted_t *log;
     size_t logged, log_places;
 } ids_t;
@@ -33,7 +38,8 @@ void ids_free(ids_t *ids);
 /* The fingerprint and expiry of a remembered id. Returns whether it is remembered. */
 int ids_find(const ids_t *ids, digest_t digest, uint64_t *print, uint32_t *expiry_h);
 
-/* Remember an id that is not remembered, and log it. Returns 0 when there is no memory. */
+/* Remember an id that is not remembered, and log it. Returns 0 when there is no memory, or too
+ * many expiries. */
 int ids_add(ids_t *ids, digest_t digest, uint64_t print, uint32_t expiry_h);
 
 /* Remember stored ids again, without logging them; `digests` are pairs, back to back. Returns 0 without memory. */
