@@ -17,10 +17,7 @@ from typing import Any
 
 import msgspec
 
-from streamapp.runtime.position import POSITION_KEY as POSITION_KEY
-from streamapp.runtime.position import StoredPosition as StoredPosition
-from streamapp.runtime.position import pack_position as pack_position
-from streamapp.runtime.position import unpack_position as unpack_position
+from streamapp.runtime.position import POSITION_KEY, unpack_position
 from streamapp.schemas.timestamp import parse_ms
 from streamapp.schemas.ulid import RANDOM_BYTES, event_id
 from tables.counters import Counters

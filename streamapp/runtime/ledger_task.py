@@ -13,6 +13,7 @@ from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.letter import Origin, letter
 from streamapp.runtime.place import Place, Producer
 from streamapp.runtime.poison import PoisonLimit
+from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position
 from streamapp.runtime.store import Overlay, Store, Writes, remembered, unsettled
 from tables.door import Door
 from tables.ledger import Ledger
@@ -31,7 +32,7 @@ class LedgerTask:
         place: Place,
         store: Store,
         producer: Producer,
-        position: codec.StoredPosition | None,
+        position: StoredPosition | None,
         rules: Rules,
         door: Door,
         poison: PoisonLimit | None = None,
@@ -110,13 +111,13 @@ class LedgerTask:
             writes |= _expired(key, revision)
         for month in outcome.old_months:
             writes[codec.month_key(month)] = None
-        writes[codec.POSITION_KEY] = codec.pack_position(self._position())
+        writes[POSITION_KEY] = pack_position(self._position())
         return writes
 
-    def _position(self) -> codec.StoredPosition:
+    def _position(self) -> StoredPosition:
         at = self.ledger.position
         place = self.place
-        return codec.StoredPosition(
+        return StoredPosition(
             at.next_offset,
             at.watermark_ms,
             at.expired_ms,

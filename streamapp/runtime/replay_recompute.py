@@ -27,6 +27,7 @@ from streamapp.runtime.chunk import Send, Transaction
 from streamapp.runtime.ledger_task import LedgerTask
 from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.place import Place
+from streamapp.runtime.position import StoredPosition
 from streamapp.runtime.replay import Move, chunks_of, reading, translated
 from streamapp.runtime.replay_shadow import Change, Comparison, Shadow, compare, lines_of
 from streamapp.runtime.rows import Store, Writes, stored_position
@@ -128,7 +129,7 @@ async def publish(made: Recomputation, at_ms: int, told: Told = lambda hours: No
     return published
 
 
-def corrected(changes: Sequence[Change], position: codec.StoredPosition, task: LedgerTask, at_ms: int) -> Transaction:
+def corrected(changes: Sequence[Change], position: StoredPosition, task: LedgerTask, at_ms: int) -> Transaction:
     """The rows that are right, and what has to be stated about them. Writes nothing."""
     writes: Writes = {}
     sends: list[Send] = []

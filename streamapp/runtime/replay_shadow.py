@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from streamapp.runtime import codec
 from streamapp.runtime.express.ids import CompactSeen
+from streamapp.runtime.position import StoredPosition
 from streamapp.runtime.rows import Store
 from tables.counters import EXACT, Counters, Numbers
 from tables.door import Door
@@ -95,7 +96,7 @@ class Comparison:
     """One partition's table beside its shadow. Changes are in the order of their keys."""
 
     partition: int
-    position: codec.StoredPosition
+    position: StoredPosition
     hours: int = 0  # compared
     out_of_reach: int = 0  # with records before the range, or of other partitions, or that were too late
     contradicted: int = 0  # with records that were counted, and would be refused now
@@ -103,7 +104,7 @@ class Comparison:
 
 
 def compare(
-    number: int, store: Store, position: codec.StoredPosition, shadow: Shadow, start: int, rules: Rules
+    number: int, store: Store, position: StoredPosition, shadow: Shadow, start: int, rules: Rules
 ) -> Comparison:
     """The table's rows beside the shadow of the records from offset `start` to the table's position."""
     found = Comparison(number, position)

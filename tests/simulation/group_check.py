@@ -11,6 +11,7 @@ from fake_kafka import Entry, Kafka
 from oracle import Name, Oracle
 
 from streamapp.runtime import codec
+from streamapp.runtime.position import POSITION_KEY, unpack_position
 from streamapp.runtime.store import Store
 from tables.window import HOUR_MS
 
@@ -47,8 +48,8 @@ def check_sums(bills: list[bytes]) -> None:
 
 def check_rows(rows: dict[bytes, bytes], partition: int, oracle: Oracle, read: int) -> int:
     """Every record below the position is counted, a repetition or refused, once."""
-    position = rows.get(codec.POSITION_KEY)
-    assert (0 if position is None else codec.unpack_position(position).next_offset) == read
+    position = rows.get(POSITION_KEY)
+    assert (0 if position is None else unpack_position(position).next_offset) == read
     hours = [codec.unpack_hour(key, row) for key, row in rows.items() if key[:1] == b"h"]
     counted: dict[Name, int] = {(*row.key,): row.events for row in hours}
     everything = {name: len(bucket.offsets) for name, bucket in oracle.buckets.get(partition, {}).items()}

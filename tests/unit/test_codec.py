@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamapp.runtime import codec
-from streamapp.runtime.position import StoredPosition
+from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position, unpack_position
 from tables.counters import EXACT, Counters
 from tables.seen import StoredIds
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow, state
@@ -84,7 +84,7 @@ def test_positions(
     next_offset: int, watermark_ms: int, expired_ms: int, topic_id: str, partitions: int, active_ms: int
 ) -> None:
     position = StoredPosition(next_offset, watermark_ms, expired_ms, topic_id, partitions, active_ms)
-    assert codec.unpack_position(codec.pack_position(position)) == position
+    assert unpack_position(pack_position(position)) == position
     at = position.position()
     assert (at.next_offset, at.watermark_ms, at.expired_ms) == (next_offset, watermark_ms, expired_ms)
 
@@ -111,7 +111,7 @@ def test_every_kind_of_row_can_be_shown_to_a_person() -> None:
             codec.month_key(MonthKey("2025-01", "o", "t", "USD")): codec.pack_month(MonthRow(Decimal(1), 2)),
             codec.ids_key(7): codec.pack_ids({5: (bytes(32), bytes(16))}),
             codec.bill_key("evt_1"): b'{"id":"evt_1"}',
-            codec.POSITION_KEY: codec.pack_position(position),
+            POSITION_KEY: pack_position(position),
         }.items()
     )
     assert list(shown) == [

@@ -18,6 +18,7 @@ from streamapp.cli.moment import Moment
 from streamapp.cli.replay import Offsets, signed
 from streamapp.runtime import codec
 from streamapp.runtime.chunk import Transaction
+from streamapp.runtime.position import POSITION_KEY, pack_position
 from streamapp.runtime.replay import Move, Where
 from streamapp.runtime.replay_recompute import corrected
 from streamapp.runtime.replay_shadow import Comparison, Shadow, compare, money
@@ -248,7 +249,7 @@ def test_hours_that_a_move_of_the_table_brought_are_out_of_reach() -> None:
     position = stored_position(table.store)
     assert position is not None
     moved = msgspec.structs.replace(position, moved_ms=at("11:00"))
-    table.store.write({codec.POSITION_KEY: codec.pack_position(moved)}, table.store.checkpoint() + 1)
+    table.store.write({POSITION_KEY: pack_position(moved)}, table.store.checkpoint() + 1)
     table.restart()
     assert (recompute(table).hours, recompute(table).out_of_reach) == (2, 3)
     table.apply(event("12:09"))
