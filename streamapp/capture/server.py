@@ -52,6 +52,8 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.head_bytes = max(0, self.head_bytes)
+        if self.coming_since_s is None:  # it came in one piece with the end of the request before
+            self.coming_since_s = self.loop.time()
 
     def on_headers_complete(self) -> None:
         self.head_bytes = -1
@@ -61,10 +63,22 @@ class Connection(HttpToolsProtocol):
         self.coming_since_s = None
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.coming_since_s is not None:  # the next one had to wait for this answer
+            self.coming_since_s = self.loop.time()
+
     def drop_if_slow(self, before_s: float) -> None:
         """End a connection whose request began to come in before then and is not complete."""
-        if self.coming_since_s is not None and self.coming_since_s < before_s and not self.transport.is_closing():
+        if self.coming_since_s is None or self.coming_since_s >= before_s or self._answering():
+            return
+        if not self.transport.is_closing():
             self._end(TOO_SLOW)
+
+    def _answering(self) -> bool:
+        """Whether a complete request waits for its answer, which must be the first to be written."""
+        last = self.cycle
+        return bool(self.pipeline) or (last is not None and not last.response_complete and not last.more_body)
 
     def _end(self, kind: Kind) -> None:
         answer = refused(Refusal(kind))

@@ -109,6 +109,35 @@ def test_a_slow_client_is_told_and_let_go(tmp_path: Path, sent: bytes) -> None:
     run(test())
 
 
+@pytest.mark.parametrize("second", [b"POST /e/ HT", HEAD % 100])
+def test_a_client_that_is_slow_with_its_second_request_is_let_go(tmp_path: Path, second: bytes) -> None:
+    async def test() -> None:
+        async with running(tmp_path, request_timeout_seconds=0.2) as server:
+            reader, writer = await server.client()
+            writer.write(REQUEST + second)
+            assert (await answer(reader))[0] == 200
+            assert (await answer(reader))[0] == 408
+
+    run(test())
+
+
+@pytest.mark.parametrize("second", [b"POST /e/ HT", HEAD % 100])
+def test_whoever_waits_for_the_answer_before_is_not_slow(tmp_path: Path, second: bytes) -> None:
+    async def test() -> None:
+        pipeline = MemoryPipeline(hold=True)
+        async with running(tmp_path, pipeline, request_timeout_seconds=0.1) as server:
+            reader, writer = await server.client()
+            writer.write(REQUEST + second)
+            await until(lambda: pipeline.records)
+            slow, _ = await server.client()
+            assert (await answer(slow))[0] == 408  # so much later
+            pipeline.land()
+            assert (await answer(reader))[0] == 200
+            assert (await answer(reader))[0] == 408
+
+    run(test())
+
+
 def test_a_client_that_waits_for_kafka_is_not_slow(tmp_path: Path) -> None:
     async def test() -> None:
         pipeline = MemoryPipeline(hold=True)
