@@ -142,7 +142,7 @@ def stats_command(state: str, as_json: bool, **options: Any) -> None:
     want = wanted(options, state=None if state == "all" else state)
     done = read_done(confluent_config(current().kafka))
     reasons: Counter[tuple[str, str, str]] = Counter()
-    causes: Counter[tuple[str, str, str, str]] = Counter()
+    causes: Counter[tuple[str, str, str, str, str]] = Counter()
     hours: Counter[str] = Counter()
     unreadable = 0
     for letter in _all():
@@ -150,7 +150,7 @@ def stats_command(state: str, as_json: bool, **options: Any) -> None:
             unreadable += 1
         elif want.takes(letter, done):
             reasons[letter.topic, letter.by, letter.reason] += 1
-            causes[letter.cause, letter.topic, letter.reason, shape(letter.error)] += 1
+            causes[letter.cause, letter.topic, letter.by, letter.reason, shape(letter.error)] += 1
             hours[format_ms(letter.failed_ms)[:13] + ":00Z"] += 1
     if as_json:
         made = {
@@ -160,7 +160,7 @@ def stats_command(state: str, as_json: bool, **options: Any) -> None:
                 dict(zip(("topic", "by", "reason"), k, strict=True), count=n) for k, n in reasons.most_common()
             ],
             "causes": [
-                dict(zip(("cause", "topic", "reason", "shape"), k, strict=True), count=n)
+                dict(zip(("cause", "topic", "by", "reason", "shape"), k, strict=True), count=n)
                 for k, n in causes.most_common()
             ],
             "hours": dict(sorted(hours.items())),
@@ -172,12 +172,12 @@ def stats_command(state: str, as_json: bool, **options: Any) -> None:
 
 
 def _print_stats(
-    reasons: Counter[tuple[str, str, str]], causes: Counter[tuple[str, str, str, str]], hours: Counter[str]
+    reasons: Counter[tuple[str, str, str]], causes: Counter[tuple[str, str, str, str, str]], hours: Counter[str]
 ) -> None:
     out = console()
     for title, heads, counts, most in (
         ("By topic and reason", ("topic", "refused by", "reason"), reasons, None),
-        ("By cause", ("cause", "topic", "reason", "error, without what differs"), causes, CAUSES_SHOWN),
+        ("By cause", ("cause", "topic", "refused by", "reason", "error, without what differs"), causes, CAUSES_SHOWN),
         ("By hour (UTC)", ("hour",), Counter({(hour,): count for hour, count in hours.items()}), None),
     ):
         rows: list[tuple[tuple[str, ...], int]] = list(counts.most_common(most))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from streamapp.kafka.reader import Record, Span, read, spans
-from streamapp.schemas.cause import fingerprint
+from streamapp.schemas.cause import cause_of
 from streamapp.schemas.dead_letter import EVENT_REJECTED
 from streamapp.schemas.letter import TOPIC, Header
 from streamapp.schemas.timestamp import parse_ms
@@ -56,7 +56,7 @@ class Letter:
     @property
     def cause(self) -> str:
         """The fingerprint that it shares with letters of the same cause."""
-        return fingerprint(self.topic, self.reason, self.error)
+        return cause_of(self.topic, self.by, self.reason, self.error).id
 
     @property
     def event(self) -> dict[str, Any]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import msgspec
 
-from streamapp.schemas.cause import shape
+from streamapp.schemas.cause import cause_of
 from streamapp.schemas.dead_letter import EVENT_REJECTED
 from streamapp.topics.registry import topic
 from tables.letters import LetterFacts
 
-NAME_CHARS_MAX = 100
 UNREADABLE = LetterFacts(None, topic("dead_letter").name, "dead-letter-monitor", "unreadable_letter", "")
 
 
@@ -44,8 +43,4 @@ def letter_facts(value: bytes | None) -> LetterFacts:
     by = data.group or data.producer
     if letter.type != EVENT_REJECTED or by is None:
         return UNREADABLE
-    return LetterFacts(letter.id, _name(data.source_topic), _name(by), _name(data.reason), shape(data.error))
-
-
-def _name(text: str) -> str:
-    return text[:NAME_CHARS_MAX]
+    return LetterFacts(letter.id, *cause_of(data.source_topic, by, data.reason, data.error))

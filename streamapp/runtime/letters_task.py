@@ -22,7 +22,6 @@ from streamapp.runtime.letter_facts import letter_facts
 from streamapp.runtime.place import Place, Producer
 from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position
 from streamapp.runtime.rows import Overlay, Store, Writes
-from streamapp.schemas.cause import fingerprint
 from streamapp.sinks.alerts import Notice
 from tables.cause import Cause
 from tables.incident import Alert, AlertRules
@@ -97,9 +96,7 @@ class LettersTask:
     def _offer(self, cause: Cause, alert: Alert) -> None:
         incident = f"{cause.id}-{alert.number}"
         times = alert.at_ms, alert.due_ms, alert.letters
-        link = (
-            None if self._link is None else f"{self._link}?cause={fingerprint(cause.topic, cause.reason, cause.shape)}"
-        )
+        link = None if self._link is None else f"{self._link}?cause={cause.id}"
         self.courier.offer(Notice(incident, alert.kind, *times, *cause, link), alert.owed)
 
     def _written(self, outcome: LettersOutcome, receipts: list[Receipt], next_offset: int | None) -> Transaction:

@@ -1,19 +1,25 @@
-"""Why letters were written, so that a thousand of one cause are one thing to look at."""
+"""Why a letter was written, so that a thousand of one cause are one thing to look at: its `tables.cause.Cause`."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 from streamapp.schemas.mask import mask_text
+from tables.cause import Cause
 
 SHAPE_CHARS_MAX = 160
 ERROR_CHARS_MAX = 1000  # as in a letter
+NAME_CHARS_MAX = 100
 
 # What differs from record to record: quoted values, ids, numbers. Field names stay.
 _QUOTED = re.compile(r"'[^']*+'|\"[^\"]*+\"|`[^`]*+`")
 _ID = re.compile(r"\b(?=\w*\d)\w{8,}\b")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d++(?:[.,:TZ+-]++\d++)*+Z?")
+
+
+def cause_of(topic: str, by: str, reason: str, error: str) -> Cause:
+    """What a letter says → its cause. Whoever tells letters apart does it by the cause's `id`."""
+    return Cause(_name(topic), _name(by), _name(reason), shape(error))
 
 
 def shape(error: str) -> str:
@@ -32,7 +38,5 @@ def _shaped(text: str) -> str:
     return text[:SHAPE_CHARS_MAX]
 
 
-def fingerprint(source_topic: str, reason: str, error: str) -> str:
-    """Twelve hex digits; the same for letters of one cause: source topic, reason, and shape of the error."""
-    facts = "\0".join((source_topic, reason, shape(error)))
-    return hashlib.sha256(facts.encode(errors="replace")).hexdigest()[:12]
+def _name(text: str) -> str:
+    return text[:NAME_CHARS_MAX]

@@ -34,6 +34,7 @@ class Cause:
 
     fingerprint: str
     topic: str
+    by: str
     reason: str
     shape: str
     count: int
@@ -208,7 +209,7 @@ def _causes(waiting: list[Entry]) -> list[Cause]:
         newest.setdefault(one.cause, one)
         counts[one.cause] += 1
     return [
-        Cause(name, one.topic, one.reason, show.visible(shape(one.error)), count, one.failed_ms)
+        Cause(name, one.topic, one.by, one.reason, show.visible(shape(one.error)), count, one.failed_ms)
         for name, count in counts.most_common()
         for one in (newest[name].letter,)
     ]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.schemas.cause import fingerprint, shape
+from streamapp.schemas.cause import cause_of, shape
 
 
 @pytest.mark.parametrize(
@@ -25,15 +25,16 @@ def test_what_belongs_to_one_record_is_left_out(error: str, one: str) -> None:
     assert shape(error) == one
 
 
-def test_a_cause_is_topic_reason_and_shape() -> None:
-    made = fingerprint("llm_usage", "tokens_mismatch", "data.total_tokens is 99, not 15")
-    assert made == fingerprint("llm_usage", "tokens_mismatch", "data.total_tokens is 7, not 1500")
+def test_a_cause_is_topic_refuser_reason_and_shape() -> None:
+    made = cause_of("llm_usage", "billing-agg", "tokens_mismatch", "data.total_tokens is 99, not 15").id
+    assert made == cause_of("llm_usage", "billing-agg", "tokens_mismatch", "data.total_tokens is 7, not 1500").id
     others = [
-        fingerprint("audit_log", "tokens_mismatch", "data.total_tokens is 99, not 15"),
-        fingerprint("llm_usage", "invalid_data", "data.total_tokens is 99, not 15"),
-        fingerprint("llm_usage", "tokens_mismatch", "data.prompt_tokens is 99, not 15"),
+        cause_of("llm_usage", "llm-metrics", "tokens_mismatch", "data.total_tokens is 99, not 15").id,
+        cause_of("audit_log", "billing-agg", "tokens_mismatch", "data.total_tokens is 99, not 15").id,
+        cause_of("llm_usage", "billing-agg", "invalid_data", "data.total_tokens is 99, not 15").id,
+        cause_of("llm_usage", "billing-agg", "tokens_mismatch", "data.prompt_tokens is 99, not 15").id,
     ]
-    assert len({made, *others}) == 4
+    assert len({made, *others}) == 5
 
 
 @given(st.lists(st.sampled_from([*"'\"`…@.-:=_ 09aZ", "evt_01KARA3WVRMN", "2025-01-15T10:30", "token", "[e-mail]"])))

@@ -10,7 +10,7 @@ from letters_log import NOON, RULES, Monitor, Rec, refusal, run
 from streamapp.runtime import letters_codec as codec
 from streamapp.runtime.letter_facts import UNREADABLE, letter_facts
 from streamapp.runtime.position import POSITION_KEY
-from streamapp.schemas.cause import fingerprint
+from streamapp.schemas.cause import cause_of
 from tables.cause import Cause
 from tables.letters import LetterFacts, Letters, Limits
 from tables.window import DAY_MS, MINUTE_MS
@@ -40,10 +40,9 @@ def test_the_link_leads_to_the_letters_of_the_cause() -> None:
     monitor = Monitor(link="https://stream.example/letters")
     monitor.read(*late(1, 2, 3))
     ((notice, _),) = monitor.courier.offered
-    assert (
-        notice.link
-        == f"https://stream.example/letters?cause={fingerprint('llm_usage', 'too_late', 'it is 9 days old')}"
-    )
+    cause = cause_of("llm_usage", "billing-agg", "too_late", "it is 9 days old").id
+    assert notice.link == f"https://stream.example/letters?cause={cause}"
+    assert notice.incident == f"{cause}-1"
 
 
 def test_letters_of_two_windows_do_not_add_up() -> None:
