@@ -37,6 +37,7 @@ from streamapp.topics.registry import TOPICS
 DAYS = 40
 TEAMS = 100
 PERIOD_S = 5.0
+SLICE_S = 0.1  # events are sent in slices of this
 GROWTH_MAX = 0.10  # of the last quarter over the third: buffers and compactions breathe, leaks do not stop
 LAG_MAX_S = 2.0  # of records at the rate: what may be under way
 
@@ -133,12 +134,12 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         began = time.monotonic()
-        for event in self._events:
-            while (early := began + self.sent / self._rate - time.monotonic()) > 0:
-                self._client.poll(min(early, 0.1))
-            self._send(event)
-            if self.problem:
-                return
+        while not self.problem and (some := list(islice(self._events, int(self._rate * SLICE_S)))):
+            for event in some:
+                self._send(event)
+            early = began + self.sent / self._rate - time.monotonic()
+            self._client.poll(0)
+            time.sleep(max(0.0, early))
         self._client.flush()
 
     def _send(self, event: Event) -> None:
