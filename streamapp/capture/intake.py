@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from msgspec import UNSET
+
 from streamapp.capture import answers
 from streamapp.capture.answers import Answer, Refusal, RefusedEvent, accepted, refused
 from streamapp.capture.body import Unwrapped, unwrap
@@ -19,12 +21,13 @@ from streamapp.capture.sent import Broken, Sent, SentEvent, raw_events, read, re
 from streamapp.capture.teams import Team, Teams
 from streamapp.kafka.loop_producer import Group
 from streamapp.schemas import letter as letters
-from streamapp.schemas.letter import Refused, letter
+from streamapp.schemas.letter import Header, Refused, letter
 from streamapp.schemas.ulid import RANDOM_BYTES
 from streamapp.settings import CaptureSettings
 
 UNPACKABLE = frozenset({"lz64"})  # of clients of long ago
 PLAIN = (b"{", b"[")  # what JSON begins with when nothing is around it
+IP_HEADER, SENT_AT_HEADER = "hanzo-ip", "hanzo-sent-at"  # of a letter about one event: what its bytes do not say
 NOBODY = ""  # whose bucket pays for letters of no team
 
 
@@ -83,7 +86,7 @@ class Intake:
         quota = team.quota_per_second
         if quota is not None and (wait_s := self._buckets.wait_s(team.id, quota, count, now_s)):
             return self._no(Refusal(answers.QUOTA_EXCEEDED, f"{team.id} may send {quota:g} events/s", wait_s))
-        arrived = arrival(team, now_ms, ask.ip, _sent_ms(sent, about))
+        arrived = arrival(team, now_ms, ask.ip, sent_ms_of(sent, about))
         return self._events(sent.events, mended, arrived, about.get("beacon") == "1")
 
     def _events(self, events: Sequence[SentEvent | None], mended: bytes, arrived: Arrival, beacon: bool) -> Verdict:
@@ -101,7 +104,8 @@ class Intake:
             return Verdict((Group(TOPIC, key, values),), accepted((), beacon), len(values))
         raws = raw_events(mended)
         told = [RefusedEvent(index, kind, error, bytes(raws[index])) for index, (kind, error) in troubles]
-        about = [self._letter(one.kind, one.error, key, one.raw, arrived.now_ms) for one in told]
+        headers = _headers(arrived)
+        about = [self._letter(one.kind, one.error, key, one.raw, arrived.now_ms, headers) for one in told]
         slugs = [one.kind.slug for one in told]
         if values:
             groups = (Group(TOPIC, key, values), letters_group(about))
@@ -110,15 +114,8 @@ class Intake:
         return Verdict((letters_group(about),), refused(first, told if len(events) > 1 else ()), 0, slugs)
 
     def _team(self, sent: Sent, about: dict[str, str], now_s: float) -> Team | Refusal:
-        token = sent.token
-        if token is None:
-            token = about.get("api_key") or about.get("token")
-        if token is None:
-            tokens = {found for event in sent.events if event is not None and (found := _token_of(event)) is not None}
-            if len(tokens) > 1:
-                return Refusal(answers.TOKENS_DIFFER)
-            token = tokens.pop() if tokens else None
-        return self._teams.of(token, now_s)
+        token = token_of(sent, about)
+        return token if isinstance(token, Refusal) else self._teams.of(token, now_s)
 
     def _unwrap(self, raw: bytes, query: dict[str, str]) -> Unwrapped | Refusal:
         if query.get("compression") in UNPACKABLE:
@@ -142,7 +139,15 @@ class Intake:
     def _no(self, refusal: Refusal) -> Verdict:
         return Verdict((), refused(refusal))
 
-    def _letter(self, kind: answers.Kind, error: str, key: bytes | None, raw: bytes, now_ms: int) -> bytes:
+    def _letter(
+        self,
+        kind: answers.Kind,
+        error: str,
+        key: bytes | None,
+        raw: bytes,
+        now_ms: int,
+        headers: Sequence[Header] = (),
+    ) -> bytes:
         assert kind.reason is not None, kind
         about = Refused(
             topic=TOPIC,
@@ -151,6 +156,7 @@ class Intake:
             error=error,
             key=key,
             value=raw,
+            headers=headers,
             timestamp_ms=now_ms,
         )
         return letter(about, now_ms, self._entropy(RANDOM_BYTES)).value
@@ -161,7 +167,20 @@ def letters_group(values: Sequence[bytes]) -> Group:
     return Group(letters.TOPIC, TOPIC.encode(), values)
 
 
-def _token_of(event: SentEvent) -> str | None:
+def token_of(sent: Sent, about: dict[str, str]) -> Any | Refusal:
+    """The token of a body, whatever it is; None if there is none. `about` is what stands around the body."""
+    token = sent.token
+    if token is None:
+        token = about.get("api_key") or about.get("token")
+    if token is None:
+        tokens = {found for event in sent.events if event is not None and (found := _token_in(event)) is not None}
+        if len(tokens) > 1:
+            return Refusal(answers.TOKENS_DIFFER)
+        token = tokens.pop() if tokens else None
+    return token
+
+
+def _token_in(event: SentEvent) -> str | None:
     token: Any = event.api_key or event.token or event.token_alias
     if token is None and len(event.properties):
         try:
@@ -171,7 +190,13 @@ def _token_of(event: SentEvent) -> str | None:
     return token if type(token) is str else None
 
 
-def _sent_ms(sent: Sent, about: dict[str, str]) -> int | None:
+def _headers(arrived: Arrival) -> list[Header]:
+    told = (IP_HEADER, arrived.ip), (SENT_AT_HEADER, arrived.sent_text)
+    return [(name, text.encode()) for name, text in told if text is not UNSET]
+
+
+def sent_ms_of(sent: Sent, about: dict[str, str]) -> int | None:
+    """The client's clock when it sent a body, if it said so. `about` is what stands around the body."""
     if sent.sent_at is not None and (sent_ms := read_ms(sent.sent_at)) is not None:
         return sent_ms
     sent_ms = sent_query_ms(about.get("_"))

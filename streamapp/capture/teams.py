@@ -41,6 +41,10 @@ class Teams:
         team = self._known.get(token)
         return self._asked(token.strip()) if team is None else team
 
+    def named(self, name: str) -> Team:
+        """The team of this name, with what the directory knows of it."""
+        return Team(name, self._directory.org_of(name), self._directory.quota_of(name), name.encode())
+
     def _asked(self, token: str) -> Team | Refusal:
         if not token:
             return Refusal(answers.TOKEN_MISSING)
@@ -49,7 +53,7 @@ class Teams:
         name = self._directory.team_of(token) if len(token) <= TOKEN_MAX and token.isascii() else None
         if name is None:
             return Refusal(answers.TOKEN_UNKNOWN)
-        team = Team(name, self._directory.org_of(name), self._directory.quota_of(name), name.encode())
+        team = self.named(name)
         if len(self._known) < KEPT_MAX:
             self._known[token] = team
         return team

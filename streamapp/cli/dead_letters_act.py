@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from streamapp.capture.again import Again
+from streamapp.capture.events import SOURCE
 from streamapp.cli.letters_options import console, filters, progress, source, wanted
 from streamapp.clock import wall_ms
 from streamapp.directory import open_directory
@@ -88,7 +90,8 @@ def redrive_command(
 ) -> None:
     """Send refused records again, to the topic they came from: all that are waiting, or those meant by ID and options.
 
-    Key, value and headers go as they came; two headers are added: hanzo-attempt and hanzo-letter. A letter is sent
+    Key, value and headers go as they came; two headers are added: hanzo-attempt and hanzo-letter. What capture
+    refused goes through it once more, so --patch and --value are about what the client sent. A letter is sent
     once, by whomever: a second run sends only what the first did not, also after a kill. Events that were counted
     before are not counted again.
     """
@@ -144,7 +147,9 @@ def _rules(settings: Settings, fix: Fix, attempts_max: int) -> Rules:
     names = [topic.name for topic in EVENT_TOPICS]
     there = Admin(settings.kafka).describe(names)
     partitions = {name: state.partitions for name, state in there.items()}
-    return Rules(partitions, open_directory(settings.directory).org_of, fix, attempts_max)
+    directory = open_directory(settings.directory)
+    doors = {SOURCE: Again(directory, settings.capture.body_bytes_max)}
+    return Rules(partitions, directory.org_of, fix, attempts_max, doors)
 
 
 def _print_plan(made: Plan, out: Console) -> None:

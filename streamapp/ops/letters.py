@@ -16,9 +16,12 @@ from streamapp.schemas.cause import cause_of
 from streamapp.schemas.dead_letter import EVENT_REJECTED
 from streamapp.schemas.letter import TOPIC, Header
 from streamapp.schemas.timestamp import parse_ms
+from streamapp.topics.registry import EVENT_TOPICS
 
 Coordinates = tuple[str, int, int]
 """Topic, partition, offset."""
+
+_BY_TEAM = frozenset(topic.name for topic in EVENT_TOPICS if topic.key == "team_id")
 
 
 class Unreadable(NamedTuple):
@@ -69,7 +72,10 @@ class Letter:
 
     @property
     def team(self) -> str | None:
-        """Whose event it was: as the event says, else its key."""
+        """Whose event it was: as the event says, else its key. Of an event that never reached its topic the key comes
+        first: who refused it wrote it, the event may be a stranger's."""
+        if self.record is None and self.key is not None and self.topic in _BY_TEAM:
+            return self.key.decode(errors="replace")
         team = self.event.get("team_id")
         if isinstance(team, str):
             return team

@@ -1,14 +1,15 @@
 """Which letters are meant, and what sending each of them again would do. Pure: want → have → plan.
 
 A letter is sent again as it came: key, value, headers. Its partition is the one where murmur2 puts the key today. What
-would not help, or not be exact, stays, and the plan says why.
+a door refused has no record yet: the door makes it, as if the event came in now for the first time. What would not
+help, or not be exact, stays, and the plan says why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonpatch
 import jsonpointer
@@ -73,6 +74,17 @@ class Fix:
         return self.patch is not None or self.value is not None
 
 
+class Entered(NamedTuple):
+    """What a door makes of an event: key and value of its record."""
+
+    key: bytes
+    value: bytes
+
+
+Door = Callable[[Letter, bytes | None], Entered | str]
+"""The record of a letter of the door's own, with this value; or why there is none, the same for the same obstacle."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resend:
     """A record to send, and what is different about it."""
@@ -92,12 +104,14 @@ class Stays:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a plan is made by: the partition count of each topic there is, team → org, and the limit of attempts."""
+    """What a plan is made by: the partition count of each topic there is, team → org, the limit of attempts, and the
+    doors, by the name they write letters under."""
 
     partitions: Mapping[str, int]
     org_of: Callable[[str], str | None]
     fix: Fix = field(default_factory=Fix)
     attempts_max: int = ATTEMPTS_MAX
+    doors: Mapping[str, Door] = field(default_factory=dict)
 
 
 def plan(letter: Letter, done: Done, rules: Rules) -> Resend | Stays:
@@ -105,32 +119,19 @@ def plan(letter: Letter, done: Done, rules: Rules) -> Resend | Stays:
     obstacle = _obstacle(letter, done, rules)
     if obstacle is not None:
         return Stays(letter, obstacle)
-    key, value, changed = letter.key, letter.value, []
     try:
-        if rules.fix.changes:
-            value = _fixed(value, rules.fix)
-            changed.append("value")
-    except _CannotFix as error:
+        key, value, headers = _content(letter, rules)
+    except _CannotGo as error:
         return Stays(letter, str(error))
-    if letter.reason == Reason.WRONG_PARTITION or rules.fix.changes:
-        named = _key_named(letter.topic, value)
-        if named is None and letter.reason == Reason.WRONG_PARTITION:
-            return Stays(
-                letter, f"the event does not name its {registry.topic(letter.topic).key}, so its key is unknown"
-            )
-        if named is not None and named != key:
-            key = named
-            changed.append("key")
-    if letter.record is None and _schema(value) != SCHEMA:
-        return Stays(letter, "it was refused at a door, in the door's own form: send it there, or give --value")
     partitions = rules.partitions[letter.topic]
     partition = (letter.partition or 0) % partitions if key is None else partition_for(key, partitions)
-    if partition != letter.partition:
-        changed.append("partition")
-    record = Outgoing(letter.topic, partition, key, value, _headers(letter))
+    about = (ATTEMPT_HEADER, str(letter.attempt).encode()), (LETTER_HEADER, letter.id.encode())
+    record = Outgoing(letter.topic, partition, key, value, (*headers, *about))
     if _size(record) > _most(letter.topic):
         return Stays(letter, f"the record is larger than {letter.topic} takes")
-    return Resend(letter, record, tuple(changed))
+    moved = letter.record is not None and partition != letter.partition
+    differs = {"value": value != letter.value, "key": key != letter.key, "partition": moved}
+    return Resend(letter, record, tuple(name for name, changed in differs.items() if changed))
 
 
 def _obstacle(letter: Letter, done: Done, rules: Rules) -> str | None:
@@ -151,8 +152,36 @@ def _obstacle(letter: Letter, done: Done, rules: Rules) -> str | None:
     return None
 
 
-class _CannotFix(Exception):
-    """The change cannot be made to this value."""
+class _CannotGo(Exception):
+    """There is nothing to send, for this reason."""
+
+
+class _Content(NamedTuple):
+    """A record without its place, and without the headers that a redrive adds."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...]
+
+
+def _content(letter: Letter, rules: Rules) -> _Content:
+    """What is sent for a letter. Raises `_CannotGo`."""
+    fix = rules.fix
+    key, value = letter.key, _fixed(letter.value, fix) if fix.changes else letter.value
+    if letter.record is None and letter.by in rules.doors:
+        entered = rules.doors[letter.by](letter, value)
+        if isinstance(entered, str):
+            raise _CannotGo(entered)
+        return _Content(*entered, ())
+    if letter.reason == Reason.WRONG_PARTITION or fix.changes:
+        named = _key_named(letter.topic, value)
+        if named is None and letter.reason == Reason.WRONG_PARTITION:
+            raise _CannotGo(f"the event does not name its {registry.topic(letter.topic).key}, so its key is unknown")
+        key = key if named is None else named
+    if letter.record is None and _schema(value) != SCHEMA:
+        raise _CannotGo("its producer left no whole event: give one with --value")
+    kept = tuple(header for header in letter.headers if header[0] not in (ATTEMPT_HEADER, LETTER_HEADER))
+    return _Content(key, value, kept)
 
 
 def _fixed(value: bytes | None, fix: Fix) -> bytes:
@@ -162,18 +191,18 @@ def _fixed(value: bytes | None, fix: Fix) -> bytes:
     try:
         tree, strange = parse(value or b"")
     except Malformed:
-        raise _CannotFix("the value is not JSON, a patch cannot change it: give --value") from None
+        raise _CannotGo("the value is not JSON, a patch cannot change it: give --value") from None
     if strange:
-        raise _CannotFix("the value holds NaN or Infinity, a patch cannot keep them: give --value")
+        raise _CannotGo("the value holds NaN or Infinity, a patch cannot keep them: give --value")
     # The library's own sentences quote values, which differ from letter to letter and may be secret.
     try:
         return _encode(fix.patch.apply(tree))
     except jsonpatch.JsonPatchTestFailed:
-        raise _CannotFix("the patch does not fit: a test of it does not hold") from None
+        raise _CannotGo("the patch does not fit: a test of it does not hold") from None
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException):
-        raise _CannotFix("the patch does not fit: it names what is not there") from None
+        raise _CannotGo("the patch does not fit: it names what is not there") from None
     except (TypeError, ValueError, OverflowError, RecursionError):
-        raise _CannotFix("the patched value cannot be written as JSON") from None
+        raise _CannotGo("the patched value cannot be written as JSON") from None
 
 
 def _key_named(topic: str, value: bytes | None) -> bytes | None:
@@ -197,12 +226,6 @@ def _schema(value: bytes | None) -> object:
     except Malformed:
         return None
     return tree.get("schema") if isinstance(tree, dict) else None
-
-
-def _headers(letter: Letter) -> tuple[Header, ...]:
-    """As they were, with the attempt counted up and the letter's id."""
-    kept = tuple(header for header in letter.headers if header[0] not in (ATTEMPT_HEADER, LETTER_HEADER))
-    return (*kept, (ATTEMPT_HEADER, str(letter.attempt).encode()), (LETTER_HEADER, letter.id.encode()))
 
 
 def _size(record: Outgoing) -> int:

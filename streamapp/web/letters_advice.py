@@ -20,8 +20,8 @@ ADVICE: Mapping[str, str] = {
     Reason.WRONG_PARTITION: "Its key was not its team. Sending it again puts it right, nothing need be changed.",
     Reason.UNREADABLE_BODY: "The body of the request could not be unpacked: look at the client that sends it.",
     Reason.TOO_MANY_EVENTS: "The client puts too many events into one request: make its batches smaller.",
-    Reason.MISSING_EVENT_NAME: "An event without a name: put the call right, and send it to the door again.",
-    Reason.MISSING_DISTINCT_ID: "Nobody did it: put the call right, and send it to the door again.",
+    Reason.MISSING_EVENT_NAME: "An event without a name: give it one with a patch, and put the call right.",
+    Reason.MISSING_DISTINCT_ID: "Nobody did it: say who with a patch, and put the call right.",
     Reason.EVENT_TOO_LARGE: "Kafka does not take an event of this size: make the client send less with it.",
     Reason.CONFLICTING_DUPLICATE: "An event with this id was counted. If both are true, patch its id; else drop it.",
 }

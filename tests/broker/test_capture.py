@@ -150,6 +150,40 @@ def test_refused_events_are_in_dead_letter_before_the_answer(
     assert [letter.get("truncated", False) for letter in letters] == [False, False, True]
 
 
+def test_what_was_refused_is_put_right_and_goes_in_once(
+    fresh_broker: Broker, start: Callable[..., Capture], tmp_path: Path
+) -> None:
+    capture = start(fresh_broker)
+    good = [
+        {"event": "7", "distinct_id": "d", "uuid": uuid_of(str(number)), "timestamp": "2026-11-18T11:06:35Z"}
+        for number in range(20)
+    ]
+    nameless = [event | {"event": ""} for event in good]
+    assert capture.ask(json.dumps({"api_key": TOKEN, "batch": nameless}).encode())[0] == 400
+    (tmp_path / "patch.json").write_text('[{"op": "replace", "path": "/event", "value": "7"}]')
+    command = [sys.executable, "-m", "streamapp", "dead-letters", "redrive", "--yes", "--receipt", "-"]
+    settings = {
+        "STREAM_KAFKA__BOOTSTRAP_SERVERS": fresh_broker.bootstrap,
+        "STREAM_DIRECTORY": str(tmp_path / "directory.toml"),
+    }
+
+    def redrive(*words: str) -> int:
+        ran = subprocess.run([*command, *words], env=os.environ | settings, check=True, capture_output=True)
+        return len(ran.stdout.splitlines())
+
+    assert redrive() == 0, "they are no better than before"
+    assert redrive("--patch", str(tmp_path / "patch.json")) == 20
+    assert redrive("--patch", str(tmp_path / "patch.json")) == 0
+    assert capture.ask(json.dumps({"api_key": TOKEN} | good[0]).encode())[0] == 200  # it is the same event
+    ids: Counter[str] = Counter()
+    for record in records(fresh_broker):
+        event = EventCaptured.model_validate(parse(record.value or b"")[0])
+        assert (record.key, record.partition) == (b"team_abc123", partition_for(b"team_abc123", 16))
+        assert (event.team_id, event.org_id, event.data.event) == ("team_abc123", "org_hanzo", "7")
+        ids[event.id] += 1
+    assert sorted(ids.values()) == [1] * 19 + [2]
+
+
 def test_two_processes_share_a_port_and_a_stop_loses_nothing(
     fresh_broker: Broker, start: Callable[..., Capture]
 ) -> None:

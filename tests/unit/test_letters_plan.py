@@ -18,12 +18,12 @@ from streamapp.ops.letters_plan import Fix, Resend, Rules, Stays, Wanted, plan
 from streamapp.topics.partitioner import partition_for
 
 HOME = partition_for(b"team_a", 8)
-DOOR: dict[str, Any] = {
+UNSENT: dict[str, Any] = {
     "topic": "events_plugin_ingestion",
     "partition": None,
     "offset": None,
     "group": None,
-    "producer": "capture",
+    "producer": "llm-gateway",
 }
 Org = Callable[[str], str | None]
 
@@ -97,7 +97,7 @@ def test_a_patch_changes_what_it_names_and_no_other_digit() -> None:
         ({"value": b"x" * 2_000_000}, Fix(), "larger than llm_usage takes"),
         ({"attempt": 5}, Fix(), "refused 5 times"),
         ({"reason": "org_unresolved"}, Fix(), "does not know its team"),
-        ({**DOOR, "value": b'{"event":"x"}'}, Fix(), "refused at a door"),
+        ({**UNSENT, "value": b'{"event":"x"}'}, Fix(), "left no whole event"),
     ],
 )
 def test_what_would_not_help_stays_and_says_why(facts: dict[str, Any], fix: Fix, why: str) -> None:
