@@ -33,7 +33,7 @@ class Again:
         unwrapped = unwrap(value or b"", self._bytes_max)
         if isinstance(unwrapped, Refusal):
             return _still(unwrapped.kind)
-        found = read(unwrapped.json)
+        found = read(unwrapped.json, 1)
         if isinstance(found, str):
             return _still(answers.MALFORMED_JSON)
         sent = found[1]

@@ -16,7 +16,15 @@ from streamapp.capture import answers
 from streamapp.capture.answers import Kind
 from streamapp.capture.ids import id_of, new_uuid, read_uuid
 from streamapp.capture.moments import happened_ms, read_ms, text_of
-from streamapp.capture.sent import UNSAID, Broken, SentEvent, is_stated, read_properties, with_person
+from streamapp.capture.sent import (
+    UNSAID,
+    Broken,
+    SentEvent,
+    is_stated,
+    look_over_properties,
+    read_properties,
+    with_person,
+)
 from streamapp.capture.teams import Team
 from streamapp.schemas.captured import CUT_AT, EVENT_CAPTURED
 from streamapp.schemas.envelope import SCHEMA
@@ -33,6 +41,7 @@ EVENT_BYTES_MAX = 900_000  # Kafka takes a megabyte, and the record's own frame 
 FLAT_MAX = 2 * DEPTH_MAX  # so few bytes cannot open and close more brackets than readers take
 
 _EMPTY = Raw(b"{}")
+_TOO_LARGE: Trouble = answers.EVENT_TOO_LARGE, f"the event is larger than {EVENT_BYTES_MAX} bytes"
 _encode = msgspec.json.Encoder().encode
 _encode_any = msgspec.json.Encoder(enc_hook=lambda digits: Raw(str(digits).encode())).encode  # of a Fraction
 
@@ -86,6 +95,8 @@ def captured(event: SentEvent | None, arrived: Arrival, entropy: Callable[[int],
     if type(name) is not str or not name:
         return answers.MISSING_EVENT_NAME, "event is missing or not a text"
     properties = event.properties
+    if len(properties) > EVENT_BYTES_MAX:  # before anybody looks for something in it
+        return _TOO_LARGE
     try:
         if event.person is not UNSAID or event.person_once is not UNSAID or not 4 < len(properties) < FLAT_MAX:
             properties = _unusual_properties(event)
@@ -109,7 +120,7 @@ def captured(event: SentEvent | None, arrived: Arrival, entropy: Callable[[int],
     made = id_of(uuid, team.key, made_ms)
     value = _encode(_Envelope(SCHEMA, made, EVENT_CAPTURED, SOURCE, text_of(at_ms), team.id, arrived.org, data))
     if len(value) > EVENT_BYTES_MAX:
-        return answers.EVENT_TOO_LARGE, f"the event is larger than {EVENT_BYTES_MAX} bytes"
+        return _TOO_LARGE
     return value
 
 
@@ -120,6 +131,7 @@ def _unusual_properties(event: SentEvent) -> Raw:
         properties = with_person(event)
     if len(properties) < FLAT_MAX:
         return properties if is_stated(properties) else _EMPTY
+    look_over_properties(properties)
     raw = bytes(properties)
     # The envelope and its data are two levels more.
     if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX - 2 and too_deep("[[" + raw.decode()):

@@ -17,7 +17,7 @@ from streamapp.capture.body import Unwrapped, unwrap
 from streamapp.capture.events import SOURCE, TOPIC, Arrival, Trouble, arrival, captured
 from streamapp.capture.moments import read_ms, sent_query_ms
 from streamapp.capture.quota import Buckets
-from streamapp.capture.sent import Broken, Sent, SentEvent, raw_events, read, read_properties
+from streamapp.capture.sent import Broken, Sent, SentEvent, look_over_properties, raw_events, read, read_properties
 from streamapp.capture.teams import Team, Teams
 from streamapp.kafka.loop_producer import Group
 from streamapp.schemas import letter as letters
@@ -69,7 +69,7 @@ class Intake:
             inner, fields = unwrapped
         else:
             inner = raw
-        found = read(inner)
+        found = read(inner, self._limits.events_max)
         if isinstance(found, str):
             return self._unread(Refusal(answers.MALFORMED_JSON, found), raw, now_ms, now_s)
         mended, sent = found
@@ -81,7 +81,7 @@ class Intake:
         if not count:
             return self._bad(Refusal(answers.EMPTY_BODY), team, raw, now_ms)
         if count > self._limits.events_max:
-            error = f"{count} events; at most {self._limits.events_max} in one body"
+            error = f"more than {self._limits.events_max} events in one body"
             return self._bad(Refusal(answers.TOO_MANY_EVENTS, error), team, raw, now_ms)
         quota = team.quota_per_second
         if quota is not None and (wait_s := self._buckets.wait_s(team.id, quota, count, now_s)):
@@ -102,7 +102,7 @@ class Intake:
                 troubles.append((index, made))
         if not troubles:
             return Verdict((Group(TOPIC, key, values),), accepted((), beacon), len(values))
-        raws = raw_events(mended)
+        raws = raw_events(mended, self._limits.events_max)
         told = [RefusedEvent(index, kind, error, bytes(raws[index])) for index, (kind, error) in troubles]
         headers = _headers(arrived)
         about = [self._letter(one.kind, one.error, key, one.raw, arrived.now_ms, headers) for one in told]
@@ -184,6 +184,7 @@ def _token_in(event: SentEvent) -> str | None:
     token: Any = event.api_key or event.token or event.token_alias
     if token is None and len(event.properties):
         try:
+            look_over_properties(event.properties)
             token = read_properties(event.properties).token
         except Broken:
             return None

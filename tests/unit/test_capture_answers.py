@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,39 @@ def test_a_batch_of_bad_events_is_400_and_names_each(door: Door) -> None:
 def test_500_events_are_not_too_many(door: Door) -> None:
     assert door.call(batch(*[GOOD] * 500)).status == 200
     assert len(door.events()) == 500
+
+
+MANY = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"[" + b"{}," * MANY + b"{}]", 401),
+        (b"[" + b"5," * MANY + b"5]", 401),
+        (b'{"api_key":"%s","batch":[' % TOKEN.encode() + b"{}," * MANY + b"5]}", 400),
+        (b'["' + b"\\a" * MANY, 400),
+        (b'["' + b"\\ud800" * MANY + b'"]', 400),
+        (b'{"token":[' + b"[]," * MANY + b"[]]}", 400),
+        (b'{"api_key":"%s","event":"e","distinct_id":[' % TOKEN.encode() + b"[]," * MANY + b"[]]}", 400),
+        (b'{"api_key":"%s","event":"e","properties":{"token":[' % TOKEN.encode() + b"[]," * MANY + b"[]]}}", 400),
+    ],
+)
+def test_a_million_small_pieces_cost_no_memory(door: Door, body: bytes, status: int) -> None:
+    tracemalloc.start()
+    try:
+        assert door.call(gzip.compress(body)).status == status
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_large_batch_is_read_as_a_small_one(door: Door) -> None:
+    events = [GOOD | {"properties": {"text": "\ud83d" + "x" * 10_000, "number": number}} for number in range(100)]
+    reply = door.call(batch(*events[:50], 5, *events[50:]))
+    assert (reply.status, [one["index"] for one in reply.json["refused"]]) == (200, [50])
+    assert [event["data"]["properties"]["number"] for event in door.events()] == list(range(100))
+    assert door.events()[0]["data"]["properties"]["text"][0] == "\ufffd"
 
 
 def test_a_body_that_is_too_large_is_413(tmp_path: Path) -> None:
