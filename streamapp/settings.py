@@ -48,7 +48,9 @@ class BrokerSettings(_Section):
 class BillingSettings(_Section):
     """When hours close."""
 
-    grace_seconds: int = Field(300, ge=0, description="How long after its end (event time) an hour stays open")
+    grace_seconds: int = Field(
+        300, ge=0, le=604_800, description="How long after its end (event time) an hour stays open"
+    )
     idle_seconds: float = Field(60, gt=0, description="A partition silent this long is closed by the wall clock")
 
 

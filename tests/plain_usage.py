@@ -26,6 +26,7 @@ class _Usage(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("at_ms", "prompt_tokens", "completion_tokens", "padding")),
         *((name, ctypes.c_uint64) for name in ("cost_low", "cost_high")),
         *((name, ctypes.c_int) for name in ("is_error", "is_cache_hit")),
+        ("end", ctypes.c_int64),  # C rounds the size up to a multiple of 16
     )
 
 

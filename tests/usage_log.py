@@ -149,7 +149,7 @@ class Table:
                 record = replace(record, offset=len(self.log))
                 self.log.append(record)
             placed.append(record)
-        self._commit(self.task.fold(placed, placed[-1].timestamp))
+        self.commit(self.task.fold(placed, placed[-1].timestamp))
         return self.outcomes[-1]
 
     def idle(self, when: str) -> Outcome | None:
@@ -160,14 +160,14 @@ class Table:
         transaction = self.task.tick(now_ms)
         if transaction is None:
             return None
-        self._commit(transaction)
+        self.commit(transaction)
         return self.outcomes[-1]
 
     def statements(self) -> list[Statement]:
         """Everything stated so far."""
         return [statement for outcome in self.outcomes for statement in outcome.statements]
 
-    def _commit(self, transaction: Transaction) -> None:
+    def commit(self, transaction: Transaction) -> None:
         self.writes: Writes = transaction.writes
         now(self.task.commit(transaction))
 

@@ -17,8 +17,11 @@ from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.record.memory_records import MemoryRecords
 
+from streamapp.errors import Unavailable
 from streamapp.runtime.records import Stretch, read_payload
 
+FORMAT = 2  # of messages since Kafka 0.11; a broker of today converts nothing older
+_FORMAT_AT = 16  # in a batch of any format
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _CODEC, _LOG_APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20
 _DECODERS: dict[int, Callable[[bytes], bytes]] = {
@@ -45,6 +48,9 @@ class Batches:
         batch = self._inner.next_batch()
         if self.whole_from is None:
             return batch
+        found = self._data[self._at + _FORMAT_AT]
+        if found != FORMAT:
+            raise Unavailable(f"a batch at offset {batch.base_offset} is of message format {found}; only 2 is read")
         header = _HEADER.unpack_from(self._data, self._at)
         start, self._at = self._at, self._at + 12 + header[1]
         if header[5] & _CONTROL:

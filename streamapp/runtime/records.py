@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, NamedTuple, overload
 
 from streamapp.errors import Unavailable
@@ -109,10 +110,10 @@ class Records(Sequence[Record]):
 
     def __init__(self, stretches: Iterable[Stretch] = ()) -> None:
         self.stretches = [stretch for stretch in stretches if len(stretch)]
-        self._count = sum(map(len, self.stretches))
+        self.ends = list(accumulate(map(len, self.stretches)))  # where each stretch ends among the records
 
     def __len__(self) -> int:
-        return self._count
+        return self.ends[-1] if self.ends else 0
 
     def __iter__(self) -> Iterator[Record]:
         return (part.payload.record(at) for part in self.stretches for at in range(part.start, part.stop))
@@ -123,14 +124,14 @@ class Records(Sequence[Record]):
     def __getitem__(self, at: slice) -> Records: ...
     def __getitem__(self, at: int | slice) -> Record | Records:
         if isinstance(at, slice):
-            return self._slice(*at.indices(self._count))
+            return self._slice(*at.indices(len(self)))
         if at < 0:
-            at += self._count
-        for part in self.stretches:
-            if at < len(part):
-                return part.payload.record(part.start + at)
-            at -= len(part)
-        raise IndexError("there are not so many records")
+            at += len(self)
+        if not 0 <= at < len(self):
+            raise IndexError("there are not so many records")
+        number = bisect_right(self.ends, at)
+        part = self.stretches[number]
+        return part.payload.record(part.stop - self.ends[number] + at)
 
     @property
     def first_offset(self) -> int:
@@ -144,12 +145,13 @@ class Records(Sequence[Record]):
 
     def extend(self, more: Records) -> None:
         """Add records that follow."""
+        before = len(self)
         self.stretches += more.stretches
-        self._count += len(more)
+        self.ends += [before + end for end in more.ends]
 
     def since(self, offset: int) -> Records:
         """The records at this offset and behind."""
-        if self._count and self.first_offset >= offset:
+        if self.stretches and self.first_offset >= offset:
             return self
         return Records(part.since(offset) for part in self.stretches)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from usage_histories import OFFSETS, SHORT, logs
 from usage_log import Rec, Table, at, value
 
 from streamapp.runtime import codec
+from streamapp.runtime.records import Records, Stretch, payload_of
 from tables.express import NoExpress
 from tables.outcome import Outcome
 
@@ -18,13 +20,26 @@ from tables.outcome import Outcome
 def told(outcome: Outcome) -> Any:
     """Everything an outcome says, as values that compare."""
     hours = {key: codec.readable(codec.hour_key(key), codec.pack_hour(row)) for key, row in outcome.hours.items()}
-    facts = {name: getattr(outcome, name) for name in Outcome.__dataclass_fields__ if name != "hours"}
-    return hours, facts
+    others = set(Outcome.__dataclass_fields__) - {"hours", "refusals"}
+    refused = [(refusal.record.offset, refusal.reason, refusal.error) for refusal in outcome.refusals]
+    return hours, refused, {name: getattr(outcome, name) for name in others}
+
+
+def stretched(records: Sequence[Rec], rng: Random) -> Records:
+    """The records as they come in batches: in stretches of payloads that hold more than is asked for."""
+    parts, at = [], 0
+    while at < len(records):
+        some = records[at : at + rng.randrange(1, 8)]
+        before, behind = ([replace(records[0], key=b"other", value=b"{}")] * rng.randrange(3) for _ in range(2))
+        parts.append(Stretch(payload_of([*before, *some, *behind]), len(before), len(before) + len(some)))
+        at += len(some)
+    return Records(parts)
 
 
 def histories(log: Sequence[Rec], cuts: set[int], restarts: set[int], idles: set[int]) -> tuple[list[Any], list[Any]]:
     """What the same chunks do, with the lane and without."""
     both: list[list[Any]] = []
+    rng = Random(len(log))
     for express in (True, False):
         table, begin, all_told = Table(SHORT), 0, list[Any]()
         for end in [*sorted(cut for cut in cuts if 0 < cut < len(log)), len(log)]:
@@ -32,7 +47,11 @@ def histories(log: Sequence[Rec], cuts: set[int], restarts: set[int], idles: set
                 table.restart()
             if not express:
                 table.task.ledger.express = NoExpress()
-            all_told.append(told(table.apply(*log[begin:end])))
+            if express:
+                table.commit(table.task.fold(stretched(log[begin:end], rng), log[end - 1].timestamp))
+            else:
+                table.apply(*log[begin:end])
+            all_told.append(told(table.outcomes[-1]))
             begin = end
             if end in idles:
                 idle = table.idle_ms(log[end - 1].timestamp + SHORT.grace_ms)

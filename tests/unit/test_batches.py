@@ -8,14 +8,16 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamapp.errors import Unavailable
 from streamapp.runtime.batches import Batches
-from streamapp.runtime.records import Record, Records, payload_of, read_payload
+from streamapp.runtime.records import Record, Records, Stretch, payload_of, read_payload
 
 TP = TopicPartition("topic", 0)
+HEADER_BYTES = 61  # of a batch, before its records
 CODECS = (0, 1, 2, 3, 4)  # none, gzip, snappy, lz4, zstd
 
 Parts = tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]
@@ -102,3 +104,27 @@ def test_records_that_are_objects_are_laid_out_alike() -> None:
     plain = read(batch([(b"a", None, []), (None, b"b", []), (b"", b"", [])], 5, 0), 0, whole=False)
     payload = payload_of(plain)
     assert [payload.record(at) for at in range(payload.count)] == plain
+
+
+def test_an_index_before_the_first_is_an_error() -> None:
+    payload = payload_of(Record(number, 0, b"k", b"v", ()) for number in range(100))
+    with pytest.raises(IndexError):
+        Records([Stretch(payload, 10, 13)])[-4]
+
+
+def test_headers_end_where_their_record_does() -> None:
+    data = batch([(b"k", b"v", [("name", b"content")])], 0, 0)[HEADER_BYTES:]
+    assert read_payload(data, 0, 0, None, 1).record(0).headers == (("name", b"content"),)
+    for cut in range(1, len(b"content") + 2):
+        length = bytes([data[0] - 2 * cut])  # the record's own length, as a zigzag varint
+        with pytest.raises(Unavailable, match="cannot be read"):
+            read_payload(length + data[1:-cut], 0, 0, None, 1)
+
+
+def test_an_old_message_format_is_told() -> None:
+    builder = LegacyRecordBatchBuilder(1, 0, 1 << 16)
+    builder.append(5, 1_700_000_000_000, b"k", b"v")
+    batches = Batches(bytes(builder.build()))
+    batches.whole_from = 0
+    with pytest.raises(Unavailable, match="offset 5 is of message format 1"):
+        batches.next_batch()

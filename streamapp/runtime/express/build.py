@@ -1,6 +1,6 @@
 """Compile the express lane: `python -m streamapp.runtime.express.build`, which `make setup` calls.
 
-Needs a C compiler and nothing of Python's: `$CC`, `cc`, `gcc`, `clang`, or the one in the package `ziglang`.
+Needs a C compiler and nothing of Python's: `cc`, `gcc`, `clang`, or the one in the package `ziglang`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FLAGS = ("-std=c11", "-O3", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared")
 
 def sources_digest() -> str:
     """What the library must say it was made from."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(" ".join(FLAGS).encode())
     for path in sorted(SOURCES.glob("*.[ch]")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
@@ -32,7 +32,8 @@ def compiler() -> list[str] | None:
     for name in ("cc", "gcc", "clang"):
         if shutil.which(name):
             return [name]
-    return [sys.executable, "-m", "ziglang", "cc"] if find_spec("ziglang") else None
+    # Zig alone compiles for the very processor it runs on; an image must run on others, too.
+    return [sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"] if find_spec("ziglang") else None
 
 
 def build(*options: str, target: Path = LIBRARY) -> None:

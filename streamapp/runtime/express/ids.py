@@ -12,11 +12,14 @@ from tables.window import HOUR_MS
 
 _HALVES = struct.Struct("<QQ")
 _PRINT = struct.Struct("<Q")
-EXPIRIES_MAX = 4096  # different expiries that one chunk may see: half a year of full hours
+EXPIRIES_MAX = 4096  # as in `ids.h`: different expiries at a time
 
 
 class CompactSeen(Seen):
-    """`SeenIds` for millions of ids: the same answers from a fraction of the memory. Expiries are full hours."""
+    """`SeenIds` for millions of ids: the same answers from a fraction of the memory. Expiries are full hours.
+
+    96 bits of a digest are compared, `SeenIds` compares 128; both are stored alike.
+    """
 
     def __init__(self) -> None:
         super().__init__()

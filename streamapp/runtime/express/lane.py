@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 import struct
 import weakref
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from itertools import accumulate
 from typing import Any
 
 from streamapp.runtime.express.ids import CompactSeen
@@ -34,10 +34,10 @@ class Lane:
             raise MemoryError("no memory for the express lane")
         weakref.finalize(self, self._library.lane_free, self._handle)
         self._lines: dict[int, list[Line | None]] = {}  # hour → its lines, by number
-        self._parts: list[tuple[Stretch, int]] = []  # of the chunk that is counted, and where each ends in it
+        self._records = Records()  # the chunk that is counted
 
     def open(self, hour_ms: int, expiry_ms: int, is_new: bool) -> None:
-        _done(self._library.lane_open(self._handle, hour_ms, expiry_ms // HOUR_MS, is_new) - 1)
+        _done(self._library.lane_open(self._handle, hour_ms, expiry_ms // HOUR_MS, is_new))
         self._lines[hour_ms] = []
 
     def close(self, hour_ms: int) -> None:
@@ -52,14 +52,13 @@ class Lane:
             self._know(self._lines[hour.start_ms], number, line)
 
     def load(self, records: Sequence[Any]) -> None:
-        parts = records.stretches if isinstance(records, Records) else [_one_stretch(records)]
-        self._parts = list(zip(parts, accumulate(map(len, parts)), strict=True))
+        self._records = records if isinstance(records, Records) else Records([_one_stretch(records)])
 
     def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
         state = Run(watermark_ms, next_mark_ms, 0)
-        for part, end in self._parts:
-            if at >= end:
-                continue
+        parts, ends = self._records.stretches, self._records.ends
+        for number in range(bisect_right(ends, at), len(ends)):
+            part, end = parts[number], ends[number]
             payload, stop = part.payload, part.stop
             shift = stop - end  # from the chunk's numbers to the payload's
             told = ctypes.byref(state)

@@ -30,6 +30,16 @@ static int skip_bytes(cursor_t *cursor, int32_t *at, int32_t *length) {
     return 1;
 }
 
+/* Headers must end where their record does: a name, never null, and a value each. */
+static int skip_headers(cursor_t *record) {
+    int64_t count;
+    int32_t at, length;
+    if (!read_varint(record, &count) || count < 0 || count > record->end - record->at) return 0;
+    for (; count; count--)
+        if (!skip_bytes(record, &at, &length) || length < 0 || !skip_bytes(record, &at, &length)) return 0;
+    return record->at == record->end;
+}
+
 static int read_record(cursor_t *cursor, int64_t base_offset, int64_t base_ms, int64_t append_ms, part_t *part) {
     int64_t length, delta_ms, delta;
     if (!read_varint(cursor, &length) || length < 1 || length > cursor->end - cursor->at) return 0;
@@ -37,12 +47,13 @@ static int read_record(cursor_t *cursor, int64_t base_offset, int64_t base_ms, i
     if (!read_varint(&record, &delta_ms) || !read_varint(&record, &delta)) return 0;
     if (!skip_bytes(&record, &part->key_at, &part->key_length)) return 0;
     if (!skip_bytes(&record, &part->value_at, &part->value_length)) return 0;
-    part->offset = base_offset + delta;
-    part->timestamp = append_ms < 0 ? base_ms + delta_ms : append_ms;
+    if (__builtin_add_overflow(base_offset, delta, &part->offset)) return 0;
+    /* A client may have written any timestamp: it wraps, and is refused as a record, not as a batch. */
+    part->timestamp = append_ms < 0 ? (int64_t)((uint64_t)base_ms + (uint64_t)delta_ms) : append_ms;
     part->headers_at = (int32_t)(record.at - record.start);
     part->headers_length = (int32_t)(record.end - record.at);
     cursor->at = record.end;
-    return 1;
+    return skip_headers(&record);
 }
 
 int batch_read(const uint8_t *payload, size_t length, int64_t base_offset, int64_t base_ms, int64_t append_ms,

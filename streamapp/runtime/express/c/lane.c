@@ -8,8 +8,8 @@
 
 enum {
     HOUR_MS = 3600000,
-    HOURS_MAX = 64, /* open at a time; records of further ones are left to the ledger */
-    KEY_MAX = 4 * 257 + 256,
+    HOURS_MAX = 64, /* open at a time: two or three, unless the grace is days; further ones are left to the ledger */
+    KEY_MAX = 5 * 256 + 4, /* five names of at most 256 letters, and what joins them */
     PLACES_MIN = 256,
 };
 
@@ -83,10 +83,11 @@ void lane_free(lane_t *lane) {
 }
 
 int lane_open(lane_t *lane, int64_t hour_ms, uint32_t expiry_h, int is_new) {
-    if (lane->hour_count == HOURS_MAX || hour_at(lane, hour_ms)) return 1;
+    if (hour_at(lane, hour_ms)) return 1;
+    if (lane->hour_count == HOURS_MAX) return NOT_THERE;
     hour_t hour = {.hour_ms = hour_ms, .expiry_h = expiry_h, .is_new = is_new, .place_count = PLACES_MIN};
     hour.places = calloc(PLACES_MIN, sizeof *hour.places);
-    if (!hour.places) return 0;
+    if (!hour.places) return NO_MEMORY;
     lane->hours[lane->hour_count++] = hour;
     return 1;
 }
@@ -203,7 +204,7 @@ static verdict_t count(lane_t *lane, const uint8_t *payload, const part_t *part,
     const uint8_t *value = payload + part->value_at;
     if (part->key_length < 0 || part->value_length < 0) return NOT_PLAIN;
     if (!usage_read(value, (size_t)part->value_length, &usage)) return NOT_PLAIN;
-    if (usage.at_ms >= run->next_mark_ms || usage.at_ms > part->timestamp + lane->future_ms) return NOT_PLAIN;
+    if (usage.at_ms >= run->next_mark_ms || usage.at_ms - lane->future_ms > part->timestamp) return NOT_PLAIN;
     if (!is_at_home(lane, &usage, payload + part->key_at, (size_t)part->key_length)) return NOT_PLAIN;
 
     digest_t digest = {xxh64(usage.id.at, usage.id.length, 0), xxh64(usage.id.at, usage.id.length, 1)};

@@ -30,7 +30,8 @@ typedef struct {
 lane_t *lane_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms);
 void lane_free(lane_t *lane);
 
-/* An hour is open from now on, and its ids expire at `expiry_h`; `is_new`: no row of it can be stored. */
+/* An hour is open from now on, and its ids expire at `expiry_h`; `is_new`: no row of it can be stored. Returns -1 when
+ * too many hours are open, -2 without memory. */
 int lane_open(lane_t *lane, int64_t hour_ms, uint32_t expiry_h, int is_new);
 void lane_close(lane_t *lane, int64_t hour_ms);
 
