@@ -50,7 +50,8 @@ class Batches:
             return batch
         found = self._data[self._at + _FORMAT_AT]
         if found != FORMAT:
-            raise Unavailable(f"a batch at offset {batch.base_offset} is of message format {found}; only 2 is read")
+            offset = int.from_bytes(self._data[self._at : self._at + 8], "big")
+            raise Unavailable(f"the batch at offset {offset} is of message format {found}; only 2 is read")
         header = _HEADER.unpack_from(self._data, self._at)
         start, self._at = self._at, self._at + 12 + header[1]
         if header[5] & _CONTROL:
