@@ -166,13 +166,21 @@ class Admin:
         """The offset of each partition's first record that is still kept."""
         return self._offsets(partitions, OffsetSpec.earliest(), False)
 
-    def committed(self, group: str, partitions: Iterable[Partition] | None = None) -> dict[Partition, int]:
-        """The offsets a group has committed, of these partitions or of all; empty when it never did."""
+    def committed(
+        self, group: str, partitions: Iterable[Partition] | None = None, *, settled: bool = False
+    ) -> dict[Partition, int]:
+        """The offsets a group has committed, of these partitions or of all; empty when it never did.
+
+        `settled`: wait until no transaction is open that commits offsets of the group. A worker that was killed leaves
+        one open for a minute, or until its successor ends it.
+        """
         wanted = self._every_partition() if partitions is None else list(partitions)
         request = [TopicPartition(topic, partition) for topic, partition in wanted]
         # A consumer asks, because librdkafka's admin request for the same crashes the process (2.16.1) when the
         # group's coordinator is not there yet, as in the first moments of a cluster.
-        consumer = Consumer({**self._config, "group.id": group, "enable.auto.commit": False})
+        level = "read_committed" if settled else "read_uncommitted"
+        settings = {"group.id": group, "enable.auto.commit": False, "isolation.level": level}
+        consumer = Consumer({**self._config, **settings})
         try:
             found = self._patiently(
                 f"read the offsets of group {group}", lambda: consumer.committed(request, timeout=self._timeout_s)

@@ -56,7 +56,8 @@ def stage_of(positions: Iterable[StoredPosition], changelog: int, topic: int) ->
 def survey(source: Source, admin: Admin, found: Found, old: int) -> Situation:
     """What the workers of the `old` partitions would be told. Blocks."""
     mine = [(source.topic, number) for number in range(old)]
-    starts, ends, committed = admin.start_offsets(mine), admin.end_offsets(mine), admin.committed(source.group, mine)
+    starts, ends = admin.start_offsets(mine), admin.end_offsets(mine)
+    committed = admin.committed(source.group, mine, settled=True)
     return Situation(
         topic_id=found.topic_id,
         changelog_id=found.changelog_id,

@@ -166,7 +166,7 @@ def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
         )
     mine = [(source.topic, number) for number in numbers]
     starts, ends = admin.start_offsets(mine), admin.end_offsets(mine)
-    committed = admin.committed(source.group, mine)
+    committed = admin.committed(source.group, mine, settled=True)
     return Situation(
         topic_id=topic.topic_id,
         changelog_id=states[source.changelog].topic_id,
