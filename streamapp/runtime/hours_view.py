@@ -34,14 +34,15 @@ class HoursView:
         self._grace_ms = grace_ms
         self._closed_max = closed_max
         self._open: dict[HourKey, tuple[int, HourFacts]] = {}
-        self._live: set[str] = set()  # bills stated since the takeover: the loader leaves them alone
+        self._live: set[str] | None = set()  # bills stated since the takeover, until `load` has left them alone
 
     def landed(self, outcome: Outcome) -> None:
         """A chunk has committed."""
         self.duplicates += outcome.duplicates
         self.rejected += len(outcome.refusals)
         for statement in outcome.statements:
-            self._live.add(bill_id(statement.key, statement.revision))
+            if self._live is not None:
+                self._live.add(bill_id(statement.key, statement.revision))
             day = statement.key.start_ms - statement.key.start_ms % DAY_MS
             self._sum(day, statement.revision, statement.key.currency, statement.delta.cost)
         for key, row in outcome.hours.items():
@@ -72,6 +73,7 @@ class HoursView:
         for bill in self._bills_of(today):
             await asyncio.sleep(0)
             self._sum(today, bill.data.revision, bill.data.currency, Decimal(bill.data.delta.cost))
+        self._live = None
 
     def open(self) -> Iterator[HourFacts]:
         """Open hours, as of the newest chunk."""
@@ -121,7 +123,7 @@ class HoursView:
         """Statements of a day's hours (their end is in their ids), except those stated since the takeover."""
         start, stop = codec.bill_prefix(day_ms + 1), codec.bill_prefix(day_ms + DAY_MS + 1)
         for key, value in self.task.store.scan(start, stop):
-            if key[1:].decode() not in self._live:
+            if key[1:].decode() not in (self._live or ()):
                 yield _decode_bill(value)
 
 
