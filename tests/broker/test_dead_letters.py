@@ -164,7 +164,7 @@ def newest_totals(stack: Cluster) -> dict[tuple[str, ...], tuple[Any, Any]]:
 def test_bills_after_a_redrive_equal_those_of_a_run_that_never_failed(
     new_broker: Callable[[], Broker], tmp_path: Path
 ) -> None:
-    count = 600
+    count = 10_000
     teams = [f"team_{number % 7}" for number in range(count)]
     events = [usage(number, team, cost=f"0.00{number}") for number, team in enumerate(teams)]
     good = [Sent(team.encode(), event) for team, event in zip(teams, events, strict=True)]
