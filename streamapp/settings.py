@@ -94,7 +94,7 @@ class AlertSettings(_Section):
     pagerduty_url: str = Field(
         "https://events.pagerduty.com/v2/enqueue", description="PagerDuty's address; its European region has another"
     )
-    webhook_url: str | None = Field(None, description="Incidents are POSTed there as JSON")
+    webhook_url: SecretStr | None = Field(None, description="Incidents are POSTed there as JSON")
     webhook_token: SecretStr | None = Field(None, description="Sent to the webhook as a bearer token")
     link: str | None = Field(None, description="Address of the page /letters, as people who are told can open it")
     per_minute: int = Field(

@@ -18,10 +18,11 @@ def names_of(alerts: AlertSettings) -> tuple[str, ...]:
     key = alerts.pagerduty_routing_key
     if key is not None and len(key.get_secret_value()) != ROUTING_KEY_CHARS:
         raise Misconfigured(f"STREAM_ALERTS__PAGERDUTY_ROUTING_KEY is not {ROUTING_KEY_CHARS} characters long")
-    for name in ("pagerduty_url", "webhook_url", "link"):
-        url = getattr(alerts, name)
+    webhook = alerts.webhook_url  # many a webhook's address is its secret: it is never printed
+    urls = {"pagerduty_url": alerts.pagerduty_url, "webhook_url": webhook and webhook.get_secret_value()}
+    for name, url in {**urls, "link": alerts.link}.items():
         if url is not None and not url.startswith(("https://", "http://")):
-            raise Misconfigured(f"STREAM_ALERTS__{name.upper()}={url!r} is not an http or https address")
+            raise Misconfigured(f"STREAM_ALERTS__{name.upper()} is not an http or https address")
     paged = () if key is None else (Pager.name,)
     return (LogAlerts.name, *paged, *(() if alerts.webhook_url is None else (Webhook.name,)))
 
@@ -44,5 +45,5 @@ def destinations(alerts: AlertSettings) -> list[Alerts]:
     if alerts.webhook_url is not None:
         token = alerts.webhook_token
         secret = None if token is None else token.get_secret_value()
-        made.append(Webhook(alerts.webhook_url, secret, alerts.timeout_seconds))
+        made.append(Webhook(alerts.webhook_url.get_secret_value(), secret, alerts.timeout_seconds))
     return made
