@@ -18,9 +18,9 @@ def names_of(alerts: AlertSettings) -> tuple[str, ...]:
     key = alerts.pagerduty_routing_key
     if key is not None and len(key.get_secret_value()) != ROUTING_KEY_CHARS:
         raise Misconfigured(f"STREAM_ALERTS__PAGERDUTY_ROUTING_KEY is not {ROUTING_KEY_CHARS} characters long")
-    webhook = alerts.webhook_url  # many a webhook's address is its secret: it is never printed
-    urls = {"pagerduty_url": alerts.pagerduty_url, "webhook_url": webhook and webhook.get_secret_value()}
-    for name, url in {**urls, "link": alerts.link}.items():
+    # Many a webhook's address is its secret: none is printed.
+    webhook = None if alerts.webhook_url is None else alerts.webhook_url.get_secret_value()
+    for name, url in (("pagerduty_url", alerts.pagerduty_url), ("webhook_url", webhook), ("link", alerts.link)):
         if url is not None and not url.startswith(("https://", "http://")):
             raise Misconfigured(f"STREAM_ALERTS__{name.upper()} is not an http or https address")
     paged = () if key is None else (Pager.name,)
