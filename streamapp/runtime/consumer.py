@@ -127,7 +127,7 @@ class ChunkConsumer(Consumer):
     async def _drain_messages(self, fetcher: Any) -> None:
         worker = self.app.settings.worker
         gathering = Gathering(
-            worker.chunk_records, worker.chunk_linger_ms / 1000, lambda tp: self._fetched_to_end(tp)[0]
+            worker.chunk_records, worker.chunk_linger_ms / 1000, lambda tp: self._thread.fetched_to_end(tp)[0]
         )
         try:
             while not (self.should_stop or fetcher.should_stop):
@@ -140,9 +140,6 @@ class ChunkConsumer(Consumer):
             if self.app.should_stop:
                 return
             failstop(error, "fetching")
-
-    def _fetched_to_end(self, tp: TP) -> tuple[bool, int]:
-        return self._thread.fetched_to_end(tp)
 
     async def _drain_once(self, gathering: Gathering) -> None:
         ownership: Ownership = self.app.ownership
@@ -161,7 +158,7 @@ class ChunkConsumer(Consumer):
             await self._hand_over(tp, partition.chunk(records))
         for number, partition in list(ownership.partitions.items()):
             tp = TP(ownership.topic, number)
-            at_end, end = self._fetched_to_end(tp)
+            at_end, end = self._thread.fetched_to_end(tp)
             partition.high_water = max(partition.high_water, end)
             partition.at_end = at_end and not gathering.has(tp)
             if partition.at_end and partition.tick_due():
