@@ -74,6 +74,9 @@ class LedgerTask:
             self.rows.land(checkpoint)
         self.landed(self._folded.pop(0))
 
+    def stop_waiting(self) -> None:
+        pass  # commits wait for nobody else
+
     async def close(self) -> None:
         await self.producer.stop()
         self.store.close()

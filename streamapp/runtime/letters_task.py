@@ -88,6 +88,9 @@ class LettersTask:
         for cause, alert in outcome.due:
             self._offer(cause, alert)
 
+    def stop_waiting(self) -> None:
+        pass  # commits wait for nobody else
+
     async def close(self) -> None:
         await self.courier.close()
         await self.producer.stop()

@@ -27,11 +27,15 @@ from streamapp.runtime.failstop import failstop
 log = logging.getLogger(__name__)
 
 
+class LetGo(Exception):
+    """A commit gave up waiting because the partition goes. What it left undone the next owner does."""
+
+
 class Task(Protocol):
     """What a consumer group does with a partition. Folding is arithmetic; only `commit` touches the world."""
 
-    def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
-        """Fold records; say what must be written."""
+    def fold(self, records: Sequence[Any], now_ms: int) -> Transaction | None:
+        """Fold records; say what must be written, or None while it can wait."""
 
     def tick(self, now_ms: int) -> Transaction | None:
         """What the wall clock closes in a silent partition, or None."""
@@ -41,7 +45,10 @@ class Task(Protocol):
 
     async def commit(self, transaction: Transaction) -> None:
         """Write everything, all or nothing. Called in the order of the folds, one at a time. After an error nobody
-        here knows the outcome."""
+        here knows the outcome. Raises `LetGo` after `stop_waiting`."""
+
+    def stop_waiting(self) -> None:
+        """The partition is about to go: a commit that waits for anybody but Kafka must give up."""
 
     async def close(self) -> None:
         """Let the partition go."""
@@ -120,6 +127,7 @@ class Partition:
     async def release(self) -> None:
         """Let go: take no further chunk, finish the one under way, disconnect."""
         self.released = True
+        self.task.stop_waiting()
         await self.settled()
         await self.task.close()
 
@@ -135,6 +143,8 @@ class Partition:
         began = monotonic_s()
         try:
             await self.task.commit(transaction)
+        except LetGo:
+            return
         except Exception as error:
             failstop(error, f"committing partition {self.number}")
         now = monotonic_s()

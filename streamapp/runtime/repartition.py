@@ -182,7 +182,9 @@ class TableMove:
             # From the first record on that came by the new number, the others are for the worker that has the rows.
             fit = list(takewhile(lambda record: not settles(record.key, number, old, new), records))
             if fit:
-                await task.commit(task.fold(fit, self.clock()))
+                transaction = task.fold(fit, self.clock())
+                assert transaction is not None, "a table with keys writes every chunk"
+                await task.commit(transaction)
                 count += len(fit)
             if len(fit) < len(records):
                 break

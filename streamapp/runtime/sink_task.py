@@ -104,6 +104,9 @@ class SinkTask(Generic[Row]):
         for reason in kept.reasons:
             self._on_rejected(reason)
 
+    def stop_waiting(self) -> None:
+        pass  # commits wait for nobody else
+
     async def close(self) -> None:
         await self._producer.stop()
 

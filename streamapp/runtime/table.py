@@ -22,6 +22,7 @@ class Table:
     unsettled: Unsettled
     readable: Callable[[bytes, bytes], tuple[RowKey, Any]]  # row → key parts, a value for JSON
     readable_key: Callable[[RowKey], bytes]  # key parts → key; raises ValueError for anything else
+    keyed: bool = True  # rows belong to keys: when a topic gets more partitions, they must move along
 
     def __post_init__(self) -> None:
         assert POSITION_KEY in self.kinds, "every table has a position"

@@ -160,9 +160,14 @@ def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
         raise Misconfigured(f"topics are missing: {', '.join(missing)}; run `streamapp topics apply`")
     topic = states[source.topic]
     if states[source.changelog].partitions != topic.partitions:
+        how = (
+            "move the table with `streamapp repartition` first"
+            if source.table.keyed
+            else "run `streamapp topics apply`"
+        )
         raise Misconfigured(
             f"{source.topic} has {topic.partitions} partitions, its table's changelog {source.changelog} has "
-            f"{states[source.changelog].partitions}: move the table with `streamapp repartition` first"
+            f"{states[source.changelog].partitions}: {how}"
         )
     mine = [(source.topic, number) for number in numbers]
     starts, ends = admin.start_offsets(mine), admin.end_offsets(mine)
@@ -220,7 +225,7 @@ def check(source: Source, number: int, position: StoredPosition | None, situatio
             f"the table {source.table.name} is being moved to {-position.partitions} partitions, and the move is not "
             f"finished: run `streamapp repartition` again"
         )
-    if position.partitions != situation.partitions:
+    if position.partitions != situation.partitions and source.table.keyed:
         raise Misconfigured(
             f"{source.topic} has {situation.partitions} partitions, the table {source.table.name} was built with "
             f"{position.partitions}: move the table with `streamapp repartition`"

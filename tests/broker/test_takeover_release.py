@@ -32,6 +32,9 @@ class SlowTask:
         await self.go_on.wait()
         self.committed.append(transaction.next_offset)
 
+    def stop_waiting(self) -> None:
+        pass
+
     async def close(self) -> None:
         self.closed = True
 

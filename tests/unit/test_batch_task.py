@@ -1,0 +1,206 @@
+"""Batches that are promised before they are written: the owner may end at any step, each record is kept once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from streamapp.errors import Unavailable
+from streamapp.runtime.batch_codec import Extent, Mark, batch_table
+from streamapp.runtime.batch_task import BatchTask, Bounds, Sealed
+from streamapp.runtime.chunk import Transaction
+from streamapp.runtime.partition import LetGo
+from streamapp.runtime.place import Place
+from streamapp.runtime.poison import PoisonLimit
+from streamapp.runtime.rows import MemoryStore, always_settled, stored_position
+from tables.outcome import Refusal
+
+PLACE = Place("audit-archive", "audit_log", 0, "id", 4, {"dead_letter": 1})
+BOUNDS = Bounds(records=5, size_bytes=1000, age_ms=1000)
+
+
+@dataclass(frozen=True)
+class Rec:
+    """A record of the log."""
+
+    offset: int
+    value: bytes | None
+    timestamp: int = 0
+    key: bytes | None = None
+    headers: tuple[Any, ...] = ()
+
+
+class Ended(Exception):
+    """The process ends here."""
+
+
+@dataclass
+class Elsewhere:
+    """A sink in memory. Names are extents; a name is written once, or again with the same bytes."""
+
+    kept: dict[Extent, tuple[int, ...]] = field(default_factory=dict)
+    writes: int = 0
+    away: int = 0  # so many answers fail
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def parse(self, records: Sequence[Rec]) -> tuple[list[int], list[Refusal]]:
+        bad = [Refusal(record, "malformed_json", "bad") for record in records if record.value == b"bad"]
+        return [record.offset for record in records if record.value != b"bad"], bad
+
+    def seal(self, place: Place, extent: Extent, rows: Sequence[int], state: bytes) -> Sealed:
+        return Sealed(tuple(rows), state + bytes([len(rows)]))
+
+    async def write(self, place: Place, extent: Extent, sealed: Sealed) -> None:
+        self.asked.set()
+        if self.away:
+            self.away -= 1
+            raise Unavailable("the sink is away")
+        self.writes += 1
+        assert self.kept.setdefault(extent, sealed.content) == sealed.content
+
+    async def holds(self, place: Place, mark: Mark) -> bool:
+        return False
+
+    def rows(self) -> list[int]:
+        return sorted(offset for rows in self.kept.values() for offset in rows)
+
+
+@dataclass
+class Owner:
+    """One owner of the partition after the other, on the same store and sink. `lives` counts down the writes that
+    happen until the process ends."""
+
+    store: MemoryStore = field(default_factory=lambda: MemoryStore(always_settled))
+    sink: Elsewhere = field(default_factory=Elsewhere)
+    lives: int = 1 << 30
+    offset: int = 0  # the group's
+    letters: int = 0
+    _checkpoint: int = 0
+
+    async def commit(self, transaction: Transaction) -> int:
+        self._step()
+        self._checkpoint += 1
+        if transaction.next_offset is not None:
+            self.offset = transaction.next_offset
+        self.letters += len(transaction.sends)
+        self.store.write(transaction.writes, self._checkpoint)  # the changelog, which the next owner restores from
+        return self._checkpoint
+
+    async def stop(self) -> None:
+        pass
+
+    def task(self) -> BatchTask[int]:
+        limit = PoisonLimit(ratio=1.0, consecutive=100)
+        return BatchTask(PLACE, self.store, self, stored_position(self.store), self.sink, BOUNDS, limit)
+
+    def _step(self) -> None:
+        if self.lives == 0:
+            raise Ended
+        self.lives -= 1
+
+
+def read(owner: Owner, log: list[Rec], chunk: int, now_ms: int = 0) -> None:
+    """An owner takes over, reads the log from the group's offset in chunks, then sees silence."""
+
+    async def run() -> None:
+        task = owner.task()
+        for start in range(owner.offset, len(log), chunk):
+            transaction = task.fold(log[start : start + chunk], now_ms)
+            if transaction is not None:
+                await task.commit(transaction)
+        while task.tick_due(now_ms + BOUNDS.age_ms):
+            transaction = task.tick(now_ms + BOUNDS.age_ms)
+            assert transaction is not None
+            await task.commit(transaction)
+
+    asyncio.run(run())
+
+
+LOG = [Rec(offset, b"bad" if offset in (3, 11, 12) else b"x") for offset in range(23)]
+GOOD = [record.offset for record in LOG if record.value != b"bad"]
+
+
+@pytest.mark.parametrize("steps", range(14))
+@pytest.mark.parametrize("chunk", [1, 3, 23])
+def test_an_owner_may_end_between_any_two_transactions(steps: int, chunk: int) -> None:
+    owner = Owner(lives=steps)
+    try:
+        read(owner, LOG, 4)
+    except Ended:
+        owner.lives = 1 << 30
+        read(owner, LOG, chunk)
+    assert owner.sink.rows() == GOOD
+    assert owner.offset == len(LOG)
+    assert owner.letters == 3
+
+
+def test_the_next_owner_writes_what_was_promised_and_no_more() -> None:
+    owner = Owner(lives=1)  # the intent is committed, the batch is written, its end is not
+    with pytest.raises(Ended):
+        read(owner, LOG, 6)
+    assert list(owner.sink.kept) == [Extent(0, 5, 6)]
+    owner.lives = 1 << 30
+    read(owner, LOG, 23)
+    assert list(owner.sink.kept) == [Extent(0, 5, 6), Extent(6, 22, 17)]
+
+
+def test_one_record_and_silence_is_kept_when_it_is_old() -> None:
+    owner = Owner()
+    task = owner.task()
+    assert task.fold([Rec(0, b"x")], 500) is None
+    assert not task.tick_due(1499)
+    assert task.tick_due(1500)
+
+
+def test_a_clock_that_was_set_back_does_not_hold_a_batch_up() -> None:
+    task = Owner().task()
+    task.fold([Rec(0, b"x")], 5_000_000)
+    assert task.tick_due(0)
+
+
+def test_records_that_were_kept_before_are_passed_over() -> None:
+    owner = Owner()
+    read(owner, LOG, 4)
+    owner.offset = 0  # somebody put the group back
+    read(owner, LOG, 7)
+    assert owner.sink.rows() == GOOD
+    assert owner.letters == 3
+
+
+def test_a_sink_that_is_away_is_asked_again() -> None:
+    owner = Owner(sink=Elsewhere(away=1))
+    read(owner, LOG, 23)
+    assert owner.sink.rows() == GOOD
+
+
+def test_a_partition_that_goes_leaves_the_batch_to_its_next_owner() -> None:
+    owner = Owner(sink=Elsewhere(away=1 << 30))
+
+    async def run() -> None:
+        task = owner.task()
+        transaction = task.fold(LOG, 0)
+        assert transaction is not None
+        under_way = asyncio.create_task(task.commit(transaction))
+        await owner.sink.asked.wait()
+        task.stop_waiting()
+        with pytest.raises(LetGo):
+            await under_way
+
+    asyncio.run(run())
+    owner.sink.away = 0
+    read(owner, LOG, 23)
+    assert owner.sink.rows() == GOOD
+
+
+def test_the_rows_are_readable() -> None:
+    owner = Owner()
+    read(owner, LOG, 23)
+    table = batch_table("archive")
+    rows = dict(table.readable(key, value) for key, value in owner.store.scan(table.first, table.last))
+    assert rows[("batch",)] == {"first_offset": 0, "last_offset": 22, "records": 23, "state": "14"}
+    assert rows[("position",)]["next_offset"] == 23
+    assert [table.readable_key(parts) for parts in rows] == [b"b", b"p"]
