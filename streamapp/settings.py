@@ -59,6 +59,9 @@ class WorkerSettings(_Section):
 
     chunk_records: int = Field(5000, ge=1, le=50_000, description="Records folded in one transaction, at most")
     chunk_linger_ms: int = Field(100, ge=0, le=5000, description="How long a small chunk waits for more records")
+    ids_in_memory: int = Field(
+        250_000, ge=1000, description="Remembered event ids of a partition in memory, 30 bytes each; more go to disk"
+    )
     session_timeout_seconds: float = Field(10, ge=1, description="A silent worker is replaced after this")
     leave_on_stop: bool = Field(
         True, description="A worker that stops leaves its group at once; false: its place stays until the session ends"

@@ -46,8 +46,9 @@ def usage_ledger(
         return key == team.encode() and partition_for(key, place.partitions) == place.partition
 
     door = Door(decode_usage, digest_of, print_of, at_home, directory.org_of)
-    limit = PoisonLimit(app.settings.worker.poison_limit_ratio, app.settings.worker.poison_limit_consecutive)
-    return LedgerTask(place, store, producer, position, rules, door, limit)
+    worker = app.settings.worker
+    limit = PoisonLimit(worker.poison_limit_ratio, worker.poison_limit_consecutive)
+    return LedgerTask(place, store, producer, position, rules, door, limit, worker.ids_in_memory)
 
 
 source = Source(GROUP, "llm_usage", USAGE, registry.changelog(GROUP, USAGE.name), ("billing_events", "dead_letter"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamapp.runtime import codec, statement
 from streamapp.runtime.chunk import Send, Transaction
-from streamapp.runtime.express.ids import CompactSeen
+from streamapp.runtime.express.ids import IN_MEMORY, CompactSeen
 from streamapp.runtime.express.lane import Lane
 from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.letter import Origin, letter
@@ -36,6 +36,7 @@ class LedgerTask:
         rules: Rules,
         door: Door,
         poison: PoisonLimit | None = None,
+        ids_in_memory: int = IN_MEMORY,
     ) -> None:
         self.place = place
         self.store = store
@@ -44,7 +45,7 @@ class LedgerTask:
         self.active_ms = 0 if position is None else position.active_ms
         self._moved_ms = -1 if position is None else position.moved_ms
         start = Position() if position is None else position.position()
-        seen = CompactSeen()
+        seen = CompactSeen(place.folder, ids_in_memory)
         lane = Lane(seen, place.partition, place.partitions, rules.future_ms)
         self.ledger = Ledger(rules, door, self.rows, start, seen, lane)
         self.ledger.restore(unsettled(store), remembered(store), self._moved_ms)

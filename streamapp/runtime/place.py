@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from streamapp.runtime.chunk import Transaction
@@ -12,7 +13,8 @@ from streamapp.runtime.chunk import Transaction
 class Place:
     """Where a partition stands in its cluster.
 
-    `outputs` gives the partition count of every topic that statements and letters go to.
+    `outputs` gives the partition count of every topic that statements and letters go to. `folder` is the worker's, for
+    files that need not outlive it; None: there is none.
     """
 
     group: str
@@ -21,6 +23,7 @@ class Place:
     topic_id: str
     partitions: int
     outputs: dict[str, int]
+    folder: Path | None = None
 
 
 class Producer(Protocol):

@@ -107,12 +107,13 @@ class Hold:
     producers: dict[int, PartitionProducer]
     stores: dict[int, RocksStore]
     situation: Situation
+    folder: Path
     rows: int  # read from the changelog
 
     def place(self, source: Source, number: int) -> Place:
         """Where a partition stands in its cluster."""
         at = self.situation
-        return Place(source.group, source.topic, number, at.topic_id, at.partitions, at.outputs)
+        return Place(source.group, source.topic, number, at.topic_id, at.partitions, at.outputs, self.folder)
 
     async def release(self) -> None:
         """Let all of them go."""
@@ -131,7 +132,7 @@ async def held(source: Source, kafka: KafkaSettings, numbers: Sequence[int], fol
             for number in numbers:
                 stores[number] = open_store(folder, source.table, number, situation.changelog_id)
             rows = await restore(kafka, source.changelog, stores)
-            yield Hold(producers, stores, situation, rows)
+            yield Hold(producers, stores, situation, folder, rows)
         except BaseException:
             for store in stores.values():
                 store.close()

@@ -1,9 +1,11 @@
-"""One suite for the ids in a dict and the ids in the compiled table: the same answers, whatever the history."""
+"""One suite for the ids in a dict, in the compiled table, and in its file: the same answers, whatever the history."""
 
 from __future__ import annotations
 
 import random
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,14 @@ from streamapp.schemas.fingerprint import digest_of, print_of
 from tables.seen import Counted, Seen, SeenIds, StoredIds
 from tables.window import HOUR_MS
 
-MAKERS: tuple[Callable[[], Seen], ...] = (SeenIds, CompactSeen)
+
+def on_disk() -> CompactSeen:
+    """Nearly all of its ids are in a file."""
+    with tempfile.TemporaryDirectory() as folder:  # the file has no name: it outlives its folder
+        return CompactSeen(Path(folder), in_memory=100)
+
+
+MAKERS: tuple[Callable[[], Seen], ...] = (SeenIds, CompactSeen, on_disk)
 
 
 def count(seen: Seen, chunk: int, names: list[str], expiry_ms: int) -> StoredIds:
@@ -91,9 +100,24 @@ def test_what_expires_within_its_chunk_is_not_stored(make: Callable[[], Seen]) -
     assert seen.keep(7) == {2 * HOUR_MS: (digest_of("a") + digest_of("c"), print_of(b"a") + print_of(b"c"))}
 
 
-def test_both_give_the_same_answers_over_a_long_history() -> None:
+def test_ids_beyond_the_number_in_memory_are_on_disk(tmp_path: Path) -> None:
+    seen = CompactSeen(tmp_path, in_memory=1000)
+    count(seen, 1, [f"id-{number}" for number in range(50_000)], 10 * HOUR_MS)
+    assert len(seen) == 50_000
+    assert seen.in_memory < 2000
+    assert list(tmp_path.iterdir()) == [], "the file has no name: nobody else sees it, and it goes with the process"
+
+
+def test_ids_stay_in_memory_where_no_file_can_be_made(tmp_path: Path) -> None:
+    seen = CompactSeen(tmp_path / "nowhere", in_memory=1000)
+    count(seen, 1, [f"id-{number}" for number in range(5000)], 10 * HOUR_MS)
+    assert (len(seen), seen.in_memory) == (5000, 5000)
+
+
+@pytest.mark.parametrize("make", MAKERS[1:])
+def test_all_give_the_same_answers_over_a_long_history(make: Callable[[], Seen]) -> None:
     rng = random.Random(7)
-    plain, compact = SeenIds(), CompactSeen()
+    plain, compact = SeenIds(), make()
     watermark_ms = 0
     for chunk in range(60):
         watermark_ms += rng.randrange(HOUR_MS)

@@ -1,11 +1,14 @@
-"""Remembered ids in thirty bytes each."""
+"""Remembered ids in thirty bytes each, and those beyond a number of them in a file."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
 import weakref
+from pathlib import Path
 
+from streamapp.errors import Unavailable
 from streamapp.runtime.express.library import Digest, library
 from tables.seen import DIGEST_BYTES, PRINT_BYTES, Counted, Seen, StoredIds
 from tables.window import HOUR_MS
@@ -13,23 +16,29 @@ from tables.window import HOUR_MS
 _HALVES = struct.Struct("<QQ")
 _PRINT = struct.Struct("<Q")
 EXPIRIES_MAX = 4096  # as in `ids.h`: different expiries at a time
+IN_MEMORY = 250_000  # ids of a partition; eight such partitions take 70 MB
 
 
 class CompactSeen(Seen):
     """`SeenIds` for millions of ids: the same answers from a fraction of the memory. Expiries are full hours.
 
-    96 bits of a digest are compared, `SeenIds` compares 128; both are stored alike.
+    96 bits of a digest are compared, `SeenIds` compares 128; both are stored alike. When more than `in_memory` ids are
+    there, they go to a file in `folder`, which nobody else sees and which goes with the process; without a folder all
+    stay in memory. Raises `Unavailable` when that file cannot be read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None, in_memory: int = IN_MEMORY) -> None:
         super().__init__()
         self._library = library()
-        self.handle = _allocated(self._library.ids_new())
+        self.handle = _allocated(self._library.ids_new(None if folder is None else os.fsencode(folder), in_memory))
         weakref.finalize(self, self._library.ids_free, self.handle)
 
     def find(self, digest: bytes) -> Counted | None:
         print_, expiry_h = ctypes.c_uint64(), ctypes.c_uint32()
-        if not self._library.ids_find(self.handle, _digest(digest), ctypes.byref(print_), ctypes.byref(expiry_h)):
+        known = self._library.ids_find(self.handle, _digest(digest), ctypes.byref(print_), ctypes.byref(expiry_h))
+        if known < 0:
+            raise Unavailable("the file of remembered ids cannot be read; is the disk of STREAM_STATE_DIR sound?")
+        if not known:
             return None
         return Counted(_PRINT.pack(print_.value), expiry_h.value * HOUR_MS)
 
@@ -62,6 +71,12 @@ class CompactSeen(Seen):
     def _drop(self, watermark_ms: int) -> None:
         if (first := self._first_expiry_ms()) is not None and first <= watermark_ms:
             _allocated(self._library.ids_forget(self.handle, watermark_ms // HOUR_MS))
+
+    @property
+    def in_memory(self) -> int:
+        """How many of the ids are not in the file."""
+        count: int = self._library.ids_in_memory(self.handle)
+        return count
 
     def __len__(self) -> int:
         count: int = self._library.ids_count(self.handle)

@@ -26,7 +26,7 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     # name            result     arguments
     ("sources", c_char_p, ()),
     ("batch_read", c_int, (c_char_p, c_size_t, c_int64, c_int64, c_int64, c_int64, c_void_p)),
-    ("ids_new", c_void_p, ()),
+    ("ids_new", c_void_p, (c_char_p, c_size_t)),
     ("ids_free", None, (c_void_p,)),
     ("ids_find", c_int, (c_void_p, Digest, POINTER(c_uint64), POINTER(c_uint32))),
     ("ids_add", c_int, (c_void_p, Digest, c_uint64, c_uint32)),
@@ -34,6 +34,7 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("ids_forget", c_int, (c_void_p, c_uint32)),
     ("ids_first_expiry", c_uint32, (c_void_p,)),
     ("ids_count", c_size_t, (c_void_p,)),
+    ("ids_in_memory", c_size_t, (c_void_p,)),
     ("ids_logged", c_size_t, (c_void_p,)),
     ("ids_expiries", c_size_t, (c_void_p, POINTER(c_uint32), c_size_t)),
     ("ids_take", c_size_t, (c_void_p, c_uint32, c_void_p, c_void_p)),

@@ -75,27 +75,53 @@ static int resize(ids_t *ids, size_t places, uint32_t until_h) {
     return 1;
 }
 
-static int make_room(ids_t *ids) { return !is_full(ids) || resize(ids, ids->places + ids->places / 4, 0); }
+/* Move all ids to the file. Returns 0, and moves none, when there is no room for them. */
+static int cool(ids_t *ids) {
+    cold_id_t *all = malloc(ids->taken * sizeof *all);
+    if (!all) return 0;
+    size_t count = 0;
+    for (size_t at = 0; at < ids->places; at++)
+        if (ids->expiry[at])
+            all[count++] =
+                (cold_id_t){ids->low[at], ids->prints[at], ids->high[at], ids->expiries_h[ids->expiry[at]]};
+    int done = cold_add(ids->cold, all, count);
+    free(all);
+    if (!done) return 0;
+    memset(ids->expiry, 0, ids->places * sizeof *ids->expiry);
+    ids->taken = 0;
+    ids->expiry_count = 1;
+    return 1;
+}
 
-ids_t *ids_new(void) {
+static int make_room(ids_t *ids) {
+    if (!is_full(ids)) return 1;
+    if (ids->cold && ids->taken >= ids->hot && cool(ids)) return 1;
+    return resize(ids, ids->places + ids->places / 4, 0);
+}
+
+ids_t *ids_new(const char *folder, size_t hot) {
     ids_t *ids = calloc(1, sizeof *ids);
     if (ids && !allocate(ids, PLACES_MIN)) {
         ids_free(ids);
         return NULL;
     }
+    if (ids && folder) ids->cold = cold_new(folder);
+    if (ids) ids->hot = hot;
     return ids;
 }
 
 void ids_free(ids_t *ids) {
     if (!ids) return;
     release(ids);
+    cold_free(ids->cold);
     free(ids->log);
     free(ids);
 }
 
 int ids_find(const ids_t *ids, digest_t digest, uint64_t *print, uint32_t *expiry_h) {
     size_t at = place_of(ids, digest);
-    if (!ids->expiry[at]) return 0;
+    if (!ids->expiry[at])
+        return ids->cold ? cold_find(ids->cold, digest.low, (uint32_t)digest.high, print, expiry_h) : 0;
     *print = ids->prints[at];
     *expiry_h = ids->expiries_h[ids->expiry[at]];
     return 1;
@@ -131,17 +157,20 @@ int ids_forget(ids_t *ids, uint32_t until_h) {
     for (size_t at = 0; at < ids->logged; at++)
         if (ids->log[at].expiry_h > until_h) ids->log[kept++] = ids->log[at];
     ids->logged = kept;
+    if (ids->cold) cold_forget(ids->cold, until_h);
     return 1;
 }
 
 uint32_t ids_first_expiry(const ids_t *ids) {
-    uint32_t first_h = ids->expiry_count > 1 ? ids->expiries_h[1] : 0;
-    for (size_t number = 2; number < ids->expiry_count; number++)
-        if (ids->expiries_h[number] < first_h) first_h = ids->expiries_h[number];
+    uint32_t first_h = ids->cold ? cold_first_expiry(ids->cold) : 0;
+    for (size_t number = 1; number < ids->expiry_count; number++)
+        if (!first_h || ids->expiries_h[number] < first_h) first_h = ids->expiries_h[number];
     return first_h;
 }
 
-size_t ids_count(const ids_t *ids) { return ids->taken; }
+size_t ids_count(const ids_t *ids) { return ids->taken + (ids->cold ? cold_count(ids->cold) : 0); }
+
+size_t ids_in_memory(const ids_t *ids) { return ids->taken; }
 
 size_t ids_logged(const ids_t *ids) { return ids->logged; }
 

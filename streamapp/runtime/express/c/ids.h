@@ -1,4 +1,5 @@
-/* The ids a partition remembers: digest → fingerprint and expiry, 22 bytes a place, open addressing.
+/* The ids a partition remembers: digest → fingerprint and expiry, 22 bytes a place, open addressing. When they are more
+ * than memory shall hold, all of them go to a file at once (`cold.h`), and the table begins anew.
  *
  * Of a digest 96 bits are compared: among five million ids, two share them with a probability of 10^-16. Expiries are
  * full hours since the epoch; a place holds the number of one, 0 if it is free. What was added since the last
@@ -6,8 +7,7 @@
 #ifndef IDS_H
 #define IDS_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "cold.h"
 
 enum { EXPIRIES_MAX = 4096 }; /* half a year of full hours: far more than any remembered id can live */
 
@@ -30,12 +30,16 @@ typedef struct {
     size_t expiry_count;
     counted_t *log;
     size_t logged, log_places;
+    cold_t *cold; /* NULL: all stay in memory */
+    size_t hot;   /* so many ids stay in memory, at least */
 } ids_t;
 
-ids_t *ids_new(void);
+/* Ids beyond `hot` go to a file in `folder`; with NULL, or where none can be written, all stay in memory. */
+ids_t *ids_new(const char *folder, size_t hot);
 void ids_free(ids_t *ids);
 
-/* The fingerprint and expiry of a remembered id. Returns whether it is remembered. */
+/* The fingerprint and expiry of a remembered id. Returns 1 when it is remembered, 0 when it is not, -1 when that cannot
+ * be known because the file cannot be read. */
 int ids_find(const ids_t *ids, digest_t digest, uint64_t *print, uint32_t *expiry_h);
 
 /* Remember an id that is not remembered, and log it. Returns 0 when there is no memory, or too
@@ -52,6 +56,7 @@ int ids_forget(ids_t *ids, uint32_t until_h);
 uint32_t ids_first_expiry(const ids_t *ids);
 
 size_t ids_count(const ids_t *ids);
+size_t ids_in_memory(const ids_t *ids);
 size_t ids_logged(const ids_t *ids);
 
 /* Copy the logged ids of one expiry; returns how many. `ids_take_end` empties the log. */

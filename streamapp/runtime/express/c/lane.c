@@ -210,7 +210,8 @@ static verdict_t count(lane_t *lane, const uint8_t *payload, const part_t *part,
     digest_t digest = {xxh64(usage.id.at, usage.id.length, 0), xxh64(usage.id.at, usage.id.length, 1)};
     uint64_t print = xxh64(value, (size_t)part->value_length, 0), known_print;
     uint32_t expiry_h;
-    if (ids_find(lane->ids, digest, &known_print, &expiry_h)) return known_print == print ? REPEATED : NOT_PLAIN;
+    int known = ids_find(lane->ids, digest, &known_print, &expiry_h);
+    if (known) return known > 0 && known_print == print ? REPEATED : NOT_PLAIN;
 
     hour_t *hour = hour_at(lane, usage.at_ms - usage.at_ms % HOUR_MS);
     if (!hour) return NOT_PLAIN;
