@@ -20,7 +20,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("topics", "streamapp.cli.topics", "Plan, apply and check the topics of the registry"),
     ("schemas", "streamapp.cli.schemas", "The catalog of event types and their JSON Schemas"),
     ("capture", "streamapp.cli.capture", "Take events of client libraries by HTTP"),
-    ("simulate", "streamapp.cli.simulate", "Send a realistic, seeded usage stream"),
+    ("simulate", "streamapp.cli.simulate", "Send realistic, seeded streams to the topics that others write"),
     ("verify", "streamapp.cli.verify", "Check every bill against the raw events, independently"),
     ("chaos", "streamapp.cli.chaos", "Break everything on purpose, then check every bill"),
     ("replay", "streamapp.cli.replay", "Read a group's records again; recompute bills and publish what changed"),
