@@ -15,7 +15,7 @@ from streamapp.errors import StreamError
 
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     # name       module                      one line
-    ("run", "streamapp.cli.run", "Start everything on this machine: broker, workers, ledger, simulated stream"),
+    ("run", "streamapp.cli.run", "Start everything on this machine: broker, workers, capture, simulated streams"),
     ("broker", "streamapp.cli.broker", "The embedded Apache Kafka broker"),
     ("topics", "streamapp.cli.topics", "Plan, apply and check the topics of the registry"),
     ("schemas", "streamapp.cli.schemas", "The catalog of event types and their JSON Schemas"),
@@ -58,7 +58,7 @@ def command() -> None:
     \b
     First steps on a fresh machine:
       make run            start everything and watch bills appear
-      make run FOR=90     the same for 90 seconds, then verify every bill
+      make run FOR=120    the same for two minutes, then verify everything
     """
 
 

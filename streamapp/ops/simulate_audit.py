@@ -106,6 +106,7 @@ def _builder(orgs: Sequence[Org], rng: Random) -> Callable[[int], tuple[bytes, b
 POISONS: tuple[Poison, ...] = (
     *BROKEN,
     NO_MOMENT,
+    Poison("another type", Reason.UNKNOWN_TYPE, True, sub(rb'"type":"[^"]*"', b'"type":"login"')),
     Poison("no user", Reason.INVALID_DATA, True, sub(rb'"user_id":"[^"]*",', b"")),
     Poison("user as number", Reason.INVALID_DATA, True, sub(rb'"user_id":"user_([0-9]+)"', rb'"user_id":1\1')),
     Poison("no data", Reason.INVALID_ENVELOPE, True, sub(rb'"data":\{.*\}\}$', b'"data":"none"}')),
