@@ -1,6 +1,6 @@
 # Each target is a thin call of an ordinary tool. `make help` lists them.
 #
-#   make run FOR=90                     stop after 90 seconds and verify every bill
+#   make run FOR=120                    stop after two minutes and verify everything
 #   make bench ONLY=stream N=1000000    see bench/ for what ONLY, N, ROUNDS and JSON mean
 
 PYTHON ?= python3
@@ -32,7 +32,7 @@ $(EXPRESS)/express.so: $(wildcard $(EXPRESS)/c/*.[ch]) $(EXPRESS)/build.py | $(S
 	@command -v cc gcc clang >/dev/null || $(BIN)/python -m pip install --disable-pip-version-check --quiet ziglang==0.17.1
 	$(BIN)/python -m streamapp.runtime.express.build
 
-run: setup ## Start everything on this machine; FOR=90: stop after 90 s and verify
+run: setup ## Start everything on this machine; FOR=120: stop after two minutes and verify
 	@$(BIN)/streamapp run $(if $(FOR),--for $(FOR))
 
 # Three at once on two processors: the tests of the broker mostly wait. What they share is made before them.

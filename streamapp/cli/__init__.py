@@ -15,12 +15,12 @@ from streamapp.errors import StreamError
 
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     # name       module                      one line
-    ("run", "streamapp.cli.run", "Start everything on this machine: broker, workers, ledger, simulated stream"),
+    ("run", "streamapp.cli.run", "Start everything on this machine: broker, workers, capture, simulated streams"),
     ("broker", "streamapp.cli.broker", "The embedded Apache Kafka broker"),
     ("topics", "streamapp.cli.topics", "Plan, apply and check the topics of the registry"),
     ("schemas", "streamapp.cli.schemas", "The catalog of event types and their JSON Schemas"),
     ("capture", "streamapp.cli.capture", "Take events of client libraries by HTTP"),
-    ("simulate", "streamapp.cli.simulate", "Send a realistic, seeded usage stream"),
+    ("simulate", "streamapp.cli.simulate", "Send realistic, seeded streams to the topics that others write"),
     ("verify", "streamapp.cli.verify", "Check every bill against the raw events, independently"),
     ("chaos", "streamapp.cli.chaos", "Break everything on purpose, then check every bill"),
     ("replay", "streamapp.cli.replay", "Read a group's records again; recompute bills and publish what changed"),
@@ -58,7 +58,7 @@ def command() -> None:
     \b
     First steps on a fresh machine:
       make run            start everything and watch bills appear
-      make run FOR=90     the same for 90 seconds, then verify every bill
+      make run FOR=120    the same for two minutes, then verify everything
     """
 
 

@@ -8,7 +8,10 @@ import threading
 import click
 from rich.console import Console
 
-from streamapp.cli.run_stack import PLAY_S, Stack, wipe
+from streamapp.agents.registry import AGENTS
+from streamapp.cli.run_jobs import chosen_groups
+from streamapp.cli.run_stack import PLAY_S, Stack
+from streamapp.cli.run_state import wipe
 from streamapp.cli.verify import check, show
 from streamapp.clock import monotonic_s
 from streamapp.settings import current
@@ -16,18 +19,25 @@ from streamapp.settings import current
 DRAIN_S = 12.0  # of `--for`: for what is under way when the simulator stops
 VERIFY_FAILED = 1
 INTERRUPTED = 130  # as shells say it: ended by Ctrl-C before anything was verified
+GROUP = click.Choice([name for name, _, _ in AGENTS])
 
 
 @click.command(name="run")
 @click.option("--for", "for_seconds", type=click.FloatRange(30), help="Stop after so many seconds and verify.")
 @click.option("--fresh", is_flag=True, help="Begin with nothing: wipe the local state of earlier runs.")
-def command(for_seconds: float | None, fresh: bool) -> None:
-    """Start everything on this machine: broker, workers, ledger and a simulated stream.
+@click.option("--only", multiple=True, type=GROUP, help="Start only this group; may be repeated [default: all].")
+def command(for_seconds: float | None, fresh: bool, only: tuple[str, ...]) -> None:
+    """Start everything on this machine: broker, every group's workers, capture and simulated streams.
 
-    Twelve hours of usage are played in the first minute, so that hours close and bills appear; then the stream goes on
-    at the present time. Ctrl-C stops all; the next run goes on with the same state. When
-    STREAM_KAFKA__BOOTSTRAP_SERVERS is set, that Kafka is used and no broker is started. With --for, every bill is
-    verified at the end; exit code 1: a bill is wrong.
+    Twelve hours of events are played in the first minute, on every topic that others write, so that hours close and
+    bills appear; then the streams go on at the present time. The first page answers while the other workers still
+    start. Ctrl-C stops all; the next run goes on with the same state. When STREAM_KAFKA__BOOTSTRAP_SERVERS is set, that
+    Kafka is used and no broker is started. With --for, everything is verified at the end; exit code 1: something is
+    wrong.
+
+    \b
+      streamapp run --for 120 --fresh                         from nothing to a verdict
+      streamapp run --only billing-agg --only billing-ledger  only the bills, on a small machine
     """
     begin_s = monotonic_s()
     console = Console(highlight=False)
@@ -35,17 +45,18 @@ def command(for_seconds: float | None, fresh: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     settings = current()
-    with Stack(settings, console, stop) as stack:
+    with Stack(settings, chosen_groups(only), console, stop) as stack:
         if fresh:
             wipe(settings)
         stack.start_kafka()
+        stack.start_workers()
         if for_seconds is None:
-            stack.start_jobs(PLAY_S, None)
+            stack.start_simulator(PLAY_S, None)
             console.print(f"{stack.urls()}\nlogs: {stack.logs}/ · Ctrl-C stops", markup=False, soft_wrap=True)
             stack.watch(lambda: False)
             return
         left_s = max(10.0, for_seconds - DRAIN_S - (monotonic_s() - begin_s))
-        stack.start_jobs(min(PLAY_S, left_s * 0.7), left_s)
+        stack.start_simulator(min(PLAY_S, left_s * 0.7), left_s)
         console.print(f"{stack.urls()}\nlogs: {stack.logs}/ · stops in {left_s:.0f} s", markup=False, soft_wrap=True)
         stack.watch(lambda: stack.simulated)
         stack.drain()

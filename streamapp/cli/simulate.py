@@ -1,21 +1,21 @@
-"""`streamapp simulate`: a realistic, seeded usage stream."""
+"""`streamapp simulate`: realistic, seeded streams of every topic that others write."""
 
 from __future__ import annotations
 
 import json
 import signal
 import threading
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 import click
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from streamapp.cli.simulate_summary import Summary, show
 from streamapp.cli.verify import read_directory
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.errors import Misconfigured
@@ -23,48 +23,16 @@ from streamapp.kafka.admin import Admin
 from streamapp.kafka.producer import RawProducer
 from streamapp.kafka.security import confluent_config
 from streamapp.kafka.tail import newest_values
-from streamapp.ops.simulate import HOUR_MS, SimulatedRecord, UsageSpec, history, usage_stream
-from streamapp.schemas.decode import decode_usage
-from streamapp.schemas.rejected import Rejected
-from streamapp.schemas.timestamp import format_ms, parse_ms
+from streamapp.ops.simulate_stream import HOUR_MS, StreamSpec, history
+from streamapp.ops.simulate_topics import STREAMS, Simulated, mixed
+from streamapp.schemas.timestamp import parse_ms
 from streamapp.settings import Settings, current
 
-TOPIC = "llm_usage"
 TAIL = 50  # records of each partition that are asked how far the stream came
 WAIT_S = 0.02
 SHOWN_EVERY = 512
 SHARE = click.FloatRange(0, 1)
-
-
-@dataclass
-class Summary:
-    """What was sent. `reasons` counts what `dead_letter` has to say about it."""
-
-    kinds: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-    acknowledged: int = 0
-    seconds: float = 0.0
-
-    def add(self, record: SimulatedRecord) -> None:
-        self.kinds[record.kind.value] += 1
-        if record.reason is not None:
-            self.reasons[record.reason.value] += 1
-
-    @property
-    def per_second(self) -> float:
-        return self.acknowledged / self.seconds if self.seconds else 0.0
-
-    def as_json(self, spec: UsageSpec) -> dict[str, Any]:
-        return {
-            "acknowledged": self.acknowledged,
-            "seconds": round(self.seconds, 3),
-            "per_second": round(self.per_second),
-            "kinds": dict(sorted(self.kinds.items())),
-            "reasons": dict(sorted(self.reasons.items())),
-            "from": format_ms(spec.start_ms),
-            "until": format_ms(spec.end_ms),
-            "seed": spec.seed,
-        }
+TOPIC = click.Choice([one.topic for one in STREAMS])
 
 
 @dataclass(frozen=True)
@@ -94,6 +62,7 @@ class Pace:
 
 
 @click.command(name="simulate")
+@click.option("--topic", "topics", multiple=True, type=TOPIC, help="Only this topic; may be repeated [default: all].")
 @click.option("--events", default=100_000, show_default=True, type=click.IntRange(0), help="Events of the history.")
 @click.option("--hours", default=12.0, show_default=True, type=click.FloatRange(0, 13 * 24), help="Its event time.")
 @click.option("--rate", default=0.0, show_default=True, help="Events per second; 0: as fast as possible.")
@@ -101,14 +70,15 @@ class Pace:
 @click.option("--late", default=0.01, show_default=True, type=SHARE, help="Share of events of closed hours.")
 @click.option("--duplicates", default=0.02, show_default=True, type=SHARE, help="Share of events sent again.")
 @click.option("--bad", default=0.005, show_default=True, type=SHARE, help="Share of poison of every kind.")
-@click.option("--seed", default=1, show_default=True, help="The same seed and end give the same bytes.")
+@click.option("--seed", default=1, show_default=True, help="The same seed, end and topics give the same bytes.")
 @click.option("--end", help="Event time at which the history ends, RFC 3339 [default: now].")
-@click.option("--continue", "go_on", is_flag=True, help="Begin where the topic ends, if that is within --hours.")
+@click.option("--continue", "go_on", is_flag=True, help="Begin where each topic ends, if that is within --hours.")
 @click.option("--forever", is_flag=True, help="After the history go on at the present time until Ctrl-C.")
 @click.option("--for", "for_seconds", type=click.FloatRange(0), help="The same, but stop so many seconds from now.")
 @click.option("--live-rate", default=50.0, show_default=True, type=click.FloatRange(0.01), help="Rate after it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object, no progress bar.")
 def command(
+    topics: tuple[str, ...],
     end: str | None,
     go_on: bool,
     forever: bool,
@@ -118,79 +88,108 @@ def command(
     as_json: bool,
     **shape: Any,
 ) -> None:
-    """Send a realistic, seeded usage stream to llm_usage.
+    """Send realistic, seeded streams to the topics that others write.
+
+    The same platform speaks on all of them: its model calls (llm_usage), the people on its pages
+    (events_plugin_ingestion), calls of its agents (agent_rpc_metering), who did what (audit_log). Numbers and rates are
+    those of all topics together: half of the events are usage, 30 % insights, 15 % agents' calls, 5 % audit. With
+    --topic only those are sent, in the same proportion.
 
     A history of --hours of event time that ends now; event time runs by the index of the event, so hours close while it
-    is sent. With --forever or --for the stream goes on at the present time. Ctrl-C sends what is under way and ends.
+    is sent. With --forever or --for the streams go on at the present time. Ctrl-C sends what is under way and ends.
+
+    \b
+      streamapp simulate --events 1000                            a first look
+      streamapp simulate --topic llm_usage --late 0.2             much that comes late
+      streamapp simulate --topic audit_log --bad 0.5 --events 50  what ends in dead_letter
+      streamapp simulate --continue --forever                     go on where the topics end
     """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     settings = current()
-    if TOPIC not in Admin(settings.kafka).topics():
-        raise Misconfigured(f"topic {TOPIC} does not exist; create it with `streamapp topics apply`")
-    spec = _spec(settings, end, **shape)
+    streams = [one for one in STREAMS if one.topic in topics or not topics]
+    missing = sorted({one.topic for one in streams} - Admin(settings.kafka).topics())
+    if missing:
+        raise Misconfigured(f"topics are missing: {', '.join(missing)}; create them with `streamapp topics apply`")
+    spec, since_ms = _spec(settings, end, **shape), {}
     if go_on:
-        spec = continued(spec, newest_values(confluent_config(settings.kafka), TOPIC, TAIL))
+        config = confluent_config(settings.kafka)
+        parts = {one.topic: continued(spec, newest_values(config, one.topic, TAIL)) for one in streams}
+        since_ms = {topic: part.start_ms for topic, part in parts.items()}
+        spec = min(parts.values(), key=lambda part: part.start_ms)
     until_s = None if for_seconds is None else monotonic_s() + for_seconds
     live = forever or for_seconds is not None
-    summary = send(settings, spec, Pace(rate, live_rate if live else None, until_s, stop), show_progress=not as_json)
+    pace = Pace(rate, live_rate if live else None, until_s, stop)
+    summary = send(settings, spec, streams, since_ms, pace, show_progress=not as_json)
     if as_json:
         click.echo(json.dumps(summary.as_json(spec), indent=2))
     else:
         show(summary, spec, Console())
 
 
-def continued(spec: UsageSpec, newest: Iterable[bytes]) -> UsageSpec:
+class _Moment(msgspec.Struct):
+    timestamp: str
+
+
+_read_moment = msgspec.json.Decoder(_Moment).decode
+
+
+def continued(spec: StreamSpec, newest: Iterable[bytes]) -> StreamSpec:
     """The spec from the newest event among these on; as dense as before, if its end comes later than that."""
-    found = (decode_usage(value) for value in newest)
-    moments = [usage.at_ms for usage in found if not isinstance(usage, Rejected) and usage.at_ms <= spec.end_ms]
+    moments = [at_ms for at_ms in map(_moment_of, newest) if at_ms is not None and at_ms <= spec.end_ms]
     start_ms = max([spec.start_ms, *moments])
     span = max(1, spec.end_ms - spec.start_ms)
     return replace(spec, start_ms=start_ms, events=spec.events * (spec.end_ms - start_ms) // span)
 
 
-def send(settings: Settings, spec: UsageSpec, pace: Pace, show_progress: bool) -> Summary:
-    """Send the stream and wait for every acknowledgement. Raises `DeliveryFailed`."""
+def _moment_of(value: bytes) -> int | None:
+    try:
+        return parse_ms(_read_moment(value).timestamp)
+    except msgspec.MsgspecError:
+        return None  # poison
+
+
+def send(
+    settings: Settings,
+    spec: StreamSpec,
+    streams: Sequence[Simulated],
+    since_ms: Mapping[str, int],
+    pace: Pace,
+    show_progress: bool,
+) -> Summary:
+    """Send the streams and wait for every acknowledgement. Raises `DeliveryFailed`."""
     summary, start_s = Summary(), monotonic_s()
     times = pace.spread(history(spec), pace.rate)
     if pace.live_rate is not None:
         times = chain(times, pace.spread(iter(wall_ms, None), pace.live_rate))
     step = 1 if pace.live_rate is not None or pace.rate else SHOWN_EVERY
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    shares = sum(one.share for one in streams)
     with (
         Progress(*columns, console=Console(stderr=True), disable=not show_progress) as progress,
         RawProducer(settings.kafka) as out,
     ):
-        bar = progress.add_task("history", total=spec.events)
-        for number, record in enumerate(usage_stream(spec, times), 1):
-            out.send(TOPIC, record.key, record.value)
-            summary.add(record)
+        bars = {one.topic: progress.add_task(one.topic, total=spec.events * one.share // shares) for one in streams}
+        for number, (topic, record) in enumerate(mixed(spec, streams, times, since_ms), 1):
+            out.send(topic, record.key, record.value)
+            summary.add(topic, record)
             if number % step == 0:
                 out.look()
-                rate = number / max(0.001, monotonic_s() - start_s)
-                live = f"now · {rate:,.0f}/s"
-                progress.update(bar, completed=number, description=f"{rate:,.0f}/s" if number < spec.events else live)
+                _advance(progress, bars[topic], topic, summary.topics[topic].sent, monotonic_s() - start_s)
+        for topic, bar in bars.items():
+            _advance(progress, bar, topic, summary.topics[topic].sent, monotonic_s() - start_s)
         out.flush()
     summary.acknowledged, summary.seconds = out.acknowledged, monotonic_s() - start_s
     return summary
 
 
-def show(summary: Summary, spec: UsageSpec, console: Console) -> None:
-    """Print the summary for a person."""
-    table = Table(title="Simulated usage", show_header=False)
-    table.add_row("acknowledged", f"{summary.acknowledged:,}")
-    table.add_row("seconds", f"{summary.seconds:,.1f}")
-    table.add_row("per second", f"{summary.per_second:,.0f}")
-    table.add_row("history", f"{format_ms(spec.start_ms)} … {format_ms(spec.end_ms)}")
-    for kind, count in sorted(summary.kinds.items()):
-        table.add_row(kind, f"{count:,}")
-    for reason, count in sorted(summary.reasons.items()):
-        table.add_row(f"  to dead_letter as {reason}", f"{count:,}")
-    console.print(table)
+def _advance(progress: Progress, bar: Any, topic: str, sent: int, seconds: float) -> None:
+    rate = sent / max(0.001, seconds)
+    progress.update(bar, completed=sent, description=f"{topic} · {rate:,.0f}/s")
 
 
-def _spec(settings: Settings, end: str | None, hours: float, **shape: Any) -> UsageSpec:
+def _spec(settings: Settings, end: str | None, hours: float, **shape: Any) -> StreamSpec:
     end_ms = wall_ms() if end is None else parse_ms(end)
     if end_ms is None:
         raise click.BadParameter("is not an RFC 3339 timestamp", param_hint="--end")
@@ -198,4 +197,4 @@ def _spec(settings: Settings, end: str | None, hours: float, **shape: Any) -> Us
         raise click.UsageError("--late, --duplicates and --bad are shares of all records: together at most 1")
     directory = read_directory(settings.directory)
     grace_ms = settings.billing.grace_seconds * 1000
-    return UsageSpec(round(end_ms - hours * HOUR_MS), end_ms, grace_ms=grace_ms, directory=directory, **shape)
+    return StreamSpec(round(end_ms - hours * HOUR_MS), end_ms, grace_ms=grace_ms, directory=directory, **shape)

@@ -14,8 +14,12 @@ DAY_MS = 86_400_000
 UNLISTED_TEAM = b"team_unlisted"
 
 
+Spoil = Callable[["Sound", Random], tuple[bytes, bytes | None]]
+
+
 class Sound(NamedTuple):
-    """The good event that is spoilt, of a team that was seen before, and the moments between which good ones lie."""
+    """The good event that is spoilt, under a key that was seen before, and the moments between which good ones lie. Its
+    value is compact JSON: the envelope's fields in the order of the standard, then `data`."""
 
     key: bytes
     value: bytes
@@ -29,10 +33,11 @@ class Poison(NamedTuple):
     name: str
     reason: Reason
     by_value: bool
-    spoil: Callable[[Sound, Random], tuple[bytes, bytes | None]]
+    spoil: Spoil
 
 
-def _sub(pattern: bytes, by: bytes) -> Callable[[Sound, Random], tuple[bytes, bytes | None]]:
+def sub(pattern: bytes, by: bytes) -> Spoil:
+    """Replaces what stands once in every good value."""
     find = re.compile(pattern)
 
     def spoil(sound: Sound, rng: Random) -> tuple[bytes, bytes | None]:
@@ -69,28 +74,38 @@ _TEAM = re.compile(rb'"team_id":"[^"]*",')
 _ORG = re.compile(rb'"org_id":"[^"]*",')
 _COST = rb'"cost_usd":[0-9.]+'
 
-POISONS: tuple[Poison, ...] = (
+# What may happen to any event of any producer.
+BROKEN: tuple[Poison, ...] = (
     Poison("no value", Reason.EMPTY_VALUE, True, lambda sound, rng: (sound.key, None)),
     Poison("empty value", Reason.EMPTY_VALUE, True, lambda sound, rng: (sound.key, b"")),
     Poison("cut off", Reason.MALFORMED_JSON, True, _cut),
-    Poison("not UTF-8", Reason.MALFORMED_JSON, True, _sub(rb'"llm-gateway"', b'"llm-\xff\xfegateway"')),
+    Poison("not UTF-8", Reason.MALFORMED_JSON, True, sub(rb'"source":"([^"]{3}-?)', b'"source":"\\1\xff\xfe')),
     Poison(
         "single quotes", Reason.MALFORMED_JSON, True, lambda sound, rng: (sound.key, sound.value.replace(b'"', b"'"))
     ),
     Poison("a list", Reason.INVALID_ENVELOPE, True, lambda sound, rng: (sound.key, b"[" + sound.value + b"]")),
-    Poison("schema v2", Reason.INVALID_ENVELOPE, True, _sub(rb"hanzo\.stream\.v1", b"hanzo.stream.v2")),
-    Poison("no team", Reason.INVALID_ENVELOPE, True, _sub(_TEAM.pattern, b"")),
-    Poison("no moment", Reason.INVALID_ENVELOPE, True, _sub(_TIMESTAMP.pattern, b'"timestamp":"yesterday"')),
-    Poison("another type", Reason.UNKNOWN_TYPE, True, _sub(rb"llm\.usage\.completed", b"llm.usage.started")),
-    Poison("no model", Reason.INVALID_DATA, True, _sub(rb'"model":"[^"]*",', b"")),
-    Poison("tokens as text", Reason.INVALID_DATA, True, _sub(rb'"prompt_tokens":([0-9]+)', rb'"prompt_tokens":"\1"')),
-    Poison("negative cost", Reason.INVALID_COST, True, _sub(_COST, b'"cost_usd":-0.0038')),
-    Poison("13 decimals", Reason.INVALID_COST, True, _sub(_COST, b'"cost_usd":0.0000000000001')),
-    Poison("cost as text", Reason.INVALID_COST, True, _sub(_COST, b'"cost_usd":"0.0038"')),
-    Poison("NaN", Reason.INVALID_COST, True, _sub(_COST, b'"cost_usd":NaN')),
-    Poison("wrong total", Reason.TOKENS_MISMATCH, True, _sub(rb'"total_tokens":([0-9]+)', rb'"total_tokens":1\1')),
-    Poison("in the future", Reason.TIMESTAMP_IN_FUTURE, False, _future),
-    Poison("too late", Reason.TOO_LATE, False, _too_late),
-    Poison("wrong key", Reason.WRONG_PARTITION, False, lambda sound, rng: (b"not-" + sound.key, sound.value)),
+    Poison("schema v2", Reason.INVALID_ENVELOPE, True, sub(rb"hanzo\.stream\.v1", b"hanzo.stream.v2")),
+)
+NO_TEAM = Poison("no team", Reason.INVALID_ENVELOPE, True, sub(_TEAM.pattern, b""))
+NO_MOMENT = Poison("no moment", Reason.INVALID_ENVELOPE, True, sub(_TIMESTAMP.pattern, b'"timestamp":"yesterday"'))
+IN_FUTURE = Poison("in the future", Reason.TIMESTAMP_IN_FUTURE, False, _future)
+TOO_LATE = Poison("too late", Reason.TOO_LATE, False, _too_late)
+WRONG_KEY = Poison("wrong key", Reason.WRONG_PARTITION, False, lambda sound, rng: (b"not-" + sound.key, sound.value))
+
+POISONS: tuple[Poison, ...] = (
+    *BROKEN,
+    NO_TEAM,
+    NO_MOMENT,
+    Poison("another type", Reason.UNKNOWN_TYPE, True, sub(rb"llm\.usage\.completed", b"llm.usage.started")),
+    Poison("no model", Reason.INVALID_DATA, True, sub(rb'"model":"[^"]*",', b"")),
+    Poison("tokens as text", Reason.INVALID_DATA, True, sub(rb'"prompt_tokens":([0-9]+)', rb'"prompt_tokens":"\1"')),
+    Poison("negative cost", Reason.INVALID_COST, True, sub(_COST, b'"cost_usd":-0.0038')),
+    Poison("13 decimals", Reason.INVALID_COST, True, sub(_COST, b'"cost_usd":0.0000000000001')),
+    Poison("cost as text", Reason.INVALID_COST, True, sub(_COST, b'"cost_usd":"0.0038"')),
+    Poison("NaN", Reason.INVALID_COST, True, sub(_COST, b'"cost_usd":NaN')),
+    Poison("wrong total", Reason.TOKENS_MISMATCH, True, sub(rb'"total_tokens":([0-9]+)', rb'"total_tokens":1\1')),
+    IN_FUTURE,
+    TOO_LATE,
+    WRONG_KEY,
     Poison("unknown org", Reason.ORG_UNRESOLVED, False, _unlisted),
 )

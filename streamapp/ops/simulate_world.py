@@ -77,12 +77,27 @@ class Team(NamedTuple):
     tail: str
 
 
-def teams(rng: Random, count: int, directory: Mapping[str, str]) -> tuple[Team, ...]:
-    """`count` teams, those of the directory first; these leave out their org now and then."""
+class Tenants(NamedTuple):
+    """Who uses the platform: every team with its org, the busiest first; all orgs; the teams that a directory knows.
+    The same seed gives the same tenants to every stream."""
+
+    teams: tuple[tuple[str, str], ...]
+    orgs: tuple[str, ...]
+    listed: frozenset[str]
+
+
+def tenants(rng: Random, count: int, directory: Mapping[str, str]) -> Tenants:
+    """`count` teams, those of the directory first."""
     listed = sorted(directory)[:count]
     made = [f"team_{rng.getrandbits(32):08x}" for _ in range(count - len(listed))]
-    orgs = [f"org_{rng.getrandbits(24):06x}" for _ in range(count // ORG_SIZE + 2)]
-    return tuple(_team(rng, number, name, orgs, directory.get(name)) for number, name in enumerate(listed + made))
+    orgs = tuple(f"org_{rng.getrandbits(24):06x}" for _ in range(count // ORG_SIZE + 2))
+    homes = ((name, directory.get(name) or orgs[number // ORG_SIZE]) for number, name in enumerate(listed + made))
+    return Tenants(tuple(homes), orgs, frozenset(listed))
+
+
+def teams(rng: Random, who: Tenants) -> tuple[Team, ...]:
+    """The tenants as usage names them; those of the directory leave out their org now and then."""
+    return tuple(_team(rng, number, name, org, who) for number, (name, org) in enumerate(who.teams))
 
 
 def draws(rng: Random, things: Sequence[Any], weights: Sequence[float]) -> Iterator[Any]:
@@ -103,12 +118,11 @@ def token_table(rng: Random, median: int, spread: float) -> tuple[int, ...]:
     return tuple(min(TOKENS_MAX, max(1, round(median * each))) for each in scale)
 
 
-def _team(rng: Random, number: int, name: str, orgs: Sequence[str], org: str | None) -> Team:
-    home = org or orgs[number // ORG_SIZE]
+def _team(rng: Random, number: int, name: str, home: str, who: Tenants) -> Team:
     heads = [_head(name, home)] * HEADS
     if number % TWO_ORGS_EVERY == 1:
-        heads[: HEADS // 3] = [_head(name, orgs[-1])] * (HEADS // 3)
-    if org is not None:
+        heads[: HEADS // 3] = [_head(name, who.orgs[-1])] * (HEADS // 3)
+    if name in who.listed:
         heads[-ORGLESS_HEADS:] = [_head(name, None)] * ORGLESS_HEADS
     currency = ',"currency":"AI"' if number % OTHER_CURRENCY_EVERY == OTHER_CURRENCY_EVERY - 1 else ""
     secret, project = f"{rng.getrandbits(128):032x}", f"proj_{rng.getrandbits(24):06x}"
@@ -117,5 +131,10 @@ def _team(rng: Random, number: int, name: str, orgs: Sequence[str], org: str | N
 
 
 def _head(team: str, org: str | None) -> str:
-    org_field = "" if org is None else f'"org_id":{json.dumps(org)},'
-    return f'"team_id":{json.dumps(team)},{org_field}"data":{{"request_id":"req_'
+    return f'{owner(team, org)}"data":{{"request_id":"req_'
+
+
+def owner(team: str | None, org: str | None) -> str:
+    """The fields of an envelope that say whose it is, those that are known."""
+    known = (("team_id", team), ("org_id", org))
+    return "".join(f'"{name}":{json.dumps(value)},' for name, value in known if value is not None)

@@ -35,13 +35,15 @@ _FRAME = re.compile(r"^\[[^\]]*\] \[[^\]]*\] \[[^\]]*\] (\[\^[^\]]*\]: ?)?")  # 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A process to keep running. `stage`: lower ones are stopped first. `ends`: done when it ends with 0."""
+    """A process to keep running. `stage`: lower ones are stopped first. `ends`: done when it ends with 0. `port`: where
+    it listens on the loopback interface as soon as it is up; 0: nowhere."""
 
     name: str
     command: tuple[str, ...]
     stage: int
     ends: bool = False
     environment: tuple[tuple[str, str], ...] = ()
+    port: int = 0
 
 
 class News(NamedTuple):
@@ -61,7 +63,15 @@ class Supervisor:
 
     def __init__(self, jobs: Iterable[Job], logs: Path) -> None:
         logs.mkdir(parents=True, exist_ok=True)
-        self._runs = {job.name: _Run(job, logs / f"{job.name}.log") for job in jobs}
+        self._logs = logs
+        self._runs: dict[str, _Run] = {}
+        self.add(*jobs)
+
+    def add(self, *jobs: Job) -> None:
+        """Look after these jobs, too; they are not started yet."""
+        for job in jobs:
+            assert job.name not in self._runs, job.name
+            self._runs[job.name] = _Run(job, self._logs / f"{job.name}.log")
 
     def start(self, *names: str) -> None:
         """Start these jobs, all by default; those that run already stay as they are."""

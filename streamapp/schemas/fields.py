@@ -34,7 +34,7 @@ class Model(BaseModel):
     """Unknown fields are ignored on reading (decision 4); values are never coerced."""
 
     model_config = ConfigDict(
-        strict=True, extra="ignore", frozen=True, serialize_by_alias=True, protected_namespaces=()
+        strict=True, extra="ignore", frozen=True, serialize_by_alias=True, protected_namespaces=(), defer_build=True
     )
 
 

@@ -15,8 +15,9 @@ import pytest
 import yaml
 from compose_pydantic import ComposeSpecificationFactory, DictSpecStrategy
 
+from streamapp.agents.registry import AGENTS
 from streamapp.cli import COMMANDS
-from streamapp.cli.run_stack import simulate_job, worker_jobs
+from streamapp.cli.run_jobs import SERVICES, service_jobs, simulate_job, worker_jobs
 from streamapp.cli.simulate import command as simulate_command
 from streamapp.kafka.jars import KAFKA_VERSION
 from streamapp.settings import Settings, load
@@ -73,12 +74,19 @@ def test_every_process_of_the_procfile_is_a_service_with_the_same_command(name: 
 
 
 def test_the_local_run_starts_the_same_processes() -> None:
-    jobs = worker_jobs(Settings(), 6066)
-    started = {job.name.removesuffix("-1"): list(job.command) for job in jobs if not job.name.endswith("-2")}
+    ports = {service.name: 1 for service in SERVICES}
+    jobs = [*service_jobs(Settings(), ports), *worker_jobs(Settings(), 6066, ports)]
+    started = {re.sub(r"-\d+$", "", job.name): list(job.command) for job in jobs}
     assert started == {name: [sys.executable, "-m", *command] for name, command in procfile().items()}
-    numbers = Counter(re.sub(r"-\d+$", "", job.name) for job in jobs)
-    assert numbers == {name: registry.group(name).consumers if name != "capture" else 1 for name in procfile()}
-    assert services()["billing-agg"]["deploy"]["replicas"] == numbers["billing-agg"]
+
+
+def test_every_group_has_as_many_processes_as_the_standard_says() -> None:
+    standard = {group.name: group.consumers for group in registry.GROUPS}
+    groups = [name for name, _, _ in AGENTS]
+    numbers = Counter(re.sub(r"-\d+$", "", job.name) for job in worker_jobs(Settings(), 6066, {}))
+    assert numbers == {name: standard[name] for name in groups}
+    replicas = {name: services()[name].get("deploy", {}).get("replicas", 1) for name in groups}
+    assert replicas == {name: standard[name] for name in groups}
 
 
 def test_every_process_is_a_group_of_the_registry_or_a_command_of_ours() -> None:
@@ -103,7 +111,7 @@ def test_every_setting_of_a_container_is_known(monkeypatch: pytest.MonkeyPatch) 
 
 def test_simulators_are_started_with_options_that_exist() -> None:
     known = {option for parameter in simulate_command.params for option in parameter.opts}
-    for command in (services()["simulate"]["command"], simulate_job(Settings(), 60, 10).command):
+    for command in (services()["simulate"]["command"], simulate_job(Settings(), ["llm_usage"], 60, 10).command):
         assert known.issuperset(word for word in command if word.startswith("--"))
 
 

@@ -8,10 +8,25 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from streamapp.cli.run_stack import Stack, simulate_job, wipe, worker_jobs
+from streamapp.agents.registry import AGENTS
+from streamapp.cli.run_jobs import (
+    SERVICES,
+    chosen_groups,
+    fed_topics,
+    service_jobs,
+    service_ports,
+    simulate_job,
+    stage_of,
+    worker_jobs,
+)
+from streamapp.cli.run_reading import SETTLED_S, Drained, behind_text, progress_text, readings
+from streamapp.cli.run_stack import Stack
+from streamapp.cli.run_state import FOLDERS, wipe
 from streamapp.errors import Misconfigured, Refused
-from streamapp.ops.lag import behind
-from streamapp.settings import BrokerSettings, KafkaSettings, Settings
+from streamapp.ops.lag import Reading, Standing, behind
+from streamapp.ops.simulate_topics import STREAMS
+from streamapp.settings import BrokerSettings, CaptureSettings, KafkaSettings, Settings
+from streamapp.topics.registry import GROUPS, group, topic
 
 A, B = ("llm_usage", 0), ("llm_usage", 1)
 
@@ -21,7 +36,7 @@ def settings(state_dir: Path, **given: object) -> Settings:
 
 
 def stack(configured: Settings) -> Stack:
-    return Stack(configured, Console(quiet=True), threading.Event())
+    return Stack(configured, chosen_groups(()), Console(quiet=True), threading.Event())
 
 
 def test_lag_is_what_is_not_committed_of_what_is_there() -> None:
@@ -54,6 +69,7 @@ def test_settings_that_a_worker_would_refuse_stop_the_run_first(tmp_path: Path) 
 
 def test_a_fresh_start_wipes_what_runs_leave_and_nothing_else(tmp_path: Path) -> None:
     left = ["broker/server.properties", "billing-agg/worker-0/lock", "logs/simulate.log", "ledger.db", "ledger.db-wal"]
+    left += [f"{folder}/something/kept" for folder in FOLDERS]
     for name in [*left, "mine.txt", "mine/file"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -79,8 +95,83 @@ def test_a_folder_that_is_no_brokers_is_never_wiped(tmp_path: Path) -> None:
     assert folder.exists()
 
 
-def test_what_sends_stops_first_and_workers_before_the_ledger(tmp_path: Path) -> None:
-    jobs = [*worker_jobs(settings(tmp_path), 6066), simulate_job(settings(tmp_path), 60, None)]
+def test_what_sends_stops_first_and_each_group_before_those_who_read_what_it_writes(tmp_path: Path) -> None:
+    configured = settings(tmp_path)
+    services = service_jobs(configured, {service.name: 1 for service in SERVICES})
+    simulator = simulate_job(configured, [], 60, None)
+    jobs = [*services, *worker_jobs(configured, 6066, {}), simulator]
     order = [job.name for job in sorted(jobs, key=lambda job: job.stage)]
-    groups = ["billing-agg-1", "billing-agg-2", "billing-ledger", "dead-letter-monitor"]
-    assert order == ["capture", "simulate", *groups]
+    assert order[:2] == ["capture", "simulate"]
+    assert order.index("billing-agg-2") < order.index("billing-ledger") < order.index("dead-letter-monitor")
+    assert {stage_of(one.name) for one in GROUPS} == {2, 3, 4}
+    assert all(service.stage not in {2, 3, 4} for service in SERVICES)
+
+
+def test_a_service_runs_here_on_the_port_of_its_settings_or_a_free_one(tmp_path: Path) -> None:
+    assert service_ports(settings(tmp_path, capture=CaptureSettings(port=3001))) == {"capture": 3001}
+    free = service_ports(settings(tmp_path, capture=CaptureSettings(port=0)))
+    assert free["capture"] > 0
+    (job,) = service_jobs(settings(tmp_path), free)
+    assert ("STREAM_CAPTURE__PORT", str(free["capture"])) in job.environment
+    assert job.port == free["capture"]
+
+
+def test_each_group_has_as_many_workers_as_the_registry_says_on_ports_of_their_own(tmp_path: Path) -> None:
+    jobs = worker_jobs(settings(tmp_path), 6066, {})
+    for name, module, _ in AGENTS:
+        mine = [job for job in jobs if module in job.command]
+        assert len(mine) == group(name).consumers
+        assert {job.name.removesuffix(f"-{number}") for number, job in enumerate(mine, 1)} == {name}
+    assert len({job.port for job in jobs}) == len(jobs)
+
+
+def test_only_some_groups_are_started_and_fed(tmp_path: Path) -> None:
+    chosen = chosen_groups(("billing-ledger", "billing-agg"))
+    assert chosen == ("billing-agg", "billing-ledger")
+    assert fed_topics(chosen) == ("llm_usage",)
+    names = {job.name for job in worker_jobs(settings(tmp_path), 6066, {}, chosen)}
+    assert names == {"billing-agg-1", "billing-agg-2", "billing-ledger"}
+    assert simulate_job(settings(tmp_path), ["llm_usage"], 60, None).command.count("--topic") == 1
+    with pytest.raises(Refused, match="nobody writes what they read"):
+        chosen_groups(("dead-letter-monitor",))
+
+
+def test_every_simulated_topic_is_read_by_a_group() -> None:
+    read = {name for one in GROUPS for name in one.topics}
+    assert {one.topic for one in STREAMS} <= read
+
+
+def test_markers_are_those_of_every_partition_that_writes_the_topic() -> None:
+    found = readings(chosen_groups(()))
+    assert {reading.group for reading in found} == {name for name, _, _ in AGENTS}
+    assert Reading("billing-agg", "llm_usage", 0) in found
+    writers = [name for name in ("billing-agg", "rpc-billing") if name in {reading.group for reading in found}]
+    markers = sum(topic(read).partitions for name in writers for read in group(name).topics)
+    assert Reading("billing-ledger", "billing_events", markers) in found
+    assert found.index(Reading("billing-agg", "llm_usage")) < found.index(
+        Reading("billing-ledger", "billing_events", markers)
+    )
+
+
+def standing(name: str, lag: int, end: int = 100) -> Standing:
+    return Standing(name, f"topic of {name}", lag, end - lag, end)
+
+
+def test_all_is_read_when_nobody_is_behind_and_nothing_has_moved_for_a_while() -> None:
+    drained, read = Drained(), (standing("a", 0), standing("b", 0))
+    assert not drained.done((standing("a", 1), standing("b", 0)), 0)
+    assert not drained.done(read, 1)
+    assert not drained.done((read[0], standing("b", 0, end=101)), 1 + SETTLED_S)
+    assert not drained.done(read, 2 + SETTLED_S)
+    assert drained.done(read, 2 + 2 * SETTLED_S)
+    assert not drained.done((standing("a", 5), read[1]), 3 + 2 * SETTLED_S)
+
+
+def test_the_progress_line_names_only_those_who_are_farthest_behind() -> None:
+    names = [f"group-{letter}" for letter in "abcdefg"]
+    assert behind_text([standing(name, 0) for name in names]) == "all 7 groups have read everything"
+    late = [standing(name, lag) for lag, name in enumerate(names)]
+    assert behind_text(late) == "behind: group-g 6 · group-f 5 · group-e 4 · 3 more"
+    text = progress_text([standing(name, 90_000, end=1_234_567) for name in names], [late[0].topic, late[1].topic])
+    assert text.startswith("2,469,134 records on 2 topics · behind: ")
+    assert len(text) < 120
