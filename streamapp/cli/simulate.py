@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streamapp.cli.verify import read_directory
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.errors import Misconfigured
 from streamapp.kafka.admin import Admin
@@ -24,6 +23,7 @@ from streamapp.kafka.producer import RawProducer
 from streamapp.kafka.security import confluent_config
 from streamapp.kafka.tail import newest_values
 from streamapp.ops.simulate import HOUR_MS, SimulatedRecord, UsageSpec, history, usage_stream
+from streamapp.ops.verify_billing import read_directory
 from streamapp.schemas.decode import decode_usage
 from streamapp.schemas.rejected import Rejected
 from streamapp.schemas.timestamp import format_ms, parse_ms

@@ -21,6 +21,8 @@ from streamapp.settings import current
 
 MakeTopic = Callable[..., str]
 
+PAIRS = ["--pair", "usage=bills", "--pair", "bills=ledger"]
+
 
 def _config(broker: Broker) -> dict[str, str]:
     return {"bootstrap.servers": broker.bootstrap}
@@ -146,12 +148,17 @@ def test_verify_reads_a_cluster_and_ends_with_its_verdict(
     monkeypatch.setenv("STREAM_KAFKA__BOOTSTRAP_SERVERS", fresh_broker.bootstrap)
     current.cache_clear()
     try:
-        right = CliRunner().invoke(command, ["--json"])
+        right = CliRunner().invoke(command, ["--json", *PAIRS])
         assert right.exit_code == 0, right.output
-        assert json.loads(right.output)["bills"] == 1
+        shown = json.loads(right.output)
+        assert (shown["bills"], shown["ok"]) == (1, True)
+        assert [(pair["name"], pair["difference"]) for pair in shown["pairs"]] == [
+            ("usage=bills", 0),
+            ("bills=ledger", 0),
+        ]
         producer.produce("billing_events", bill.value, bill.key, partition=0)
         assert producer.flush(30) == 0
-        doubled = CliRunner().invoke(command)
+        doubled = CliRunner().invoke(command, PAIRS)
         assert doubled.exit_code == 1
         assert "doubled: billing_events[0]@1" in doubled.output
     finally:
