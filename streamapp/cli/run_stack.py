@@ -44,6 +44,7 @@ SETTLED_S = 1.5  # for the few records that may hide among the markers
 DEMO_TOKEN = "ha_demo"
 READY_TIMEOUT_S = 60.0
 SETTLE_TIMEOUT_S = 15.0
+RECONCILE_INTERVAL_S = 20.0  # unless it is set: somebody is looking
 STAGES = {"billing-agg": 2}  # before those who read what it writes
 # Group, topic, and how many offsets at its end may be markers of transactions: one of each worker's partition.
 CHAINS = (("billing-agg", "llm_usage", 0), ("billing-ledger", "billing_events", topic("llm_usage").partitions))
@@ -64,6 +65,7 @@ class Stack:
         self._supervisor: Supervisor | None = None
         self._web_port = settings.web.port or free_port()
         self._capture_port = settings.capture.port or free_port()
+        self._reconcile_port = settings.reconcile.port or free_port()
         self._lock = _take_lock(settings.state_dir)
 
     def __enter__(self) -> Self:
@@ -82,7 +84,8 @@ class Stack:
         """
         open_ledger(self.settings.ledger)
         open_directory(self.settings.directory)
-        for port, name in ((self._web_port, "WEB"), (self._capture_port, "CAPTURE")):
+        ports = (self._web_port, "WEB"), (self._capture_port, "CAPTURE"), (self._reconcile_port, "RECONCILE")
+        for port, name in ports:
             if listens(port):
                 raise Refused(f"port {port} is taken: set STREAM_{name}__PORT to another (0: a free one)")
         kafka = self.settings.kafka
@@ -102,7 +105,7 @@ class Stack:
     def start_jobs(self, play_s: float, for_s: float | None) -> None:
         """Workers, ledger and simulator; returns when the first page answers."""
         write_directory(self.settings)
-        workers = worker_jobs(self.settings, self._web_port, self._capture_port)
+        workers = worker_jobs(self.settings, self._web_port, self._capture_port, self._reconcile_port)
         jobs = (*workers, simulate_job(self.settings, play_s, for_s))
         self._supervisor = Supervisor(jobs, self.logs)
         self._supervisor.start()
@@ -190,22 +193,39 @@ class Stack:
         return [group_lag(self._admin, group, (source,), markers) for group, source, markers in CHAINS]
 
 
-def worker_jobs(settings: Settings, web_port: int, capture_port: int = 0) -> tuple[Job, ...]:
-    """What the Procfile names, for this machine: capture, and every group with as many workers as it is registered."""
+def worker_jobs(settings: Settings, web_port: int, capture_port: int = 0, reconcile_port: int = 0) -> tuple[Job, ...]:
+    """What the Procfile names, for this machine: capture, the reconciliation, and every group with as many workers as
+    it is registered."""
     kafka = ("STREAM_KAFKA__BOOTSTRAP_SERVERS", settings.kafka.bootstrap_servers)
-    page = ("STREAM_WEB__PORT", str(web_port))
+    found = ("STREAM_RECONCILE__URL", f"http://127.0.0.1:{reconcile_port}")
+    page = (("STREAM_WEB__PORT", str(web_port)), found)
     door = (
         kafka,
         ("STREAM_CAPTURE__PORT", str(capture_port)),
         ("STREAM_DIRECTORY", str(settings.directory or demo_directory(settings))),
     )
-    jobs = [Job("capture", (sys.executable, "-m", "streamapp", "capture"), stage=1, environment=door)]
+    jobs = [
+        Job("capture", (sys.executable, "-m", "streamapp", "capture"), stage=1, environment=door),
+        reconcile_job(settings, reconcile_port),
+    ]
     for name, module, _ in AGENTS:
         count = group(name).consumers
         for number in range(1, count + 1):
             job = f"{name}-{number}" if count > 1 else name
-            jobs.append(Job(job, _faust(module), stage=STAGES.get(name, 3), environment=(kafka, page)))
+            jobs.append(Job(job, _faust(module), stage=STAGES.get(name, 3), environment=(kafka, *page)))
     return tuple(jobs)
+
+
+def reconcile_job(settings: Settings, port: int) -> Job:
+    """The checks, more often than elsewhere: somebody is looking."""
+    given = settings.reconcile
+    often_s = given.interval_seconds if "interval_seconds" in given.model_fields_set else RECONCILE_INTERVAL_S
+    environment = (
+        ("STREAM_KAFKA__BOOTSTRAP_SERVERS", settings.kafka.bootstrap_servers),
+        ("STREAM_RECONCILE__PORT", str(port)),
+        ("STREAM_RECONCILE__INTERVAL_SECONDS", f"{often_s:g}"),
+    )
+    return Job("reconcile", (sys.executable, "-m", "streamapp", "reconcile"), stage=1, environment=environment)
 
 
 def simulate_job(settings: Settings, play_s: float, for_s: float | None) -> Job:

@@ -77,7 +77,8 @@ def test_the_local_run_starts_the_same_processes() -> None:
     started = {job.name.removesuffix("-1"): list(job.command) for job in jobs if not job.name.endswith("-2")}
     assert started == {name: [sys.executable, "-m", *command] for name, command in procfile().items()}
     numbers = Counter(re.sub(r"-\d+$", "", job.name) for job in jobs)
-    assert numbers == {name: registry.group(name).consumers if name != "capture" else 1 for name in procfile()}
+    workers = {group.name: group.consumers for group in registry.GROUPS}
+    assert numbers == {name: workers.get(name, 1) for name in procfile()}
     assert services()["billing-agg"]["deploy"]["replicas"] == numbers["billing-agg"]
 
 

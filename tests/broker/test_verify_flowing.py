@@ -30,13 +30,14 @@ def clean(settings: Settings) -> Verdict:
 
 
 def plant(stack: Cluster, ledger: Path) -> None:
-    """A row of the ledger goes, and a bill is stated twice."""
-    bill = next(record for record in stack.read("billing_events") if record.value)
+    """A row of the ledger goes, and another bill is stated twice."""
+    bill, *_ = stack.read("billing_events")
     producer = Producer({"bootstrap.servers": stack.broker.bootstrap})
     producer.produce(bill.topic, bill.value, bill.key, bill.partition)
     assert producer.flush(30) == 0
     with closing(sqlite3.connect(ledger, timeout=10)) as connection, connection:
-        connection.execute("DELETE FROM bills WHERE id = (SELECT id FROM bills ORDER BY record_offset LIMIT 1)")
+        where = "record_offset = (SELECT max(record_offset) FROM bills WHERE partition = 1) AND partition = 1"
+        assert connection.execute(f"DELETE FROM bills WHERE {where}").rowcount == 1
 
 
 def test_nothing_differs_while_everything_runs_and_what_is_planted_does(fresh_broker: Broker, tmp_path: Path) -> None:
