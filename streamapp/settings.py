@@ -132,7 +132,8 @@ class ReconcileSettings(_Section):
 
     host: str = Field("127.0.0.1", description="Address the reconciliation job listens on")
     port: int = Field(6200, ge=0, le=65535, description="Port of the reconciliation job; 0 takes a free one")
-    interval_seconds: float = Field(300, gt=0, description="Pause between two rounds of all checks")
+    interval_seconds: float = Field(300, gt=0, description="Pause between two rounds of all checks, at least")
+    hours: int = Field(48, ge=0, description="How old usage may be that the job still reads; 0: all there is")
     url: str = Field("http://127.0.0.1:6200", description="Where the pages ask for what the job found")
 
 

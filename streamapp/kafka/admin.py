@@ -173,6 +173,10 @@ class Admin:
         """The offset of each partition's first record that is still kept."""
         return self._offsets(partitions, OffsetSpec.earliest(), False)
 
+    def offsets_at(self, partitions: Iterable[Partition], at_ms: int) -> dict[Partition, int]:
+        """The offset of each partition's first record of that timestamp or later; -1 where there is none."""
+        return self._offsets(partitions, OffsetSpec.for_timestamp(at_ms), False)
+
     def committed(
         self, group: str, partitions: Iterable[Partition] | None = None, *, settled: bool = False
     ) -> dict[Partition, int]:

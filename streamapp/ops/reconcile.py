@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from streamapp.clock import Clock
+from streamapp.clock import Clock, monotonic_s
 from streamapp.errors import StreamError
 from streamapp.ops.verify_pair import Check, PairReport
 from streamapp.ops.verify_pairs import Outcome, look
 from streamapp.settings import Settings
 
+IDLE_SHARE = 4  # a pause is at least so many times as long as the round before: one fifth of a core, at most
 STUCK_S = 3600.0  # a check that takes longer than this beyond the interval helps nobody
 
 log = logging.getLogger(__name__)
@@ -52,16 +53,18 @@ class Reconciler:
     """Checks `pairs`, one after the other, every so often."""
 
     def __init__(self, settings: Settings, pairs: tuple[tuple[str, Check], ...], clock: Clock) -> None:
-        self.interval_s = settings.reconcile.interval_seconds
+        self.pause_s = settings.reconcile.interval_seconds
         self._settings, self._pairs, self._clock = settings, pairs, clock
         self._standings: Mapping[str, Standing] = {name: Standing(name) for name, _ in pairs}
         self._stepped_ms = clock()
 
     def run(self, stop: threading.Event) -> None:
-        """Rounds until `stop`, each so long after the end of the one before: never two at once."""
+        """Rounds until `stop`, with a pause behind each: never two at once."""
         while not stop.is_set():
+            began_s = monotonic_s()
             self.round(stop.is_set)
-            stop.wait(self.interval_s)
+            self.pause_s = max(self._settings.reconcile.interval_seconds, IDLE_SHARE * (monotonic_s() - began_s))
+            stop.wait(self.pause_s)
 
     def round(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Check every pair once. What goes wrong with one is its own standing, whatever it is."""
@@ -83,11 +86,11 @@ class Reconciler:
     def as_json(self) -> dict[str, Any]:
         """Plain JSON types."""
         pairs = [standing.as_json() for standing in self.standings]
-        return {"now_ms": self._clock(), "interval_seconds": self.interval_s, "pairs": pairs}
+        return {"now_ms": self._clock(), "interval_seconds": round(self.pause_s, 3), "pairs": pairs}
 
     def health(self) -> Literal["ok", "starting", "stuck"]:
         """Whether it gets on, not what it finds."""
-        if self._clock() - self._stepped_ms > 1000 * (self.interval_s + STUCK_S):
+        if self._clock() - self._stepped_ms > 1000 * (self.pause_s + STUCK_S):
             return "stuck"
         return "starting" if any(one.outcome is None for one in self.standings) else "ok"
 

@@ -24,7 +24,7 @@ from streamapp.ops.verify_hours import Due, Hour, HourSums, Reach, add
 from streamapp.ops.verify_letters import Letters
 from streamapp.ops.verify_report import Report
 from streamapp.ops.verify_statement import Bucket, Statement, Totals, total
-from streamapp.ops.verify_usage import EXACT, HOUR_MS, ZERO, Poison, Usage, parse, read
+from streamapp.ops.verify_usage import EXACT, FUTURE_MS, HOUR_MS, ZERO, Poison, Usage, parse, read
 
 USAGE_TOPIC = "llm_usage"
 BILLS_TOPIC = "billing_events"
@@ -47,6 +47,7 @@ class _Log:
     report: Report
     homes: Homes
     reach: Reach
+    judged_from_ms: int
     hours: dict[Bucket, Hour] = field(default_factory=dict)
     watermarks: dict[int, int] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)  # partition → behind the last record read
@@ -65,6 +66,7 @@ def audit(
     group: str = GROUP,
     topic: str = USAGE_TOPIC,
     committed: Mapping[int, int] | None = None,
+    since_ms: int | None = None,
 ) -> Report:
     """Check `bills` against `usage` and `letters`; each must be in offset order within a partition.
 
@@ -72,13 +74,17 @@ def audit(
     (topic, partition) → log start where retention has moved it from 0; what lies before it is out of reach. `group`:
     whose letters take a record out of the bills. `committed`: partition → offset, what the group had committed before
     any of the three was looked at; what lies behind it is waiting, not lost. None: the group has read everything.
+    `since_ms`: `usage` begins at the first record of this timestamp or later. Only hours of which no event can have
+    come before are judged: none is further ahead of its record than `FUTURE_MS`.
     """
     report = Report()
     gathered = verify_letters.gather(letters, topic, report)
     chains = verify_bills.gather(bills, starts or {}, report)
     partitions = sum(name == topic for name, _ in starts or {})
     homes = Homes(partitions, [(bucket.team, chain.begun) for bucket, chain in chains.items()])
-    log = _Log(chains, gathered, directory or {}, starts or {}, grace_ms, group, report, homes, Reach(committed))
+    judged_from_ms = 0 if since_ms is None else since_ms + FUTURE_MS
+    reach = Reach(committed)
+    log = _Log(chains, gathered, directory or {}, starts or {}, grace_ms, group, report, homes, reach, judged_from_ms)
     late = []  # events of teams that have moved, where they live now
     for record in usage:
         if homes.waits(record):
@@ -89,7 +95,8 @@ def audit(
     for record in late:
         _take(record, log)
     for bucket, hour in log.hours.items():
-        _settle(bucket, hour, log)
+        if bucket.start_ms >= judged_from_ms:
+            _settle(bucket, hour, log)
     for bucket, chain in chains.items():
         _compare(bucket, chain, log, topic)
     _unmatched(log, topic)
@@ -213,7 +220,7 @@ def _compare(bucket: Bucket, chain: Chain, log: _Log, topic: str) -> None:
     start = log.starts.get((topic, covered.partition), 0)
     if log.homes.moved(bucket.team) and hour.first_offset != covered.first_offset:
         start = max(start, log.starts.get((topic, log.homes.root(bucket.team, -1)), 0))
-    if covered.first_offset < start:
+    if covered.first_offset < start or bucket.start_ms < log.judged_from_ms:
         report.out_of_reach += 1
         return
     counted = total(hour.lines.values())

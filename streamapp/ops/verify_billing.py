@@ -7,19 +7,21 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
+from streamapp.clock import wall_ms
 from streamapp.errors import Misconfigured
 from streamapp.kafka.reader import Span
 from streamapp.ops.verify import BILLS_TOPIC, GROUP, LETTERS_TOPIC, USAGE_TOPIC, audit
 from streamapp.ops.verify_pair import PairReport, Sums
-from streamapp.ops.verify_reading import Logs, Shown, unseen
+from streamapp.ops.verify_reading import LogReader, Shown, unseen
 from streamapp.ops.verify_redrives import RECEIPTS_TOPIC, Redrives
 from streamapp.ops.verify_report import Report
+from streamapp.ops.verify_usage import HOUR_MS
 from streamapp.settings import Settings
 
 NAME = "usage=bills"
 
 
-def bills_report(settings: Settings, shown: Shown = unseen) -> Report:
+def bills_report(settings: Settings, shown: Shown = unseen, since_ms: int | None = None) -> Report:
     """Read the topics of the cluster and audit them. The order is what makes it exact while workers run:
 
     1  what the group has committed: everything below is on bills, or in letters, or due later
@@ -27,14 +29,17 @@ def bills_report(settings: Settings, shown: Shown = unseen) -> Report:
     3  the ends of letters: whatever those bills left out has its letter there
     4  the ends of usage: all that bills count and letters are about is there
 
-    Receipts come before usage, too. Raises `Unavailable` when Kafka does not answer, `Misconfigured` for a missing
-    topic or a wrong directory file.
+    Receipts come before usage, too. `since_ms`: usage is read from there only, and what began before is out of reach;
+    a log that is not older is judged as a whole. Raises `Unavailable` when Kafka does not answer, `Misconfigured` for
+    a missing topic or a wrong directory file.
     """
-    logs = Logs(settings.kafka, shown)
+    logs = LogReader(settings.kafka, shown)
     committed = logs.committed(GROUP, USAGE_TOPIC)
     parts = {topic: logs.spans(topic) for topic in (BILLS_TOPIC, LETTERS_TOPIC)}
     parts[RECEIPTS_TOPIC] = _receipts(logs)
-    parts[USAGE_TOPIC] = logs.spans(USAGE_TOPIC)
+    whole = parts[USAGE_TOPIC] = logs.spans(USAGE_TOPIC)
+    if since_ms is not None:
+        parts[USAGE_TOPIC] = logs.since(USAGE_TOPIC, whole, since_ms)
     starts = {(topic, partition): span.start for topic, all_ in parts.items() for partition, span in all_.items()}
     redrives = Redrives()
     report = audit(
@@ -45,14 +50,16 @@ def bills_report(settings: Settings, shown: Shown = unseen) -> Report:
         directory=read_directory(settings.directory),
         starts=starts,
         committed=committed,
+        since_ms=None if parts[USAGE_TOPIC] == whole else since_ms,
     )
     redrives.check(logs.records(RECEIPTS_TOPIC, parts[RECEIPTS_TOPIC]), USAGE_TOPIC, starts, report)
     return report
 
 
 def check(settings: Settings) -> PairReport:
-    """The pair. Raises what `bills_report` raises."""
-    return pair(bills_report(settings))
+    """The pair, as far back as STREAM_RECONCILE__HOURS says. Raises what `bills_report` raises."""
+    hours = settings.reconcile.hours
+    return pair(bills_report(settings, since_ms=wall_ms() - hours * HOUR_MS if hours else None))
 
 
 def pair(report: Report) -> PairReport:
@@ -69,7 +76,7 @@ def _sums(amounts: Mapping[str, Decimal]) -> Sums:
     return Sums(int(amounts.get("requests", 0)), others)
 
 
-def _receipts(logs: Logs) -> dict[int, Span]:
+def _receipts(logs: LogReader) -> dict[int, Span]:
     """What there is of receipts; nothing in a cluster that was made before letters could be sent again."""
     try:
         return logs.spans(RECEIPTS_TOPIC)

@@ -17,7 +17,7 @@ from streamapp.kafka.reader import Record, Span
 from streamapp.ops.verify_ledger_row import expected, is_bill
 from streamapp.ops.verify_ledger_sums import Newest
 from streamapp.ops.verify_pair import PairReport
-from streamapp.ops.verify_reading import Logs
+from streamapp.ops.verify_reading import LogReader
 from streamapp.settings import Settings
 from streamapp.sinks.ledger import Bill, Ledger, open_ledger
 
@@ -128,7 +128,7 @@ def check(settings: Settings) -> PairReport:
 
 
 async def _check(settings: Settings) -> PairReport:
-    logs = Logs(settings.kafka)
+    logs = LogReader(settings.kafka)
     committed = logs.committed(GROUP, TOPIC)
     if not any(committed.values()):  # no bill has been kept yet: there may be no ledger either
         spans = logs.spans(TOPIC)

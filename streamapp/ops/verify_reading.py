@@ -19,7 +19,7 @@ def unseen(records: Iterator[Record], topic: str, offsets: int) -> Iterator[Reco
     return records
 
 
-class Logs:
+class LogReader:
     """The topics of a cluster, for one check. Everything raises `Unavailable` or `Misconfigured` as `Admin` does."""
 
     def __init__(self, kafka: KafkaSettings, shown: Shown = unseen) -> None:
@@ -39,6 +39,15 @@ class Logs:
     def spans(self, topic: str) -> dict[int, Span]:
         """What each partition holds; all that was committed before the call is within."""
         return settled(self._admin, topic, self._admin.partitions(topic), self._transaction_s)
+
+    def since(self, topic: str, spans: Mapping[int, Span], at_ms: int) -> dict[int, Span]:
+        """The parts of these spans from the first record of that timestamp on."""
+        begins = self._admin.offsets_at([(topic, number) for number in spans], at_ms)
+        cut = {}
+        for number, span in spans.items():
+            begin = begins[topic, number]
+            cut[number] = Span(max(span.start, span.end if begin < 0 else min(begin, span.end)), span.end)
+        return cut
 
     def records(self, topic: str, upto: Mapping[int, Span], *, headers: bool = False) -> Iterator[Record]:
         """The committed records of these spans, in offset order within a partition."""

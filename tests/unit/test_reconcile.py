@@ -19,7 +19,7 @@ from streamapp.ops.reconcile import STUCK_S, Reconciler
 from streamapp.ops.reconcile_server import application, listen
 from streamapp.ops.verify_pair import PairReport
 from streamapp.ops.verify_pairs import NAMES, PAIRS, wanted
-from streamapp.settings import Settings
+from streamapp.settings import ReconcileSettings, Settings
 
 PROJECT = Path(__file__).parent.parent.parent
 
@@ -27,13 +27,15 @@ PROJECT = Path(__file__).parent.parent.parent
 class World:
     """Two pairs and a clock, all of which a test changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, interval_s: float = 300) -> None:
         self.now_ms = 1_000_000
         self.wrong = 0
         self.error: Exception | None = None
         self.checked = 0
         pairs = (("a=b", self.first), ("b=c", self.second))
-        self.job = Reconciler(Settings(), pairs, lambda: self.now_ms)
+        self.job = Reconciler(
+            Settings(reconcile=ReconcileSettings(interval_seconds=interval_s)), pairs, lambda: self.now_ms
+        )
 
     def first(self, settings: Settings) -> PairReport:
         self.checked += 1
@@ -80,8 +82,7 @@ def test_a_check_that_fails_is_a_state_and_does_not_end_the_job(error: Exception
 
 
 def test_rounds_follow_each_other_until_it_is_told_to_stop(until: Callable[..., None]) -> None:
-    world, stop = World(), threading.Event()
-    world.job.interval_s = 0.001
+    world, stop = World(interval_s=0.001), threading.Event()
     thread = threading.Thread(target=world.job.run, args=(stop,))
     thread.start()
     until(lambda: world.checked > 3)
@@ -157,7 +158,7 @@ def test_a_pair_that_could_not_be_checked_has_no_difference() -> None:
 def test_a_job_that_does_not_get_on_is_not_healthy() -> None:
     world = World()
     world.job.round()
-    world.now_ms += round(1000 * (world.job.interval_s + STUCK_S)) + 1
+    world.now_ms += round(1000 * (world.job.pause_s + STUCK_S)) + 1
 
     async def ask(get: Callable[[str], Awaitable[tuple[int, str]]]) -> None:
         assert (await get("/health")) == (503, '{"status":"stuck"}')

@@ -83,4 +83,4 @@ def test_what_sends_stops_first_and_workers_before_the_ledger(tmp_path: Path) ->
     jobs = [*worker_jobs(settings(tmp_path), 6066), simulate_job(settings(tmp_path), 60, None)]
     order = [job.name for job in sorted(jobs, key=lambda job: job.stage)]
     groups = ["billing-agg-1", "billing-agg-2", "billing-ledger", "dead-letter-monitor"]
-    assert order == ["capture", "simulate", *groups]
+    assert order == ["capture", "reconcile", "simulate", *groups]

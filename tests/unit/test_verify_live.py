@@ -73,6 +73,22 @@ def test_a_group_that_has_committed_nothing_has_lost_nothing() -> None:
     assert (report.unread, report.events_waiting) == (10, 9)
 
 
+@pytest.mark.parametrize("first", range(11))
+def test_hours_that_may_have_begun_before_the_reading_did_are_out_of_reach(first: int) -> None:
+    logs = stream()
+    logs.use(TEN, id="evt_0_0", counts=False)  # a repeat of what may lie before
+    logs.use(ELEVEN + HOUR_MS + 5 * MINUTE_MS)
+    logs.state(ELEVEN)
+    starts, since_ms = {("llm_usage", 0): first}, logs.usage[first].timestamp_ms
+    report = audit(logs.usage[first:], logs.bills, logs.letters, starts=starts, since_ms=since_ms)
+    assert report.ok, report.as_json()
+    assert report.hours.keys() <= {ELEVEN}
+    logs.bills.remove(logs.bills[-1])
+    early_ms = min(since_ms, ELEVEN - 5 * MINUTE_MS)
+    report = audit(logs.usage[first:], logs.bills, logs.letters, starts=starts, since_ms=early_ms)
+    assert report.lost.count == sum(offset >= 5 for offset in (5, 7, 9) if offset >= first), report.as_json()
+
+
 def as_pair(logs: Logs, committed: int | None = None) -> PairReport:
     return pair(check(logs, committed))
 
