@@ -55,12 +55,12 @@ class PairFacts:
     name: str
     state: State
     level: Level
-    words: str
+    words: str  # for a small label
     difference: int | None  # None: not known
     events: int
     waiting: int
     checked_ms: int | None
-    examples: tuple[str, ...]
+    details: tuple[str, ...]  # examples of what differs, or why it could not be checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Facts:
 
     def findings(self) -> list[Finding]:
         """What the front page's verdict should say of it. A job that does not run is said in its own section only."""
-        return [Finding(pair.level, f"{pair.name}: {pair.words}.") for pair in self.pairs if pair.level != "ok"]
+        return [Finding(pair.level, _sentence(pair)) for pair in self.pairs if pair.level != "ok"]
 
 
 class Reconciliation(Protocol):
@@ -158,7 +158,8 @@ def _shown(pair: _Pair, late_ms: int) -> PairFacts:
     level: Level = "wrong" if pair.state == "wrong" else "stale" if pair.state == "failed" else "ok"
     if level == "ok" and pair.checked_ms is not None and pair.checked_ms < late_ms:
         level = "stale"
-    found = [f"{kind}: {one.where}: {one.what}" for kind, ones in sorted(pair.examples.items()) for one in ones]
+    examples = [f"{kind}: {one.where}: {one.what}" for kind, ones in sorted(pair.examples.items()) for one in ones]
+    details = examples[:EXAMPLES_MAX] if pair.error is None else [pair.error]
     return PairFacts(
         show.visible(pair.name),
         pair.state,
@@ -168,18 +169,21 @@ def _shown(pair: _Pair, late_ms: int) -> PairFacts:
         pair.events,
         pair.waiting,
         pair.checked_ms,
-        tuple(show.visible(text) for text in found[:EXAMPLES_MAX]),
+        tuple(show.visible(text) for text in details),
     )
 
 
 def _words(pair: _Pair, level: Level) -> str:
     if pair.state == "wrong":
         return f"{show.number(pair.difference)} differ" + ("s" if pair.difference == 1 else "")
-    if pair.state == "failed":
-        return f"could not be checked ({show.visible(pair.error or 'nobody knows why')})"
-    if pair.state == "pending":
-        return "is checked for the first time"
-    return "agreed, but has not been checked for long" if level == "stale" else "agree"
+    if pair.state == "ok":
+        return "agreed long ago" if level == "stale" else "agree"
+    return "not checked" if pair.state == "failed" else "first check"
+
+
+def _sentence(pair: PairFacts) -> str:
+    why = f" ({pair.details[0]})" if pair.state == "failed" and pair.details else ""
+    return f"Reconciliation, {pair.name}: {pair.words}{why}."
 
 
 def twin(facts: Facts) -> dict[str, Any]:

@@ -64,16 +64,17 @@ def test_what_it_found_is_read() -> None:
         assert (pair.state, pair.level, pair.difference) == ("pending", "ok", None)
         front.job.round()
         assert (await reader.now()).pairs == (pair,)  # shared for a second
-        for wrong, error, level, words in (
-            (0, "", "ok", "agree"),
-            (2, "", "wrong", "2 differ"),
-            (0, "Kafka is away", "stale", "could not be checked (Kafka is away)"),
+        for wrong, error, level, words, details in (
+            (0, "", "ok", "agree", ()),
+            (2, "", "wrong", "2 differ", ("lost: llm_usage[3]@17: <b>stands on no bill</b>",)),
+            (0, "Kafka is away", "stale", "not checked", ("Kafka is away",)),
         ):
             front.wrong, front.error = wrong, error
             front.world.now_ms += 1000
             front.job.round()
             facts = await reader.now()
-            assert (facts.level, facts.pairs[0].words, facts.problem) == (level, words, "")
+            assert (facts.level, facts.problem) == (level, "")
+            assert (facts.pairs[0].words, facts.pairs[0].details) == (words, details)
             assert [finding.level for finding in facts.findings()] == ([] if level == "ok" else [level])
 
     asked(front, ask)
