@@ -130,6 +130,16 @@ class CaptureSettings(_Section):
     )
 
 
+class ReconcileSettings(_Section):
+    """The job that checks what must agree (`streamapp reconcile`), and where the pages find it."""
+
+    host: str = Field("127.0.0.1", description="Address the reconciliation job listens on")
+    port: int = Field(6200, ge=0, le=65535, description="Port of the reconciliation job; 0 takes a free one")
+    interval_seconds: float = Field(300, gt=0, description="Pause between two rounds of all checks, at least")
+    hours: int = Field(48, ge=0, description="How old usage may be that the job still reads; 0: all there is")
+    url: str = Field("http://127.0.0.1:6200", description="Where the pages ask for what the job found")
+
+
 class Settings(BaseSettings):
     """All settings. Instances are immutable; tests make their own."""
 
@@ -142,6 +152,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     alerts: AlertSettings = AlertSettings()
     capture: CaptureSettings = CaptureSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
     state_dir: Path = Field(Path(".state"), description="Local state: tables, embedded broker, SQLite ledger")
     cache_dir: Path = Field(Path(".cache"), description="Downloads that can be made again: the broker's jars")
     ledger_url: str | None = Field(

@@ -18,6 +18,7 @@ from typing import Any
 from aiohttp import web
 
 from streamapp.ops.letters_recent import Letters
+from streamapp.web.reconciliation import Reconciliation
 from streamapp.web.routes import Pages, mount
 from streamapp.web.show import exact, rfc3339
 from streamapp.web.source import HourFacts, PartitionFacts, RawRow, TeamFacts, WorkerFacts
@@ -402,14 +403,18 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    *views: FakeWorker, peer_timeout_s: float = 1.0, letters: Letters | None = None
+    *views: FakeWorker,
+    peer_timeout_s: float = 1.0,
+    letters: Letters | None = None,
+    reconciliation: Reconciliation | None = None,
 ) -> AsyncIterator[list[Served]]:
     """Serve every view on a free port; they know each other as peers."""
     async with AsyncExitStack() as stack:
         served = []
         for view in views:
             app = web.Application()
-            pages = mount(app, view, clock=view.world.clock, peer_timeout_s=peer_timeout_s, letters=letters)
+            clock, found = view.world.clock, reconciliation
+            pages = mount(app, view, clock=clock, peer_timeout_s=peer_timeout_s, letters=letters, reconciliation=found)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from streamapp.ops.letters_recent import RecentLetters
 from streamapp.runtime.app import StreamApp
 from streamapp.runtime.view import GroupView
+from streamapp.web.reconciliation import AskedReconciliation
 from streamapp.web.routes import mount
 
 
@@ -14,8 +15,17 @@ def serve(app: StreamApp, view: GroupView) -> None:
     grace_ms = settings.billing.grace_seconds * 1000
     letters = RecentLetters(settings.kafka, app.clock)
     timeout_s = settings.web.peer_timeout_seconds
+    found = AskedReconciliation(settings.reconcile.url, timeout_s, app.clock)
 
     def placed(_: StreamApp) -> None:
-        mount(app.web.web_app, view, clock=app.clock, peer_timeout_s=timeout_s, grace_ms=grace_ms, letters=letters)
+        mount(
+            app.web.web_app,
+            view,
+            clock=app.clock,
+            peer_timeout_s=timeout_s,
+            grace_ms=grace_ms,
+            letters=letters,
+            reconciliation=found,
+        )
 
     app.on_placed = placed

@@ -12,12 +12,11 @@ from streamapp.agents.registry import AGENTS
 from streamapp.cli.run_jobs import chosen_groups
 from streamapp.cli.run_stack import PLAY_S, Stack
 from streamapp.cli.run_state import wipe
-from streamapp.cli.verify import check, show
+from streamapp.cli.verify import show_verdict, verify
 from streamapp.clock import monotonic_s
 from streamapp.settings import current
 
 DRAIN_S = 12.0  # of `--for`: for what is under way when the simulator stops
-VERIFY_FAILED = 1
 INTERRUPTED = 130  # as shells say it: ended by Ctrl-C before anything was verified
 GROUP = click.Choice([name for name, _, _ in AGENTS])
 
@@ -62,8 +61,6 @@ def command(for_seconds: float | None, fresh: bool, only: tuple[str, ...]) -> No
         stack.drain()
         if stop.is_set():
             raise click.exceptions.Exit(INTERRUPTED)
-        stack.stop_jobs()
-        report = check(stack.settings, show_progress=console.is_terminal)
-        show(report, console)
-    if not report.ok:
-        raise click.exceptions.Exit(VERIFY_FAILED)
+        verdict = verify(stack.settings, show_progress=console.is_terminal)  # the jobs still run: some are asked
+        show_verdict(verdict, console)
+    verdict.end()

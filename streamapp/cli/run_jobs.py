@@ -28,17 +28,20 @@ class Service(NamedTuple):
     """A command of ours beside the workers: `streamapp NAME`, on the port of its section of the settings.
 
     `found_by` is the field of that section that tells workers its address, if they need it. Where somebody has set it,
-    the service runs elsewhere, and none is started here.
+    the service runs elsewhere, and none is started here. `here` are fields of the section that have other defaults in a
+    run.
     """
 
     name: str
     stage: int
     found_by: str | None = None
+    here: tuple[tuple[str, str], ...] = ()
 
 
 SERVICES: tuple[Service, ...] = (
-    #       name       stopped with
+    #       name         stopped with
     Service("capture", SENDERS),
+    Service("reconcile", SENDERS, "url", (("interval_seconds", "20"),)),  # somebody is looking
 )
 
 
@@ -77,7 +80,13 @@ def service_jobs(settings: Settings, ports: Mapping[str, int]) -> tuple[Job, ...
         if service.name in ports:
             port = (f"STREAM_{service.name.upper()}__PORT", str(ports[service.name]))
             command = (sys.executable, "-m", "streamapp", service.name)
-            environment = (_kafka(settings), directory, port)
+            given = getattr(settings, service.name).model_fields_set
+            here = [
+                (f"STREAM_{service.name}__{field}".upper(), value)
+                for field, value in service.here
+                if field not in given
+            ]
+            environment = (_kafka(settings), directory, port, *here)
             jobs.append(Job(service.name, command, service.stage, environment=environment, port=ports[service.name]))
     return tuple(jobs)
 

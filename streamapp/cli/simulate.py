@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streamapp.cli.simulate_summary import Summary, show
-from streamapp.cli.verify import read_directory
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.errors import Misconfigured
 from streamapp.kafka.admin import Admin
@@ -25,6 +24,7 @@ from streamapp.kafka.security import confluent_config
 from streamapp.kafka.tail import newest_values
 from streamapp.ops.simulate_stream import HOUR_MS, StreamSpec, history
 from streamapp.ops.simulate_topics import STREAMS, Simulated, mixed
+from streamapp.ops.verify_billing import read_directory
 from streamapp.schemas.timestamp import parse_ms
 from streamapp.settings import Settings, current
 

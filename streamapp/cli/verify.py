@@ -1,12 +1,12 @@
-"""`streamapp verify`: recompute every bill from the raw events and compare."""
+"""`streamapp verify`: recompute from the raw events, and compare every pair of records that must agree."""
 
 from __future__ import annotations
 
 import json
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import click
@@ -14,12 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from streamapp.errors import Misconfigured
-from streamapp.kafka.reader import Record, Span, read, spans
-from streamapp.kafka.security import confluent_config
-from streamapp.ops.verify import BILLS_TOPIC, LETTERS_TOPIC, USAGE_TOPIC, audit
-from streamapp.ops.verify_redrives import RECEIPTS_TOPIC, Redrives
-from streamapp.ops.verify_report import COUNTS, Report
+from streamapp.kafka.reader import Record
+from streamapp.ops import verify_billing
+from streamapp.ops.verify_pair import PairReport
+from streamapp.ops.verify_pairs import NAMES, Outcome, look, wanted
+from streamapp.ops.verify_report import COUNTS, Findings, Report
 from streamapp.settings import Settings, current
 
 MEANINGS = {
@@ -29,73 +28,102 @@ MEANINGS = {
 }
 
 
-@click.command("verify")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, without a progress bar.")
-def command(as_json: bool) -> None:
-    """Check every bill against the raw events, independently of the worker's own code.
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What all checks came to. `bills` is the report of usage=bills in full, where that pair was checked."""
 
-    Reads llm_usage, billing_events and dead_letter to the end they have now. Events behind the last mark are shown as
-    open. Ends with 0 when nothing is lost, doubled or wrong, else with 1. While events flow, those that the workers
-    have not reached yet can look lost: let them catch up first.
+    bills: Report | None
+    outcomes: Sequence[Outcome]
+
+    @property
+    def ok(self) -> bool:
+        """Every pair was checked and agrees."""
+        return all(outcome.ok for outcome in self.outcomes)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        bills = {} if self.bills is None else self.bills.as_json()
+        return {**bills, "ok": self.ok, "pairs": [outcome.as_json() for outcome in self.outcomes]}
+
+    def end(self) -> None:
+        """Exit code 1 for any difference; else, what kept a pair from being checked is raised."""
+        if any(outcome.report is not None and outcome.report.difference for outcome in self.outcomes):
+            raise click.exceptions.Exit(1)
+        for outcome in self.outcomes:
+            if outcome.error is not None:
+                raise outcome.error
+
+
+@click.command("verify")
+@click.option("--pair", "names", multiple=True, type=click.Choice(NAMES), help="Only this pair; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, without a progress bar.")
+def command(names: tuple[str, ...], as_json: bool) -> None:
+    """Check every bill against the raw events, and every copy of it, independently of the workers' own code.
+
+    Reads both sides of each pair to the end they have now. Exact while events flow: what a group has not committed yet
+    is waiting, not lost. Ends with 0 when nothing is lost, doubled or wrong, with 1 when something is, and with 69 or
+    78 when a pair cannot be checked.
     """
-    report = check(current(), show_progress=not as_json)
+    verdict = verify(current(), show_progress=not as_json, names=names)
     if as_json:
-        click.echo(json.dumps(report.as_json(), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(verdict.as_json(), indent=2, ensure_ascii=False))
     else:
-        show(report, Console())
-    if not report.ok:
-        raise click.exceptions.Exit(1)
+        show_verdict(verdict, Console())
+    verdict.end()
+
+
+def verify(settings: Settings, show_progress: bool, names: Sequence[str] = ()) -> Verdict:
+    """Check the named pairs, all by default. What keeps one from being checked does not keep the others."""
+    found: list[Report] = []
+
+    def bills(_: Settings) -> PairReport:
+        found.append(check(settings, show_progress))
+        return verify_billing.pair(found[0])
+
+    outcomes = []
+    for name, check_pair in wanted(names):
+        if name == verify_billing.NAME:
+            outcomes.append(look(name, bills, settings))
+            continue
+        with _progress(show_progress) as progress:
+            task = progress.add_task(name, total=None)
+            outcomes.append(look(name, check_pair, settings))
+            progress.update(task, total=1, completed=1)
+    return Verdict(found[0] if found else None, outcomes)
 
 
 def check(settings: Settings, show_progress: bool) -> Report:
-    """Read the topics of the cluster and audit them.
-
-    Raises `Unavailable` when Kafka does not answer, `Misconfigured` for a missing topic or a wrong directory file.
-    """
-    config = confluent_config(settings.kafka)
-    # The usage ends are taken last: what a bill counts is then surely among the events that are read.
-    parts = {RECEIPTS_TOPIC: _receipts(config)}
-    parts |= {topic: spans(config, topic) for topic in (LETTERS_TOPIC, BILLS_TOPIC, USAGE_TOPIC)}
-    starts = {(topic, partition): span.start for topic, all_ in parts.items() for partition, span in all_.items()}
+    """The pair usage=bills in full. Raises what `bills_report` raises."""
     with _progress(show_progress) as progress:
-        logs = {
-            topic: _shown(read(config, topic, upto, headers=topic == USAGE_TOPIC), topic, upto, progress)
-            for topic, upto in parts.items()
-        }
-        redrives = Redrives()
-        report = audit(
-            redrives.watch(logs[USAGE_TOPIC]),
-            logs[BILLS_TOPIC],
-            logs[LETTERS_TOPIC],
-            grace_ms=settings.billing.grace_seconds * 1000,
-            directory=read_directory(settings.directory),
-            starts=starts,
-        )
-        redrives.check(logs[RECEIPTS_TOPIC], USAGE_TOPIC, starts, report)
-        return report
+        return verify_billing.bills_report(settings, partial(_shown, progress))
 
 
-def _receipts(config: Mapping[str, Any]) -> dict[int, Span]:
-    """What there is of receipts; nothing in a cluster that was made before letters could be sent again."""
-    try:
-        return spans(config, RECEIPTS_TOPIC)
-    except Misconfigured:
-        return {}
+def show_verdict(verdict: Verdict, console: Console) -> None:
+    """Print everything for a person."""
+    if verdict.bills is not None:
+        show(verdict.bills, console)
+    pairs = Table("pair", "events", "waiting", "lost", "doubled", "wrong", "difference", title="What must agree")
+    for outcome in verdict.outcomes:
+        pairs.add_row(outcome.name, *_cells(outcome))
+    console.print(pairs)
+    for outcome in verdict.outcomes:
+        if outcome.error is not None:
+            console.print(f"{outcome.name}: {outcome.error}", style="red", markup=False, highlight=False)
+        elif outcome.report is not None and outcome.name != verify_billing.NAME:  # shown above in full
+            _examples(outcome.report.faults(), console, f"{outcome.name}: ")
 
 
-def read_directory(path: Path | None) -> dict[str, str]:
-    """team → org of the directory file; empty without one. Raises `Misconfigured` for a file that cannot be used."""
-    if path is None:
-        return {}
-    try:
-        teams = tomllib.loads(path.read_text(encoding="utf-8")).get("teams", {})
-        return {team: str(entry["org"]) for team, entry in teams.items() if "org" in entry}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise Misconfigured(f"STREAM_DIRECTORY={path} cannot be used: {error}") from None
+def _cells(outcome: Outcome) -> list[str]:
+    report = outcome.report
+    if report is None:
+        return ["", "", "", "", "", "[bold red]not checked[/]"]
+    counts = (report.events, report.waiting, *(found.count for _, found in report.faults()))
+    style = "bold red" if report.difference else "green"
+    return [*(f"{count:,}" for count in counts), f"[{style}]{report.difference:,}[/]"]
 
 
 def show(report: Report, console: Console) -> None:
-    """Print the report for a person."""
+    """Print the report of usage=bills for a person."""
     numbers = Table(title="Every bill against the raw events", show_header=False)
     for name, meaning in COUNTS:
         numbers.add_row(meaning, f"{getattr(report, name):,}")
@@ -112,13 +140,17 @@ def show(report: Report, console: Console) -> None:
         style = "bold red" if found.count else "green"
         faults.add_row(name, f"[{style}]{found.count:,}[/]", MEANINGS[name])
     console.print(faults)
-    for name, found in report.faults():
-        for example in found.examples:
-            console.print(f"{name}: {example.where}: {example.what}", style="red", markup=False, highlight=False)
-        if found.count > len(found.examples) > 0:
-            console.print(f"{name}: {found.count:,} in all", markup=False)
+    _examples(report.faults(), console)
     verdict = "Every bill is right." if report.ok else "Bills and events do not agree."
     console.print(verdict, style="bold green" if report.ok else "bold red")
+
+
+def _examples(faults: Sequence[tuple[str, Findings]], console: Console, of: str = "") -> None:
+    for name, found in faults:
+        for example in found.examples:
+            console.print(f"{of}{name}: {example.where}: {example.what}", style="red", markup=False, highlight=False)
+        if found.count > len(found.examples) > 0:
+            console.print(f"{of}{name}: {found.count:,} in all", markup=False)
 
 
 @contextmanager
@@ -128,8 +160,7 @@ def _progress(shown: bool) -> Iterator[Progress]:
         yield progress
 
 
-def _shown(records: Iterator[Record], topic: str, upto: Mapping[int, Span], progress: Progress) -> Iterator[Record]:
-    offsets = sum(span.end - span.start for span in upto.values())
+def _shown(progress: Progress, records: Iterator[Record], topic: str, offsets: int) -> Iterator[Record]:
     task: Any = progress.add_task(topic, total=offsets)
     for number, record in enumerate(records):
         if number % 1000 == 999:

@@ -111,6 +111,13 @@ class Admin:
         metadata = self._asked("list topics", lambda: self._client.list_topics(timeout=self._timeout_s))
         return frozenset(metadata.topics)
 
+    def partitions(self, topic: str) -> int:
+        """How many a topic has. Raises `Misconfigured` when there is no such topic."""
+        metadata = self._asked("list topics", lambda: self._client.list_topics(timeout=self._timeout_s))
+        if topic not in metadata.topics:
+            raise self._translated(f"read {topic}", _NO_SUCH_TOPIC)
+        return len(metadata.topics[topic].partitions)
+
     def describe(self, names: Iterable[str]) -> dict[str, TopicState]:
         """Name → state, of those that exist."""
         there = sorted(self.topics().intersection(names))
@@ -165,6 +172,10 @@ class Admin:
     def start_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The offset of each partition's first record that is still kept."""
         return self._offsets(partitions, OffsetSpec.earliest(), False)
+
+    def offsets_at(self, partitions: Iterable[Partition], at_ms: int) -> dict[Partition, int]:
+        """The offset of each partition's first record of that timestamp or later; -1 where there is none."""
+        return self._offsets(partitions, OffsetSpec.for_timestamp(at_ms), False)
 
     def committed(
         self, group: str, partitions: Iterable[Partition] | None = None, *, settled: bool = False

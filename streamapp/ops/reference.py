@@ -16,6 +16,10 @@ from prometheus_client import Metric
 
 from streamapp.errors import StreamError
 from streamapp.metrics import GroupMetrics, LetterCounts, LetterMetrics
+from streamapp.ops.reconcile import Standing
+from streamapp.ops.reconcile_metrics import ReconcileMetrics
+from streamapp.ops.verify_pair import PairReport
+from streamapp.ops.verify_pairs import Outcome
 from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.rejected import Reason
 from streamapp.topics.registry import DAY_MS, GROUPS, TOPICS, Topic
@@ -60,6 +64,7 @@ def reference(handed: Handed) -> str:
             "`/metrics` of every worker, with Prometheus' `process_*` beside them.",
             _metrics(_group_metrics()),
         ),
+        _section("Metrics of reconcile", "Its own `/metrics`, of each pair.", _metrics(_reconcile_metrics())),
         _section("Exit codes", "Of `streamapp` and of workers.", _exit_codes(handed)),
     )
     return "\n".join(parts)
@@ -162,6 +167,11 @@ def metric_rows(families: Iterable[Metric]) -> Iterator[Row]:
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = dict.fromkeys(label for sample in family.samples for label in sample.labels if label != "le")
         yield _code(name), family.type, ", ".join(labels), family.documentation
+
+
+def _reconcile_metrics() -> Iterator[Row]:
+    checked = Standing("left=right", Outcome("left=right", 0.0, PairReport("left=right", "", "")), 0, 0)
+    return metric_rows(ReconcileMetrics(lambda: [checked]).collect())
 
 
 def _some_letters() -> LetterCounts:

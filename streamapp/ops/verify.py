@@ -20,10 +20,11 @@ from streamapp.kafka.reader import Record
 from streamapp.ops import verify_bills, verify_letters
 from streamapp.ops.verify_bills import Chain
 from streamapp.ops.verify_homes import Homes
+from streamapp.ops.verify_hours import Due, Hour, HourSums, Reach, add
 from streamapp.ops.verify_letters import Letters
 from streamapp.ops.verify_report import Report
 from streamapp.ops.verify_statement import Bucket, Statement, Totals, total
-from streamapp.ops.verify_usage import EXACT, HOUR_MS, ZERO, Poison, Usage, parse, read
+from streamapp.ops.verify_usage import EXACT, FUTURE_MS, HOUR_MS, ZERO, Poison, Usage, parse, read
 
 USAGE_TOPIC = "llm_usage"
 BILLS_TOPIC = "billing_events"
@@ -31,27 +32,6 @@ LETTERS_TOPIC = "dead_letter"
 GROUP = "billing-agg"
 MARK_MS = 300_000  # late events are stated at multiples of this
 EVERYTHING = 1 << 63  # no offset is as high
-
-
-@dataclass
-class _Due:
-    """Events of one bucket that no statement counts yet, and that the same mark brings onto one."""
-
-    first: str
-    count: int = 0
-    cost: Decimal = ZERO
-
-
-@dataclass
-class _Hour:
-    """One bucket, recomputed: what its newest statement must count, and what came later."""
-
-    partition: int
-    cut: int  # last offset the newest statement counts; -1 without a statement
-    first_offset: int = -1
-    last_offset: int = -1
-    lines: dict[tuple[str, str], Totals] = field(default_factory=dict)
-    dues: dict[int, _Due] = field(default_factory=dict)  # by watermark
 
 
 @dataclass
@@ -66,7 +46,9 @@ class _Log:
     group: str
     report: Report
     homes: Homes
-    hours: dict[Bucket, _Hour] = field(default_factory=dict)
+    reach: Reach
+    judged_from_ms: int
+    hours: dict[Bucket, Hour] = field(default_factory=dict)
     watermarks: dict[int, int] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)  # partition → behind the last record read
     seen: dict[tuple[int, str], bytes] = field(default_factory=dict)  # (partition, event id) → digest of its bytes
@@ -83,19 +65,26 @@ def audit(
     starts: Mapping[tuple[str, int], int] | None = None,
     group: str = GROUP,
     topic: str = USAGE_TOPIC,
+    committed: Mapping[int, int] | None = None,
+    since_ms: int | None = None,
 ) -> Report:
     """Check `bills` against `usage` and `letters`; each must be in offset order within a partition.
 
     Read in the order letters, bills, usage, each once. `directory`: team → org, for events without one. `starts`:
     (topic, partition) → log start where retention has moved it from 0; what lies before it is out of reach. `group`:
-    whose letters take a record out of the bills.
+    whose letters take a record out of the bills. `committed`: partition → offset, what the group had committed before
+    any of the three was looked at; what lies behind it is waiting, not lost. None: the group has read everything.
+    `since_ms`: `usage` begins at the first record of this timestamp or later. Only hours of which no event can have
+    come before are judged: none is further ahead of its record than `FUTURE_MS`.
     """
     report = Report()
     gathered = verify_letters.gather(letters, topic, report)
     chains = verify_bills.gather(bills, starts or {}, report)
     partitions = sum(name == topic for name, _ in starts or {})
     homes = Homes(partitions, [(bucket.team, chain.begun) for bucket, chain in chains.items()])
-    log = _Log(chains, gathered, directory or {}, starts or {}, grace_ms, group, report, homes)
+    judged_from_ms = 0 if since_ms is None else since_ms + FUTURE_MS
+    reach = Reach(committed)
+    log = _Log(chains, gathered, directory or {}, starts or {}, grace_ms, group, report, homes, reach, judged_from_ms)
     late = []  # events of teams that have moved, where they live now
     for record in usage:
         if homes.waits(record):
@@ -106,7 +95,8 @@ def audit(
     for record in late:
         _take(record, log)
     for bucket, hour in log.hours.items():
-        _settle(bucket, hour, log)
+        if bucket.start_ms >= judged_from_ms:
+            _settle(bucket, hour, log)
     for bucket, chain in chains.items():
         _compare(bucket, chain, log, topic)
     _unmatched(log, topic)
@@ -118,6 +108,7 @@ def _take(record: Record, log: _Log) -> None:
     """One usage record, in log order."""
     report = log.report
     report.events_read += 1
+    report.unread += not log.reach.has(record)
     log.ends[record.partition] = record.offset + 1
     letters = log.letters.pop((record.partition, record.offset), [])
     if letters:
@@ -128,11 +119,11 @@ def _take(record: Record, log: _Log) -> None:
             return
     usage = read(record)
     if isinstance(usage, Poison):
-        report.lost.add(_at(record), f"cannot be billed and has no dead letter: {usage.error}")
+        _missing(record, f"cannot be billed and has no dead letter: {usage.error}", log)
         return
     org = usage.org or log.directory.get(usage.team)
     if org is None:
-        report.lost.add(_at(record), f"no org is known for team {usage.team}, and it has no dead letter")
+        _missing(record, f"no org is known for team {usage.team}, and it has no dead letter", log)
         return
     digest = _digest(record.value)
     root = log.homes.root(usage.team, record.partition)
@@ -141,13 +132,19 @@ def _take(record: Record, log: _Log) -> None:
         report.duplicates += 1
         return
     if before is not None:
-        report.lost.add(_at(record), f"has the id {usage.id} of an earlier event, other bytes and no dead letter")
+        _missing(record, f"has the id {usage.id} of an earlier event, other bytes and no dead letter", log)
         return
     log.seen[root, usage.id] = digest
     problem = log.homes.problem(usage.team, record.partition)
     if problem is not None:
         report.wrong.add(_at(record), problem)
     _count(record, usage, org, log)
+
+
+def _missing(record: Record, what: str, log: _Log) -> None:
+    """A record that must have a letter and has none; the group may only not have come to it yet."""
+    if log.reach.has(record):
+        log.report.lost.add(_at(record), what)
 
 
 def _count(record: Record, usage: Usage, org: str, log: _Log) -> None:
@@ -157,7 +154,7 @@ def _count(record: Record, usage: Usage, org: str, log: _Log) -> None:
     bucket = Bucket(org, usage.team, usage.currency, usage.time_ms - usage.time_ms % HOUR_MS)
     hour = log.hours.get(bucket)
     if hour is None:
-        hour = log.hours[bucket] = _Hour(record.partition, _cut(bucket, record.partition, log))
+        hour = log.hours[bucket] = Hour(record.partition, _cut(bucket, record.partition, log))
     elif hour.partition != record.partition and log.homes.moved(bucket.team):
         hour.partition, hour.cut = record.partition, _cut(bucket, record.partition, log)
     if record.offset <= hour.cut:
@@ -168,10 +165,10 @@ def _count(record: Record, usage: Usage, org: str, log: _Log) -> None:
         hour.lines[name] = hour.lines.get(name, Totals()).plus(_one(usage))
     else:
         known = [marks[record.partition] for marks in (log.watermarks, log.floors) if record.partition in marks]
-        due = hour.dues.setdefault(_due_ms(bucket, max(known, default=None), log), _Due(_at(record)))
-        due.count += 1
-        due.cost = EXACT.add(due.cost, usage.cost)
+        due = hour.dues.setdefault(_due_ms(bucket, max(known, default=None), log), Due(_at(record)))
+        due.counted = due.counted.plus(_one(usage))
     log.watermarks[record.partition] = max(log.watermarks.get(record.partition, usage.time_ms), usage.time_ms)
+    log.reach.accepted(record, usage.time_ms)
 
 
 def _cut(bucket: Bucket, partition: int, log: _Log) -> int:
@@ -200,15 +197,17 @@ def _due_ms(bucket: Bucket, watermark_ms: int | None, log: _Log) -> int:
     return closes_ms if watermark_ms is None else max(closes_ms, watermark_ms - watermark_ms % MARK_MS + MARK_MS)
 
 
-def _settle(bucket: Bucket, hour: _Hour, log: _Log) -> None:
+def _settle(bucket: Bucket, hour: Hour, log: _Log) -> None:
     """Whether the events that no statement counts may still be waiting for one."""
     waiting = 0
     for due_ms, due in hour.dues.items():
-        if log.watermarks.get(log.homes.present(bucket.team, hour.partition), -1) >= due_ms:
-            log.report.lost.add(due.first, f"{due.count} events of {bucket} from here on stand on no bill", due.count)
+        count = due.counted.requests
+        if log.reach.past(log.homes.present(bucket.team, hour.partition), due_ms):
+            log.report.lost.add(due.first, f"{count} events of {bucket} from here on stand on no bill", count)
+            add(_sums(bucket, log).due, bucket, due.counted)
         else:
-            waiting += due.count
-            _add_money(log.report.waiting, bucket.currency, due.cost)
+            waiting += count
+            _add_money(log.report.waiting, bucket.currency, due.counted.cost)
     log.report.events_waiting += waiting
     log.report.buckets_waiting += waiting > 0
 
@@ -217,14 +216,16 @@ def _compare(bucket: Bucket, chain: Chain, log: _Log, topic: str) -> None:
     """The newest statement of a bucket against the recomputed hour."""
     stated, report = chain.latest, log.report
     covered = stated.coverage
-    hour = log.hours.get(bucket, _Hour(-1, -1))
+    hour = log.hours.get(bucket, Hour(-1, -1))
     start = log.starts.get((topic, covered.partition), 0)
     if log.homes.moved(bucket.team) and hour.first_offset != covered.first_offset:
         start = max(start, log.starts.get((topic, log.homes.root(bucket.team, -1)), 0))
-    if covered.first_offset < start:
+    if covered.first_offset < start or bucket.start_ms < log.judged_from_ms:
         report.out_of_reach += 1
         return
     counted = total(hour.lines.values())
+    add(_sums(bucket, log).due, bucket, counted)
+    add(_sums(bucket, log).billed, bucket, stated.totals)
     name = f"{bucket} revision {stated.revision}"
     if counted.requests == 0 < covered.events:
         report.wrong.add(stated.where, f"{name}: no event of this bucket is in the log")
@@ -242,7 +243,7 @@ def _compare(bucket: Bucket, chain: Chain, log: _Log, topic: str) -> None:
             report.wrong.add(stated.where, f"{name}: {'; '.join(differing)}")
 
 
-def _differences(stated: Statement, chain: Chain, hour: _Hour, counted: Totals, topic: str) -> Iterator[str]:
+def _differences(stated: Statement, chain: Chain, hour: Hour, counted: Totals, topic: str) -> Iterator[str]:
     for name, said, is_so in zip(Totals._fields, stated.totals, counted, strict=True):
         if said != is_so:
             yield f"{name} is {said}, must be {is_so}"
@@ -273,6 +274,10 @@ def _unmatched(log: _Log, topic: str) -> None:
             log.report.out_of_reach += len(letters)
         else:
             log.report.wrong.add(letters[0].where, f"there is no record {topic}[{partition}]@{offset}")
+
+
+def _sums(bucket: Bucket, log: _Log) -> HourSums:
+    return log.report.hours.setdefault(bucket.start_ms, HourSums({}, {}))
 
 
 def _add_money(sums: dict[str, Decimal], currency: str, cost: Decimal) -> None:

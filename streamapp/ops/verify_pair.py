@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from streamapp.ops.verify_report import Findings
+from streamapp.ops.verify_report import EXAMPLES, Findings
+from streamapp.ops.verify_statement import time_text
 from streamapp.settings import Settings
 
 
@@ -21,6 +22,9 @@ class Sums(NamedTuple):
 
     events: int
     amounts: dict[str, Decimal]
+
+    def __str__(self) -> str:
+        return ", ".join((f"{self.events} events", *(f"{name} {amount:f}" for name, amount in self.amounts.items())))
 
 
 @dataclass
@@ -33,7 +37,7 @@ class PairReport:
     events: int = 0  # on the left side, each id once
     waiting: int = 0  # of these, not yet due on the right side
     out_of_reach: int = 0  # on the right side, older than the left side's log
-    hours: dict[int, tuple[Sums, Sums]] = field(default_factory=dict)  # start (ms) → left, right
+    hours: dict[int, tuple[Sums, Sums]] = field(default_factory=dict)  # start (ms) → what is due: left, right
     lost: Findings = field(default_factory=Findings)
     doubled: Findings = field(default_factory=Findings)
     wrong: Findings = field(default_factory=Findings)
@@ -42,6 +46,16 @@ class PairReport:
     def difference(self) -> int:
         """How many events or records the two sides disagree about; 0 when all is well."""
         return self.lost.count + self.doubled.count + self.wrong.count
+
+    def compare_hours(self) -> None:
+        """Sums that differ although nothing else was found are wrong, one finding for each hour."""
+        if not self.difference:
+            for start_ms, (left, right) in self.differing_hours():
+                self.wrong.add(time_text(start_ms), f"{self.left} sums to {left}, {self.right} to {right}")
+
+    def differing_hours(self) -> list[tuple[int, tuple[Sums, Sums]]]:
+        """The hours whose two sides are not the same, in order."""
+        return sorted((start_ms, sides) for start_ms, sides in self.hours.items() if sides[0] != sides[1])
 
     def faults(self) -> tuple[tuple[str, Findings], ...]:
         """The three kinds of fault."""
@@ -57,6 +71,8 @@ class PairReport:
             "events": self.events,
             "waiting": self.waiting,
             "out_of_reach": self.out_of_reach,
+            "hours": len(self.hours),
+            "hours_differing": [_hour(start_ms, sides) for start_ms, sides in self.differing_hours()[:EXAMPLES]],
             **{name: found.count for name, found in self.faults()},
             "examples": {name: [example._asdict() for example in found.examples] for name, found in self.faults()},
         }
@@ -66,3 +82,11 @@ Check = Callable[[Settings], PairReport]
 """Reads both sides to the end they have now. Raises `Unavailable` when one of them does not answer, `Misconfigured`
 when a person must change something. Events that the group has not committed yet are waiting, not lost: its committed
 offsets are asked for before the right side is read."""
+
+
+def _hour(start_ms: int, sides: tuple[Sums, Sums]) -> dict[str, Any]:
+    shown = {
+        side: {"events": sums.events, **{name: f"{amount:f}" for name, amount in sorted(sums.amounts.items())}}
+        for side, sums in zip(("left", "right"), sides, strict=True)
+    }
+    return {"start": time_text(start_ms), **shown}

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from streamapp.ops.verify_hours import HourSums
+
 EXAMPLES = 20  # enough to see the pattern, few enough to read
 
 
@@ -35,6 +37,7 @@ class Report:
     """The check's result. Money by currency: `used` is `billed` + `waiting` if all is well and the logs are whole."""
 
     events_read: int = 0
+    unread: int = 0  # of these, behind what the group had committed when the check began
     accepted: int = 0
     duplicates: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
@@ -50,6 +53,7 @@ class Report:
     used: dict[str, Decimal] = field(default_factory=dict)
     billed: dict[str, Decimal] = field(default_factory=dict)
     waiting: dict[str, Decimal] = field(default_factory=dict)
+    hours: dict[int, HourSums] = field(default_factory=dict)  # start (ms) → what is due, what is billed
     lost: Findings = field(default_factory=Findings)
     doubled: Findings = field(default_factory=Findings)
     wrong: Findings = field(default_factory=Findings)
@@ -83,6 +87,7 @@ class Report:
 
 COUNTS: tuple[tuple[str, str], ...] = (
     ("events_read", "usage records read"),
+    ("unread", "… of them not yet reached by the workers"),
     ("accepted", "events accepted"),
     ("duplicates", "repeated events ignored"),
     ("letters", "dead letters about usage"),

@@ -70,9 +70,12 @@ class Ledger(Protocol):
     or (while committing) all of it.
     """
 
-    async def open(self) -> None:
+    async def open(self, *, create: bool = True) -> None:
         """Connect and bring the schema up to date. Raises `Misconfigured` for wrong credentials, a database that is
-        not there, or a schema newer than this program."""
+        not there, or a schema newer than this program.
+
+        `create` False is for those who only read: nothing is made or changed, and what would have to be is
+        `Misconfigured`."""
 
     async def close(self) -> None:
         """Let go of the database. Twice is fine."""
@@ -92,6 +95,12 @@ class Ledger(Protocol):
     ) -> list[Bill]:
         """Bills by (period_start, org, team, currency, revision), at most `limit`. `latest`: of each usage bucket the
         highest revision only, without settlements."""
+
+    async def rows(self, topic: str, partition: int, start: int, end: int) -> list[Bill]:
+        """The bills whose records lie from offset `start` to below `end`, in this order, then by id."""
+
+    async def kept(self, ids: Sequence[str]) -> dict[str, Bill]:
+        """id → bill, of those that are there."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -148,6 +157,17 @@ def to_bill(topic: str, partition: int, offset: int, value: bytes | None) -> Bil
     if "\0" in f"{bill.id}{bill.supersedes}{bill.org_id}{bill.team_id}{bill.currency}":
         return Rejected(Reason.INVALID_DATA, "a name contains U+0000, which PostgreSQL cannot keep")
     return bill
+
+
+def not_ready(name: str, version: int | None, known: int) -> Misconfigured:
+    """Why somebody who only reads cannot use a ledger of this schema; None: there is no schema at all."""
+    if version is None:
+        return Misconfigured(f"the ledger {name} is not there; is STREAM_LEDGER_URL the one of billing-ledger?")
+    newer = version > known
+    return Misconfigured(
+        f"the ledger {name} has schema {version}, this program knows {known}: "
+        + ("use a newer one" if newer else "billing-ledger of this version has not been started on it yet")
+    )
 
 
 def new_ids(rows: Iterable[Bill]) -> dict[str, Bill]:

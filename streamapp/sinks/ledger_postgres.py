@@ -12,7 +12,7 @@ from typing import Any, Self
 import asyncpg
 
 from streamapp.errors import Misconfigured, Unavailable
-from streamapp.sinks.ledger import BILLS_MAX, Bill, check_same, new_ids
+from streamapp.sinks.ledger import BILLS_MAX, Bill, check_same, new_ids, not_ready
 
 ANSWER_SECONDS = 30.0  # connecting, and any one statement: a chunk takes milliseconds
 CLOSE_SECONDS = 5.0  # for the goodbye
@@ -41,6 +41,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
                 AND n.currency = b.currency AND n.period_start = b.period_start AND n.revision > b.revision
                 AND n.kind IN ('billing.usage.hourly', 'billing.usage.revised'))""",
     ),
+    ("CREATE INDEX bills_by_record ON bills (topic, partition, record_offset)",),
 )
 """Each entry is one version of the schema; table `ledger_schema` counts those applied. Entries are only ever added."""
 
@@ -53,6 +54,8 @@ _COLUMNS = """id, kind, revision, supersedes, org_id, team_id, currency, period_
 _INSERT = f"""INSERT INTO bills ({_COLUMNS})
     SELECT * FROM unnest({", ".join(f"${at}::{type_}[]" for at, type_ in enumerate(_TYPES, 1))})
     ON CONFLICT (id) DO NOTHING RETURNING id"""
+_BY_RECORD = f"""SELECT {_COLUMNS} FROM bills WHERE topic = $1 AND partition = $2 AND record_offset >= $3
+    AND record_offset < $4 ORDER BY record_offset, id"""
 _SELECT = f"""SELECT {_COLUMNS} FROM {{source}}
     WHERE ($1::text IS NULL OR org_id = $1) AND ($2::text IS NULL OR team_id = $2)
     ORDER BY period_start, org_id, team_id NULLS FIRST, currency, revision, id LIMIT $3"""
@@ -86,12 +89,12 @@ class PostgresLedger:
         self._answer_seconds = answer_seconds
         self._pool: Any = None
 
-    async def open(self) -> None:
+    async def open(self, *, create: bool = True) -> None:
         with _translating():
             pool = await self._connect()
             try:
                 async with pool.acquire() as connection, connection.transaction():
-                    await _migrate(connection)
+                    await (_migrate if create else _check_schema)(connection)
             except BaseException:
                 pool.terminate()
                 raise
@@ -146,6 +149,16 @@ class PostgresLedger:
         with _translating():
             return [_bill(tuple(row)) for row in await self._opened.fetch(query, org, team, limit)]
 
+    async def rows(self, topic: str, partition: int, start: int, end: int) -> list[Bill]:
+        with _translating():
+            found = await self._opened.fetch(_BY_RECORD, topic, partition, start, end)
+            return [_bill(tuple(row)) for row in found]
+
+    async def kept(self, ids: Sequence[str]) -> dict[str, Bill]:
+        query = f"SELECT {_COLUMNS} FROM bills WHERE id = ANY($1::text[])"
+        with _translating():
+            return {row["id"]: _bill(tuple(row)) for row in await self._opened.fetch(query, [*ids])}
+
     async def __aenter__(self) -> Self:
         await self.open()
         return self
@@ -176,6 +189,13 @@ async def _migrate(connection: Any) -> None:
         for statement in migration:
             await connection.execute(statement)
         await connection.execute("INSERT INTO ledger_schema VALUES ($1)", number)
+
+
+async def _check_schema(connection: Any) -> None:
+    there = await connection.fetchval("SELECT to_regclass('ledger_schema')")
+    version = await connection.fetchval("SELECT max(version) FROM ledger_schema") if there is not None else None
+    if version != len(MIGRATIONS):
+        raise not_ready("database", version, len(MIGRATIONS))
 
 
 async def _insert(connection: Any, by_id: dict[str, Bill]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from typing import Any, Self, TypeVar
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.schemas.money import money_of, money_text
 from streamapp.schemas.timestamp import format_ms, parse_ms
-from streamapp.sinks.ledger import BILLS_MAX, Bill, check_same, new_ids
+from streamapp.sinks.ledger import BILLS_MAX, Bill, check_same, new_ids, not_ready
 
 BUSY_SECONDS = 10.0  # how long another writer may hold the file; its transactions take milliseconds
 
@@ -39,6 +40,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
                 AND n.currency = b.currency AND n.period_start = b.period_start AND n.revision > b.revision
                 AND n.kind IN ('billing.usage.hourly', 'billing.usage.revised'))""",
     ),
+    ("CREATE INDEX bills_by_record ON bills (topic, partition, record_offset)",),
 )
 """Each entry is one version of the schema; `PRAGMA user_version` counts those applied. Entries are only ever added."""
 
@@ -47,8 +49,11 @@ _INSERT = f"""INSERT INTO bills (id, kind, revision, supersedes, org_id, team_id
     VALUES ({", ".join("?" * 17)}) ON CONFLICT (id) DO NOTHING"""
 _ADVANCE = """INSERT INTO ledger_offsets VALUES (?, ?, ?) ON CONFLICT (topic, partition)
     DO UPDATE SET next_offset = max(next_offset, excluded.next_offset)"""
-_SELECT = """SELECT id, kind, revision, supersedes, org_id, team_id, currency, period_start, period_end, cost,
-    delta_cost, requests, total_tokens, event, topic, partition, record_offset FROM {source}
+_COLUMNS = """id, kind, revision, supersedes, org_id, team_id, currency, period_start, period_end, cost,
+    delta_cost, requests, total_tokens, event, topic, partition, record_offset"""
+_BY_RECORD = f"""SELECT {_COLUMNS} FROM bills WHERE topic = ? AND partition = ? AND record_offset >= ?
+    AND record_offset < ? ORDER BY record_offset, id"""
+_SELECT = f"""SELECT {_COLUMNS} FROM {{source}}
     WHERE (?1 IS NULL OR org_id = ?1) AND (?2 IS NULL OR team_id = ?2)
     ORDER BY period_start, org_id, team_id, currency, revision, id LIMIT ?3"""
 
@@ -64,10 +69,10 @@ class SqliteLedger:
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
 
-    async def open(self) -> None:
+    async def open(self, *, create: bool = True) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         try:
-            await self._run(self._open)
+            await self._run(self._open if create else self._open_to_read)
         except BaseException:
             await self.close()
             raise
@@ -89,8 +94,15 @@ class SqliteLedger:
         self, org: str | None = None, team: str | None = None, *, latest: bool = False, limit: int = BILLS_MAX
     ) -> list[Bill]:
         query = _SELECT.format(source="bills_latest" if latest else "bills")
-        rows = await self._run(lambda: self._open_connection.execute(query, (org, team, limit)).fetchall())
-        return [_bill(row) for row in rows]
+        return await self._run(lambda: self._found(query, (org, team, limit)))
+
+    async def rows(self, topic: str, partition: int, start: int, end: int) -> list[Bill]:
+        where = topic, partition, start, end
+        return await self._run(lambda: self._found(_BY_RECORD, where))
+
+    async def kept(self, ids: Sequence[str]) -> dict[str, Bill]:
+        query = f"SELECT {_COLUMNS} FROM bills WHERE id IN (SELECT value FROM json_each(?))"
+        return {bill.id: bill for bill in await self._run(lambda: self._found(query, (json.dumps([*ids]),)))}
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -113,8 +125,11 @@ class SqliteLedger:
             if error.sqlite_errorcode in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
                 raise Misconfigured(f"STREAM_LEDGER_URL: {self._path} cannot be written: {error}") from error
             raise Unavailable(f"the ledger {self._path} does not answer: {error}") from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, ValueError) as error:  # no database, or a row that nobody of ours wrote
             raise Misconfigured(f"the ledger {self._path} is not usable: {error}") from error
+
+    def _found(self, query: str, arguments: tuple[str | int | None, ...]) -> list[Bill]:
+        return [_bill(row) for row in self._open_connection.execute(query, arguments)]
 
     @property
     def _open_connection(self) -> sqlite3.Connection:
@@ -133,6 +148,15 @@ class SqliteLedger:
         # Not FULL: a power cut may then undo the last transactions, but each as a whole, rows and offset together, and
         # the log gives them again. It saves an fsync per chunk.
         connection.execute("PRAGMA synchronous = NORMAL")
+
+    def _open_to_read(self) -> None:
+        if not self._path.exists():
+            raise not_ready(str(self._path), None, len(MIGRATIONS))
+        self._connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=rw", self._busy_seconds, uri=True)
+        self._connection.execute("PRAGMA query_only = ON")
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version != len(MIGRATIONS):
+            raise not_ready(str(self._path), version, len(MIGRATIONS))
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -164,6 +164,11 @@ def findings(group: Group, now_ms: int) -> list[Finding]:
         found.append(Finding("wrong", f"The group is {show.number(group.lag)} records behind."))
     elif group.lag > LAG_WARN:
         found.append(Finding("stale", f"The group is {show.number(group.lag)} records behind and catching up."))
+    return worst_first(*found)
+
+
+def worst_first(*found: Finding) -> list[Finding]:
+    """What is wrong before what is to be looked at; else in the order given."""
     return sorted(found, key=lambda finding: finding.level != "wrong")
 
 

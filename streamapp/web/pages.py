@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from streamapp.clock import Clock
 from streamapp.ops.letters_recent import Letters
-from streamapp.web import chart, group, hours, local, show
+from streamapp.web import chart, group, hours, local, reconciliation, show
 from streamapp.web.fleet import Answer, Fleet
 from streamapp.web.render import Page, Problem
 from streamapp.web.source import HourFacts, RawRow, WorkerFacts
@@ -30,6 +30,7 @@ class Site:
     clock: Clock
     grace_ms: int
     letters: Letters
+    reconciliation: reconciliation.Reconciliation
 
     async def group(self) -> group.Group:
         """The workers, asked now."""
@@ -53,8 +54,8 @@ def notices(whole: group.Group, answers: Sequence[Answer[Any]]) -> Notices:
 
 async def overview(site: Site, params: Params) -> Page:
     """`/`: one look says whether all is well."""
-    whole = await site.group()
-    found = group.findings(whole, site.clock())
+    whole, agreed = await asyncio.gather(site.group(), site.reconciliation.now())
+    found = group.worst_first(*group.findings(whole, site.clock()), *agreed.findings())
     level: group.Level = found[0].level if found else "ok"
     twin = {
         "group": whole.name,
@@ -73,9 +74,11 @@ async def overview(site: Site, params: Params) -> Page:
         "missing": whole.missing,
         "workers": [{"name": f.name, "url": f.url, "started_ms": f.started_ms, "stale": s} for f, s in whole.workers],
         "silent": whole.silent,
+        "reconciliation": reconciliation.twin(agreed),
     }
     context = {
         "group": whole,
+        "reconciliation": agreed,
         "findings": found,
         "level": level,
         "curve": chart.line(whole.curve),

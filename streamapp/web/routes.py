@@ -18,6 +18,7 @@ from streamapp.clock import Clock
 from streamapp.errors import Unavailable
 from streamapp.ops.letters_recent import Letters, NoLetters
 from streamapp.web import accounts, fleet, group, letters, live, local, pages, render, static, wire
+from streamapp.web.reconciliation import NoReconciliation, Reconciliation
 from streamapp.web.render import Page, Problem
 from streamapp.web.source import WorkerView
 
@@ -47,12 +48,20 @@ _COMPILED = tuple((re.compile(pattern), builder) for _, pattern, builder in PAGE
 class Pages:
     """Handlers over one view. Nothing starts before the first request."""
 
-    def __init__(self, view: WorkerView, clock: Clock, peer_timeout_s: float, grace_ms: int, letters: Letters) -> None:
+    def __init__(
+        self,
+        view: WorkerView,
+        clock: Clock,
+        peer_timeout_s: float,
+        grace_ms: int,
+        letters: Letters,
+        reconciliation: Reconciliation,
+    ) -> None:
         self.view = view
         self.clock = clock
         self.files = static.Files()
         self.renderer = render.Renderer(clock, self.files)
-        self.site = pages.Site(fleet.Fleet(view, clock, peer_timeout_s), clock, grace_ms, letters)
+        self.site = pages.Site(fleet.Fleet(view, clock, peer_timeout_s), clock, grace_ms, letters, reconciliation)
         self.live = live.Live(self.parts, clock)
 
     async def page(self, request: web.Request) -> web.StreamResponse:
@@ -208,9 +217,11 @@ def routes(
     peer_timeout_s: float,
     grace_ms: int = GRACE_MS,
     letters: Letters | None = None,
+    reconciliation: Reconciliation | None = None,
 ) -> list[web.RouteDef]:
     """Every page and endpoint over `view`. A caller that can should `mount` instead."""
-    return _table(Pages(view, clock, peer_timeout_s, grace_ms, letters or NoLetters()))
+    found = reconciliation or NoReconciliation()
+    return _table(Pages(view, clock, peer_timeout_s, grace_ms, letters or NoLetters(), found))
 
 
 def mount(
@@ -221,9 +232,11 @@ def mount(
     peer_timeout_s: float,
     grace_ms: int = GRACE_MS,
     letters: Letters | None = None,
+    reconciliation: Reconciliation | None = None,
 ) -> Pages:
     """Add the pages to an application that has not started; its shutdown then does not wait for open pages."""
-    site = Pages(view, clock, peer_timeout_s, grace_ms, letters or NoLetters())
+    found = reconciliation or NoReconciliation()
+    site = Pages(view, clock, peer_timeout_s, grace_ms, letters or NoLetters(), found)
     app.add_routes(_table(site))
 
     async def stop(_: web.Application) -> None:

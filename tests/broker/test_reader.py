@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
@@ -17,9 +18,12 @@ from streamapp.cli.verify import command
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.broker import Broker
 from streamapp.kafka.reader import Record, Span, read, spans
-from streamapp.settings import current
+from streamapp.ops.verify_reading import LogReader
+from streamapp.settings import KafkaSettings, current
 
 MakeTopic = Callable[..., str]
+
+PAIRS = ["--pair", "usage=bills", "--pair", "bills=ledger"]
 
 
 def _config(broker: Broker) -> dict[str, str]:
@@ -120,6 +124,29 @@ def test_end_is_where_it_was_when_the_reading_began(broker: Broker, make_topic: 
     assert [record.value for record in reading] == [b"2", b"3"]
 
 
+def test_part_of_a_log_since_a_moment_and_behind_an_open_transaction(broker: Broker, make_topic: MakeTopic) -> None:
+    topic, producer = make_topic(partitions=3), _producer(broker)
+    for at_ms in (1000, 3000, 2000, 4000):
+        producer.produce(topic, b"x", partition=0, timestamp=at_ms)
+    producer.produce(topic, b"x", partition=1, timestamp=1000)
+    assert producer.flush(30) == 0
+    logs = LogReader(KafkaSettings(bootstrap_servers=broker.bootstrap))
+    spans = logs.spans(topic)
+    assert spans == {0: Span(0, 4), 1: Span(0, 1), 2: Span(0, 0)}
+    assert logs.since(topic, spans, 2500) == {0: Span(1, 4), 1: Span(1, 1), 2: Span(0, 0)}
+    assert logs.since(topic, spans, 1000) == spans
+    assert logs.committed("nobody", topic) == {}
+    writer = _producer(broker, f"{topic}-writer")
+    writer.begin_transaction()
+    _send(writer, topic, 2, [b"open"])
+    ending = threading.Timer(0.3, writer.commit_transaction, (30,))
+    ending.start()
+    assert logs.spans(topic)[2] == Span(0, 2)  # the record and its marker
+    ending.join()
+    with pytest.raises(Misconfigured, match="no_such_topic"):
+        logs.spans("no_such_topic")
+
+
 def test_missing_topic_is_misconfigured(broker: Broker) -> None:
     with pytest.raises(Misconfigured, match="no_such_topic"):
         list(read(_config(broker), "no_such_topic"))
@@ -146,12 +173,17 @@ def test_verify_reads_a_cluster_and_ends_with_its_verdict(
     monkeypatch.setenv("STREAM_KAFKA__BOOTSTRAP_SERVERS", fresh_broker.bootstrap)
     current.cache_clear()
     try:
-        right = CliRunner().invoke(command, ["--json"])
+        right = CliRunner().invoke(command, ["--json", *PAIRS])
         assert right.exit_code == 0, right.output
-        assert json.loads(right.output)["bills"] == 1
+        shown = json.loads(right.output)
+        assert (shown["bills"], shown["ok"]) == (1, True)
+        assert [(pair["name"], pair["difference"]) for pair in shown["pairs"]] == [
+            ("usage=bills", 0),
+            ("bills=ledger", 0),
+        ]
         producer.produce("billing_events", bill.value, bill.key, partition=0)
         assert producer.flush(30) == 0
-        doubled = CliRunner().invoke(command)
+        doubled = CliRunner().invoke(command, PAIRS)
         assert doubled.exit_code == 1
         assert "doubled: billing_events[0]@1" in doubled.output
     finally:

@@ -14,10 +14,10 @@ import pytest
 from confluent_kafka import Producer
 from workers import CHANGELOG, GROUP, PARTITIONS, Cluster, Sent, bodies, cluster
 
-from streamapp.cli.verify import read_directory
 from streamapp.clock import wall_ms
 from streamapp.kafka.broker import Broker
 from streamapp.ops.simulate import HOUR_MS, UsageSpec, usage_stream
+from streamapp.ops.verify_billing import read_directory
 from streamapp.runtime import codec
 from streamapp.runtime.codec import unpack_hour
 

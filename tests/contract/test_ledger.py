@@ -184,6 +184,38 @@ def test_questions(url: str) -> None:
     within(url, work)
 
 
+def test_rows_by_their_place_in_the_log(url: str) -> None:
+    rows = some_rows()
+    other = replace(rows[0], id="evt_elsewhere", partition=1)
+
+    async def work(ledger: Ledger) -> None:
+        await ledger.apply(TOPIC, 0, 5, rows[::-1])
+        await ledger.apply(TOPIC, 1, 1, [other])
+        assert await ledger.rows(TOPIC, 0, 0, 5) == rows
+        assert await ledger.rows(TOPIC, 0, 1, 3) == rows[1:3]
+        assert await ledger.rows("other", 0, 0, 5) == []
+        assert await ledger.kept([rows[4].id, other.id, "nobody's"]) == {rows[4].id: rows[4], other.id: other}
+        assert await ledger.kept([]) == {}
+
+    within(url, work)
+
+
+def test_a_reader_makes_nothing_and_needs_a_ledger_of_this_version(url: str) -> None:
+    async def read_only() -> int:
+        ledger = open_ledger(url)
+        try:
+            await ledger.open(create=False)
+            return len(await ledger.bills())
+        finally:
+            await ledger.close()
+
+    for _ in range(2):  # the first time made nothing
+        with pytest.raises(Misconfigured, match="is not there"):
+            asyncio.run(read_only())
+    within(url, lambda ledger: ledger.apply(TOPIC, 0, 5, some_rows()))
+    assert asyncio.run(read_only()) == 5
+
+
 def test_two_writers_at_once_write_each_bill_once(url: str) -> None:
     logs = Logs()
     for number in range(200):

@@ -101,17 +101,17 @@ def test_what_sends_stops_first_and_each_group_before_those_who_read_what_it_wri
     simulator = simulate_job(configured, [], 60, None)
     jobs = [*services, *worker_jobs(configured, 6066, {}), simulator]
     order = [job.name for job in sorted(jobs, key=lambda job: job.stage)]
-    assert order[:2] == ["capture", "simulate"]
+    assert order[:3] == ["capture", "reconcile", "simulate"]
     assert order.index("billing-agg-2") < order.index("billing-ledger") < order.index("dead-letter-monitor")
     assert {stage_of(one.name) for one in GROUPS} == {2, 3, 4}
     assert all(service.stage not in {2, 3, 4} for service in SERVICES)
 
 
 def test_a_service_runs_here_on_the_port_of_its_settings_or_a_free_one(tmp_path: Path) -> None:
-    assert service_ports(settings(tmp_path, capture=CaptureSettings(port=3001))) == {"capture": 3001}
+    assert service_ports(settings(tmp_path, capture=CaptureSettings(port=3001)))["capture"] == 3001
     free = service_ports(settings(tmp_path, capture=CaptureSettings(port=0)))
     assert free["capture"] > 0
-    (job,) = service_jobs(settings(tmp_path), free)
+    job, *_ = service_jobs(settings(tmp_path), free)
     assert ("STREAM_CAPTURE__PORT", str(free["capture"])) in job.environment
     assert job.port == free["capture"]
 

@@ -13,10 +13,11 @@ import pytest
 from rich.console import Console
 from verify_logs import HOUR_MS, TEN, Logs, text
 
-from streamapp.cli.verify import read_directory, show
+from streamapp.cli.verify import show
 from streamapp.errors import Misconfigured
 from streamapp.kafka.reader import Record
 from streamapp.ops.verify import audit
+from streamapp.ops.verify_billing import read_directory
 from streamapp.ops.verify_report import Report
 from streamapp.ops.verify_statement import Bucket, statement_id
 from streamapp.ops.verify_usage import Poison, Usage, plausible, read, time_ms

@@ -1,0 +1,122 @@
+"""All pairs checked again and again, and the newest outcome of each kept for whoever asks.
+
+One thread checks, others read: what they see of a pair is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from streamapp.clock import Clock, monotonic_s
+from streamapp.errors import StreamError
+from streamapp.ops.verify_pair import Check, PairReport
+from streamapp.ops.verify_pairs import Outcome, look
+from streamapp.settings import Settings
+
+IDLE_SHARE = 4  # a pause is at least so many times as long as the round before: one fifth of a core, at most
+STUCK_S = 3600.0  # a check that takes longer than this beyond the interval helps nobody
+
+log = logging.getLogger(__name__)
+
+State = Literal["pending", "ok", "wrong", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A pair as it was last looked at. `outcome` None: not yet."""
+
+    name: str
+    outcome: Outcome | None = None
+    checked_ms: int | None = None
+    succeeded_ms: int | None = None  # when it could last be checked, whatever was found
+
+    @property
+    def state(self) -> State:
+        """In one word. Failed: it could not be checked."""
+        if self.outcome is None:
+            return "pending"
+        if self.outcome.report is None:
+            return "failed"
+        return "ok" if self.outcome.ok else "wrong"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON types; the report's own keys where there is one."""
+        found = {"name": self.name, "error": None} if self.outcome is None else self.outcome.as_json()
+        return {**found, "state": self.state, "checked_ms": self.checked_ms, "succeeded_ms": self.succeeded_ms}
+
+
+class Reconciler:
+    """Checks `pairs`, one after the other, every so often."""
+
+    def __init__(self, settings: Settings, pairs: tuple[tuple[str, Check], ...], clock: Clock) -> None:
+        self.pause_s = settings.reconcile.interval_seconds
+        self._settings, self._pairs, self._clock = settings, pairs, clock
+        self._standings: Mapping[str, Standing] = {name: Standing(name) for name, _ in pairs}
+        self._stepped_ms = clock()
+
+    def run(self, stop: threading.Event) -> None:
+        """Rounds until `stop`, with a pause behind each: never two at once."""
+        while not stop.is_set():
+            began_s = monotonic_s()
+            self.round(stop.is_set)
+            self.pause_s = max(self._settings.reconcile.interval_seconds, IDLE_SHARE * (monotonic_s() - began_s))
+            stop.wait(self.pause_s)
+
+    def round(self, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Check every pair once. What goes wrong with one is its own standing, whatever it is."""
+        for name, check in self._pairs:
+            if stopped():
+                return
+            outcome = look(name, _guarded(check), self._settings)
+            before, now_ms = self._standings[name], self._clock()
+            succeeded_ms = before.succeeded_ms if outcome.report is None else now_ms
+            self._standings = {**self._standings, name: Standing(name, outcome, now_ms, succeeded_ms)}
+            self._stepped_ms = now_ms
+            _tell(outcome)
+
+    @property
+    def standings(self) -> tuple[Standing, ...]:
+        """Every pair, in order."""
+        return tuple(self._standings.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        pairs = [standing.as_json() for standing in self.standings]
+        return {"now_ms": self._clock(), "interval_seconds": round(self.pause_s, 3), "pairs": pairs}
+
+    def health(self) -> Literal["ok", "starting", "stuck"]:
+        """Whether it gets on, not what it finds."""
+        if self._clock() - self._stepped_ms > 1000 * (self.pause_s + STUCK_S):
+            return "stuck"
+        return "starting" if any(one.outcome is None for one in self.standings) else "ok"
+
+
+def _guarded(check: Check) -> Check:
+    """A check that nobody foresaw to fail in this way fails as the others do: the job goes on."""
+
+    def guarded(settings: Settings) -> PairReport:
+        try:
+            return check(settings)
+        except StreamError:
+            raise
+        except Exception as error:
+            log.exception("a check met an error that nobody foresaw")
+            raise StreamError(f"an error that nobody foresaw, see the log: {type(error).__name__} {error}") from error
+
+    return guarded
+
+
+def _tell(outcome: Outcome) -> None:
+    if outcome.report is None:
+        log.warning("%s could not be checked: %s", outcome.name, outcome.error)
+    elif outcome.report.difference:
+        examples = [
+            f"{kind}: {one.where}: {one.what}" for kind, found in outcome.report.faults() for one in found.examples
+        ]
+        log.error("%s differs by %d, as %s", outcome.name, outcome.report.difference, examples[0])
+    else:
+        log.info("%s agrees: %d events, %.1f s", outcome.name, outcome.report.events, outcome.seconds)

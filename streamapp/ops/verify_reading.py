@@ -1,0 +1,55 @@
+"""How a check looks at Kafka: what a group has committed first, then logs up to where they are settled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.reader import Record, Span, read
+from streamapp.kafka.security import confluent_config
+from streamapp.kafka.settled import settled
+from streamapp.settings import KafkaSettings
+
+Shown = Callable[[Iterator[Record], str, int], Iterator[Record]]
+"""Shows how far a reading is: (records, topic, offsets there are) → the same records."""
+
+
+def unseen(records: Iterator[Record], topic: str, offsets: int) -> Iterator[Record]:
+    """Shows nothing."""
+    return records
+
+
+class LogReader:
+    """The topics of a cluster, for one check. Everything raises `Unavailable` or `Misconfigured` as `Admin` does."""
+
+    def __init__(self, kafka: KafkaSettings, shown: Shown = unseen) -> None:
+        self._admin = Admin(kafka)
+        self._config = confluent_config(kafka)
+        self._transaction_s = kafka.transaction_timeout_seconds
+        self._shown = shown
+
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """partition → the offset that the group reads next; a partition it never committed is missing.
+
+        To be asked for before anything else is: what lies below is done, whatever lies behind it may only be waiting.
+        """
+        wanted = [(topic, number) for number in range(self._admin.partitions(topic))]
+        return {number: offset for (_, number), offset in self._admin.committed(group, wanted).items()}
+
+    def spans(self, topic: str) -> dict[int, Span]:
+        """What each partition holds; all that was committed before the call is within."""
+        return settled(self._admin, topic, self._admin.partitions(topic), self._transaction_s)
+
+    def since(self, topic: str, spans: Mapping[int, Span], at_ms: int) -> dict[int, Span]:
+        """The parts of these spans from the first record of that timestamp on."""
+        begins = self._admin.offsets_at([(topic, number) for number in spans], at_ms)
+        cut = {}
+        for number, span in spans.items():
+            begin = begins[topic, number]
+            cut[number] = Span(max(span.start, span.end if begin < 0 else min(begin, span.end)), span.end)
+        return cut
+
+    def records(self, topic: str, upto: Mapping[int, Span], *, headers: bool = False) -> Iterator[Record]:
+        """The committed records of these spans, in offset order within a partition."""
+        offsets = sum(span.end - span.start for span in upto.values())
+        return self._shown(read(self._config, topic, upto, headers=headers), topic, offsets)
