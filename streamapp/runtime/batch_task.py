@@ -39,6 +39,7 @@ from tables.outcome import Refusal
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+LAST_WORD_S = 2.0  # what a sink that was asked has left to answer when the partition goes
 
 Row = TypeVar("Row")
 
@@ -245,7 +246,7 @@ class BatchTask(Generic[Row]):
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                answer = await ask()
+                answer = await self._answer(ask)
             except Unavailable as error:
                 self.trouble = str(error)
                 log.warning("%s-%d stands still: %s", self.place.topic, self.place.partition, error)
@@ -258,6 +259,19 @@ class BatchTask(Generic[Row]):
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
                 raise LetGo
+
+    async def _answer(self, ask: Callable[[], Any]) -> Any:
+        """What the sink says. A partition that goes does not wait long for it: the next owner asks again."""
+        asking, going = asyncio.ensure_future(ask()), asyncio.ensure_future(self._let_go.wait())
+        try:
+            await asyncio.wait({asking, going}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({asking}, timeout=LAST_WORD_S)
+            if not asking.done():
+                raise LetGo
+            return asking.result()
+        finally:
+            asking.cancel()
+            going.cancel()
 
     async def _land(self, transaction: Transaction) -> None:
         checkpoint = await self._producer.commit(transaction)
