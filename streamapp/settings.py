@@ -140,6 +140,25 @@ class ReconcileSettings(_Section):
     url: str = Field("http://127.0.0.1:6200", description="Where the pages ask for what the job found")
 
 
+class ArchiveSettings(_Section):
+    """Where audit records are kept for good (`audit-archive`)."""
+
+    url: str | None = Field(None, description="s3://bucket/prefix or file:///folder; default: STATE_DIR/archive")
+    endpoint: str | None = Field(None, description="Address of an S3-compatible store; without it Amazon's own")
+    region: str = Field("us-east-1", description="Region of the bucket")
+    access_key_id: SecretStr | None = Field(
+        None, description="Access key; without it AWS_ACCESS_KEY_ID and its like, or the machine's own role"
+    )
+    secret_access_key: SecretStr | None = Field(None, description="Secret of the access key")
+    session_token: SecretStr | None = Field(None, description="Session token of a temporary access key")
+    allow_http: bool = Field(False, description="Speak to an endpoint without TLS that is not on this machine")
+    flush_records: int = Field(50_000, ge=1, description="An object is written when so many records wait")
+    flush_bytes: int = Field(16 << 20, ge=1024, description="Or so many bytes of them")
+    flush_seconds: float = Field(60, gt=0, description="Or when the first of them has waited so long")
+    zstd_level: int = Field(3, ge=1, le=19, description="Level of compression")
+    timeout_seconds: float = Field(30, gt=0, description="The store answers within this, or is asked again")
+
+
 class Settings(BaseSettings):
     """All settings. Instances are immutable; tests make their own."""
 
@@ -153,6 +172,7 @@ class Settings(BaseSettings):
     alerts: AlertSettings = AlertSettings()
     capture: CaptureSettings = CaptureSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     state_dir: Path = Field(Path(".state"), description="Local state: tables, embedded broker, SQLite ledger")
     cache_dir: Path = Field(Path(".cache"), description="Downloads that can be made again: the broker's jars")
     ledger_url: str | None = Field(
@@ -164,6 +184,11 @@ class Settings(BaseSettings):
     def ledger(self) -> str:
         """The ledger's URL with the default filled in."""
         return self.ledger_url or f"sqlite:///{self.state_dir / 'ledger.db'}"
+
+    @property
+    def archive_url(self) -> str:
+        """The archive's URL with the default filled in."""
+        return self.archive.url or (self.state_dir / "archive").absolute().as_uri()
 
 
 def load() -> Settings:

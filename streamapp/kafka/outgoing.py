@@ -30,6 +30,7 @@ NAMED_MAX = 20  # events named in one error message; all are in `events`
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _MODELS = {entry.event_type: entry for entry in CATALOG}
+_FAMILIES = {entry.topic: entry for entry in CATALOG if entry.family}
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -144,7 +145,7 @@ def _cost(given: Any) -> msgspec.Raw | Rejected:
 def _judged(event: Event, event_type: str) -> Event | Rejected:
     if len(event.value) > EVENT_BYTES_MAX:
         return Rejected(Reason.INVALID_DATA, f"the event is larger than {EVENT_BYTES_MAX} bytes")
-    entry = _MODELS.get(event_type)
+    entry = _MODELS.get(event_type) or _FAMILIES.get(event.topic)
     if entry is not None and entry.topic != event.topic:
         return Rejected(Reason.UNKNOWN_TYPE, f"{event_type} belongs on {entry.topic}, not on {event.topic}")
     if event.topic == _MODELS[LLM_USAGE].topic:

@@ -39,6 +39,7 @@ from tables.outcome import Refusal
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+LAST_WORD_S = 2.0  # what a sink that was asked has left to answer when the partition goes
 
 Row = TypeVar("Row")
 
@@ -131,6 +132,13 @@ class BatchTask(Generic[Row]):
         """Records that wait for their batch to be full or old."""
         return 0 if self._gathering is None else self._gathering.count
 
+    @property
+    def waits_from(self) -> int | None:
+        """The offset of the first record that was handed over and is not kept yet; None when all are."""
+        if self._cut:
+            return self._cut[0].first
+        return None if self._gathering is None else self._gathering.first
+
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction | None:
         """Gather a chunk. A transaction is due when the batch is."""
         self._active_ms = now_ms
@@ -156,13 +164,14 @@ class BatchTask(Generic[Row]):
         return self._promised is None and self._gathering is not None and self._old(self._gathering, now_ms)
 
     async def commit(self, transaction: Transaction) -> None:
-        batch = self._cut.pop(0)
+        batch = self._cut[0]
         if batch.rows:
             self._state = await self._kept(batch)
         mark = pack_mark(Mark(batch.extent, self._state))
         position = StoredPosition(batch.last + 1, -1, -1, self.place.topic_id, self.place.partitions, self._active_ms)
         writes: Writes = {BATCH_KEY: mark, INTENT_KEY: None, POSITION_KEY: pack_position(position)}
         await self._land(transaction._replace(writes=writes))
+        del self._cut[0]
         self._on_kept(batch.count, batch.refusals)
 
     def stop_waiting(self) -> None:
@@ -237,7 +246,7 @@ class BatchTask(Generic[Row]):
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                answer = await ask()
+                answer = await self._answer(ask)
             except Unavailable as error:
                 self.trouble = str(error)
                 log.warning("%s-%d stands still: %s", self.place.topic, self.place.partition, error)
@@ -250,6 +259,19 @@ class BatchTask(Generic[Row]):
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
                 raise LetGo
+
+    async def _answer(self, ask: Callable[[], Any]) -> Any:
+        """What the sink says. A partition that goes does not wait long for it: the next owner asks again."""
+        asking, going = asyncio.ensure_future(ask()), asyncio.ensure_future(self._let_go.wait())
+        try:
+            await asyncio.wait({asking, going}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({asking}, timeout=LAST_WORD_S)
+            if not asking.done():
+                raise LetGo
+            return asking.result()
+        finally:
+            asking.cancel()
+            going.cancel()
 
     async def _land(self, transaction: Transaction) -> None:
         checkpoint = await self._producer.commit(transaction)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from streamapp.schemas.audit import AUDIT_EVENT, AuditEvent
 from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED, BillingHourly, BillingRevised
 from streamapp.schemas.captured import EVENT_CAPTURED, EventCaptured
 from streamapp.schemas.dead_letter import EVENT_REJECTED, EventRejected
@@ -14,11 +15,15 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Entry(NamedTuple):
-    """One event type. `model` is that of the whole event, envelope included."""
+    """One event type. `model` is that of the whole event, envelope included.
+
+    A `family` has open types: its model's pattern says which, and `event_type` names all of them.
+    """
 
     event_type: str
     model: type[Envelope]
     topic: str
+    family: bool = False
 
 
 CATALOG: tuple[Entry, ...] = (
@@ -27,6 +32,7 @@ CATALOG: tuple[Entry, ...] = (
     Entry(BILLING_HOURLY, BillingHourly, "billing_events"),
     Entry(BILLING_REVISED, BillingRevised, "billing_events"),
     Entry(EVENT_CAPTURED, EventCaptured, "events_plugin_ingestion"),
+    Entry(AUDIT_EVENT, AuditEvent, "audit_log", family=True),
     Entry(EVENT_REJECTED, EventRejected, "dead_letter"),
 )
 

@@ -204,3 +204,25 @@ def test_the_rows_are_readable() -> None:
     assert rows[("batch",)] == {"first_offset": 0, "last_offset": 22, "records": 23, "state": "14"}
     assert rows[("position",)]["next_offset"] == 23
     assert [table.readable_key(parts) for parts in rows] == [b"b", b"p"]
+
+
+def test_a_partition_that_goes_does_not_wait_for_a_sink_that_hangs() -> None:
+    class Hangs(Elsewhere):
+        async def write(self, place: Place, extent: Extent, sealed: Sealed) -> None:
+            self.asked.set()
+            await asyncio.Event().wait()
+
+    owner = Owner(sink=Hangs())
+
+    async def run() -> None:
+        task = owner.task()
+        transaction = task.fold(LOG, 0)
+        assert transaction is not None
+        under_way = asyncio.create_task(task.commit(transaction))
+        await owner.sink.asked.wait()
+        task.stop_waiting()
+        with pytest.raises(LetGo):
+            await under_way
+
+    asyncio.run(run())
+    assert owner.offset == 0

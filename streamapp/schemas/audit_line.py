@@ -1,0 +1,219 @@
+"""An audit record → its line in the archive: one JSON object, the same bytes for the same record, secrets masked.
+
+    {"topic":…,"partition":…,"offset":…,"timestamp_ms":…,"key":…,"headers":[…],"event":{…}}
+
+`timestamp_ms` is the record's. A key that is not UTF-8 stands as `key_b64`; headers are those of a dead letter. The
+event keeps its bytes, unless it has a secret, or a line break between two of its tokens.
+
+Two readers, as in `decode`: what the fast one takes is an event by the models, what it does not take they judge.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
+
+from streamapp.schemas.audit import TEXT_MAX
+from streamapp.schemas.judge_audit import PYTHON_TYPE, judge_audit
+from streamapp.schemas.mask import MASKED, is_secret
+from streamapp.schemas.rejected import Rejected
+from streamapp.schemas.strict_json import DEPTH_MAX
+from streamapp.schemas.timestamp import parse_ms
+from streamapp.schemas.usage import Id, Name
+
+Text = Annotated[str, Meta(max_length=TEXT_MAX)]
+
+# A part of every name that may hold a secret, in lower case; an escape may spell anything.
+_HINTS = (
+    b"passw",
+    b"passphrase",
+    b"pwd",
+    b"secret",
+    b"token",
+    b"authoriz",
+    b"bearer",
+    b"cookie",
+    b"credential",
+    b"key",
+)
+_NO_HEADERS = b'"headers":[],"event":'
+KEYS_MAX = 10_000  # orgs that are remembered as they are written
+_AUTH = re.compile(r"(?i)auth(?!oriz)")  # of itself no secret: `auth`, `oauth_provider`
+# What such a name ends with when it is about a secret, and is not one: `token_type`, `password_changed_at`.
+_ABOUT = frozenset(("at", "count", "id", "kind", "method", "name", "provider", "scope", "status", "type", "version"))
+_LAST_WORD = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+|\d+)$")
+
+
+class _Data(Struct, gc=False):
+    user_id: Name
+    email: Text | None = None
+    method: Text | None = None
+    provider: Text | None = None
+    ip: Text | None = None
+    user_agent: Text | None = None
+    application: Text | None = None
+
+
+class _Audit(Struct, gc=False, kw_only=True):
+    schema: Literal["hanzo.stream.v1"]
+    id: Id
+    type: Annotated[Name, Meta(pattern=PYTHON_TYPE)]
+    source: Name
+    timestamp: str
+    team_id: Name | None = None
+    org_id: Name | None = None
+    data: _Data
+
+
+class _PlainData(_Data, gc=False, forbid_unknown_fields=True):
+    pass
+
+
+class _Plain(_Audit, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """An event with none but the fields of the sample, which hold no secret."""
+
+    data: _PlainData
+
+
+_decode = msgspec.json.Decoder(_Audit).decode
+_decode_plain = msgspec.json.Decoder(_Plain).decode
+
+
+class Line(NamedTuple):
+    """A record as it is archived: with its line break. `at_ms` is the event's time, `record_ms` the record's."""
+
+    text: bytes
+    at_ms: int
+    record_ms: int
+
+
+def audit_line(topic: str, partition: int, record: Any) -> Line | Rejected:
+    """The line of a record, or why it cannot be one. Never raises. The reasons are those of `judge_audit`."""
+    raw = record.value
+    read = _fast(raw)
+    if read is None:
+        judged = judge_audit(raw)
+        if isinstance(judged, Rejected):
+            return judged
+        read = judged.at_ms, False
+    at_ms, plain = read
+    event = raw if (plain or not _may_hold_secret(raw)) and b"\n" not in raw and b"\r" not in raw else mask_event(raw)
+    headers = _headers(record.headers) if record.headers else _NO_HEADERS
+    head = f'{{"topic":"{topic}","partition":{partition},"offset":{record.offset},"timestamp_ms":{record.timestamp},'
+    return Line(b"%b%b%b%b}\n" % (head.encode(), _key(record.key), headers, event), at_ms, record.timestamp)
+
+
+def keeps_secret(name: str) -> bool:
+    """Whether a field of this name holds what is not archived: `password`, `apiToken`, `client_secret`.
+
+    A name that ends in what is told about a secret is none: `token_type`, `auth_method`, `password_changed_at`.
+    """
+    if not is_secret(_AUTH.sub("", name)):
+        return False
+    last = _LAST_WORD.search(name)
+    return last is None or last[0].lower() not in _ABOUT
+
+
+def mask_event(raw: bytes) -> bytes:
+    """JSON on one line, with every digit and every repeated key as written, and the secrets masked. `true`, `false`
+    and `null` are no secrets."""
+    tree = json.loads(raw, parse_float=_Digits, parse_int=_Digits, parse_constant=_Digits, object_pairs_hook=_Pairs)
+    return _written(tree).encode()
+
+
+def _fast(raw: bytes | None) -> tuple[int, bool] | None:
+    """The event's time, and whether it is plain. None: let the models decide."""
+    if not raw:
+        return None
+    try:
+        plain = True
+        try:
+            event: _Audit = _decode_plain(raw)
+        except msgspec.ValidationError:
+            event, plain = _decode(raw), False
+        name = event.id
+        if not raw.isascii():
+            raw.decode()  # msgspec skips unknown fields without looking at their UTF-8
+        if " " in name or not name.isascii() or not name.isprintable():
+            return None
+        if len(raw) > 2 * DEPTH_MAX and raw.count(b"{") + raw.count(b"[") > DEPTH_MAX:
+            return None
+        at_ms = parse_ms(event.timestamp)
+        return None if at_ms is None else (at_ms, plain)
+    except Exception:
+        return None  # whatever it was, the models decide
+
+
+def _may_hold_secret(raw: bytes) -> bool:
+    lower = raw.lower()
+    return b"\\u" in raw or any(hint in lower for hint in _HINTS)
+
+
+@lru_cache(maxsize=KEYS_MAX)
+def _key(key: bytes | None) -> bytes:
+    if key is None:
+        return b'"key":null,'
+    try:
+        return f'"key":{_quoted(key.decode())},'.encode()
+    except UnicodeDecodeError:
+        return b'"key_b64":"%b",' % b64encode(key)
+
+
+def _headers(headers: Sequence[tuple[str, bytes | None]]) -> bytes:
+    shown = [
+        {"key": name, "value_b64": None if content is None else b64encode(_masked(name, content)).decode()}
+        for name, content in headers
+    ]
+    return b'"headers":%b,"event":' % json.dumps(shown, separators=(",", ":")).encode()
+
+
+def _masked(name: str, content: bytes) -> bytes:
+    return MASKED.encode() if keeps_secret(name) else content
+
+
+class _Digits(str):
+    """A number as it is spelt."""
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object, repeated keys included."""
+
+
+def _written(tree: Any) -> str:
+    if isinstance(tree, _Digits):
+        return tree
+    if isinstance(tree, _Pairs):
+        return "{" + ",".join(f"{_quoted(name)}:{_field(name, value)}" for name, value in tree) + "}"
+    if isinstance(tree, list):
+        return "[" + ",".join(map(_written, tree)) + "]"
+    return _quoted(tree) if isinstance(tree, str) else json.dumps(tree)
+
+
+def _field(name: str, value: Any) -> str:
+    # Whether there is a password, or was a new one, is what an audit is about.
+    return (
+        _quoted(MASKED)
+        if keeps_secret(name) and value is not None and value is not True and value is not False
+        else _written(value)
+    )
+
+
+def _quoted(text: str) -> str:
+    # Half of a surrogate pair has no UTF-8: such a text stays escaped.
+    quoted = json.dumps(text, ensure_ascii=False)
+    return quoted if quoted.isascii() or _is_utf8(quoted) else json.dumps(text)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
