@@ -35,6 +35,8 @@ class PartitionFacts:
     last_record_ms: int | None  # wall clock when the last record arrived
     duplicates: int  # since the worker started
     rejected: int  # dead letters written since the worker started
+    gathered: int = 0  # of the lag: records that wait for others to be kept with, as they should
+    trouble: str | None = None  # why records wait although the worker is well: what it writes to does not answer
 
     @property
     def lag(self) -> int:

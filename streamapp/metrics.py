@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter as CounterOf
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -44,7 +45,7 @@ class GroupMetrics:
         self.lag = gauge("stream_lag_records", "Records that are not applied yet")
         self.watermark = gauge("stream_watermark_timestamp_seconds", "Highest event time accepted")
         self.open_rows = gauge("stream_open_rows", "Rows of hours that are open")
-        self._group = group
+        self.group = group
         self.letters = 0
 
     def committed(self, records: int, seconds: float) -> None:
@@ -56,16 +57,16 @@ class GroupMetrics:
     def rejected(self, reason: str) -> None:
         """A dead letter was written."""
         self.letters += 1
-        self._rejected.labels(self._group, reason).inc()
+        self._rejected.labels(self.group, reason).inc()
 
     def stated(self, kind: str, count: int) -> None:
         """Statements were written; kind is `hourly` or `revised`."""
         if count:
-            self._statements.labels(self._group, kind).inc(count)
+            self._statements.labels(self.group, kind).inc(count)
 
     def at(self, topic: str, partition: int, *, lag: int, watermark_ms: int | None, open_rows: int) -> None:
         """Where a partition is now."""
-        labels = (self._group, topic, str(partition))
+        labels = (self.group, topic, str(partition))
         self.lag.labels(*labels).set(lag)
         self.open_rows.labels(*labels).set(open_rows)
         if watermark_ms is not None:
@@ -117,3 +118,30 @@ class LetterMetrics(Collector):
         yield from (letters, window, told, waiting)
         yield GaugeMetricFamily("stream_incidents_open", "Causes whose letters have not gone quiet", counts.open)
         yield GaugeMetricFamily("stream_letter_causes", "Causes that are told apart", counts.causes)
+
+
+class BatchCounts(NamedTuple):
+    """A partition whose records are kept elsewhere in batches."""
+
+    gathered: int  # records that wait for their batch
+    trouble: bool  # the sink does not take one
+
+
+class BatchMetrics(Collector):
+    """Where the batches of each partition in hand are, when it is asked for."""
+
+    def __init__(self, group: str, counts: Callable[[], dict[tuple[str, int], BatchCounts]]) -> None:
+        self._group = group
+        self._counts = counts
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ("group", "topic", "partition")
+        gathered = GaugeMetricFamily("stream_batch_records", "Records that wait for their batch", labels=labels)
+        trouble = GaugeMetricFamily("stream_sink_trouble", "1 while the sink does not take a batch", labels=labels)
+        for (topic, partition), counts in sorted(self._counts().items()):
+            gathered.add_metric((self._group, topic, str(partition)), counts.gathered)
+            trouble.add_metric((self._group, topic, str(partition)), int(counts.trouble))
+        yield from (gathered, trouble)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from prometheus_client import Metric
 
 from streamapp.errors import StreamError
-from streamapp.metrics import GroupMetrics, LetterCounts, LetterMetrics
+from streamapp.metrics import BatchCounts, BatchMetrics, GroupMetrics, LetterCounts, LetterMetrics
 from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.rejected import Reason
 from streamapp.topics.registry import DAY_MS, GROUPS, TOPICS, Topic
@@ -153,6 +153,7 @@ def _group_metrics() -> Iterator[Row]:
     metrics.committed(0, 0.0)
     metrics.at("topic", 0, lag=0, watermark_ms=0, open_rows=0)
     metrics.registry.register(LetterMetrics(_some_letters))
+    metrics.registry.register(BatchMetrics("group", lambda: {("topic", 0): BatchCounts(0, False)}))
     return metric_rows(family for family in metrics.registry.collect() if family.name.startswith("stream_"))
 
 

@@ -131,6 +131,13 @@ class BatchTask(Generic[Row]):
         """Records that wait for their batch to be full or old."""
         return 0 if self._gathering is None else self._gathering.count
 
+    @property
+    def waits_from(self) -> int | None:
+        """The offset of the first record that was handed over and is not kept yet; None when all are."""
+        if self._cut:
+            return self._cut[0].first
+        return None if self._gathering is None else self._gathering.first
+
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction | None:
         """Gather a chunk. A transaction is due when the batch is."""
         self._active_ms = now_ms
@@ -156,13 +163,14 @@ class BatchTask(Generic[Row]):
         return self._promised is None and self._gathering is not None and self._old(self._gathering, now_ms)
 
     async def commit(self, transaction: Transaction) -> None:
-        batch = self._cut.pop(0)
+        batch = self._cut[0]
         if batch.rows:
             self._state = await self._kept(batch)
         mark = pack_mark(Mark(batch.extent, self._state))
         position = StoredPosition(batch.last + 1, -1, -1, self.place.topic_id, self.place.partitions, self._active_ms)
         writes: Writes = {BATCH_KEY: mark, INTENT_KEY: None, POSITION_KEY: pack_position(position)}
         await self._land(transaction._replace(writes=writes))
+        del self._cut[0]
         self._on_kept(batch.count, batch.refusals)
 
     def stop_waiting(self) -> None:

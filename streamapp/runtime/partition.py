@@ -85,6 +85,7 @@ class Partition:
         self._under_way: asyncio.Task[None] | None = None
         self.rate = Rate()
         self._handed_over = self._applied = 0
+        self._folded_records = 0  # since the last transaction
 
     def chunk(self, records: Sequence[Any]) -> Chunk:
         """The next chunk, to be handed over in order."""
@@ -101,11 +102,13 @@ class Partition:
             transaction = self._folded(chunk, self._clock())
         except Exception as error:
             failstop(error, f"folding records of partition {self.number}")
+        self._folded_records += len(chunk.records)
         if transaction is None:
             return
         if not await self.settled():  # let go while it waited: nothing of the chunk has happened
             return
-        self._under_way = asyncio.create_task(self._commit(transaction, len(chunk.records)))
+        records, self._folded_records = self._folded_records, 0
+        self._under_way = asyncio.create_task(self._commit(transaction, records))
 
     def _folded(self, chunk: Chunk, now_ms: int) -> Transaction | None:
         if chunk.records:

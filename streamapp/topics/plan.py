@@ -1,7 +1,8 @@
 """Want and have → plan. Pure: the plan is a list that a person can read before anything is done.
 
 A plan creates what is missing and raises partitions, retention and record size. It never shrinks, never deletes, and
-never looks at a topic that is not registered. Whatever else differs is drift, for a person to judge; all of it is
+never looks at a topic that is not registered. A table whose rows belong to no key follows its topic to any number of
+partitions. Whatever else differs is drift, for a person to judge; all of it is
 reported at once.
 """
 
@@ -100,15 +101,15 @@ class Plan:
 def plan(topics: Iterable[Topic], have: Mapping[str, Have], replication_factor: int) -> Plan:
     """What makes the cluster match the registry, in the order of the registry."""
     topics = tuple(topics)
-    tables = {item.follows: item for item in topics if item.follows}
+    grown = _Grown(topics, have)
     found: list[Change | Drift] = []
     for item in topics:
         now = have.get(item.name)
         configs = wanted_configs(item, replication_factor)
         if now is None:
-            found.append(_create(item, have, replication_factor, configs))
+            found.append(_create(item, grown, replication_factor, configs))
             continue
-        found += _partitions(item, now, tables.get(item.name, item), have)
+        found += _partitions(item, now, grown)
         found += _replication(item, now, replication_factor)
         found += _configs(item, now, configs)
     return Plan(
@@ -131,39 +132,64 @@ def wanted_configs(item: Topic, replication_factor: int) -> dict[str, str]:
     return {**configs, **dict(item.configs)}
 
 
-def _create(
-    item: Topic, have: Mapping[str, Have], replication_factor: int, configs: Mapping[str, str]
-) -> Change | Drift:
-    source = have.get(item.follows or "")
-    if source is not None and source.partitions > item.partitions:
+class _Grown:
+    """How many partitions each topic will have."""
+
+    def __init__(self, topics: tuple[Topic, ...], have: Mapping[str, Have]) -> None:
+        self.have = have
+        self._topics = {item.name: item for item in topics}
+
+    def rows_of(self, item: Topic) -> str | None:
+        """The internal topic with rows that do not let this topic grow: keys would move away from them."""
+        for table in self._topics.values():
+            rows = self.have.get(table.name)
+            bound = table.name == item.name or table.follows == item.name
+            if bound and table.kind == "internal" and table.keyed and rows is not None and rows.written:
+                return table.name
+        return None
+
+    def partitions(self, item: Topic) -> int:
+        source = self._topics.get(item.follows or "")
+        if source is not None and not item.keyed:
+            return self.partitions(source)  # rows that belong to no key are at home with any number
+        now = self.have.get(item.name)
+        if now is None:
+            return item.partitions
+        raised = now.partitions < item.partitions and self.rows_of(item) is None
+        return item.partitions if raised else now.partitions
+
+
+def _create(item: Topic, grown: _Grown, replication_factor: int, configs: Mapping[str, str]) -> Change | Drift:
+    source = grown.have.get(item.follows or "")
+    if item.keyed and source is not None and source.partitions > item.partitions:
         # Created smaller than its source, it could not be put right later, once it has rows.
         return Drift(
             item.name,
             f"missing, and {item.follows} has {source.partitions} partitions instead of {item.partitions}",
             f"set {source.partitions} for both in the registry, then apply",
         )
-    return Create(item.name, item.partitions, replication_factor, tuple(sorted(configs.items())))
+    return Create(item.name, grown.partitions(item), replication_factor, tuple(sorted(configs.items())))
 
 
-def _partitions(item: Topic, now: Have, table: Topic, have: Mapping[str, Have]) -> Iterator[Change | Drift]:
-    """`table` is the internal topic whose rows depend on this topic's partitions, `item` itself where there is none."""
-    if now.partitions > item.partitions:
+def _partitions(item: Topic, now: Have, grown: _Grown) -> Iterator[Change | Drift]:
+    wanted = item.partitions if item.keyed else grown.partitions(item)
+    whose = "the registry says" if wanted == item.partitions else f"{item.follows} has"
+    if now.partitions > wanted:
         yield Drift(
             item.name,
-            f"{now.partitions} partitions, the registry says {item.partitions}",
+            f"{now.partitions} partitions, {whose} {wanted}",
             "partitions cannot be taken away; raise the registry if they were added on purpose",
         )
-    elif now.partitions < item.partitions:
-        rows = have.get(table.name)
-        if table.kind == "internal" and rows is not None and rows.written:
-            # Keys would move to other partitions, away from their rows.
+    elif now.partitions < wanted:
+        rows = grown.rows_of(item)
+        if rows is not None:
             yield Drift(
                 item.name,
-                f"{now.partitions} partitions, the registry says {item.partitions}, and {table.name} has rows",
+                f"{now.partitions} partitions, {whose} {wanted}, and {rows} has rows",
                 "needs repartition: the table's rows must move with their keys; partitions were not raised",
             )
         else:
-            yield AddPartitions(item.name, now.partitions, item.partitions)
+            yield AddPartitions(item.name, now.partitions, wanted)
 
 
 def _replication(item: Topic, now: Have, wanted: int) -> Iterator[Drift]:

@@ -19,7 +19,8 @@ class Topic:
     """A topic as it has to be. `retention_ms` is None for an internal topic: its rows do not expire by themselves.
 
     `configs` are Kafka's topic settings besides retention and cleanup. `follows` names the topic whose partition count
-    an internal topic shares: partition n of the one holds the rows made from partition n of the other.
+    an internal topic shares: partition n of the one holds the rows made from partition n of the other. `keyed`: the
+    rows belong to keys, which must not move away from them.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Topic:
     consumers: tuple[str, ...]
     configs: tuple[tuple[str, str], ...] = ()
     follows: str | None = None
+    keyed: bool = True
 
     @property
     def kind(self) -> Literal["event", "internal"]:
@@ -139,6 +141,17 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
         consumers=("dead-letter-monitor",),
         configs=_CHANGELOG[1:],
         follows="dead_letter",
+    ),
+    Topic(
+        name="audit-archive-archive-changelog",
+        partitions=4,
+        retention_ms=None,
+        key="row of the table",
+        producers=("audit-archive",),
+        consumers=("audit-archive",),
+        configs=_CHANGELOG[1:],
+        follows="audit_log",
+        keyed=False,
     ),
 )
 

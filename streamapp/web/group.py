@@ -171,6 +171,8 @@ def _partition_finding(owned: Owned, now_ms: int) -> Finding | None:
     facts = owned.facts
     if facts.state in {"taking over", "restoring"}:
         return Finding("stale", f"Partition {facts.partition} is {facts.state}.")
+    if facts.trouble is not None:
+        return Finding("wrong", f"Partition {facts.partition} stands still: {show.visible(facts.trouble)}")
     if stuck(facts, now_ms):
         since = show.age(facts.last_commit_ms, now_ms) if facts.last_commit_ms is not None else "never"
         return Finding("wrong", f"Partition {facts.partition} stands still with lag; its last commit: {since}.")
@@ -179,7 +181,7 @@ def _partition_finding(owned: Owned, now_ms: int) -> Finding | None:
 
 def stuck(facts: PartitionFacts, now_ms: int) -> bool:
     """Records wait, and nothing was committed for longer than a healthy worker ever takes."""
-    if not facts.lag or facts.state not in {"running", "idle"}:
+    if facts.lag <= facts.gathered or facts.state not in {"running", "idle"}:
         return False
     newest = max(facts.last_commit_ms or 0, 0)
     if facts.last_commit_ms is None:

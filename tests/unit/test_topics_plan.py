@@ -119,6 +119,36 @@ def test_a_changelog_is_not_created_smaller_than_its_source() -> None:
     assert [drift.topic for drift in found.drifts] == [USAGE.name, ROWS.name]
 
 
+def test_rows_without_keys_follow_their_topic() -> None:
+    trail, rows = topic("audit_log"), topic("audit-archive-archive-changelog")
+    have = cluster(audit_log=replace(as_registered(trail), partitions=2))
+    have[rows.name] = replace(as_registered(rows), partitions=2, written=True)
+    assert plan(TOPICS, have, 1).changes == (AddPartitions(trail.name, 2, 4), AddPartitions(rows.name, 2, 4))
+
+
+def test_rows_without_keys_follow_a_topic_that_was_raised_by_hand() -> None:
+    trail, rows = topic("audit_log"), topic("audit-archive-archive-changelog")
+    have = cluster(audit_log=replace(as_registered(trail), partitions=6))
+    have[rows.name] = replace(as_registered(rows), written=True)
+    found = plan(TOPICS, have, 1)
+    assert found.changes == (AddPartitions(rows.name, 4, 6),)
+    assert [drift.topic for drift in found.drifts] == [trail.name]
+    del have[rows.name]
+    (change,) = plan(TOPICS, have, 1).changes
+    assert isinstance(change, Create)
+    assert change.partitions == 6
+
+
+def test_rows_of_every_table_hold_their_topic() -> None:
+    letters, first = topic("dead_letter"), topic("dead-letter-monitor-letters-changelog")
+    have = cluster(dead_letter=as_registered(letters))
+    have[first.name] = replace(as_registered(first), written=True)
+    more = [replace(item, partitions=2) if item.name == letters.name else item for item in TOPICS]
+    found = plan(more, have, 1)
+    assert found.changes == ()
+    assert f"{first.name} has rows" in str(found.drifts[0])
+
+
 def test_foreign_topics_are_not_looked_at() -> None:
     foreign = Have(1, 1, {"retention.ms": "1"}, frozenset({"retention.ms"}), written=True)
     assert plan(TOPICS, cluster(somebody_elses=foreign), 1).is_clean

@@ -1,0 +1,92 @@
+"""What a worker that gathers batches tells of them: lag that is as it should be, and lag that is trouble."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+from streamapp.facts import PartitionFacts
+from streamapp.metrics import GroupMetrics
+from streamapp.runtime.batch_codec import batch_table
+from streamapp.runtime.batch_task import BatchTask, Bounds
+from streamapp.runtime.batch_view import BatchView
+from streamapp.runtime.partition import Partition
+from streamapp.runtime.place import Place
+from streamapp.runtime.poison import PoisonLimit
+from streamapp.runtime.rows import MemoryStore, always_settled
+from streamapp.web.fleet import Answer
+from streamapp.web.group import findings, gather, stuck
+from tables.outcome import Refusal
+
+PLACE = Place("audit-archive", "audit_log", 2, "id", 4, {"dead_letter": 1})
+OLD_MS = 10_000_000
+
+
+class Keeps:
+    """A sink that takes every record as a row."""
+
+    def parse(self, records: Any) -> Any:
+        return list(records), []
+
+
+def record(offset: int) -> Any:
+    return SimpleNamespace(offset=offset, value=b"x")
+
+
+def view(metrics: GroupMetrics) -> tuple[BatchView, BatchTask[Any]]:
+    sink: Any = Keeps()
+    producer: Any = None
+    bounds = Bounds(records=100, size_bytes=1000, age_ms=60_000)
+    limit = PoisonLimit(1.0, 100)
+    task = BatchTask(PLACE, MemoryStore(always_settled), producer, None, sink, bounds, limit)
+    partition = Partition(2, task, fetch_from=0, silent_since_ms=0, idle_ms=0, clock=lambda: 0)
+    partition.high_water, partition.at_end = 10, True
+    app = SimpleNamespace(
+        conf=SimpleNamespace(id="audit-archive", canonical_url="http://127.0.0.1:6086"),
+        slot=SimpleNamespace(instance_id="audit-archive-host-0"),
+        consumer=SimpleNamespace(topic_partitions=lambda topic: 4),
+        ownership=SimpleNamespace(topic="audit_log", partitions={2: partition}),
+    )
+    return BatchView(app, metrics, lambda: 0, batch_table("archive")), task
+
+
+def facts(shown: BatchView) -> PartitionFacts:
+    (only,) = shown.worker().partitions
+    return only
+
+
+def test_what_is_gathered_is_lag_and_not_stuck() -> None:
+    metrics = GroupMetrics("audit-archive")
+    shown, task = view(metrics)
+    assert facts(shown).lag == 0
+    task.fold([record(7), record(8), record(9)], 0)
+    now = facts(shown)
+    assert (now.position, now.lag, now.gathered, now.trouble) == (7, 3, 3, None)
+    assert not stuck(now, OLD_MS)
+    assert stuck(replace(now, gathered=0, last_record_ms=0), OLD_MS)
+    said = shown.metrics().decode()
+    assert 'stream_batch_records{group="audit-archive",partition="2",topic="audit_log"} 3.0' in said
+    assert 'stream_sink_trouble{group="audit-archive",partition="2",topic="audit_log"} 0.0' in said
+
+
+def test_a_sink_that_does_not_answer_is_the_first_thing_to_be_seen() -> None:
+    metrics = GroupMetrics("audit-archive")
+    shown, task = view(metrics)
+    task.fold([record(9)], 0)
+    task.trouble = "the store does not answer"
+    assert facts(shown).trouble == "the store does not answer"
+    assert b'stream_sink_trouble{group="audit-archive",partition="2",topic="audit_log"} 1.0' in shown.metrics()
+    found = findings(gather([Answer("w", "http://w", shown.worker(), None)]), 0)
+    assert [str(finding.text) for finding in found if "stands still" in finding.text] == [
+        "Partition 2 stands still: the store does not answer"
+    ]
+
+
+def test_what_was_kept_and_refused_is_counted() -> None:
+    metrics = GroupMetrics("audit-archive")
+    shown, _ = view(metrics)
+    shown.kept(10, [Refusal(record(3), "malformed_json", "bad")])
+    said = shown.metrics().decode()
+    assert 'stream_events_accepted_total{group="audit-archive"} 9.0' in said
+    assert 'stream_events_rejected_total{group="audit-archive",reason="malformed_json"} 1.0' in said
