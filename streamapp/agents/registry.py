@@ -11,4 +11,5 @@ AGENTS: tuple[tuple[str, str, str], ...] = (
     ("billing-agg", "streamapp.agents.billing_agg", "llm_usage → hourly bills per org, team and currency"),
     ("billing-ledger", "streamapp.agents.billing_ledger", "billing_events → the ledger of bills, a database"),
     ("dead-letter-monitor", "streamapp.agents.dead_letter_monitor", "dead_letter → incidents: pager, webhook, log"),
+    ("analytics-ingest", "streamapp.agents.analytics_ingest", "events_plugin_ingestion → ClickHouse's table of events"),
 )
