@@ -112,7 +112,6 @@ class ClickHouseSettings(_Section):
 
     url: str = Field(
         "http://127.0.0.1:8123",
-        pattern=r"^(https?://[^/]+/?|chdb:///.+)$",
         description="http://host:port or https://…; chdb:///folder: the engine inside of a single worker",
     )
     username: str = Field("default", description="ClickHouse user")

@@ -7,6 +7,7 @@ the worker; all else is `Unavailable`: ClickHouse is asked again, nothing is dro
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5
+_ADDRESS = re.compile(r"https?://[^/]+/?|chdb:///.+")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _FOR_A_PERSON = {
@@ -37,9 +39,16 @@ _FOR_A_PERSON = {
 
 
 class ClickHouse:
-    """One connection. Every method blocks; call them in a thread, one at a time."""
+    """One connection. Every method blocks; call them in a thread, one at a time.
+
+    Raises `Misconfigured` for an address that is none.
+    """
 
     def __init__(self, settings: ClickHouseSettings) -> None:
+        if not _ADDRESS.fullmatch(settings.url):
+            raise Misconfigured(
+                f"STREAM_CLICKHOUSE__URL={settings.url} is not usable: http://host:port, https://host:port or chdb:///folder"
+            )
         self.settings = settings
         self.database = settings.database
         self._client: Client | None = None
