@@ -107,6 +107,25 @@ class AlertSettings(_Section):
     give_up_seconds: int = Field(86_400, ge=60, description="After this nobody needs to be told any more")
 
 
+class ClickHouseSettings(_Section):
+    """Where analytics events are kept (`analytics-ingest`), and the embedded engine (`streamapp clickhouse`)."""
+
+    url: str = Field(
+        "http://127.0.0.1:8123",
+        description="http://host:port or https://…; chdb:///folder: the engine inside of a single worker",
+    )
+    username: str = Field("default", description="ClickHouse user")
+    password: SecretStr | None = Field(None, description="ClickHouse password")
+    database: str = Field("stream", pattern=r"^[a-z_][a-z0-9_]*$", description="Made when it is not there")
+    timeout_seconds: int = Field(30, ge=1, description="A statement that takes longer is tried again")
+    batch_rows: int = Field(50_000, ge=1, description="Records of one insert; it may be one chunk more")
+    batch_bytes: int = Field(16 << 20, ge=1 << 10, description="Bytes of records of one insert, likewise")
+    flush_seconds: float = Field(2, gt=0, description="Records wait no longer for their insert to be full")
+    keep_ip: bool = Field(False, description="Keep clients' addresses, as $ip of the properties")
+    port: int = Field(8123, ge=0, le=65535, description="Port of `streamapp clickhouse`; 0 takes a free one")
+    dir: Path | None = Field(None, description="Data of `streamapp clickhouse`; default: STATE_DIR/clickhouse")
+
+
 class CaptureSettings(_Section):
     """The HTTP door for events of client libraries (`streamapp capture`)."""
 
@@ -173,6 +192,7 @@ class Settings(BaseSettings):
     capture: CaptureSettings = CaptureSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
     state_dir: Path = Field(Path(".state"), description="Local state: tables, embedded broker, SQLite ledger")
     cache_dir: Path = Field(Path(".cache"), description="Downloads that can be made again: the broker's jars")
     ledger_url: str | None = Field(

@@ -12,4 +12,5 @@ AGENTS: tuple[tuple[str, str, str], ...] = (
     ("billing-ledger", "streamapp.agents.billing_ledger", "billing_events → the ledger of bills, a database"),
     ("audit-archive", "streamapp.agents.audit_archive", "audit_log → an archive: S3-compatible, or a folder"),
     ("dead-letter-monitor", "streamapp.agents.dead_letter_monitor", "dead_letter → incidents: pager, webhook, log"),
+    ("analytics-ingest", "streamapp.agents.analytics_ingest", "events_plugin_ingestion → ClickHouse's table of events"),
 )

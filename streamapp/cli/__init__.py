@@ -17,6 +17,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     # name       module                      one line
     ("run", "streamapp.cli.run", "Start everything on this machine: broker, workers, capture, simulated streams"),
     ("broker", "streamapp.cli.broker", "The embedded Apache Kafka broker"),
+    ("clickhouse", "streamapp.cli.clickhouse", "ClickHouse's engine on this machine, for analytics-ingest"),
     ("topics", "streamapp.cli.topics", "Plan, apply and check the topics of the registry"),
     ("schemas", "streamapp.cli.schemas", "The catalog of event types and their JSON Schemas"),
     ("capture", "streamapp.cli.capture", "Take events of client libraries by HTTP"),

@@ -41,6 +41,7 @@ class Service(NamedTuple):
 SERVICES: tuple[Service, ...] = (
     #       name         stopped with
     Service("capture", SENDERS),
+    Service("clickhouse", STORES, "url"),
     Service("reconcile", SENDERS, "url", (("interval_seconds", "20"),)),  # somebody is looking
 )
 
@@ -53,6 +54,16 @@ def service_ports(settings: Settings) -> dict[str, int]:
         for service in SERVICES
         if service.found_by not in sections[service.name].model_fields_set
     }
+
+
+def settings_here(settings: Settings, ports: Mapping[str, int]) -> Settings:
+    """The settings of somebody who finds the services that run here."""
+    found: dict[str, Any] = {}
+    for service in SERVICES:
+        if service.found_by is not None and service.name in ports:
+            address = {service.found_by: f"http://{HOST}:{ports[service.name]}"}
+            found[service.name] = getattr(settings, service.name).model_copy(update=address)
+    return settings.model_copy(update=found)
 
 
 def chosen_groups(only: Collection[str]) -> tuple[str, ...]:
@@ -86,7 +97,7 @@ def service_jobs(settings: Settings, ports: Mapping[str, int]) -> tuple[Job, ...
                 for field, value in service.here
                 if field not in given
             ]
-            environment = (_kafka(settings), directory, port, *here)
+            environment = (_kafka(settings), directory, port, *here, *_found(ports))
             jobs.append(Job(service.name, command, service.stage, environment=environment, port=ports[service.name]))
     return tuple(jobs)
 
@@ -98,12 +109,7 @@ def worker_jobs(
 
     `ports` are those of the services; `groups` are all by default.
     """
-    found = [
-        (f"STREAM_{service.name.upper()}__{service.found_by.upper()}", f"http://{HOST}:{ports[service.name]}")
-        for service in SERVICES
-        if service.found_by is not None and service.name in ports
-    ]
-    environment = (_kafka(settings), ("STREAM_WEB__PORT", str(web_port)), *found)
+    environment = (_kafka(settings), ("STREAM_WEB__PORT", str(web_port)), *_found(ports))
     jobs = []
     for name, module, _ in AGENTS:
         count = group(name).consumers if name in groups or not groups else 0
@@ -144,6 +150,15 @@ def stage_of(name: str) -> int:
     """When a group is stopped: after every group whose work it reads."""
     before = [stage_of(other) for read in group(name).topics for other in producing_groups(read)]
     return max(before, default=FIRST_GROUPS - 1) + 1
+
+
+def _found(ports: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Where the services are that run here, as environment."""
+    return [
+        (f"STREAM_{service.name.upper()}__{service.found_by.upper()}", f"http://{HOST}:{ports[service.name]}")
+        for service in SERVICES
+        if service.found_by is not None and service.name in ports
+    ]
 
 
 def _kafka(settings: Settings) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import Self
 
 from rich.console import Console
 
-from streamapp.cli.run_jobs import fed_topics, service_jobs, service_ports, simulate_job, worker_jobs
+from streamapp.cli.run_jobs import fed_topics, service_jobs, service_ports, settings_here, simulate_job, worker_jobs
 from streamapp.cli.run_reading import Drained, behind_text, progress_text, readings
 from streamapp.cli.run_state import DEMO_TOKEN, take_lock, write_directory
 from streamapp.clock import monotonic_s
@@ -49,7 +49,8 @@ class Stack:
     """
 
     def __init__(self, settings: Settings, groups: Sequence[str], console: Console, stop: threading.Event) -> None:
-        self.settings = settings
+        self._ports = service_ports(settings)
+        self.settings = settings_here(settings, self._ports)
         self.logs = settings.state_dir / "logs"
         self.simulated = self._simulating = False
         self._groups, self._fed, self._readings = groups, fed_topics(groups), readings(groups)
@@ -57,7 +58,6 @@ class Stack:
         self._broker: Broker | None = None
         self._supervisor: Supervisor | None = None
         self._launch = Launch((), STARTING_MAX)
-        self._ports = service_ports(settings)
         self._web_port = settings.web.port or free_port()  # workers take those behind it, too
         self._lock = take_lock(settings.state_dir)
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from streamapp.clock import monotonic_s
 from streamapp.errors import StreamError
-from streamapp.ops import verify_billing, verify_ledger
+from streamapp.ops import verify_analytics, verify_billing, verify_ledger
 from streamapp.ops.verify_pair import Check, PairReport
 from streamapp.settings import Settings
 
 PAIRS: tuple[tuple[str, Check], ...] = (
     ("usage=bills", verify_billing.check),
     ("bills=ledger", verify_ledger.check),
+    ("events=clickhouse", verify_analytics.check),
 )
 """The pair's name and its check, in the order in which they are looked at: from the raw events outwards."""
 

@@ -153,6 +153,16 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
         follows="audit_log",
         keyed=False,
     ),
+    Topic(
+        name="analytics-ingest-ingest-changelog",
+        partitions=16,
+        retention_ms=None,
+        key="row of the table",
+        producers=("analytics-ingest",),
+        consumers=("analytics-ingest",),
+        configs=_CHANGELOG[1:],
+        follows="events_plugin_ingestion",
+    ),
 )
 
 TOPICS: tuple[Topic, ...] = EVENT_TOPICS + INTERNAL_TOPICS

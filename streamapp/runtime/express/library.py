@@ -24,7 +24,6 @@ class Run(Structure):
 
 _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     # name            result     arguments
-    ("sources", c_char_p, ()),
     ("batch_read", c_int, (c_char_p, c_size_t, c_int64, c_int64, c_int64, c_int64, c_void_p)),
     ("ids_new", c_void_p, (c_char_p, c_size_t)),
     ("ids_free", None, (c_void_p,)),
@@ -58,9 +57,10 @@ def library() -> ctypes.CDLL:
         loaded = ctypes.CDLL(str(LIBRARY))
     except OSError:
         raise Misconfigured("the express lane is not compiled; run `make setup`, which needs a C compiler") from None
+    loaded.sources.restype = c_char_p
+    if loaded.sources() != sources_digest().encode():  # before anything that these sources may not have had
+        raise Misconfigured("the express lane was compiled from other sources than these; run `make setup`")
     for name, result, arguments in _FUNCTIONS:
         function = getattr(loaded, name)
         function.restype, function.argtypes = result, arguments
-    if loaded.sources() != sources_digest().encode():
-        raise Misconfigured("the express lane was compiled from other sources than these; run `make setup`")
     return loaded

@@ -1,0 +1,87 @@
+"""analytics-ingest: events_plugin_ingestion → ClickHouse's table of events, in blocks of thousands.
+
+faust -A streamapp.agents.analytics_ingest worker -l info
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from streamapp.agents.pages import serve
+from streamapp.metrics import GroupMetrics
+from streamapp.runtime.app import StreamApp, chunks
+from streamapp.runtime.batch_codec import Extent, Mark, batch_table
+from streamapp.runtime.batch_task import BatchTask, Bounds, Sealed
+from streamapp.runtime.batch_view import BatchView
+from streamapp.runtime.failstop import starting
+from streamapp.runtime.place import Place
+from streamapp.runtime.poison import PoisonLimit
+from streamapp.runtime.position import StoredPosition
+from streamapp.runtime.rows import Store
+from streamapp.runtime.takeover import Source, TableTakeover
+from streamapp.runtime.transaction import PartitionProducer
+from streamapp.schemas.rejected import Rejected
+from streamapp.sinks.analytics import AnalyticsEvents, Row, token_of
+from streamapp.sinks.clickhouse import ClickHouse
+from streamapp.topics import registry
+from tables.outcome import Refusal
+
+GROUP = "analytics-ingest"
+INGEST = batch_table("ingest")
+
+with starting():
+    app = StreamApp(GROUP)
+    limits = app.settings.clickhouse
+    events = AnalyticsEvents(ClickHouse(limits), limits.keep_ip)
+captured = app.chunk_topic("events_plugin_ingestion")
+bounds = Bounds(limits.batch_rows, limits.batch_bytes, int(limits.flush_seconds * 1000))
+one_at_a_time = asyncio.Lock()
+
+
+class EventBlocks:
+    """The table of events as a sink of batches."""
+
+    def parse(self, records: Sequence[Any]) -> tuple[list[Row], list[Refusal]]:
+        rows: list[Row] = []
+        refusals: list[Refusal] = []
+        for record in records:
+            row = events.parse(record)
+            if isinstance(row, Rejected):
+                refusals.append(Refusal(record, row.reason, row.error))
+            else:
+                rows.append(row)
+        return rows, refusals
+
+    def seal(self, place: Place, extent: Extent, rows: Sequence[Row], state: bytes) -> Sealed:
+        return Sealed(events.block(place.topic, place.partition, rows), b"")
+
+    async def write(self, place: Place, extent: Extent, sealed: Sealed) -> None:
+        token = token_of(place.topic, place.partition, extent.first, extent.last)
+        async with one_at_a_time:
+            await asyncio.to_thread(events.insert, sealed.content, token)
+
+    async def holds(self, place: Place, mark: Mark) -> bool:
+        return False  # its token tells ClickHouse
+
+
+def blocks(place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None) -> BatchTask[Row]:
+    """A partition's batches, as they were left."""
+    worker = app.settings.worker
+    limit = PoisonLimit(worker.poison_limit_ratio, worker.poison_limit_consecutive)
+    return BatchTask(place, store, producer, position, EventBlocks(), bounds, limit, view.kept)
+
+
+source = Source(GROUP, "events_plugin_ingestion", INGEST, registry.changelog(GROUP, INGEST.name), ("dead_letter",))
+metrics = GroupMetrics(GROUP)
+view = BatchView(app, metrics, app.clock, INGEST)
+app.own(source.topic, TableTakeover(source, app.settings, blocks, 0, app.clock, metrics.committed))
+serve(app, view)
+
+
+@app.agent(captured)
+async def ingest(stream: Any) -> None:
+    """Chunks are gathered into blocks; each is promised, written, and ended with the offset behind it."""
+    async for chunk in chunks(stream):
+        await chunk.partition.apply(chunk)

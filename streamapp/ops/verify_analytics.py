@@ -1,0 +1,151 @@
+"""The pair events=clickhouse: every captured event against its row of ClickHouse's `events`.
+
+The events are read from the log with the check's own reading; which of them were refused, `dead_letter` says. Compared
+are all below what the group had committed before anything else was asked: their rows were there then. A copy of an
+event that was sent twice may be merged away by ClickHouse; the newest of them stays.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.reader import Record, Span, read, spans
+from streamapp.kafka.security import confluent_config
+from streamapp.ops.verify_pair import PairReport, Sums
+from streamapp.ops.verify_usage import time_ms
+from streamapp.settings import Settings
+from streamapp.sinks.clickhouse import ClickHouse
+from streamapp.sinks.clickhouse_schema import EVENTS
+
+NAME = "events=clickhouse"
+GROUP = "analytics-ingest"
+TOPIC = "events_plugin_ingestion"
+LETTERS = "dead_letter"
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+ROWS_MAX = 200_000  # of one question to ClickHouse
+
+
+class Row(NamedTuple):
+    """What must agree. `uuid` is None where the event says none."""
+
+    team: str
+    event: str
+    distinct_id: str
+    at_ms: int
+    uuid: str | None
+
+    @property
+    def merged_by(self) -> tuple[str, str, str, int]:
+        """Rows that are alike in this (and have a uuid of their own) may become one."""
+        return self.team, self.event, self.distinct_id, self.at_ms // DAY_MS
+
+
+def check(settings: Settings) -> PairReport:
+    """Compare both sides, as they are now."""
+    config = confluent_config(settings.kafka)
+    done = Admin(settings.kafka).committed(GROUP)
+    there = spans(config, TOPIC)
+    report = PairReport(NAME, TOPIC, "ClickHouse")
+    report.waiting = sum(max(0, span.end - done.get((TOPIC, number), span.start)) for number, span in there.items())
+    clickhouse = ClickHouse(settings.clickhouse)
+    try:
+        for number, span in there.items():
+            upto = min(span.end, done.get((TOPIC, number), span.start))
+            if upto > span.start:
+                refused = _refused(config, number)
+                events = read(config, TOPIC, {number: Span(span.start, upto)})
+                compare(events, _kept(clickhouse, number, Span(span.start, upto)), refused, report)
+    finally:
+        clickhouse.close()
+    return report
+
+
+def compare(events: Iterable[Record], kept: Mapping[int, list[Row]], refused: set[int], report: PairReport) -> None:
+    """One partition. `kept`: offset → its rows; `refused`: the offsets that have a letter."""
+    left: dict[int, int] = {}
+    missing: dict[tuple[Any, ...], list[tuple[int, str]]] = {}
+    newest: dict[tuple[Any, ...], int] = {}
+    seen: set[int] = set()
+    for record in events:
+        where = f"{record.topic}[{record.partition}]@{record.offset}"
+        rows = kept.get(record.offset, [])
+        seen.add(record.offset)
+        if record.offset in refused:
+            if rows:
+                report.wrong.add(where, "was refused, and is kept all the same")
+            continue
+        row = _row(record)
+        if row is None:
+            report.lost.add(where, "cannot be read, and has no dead letter")
+            continue
+        report.events += 1
+        left[row.at_ms // HOUR_MS * HOUR_MS] = left.get(row.at_ms // HOUR_MS * HOUR_MS, 0) + 1
+        if len(rows) > 1:
+            report.doubled.add(where, f"is kept {len(rows)} times", len(rows) - 1)
+        if not rows:
+            missing.setdefault((*row.merged_by, row.uuid), []).append((record.offset, where))
+            continue
+        newest[*row.merged_by, row.uuid] = record.offset
+        if rows[0]._replace(uuid=row.uuid if row.uuid is None else rows[0].uuid) != row:
+            report.wrong.add(where, f"is kept as {tuple(rows[0])}, the event says {tuple(row)}")
+    for merged, places in missing.items():
+        for offset, where in places:
+            if newest.get(merged, -1) < offset:
+                report.lost.add(where, "is not in ClickHouse")
+            else:
+                report.events -= 1  # a copy
+    for offset in kept.keys() - seen:
+        report.wrong.add(f"{TOPIC}@{offset}", "is in ClickHouse and not in the log")
+    _tell_hours(left, kept, report)
+
+
+def _tell_hours(left: Mapping[int, int], kept: Mapping[int, list[Row]], report: PairReport) -> None:
+    right: dict[int, int] = {}
+    for rows in kept.values():
+        for row in rows:
+            start_ms = row.at_ms // HOUR_MS * HOUR_MS
+            right[start_ms] = right.get(start_ms, 0) + 1
+    for start_ms in left.keys() | right.keys():
+        before = report.hours.get(start_ms, (Sums(0, {}), Sums(0, {})))
+        report.hours[start_ms] = (
+            Sums(before[0].events + left.get(start_ms, 0), {}),
+            Sums(before[1].events + right.get(start_ms, 0), {}),
+        )
+
+
+def _row(record: Record) -> Row | None:
+    """What the event says, by the simplest reading. None: it cannot be read."""
+    try:
+        event = json.loads((record.value or b"").decode(), parse_float=str, parse_int=str)
+        data = event["data"]
+        assert isinstance(data["properties"], dict)
+        return Row(event["team_id"], data["event"], data["distinct_id"], time_ms(event["timestamp"]), data.get("uuid"))
+    except (ValueError, KeyError, TypeError, AssertionError, RecursionError):
+        return None
+
+
+def _refused(config: Mapping[str, Any], partition: int) -> set[int]:
+    """The offsets of a partition that the group has written letters about."""
+    found = set()
+    for record in read(config, LETTERS):
+        data = json.loads(record.value or b"{}").get("data", {})
+        if (data.get("source_topic"), data.get("group"), data.get("source_partition")) == (TOPIC, GROUP, partition):
+            found.add(int(data["source_offset"]))
+    return found
+
+
+def _kept(clickhouse: ClickHouse, partition: int, span: Span) -> dict[int, list[Row]]:
+    """Every row of a partition's offsets, copies too."""
+    found: dict[int, list[Row]] = {}
+    for start in range(span.start, span.end, ROWS_MAX):
+        rows = clickhouse.rows(
+            f"SELECT _offset, team_id, event, distinct_id, toUnixTimestamp64Milli(timestamp), toString(uuid) "
+            f"FROM {clickhouse.database}.{EVENTS} WHERE _topic = '{TOPIC}' AND _partition = {partition} "
+            f"AND _offset >= {start} AND _offset < {min(start + ROWS_MAX, span.end)}"
+        )
+        for offset, team, event, distinct_id, at_ms, uuid in rows:
+            found.setdefault(int(offset), []).append(Row(team, event, distinct_id, int(at_ms), uuid))
+    return found

@@ -1,0 +1,70 @@
+"""What the database looks like, as numbered steps; each is done once, in order (want → have → plan → apply).
+
+Every statement may be run again without harm: several workers may start at the same moment, and each of them does what
+it finds undone.
+"""
+
+from __future__ import annotations
+
+from streamapp.errors import Misconfigured
+from streamapp.sinks.clickhouse import ClickHouse
+
+EVENTS = "events"
+WINDOW_BLOCKS = 10_000  # inserts whose tokens are remembered; a batch is written again within seconds, or not at all
+
+MIGRATIONS: tuple[tuple[int, str, str], ...] = (
+    # number, what, statement
+    (
+        1,
+        "events as PostHog keeps them, the team as a string, with where each comes from",
+        f"""
+        CREATE TABLE IF NOT EXISTS {{database}}.{EVENTS} (
+            uuid UUID,
+            event String,
+            properties String CODEC(ZSTD(3)),
+            timestamp DateTime64(3, 'UTC'),
+            team_id String,
+            distinct_id String,
+            session_id String,
+            created_at DateTime64(3, 'UTC'),
+            _topic LowCardinality(String),
+            _partition UInt32,
+            _offset UInt64
+        )
+        ENGINE = ReplacingMergeTree(_offset)
+        PARTITION BY toYYYYMM(timestamp)
+        ORDER BY (team_id, toDate(timestamp), event, cityHash64(distinct_id), cityHash64(uuid))
+        SETTINGS non_replicated_deduplication_window = {WINDOW_BLOCKS}
+        """,
+    ),
+    (
+        2,
+        "each event once, also before its copies are merged",
+        f"CREATE VIEW IF NOT EXISTS {{database}}.{EVENTS}_once AS SELECT * FROM {{database}}.{EVENTS} FINAL",
+    ),
+)
+
+
+def migrate(clickhouse: ClickHouse) -> list[int]:
+    """Bring the database to the newest step. Returns what was done.
+
+    Raises `Misconfigured` when it is newer than this program.
+    """
+    name = clickhouse.database
+    clickhouse.command(f"CREATE DATABASE IF NOT EXISTS {name}")
+    clickhouse.command(
+        f"CREATE TABLE IF NOT EXISTS {name}.migrations (number UInt32, what String, done_at DateTime64(3, 'UTC')) "
+        "ENGINE = ReplacingMergeTree ORDER BY number"
+    )
+    have = {int(number) for (number,) in clickhouse.rows(f"SELECT DISTINCT number FROM {name}.migrations")}
+    newest = MIGRATIONS[-1][0]
+    if max(have, default=0) > newest:
+        raise Misconfigured(
+            f"the database {name} at {clickhouse.settings.url} was made by a newer version: it has step {max(have)}, "
+            f"this one knows {newest}; start the newer version"
+        )
+    plan = [step for step in MIGRATIONS if step[0] not in have]
+    for number, what, statement in plan:
+        clickhouse.command(statement.format(database=name))
+        clickhouse.command(f"INSERT INTO {name}.migrations VALUES ({number}, '{what}', now64(3))")
+    return [number for number, _, _ in plan]
