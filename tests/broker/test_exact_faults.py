@@ -30,6 +30,13 @@ def hours_ago(hours: int) -> int:
     return wall_ms() // HOUR_MS * HOUR_MS - hours * HOUR_MS
 
 
+def step_to(file: Path, by_ms: int) -> None:
+    """Set a worker's clock, in one piece: the worker may look at any moment."""
+    written = file.with_suffix(".new")
+    written.write_text(str(by_ms))
+    written.replace(file)
+
+
 def ended_in_words(stack: Cluster, worker: WorkerProcess, *words: str) -> None:
     """The worker ends by itself, not as if all were well, and says why."""
     stack.wait(lambda: not worker.runs)
@@ -56,7 +63,7 @@ def test_a_full_disk_stops_the_worker_and_loses_nothing(fresh_broker: Broker, tm
 
 def test_a_clock_that_steps_by_hours_states_nothing_wrong(fresh_broker: Broker, tmp_path: Path) -> None:
     step = tmp_path / "step"
-    step.write_text("0")
+    step_to(step, 0)
     hour_ms = hours_ago(1) + HOUR_MS  # the present one
     with cluster(fresh_broker, tmp_path) as stack:
         worker = stack.start_agent(
@@ -65,17 +72,17 @@ def test_a_clock_that_steps_by_hours_states_nothing_wrong(fresh_broker: Broker, 
         stack.send(of_hour("first", hour_ms))
         stack.drain(worker)
         assert stack.bills() == []
-        step.write_text(str(2 * HOUR_MS))  # the present hour seems to be over
+        step_to(step, 2 * HOUR_MS)  # the present hour seems to be over
         early = {(team, text(hour_ms), "USD"): (0, 1) for team in TEAMS}
         stack.wait(lambda: counted(stack.bills()) == early, 30, worker)
         stack.send(of_hour("second", hour_ms))
         revised = {(team, text(hour_ms), "USD"): (1, 2) for team in TEAMS}
         stack.wait(lambda: counted(stack.bills()) == revised, 30, worker)
-        step.write_text(str(-2 * HOUR_MS))  # everything seems to have just arrived
+        step_to(step, -2 * HOUR_MS)  # everything seems to have just arrived
         stack.send(of_hour("third", hour_ms))
         stack.drain(worker)
         assert counted(stack.bills()) == revised, "by this clock no partition is silent yet"
-        step.write_text("0")
+        step_to(step, 0)
         revised = {(team, text(hour_ms), "USD"): (2, 3) for team in TEAMS}
         stack.wait(lambda: counted(stack.bills()) == revised, 30, worker)
         assert len(stack.bills()) == 3 * len(TEAMS)

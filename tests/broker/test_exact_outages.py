@@ -88,7 +88,7 @@ def test_a_longer_outage_stops_the_worker_and_it_resumes(fresh_broker: Broker, t
             assert "CRITICAL" in worker.said()
             assert worker.said().count("Unable connect to node") < 100, "it says so now and then, not each time"
             fresh_broker.start()
-            kept = Kept(stack, kafka__delivery_timeout_seconds=3)
+            kept = Kept(stack)  # with the usual patience: Kafka is there, if only just
             kept.work(stack.done() + 1)
         kept.drain()
         assert kept.exit_codes == []

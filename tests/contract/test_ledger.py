@@ -349,7 +349,8 @@ def test_postgres_that_answers_too_slowly_is_unavailable(postgres_url: str) -> N
         other = await asyncpg.connect(postgres_url)
         async with open_ledger(postgres_url) as ledger:
             await ledger.apply(TOPIC, 0, 0, [])
-        async with PostgresLedger(postgres_url, answer_seconds=0.2) as ledger, other.transaction():
+        # Enough to open it on a busy machine.
+        async with PostgresLedger(postgres_url, answer_seconds=1) as ledger, other.transaction():
             await other.execute("SELECT * FROM ledger_offsets FOR UPDATE")
             with pytest.raises(Unavailable):
                 await ledger.apply(TOPIC, 0, 5, some_rows())

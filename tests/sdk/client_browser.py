@@ -1,7 +1,7 @@
 """PostHog's client for browsers, in Chromium, on a page of another origin: `client_browser.py <JSON>`.
 
 In:  {"host", "token", "flavor", "many", "modules"}; flavor "late" has a clock an hour behind, "leaving" leaves the page
-     while its events are still held back. It ends when its standard input does.
+     while its events are still held back, "hasty" does so when it is told a line. It ends when its standard input does.
 Out: {"uuids": {uuid: event}, "errors": [...]}
 """
 
@@ -47,6 +47,9 @@ TOUR = """() => {
   posthog.group("company", "hanzo", { seats: 7 });
   posthog.capture("plan chosen", {}, { timestamp: new Date(Date.now() - 5 * 60_000) });
 }"""
+# It packs until it has asked which packings are understood here, and was told nothing.
+UNPACKED = "window.posthog.compression === undefined"
+LEAVING = ("leaving", "hasty")
 MANY = """(count) => { for (let n = 0; n < count; n++) posthog.capture("clicked", { n }); }"""
 
 
@@ -90,10 +93,10 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda said: errors.append(said.text) if "CORS" in said.text else None)
         uuids = _visit(page, url, asked)
-        if asked["flavor"] == "leaving":
+        if asked["flavor"] in LEAVING:
             page.goto("about:blank")
         sys.stdin.read()  # the page goes on by itself meanwhile
-        if asked["flavor"] != "leaving":
+        if asked["flavor"] not in LEAVING:
             uuids = page.evaluate("window.sent")
         browser.close()
     return {"uuids": uuids, "errors": errors}
@@ -106,6 +109,10 @@ def _visit(page: Page, url: str, asked: dict[str, Any]) -> dict[str, str]:
     page.wait_for_function("window.ready")
     page.evaluate("([token, host]) => window.start(token, host)", [asked["token"], asked["host"]])
     page.wait_for_function("window.posthog")
+    if asked["flavor"] == "leaving":
+        page.wait_for_function(UNPACKED)
+    if asked["flavor"] == "hasty":
+        sys.stdin.readline()
     page.evaluate(MANY if asked["many"] else TOUR, asked["many"])
     uuids: dict[str, str] = page.evaluate("window.sent")
     return uuids

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from conftest import wait_until
 from sdk_door import TOKEN
 from sdk_packages import NODE
 
@@ -34,6 +35,22 @@ class Client:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+
+    def go_on(self) -> None:
+        """Let it do what it waits with."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def wait(self, condition: Callable[[], object], timeout_s: float) -> None:
+        """Wait for a condition; fail at once, with what the client said, when it breaks off before."""
+
+        def holds() -> bool:
+            met = bool(condition())
+            assert met or not self._process.poll(), self._process.communicate()[1][-3000:]
+            return met
+
+        wait_until(holds, timeout_s)
 
     def finish(self) -> Told:
         """Let it end, and hear what it sent. Fails with what it said when it did not work."""

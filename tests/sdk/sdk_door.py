@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -56,10 +56,27 @@ class Arrived(NamedTuple):
     event: dict[str, Any]
 
 
+def once(arrived: Iterable[Arrived]) -> list[Arrived]:
+    """What whoever reads the topic counts: the first record of each id. What came again is the same event."""
+    first: dict[str, Arrived] = {}
+    for one in arrived:
+        assert _lasting(one) == _lasting(first.setdefault(one.event["id"], one))
+    return list(first.values())
+
+
+def _lasting(arrived: Arrived) -> Any:
+    """What stays when an event is sent again: all but when it was sent, and so by which clock it happened."""
+    event, data = arrived.event, arrived.event["data"]
+    return arrived.key, arrived.partition, {**event, "timestamp": None, "data": {**data, "sent_at": None}}
+
+
 class Relay:
-    """Passes bytes both ways, and keeps them. `url` is where clients are pointed at."""
+    """Passes bytes both ways, and keeps them. `url` is where clients are pointed at. While `answering` is not set, what
+    clients are told stays here."""
 
     def __init__(self, port: int) -> None:
+        self.answering = threading.Event()
+        self.answering.set()
         self._port = port
         self._kept: list[tuple[bytearray, bytearray]] = []  # of each connection: asked, told
         self._listener = socket.create_server((HOST, 0))
@@ -67,8 +84,9 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Take no more connections, and hold nothing back."""
         self._listener.close()
+        self.answering.set()
 
     def exchanges(self) -> list[Exchange]:
         """Every request that carried events, connection by connection. The clients send one at a time on each."""
@@ -86,8 +104,8 @@ class Relay:
                 server = socket.create_connection((HOST, self._port))
                 asked, told = bytearray(), bytearray()
                 self._kept.append((asked, told))
-                for source, sink, kept in ((client, server, asked), (server, client, told)):
-                    threading.Thread(target=_pass_on, args=(source, sink, kept), daemon=True).start()
+                for way in ((client, server, asked), (server, client, told, self.answering)):
+                    threading.Thread(target=_pass_on, args=way, daemon=True).start()
 
 
 @contextmanager
@@ -108,9 +126,13 @@ def _exchanges(asked: bytes, told: bytes) -> list[Exchange]:
     ]
 
 
-def _pass_on(source: socket.socket, sink: socket.socket, kept: bytearray) -> None:
+def _pass_on(
+    source: socket.socket, sink: socket.socket, kept: bytearray, held_by: threading.Event | None = None
+) -> None:
     with suppress(OSError):
         while data := source.recv(1 << 16):
+            if held_by is not None:
+                held_by.wait()
             kept += data
             sink.sendall(data)
     for one in (source, sink):
