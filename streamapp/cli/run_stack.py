@@ -197,7 +197,8 @@ def worker_jobs(settings: Settings, web_port: int, capture_port: int = 0, reconc
     """What the Procfile names, for this machine: capture, the reconciliation, and every group with as many workers as
     it is registered."""
     kafka = ("STREAM_KAFKA__BOOTSTRAP_SERVERS", settings.kafka.bootstrap_servers)
-    found = ("STREAM_RECONCILE__URL", f"http://127.0.0.1:{reconcile_port}")
+    host = "127.0.0.1" if settings.reconcile.host in ("0.0.0.0", "::") else settings.reconcile.host
+    found = ("STREAM_RECONCILE__URL", f"http://{host}:{reconcile_port}")
     page = (("STREAM_WEB__PORT", str(web_port)), found)
     door = (
         kafka,
