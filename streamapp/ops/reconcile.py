@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from streamapp.clock import Clock, monotonic_s
+from streamapp.clock import Clock, cpu_s
 from streamapp.errors import StreamError
 from streamapp.ops.verify_pair import Check, PairReport
 from streamapp.ops.verify_pairs import Outcome, look
 from streamapp.settings import Settings
 
-IDLE_SHARE = 4  # a pause is at least so many times as long as the round before: one fifth of a core, at most
+IDLE_SHARE = 4  # a pause is at least so many times the CPU time of the round before: a fifth of a core, at most
 STUCK_S = 3600.0  # a check that takes longer than this beyond the interval helps nobody
 
 log = logging.getLogger(__name__)
@@ -61,9 +61,9 @@ class Reconciler:
     def run(self, stop: threading.Event) -> None:
         """Rounds until `stop`, with a pause behind each: never two at once."""
         while not stop.is_set():
-            began_s = monotonic_s()
+            began_s = cpu_s()
             self.round(stop.is_set)
-            self.pause_s = max(self._settings.reconcile.interval_seconds, IDLE_SHARE * (monotonic_s() - began_s))
+            self.pause_s = max(self._settings.reconcile.interval_seconds, IDLE_SHARE * (cpu_s() - began_s))
             stop.wait(self.pause_s)
 
     def round(self, stopped: Callable[[], bool] = lambda: False) -> None:
