@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streamapp.ops.letters_recent import RecentLetters
+from streamapp.ops.standing import KafkaStandings
 from streamapp.runtime.app import StreamApp
 from streamapp.runtime.view import GroupView
 from streamapp.web.routes import mount
@@ -14,8 +15,19 @@ def serve(app: StreamApp, view: GroupView) -> None:
     grace_ms = settings.billing.grace_seconds * 1000
     letters = RecentLetters(settings.kafka, app.clock)
     timeout_s = settings.web.peer_timeout_seconds
+    standings = KafkaStandings(settings.kafka, app.clock, timeout_s)
+    capture = settings.capture
 
     def placed(_: StreamApp) -> None:
-        mount(app.web.web_app, view, clock=app.clock, peer_timeout_s=timeout_s, grace_ms=grace_ms, letters=letters)
+        mount(
+            app.web.web_app,
+            view,
+            clock=app.clock,
+            peer_timeout_s=timeout_s,
+            grace_ms=grace_ms,
+            letters=letters,
+            standings=standings,
+            capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
+        )
 
     app.on_placed = placed
