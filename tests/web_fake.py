@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 import zlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -17,7 +17,10 @@ from typing import Any
 
 from aiohttp import web
 
+from streamapp.errors import Unavailable
 from streamapp.ops.letters_recent import Letters
+from streamapp.ops.standing import Standing, Standings
+from streamapp.topics.registry import GROUPS
 from streamapp.web.reconciliation import Reconciliation
 from streamapp.web.routes import Pages, mount
 from streamapp.web.show import exact, rfc3339
@@ -251,6 +254,8 @@ class World:
 class FakeWorker:
     """One worker's view of a `World`. Attributes may be changed by a test at any time."""
 
+    group, topic = "billing-agg", "llm_usage"
+
     def __init__(self, world: World, name: str, partitions: Iterable[int] = range(PARTITIONS), url: str = "") -> None:
         self.world, self.name, self.url = world, name, url
         self.owned = set(partitions)
@@ -267,11 +272,11 @@ class FakeWorker:
         amounts: list[dict[str, Decimal]] = [{"USD": amount} if amount else {} for amount in money]
         share = len(self.owned) / PARTITIONS
         return WorkerFacts(
-            group="billing-agg",
+            group=self.group,
             name=self.name,
             url=self.url,
             started_ms=NOW_MS - 7_450_000,
-            partitions=tuple(self._partition(number) for number in sorted(self.owned)),
+            partitions=self.facts(),
             open_cost=amounts[0],
             closed_cost_today=amounts[1],
             revised_cost_today=amounts[2],
@@ -280,11 +285,15 @@ class FakeWorker:
             recent_events_per_s=tuple(point * share for point in self.world.curve),
         )
 
+    def facts(self) -> tuple[PartitionFacts, ...]:
+        """Its partitions."""
+        return tuple(self._partition(number) for number in sorted(self.owned))
+
     def _partition(self, number: int) -> PartitionFacts:
         mine = [b for b in self.world.buckets if b.partition == number]
         idle = not mine
         facts: dict[str, Any] = {
-            "topic": "llm_usage",
+            "topic": self.topic,
             "partition": number,
             "state": "idle" if idle else "running",
             "watermark_ms": None if idle else self.world.now_ms - 900 - 130 * number,
@@ -388,6 +397,29 @@ class FakeWorker:
         )
 
 
+class FakeStandings:
+    """Kafka as it would speak of these workers. `said` replaces what it says of a group; `problem` is its silence."""
+
+    def __init__(self, views: Sequence[FakeWorker]) -> None:
+        self.views = views
+        self.said: dict[str, Standing] = {}
+        self.problem = ""
+
+    async def now(self) -> Mapping[str, Standing]:
+        if self.problem:
+            raise Unavailable(self.problem)
+        return {group.name: self.said.get(group.name) or self._of(group.name) for group in GROUPS}
+
+    def _of(self, name: str) -> Standing:
+        views = [view for view in self.views if view.group == name]
+        if not views:
+            return Standing("never started")
+        owned = [(one, view.url) for view in views for one in view.facts()]
+        behind = {(one.topic, one.partition): one.lag for one, _ in owned}
+        owners = {(one.topic, one.partition): url for one, url in owned}
+        return Standing("running", tuple(view.url for view in views), behind, owners)
+
+
 @dataclass
 class Served:
     """A worker on a port. `stop` ends it as a crash would, for its peers."""
@@ -407,20 +439,33 @@ async def serving(
     peer_timeout_s: float = 1.0,
     letters: Letters | None = None,
     reconciliation: Reconciliation | None = None,
+    standings: Standings | None = None,
+    extra: Mapping[FakeWorker, Sequence[web.RouteDef]] | None = None,
 ) -> AsyncIterator[list[Served]]:
-    """Serve every view on a free port; they know each other as peers."""
+    """Serve every view on a free port; those of a group know each other as peers, and Kafka knows all of them.
+
+    `extra` has routes that a view's own application has besides the pages.
+    """
     async with AsyncExitStack() as stack:
         served = []
         for view in views:
             app = web.Application()
-            clock, found = view.world.clock, reconciliation
-            pages = mount(app, view, clock=clock, peer_timeout_s=peer_timeout_s, letters=letters, reconciliation=found)
+            app.add_routes((extra or {}).get(view, ()))
+            pages = mount(
+                app,
+                view,
+                clock=view.world.clock,
+                peer_timeout_s=peer_timeout_s,
+                letters=letters,
+                reconciliation=reconciliation,
+                standings=standings or FakeStandings(views),
+            )
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
             view.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            view.others = [other for other in views if other is not view]
+            view.others = [other for other in views if other is not view and other.group == view.group]
             served.append(Served(view, pages, runner, view.url))
         yield served

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streamapp.ops.letters_recent import RecentLetters
+from streamapp.ops.standing import KafkaStandings
 from streamapp.runtime.app import StreamApp
 from streamapp.runtime.view import GroupView
 from streamapp.web.reconciliation import AskedReconciliation
@@ -16,6 +17,8 @@ def serve(app: StreamApp, view: GroupView) -> None:
     letters = RecentLetters(settings.kafka, app.clock)
     timeout_s = settings.web.peer_timeout_seconds
     found = AskedReconciliation(settings.reconcile.url, timeout_s, app.clock)
+    standings = KafkaStandings(settings.kafka, app.clock, timeout_s)
+    capture = settings.capture
 
     def placed(_: StreamApp) -> None:
         mount(
@@ -26,6 +29,8 @@ def serve(app: StreamApp, view: GroupView) -> None:
             grace_ms=grace_ms,
             letters=letters,
             reconciliation=found,
+            standings=standings,
+            capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
         )
 
     app.on_placed = placed

@@ -67,3 +67,12 @@ def line(points: Sequence[float], width: int = 160, height: int = 32) -> str:
     return " ".join(
         f"{index * step:.1f},{height - 1.5 - value / top * (height - 3):.1f}" for index, value in enumerate(points)
     )
+
+
+def line_to(points: Sequence[float | None], top: float, width: int = 240, height: int = 96) -> str:
+    """SVG polyline points under a common highest value; what is None is passed over. Empty for fewer than two."""
+    known = [(index, value) for index, value in enumerate(points) if value is not None]
+    if len(known) < 2:
+        return ""
+    step, scale = width / (len(points) - 1), max(top, 1e-9)
+    return " ".join(f"{index * step:.1f},{height - value / scale * (height - 4):.1f}" for index, value in known)

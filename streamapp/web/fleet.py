@@ -1,4 +1,4 @@
-"""One question to every worker of the group: this one in memory, its peers over HTTP, in parallel.
+"""One question to every worker of a group: this one in memory, the others over HTTP, in parallel.
 
 A peer that does not answer in time is still in the list of answers, with what it said last (at most ten minutes old) or
 with nothing, and with the reason. It then rests for three seconds, so that a frozen worker does not slow every page.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, unquote, urlencode
@@ -56,11 +57,14 @@ class _Known:
 
 
 class Fleet:
-    """All workers of the group, seen from this one."""
+    """All workers of a group, seen from this one; `view` is this worker's if it belongs to the group, else None."""
 
-    def __init__(self, view: WorkerView, clock: Clock, peer_timeout_s: float) -> None:
+    def __init__(
+        self, view: WorkerView | None, clock: Clock, peer_timeout_s: float, peers: Callable[[], tuple[str, ...]]
+    ) -> None:
         self.view = view
         self.clock = clock
+        self.peers = peers
         self._timeout = aiohttp.ClientTimeout(total=peer_timeout_s)
         self._timeout_s = peer_timeout_s
         self._flights: OrderedDict[str, tuple[int, asyncio.Task[list[Answer[Any]]]]] = OrderedDict()
@@ -69,7 +73,10 @@ class Fleet:
         self._resting: dict[str, tuple[int, str]] = {}
 
     async def ask(self, topic: str, params: dict[str, str], type_: type[T]) -> list[Answer[T]]:
-        """Ask `/_local/<topic>` of everybody; this worker's answer comes first. Raises what the own view raises."""
+        """Ask `/_local/<topic>` of everybody; this worker's answer comes first. Raises what the own view raises.
+
+        Empty when nobody is known to be in the group.
+        """
         question = f"/_local/{topic}" + (f"?{urlencode(params, errors='replace')}" if params else "")
         now = self.clock()
         made, flight = self._flights.get(question, (0, None))
@@ -83,19 +90,22 @@ class Fleet:
         return await asyncio.shield(flight)  # a reader who leaves does not take the answer from the others
 
     async def _everybody(self, topic: str, params: dict[str, str], question: str, type_: type[T]) -> list[Answer[T]]:
-        mine = self.view.worker()
-        peers = [url for url in dict.fromkeys(self.view.peers()) if url.rstrip("/") != mine.url.rstrip("/")]
+        mine = self.view.worker() if self.view is not None else None
+        own = mine.url.rstrip("/") if mine is not None else None
+        peers = [url for url in dict.fromkeys(self.peers()) if url.rstrip("/") != own]
         self._forget(set(peers))
-        own = self._own(topic, params)
+        answers = self._peers(peers, question, type_)
+        if self.view is None or mine is None:
+            return await answers
+        value, others = await asyncio.gather(local.ANSWERS[topic](self.view, params), answers)
+        return [Answer(mine.name, mine.url, value, self.clock()), *others]
+
+    async def _peers(self, peers: list[str], question: str, type_: type[T]) -> list[Answer[T]]:
         if not peers:
-            return [Answer(mine.name, mine.url, await own, self.clock())]
+            return []
         async with aiohttp.ClientSession(timeout=self._timeout) as session:
             asked = (self._peer(session, url, question, type_) for url in peers[:PEERS_MAX])
-            value, *answers = await asyncio.gather(own, *asked)
-        return [Answer(mine.name, mine.url, value, self.clock()), *answers]
-
-    async def _own(self, topic: str, params: dict[str, str]) -> Any:
-        return await local.ANSWERS[topic](self.view, params)
+            return await asyncio.gather(*asked)
 
     async def _peer(self, session: aiohttp.ClientSession, url: str, question: str, type_: type[T]) -> Answer[T]:
         until, why = self._resting.get(url, (0, ""))
@@ -104,7 +114,7 @@ class Fleet:
         try:
             async with session.get(URL(url.rstrip("/") + question, encoded=True), allow_redirects=False) as response:
                 response.raise_for_status()
-                body = await _bounded(response)
+                body = await bounded(response)
                 self._names[url] = unquote(response.headers.get(WORKER_HEADER, "")) or self._names.get(url, url)
             value = wire.decode(body, type_)
         except TimeoutError:
@@ -142,7 +152,8 @@ class Fleet:
             del self._resting[url]
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+async def bounded(response: aiohttp.ClientResponse) -> bytes:
+    """An answer's body. Raises ValueError when it is longer than any answer of ours."""
     body = await response.content.read(ANSWER_BYTES_MAX + 1)
     while len(body) <= ANSWER_BYTES_MAX and (more := await response.content.read(ANSWER_BYTES_MAX)):
         body += more

@@ -89,9 +89,7 @@ class Group:
     @property
     def curve(self) -> list[float]:
         """Events per second of the last two minutes, all workers added, oldest first."""
-        curves = [facts.recent_events_per_s for facts, stale in self.workers if not stale and facts.recent_events_per_s]
-        length = min((len(curve) for curve in curves), default=0)
-        return [sum(points) for points in zip(*(curve[-length:] for curve in curves), strict=True)] if length else []
+        return added([facts.recent_events_per_s for facts, stale in self.workers if not stale])
 
     def count(self, name: str) -> int:
         """Sum of a counter of all partitions."""
@@ -111,6 +109,13 @@ class Group:
             revised = show.total(f.revised_cost_today.get(currency, Decimal(0)) for f in facts)
             found.append((currency, opened, closed, revised))
         return sorted(found, key=lambda row: (-row[1] - row[2], row[0]))
+
+
+def added(curves: Sequence[Sequence[float]]) -> list[float]:
+    """Curves that end now, added as far back as all of them reach."""
+    known = [curve for curve in curves if curve]
+    length = min(map(len, known), default=0)
+    return [sum(points) for points in zip(*(curve[-length:] for curve in known), strict=True)] if length else []
 
 
 def gather(answers: Sequence[Answer[WorkerFacts]]) -> Group:

@@ -65,7 +65,8 @@ class Renderer:
         )
         self._env.globals.update(show=show, static=files.url, exact=show.exact, utc_day=utc_day, minor=_key_text)
         self._env.filters["money_data"] = money_data
-        self._env.globals["ui"] = self._env.get_template("parts.html").module
+        for name, parts in (("ui", "parts.html"), ("drawn", "charts_parts.html")):
+            self._env.globals[name] = self._env.get_template(parts).module
 
     def html(self, page: Page, path: str) -> str:
         """The whole page. `path` is where it lives: its live updates and its twin hang on it."""

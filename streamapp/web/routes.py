@@ -1,4 +1,4 @@
-"""The pages as routes for the worker's own aiohttp application.
+"""The pages as routes for the worker's own aiohttp application. Every page is the same on every worker of every group.
 
 `mount(app, view, …)` adds them and ends open streams on shutdown; `routes(view, …)` is the bare list.
 Everything is read-only: whatever is not GET or HEAD is answered 405.
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from functools import wraps
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
@@ -17,7 +18,23 @@ from aiohttp import web
 from streamapp.clock import Clock
 from streamapp.errors import Unavailable
 from streamapp.ops.letters_recent import Letters, NoLetters
-from streamapp.web import accounts, fleet, group, letters, live, local, pages, render, static, wire
+from streamapp.ops.standing import NoStandings, Standings
+from streamapp.web import (
+    accounts,
+    extras,
+    fleet,
+    fleets,
+    front,
+    group,
+    letters,
+    live,
+    local,
+    pages,
+    raw,
+    render,
+    static,
+    wire,
+)
 from streamapp.web.reconciliation import NoReconciliation, Reconciliation
 from streamapp.web.render import Page, Problem
 from streamapp.web.source import WorkerView
@@ -30,17 +47,34 @@ PATH_MAX = 4096
 Builder = Callable[[pages.Site, dict[str, str]], Awaitable[Page]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+
+def _of(name: str, builder: Builder) -> Builder:
+    """A page of one group, served by every worker."""
+
+    @wraps(builder)
+    async def build(site: pages.Site, params: dict[str, str]) -> Page:
+        return await builder(await site.at(name), params)
+
+    return build
+
+
 PAGES: tuple[tuple[str, str, Builder], ...] = (
     # aiohttp's pattern             the same over the quoted path           builder
-    ("/", r"/(?:index)?", pages.overview),
-    ("/hours", r"/hours", pages.hours_page),
-    ("/teams", r"/teams", accounts.team),
-    ("/teams/{org:[^/]+}/{team:[^/]+}", r"/teams/(?P<org>[^/]+)/(?P<team>[^/]+)", accounts.team),
-    ("/bills/{id:[^/]+}", r"/bills/(?P<id>[^/]+)", accounts.statement),
+    ("/", r"/(?:index)?", front.front),
+    ("/groups/{group:[^/]+}", r"/groups/(?P<group>[^/]+)", front.one_group),
+    ("/charts", r"/charts", front.charts_page),
+    ("/hours", r"/hours", _of(front.BILLING, pages.hours_page)),
+    ("/teams", r"/teams", _of(front.BILLING, accounts.team)),
+    (
+        "/teams/{org:[^/]+}/{team:[^/]+}",
+        r"/teams/(?P<org>[^/]+)/(?P<team>[^/]+)",
+        _of(front.BILLING, accounts.team),
+    ),
+    ("/bills/{id:[^/]+}", r"/bills/(?P<id>[^/]+)", _of(front.BILLING, accounts.statement)),
     ("/letters", r"/letters", letters.letters),
     ("/letters/{id:[^/]+}", r"/letters/(?P<id>[^/]+)", letters.letter),
-    ("/tables", r"/tables", pages.tables),
-    ("/tables/{name:[^/]+}", r"/tables/(?P<name>[^/]+)", pages.table),
+    ("/tables", r"/tables", raw.tables),
+    ("/tables/{name:[^/]+}", r"/tables/(?P<name>[^/]+)", raw.table),
 )
 _COMPILED = tuple((re.compile(pattern), builder) for _, pattern, builder in PAGES)
 
@@ -56,12 +90,16 @@ class Pages:
         grace_ms: int,
         letters: Letters,
         reconciliation: Reconciliation,
+        standings: Standings,
+        capture_url: str,
     ) -> None:
         self.view = view
         self.clock = clock
         self.files = static.Files()
         self.renderer = render.Renderer(clock, self.files)
-        self.site = pages.Site(fleet.Fleet(view, clock, peer_timeout_s), clock, grace_ms, letters, reconciliation)
+        known = fleets.Fleets(view, clock, peer_timeout_s, standings)
+        asked = extras.Extras(letters, known, clock, peer_timeout_s, capture_url, reconciliation)
+        self.site = pages.Site(known.mine, clock, grace_ms, letters, known, asked)
         self.live = live.Live(self.parts, clock)
 
     async def page(self, request: web.Request) -> web.StreamResponse:
@@ -140,7 +178,7 @@ class Pages:
     async def statement(self, request: web.Request) -> web.Response:
         """`/bills/{id}/statement`: the stated bytes, nothing else."""
         bill_id = unquote(request.rel_url.raw_path.split("/")[2])
-        body = await accounts.stated_bytes(self.site, {"id": bill_id})
+        body = await accounts.stated_bytes(await self.site.at(front.BILLING), {"id": bill_id})
         return web.Response(body=body, content_type="application/json", headers=render.HEADERS)
 
     async def bills(self, request: web.Request) -> web.Response:
@@ -197,7 +235,7 @@ def _table(site: Pages) -> list[web.RouteDef]:
         *(get(path, site.page) for path, _, _ in PAGES),
         *(
             get(path, site.page)
-            for path in ("/index.json", "/hours.json", "/teams.json", "/letters.json", "/tables.json")
+            for path in ("/index.json", "/charts.json", "/hours.json", "/teams.json", "/letters.json", "/tables.json")
         ),
         get("/bills", site.bills),
         get("/bills/{id:[^/]+}/statement", site.statement),
@@ -218,10 +256,12 @@ def routes(
     grace_ms: int = GRACE_MS,
     letters: Letters | None = None,
     reconciliation: Reconciliation | None = None,
+    standings: Standings | None = None,
+    capture_url: str = "",
 ) -> list[web.RouteDef]:
     """Every page and endpoint over `view`. A caller that can should `mount` instead."""
-    found = reconciliation or NoReconciliation()
-    return _table(Pages(view, clock, peer_timeout_s, grace_ms, letters or NoLetters(), found))
+    asked = letters or NoLetters(), reconciliation or NoReconciliation(), standings or NoStandings(), capture_url
+    return _table(Pages(view, clock, peer_timeout_s, grace_ms, *asked))
 
 
 def mount(
@@ -233,10 +273,12 @@ def mount(
     grace_ms: int = GRACE_MS,
     letters: Letters | None = None,
     reconciliation: Reconciliation | None = None,
+    standings: Standings | None = None,
+    capture_url: str = "",
 ) -> Pages:
     """Add the pages to an application that has not started; its shutdown then does not wait for open pages."""
-    found = reconciliation or NoReconciliation()
-    site = Pages(view, clock, peer_timeout_s, grace_ms, letters or NoLetters(), found)
+    asked = letters or NoLetters(), reconciliation or NoReconciliation(), standings or NoStandings(), capture_url
+    site = Pages(view, clock, peer_timeout_s, grace_ms, *asked)
     app.add_routes(_table(site))
 
     async def stop(_: web.Application) -> None:

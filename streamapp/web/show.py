@@ -141,6 +141,11 @@ def bill_url(bill_id: str) -> str:
     return f"/bills/{quote(bill_id, safe='', errors='replace')}"
 
 
-def table_url(name: str) -> str:
-    """The page of a raw table."""
-    return f"/tables/{quote(name, safe='', errors='replace')}"
+def table_url(name: str, group: str = "") -> str:
+    """The page of a raw table; `group` where its name alone does not say whose it is."""
+    return f"/tables/{quote(name, safe='', errors='replace')}" + (f"?{urlencode({'group': group})}" if group else "")
+
+
+def group_url(name: str) -> str:
+    """The page of a consumer group."""
+    return f"/groups/{quote(name, safe='', errors='replace')}"

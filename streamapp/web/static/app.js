@@ -34,6 +34,7 @@
       old.replaceWith(fresh);
       return;
     }
+    if (old.nodeType === 1 && "mine" in old.dataset) return; // another script draws there
     if (old.nodeType !== 1) {
       if (old.data !== fresh.data) old.data = fresh.data;
       return;
