@@ -46,7 +46,10 @@ def usage_ledger(
         return key == team.encode() and partition_for(key, place.partitions) == place.partition
 
     door = Door(decode_usage, digest_of, print_of, at_home, directory.org_of)
-    limit = PoisonLimit(app.settings.worker.poison_limit_ratio, app.settings.worker.poison_limit_consecutive)
+    worker, counts = app.settings.worker, None if position is None else position.poison
+    limit = PoisonLimit(
+        worker.poison_limit_ratio, worker.poison_limit_consecutive, worker.poison_accepted_until_ms, counts
+    )
     return LedgerTask(place, store, producer, position, rules, door, limit)
 
 
