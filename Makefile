@@ -57,6 +57,10 @@ bench: setup ## The job against its peers; ONLY=, N=, ROUNDS=, JSON= are passed 
 chaos: setup ## Break everything on purpose, then check every bill; MINUTES=, SEED=, EVENTS= are passed on
 	$(BIN)/streamapp chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(EVENTS),--events $(EVENTS))
 
+.PHONY: search
+search: setup ## Real workers in random histories, every bill compared; EXAMPLES=, STEPS=, SEED= are passed on
+	$(BIN)/pytest tests/broker/test_broker_model.py -k any_history -s --model-examples $(or $(EXAMPLES),20) --model-steps $(or $(STEPS),10) --model-seed $(or $(SEED),1)
+
 browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 		&& apt-get update && apt-get install -y chromium; } \

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streamapp.errors import Misconfigured
@@ -72,6 +72,14 @@ class WorkerSettings(_Section):
     poison_limit_consecutive: int = Field(
         20_000, ge=1, description="Stop when so many records in a row were refused: a bad deploy, not bad luck"
     )
+    poison_accepted_until: AwareDatetime | None = Field(
+        None, description="Records with a timestamp up to this are known to be bad and may become letters without limit"
+    )
+
+    @property
+    def poison_accepted_until_ms(self) -> int:
+        """The same in milliseconds; -1: nothing is known to be bad."""
+        return -1 if self.poison_accepted_until is None else round(self.poison_accepted_until.timestamp() * 1000)
 
 
 class WebSettings(_Section):

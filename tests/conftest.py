@@ -41,6 +41,13 @@ _numbers = itertools.count(1)
 _sessions: list[int] = []  # the processes of pytest-xdist that run the tests
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long `broker/test_broker_model.py` searches; `make search` passes them on."""
+    parser.addoption("--model-examples", type=int, default=3, help="histories that are tried")
+    parser.addoption("--model-steps", type=int, default=6, help="steps of a history")
+    parser.addoption("--model-seed", type=int, default=None, help="other histories; without it always the same")
+
+
 def pytest_configure() -> None:
     """SIGTERM is a Ctrl-C: fixtures end what they started. Only the first one counts: nothing interrupts the ending."""
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -17,7 +17,7 @@ from streamapp.runtime.batch_task import BatchTask, Bounds, Sealed
 from streamapp.runtime.batch_view import BatchView
 from streamapp.runtime.failstop import starting
 from streamapp.runtime.place import Place
-from streamapp.runtime.poison import PoisonLimit
+from streamapp.runtime.poison import poison_limit
 from streamapp.runtime.position import StoredPosition
 from streamapp.runtime.rows import Store
 from streamapp.runtime.takeover import Source, TableTakeover
@@ -68,8 +68,7 @@ class EventBlocks:
 
 def blocks(place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None) -> BatchTask[Row]:
     """A partition's batches, as they were left."""
-    worker = app.settings.worker
-    limit = PoisonLimit(worker.poison_limit_ratio, worker.poison_limit_consecutive)
+    limit = poison_limit(app.settings.worker, position)
     return BatchTask(place, store, producer, position, EventBlocks(), bounds, limit, view.kept)
 
 

@@ -16,7 +16,7 @@ from streamapp.runtime.batch_task import BatchTask, Bounds
 from streamapp.runtime.batch_view import BatchView
 from streamapp.runtime.failstop import starting
 from streamapp.runtime.place import Place
-from streamapp.runtime.poison import PoisonLimit
+from streamapp.runtime.poison import poison_limit
 from streamapp.runtime.position import StoredPosition
 from streamapp.runtime.rows import Store
 from streamapp.runtime.takeover import Source, TableTakeover
@@ -40,7 +40,7 @@ view = BatchView(app, metrics, app.clock, ARCHIVE)
 
 def keeper(place: Place, rows: Store, producer: PartitionProducer, position: StoredPosition | None) -> BatchTask[Line]:
     """A partition's archive, as it was left."""
-    limit = PoisonLimit(app.settings.worker.poison_limit_ratio, app.settings.worker.poison_limit_consecutive)
+    limit = poison_limit(app.settings.worker, position)
     sink = ArchiveSink(store, place, archive.zstd_level)
     return BatchTask(place, rows, producer, position, sink, bounds, limit, view.kept)
 

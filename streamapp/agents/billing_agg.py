@@ -14,7 +14,7 @@ from streamapp.runtime.app import StreamApp, chunks
 from streamapp.runtime.failstop import starting
 from streamapp.runtime.ledger_task import LedgerTask
 from streamapp.runtime.place import Place
-from streamapp.runtime.poison import PoisonLimit
+from streamapp.runtime.poison import poison_limit
 from streamapp.runtime.position import StoredPosition
 from streamapp.runtime.rows import Store
 from streamapp.runtime.store import USAGE
@@ -47,7 +47,7 @@ def usage_ledger(
 
     door = Door(decode_usage, digest_of, print_of, at_home, directory.org_of)
     worker = app.settings.worker
-    limit = PoisonLimit(worker.poison_limit_ratio, worker.poison_limit_consecutive)
+    limit = poison_limit(worker, position)
     return LedgerTask(place, store, producer, position, rules, door, limit, worker.ids_in_memory)
 
 

@@ -10,15 +10,13 @@ from pathlib import Path
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured
 from streamapp.kafka.child import free_port
+from streamapp.ops.chaos_files import spoil
 from streamapp.ops.chaos_plan import Fault, Step
 from streamapp.ops.chaos_worker import BILLING, END_TIMEOUT_S, WorkerProcess, takeovers
 
 BACKOFF_FIRST_S = 1.0  # of a worker that ended by itself; doubled each time, until it has been at work again
 BACKOFF_MAX_S = 8.0
 CLOCK_OFF_S = 10.0  # how long a stepped clock stays so
-# What is found of these in a partition's folder is overwritten, another one in each partition.
-FILES = ("CURRENT", "MANIFEST-*", "*.log", "OPTIONS-*", "*.sst")
-RUBBISH = b"\x00rubbish" * 100
 
 
 @dataclass
@@ -58,6 +56,7 @@ class Fleet:
     refused: str = ""  # last words of a worker that says that a person must do something
     logs: int = 0
     _places: int = 0
+    _harms: int = 0
 
     def scale(self, workers: int) -> None:
         """So many workers: more at new places, or fewer, stopped cleanly; the newest go first."""
@@ -93,7 +92,7 @@ class Fleet:
                 if step.fault is Fault.KILL_WIPE:
                     shutil.rmtree(member.folder, ignore_errors=True)
                 elif step.fault is Fault.CORRUPT:
-                    spoil(member.folder)
+                    self._harms = spoil(member.folder, self._harms)
                 self._again(member)
 
     def tick(self, now_s: float) -> None:
@@ -161,11 +160,3 @@ class Fleet:
         log, clock = self.folder / f"worker-{self.logs}.log", folder.with_suffix(".clock")
         mine = {**self.environment, "STREAM_STATE_DIR": str(folder), "STREAM_WEB__PORT": str(port)}
         return WorkerProcess(log, mine, self.agent, self.code, clock)
-
-
-def spoil(folder: Path) -> None:
-    """Overwrite one kind of file in each partition's rows, as a broken disk would."""
-    tables = sorted(path.parent for path in folder.glob("*/*/*/CURRENT"))
-    for number, table in enumerate(tables):
-        for file in table.glob(FILES[number % len(FILES)]):
-            file.write_bytes(RUBBISH)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from streamapp.runtime.position import POSITION_KEY, unpack_position
+from streamapp.runtime.position import POSITION_KEY, readable_position
 from streamapp.runtime.rows import always_settled
 from streamapp.runtime.table import Table
 
@@ -50,7 +50,7 @@ def unpack_mark(value: bytes) -> Mark:
 def _readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
     """A row as a person or a JSON document shows it."""
     if key == POSITION_KEY:
-        return ("position",), msgspec.structs.asdict(unpack_position(value))
+        return ("position",), readable_position(value)
     mark = unpack_mark(value)
     facts = {"first_offset": mark.extent.first, "last_offset": mark.extent.last, "records": mark.extent.count}
     return ("batch" if key == BATCH_KEY else "intent",), facts | {"state": mark.state.hex()}

@@ -32,7 +32,7 @@ from streamapp.runtime.letter import Origin, letter
 from streamapp.runtime.partition import LetGo
 from streamapp.runtime.place import Place, Producer
 from streamapp.runtime.poison import PoisonLimit
-from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position
+from streamapp.runtime.position import POSITION_KEY, PoisonCounts, StoredPosition, pack_position
 from streamapp.runtime.rows import Store, Writes
 from tables.outcome import Refusal
 
@@ -90,6 +90,7 @@ class _Batch(Generic[Row]):
     rows: list[Row] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     promised: Mark | None = None
+    poison: PoisonCounts | None = None  # as of its last record
 
     @property
     def extent(self) -> Extent:
@@ -168,7 +169,15 @@ class BatchTask(Generic[Row]):
         if batch.rows:
             self._state = await self._kept(batch)
         mark = pack_mark(Mark(batch.extent, self._state))
-        position = StoredPosition(batch.last + 1, -1, -1, self.place.topic_id, self.place.partitions, self._active_ms)
+        position = StoredPosition(
+            next_offset=batch.last + 1,
+            watermark_ms=-1,
+            expired_ms=-1,
+            topic_id=self.place.topic_id,
+            partitions=self.place.partitions,
+            active_ms=self._active_ms,
+            poison=batch.poison,
+        )
         writes: Writes = {BATCH_KEY: mark, INTENT_KEY: None, POSITION_KEY: pack_position(position)}
         await self._land(transaction._replace(writes=writes))
         del self._cut[0]
@@ -221,6 +230,7 @@ class BatchTask(Generic[Row]):
 
     def _cut_off(self, batch: _Batch[Row], now_ms: int) -> Transaction:
         self._gathering = None
+        batch.poison = self._poison.counts
         self._cut.append(batch)
         origin = Origin(self.place.group, self.place.topic, self.place.partition)
         letters = self.place.outputs[DEAD_LETTER]

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from streamapp.runtime.position import POSITION_KEY, unpack_position
+from streamapp.runtime.position import POSITION_KEY, readable_position
 from streamapp.schemas.timestamp import parse_ms
 from streamapp.schemas.ulid import RANDOM_BYTES, event_id
 from tables.counters import Counters
@@ -163,7 +163,7 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
         }
     if kind == b"b":
         return ("bill", key[1:].decode()), _decode_json(value)
-    return ("position",), msgspec.structs.asdict(unpack_position(value))
+    return ("position",), readable_position(value)
 
 
 def readable_key(parts: tuple[Any, ...]) -> bytes:

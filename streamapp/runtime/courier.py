@@ -62,7 +62,8 @@ class Patience(NamedTuple):
 
 
 class Courier:
-    """One queue and one messenger for each destination; a destination gets its notices in order, one at a time."""
+    """One queue and one messenger for each destination; a destination gets its notices in order, one at a time. Nothing
+    runs before the first notice, so that a courier which nobody came to use need not be closed."""
 
     def __init__(
         self, destinations: Iterable[Alerts], patience: Patience, clock: Clock, chance: Callable[[], float]
@@ -70,7 +71,7 @@ class Courier:
         self._clock = clock
         self._done: list[Receipt] = []
         self._messengers = [_Messenger(one, patience, clock, chance, self._done.append) for one in destinations]
-        self._routines = [asyncio.create_task(_guarded(messenger)) for messenger in self._messengers]
+        self._routines: list[asyncio.Task[None]] = []
 
     @property
     def done(self) -> bool:
@@ -81,6 +82,8 @@ class Courier:
         return {messenger.name: len(messenger.queue) for messenger in self._messengers}
 
     def offer(self, notice: Notice, owed: tuple[str, ...]) -> None:
+        if not self._routines:
+            self._routines = [asyncio.create_task(_guarded(messenger)) for messenger in self._messengers]
         known = {messenger.name: messenger for messenger in self._messengers}
         for name in owed:
             if name in known:

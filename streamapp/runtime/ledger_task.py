@@ -57,7 +57,8 @@ class LedgerTask:
         """One chunk of usage."""
         self.active_ms = now_ms
         outcome = self.ledger.apply(records)
-        self.poison.check(len(records), records[-1].offset, outcome.refusals)
+        if len(records) > outcome.skipped:
+            self.poison.check(len(records) - outcome.skipped, records[-1].offset, outcome.refusals)
         return self._written(outcome, records[-1].offset + 1, now_ms)
 
     def tick(self, now_ms: int) -> Transaction | None:
@@ -129,6 +130,7 @@ class LedgerTask:
             place.partitions,
             self.active_ms,
             self._moved_ms,
+            self.poison.counts,
         )
 
 

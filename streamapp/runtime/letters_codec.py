@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from streamapp.runtime.position import POSITION_KEY, unpack_position
+from streamapp.runtime.position import POSITION_KEY, readable_position
 from streamapp.runtime.rows import always_settled
 from streamapp.runtime.table import Table
 from tables.incident import CauseRow
@@ -107,7 +107,7 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
     if kind == b"i":
         chunk, ids = unpack_ids(key, value)
         return ("ids", chunk), {"letters": len(ids)}
-    return ("position",), msgspec.structs.asdict(unpack_position(value))
+    return ("position",), readable_position(value)
 
 
 def readable_key(parts: tuple[Any, ...]) -> bytes:

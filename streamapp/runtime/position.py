@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from tables.outcome import Position
 
 POSITION_KEY = b"p"
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class PoisonCounts(msgspec.Struct, array_like=True, frozen=True):
+    """What `runtime.poison` has counted in the partition. `slices` of the newest records: how many, and refused."""
+
+    in_a_row: int = 0
+    newest_ms: int = -1  # record timestamp of the newest one that was refused
+    slices: tuple[tuple[int, int], ...] = ()
 
 
 class StoredPosition(msgspec.Struct, array_like=True, frozen=True):
@@ -20,6 +30,7 @@ class StoredPosition(msgspec.Struct, array_like=True, frozen=True):
     partitions: int
     active_ms: int  # wall clock when the last record arrived
     moved_ms: int = -1  # hours that start at or before this may count records of other partitions, too
+    poison: PoisonCounts | None = None
 
     def position(self) -> Position:
         """The part the ledger works with."""
@@ -37,3 +48,11 @@ def pack_position(position: StoredPosition) -> bytes:
 def unpack_position(value: bytes) -> StoredPosition:
     """Inverse of `pack_position`."""
     return _decode_position(value)
+
+
+def readable_position(value: bytes) -> dict[str, Any]:
+    """The position row as a person or a JSON document shows it."""
+    position = unpack_position(value)
+    facts = msgspec.structs.asdict(position)
+    facts["poison"] = None if position.poison is None else msgspec.structs.asdict(position.poison)
+    return facts

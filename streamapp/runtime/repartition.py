@@ -41,7 +41,8 @@ from streamapp.runtime.repartition_rows import IDS, OF_TEAMS, copies, is_foreign
 from streamapp.runtime.repartition_stage import Found, Stage, await_partitions, look, stage_of, survey
 from streamapp.runtime.replay import chunks_of, reading, refuse_running, translated
 from streamapp.runtime.restore import restore
-from streamapp.runtime.rows import RocksStore, Writes, stored_position
+from streamapp.runtime.rocks import RocksStore
+from streamapp.runtime.rows import Writes, stored_position
 from streamapp.runtime.takeover import MakeTask, Situation, Source, check, started
 from streamapp.runtime.transaction import PartitionProducer
 from streamapp.settings import Settings

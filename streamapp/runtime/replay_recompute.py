@@ -83,7 +83,7 @@ async def recomputation(
             store = hold.stores[number]
             position = stored_position(store)
             check(source, number, position, hold.situation)
-            tasks[number] = make_task(hold.place(source, number), store, hold.producers[number], position)
+            tasks[number] = make_task(hold.place(number), store, hold.producers[number], position)
         made = Recomputation(hold, tasks)
         refused = await asyncio.to_thread(refusals, source, settings)
         for move in moves:

@@ -7,24 +7,9 @@ the table brings along, so that a takeover reads what is open and not a fortnigh
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from pathlib import Path
 from typing import Protocol
 
-from rocksdict import (
-    BlockBasedOptions,
-    Cache,
-    DBCompressionType,
-    Options,
-    Rdict,
-    ReadOptions,
-    WriteBatch,
-    WriteOptions,
-)
-
-from streamapp.errors import Unavailable
 from streamapp.runtime.position import POSITION_KEY, StoredPosition, unpack_position
 
 Writes = dict[bytes, bytes | None]
@@ -58,7 +43,7 @@ def always_settled(key: bytes, value: bytes) -> bool:
     return False
 
 
-def _indexed(writes: Writes, unsettled: Unsettled) -> Writes:
+def indexed(writes: Writes, unsettled: Unsettled) -> Writes:
     """These rows, and what the index must change along with them."""
     if unsettled is always_settled:
         return writes
@@ -84,7 +69,7 @@ class MemoryStore:
             yield key, self.rows[key]
 
     def write(self, writes: Writes, checkpoint: int) -> None:
-        for key, value in _indexed(writes, self._unsettled).items():
+        for key, value in indexed(writes, self._unsettled).items():
             if value is None:
                 self.rows.pop(key, None)
             else:
@@ -96,86 +81,6 @@ class MemoryStore:
 
     def close(self) -> None:
         pass
-
-
-class RocksStore:
-    """One RocksDB per partition. No fsync: a killed process loses nothing, a power cut is caught up from the changelog
-    or, if the files are broken, rebuilt from it.
-
-    Raises `Unavailable` when the folder cannot be opened; `wipe` starts over.
-    """
-
-    def __init__(self, path: Path, unsettled: Unsettled) -> None:
-        self._unsettled = unsettled
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._db = Rdict(str(path), _options())
-        except Exception as error:
-            raise Unavailable(f"the table's folder {path} cannot be opened: {error}") from error
-        self._no_sync = WriteOptions()
-
-    @staticmethod
-    def wipe(path: Path) -> None:
-        """Remove a partition's folder; its rows come back from the changelog."""
-        shutil.rmtree(path, ignore_errors=True)
-
-    def belongs_to(self, changelog_id: str) -> bool:
-        """Whether the rows are of this changelog, by its topic id. An empty store belongs to the first that asks."""
-        known = self.get(CHANGELOG)
-        if known is None and self.checkpoint() == 0:
-            self._db.put(CHANGELOG, changelog_id.encode())
-            return True
-        return known == changelog_id.encode()
-
-    def get(self, key: bytes) -> bytes | None:
-        value: bytes | None = self._db.get(key)
-        return value
-
-    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        options = ReadOptions()
-        options.set_iterate_upper_bound(stop)
-        yield from self._db.items(from_key=start, read_opt=options)
-
-    def write(self, writes: Writes, checkpoint: int) -> None:
-        batch = WriteBatch(raw_mode=True)
-        for key, value in _indexed(writes, self._unsettled).items():
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
-        batch.put(CHECKPOINT, checkpoint.to_bytes(8, "big"))
-        self._db.write(batch, self._no_sync)
-
-    def checkpoint(self) -> int:
-        value = self.get(CHECKPOINT)
-        return 0 if value is None else int.from_bytes(value, "big")
-
-    def close(self) -> None:
-        self._db.close()
-
-
-@lru_cache(maxsize=1)
-def _cache() -> Cache:
-    """Blocks of all partitions of this process."""
-    return Cache(16 << 20)
-
-
-def _options() -> Options:
-    """Small buffers and one cache: a worker holds many partitions, and RocksDB's defaults are 192 MB and a 2 GiB cache
-    for each."""
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_write_buffer_size(3 << 20)
-    options.set_max_write_buffer_number(2)
-    options.set_target_file_size_base(16 << 20)
-    options.set_compression_type(DBCompressionType.lz4())
-    options.set_max_background_jobs(2)
-    options.set_keep_log_file_num(2)
-    table = BlockBasedOptions()
-    table.set_block_cache(_cache())
-    table.set_bloom_filter(10, False)
-    options.set_block_based_table_factory(table)
-    return options
 
 
 class Overlay:

@@ -4,7 +4,7 @@
 2  ask Kafka what the topic is and what was committed   now nobody else can move it
 3  restore the local rows to the end of the changelog
 4  compare: what the table counted, what the group committed   refuse to start where they contradict
-5  rebuild what the task keeps in memory from the rows
+5  rebuild what the task keeps in memory from the rows; if they are damaged, 3 again, from nothing
 6  go: Faust seeks to the committed offsets
 """
 
@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +27,8 @@ from streamapp.runtime.partition import Partition, Task
 from streamapp.runtime.place import Place
 from streamapp.runtime.position import StoredPosition
 from streamapp.runtime.restore import restore
-from streamapp.runtime.rows import RocksStore, stored_position
+from streamapp.runtime.rocks import Damaged, RocksStore
+from streamapp.runtime.rows import stored_position
 from streamapp.runtime.table import Table
 from streamapp.runtime.transaction import PartitionProducer
 from streamapp.settings import KafkaSettings, Settings
@@ -81,17 +82,27 @@ class TableTakeover:
         """Raises `Misconfigured` when going on would be wrong. Cancelled or failed half-way it leaves nothing open."""
         began, source = monotonic_s(), self.source
         async with held(source, self.settings.kafka, numbers, folder) as hold:
-            partitions = {number: self._partition(number, hold) for number in numbers}
+            partitions = {number: await self._partition(number, hold) for number in numbers}
         seconds = monotonic_s() - began
         log.info("took over %s partitions %s in %.2f s, %d rows restored", source.topic, numbers, seconds, hold.rows)
         return partitions
 
-    def _partition(self, number: int, hold: Hold) -> Partition:
+    async def _partition(self, number: int, hold: Hold) -> Partition:
+        try:
+            return self._rebuilt(number, hold)
+        except Damaged as error:
+            log.warning("%s", error)
+            path = error.path
+        # Only here, where its traceback is gone with the iterators in it: they keep the folder locked.
+        await hold.renew(path, [number])
+        return self._rebuilt(number, hold)
+
+    def _rebuilt(self, number: int, hold: Hold) -> Partition:
         position = stored_position(hold.stores[number])
         check(self.source, number, position, hold.situation)
         return Partition(
             number,
-            self.make_task(hold.place(self.source, number), hold.stores[number], hold.producers[number], position),
+            self.make_task(hold.place(number), hold.stores[number], hold.producers[number], position),
             fetch_from=hold.situation.committed.get(number),
             silent_since_ms=self.clock() if position is None else position.active_ms,
             idle_ms=self.idle_ms,
@@ -100,19 +111,44 @@ class TableTakeover:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hold:
     """Partitions that are ours: nobody else can write them, and their rows are here."""
 
-    producers: dict[int, PartitionProducer]
-    stores: dict[int, RocksStore]
-    situation: Situation
+    source: Source
+    kafka: KafkaSettings
     folder: Path
-    rows: int  # read from the changelog
+    producers: dict[int, PartitionProducer]
+    situation: Situation
+    stores: dict[int, RocksStore] = field(default_factory=dict)
+    rows: int = 0  # read from the changelog
+    renewed: set[Path] = field(default_factory=set)
 
-    def place(self, source: Source, number: int) -> Place:
+    async def restore(self, numbers: Sequence[int]) -> None:
+        """Open these partitions' rows and bring them to the end of the changelog."""
+        for number in numbers:
+            self.stores[number] = open_store(self.folder, self.source.table, number, self.situation.changelog_id)
+        try:
+            self.rows += await restore(self.kafka, self.source.changelog, {n: self.stores[n] for n in numbers})
+            return
+        except Damaged as error:
+            log.warning("%s", error)
+            path = error.path
+        await self.renew(path, numbers)
+
+    async def renew(self, path: Path, numbers: Sequence[int]) -> None:
+        """Throw away the rows in a damaged folder, which is of one of these partitions, and read them again. Once."""
+        if path in self.renewed:
+            raise Damaged(path, "they were read again, and are so again")
+        self.renewed.add(path)
+        for number in numbers:
+            self.stores.pop(number).close()
+        RocksStore.wipe(path)
+        await self.restore(numbers)
+
+    def place(self, number: int) -> Place:
         """Where a partition stands in its cluster."""
-        at = self.situation
+        source, at = self.source, self.situation
         return Place(source.group, source.topic, number, at.topic_id, at.partitions, at.outputs, self.folder)
 
     async def release(self) -> None:
@@ -125,16 +161,14 @@ class Hold:
 @asynccontextmanager
 async def held(source: Source, kafka: KafkaSettings, numbers: Sequence[int], folder: Path) -> AsyncIterator[Hold]:
     """Steps 1 to 3; everything is let go again if the block fails."""
-    stores: dict[int, RocksStore] = {}
     async with started(kafka, source.group, source.topic, numbers, source.changelog) as producers:
         situation = await asyncio.to_thread(survey, source, numbers, Admin(kafka))
+        hold = Hold(source, kafka, folder, producers, situation)
         try:
-            for number in numbers:
-                stores[number] = open_store(folder, source.table, number, situation.changelog_id)
-            rows = await restore(kafka, source.changelog, stores)
-            yield Hold(producers, stores, situation, folder, rows)
+            await hold.restore(numbers)
+            yield hold
         except BaseException:
-            for store in stores.values():
+            for store in hold.stores.values():
                 store.close()
             raise
 
@@ -185,17 +219,19 @@ def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
 
 
 def open_store(folder: Path, table: Table, number: int, changelog_id: str) -> RocksStore:
-    """The partition's local rows. A folder that cannot be opened, or whose rows come from another changelog than the
-    one that is there now, is wiped: the changelog has everything."""
+    """The partition's local rows. A folder that cannot be opened, that is damaged, or whose rows come from another
+    changelog than the one that is there now, is wiped: the changelog has everything."""
     path = folder / f"{table.name}-{number}"
-    try:
-        store = RocksStore(path, table.unsettled)
-        if store.belongs_to(changelog_id):
-            return store
-        store.close()
-        log.warning("the rows in %s are of another changelog; they are read again from the one that is there", path)
-    except Unavailable as error:
-        log.warning("%s; its rows are read again from the changelog", error)
+    with ExitStack() as opened:
+        try:
+            store = RocksStore(path, table.unsettled)
+            opened.callback(store.close)
+            if store.belongs_to(changelog_id):
+                opened.pop_all()
+                return store
+            log.warning("the rows in %s are of another changelog; they are read again from the one that is there", path)
+        except Unavailable as error:
+            log.warning("%s; the rows are read again from the changelog", error)
     RocksStore.wipe(path)
     store = RocksStore(path, table.unsettled)
     assert store.belongs_to(changelog_id), "a new store belongs to whoever asks first"

@@ -10,6 +10,7 @@ from streamapp.clock import Clock, monotonic_s
 from streamapp.facts import HourFacts, PartitionFacts, TeamFacts
 from streamapp.metrics import GroupMetrics
 from streamapp.runtime import codec
+from streamapp.runtime.failstop import failstop
 from streamapp.runtime.hours_view import CLOSED_MAX, HoursView
 from streamapp.runtime.ledger_task import LedgerTask
 from streamapp.runtime.partition import Partition
@@ -85,8 +86,11 @@ class UsageView(TableView):
         return landed
 
     async def _load(self, views: list[HoursView]) -> None:
-        for view in views:
-            await view.load(self.clock())
+        try:
+            for view in views:
+                await view.load(self.clock())
+        except Exception as error:
+            failstop(error, "reading the hours that were closed before")
 
     def _tasks(self) -> list[LedgerTask]:
         return [view.task for view in self._hours.values()]

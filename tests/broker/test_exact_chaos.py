@@ -14,7 +14,7 @@ import pytest
 
 from streamapp.kafka.reader import Record
 from streamapp.ops.chaos_clock import SteppedClock
-from streamapp.ops.chaos_fleet import FILES, RUBBISH, spoil
+from streamapp.ops.chaos_files import HARMS, RUBBISH, spoil, turn_bit
 from streamapp.ops.chaos_plan import (
     OUTAGES_FROM_MINUTES,
     OUTAGES_S,
@@ -82,14 +82,25 @@ def test_a_step_says_what_it_is() -> None:
 
 
 def test_broken_files_are_one_kind_in_each_partition(tmp_path: Path) -> None:
-    tables = [tmp_path / f"group/worker-0/table-{number}" for number in range(len(FILES) + 1)]
+    tables = [tmp_path / f"group/worker-0/table-{number}" for number in range(len(HARMS) + 1)]
     for table in tables:
         table.mkdir(parents=True)
         for name in ("CURRENT", "MANIFEST-1", "2.log", "OPTIONS-3", "4.sst"):
             (table / name).write_bytes(b"sound")
-    spoil(tmp_path)
-    broken = [[file.name for file in sorted(table.iterdir()) if file.read_bytes() == RUBBISH] for table in tables]
-    assert broken == [["CURRENT"], ["MANIFEST-1"], ["2.log"], ["OPTIONS-3"], ["4.sst"], ["CURRENT"]]
+    first = HARMS.index(("*.sst", turn_bit))
+    assert spoil(tmp_path, first) == first + len(tables)
+    found = [{file.name: file.read_bytes() for file in table.iterdir()} for table in tables]
+    broken = [{name: data for name, data in files.items() if data != b"sound"} for files in found]
+    assert broken == [
+        {"4.sst": b"sotnd"},
+        {"2.log": RUBBISH},
+        {"OPTIONS-3": RUBBISH},
+        {"4.sst": RUBBISH},
+        {"2.log": b"sotnd"},
+        {"CURRENT": RUBBISH},
+        {"MANIFEST-1": RUBBISH},
+        {"4.sst": b"sotnd"},
+    ]
 
 
 def test_a_clock_is_off_by_what_its_file_says(tmp_path: Path) -> None:

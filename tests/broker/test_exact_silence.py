@@ -7,7 +7,7 @@ from pathlib import Path
 from aiokafka.partitioner import murmur2
 from usage_log import value
 from verify_logs import text
-from workers import PARTITIONS, Sent, bodies, cluster, counted
+from workers import PARTITIONS, Cluster, Sent, bodies, cluster, counted
 
 from streamapp.clock import wall_ms
 from streamapp.kafka.broker import Broker
@@ -42,6 +42,30 @@ def test_an_hour_is_billed_without_another_event(fresh_broker: Broker, tmp_path:
         assert len(stack.bills()) == len(TEAMS) * 2 + 1
         assert {bill["data"]["supersedes"] is None for bill in bodies(stack.bills())} == {True, False}
         stack.verify()
+
+
+def test_bursts_that_meet_the_closing_of_their_hour_count_once(fresh_broker: Broker, tmp_path: Path) -> None:
+    hour_ms, rounds = wall_ms() // HOUR_MS * HOUR_MS - 3 * HOUR_MS, 5
+    with cluster(fresh_broker, tmp_path) as stack:
+        worker = stack.start_ready(billing__idle_seconds=0.3)
+        for number in range(rounds):
+            before = len(stack.bills())
+            stack.send(events(f"quiet-{number}", hour_ms, TEAMS))
+            stack.wait(lambda: len(stack.bills()) > before, 30, worker)  # noqa: B023
+            for burst in range(3):  # some partitions are being closed by the clock, others are about to
+                stack.send(events(f"burst-{number}-{burst}", hour_ms, TEAMS))
+        every = {(team, hour_ms): 4 * rounds for team in TEAMS}
+        stack.wait(lambda: requests(stack, hour_ms) == every, 30, worker)
+        revisions = [(bill["data"]["team_id"], bill["data"]["revision"]) for bill in bodies(stack.bills())]
+        assert len(revisions) == len(set(revisions))
+        assert len(revisions) > 2 * len(TEAMS), "the bursts met closed hours"
+        stack.verify()
+
+
+def requests(stack: Cluster, hour_ms: int) -> dict[tuple[str, int], int]:
+    """What the newest revisions say of an hour."""
+    stated = counted(stack.bills()).items()
+    return {(team, hour_ms): count for (team, start, _), (_, count) in stated if start == text(hour_ms)}
 
 
 def test_what_no_org_was_known_for_is_billed_when_the_directory_knows_it(fresh_broker: Broker, tmp_path: Path) -> None:

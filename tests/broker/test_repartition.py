@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +109,31 @@ def test_workers_go_on_with_twice_the_partitions(fresh_broker: Broker, tmp_path:
         report = stack.verify()
         assert report.duplicates > 200
         assert "was put back" not in one.said() + two.said()
+
+
+def test_a_move_whose_process_is_killed_goes_on(fresh_broker: Broker, tmp_path: Path) -> None:
+    records = usage(seed=3)
+    with cluster(fresh_broker, tmp_path) as stack:
+        half_done(stack, records, 16)
+        environment = {**os.environ, "STREAM_KAFKA__BOOTSTRAP_SERVERS": stack.broker.bootstrap}
+        words = [sys.executable, "-m", "streamapp", "repartition"]
+        with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            stack.wait(lambda: stack.admin.describe([CHANGELOG])[CHANGELOG].partitions == 16)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL, "it was killed in the middle"
+        refused(stack)
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=True)
+        assert re.search(
+            r"^usage_hourly: 8 → 16 partitions; [\d,]+ records were counted first, [\d,]+ rows and [\d,]+ rows of ids",
+            done.stdout,
+        ), done
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=True)
+        assert done.stdout == "usage_hourly has 16 partitions, as its topic: nothing to do\n"
+
+        worker = stack.start()
+        stack.send(records[EVENTS // 2 + 1000 :])
+        work_off(stack, 16, worker)
+        assert stack.verify().duplicates > 200
 
 
 def test_a_move_that_is_ended_at_any_step_goes_on(fresh_broker: Broker, tmp_path: Path) -> None:

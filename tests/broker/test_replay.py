@@ -4,38 +4,70 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from confluent_kafka import Producer
-from workers import CHANGELOG, GROUP, PARTITIONS, Cluster, Sent, bodies, cluster
+from verify_logs import text
+from workers import CHANGELOG, GROUP, PARTITIONS, USAGE, Cluster, Sent, bodies, cluster
 
+from streamapp.cli.replay import command
 from streamapp.clock import wall_ms
 from streamapp.kafka.broker import Broker
 from streamapp.ops.simulate import HOUR_MS, UsageSpec, usage_stream
 from streamapp.ops.verify_billing import read_directory
 from streamapp.runtime import codec
 from streamapp.runtime.codec import unpack_hour
+from streamapp.settings import current
 
 TEAMS = 30
+COMMAND = (sys.executable, "-m", "streamapp", "replay", "--group", GROUP)
+
+
+def run(stack: Cluster, *arguments: str, directory: Path | None = None, answer: str = "") -> CompletedProcess[str]:
+    """The command to its end; `answer` is what a person types."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=variables(stack, directory),
+        input=f"{answer}\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def variables(stack: Cluster, directory: Path | None) -> dict[str, str]:
+    """The environment of the command."""
+    mine = {"STREAM_KAFKA__BOOTSTRAP_SERVERS": stack.broker.bootstrap}
+    if directory is not None:
+        mine["STREAM_DIRECTORY"] = str(directory)
+    return os.environ | mine
 
 
 def replay(stack: Cluster, *arguments: str, directory: Path | None = None, exit_code: int = 0) -> dict[str, Any]:
-    """What the command answers."""
-    environment = {**os.environ, "STREAM_KAFKA__BOOTSTRAP_SERVERS": stack.broker.bootstrap}
-    if directory is not None:
-        environment["STREAM_DIRECTORY"] = str(directory)
-    command = [sys.executable, "-m", "streamapp", "replay", "--group", GROUP, "--json", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    """What the command answers to a program."""
+    done = run(stack, "--json", *arguments, directory=directory)
     assert done.returncode == exit_code, done
     if exit_code:
         return {"error": done.stderr}
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
+
+
+def talk(stack: Cluster, answer: str, *arguments: str, directory: Path | None = None) -> str:
+    """What the command says to a person, who answers its question."""
+    done = run(stack, *arguments, directory=directory, answer=answer)
+    assert done.returncode == 0, done
+    return done.stdout
 
 
 def usage(count: int, seed: int, directory: Path | None = None) -> list[Sent]:
@@ -67,9 +99,43 @@ def plant(stack: Cluster, rows: Iterable[tuple[int, bytes, bytes]]) -> None:
     assert producer.flush(30) == 0
 
 
-def test_a_group_is_put_back_and_bills_nothing_twice(fresh_broker: Broker, tmp_path: Path) -> None:
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
+    """`here(stack, "--dry-run", typed="y")` → what the command does, without a process of its own."""
+
+    def call(stack: Cluster, *arguments: str, typed: str = "") -> Result:
+        monkeypatch.setenv("STREAM_KAFKA__BOOTSTRAP_SERVERS", stack.broker.bootstrap)
+        current.cache_clear()
+        return CliRunner().invoke(command, ["--group", GROUP, *arguments], input=typed)
+
+    yield call
+    current.cache_clear()
+
+
+def answered(here: Callable[..., Result], stack: Cluster, *arguments: str) -> dict[str, Any]:
+    """What the command answers to a program."""
+    done = here(stack, "--json", *arguments)
+    assert done.exit_code == 0, done
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def said(here: Callable[..., Result], stack: Cluster, typed: str, *arguments: str) -> str:
+    """What the command says to a person, who answers its question."""
+    done = here(stack, *arguments, typed=f"{typed}\n")
+    assert done.exit_code == 0, done
+    return done.stdout
+
+
+def test_a_group_is_put_back_and_bills_nothing_twice(
+    fresh_broker: Broker, tmp_path: Path, here: Callable[..., Result]
+) -> None:
     with cluster(fresh_broker, tmp_path) as stack:
-        stack.send(usage(2000, seed=1))
+        records = usage(2000, seed=1)
+        stack.send(records[:1000])
+        middle_ms = wall_ms() + 1
+        stack.wait(lambda: wall_ms() > middle_ms)
+        stack.send(records[1000:])
         running = stack.start_ready()
         stack.drain(running)
         assert f"group {GROUP} runs" in replay(stack, "--to-earliest", "--yes", exit_code=1)["error"]
@@ -77,16 +143,28 @@ def test_a_group_is_put_back_and_bills_nothing_twice(fresh_broker: Broker, tmp_p
         stack.wait(lambda: stack.admin.group(GROUP).state == "EMPTY")
         ends, bills = stack.committed(), stack.bills()
 
-        plan = replay(stack, "--to-offset", "5", "--dry-run")
+        plan = answered(here, stack, "--to-offset", "5", "--dry-run")
         assert [move["records"] for move in plan["moves"]] == [ends[number] - 5 for number in range(PARTITIONS)]
         assert stack.committed() == ends
-        assert replay(stack, "--to-offset", "3:1000000", "--yes")["partitions_moved"] == 0, "never ahead"
-        assert replay(stack, "--to-offset", "3:7,4:0", "--yes")["partitions_moved"] == 2
-        assert stack.committed() == ends | {3: 7, 4: 0}
-        now = replay(stack, "--to-datetime", "2099-01-01T00:00:00Z", "--yes")
+        behind = Counter(record.partition for record in stack.read(USAGE) if record.timestamp_ms >= middle_ms)
+        plan = answered(here, stack, "--to-datetime", text(middle_ms), "--dry-run")
+        assert {move["partition"]: move["records"] for move in plan["moves"]} == behind
+        assert behind.total() == 1000
+        told = said(here, stack, "n", "--to-datetime", text(middle_ms))
+        assert "Read llm_usage again" in told
+        assert "Put billing-agg back by 1,000 records? [y/N]:" in told
+        assert stack.committed() == ends, "a person said no"
+        assert "8 partitions put back" in said(here, stack, "y", "--to-datetime", text(middle_ms))
+        assert stack.committed() == {number: end - behind[number] for number, end in ends.items()}
+        assert "0 records to read again: nothing to do" in said(here, stack, "", "--to-datetime", text(middle_ms))
+
+        assert answered(here, stack, "--to-offset", "3:1000000", "--yes")["partitions_moved"] == 0, "never ahead"
+        assert answered(here, stack, "--to-offset", "3:7,4:0", "--yes")["partitions_moved"] == 2
+        assert {**stack.committed(), 3: 7, 4: 0} == stack.committed()
+        now = answered(here, stack, "--to-datetime", "2099-01-01T00:00:00Z", "--yes")
         assert now["partitions_moved"] == 0
-        assert replay(stack, "--to-datetime", "2020-01-01", "--yes", exit_code=2)
-        assert replay(stack, "--to-earliest", "--yes")["partitions_moved"] == PARTITIONS - 1
+        assert here(stack, "--to-datetime", "2020-01-01", "--yes").exit_code == 2
+        assert answered(here, stack, "--to-earliest", "--yes")["partitions_moved"] == PARTITIONS - 1
         worked(stack)
         assert stack.bills() == bills
         stack.verify()
@@ -121,6 +199,36 @@ def test_a_recomputation_publishes_what_changed_and_no_more(fresh_broker: Broker
         stack.send(usage(1000, 2, new))  # late for every hour, on the rows that were put right
         worked(stack, new)
         stack.verify(new)
+
+
+def test_a_recomputation_that_is_killed_goes_on(fresh_broker: Broker, tmp_path: Path) -> None:
+    teams = [f"team_{number}" for number in range(24)]
+    old = list_teams(tmp_path / "old.toml", dict.fromkeys(teams, "org_a"))
+    new = list_teams(tmp_path / "new.toml", dict.fromkeys(teams, "org_c"))
+    with cluster(fresh_broker, tmp_path) as stack:
+        stack.send(usage(4000, 4, old))
+        worked(stack, old)
+        recompute = ("--to-earliest", "--recompute")
+        changes = replay(stack, *recompute, "--dry-run", directory=new)["recompute"]["changes"]
+        before = written(stack)
+        with subprocess.Popen([*COMMAND, *recompute, "--yes"], env=variables(stack, new)) as process:
+            stack.wait(lambda: written(stack) > before)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL, "it was killed in the middle"
+        left = replay(stack, *recompute, "--dry-run", directory=new)["recompute"]["changes"]
+        assert 0 < left <= changes
+        said = talk(stack, "y", *recompute, directory=new)
+        assert f"{left:,} of " in said
+        assert "Publish? [y/N]:" in said
+        assert f"{left:,} rows put right" in said
+        assert replay(stack, *recompute, "--yes", directory=new)["recompute"]["changes"] == 0
+        stack.verify(new)
+
+
+def written(stack: Cluster) -> int:
+    """How much was ever written to the topic of bills, committed or not."""
+    ends = stack.admin.end_offsets([("billing_events", number) for number in range(4)])
+    return sum(ends.values())
 
 
 def test_a_wrong_row_in_the_changelog_is_put_right(fresh_broker: Broker, tmp_path: Path) -> None:

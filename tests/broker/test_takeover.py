@@ -9,6 +9,7 @@ from workers import CHANGELOG, PARTITIONS, cluster
 
 from streamapp.kafka.broker import Broker
 from streamapp.kafka.child import free_port
+from streamapp.ops.chaos_worker import WorkerProcess
 
 TAKEOVER_S_MAX = 5.0  # 0.1 to 0.5 s on an idle machine; most of a takeover under load is waiting for a processor
 
@@ -36,17 +37,24 @@ def test_scaling_under_load_loses_and_doubles_nothing(fresh_broker: Broker, tmp_
         with stack.load(seed=3) as load:
             first = stack.start_ready()
             second = stack.start_ready()
-            third = stack.start_ready()
-            stack.wait(lambda: {len(worker.takeovers()[-1][0]) for worker in (first, second, third)} == {2, 3}, 30)
-            stack.wait(lambda: stack.done() > load.sent - 3000, 30, first, second, third)
-            assert second.stop() == 0
-            third.kill()
-            stack.wait(lambda: len(first.takeovers()[-1][0]) == PARTITIONS, 30, first)
+            stack.wait(lambda: shares(first, second) == [4, 4], 30, first, second)
+            four = (first, second, stack.start_ready(), stack.start_ready())
+            stack.wait(lambda: shares(*four) == [2, 2, 2, 2], 30, *four)
+            stack.wait(lambda: stack.done() > load.sent - 3000, 30, *four)
+            for worker in four[1:3]:
+                assert worker.stop() == 0
+            four[3].kill()
+            stack.wait(lambda: shares(first) == [PARTITIONS], 30, first)
         stack.drain(first)
-        took = [seconds for worker in (first, second, third) for _, seconds in worker.takeovers()]
-        assert len(took) >= 6
+        took = [seconds for worker in four for _, seconds in worker.takeovers()]
+        assert len(took) >= 8
         assert max(took) < TAKEOVER_S_MAX, took
         stack.verify()
+
+
+def shares(*workers: WorkerProcess) -> list[int]:
+    """How many partitions each took over the last time."""
+    return [len(worker.takeovers()[-1][0]) for worker in workers]
 
 
 def test_a_frozen_owner_that_wakes_up_writes_nothing_and_ends(fresh_broker: Broker, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ PARTITIONS = 8
 GROUP_TOOL = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 NEVER_S = 100_000  # an idle time that does not pass in a test
 LOAD_EVENTS = 60_000
-READY_S = 30.0
+READY_S = 60.0
 DRAIN_S = 60.0
 
 

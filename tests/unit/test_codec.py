@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamapp.runtime import codec
-from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position, unpack_position
+from streamapp.runtime.position import POSITION_KEY, PoisonCounts, StoredPosition, pack_position, unpack_position
 from tables.counters import EXACT, Counters
 from tables.seen import StoredIds
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow, state
@@ -87,6 +87,14 @@ def test_positions(
     assert unpack_position(pack_position(position)) == position
     at = position.position()
     assert (at.next_offset, at.watermark_ms, at.expired_ms) == (next_offset, watermark_ms, expired_ms)
+
+
+def test_a_position_without_counts_of_poison_is_read() -> None:
+    counted = StoredPosition(3, 2, 1, "topic", 8, 4, 5, PoisonCounts(7, 9, ((5000, 1), (20, 20))))
+    assert unpack_position(pack_position(counted)) == counted
+    for known in (6, 7):  # as earlier versions wrote it
+        earlier = msgspec.msgpack.encode(msgspec.structs.astuple(counted)[:known])
+        assert unpack_position(earlier).poison is None
 
 
 @given(st.lists(HOUR, min_size=2, max_size=6), st.lists(OFFSET, min_size=2, max_size=6))
