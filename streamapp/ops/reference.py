@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from prometheus_client import Metric
 
 from streamapp.errors import StreamError
+from streamapp.llm_exposition import FAMILIES
 from streamapp.metrics import GroupMetrics, LetterCounts, LetterMetrics
 from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.rejected import Reason
@@ -60,6 +61,7 @@ def reference(handed: Handed) -> str:
             "`/metrics` of every worker, with Prometheus' `process_*` beside them.",
             _metrics(_group_metrics()),
         ),
+        _section("Metrics of llm-metrics", "On its workers' `/metrics`, too.", _metrics(_llm_metrics())),
         _section("Exit codes", "Of `streamapp` and of workers.", _exit_codes(handed)),
     )
     return "\n".join(parts)
@@ -154,6 +156,12 @@ def _group_metrics() -> Iterator[Row]:
     metrics.at("topic", 0, lag=0, watermark_ms=0, open_rows=0)
     metrics.registry.register(LetterMetrics(_some_letters))
     return metric_rows(family for family in metrics.registry.collect() if family.name.startswith("stream_"))
+
+
+def _llm_metrics() -> Iterator[Row]:
+    for family in FAMILIES:
+        labels = ", ".join(label for label in family.labels if label != "le")
+        yield _code(family.name), family.kind, labels, family.meaning
 
 
 def metric_rows(families: Iterable[Metric]) -> Iterator[Row]:

@@ -17,7 +17,7 @@ from aiohttp import web
 from streamapp.clock import Clock
 from streamapp.errors import Unavailable
 from streamapp.ops.letters_recent import Letters, NoLetters
-from streamapp.web import accounts, fleet, group, letters, live, local, pages, render, static, wire
+from streamapp.web import accounts, fleet, group, latency, letters, live, local, pages, render, static, wire
 from streamapp.web.render import Page, Problem
 from streamapp.web.source import WorkerView
 
@@ -38,6 +38,7 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
     ("/bills/{id:[^/]+}", r"/bills/(?P<id>[^/]+)", accounts.statement),
     ("/letters", r"/letters", letters.letters),
     ("/letters/{id:[^/]+}", r"/letters/(?P<id>[^/]+)", letters.letter),
+    ("/latency", r"/latency", latency.latency),
     ("/tables", r"/tables", pages.tables),
     ("/tables/{name:[^/]+}", r"/tables/(?P<name>[^/]+)", pages.table),
 )
@@ -124,9 +125,12 @@ class Pages:
         )
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """`/metrics`: Prometheus text."""
+        """`/metrics`: Prometheus text; with a table of calls, the quantiles of the fleet behind it."""
+        body = self.view.metrics()
+        if latency.TABLE in self.view.tables():
+            body += await latency.gauges(self.site)
         headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Cache-Control": "no-store"}
-        return web.Response(body=self.view.metrics(), headers=headers)
+        return web.Response(body=body, headers=headers)
 
     async def statement(self, request: web.Request) -> web.Response:
         """`/bills/{id}/statement`: the stated bytes, nothing else."""
@@ -188,7 +192,7 @@ def _table(site: Pages) -> list[web.RouteDef]:
         *(get(path, site.page) for path, _, _ in PAGES),
         *(
             get(path, site.page)
-            for path in ("/index.json", "/hours.json", "/teams.json", "/letters.json", "/tables.json")
+            for path in ("/index.json", "/hours.json", "/teams.json", "/letters.json", "/latency.json", "/tables.json")
         ),
         get("/bills", site.bills),
         get("/bills/{id:[^/]+}/statement", site.statement),
