@@ -189,7 +189,7 @@ class Latency:
     def _gather(self) -> None:
         """Add to the rows what was counted."""
         for minute_ms, series, tally in self.lane.take():
-            self.windows.delta(minute_ms, series).add(tally)
+            self.windows.count(minute_ms, series, tally)
         self.windows.gather()
 
     def _note_passed_over(self) -> None:

@@ -33,8 +33,8 @@ class WindowRows(Protocol):
 
     def window(self, key: WindowKey) -> Tally | None: ...
 
-    def windows_between(self, span: str, start_ms: int, stop_ms: int) -> Iterable[WindowKey]:
-        """Keys of rows with `start_ms <= start < stop_ms`."""
+    def windows_between(self, span: str, start_ms: int, stop_ms: int) -> Iterable[bytes]:
+        """Keys of rows with `start_ms <= start < stop_ms`, as they are stored."""
 
 
 @dataclass
@@ -42,6 +42,7 @@ class LatencyOutcome:
     """What a chunk changed. None: the row is gone."""
 
     windows: dict[WindowKey, Tally | None] = field(default_factory=dict)
+    gone: list[bytes] = field(default_factory=list)  # keys, as stored, of further windows that are gone
     totals: dict[Series, Tally | None] = field(default_factory=dict)  # counts for ever, without bins
     places: dict[Name, int | None] = field(default_factory=dict)
     candidates: Mapping[Name, int] | None = None  # None: as before
@@ -79,6 +80,12 @@ class Windows:
             delta = self._deltas[minute_ms, series] = Tally()
         return delta
 
+    def count(self, minute_ms: int, series: Series, tally: Tally) -> None:
+        """Count so much; the tally is ours from now on."""
+        delta = self._deltas.setdefault((minute_ms, series), tally)
+        if delta is not tally:
+            delta.add(tally)
+
     def gather(self) -> None:
         """Add what was counted to the rows."""
         hours: dict[tuple[int, Series], Tally] = {}
@@ -86,14 +93,15 @@ class Windows:
         for (minute_ms, series), delta in self._deltas.items():
             at = (hour_of(minute_ms), series)
             if (hour := hours.get(at)) is None:
-                hour = hours[at] = Tally()
-            hour.add(delta)
+                hours[at] = delta.copy()
+            else:
+                hour.add(delta)
             if minute_ms >= oldest_ms:
-                self._row(MINUTE, minute_ms, ALL).add(delta)
-                self._row(MINUTE, minute_ms, series).add(delta)
+                self._add(MINUTE, minute_ms, ALL, delta)
+                self._add(MINUTE, minute_ms, series, delta)
         for (hour_ms, series), delta in hours.items():
-            self._row(HOUR, hour_ms, series).add(delta)
-            self._row(HOUR, hour_ms, ALL).add(delta)
+            self._add(HOUR, hour_ms, ALL, delta)
+            self._add(HOUR, hour_ms, series, delta)
             self._total(series).add_counts(delta)
         self._deltas.clear()
 
@@ -126,14 +134,17 @@ class Windows:
         for key in [key for key in self._recent if key.start_ms < first[key.span]]:
             del self._recent[key]
 
-    def _row(self, span: str, start_ms: int, series: Series) -> Tally:
+    def _add(self, span: str, start_ms: int, series: Series, delta: Tally) -> None:
+        """Count in a row. A new row is a copy of what is counted: what is counted goes into several."""
         key = WindowKey(span, start_ms, series)
         row = self._recent.get(key)
+        if row is None and start_ms <= self._counted_ms:
+            row = self.rows.window(key)
         if row is None:
-            stored = None if start_ms > self._counted_ms else self.rows.window(key)
-            row = self._recent[key] = stored or Tally()
-        self.outcome.windows[key] = row
-        return row
+            row = delta.copy()
+        else:
+            row.add(delta)
+        self._recent[key] = self.outcome.windows[key] = row
 
     def _total(self, series: Series) -> Tally:
         total = self.totals.get(series)
@@ -143,8 +154,7 @@ class Windows:
         return total
 
     def _remove(self, span: str, start_ms: int, stop_ms: int) -> None:
-        for key in self.rows.windows_between(span, start_ms, stop_ms):
-            self.outcome.windows[key] = None
+        self.outcome.gone += self.rows.windows_between(span, start_ms, stop_ms)
         for key in [key for key in self._recent if key.span == span and key.start_ms < stop_ms]:
             del self._recent[key]
             self.outcome.windows[key] = None

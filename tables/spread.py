@@ -26,6 +26,8 @@ BOUNDS_US: tuple[int, ...] = tuple(
 )
 """Upper bounds of the buckets, inclusive (HIP-31). One more bucket holds what took longer than all of them."""
 
+BUCKETS = len(BOUNDS_US) + 1
+
 _MAPPING = LogarithmicMapping(ACCURACY)
 
 
@@ -58,13 +60,20 @@ def bucket_of(duration_us: int) -> int:
     return bisect_left(BOUNDS_US, duration_us)
 
 
+def add_bins(bins: dict[int, int], more: dict[int, int]) -> None:
+    """Merge the counts of another sketch into `bins`."""
+    known = bins.get
+    for number, count in more.items():
+        bins[number] = known(number, 0) + count
+
+
 class Spread:
-    """Durations counted. Mutable: the fold adds to it in place. `bins` may be left out where no quantile is wanted."""
+    """Durations counted. Mutable. `bins` may be left out where no quantile is wanted."""
 
     __slots__ = ("bins", "buckets", "sum_us")
 
     def __init__(
-        self, sum_us: int = 0, buckets: Iterable[int] = (0,) * (len(BOUNDS_US) + 1), bins: dict[int, int] | None = None
+        self, sum_us: int = 0, buckets: Iterable[int] = (0,) * BUCKETS, bins: dict[int, int] | None = None
     ) -> None:
         self.sum_us = sum_us
         self.buckets = list(buckets)
@@ -84,16 +93,9 @@ class Spread:
 
     def add(self, other: Spread) -> None:
         """Count as many again, in place."""
-        self.add_counts(other)
-        bins, known = self.bins, self.bins.get
-        for number, count in other.bins.items():
-            bins[number] = known(number, 0) + count
-
-    def add_counts(self, other: Spread) -> None:
-        """The same without the bins."""
-        if other.sum_us or any(other.buckets):
-            self.sum_us += other.sum_us
-            self.buckets = [one + more for one, more in zip(self.buckets, other.buckets, strict=True)]
+        self.sum_us += other.sum_us
+        self.buckets = [one + more for one, more in zip(self.buckets, other.buckets, strict=True)]
+        add_bins(self.bins, other.bins)
 
     def sketch(self) -> BaseDDSketch:
         """The library's sketch of the same durations, in microseconds."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from operator import add
 from typing import Any, NamedTuple
 
 from tables.counters import EXACT, NOTHING
-from tables.spread import Spread, microseconds
+from tables.spread import BUCKETS, Spread, add_bins, bin_of, bucket_of, microseconds
 
 STATUSES: tuple[str, ...] = ("success", "error", "timeout", "rate_limited")
 """How a call can end (decision 6), in the order in which they are counted."""
@@ -43,28 +44,35 @@ ALL = Series(*EVERY, None)
 """All series of a window together."""
 
 
-class Tally:
-    """Counts of one series. Mutable: the fold adds to it in place."""
+_CACHE_HITS, _PROMPT, _COMPLETION, _LATENCY = range(len(STATUSES), len(STATUSES) + 4)
+_TTFT = _LATENCY + 1 + BUCKETS
+NUMBERS = _TTFT + 1 + BUCKETS
+"""How many numbers there are: by status, cache hits, tokens of prompts and completions; of latency and of ttft the sum
+and the buckets."""
 
-    __slots__ = ("cache_hits", "completion_tokens", "cost", "latency", "prompt_tokens", "statuses", "ttft")
+
+class Tally:
+    """Counts of one series. Mutable: the fold adds to it in place. All numbers stand in one list, because rows by the
+    hundred are added in every chunk; `bins` and `ttft_bins` are those of the sketches."""
+
+    __slots__ = ("bins", "cost", "numbers", "ttft_bins")
 
     def __init__(
         self,
-        statuses: list[int] | None = None,
-        cache_hits: int = 0,
-        prompt_tokens: int = 0,
-        completion_tokens: int = 0,
+        numbers: list[int] | None = None,
         cost: dict[str, Decimal] | None = None,
-        latency: Spread | None = None,
-        ttft: Spread | None = None,
+        bins: dict[int, int] | None = None,
+        ttft_bins: dict[int, int] | None = None,
     ) -> None:
-        self.statuses = [0] * len(STATUSES) if statuses is None else statuses
-        self.cache_hits = cache_hits
-        self.prompt_tokens = prompt_tokens
-        self.completion_tokens = completion_tokens
+        self.numbers = [0] * NUMBERS if numbers is None else numbers
         self.cost: dict[str, Decimal] = {} if cost is None else cost
-        self.latency = Spread() if latency is None else latency
-        self.ttft = Spread() if ttft is None else ttft
+        self.bins: dict[int, int] = {} if bins is None else bins
+        self.ttft_bins: dict[int, int] = {} if ttft_bins is None else ttft_bins
+
+    @property
+    def statuses(self) -> list[int]:
+        """Calls by how they ended."""
+        return self.numbers[:_CACHE_HITS]
 
     @property
     def requests(self) -> int:
@@ -77,41 +85,69 @@ class Tally:
         return sum(self.statuses[1:])
 
     @property
+    def cache_hits(self) -> int:
+        """Calls answered from a cache."""
+        return self.numbers[_CACHE_HITS]
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of prompts."""
+        return self.numbers[_PROMPT]
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens of completions."""
+        return self.numbers[_COMPLETION]
+
+    @property
     def total_tokens(self) -> int:
         """Prompt and completion together."""
         return self.prompt_tokens + self.completion_tokens
 
+    @property
+    def latency(self) -> Spread:
+        """How long the calls took."""
+        return Spread(self.numbers[_LATENCY], self.numbers[_LATENCY + 1 : _TTFT], self.bins)
+
+    @property
+    def ttft(self) -> Spread:
+        """How long until their first tokens came."""
+        return Spread(self.numbers[_TTFT], self.numbers[_TTFT + 1 :], self.ttft_bins)
+
     def count_one(self, data: Any, currency: str) -> None:
         """One more call; `data` is the payload of a usage event."""
-        self.statuses[STATUS_AT[data.status]] += 1
-        self.cache_hits += data.cache_hit
-        self.prompt_tokens += data.prompt_tokens
-        self.completion_tokens += data.completion_tokens
+        numbers = self.numbers
+        numbers[STATUS_AT[data.status]] += 1
+        numbers[_CACHE_HITS] += data.cache_hit
+        numbers[_PROMPT] += data.prompt_tokens
+        numbers[_COMPLETION] += data.completion_tokens
         self.cost[currency] = EXACT.add(self.cost.get(currency, NOTHING), data.cost_usd)
-        if data.latency_ms is not None:
-            self.latency.count_one(microseconds(data.latency_ms))
-        if data.ttft_ms is not None:
-            self.ttft.count_one(microseconds(data.ttft_ms))
+        self._measure(_LATENCY, self.bins, data.latency_ms)
+        self._measure(_TTFT, self.ttft_bins, data.ttft_ms)
+
+    def _measure(self, at: int, bins: dict[int, int], duration_ms: float | None) -> None:
+        if duration_ms is not None:
+            duration_us = microseconds(duration_ms)
+            self.numbers[at] += duration_us
+            self.numbers[at + 1 + bucket_of(duration_us)] += 1
+            number = bin_of(duration_us)
+            bins[number] = bins.get(number, 0) + 1
 
     def add(self, other: Tally) -> None:
         """Count as much again, in place."""
-        self._add_numbers(other)
-        self.latency.add(other.latency)
-        self.ttft.add(other.ttft)
+        self.add_counts(other)
+        add_bins(self.bins, other.bins)
+        add_bins(self.ttft_bins, other.ttft_bins)
 
     def add_counts(self, other: Tally) -> None:
         """The same without the bins of the sketches."""
-        self._add_numbers(other)
-        self.latency.add_counts(other.latency)
-        self.ttft.add_counts(other.ttft)
-
-    def _add_numbers(self, other: Tally) -> None:
-        self.statuses = [one + more for one, more in zip(self.statuses, other.statuses, strict=True)]
-        self.cache_hits += other.cache_hits
-        self.prompt_tokens += other.prompt_tokens
-        self.completion_tokens += other.completion_tokens
+        self.numbers = list(map(add, self.numbers, other.numbers))
         for currency, cost in other.cost.items():
             self.cost[currency] = EXACT.add(self.cost.get(currency, NOTHING), cost)
+
+    def copy(self) -> Tally:
+        """The same counts, apart."""
+        return Tally(self.numbers.copy(), self.cost.copy(), self.bins.copy(), self.ttft_bins.copy())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tally):
@@ -121,4 +157,4 @@ class Tally:
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __repr__(self) -> str:
-        return f"Tally({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
+        return f"Tally({self.numbers}, {self.cost}, {self.bins}, {self.ttft_bins})"

@@ -18,6 +18,7 @@ from streamapp.ops.verify_pair import Sums
 from streamapp.ops.verify_usage import EXACT, ZERO
 
 _decode = msgspec.msgpack.Decoder().decode
+STATUSES = 4  # success first
 REST = "other"  # models and currencies that are not told apart
 
 
@@ -74,8 +75,8 @@ def total(parts: Iterable[Sums]) -> Sums:
 
 
 def _sums(row: list[Any]) -> Sums:
-    statuses, cache_hits, prompt, completion, costs = row[:5]
-    prompt, completion = int(prompt), int(completion)
+    numbers, costs = row[:2]
+    *statuses, cache_hits, prompt, completion = map(int, numbers[: STATUSES + 3])
     counts = {
         "errors": sum(statuses[1:]),
         "cache_hits": cache_hits,

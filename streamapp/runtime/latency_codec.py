@@ -17,6 +17,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -27,7 +28,6 @@ from streamapp.runtime.rows import always_settled
 from streamapp.runtime.table import Table
 from tables.latency_windows import HOUR, MINUTE, WindowKey
 from tables.seen import DIGEST_BYTES
-from tables.spread import Spread
 from tables.tally import Name, Series, Tally
 
 FREQUENT_KEY = b"f"
@@ -42,20 +42,11 @@ _decode_count = msgspec.msgpack.Decoder(int).decode
 _Number = int | str  # what does not fit into 64 bits is written as text
 
 
-class _Spread(msgspec.Struct, array_like=True):
-    sum_us: _Number
-    buckets: list[int]
-    bins: dict[int, int]
-
-
 class _Tally(msgspec.Struct, array_like=True):
-    statuses: list[int]
-    cache_hits: int
-    prompt_tokens: _Number
-    completion_tokens: _Number
+    numbers: list[_Number]
     cost: dict[str, Decimal]
-    latency: _Spread | None
-    ttft: _Spread | None
+    bins: dict[int, int]
+    ttft_bins: dict[int, int]
 
 
 _decode_tally = msgspec.msgpack.Decoder(_Tally).decode
@@ -63,7 +54,10 @@ _decode_tally = msgspec.msgpack.Decoder(_Tally).decode
 
 def window_key(key: WindowKey) -> bytes:
     """Key of a minute or an hour."""
-    return KIND[key.span] + _INT.pack(key.start_ms) + _encode(key.series)
+    return KIND[key.span] + _INT.pack(key.start_ms) + _series(key.series)
+
+
+_series = lru_cache(maxsize=4096)(_encode)
 
 
 def window_prefix(span: str, start_ms: int) -> bytes:
@@ -88,32 +82,13 @@ def unpack_total_key(key: bytes) -> Series:
 
 def pack_tally(tally: Tally) -> bytes:
     """Value of a minute, an hour or a total."""
-    return pack_row(
-        (
-            tally.statuses,
-            tally.cache_hits,
-            tally.prompt_tokens,
-            tally.completion_tokens,
-            tally.cost,
-            _spread(tally.latency),
-            _spread(tally.ttft),
-        )
-    )
+    return pack_row((tally.numbers, tally.cost, tally.bins, tally.ttft_bins))
 
 
 def unpack_tally(value: bytes) -> Tally:
     """Inverse of `pack_tally`."""
     row = _decode_tally(value)
-    tokens = int(row.prompt_tokens), int(row.completion_tokens)
-    return Tally(row.statuses, row.cache_hits, *tokens, row.cost, _unspread(row.latency), _unspread(row.ttft))
-
-
-def _spread(spread: Spread) -> tuple[int, list[int], dict[int, int]] | None:
-    return (spread.sum_us, spread.buckets, spread.bins) if any(spread.buckets) else None
-
-
-def _unspread(stored: _Spread | None) -> Spread | None:
-    return None if stored is None else Spread(int(stored.sum_us), stored.buckets, stored.bins)
+    return Tally(list(map(int, row.numbers)), row.cost, row.bins, row.ttft_bins)
 
 
 def name_key(name: Name) -> bytes:

@@ -29,9 +29,8 @@ class WindowOverlay(Overlay):
         value = self.get(codec.window_key(key))
         return None if value is None else codec.unpack_tally(value)
 
-    def windows_between(self, span: str, start_ms: int, stop_ms: int) -> Iterable[WindowKey]:
-        rows = self.scan(codec.window_prefix(span, start_ms), codec.window_prefix(span, stop_ms))
-        return map(codec.unpack_window_key, rows)
+    def windows_between(self, span: str, start_ms: int, stop_ms: int) -> Iterable[bytes]:
+        return self.scan(codec.window_prefix(span, start_ms), codec.window_prefix(span, stop_ms))
 
 
 class LatencyTask:
@@ -102,7 +101,7 @@ class LatencyTask:
 
     def _written(self, outcome: LatencyOutcome) -> Writes:
         """What the chunk changed, as bytes, now: the next chunk's fold goes on changing the rows."""
-        writes: Writes = {}
+        writes: Writes = dict.fromkeys(outcome.gone)
         for key, tally in outcome.windows.items():
             writes[codec.window_key(key)] = None if tally is None else codec.pack_tally(tally)
         for series, tally in outcome.totals.items():

@@ -98,8 +98,8 @@ def change(table: LatencyTable, requests: int = 0, prompt_tokens: int = 0) -> No
     """Spoil a stored hour."""
     key = codec.window_key(WindowKey(HOUR, START, Series("openai", "m0", None)))
     tally = codec.unpack_tally(table.store.get(key) or b"")
-    tally.statuses[0] += requests
-    tally.prompt_tokens += prompt_tokens
+    tally.numbers[0] += requests
+    tally.numbers[5] += prompt_tokens
     table.store.write({key: codec.pack_tally(tally)}, table.store.checkpoint())
 
 

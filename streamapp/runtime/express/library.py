@@ -47,7 +47,7 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("lane_touched", c_int64, (c_void_p,)),
     ("lane_take", None, (c_void_p, c_void_p)),
     ("lane_key", c_size_t, (c_void_p, c_int64, c_int64, POINTER(c_void_p))),
-    ("tally_new", c_void_p, (c_void_p, c_int32, c_int32, c_int64, c_void_p, c_int32, c_void_p, c_int32)),
+    ("tally_new", c_void_p, (c_void_p, c_int32, c_int32, c_int64, c_void_p, c_int32, c_void_p)),
     ("tally_free", None, (c_void_p,)),
     ("tally_open", c_int, (c_void_p, c_int64, c_uint32)),
     ("tally_close", None, (c_void_p, c_int64)),

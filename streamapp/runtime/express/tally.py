@@ -6,7 +6,7 @@ import ctypes
 import struct
 import weakref
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -15,17 +15,17 @@ from streamapp.runtime.express.lane import done, one_stretch
 from streamapp.runtime.express.library import Run, library
 from streamapp.runtime.records import Records
 from tables.counters import EXACT
-from tables.spread import BOUNDS_US, EDGES_US, Spread
-from tables.tally import Name, Series, Tally
+from tables.spread import BOUNDS_US, EDGES_US
+from tables.tally import NUMBERS, Name, Series, Tally
 from tables.tally_lane import Sum
 from tables.window import HOUR_MS
 
-BUCKETS_MAX = 16  # as in `tally.h`
-_SLOT = struct.Struct(f"<10q2Q{2 * (2 + BUCKETS_MAX)}q")  # `slot_sum_t`
+BOUNDS = 12  # as in `tally.h`
+_SLOT = struct.Struct(f"<3q2Q{NUMBERS}q")  # `slot_sum_t`
 _BIN = struct.Struct("<4i")  # `bin_t`
 _UNIT = Decimal("1E-12")
 _STREAMS = {-1: None, 0: False, 1: True}
-_BUCKETS = len(BOUNDS_US) + 1
+assert len(BOUNDS_US) == BOUNDS, "the library has room for so many"
 
 
 class CompiledTally:
@@ -36,9 +36,7 @@ class CompiledTally:
         self._seen = seen  # its memory is used as long as this lives
         edges = (ctypes.c_int64 * len(EDGES_US))(*EDGES_US)
         bounds = (ctypes.c_int64 * len(BOUNDS_US))(*BOUNDS_US)
-        self._handle = self._library.tally_new(
-            seen.handle, partition, partitions, future_ms, edges, len(edges), bounds, len(bounds)
-        )
+        self._handle = self._library.tally_new(seen.handle, partition, partitions, future_ms, edges, len(edges), bounds)
         if not self._handle:
             raise MemoryError("no memory for the express lane")
         weakref.finalize(self, self._library.tally_free, self._handle)
@@ -79,23 +77,19 @@ class CompiledTally:
                 break
         return at, state.watermark_ms, state.duplicates
 
-    def take(self) -> Iterator[Sum]:
+    def take(self) -> list[Sum]:
         handle = self._handle
         slots = ctypes.create_string_buffer(self._library.tally_slots(handle) * _SLOT.size)
         bins = ctypes.create_string_buffer(self._library.tally_bins(handle) * _BIN.size)
         self._library.tally_take(handle, slots, bins)
         sums: list[Sum] = []
         spreads: list[dict[int, int]] = []
-        for slot in _SLOT.iter_unpack(slots):
-            minute_ms, item, stream = slot[:3]
+        for minute_ms, item, stream, cost_low, cost_high, *numbers in _SLOT.iter_unpack(slots):
             name, currency = self._items[item]
-            units = slot[11] << 64 | slot[10]
-            cost = {currency: EXACT.multiply(Decimal(units), _UNIT)}
-            latency = Spread(slot[13], slot[14 : 14 + _BUCKETS])
-            ttft = Spread(slot[15 + BUCKETS_MAX], slot[16 + BUCKETS_MAX : 16 + BUCKETS_MAX + _BUCKETS])
-            spreads += (latency.bins, ttft.bins)
-            tally = Tally(list(slot[3:7]), slot[7], slot[8], slot[9], cost, latency, ttft)
+            units = cost_high << 64 | cost_low if cost_high else cost_low
+            tally = Tally(numbers, {currency: EXACT.multiply(Decimal(units), _UNIT)})
+            spreads += (tally.bins, tally.ttft_bins)
             sums.append((minute_ms, Series(name.provider, name.model, _STREAMS[stream]), tally))
-        for number, which, place, count in _BIN.iter_unpack(bins):
-            spreads[2 * number + which][place] = count
-        yield from sums
+        for slot, which, number, count in _BIN.iter_unpack(bins):
+            spreads[2 * slot + which][number] = count
+        return sums

@@ -41,7 +41,7 @@ struct tally {
     int32_t partition, partitions;
     int64_t future_ms;
     int64_t *edges, *bounds;
-    int32_t edge_count, bound_count;
+    int32_t edge_count;
     open_t hours[HOURS_MAX];
     int hour_count;
     item_t items[ITEMS_MAX];
@@ -62,7 +62,7 @@ static int64_t *copied(const int64_t *numbers, int32_t count) {
 }
 
 tally_t *tally_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms, const int64_t *edges,
-                   int32_t edge_count, const int64_t *bounds, int32_t bound_count) {
+                   int32_t edge_count, const int64_t bounds[BOUNDS]) {
     tally_t *tally = calloc(1, sizeof *tally);
     if (!tally) return NULL;
     tally->ids = ids;
@@ -70,10 +70,9 @@ tally_t *tally_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t fu
     tally->partitions = partitions;
     tally->future_ms = future_ms;
     tally->edges = copied(edges, edge_count);
-    tally->bounds = copied(bounds, bound_count);
+    tally->bounds = copied(bounds, BOUNDS);
     tally->edge_count = edge_count;
-    tally->bound_count = bound_count;
-    if (tally->edges && tally->bounds && bound_count < BUCKETS_MAX) return tally;
+    if (tally->edges && tally->bounds) return tally;
     tally_free(tally);
     return NULL;
 }
@@ -232,8 +231,7 @@ static int add_duration(tally_t *tally, int64_t slot, int which, int64_t us) {
     slot_sum_t *sum = &tally->slots[slot];
     durations_t *durations = which ? &sum->ttft : &sum->latency;
     int bucket = 0;
-    while (bucket < tally->bound_count && tally->bounds[bucket] < us) bucket++;
-    durations->count++;
+    while (bucket < BOUNDS && tally->bounds[bucket] < us) bucket++;
     durations->sum_us += us;
     durations->buckets[bucket]++;
     return add_to_bin(tally, slot, which, us);

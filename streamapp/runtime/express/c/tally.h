@@ -10,22 +10,23 @@
 #include "ids.h"
 #include "lane.h"
 
-enum { STATUSES = 4, BUCKETS_MAX = 16 };
+enum { STATUSES = 4, BOUNDS = 12 }; /* one bucket more than bounds */
 
 typedef struct tally tally_t;
 
 typedef struct {
-    int64_t count, sum_us;
-    int64_t buckets[BUCKETS_MAX];
+    int64_t sum_us;
+    int64_t buckets[BOUNDS + 1];
 } durations_t;
 
-/* What one slot counted since it was taken last. `cost` is in units of 10^-12, in two halves. */
+/* What one slot counted since it was taken last. `cost` is in units of 10^-12, in two halves. From `statuses` on the
+ * numbers stand as in tables/tally.py. */
 typedef struct {
     int64_t minute_ms;
     int64_t item, stream; /* stream: -1 when the events do not say */
+    uint64_t cost_low, cost_high;
     int64_t statuses[STATUSES];
     int64_t cache_hits, prompt_tokens, completion_tokens;
-    uint64_t cost_low, cost_high;
     durations_t latency, ttft;
 } slot_sum_t;
 
@@ -36,7 +37,7 @@ typedef struct {
 
 /* `edges`: the shortest duration of each bin. `bounds`: the longest of each bucket but the last. */
 tally_t *tally_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms, const int64_t *edges,
-                   int32_t edge_count, const int64_t *bounds, int32_t bound_count);
+                   int32_t edge_count, const int64_t bounds[BOUNDS]);
 void tally_free(tally_t *tally);
 
 /* An hour is open from now on, and its ids expire at `expiry_h`. Returns -1 when too many are. */
