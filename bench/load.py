@@ -45,7 +45,9 @@ class Prepared:
 
     shape: Shape
     template: Path
-    expected: oracle.Table
+    expected: oracle.Answer
+    source: str = SOURCE
+    partitions: int = PARTITIONS
 
 
 def prepare(shape: Shape, step: Step) -> Prepared:

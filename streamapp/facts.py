@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 HourState = Literal["open", "closed", "revised"]
 PartitionState = Literal["taking over", "restoring", "running", "idle"]
+Span = Literal["minute", "hour"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,36 @@ class TeamFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class CallFacts:
+    """Calls of one model in a window of one partition, or of all models there: then the names are empty.
+
+    `latency` and `ttft` are the bins of `tables/spread.py`, which add up over partitions.
+    """
+
+    start_ms: int
+    provider: str
+    model: str
+    stream: bool | None
+    requests: int
+    errors: int
+    cache_hits: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: dict[str, Decimal]  # currency → money
+    latency: dict[int, int]
+    ttft: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionCalls:
+    """Calls of one partition, as its owner has them."""
+
+    partition: int
+    position: int  # next source offset: of two who claim the partition, the one that is further has it
+    calls: tuple[CallFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RawRow:
     """A row of the table as it is stored."""
 
@@ -134,6 +165,10 @@ class WorkerView(Protocol):
         The pages always name the `partition`, so orders of different partitions are never compared. A `key` comes
         back as `after` through JSON: its parts must be strings, integers or null.
         """
+
+    def calls(self, partition: int, span: Span, from_ms: int, until_ms: int, each: bool) -> list[CallFacts]:
+        """Calls of a partition in hand, in the windows with `from_ms <= start < until_ms`, both full ones: of each
+        model, or of all together. Empty for a group that does not count them."""
 
     def tables(self) -> tuple[str, ...]:
         """Names of this worker's tables."""

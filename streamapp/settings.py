@@ -90,6 +90,13 @@ class WebSettings(_Section):
     peer_timeout_seconds: float = Field(1.0, gt=0, description="A worker that answers slower is shown as stale")
 
 
+class MetricsSettings(_Section):
+    """What is told apart about calls of models (`llm-metrics`)."""
+
+    models_max: int = Field(50, ge=1, le=1000, description="Models told apart in a partition; the rest is `other`")
+    minutes_kept: int = Field(120, ge=10, le=1440, description="Minutes are kept so long; hours as long as llm_usage")
+
+
 class AlertSettings(_Section):
     """Who is told of dead letters, and when (`dead-letter-monitor`)."""
 
@@ -196,6 +203,7 @@ class Settings(BaseSettings):
     billing: BillingSettings = BillingSettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
+    metrics: MetricsSettings = MetricsSettings()
     alerts: AlertSettings = AlertSettings()
     capture: CaptureSettings = CaptureSettings()
     reconcile: ReconcileSettings = ReconcileSettings()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import json
 from decimal import Decimal
 from typing import NamedTuple, Self
 
 from streamapp.runtime.express.library import library
 from streamapp.schemas.decode import Usage
 from streamapp.schemas.money import EXACT
+from tables.spread import microseconds
+from tables.tally import STATUSES
+
+UNMEASURED, INEXACT = -1, -2  # as in `usage.h`
 
 
 class _Span(ctypes.Structure):
@@ -25,8 +30,8 @@ class _Usage(ctypes.Structure):
         *((name, _Span) for name in ("id", "team", "org", "provider", "model", "currency")),
         *((name, ctypes.c_int64) for name in ("at_ms", "prompt_tokens", "completion_tokens", "padding")),
         *((name, ctypes.c_uint64) for name in ("cost_low", "cost_high")),
-        *((name, ctypes.c_int) for name in ("is_error", "is_cache_hit")),
-        ("end", ctypes.c_int64),  # C rounds the size up to a multiple of 16
+        *((name, ctypes.c_int) for name in ("is_error", "is_cache_hit", "status", "is_stream")),
+        *((name, ctypes.c_int64) for name in ("latency_us", "ttft_us")),
     )
 
 
@@ -45,6 +50,10 @@ class PlainUsage(NamedTuple):
     cost: Decimal
     is_error: bool
     is_cache_hit: bool
+    status: str
+    stream: bool | None
+    latency_us: int | None
+    ttft_us: int | None
 
     @classmethod
     def of(cls, usage: Usage) -> Self:
@@ -62,7 +71,15 @@ class PlainUsage(NamedTuple):
             data.cost_usd,
             data.status != "success",
             data.cache_hit,
+            data.status,
+            data.stream,
+            _microseconds(data.latency_ms),
+            _microseconds(data.ttft_ms),
         )
+
+
+def _microseconds(duration_ms: float | None) -> int | None:
+    return None if duration_ms is None else microseconds(duration_ms)
 
 
 def read_plain(raw: bytes) -> PlainUsage | None:
@@ -85,4 +102,15 @@ def read_plain(raw: bytes) -> PlainUsage | None:
         cost=EXACT.scaleb(Decimal(usage.cost_high << 64 | usage.cost_low), -12),
         is_error=bool(usage.is_error),
         is_cache_hit=bool(usage.is_cache_hit),
+        status=STATUSES[usage.status],
+        stream=None if usage.is_stream < 0 else bool(usage.is_stream),
+        latency_us=_measured(usage.latency_us, raw, b"latency_ms"),
+        ttft_us=_measured(usage.ttft_us, raw, b"ttft_ms"),
     )
+
+
+def _measured(duration_us: int, raw: bytes, name: bytes) -> int | None:
+    """The duration; where the reader found that it is not whole microseconds, what Python makes of it."""
+    if duration_us != INEXACT:
+        return None if duration_us == UNMEASURED else duration_us
+    return _microseconds(json.loads(raw)["data"][name.decode()])

@@ -12,6 +12,14 @@ from tables.window import HOUR_MS, MINUTE_MS, Rules
 SHORT = Rules(retention_ms=3 * HOUR_MS, remember_ms=HOUR_MS)
 START = at("2025-01-31T21:00")
 OFFSETS = st.sets(st.integers(1, 40))
+MORE = (
+    "",
+    '"stream":true,"latency_ms":0,"ttft_ms":null',
+    '"stream":true,"latency_ms":1250,"ttft_ms":80.5',
+    '"stream":false,"latency_ms":99.9995',
+    '"stream":null,"latency_ms":300000.001,"ttft_ms":1e-3',
+    '"latency_ms":1e300,"ttft_ms":999999999.999',
+)
 
 
 @st.composite
@@ -31,6 +39,9 @@ def logs(draw: st.DrawFn, jump_ms: int = 4 * HOUR_MS) -> list[Rec]:
             cost=draw(st.sampled_from(["0", "0.1", "1e-12", "999999999999999999.999999999999"])),
             model=draw(st.sampled_from(["gpt-4o", "o1"])),
             currency=draw(st.sampled_from(["USD", "AI"])),
+            status=draw(st.sampled_from(["success", "success", "error", "timeout", "rate_limited"])),
+            cache_hit=draw(st.booleans()),
+            more=draw(st.sampled_from(MORE)),
         )
         record = Rec(team.encode(), content, now_ms)
         kind = draw(st.sampled_from(["usual"] * 8 + ["repeated", "repeated", "other bytes", "broken", "keyless"]))

@@ -16,6 +16,7 @@ from streamapp.schemas.decode import decode_usage
 from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.topics.partitioner import partition_for
 from tables.door import Door
+from tables.latency_windows import LatencyOutcome
 from tables.outcome import Outcome
 from tables.usage_hourly import Statement
 from tables.window import Rules
@@ -55,8 +56,9 @@ def value(
     model: str = "gpt-4o",
     status: str = "success",
     cache_hit: bool = False,
+    more: str = "",
 ) -> bytes:
-    """A usage event's JSON; `cost` is the text of a number."""
+    """A usage event's JSON; `cost` is the text of a number, `more` that of further fields of the data."""
     stamp = (EPOCH + timedelta(milliseconds=at_ms)).strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1000:03d}Z"
     org_id = "null" if org is None else f'"{org}"'
     return (
@@ -64,7 +66,7 @@ def value(
         f'"timestamp":"{stamp}","team_id":"{team}","org_id":{org_id},"data":{{"model":"{model}",'
         f'"provider":"{provider}","prompt_tokens":{prompt},"completion_tokens":{completion},'
         f'"total_tokens":{prompt + completion},"cost_usd":{cost},"cache_hit":{str(cache_hit).lower()},'
-        f'"status":"{status}","currency":"{currency}"}}}}'
+        f'"status":"{status}","currency":"{currency}"{more and "," + more}}}}}'
     ).encode()
 
 
@@ -181,6 +183,6 @@ def stated(of: Outcome | Sequence[Statement] | None) -> list[str]:
     ]
 
 
-def refused(outcome: Outcome) -> list[tuple[int, str]]:
+def refused(outcome: Outcome | LatencyOutcome) -> list[tuple[int, str]]:
     """Offset and reason of what was refused."""
     return [(refusal.record.offset, refusal.reason) for refusal in outcome.refusals]

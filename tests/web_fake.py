@@ -24,7 +24,7 @@ from streamapp.topics.registry import GROUPS
 from streamapp.web.reconciliation import Reconciliation
 from streamapp.web.routes import Pages, mount
 from streamapp.web.show import exact, rfc3339
-from streamapp.web.source import HourFacts, PartitionFacts, RawRow, TeamFacts, WorkerFacts
+from streamapp.web.source import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 
 HOUR_MS = 3_600_000
 GRACE_MS = 300_000
@@ -387,6 +387,9 @@ class FakeWorker:
             )
             for key in keys
         ]
+
+    def calls(self, partition: int, span: Span, from_ms: int, until_ms: int, each: bool) -> list[CallFacts]:
+        return []
 
     def tables(self) -> tuple[str, ...]:
         return ("usage_hourly",) if self.world.buckets else ()

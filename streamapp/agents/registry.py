@@ -10,6 +10,7 @@ AGENTS: tuple[tuple[str, str, str], ...] = (
     # group            module                              one line
     ("billing-agg", "streamapp.agents.billing_agg", "llm_usage → hourly bills per org, team and currency"),
     ("billing-ledger", "streamapp.agents.billing_ledger", "billing_events → the ledger of bills, a database"),
+    ("llm-metrics", "streamapp.agents.llm_metrics", "llm_usage → counters, durations, true quantiles for Prometheus"),
     ("audit-archive", "streamapp.agents.audit_archive", "audit_log → an archive: S3-compatible, or a folder"),
     ("dead-letter-monitor", "streamapp.agents.dead_letter_monitor", "dead_letter → incidents: pager, webhook, log"),
     ("analytics-ingest", "streamapp.agents.analytics_ingest", "events_plugin_ingestion → ClickHouse's table of events"),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from prometheus_client import Metric
 
 from streamapp.errors import StreamError
+from streamapp.llm_exposition import FAMILIES
 from streamapp.metrics import BatchCounts, BatchMetrics, GroupMetrics, LetterCounts, LetterMetrics
 from streamapp.ops.reconcile import Standing
 from streamapp.ops.reconcile_metrics import ReconcileMetrics
@@ -65,6 +66,7 @@ def reference(handed: Handed) -> str:
             _metrics(_group_metrics()),
         ),
         _section("Metrics of reconcile", "Its own `/metrics`, of each pair.", _metrics(_reconcile_metrics())),
+        _section("Metrics of llm-metrics", "On its workers' `/metrics`, too.", _metrics(_llm_metrics())),
         _section("Exit codes", "Of `streamapp` and of workers.", _exit_codes(handed)),
     )
     return "\n".join(parts)
@@ -160,6 +162,12 @@ def _group_metrics() -> Iterator[Row]:
     metrics.registry.register(LetterMetrics(_some_letters))
     metrics.registry.register(BatchMetrics("group", lambda: {("topic", 0): BatchCounts(0, False)}))
     return metric_rows(family for family in metrics.registry.collect() if family.name.startswith("stream_"))
+
+
+def _llm_metrics() -> Iterator[Row]:
+    for family in FAMILIES:
+        labels = ", ".join(label for label in family.labels if label != "le")
+        yield _code(family.name), family.kind, labels, family.meaning
 
 
 def metric_rows(families: Iterable[Metric]) -> Iterator[Row]:

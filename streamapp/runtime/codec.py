@@ -50,7 +50,7 @@ def unpack_hour_key(key: bytes) -> HourKey:
 def pack_hour(row: UsageRow) -> bytes:
     """Value of an hour's row."""
     lines = [(*names, *line.numbers()) for names, line in row.lines.items()]
-    return _pack((row.settled, row.first_offset, row.last_offset, row.revision, row.stated.numbers(), lines))
+    return pack_row((row.settled, row.first_offset, row.last_offset, row.revision, row.stated.numbers(), lines))
 
 
 def is_settled(value: bytes) -> bool:
@@ -76,7 +76,8 @@ def _counters(numbers: list[Any]) -> Counters:
     return Counters(requests, errors, cache_hits, prompt_tokens, completion_tokens, Decimal(numbers[5]))
 
 
-def _pack(row: tuple[Any, ...]) -> bytes:
+def pack_row(row: tuple[Any, ...]) -> bytes:
+    """Any row's value. A number beyond 64 bits becomes text."""
     try:
         return _encode(row)
     except OverflowError:  # MessagePack's integers have 64 bits: a sum beyond them is written as text
@@ -86,6 +87,8 @@ def _pack(row: tuple[Any, ...]) -> bytes:
 def _wide(part: Any) -> Any:
     if isinstance(part, list | tuple):
         return [_wide(one) for one in part]
+    if isinstance(part, dict):
+        return {key: _wide(one) for key, one in part.items()}
     return str(part) if type(part) is int and part >= 1 << 64 else part
 
 
@@ -101,7 +104,7 @@ def unpack_month_key(key: bytes) -> MonthKey:
 
 def pack_month(row: MonthRow) -> bytes:
     """Value of a month's row."""
-    return _pack((row.cost, row.total_tokens))
+    return pack_row((row.cost, row.total_tokens))
 
 
 def unpack_month(value: bytes) -> MonthRow:

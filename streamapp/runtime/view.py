@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 from streamapp.clock import Clock, monotonic_s
-from streamapp.facts import HourFacts, PartitionFacts, RawRow, TeamFacts, WorkerFacts
+from streamapp.facts import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 from streamapp.metrics import GroupMetrics
 from streamapp.runtime.partition import Partition
 from streamapp.runtime.rows import Store
@@ -59,6 +59,9 @@ class GroupView:
         return []
 
     def rows(self, table: str, after: tuple[Any, ...] | None, limit: int, partition: int | None) -> list[RawRow]:
+        return []
+
+    def calls(self, partition: int, span: Span, from_ms: int, until_ms: int, each: bool) -> list[CallFacts]:
         return []
 
     def tables(self) -> tuple[str, ...]:

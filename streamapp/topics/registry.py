@@ -122,6 +122,16 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
         follows="llm_usage",
     ),
     Topic(
+        name="llm-metrics-latency-changelog",
+        partitions=8,
+        retention_ms=None,
+        key="row of the table",
+        producers=("llm-metrics",),
+        consumers=("llm-metrics",),
+        configs=_CHANGELOG,
+        follows="llm_usage",
+    ),
+    Topic(
         name="dead-letter-monitor-letters-changelog",
         partitions=1,
         retention_ms=None,

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from streamapp.web import hours
-from streamapp.web.source import RawRow, TeamFacts, WorkerFacts, WorkerView
+from streamapp.web.source import PartitionCalls, RawRow, Span, TeamFacts, WorkerFacts, WorkerView
 
 ROWS_MAX = 500
 
@@ -61,6 +61,25 @@ async def rows(view: WorkerView, params: Params) -> list[RawRow]:
     return found
 
 
+async def calls(view: WorkerView, params: Params) -> list[PartitionCalls]:
+    """Calls of this worker's partitions, one after the other: the stream goes on between them."""
+    span, each = _span(params.get("span", "")), params.get("each") == "1"
+    from_ms, until_ms = int(params.get("from", "")), int(params.get("until", ""))
+    found = []
+    for facts in view.worker().partitions:
+        part = view.calls(facts.partition, span, from_ms, until_ms, each)
+        found.append(PartitionCalls(facts.partition, facts.position, tuple(part)))
+        await asyncio.sleep(0)
+    return found
+
+
+def _span(text: str) -> Span:
+    spans: dict[str, Span] = {"minute": "minute", "hour": "hour"}
+    if text not in spans:
+        raise ValueError("span is minute or hour")
+    return spans[text]
+
+
 def row_key(text: str) -> tuple[Any, ...]:
     """A key as it travels in a link. Raises ValueError when it is none."""
     parts = json.loads(text)
@@ -105,4 +124,5 @@ ANSWERS: dict[str, Callable[[WorkerView, Params], Awaitable[Any]]] = {
     "bill": bill,
     "tables": tables,
     "rows": rows,
+    "calls": calls,
 }

@@ -26,6 +26,7 @@ from streamapp.web import (
     fleets,
     front,
     group,
+    latency,
     letters,
     live,
     local,
@@ -73,6 +74,7 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
     ("/bills/{id:[^/]+}", r"/bills/(?P<id>[^/]+)", _of(front.BILLING, accounts.statement)),
     ("/letters", r"/letters", letters.letters),
     ("/letters/{id:[^/]+}", r"/letters/(?P<id>[^/]+)", letters.letter),
+    ("/latency", r"/latency", _of("llm-metrics", latency.latency)),
     ("/tables", r"/tables", raw.tables),
     ("/tables/{name:[^/]+}", r"/tables/(?P<name>[^/]+)", raw.table),
 )
@@ -171,9 +173,12 @@ class Pages:
         )
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """`/metrics`: Prometheus text."""
+        """`/metrics`: Prometheus text; with a table of calls, the quantiles of the fleet behind it."""
+        body = self.view.metrics()
+        if latency.TABLE in self.view.tables():
+            body += await latency.gauges(self.site)
         headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Cache-Control": "no-store"}
-        return web.Response(body=self.view.metrics(), headers=headers)
+        return web.Response(body=body, headers=headers)
 
     async def statement(self, request: web.Request) -> web.Response:
         """`/bills/{id}/statement`: the stated bytes, nothing else."""
@@ -235,7 +240,15 @@ def _table(site: Pages) -> list[web.RouteDef]:
         *(get(path, site.page) for path, _, _ in PAGES),
         *(
             get(path, site.page)
-            for path in ("/index.json", "/charts.json", "/hours.json", "/teams.json", "/letters.json", "/tables.json")
+            for path in (
+                "/index.json",
+                "/charts.json",
+                "/hours.json",
+                "/teams.json",
+                "/letters.json",
+                "/latency.json",
+                "/tables.json",
+            )
         ),
         get("/bills", site.bills),
         get("/bills/{id:[^/]+}/statement", site.statement),

@@ -47,6 +47,16 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("lane_touched", c_int64, (c_void_p,)),
     ("lane_take", None, (c_void_p, c_void_p)),
     ("lane_key", c_size_t, (c_void_p, c_int64, c_int64, POINTER(c_void_p))),
+    ("tally_new", c_void_p, (c_void_p, c_int32, c_int32, c_int64, c_void_p, c_int32, c_void_p)),
+    ("tally_free", None, (c_void_p,)),
+    ("tally_open", c_int, (c_void_p, c_int64, c_uint32)),
+    ("tally_close", None, (c_void_p, c_int64)),
+    ("tally_learn", c_int64, (c_void_p, c_char_p, c_size_t)),
+    ("tally_forget", None, (c_void_p,)),
+    ("tally_run", c_int64, (c_void_p, c_char_p, c_void_p, c_int64, c_int64, POINTER(Run))),
+    ("tally_slots", c_int64, (c_void_p,)),
+    ("tally_bins", c_int64, (c_void_p,)),
+    ("tally_take", None, (c_void_p, c_void_p, c_void_p)),
 )
 
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "hash.h"
+#include "home.h"
 #include "usage.h"
 
 enum {
@@ -168,12 +169,6 @@ static size_t key_of(const usage_t *usage, uint8_t key[KEY_MAX]) {
     return (size_t)(end - key);
 }
 
-/* Whether the record key is the team's, and murmur2 puts it on this partition. */
-static int is_at_home(const lane_t *lane, const usage_t *usage, const uint8_t *key, size_t length) {
-    if (length != usage->team.length || memcmp(key, usage->team.at, length)) return 0;
-    return (int32_t)((murmur2(key, length) & 0x7FFFFFFF) % (uint32_t)lane->partitions) == lane->partition;
-}
-
 static int touch(lane_t *lane, int64_t hour_ms, int64_t line) {
     if (lane->touched_count == lane->touched_room) {
         int64_t room = lane->touched_room ? 2 * lane->touched_room : PLACES_MIN;
@@ -205,7 +200,8 @@ static verdict_t count(lane_t *lane, const uint8_t *payload, const part_t *part,
     if (part->key_length < 0 || part->value_length < 0) return NOT_PLAIN;
     if (!usage_read(value, (size_t)part->value_length, &usage)) return NOT_PLAIN;
     if (usage.at_ms >= run->next_mark_ms || usage.at_ms - lane->future_ms > part->timestamp) return NOT_PLAIN;
-    if (!is_at_home(lane, &usage, payload + part->key_at, (size_t)part->key_length)) return NOT_PLAIN;
+    const uint8_t *team = payload + part->key_at;
+    if (!is_at_home(&usage, team, (size_t)part->key_length, lane->partition, lane->partitions)) return NOT_PLAIN;
 
     digest_t digest = {xxh64(usage.id.at, usage.id.length, 0), xxh64(usage.id.at, usage.id.length, 1)};
     uint64_t print = xxh64(value, (size_t)part->value_length, 0), known_print;

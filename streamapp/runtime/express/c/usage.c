@@ -9,6 +9,7 @@ enum {
     COST_DECIMALS = 12,
     COST_DIGITS_MAX = 18,
     MEASURE_DIGITS_MAX = 15, /* more, and an exponent, are left to Python */
+    MEASURE_DECIMALS = 3,
     FRACTION_MAX = 30,
     DEPTH_MAX = 32,
     DAY_S = 86400,
@@ -17,6 +18,7 @@ enum {
 };
 
 #define TOKENS_MAX 1000000000ll /* so few that no sum of a chunk overflows */
+#define MEASURE_MAX 1000000000ull
 
 typedef struct {
     const uint8_t *at, *end;
@@ -38,7 +40,6 @@ typedef struct {
     span_t fixed, label;
     usage_t usage;
     int64_t total_tokens, tokens;
-    int flag;
 } fields_t;
 
 #define IN(member) offsetof(fields_t, member)
@@ -63,15 +64,15 @@ static const field_t PAYLOAD[] = {
     {NAMED("prompt_tokens"), 0, COUNT, 0, IN(usage.prompt_tokens)},
     {NAMED("completion_tokens"), 0, COUNT, 0, IN(usage.completion_tokens)},
     {NAMED("total_tokens"), 0, COUNT, 0, IN(total_tokens)},
-    {NAMED("latency_ms"), 0, MEASURE, 1, 0},
+    {NAMED("latency_ms"), 0, MEASURE, 1, IN(usage.latency_us)},
     {NAMED("cost_usd"), 0, COST, 0, IN(usage.cost)},
     {NAMED("user_id"), 0, LABEL, 1, IN(label)},
     {NAMED("api_key_hash"), 0, LABEL, 1, IN(label)},
     {NAMED("cache_hit"), 0, FLAG, 1, IN(usage.is_cache_hit)},
-    {NAMED("stream"), 0, FLAG, 1, IN(flag)},
-    {NAMED("status"), 0, STATUS, 1, IN(usage.is_error)},
+    {NAMED("stream"), 0, FLAG, 1, IN(usage.is_stream)},
+    {NAMED("status"), 0, STATUS, 1, IN(usage.status)},
     {NAMED("currency"), 0, CURRENCY, 1, IN(usage.currency)},
-    {NAMED("ttft_ms"), 0, MEASURE, 1, 0},
+    {NAMED("ttft_ms"), 0, MEASURE, 1, IN(usage.ttft_us)},
     {NAMED("cache_read_tokens"), 0, COUNT, 1, IN(tokens)},
     {NAMED("cache_write_tokens"), 0, COUNT, 1, IN(tokens)},
     {NAMED("project_id"), 0, LABEL, 1, IN(label)},
@@ -156,10 +157,16 @@ static int read_count(text_t *text, int64_t *count) {
     return 1;
 }
 
-static int read_measure(text_t *text) {
-    uint64_t number;
-    return read_digits(text, MEASURE_DIGITS_MAX, &number) && read_fraction(text, FRACTION_MAX, &number) >= 0 &&
-           has_ended(text);
+/* Milliseconds, kept as microseconds where they are whole ones. */
+static int read_measure(text_t *text, int64_t *us) {
+    static const uint64_t TENS[] = {1000, 100, 10, 1};
+    uint64_t whole, fraction;
+    if (!read_digits(text, MEASURE_DIGITS_MAX, &whole)) return 0;
+    int decimals = read_fraction(text, FRACTION_MAX, &fraction);
+    if (decimals < 0 || !has_ended(text)) return 0;
+    int is_exact = whole < MEASURE_MAX && decimals <= MEASURE_DECIMALS;
+    *us = is_exact ? (int64_t)(whole * 1000 + fraction * TENS[decimals]) : INEXACT;
+    return 1;
 }
 
 static int read_cost(text_t *text, unsigned __int128 *cost) {
@@ -178,11 +185,13 @@ static int read_flag(text_t *text, int *flag) {
     return take_word(text, *flag ? "true" : "false");
 }
 
-static int read_status(text_t *text, int *is_error) {
+static int read_status(text_t *text, int *number) {
+    static const char *const STATUSES[] = {"success", "error", "timeout", "rate_limited"};
     span_t status;
     if (!read_string(text, &status)) return 0;
-    *is_error = !equals(status, "success");
-    return !*is_error || equals(status, "error") || equals(status, "timeout") || equals(status, "rate_limited");
+    for (*number = 0; *number < 4; ++*number)
+        if (equals(status, STATUSES[*number])) return 1;
+    return 0;
 }
 
 static int read_currency(text_t *text, span_t *currency) {
@@ -289,7 +298,7 @@ static int read_value(text_t *text, const field_t *field, fields_t *fields) {
         case LABEL: return read_string(text, span) && span->length <= NAME_MAX;
         case TIMESTAMP: return read_timestamp(text, place);
         case COUNT: return read_count(text, place);
-        case MEASURE: return read_measure(text);
+        case MEASURE: return read_measure(text, place);
         case COST: return read_cost(text, place);
         case FLAG: return read_flag(text, place);
         case STATUS: return read_status(text, place);
@@ -334,10 +343,13 @@ int usage_read(const uint8_t *value, size_t length, usage_t *usage) {
     fields_t fields = {0};
     text_t text = {value, value + length};
     fields.usage.currency = (span_t){(const uint8_t *)"USD", 3};
+    fields.usage.latency_us = fields.usage.ttft_us = UNMEASURED;
+    fields.usage.is_stream = -1;
     if (!read_object(&text, ENVELOPE, LENGTH(ENVELOPE), &fields)) return 0;
     skip_spaces(&text);
     if (text.at != text.end) return 0;
     if (fields.total_tokens != fields.usage.prompt_tokens + fields.usage.completion_tokens) return 0;
     *usage = fields.usage;
+    usage->is_error = usage->status != 0;
     return 1;
 }

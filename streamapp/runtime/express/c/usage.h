@@ -18,7 +18,14 @@ typedef struct {
     int64_t prompt_tokens, completion_tokens;
     unsigned __int128 cost; /* in units of 10^-12 */
     int is_error, is_cache_hit;
+    int status;    /* 0 success, 1 error, 2 timeout, 3 rate_limited */
+    int is_stream; /* -1: the event does not say */
+    int64_t latency_us, ttft_us; /* UNMEASURED, or INEXACT */
 } usage_t;
+
+/* A duration that the event does not state; one that is not whole microseconds, or longer than ten days. */
+#define UNMEASURED (-1)
+#define INEXACT (-2)
 
 /* Read the event. Returns 0 if it is not plain; then `usage` is undefined. */
 int usage_read(const uint8_t *value, size_t length, usage_t *usage);

@@ -1,0 +1,123 @@
+"""How durations are spread: exact counts by bucket, and a mergeable sketch (DDSketch) with quantiles within 1 %.
+
+A duration is whole microseconds. It is counted in one of the standard's buckets, which is exact, and in one bin of the
+sketch. Bins are those of the library's own mapping, so what is added up here is what the library would have added up:
+bin 0 is the duration 0, bin b > 0 is the library's key b - 1. Sums of counts merge sketches; quantiles are the
+library's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+
+from ddsketch.ddsketch import BaseDDSketch
+from ddsketch.mapping import LogarithmicMapping
+from ddsketch.store import DenseStore
+
+ACCURACY = 0.0075
+"""One per cent is promised; the rest is room for the rounding to microseconds."""
+
+LONGEST_US = 10**12
+"""Eleven days: what took longer counts as this long, so that there are so many bins and no more."""
+
+BOUNDS_US: tuple[int, ...] = tuple(
+    round(seconds * 1_000_000) for seconds in (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120, 300)
+)
+"""Upper bounds of the buckets, inclusive (HIP-31). One more bucket holds what took longer than all of them."""
+
+BUCKETS = len(BOUNDS_US) + 1
+
+_MAPPING = LogarithmicMapping(ACCURACY)
+
+
+def _edges() -> tuple[int, ...]:
+    """The shortest duration of each bin. Bins between which no microsecond lies share theirs."""
+    edges = [0]
+    for key in range(_MAPPING.key(LONGEST_US) + 1):
+        shortest = max(int(_MAPPING.gamma ** (key - 1)) - 1, 1)
+        while _MAPPING.key(shortest) < key:
+            shortest += 1
+        edges.append(shortest)
+    return tuple(edges)
+
+
+EDGES_US = _edges()
+
+
+def microseconds(duration_ms: float) -> int:
+    """A duration as it is counted."""
+    return LONGEST_US if duration_ms >= LONGEST_US / 1000 else round(duration_ms * 1000)
+
+
+def bin_of(duration_us: int) -> int:
+    """The bin a duration is counted in."""
+    return bisect_right(EDGES_US, duration_us) - 1
+
+
+def bucket_of(duration_us: int) -> int:
+    """The bucket a duration is counted in."""
+    return bisect_left(BOUNDS_US, duration_us)
+
+
+def add_bins(bins: dict[int, int], more: dict[int, int]) -> None:
+    """Merge the counts of another sketch into `bins`."""
+    known = bins.get
+    for number, count in more.items():
+        bins[number] = known(number, 0) + count
+
+
+class Spread:
+    """Durations counted. Mutable. `bins` may be left out where no quantile is wanted."""
+
+    __slots__ = ("bins", "buckets", "sum_us")
+
+    def __init__(
+        self, sum_us: int = 0, buckets: Iterable[int] = (0,) * BUCKETS, bins: dict[int, int] | None = None
+    ) -> None:
+        self.sum_us = sum_us
+        self.buckets = list(buckets)
+        self.bins: dict[int, int] = {} if bins is None else bins
+
+    @property
+    def count(self) -> int:
+        """How many durations."""
+        return sum(self.buckets)
+
+    def count_one(self, duration_us: int) -> None:
+        """One more duration."""
+        self.sum_us += duration_us
+        self.buckets[bucket_of(duration_us)] += 1
+        number = bin_of(duration_us)
+        self.bins[number] = self.bins.get(number, 0) + 1
+
+    def add(self, other: Spread) -> None:
+        """Count as many again, in place."""
+        self.sum_us += other.sum_us
+        self.buckets = [one + more for one, more in zip(self.buckets, other.buckets, strict=True)]
+        add_bins(self.bins, other.bins)
+
+    def sketch(self) -> BaseDDSketch:
+        """The library's sketch of the same durations, in microseconds."""
+        store = DenseStore()
+        for number, count in sorted(self.bins.items()):
+            if number:
+                store.add(number - 1, count)
+        return BaseDDSketch(_MAPPING, store, DenseStore(), self.bins.get(0, 0))
+
+    def quantiles(self, *wanted: float) -> tuple[float, ...] | None:
+        """Durations in microseconds at these ranks, each within one per cent; None when nothing was counted."""
+        if not self.bins:
+            return None
+        sketch = self.sketch()
+        return tuple(sketch.get_quantile_value(rank) or 0.0 for rank in wanted)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Spread):
+            return NotImplemented
+        return (self.sum_us, self.buckets, self.bins) == (other.sum_us, other.buckets, other.bins)
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return f"Spread({self.sum_us}, {self.buckets}, {self.bins})"
