@@ -9,6 +9,7 @@ from __future__ import annotations
 AGENTS: tuple[tuple[str, str, str], ...] = (
     # group            module                              one line
     ("billing-agg", "streamapp.agents.billing_agg", "llm_usage → hourly bills per org, team and currency"),
+    ("rpc-billing", "streamapp.agents.rpc_billing", "agent_rpc_metering → settlements of what consumers owe agents"),
     ("billing-ledger", "streamapp.agents.billing_ledger", "billing_events → the ledger of bills, a database"),
     ("dead-letter-monitor", "streamapp.agents.dead_letter_monitor", "dead_letter → incidents: pager, webhook, log"),
 )

@@ -44,7 +44,7 @@ SETTLED_S = 1.5  # for the few records that may hide among the markers
 DEMO_TOKEN = "ha_demo"
 READY_TIMEOUT_S = 60.0
 SETTLE_TIMEOUT_S = 15.0
-STAGES = {"billing-agg": 2}  # before those who read what it writes
+STAGES = {"billing-agg": 2, "rpc-billing": 2}  # before those who read what it writes
 # Group, topic, and how many offsets at its end may be markers of transactions: one of each worker's partition.
 CHAINS = (("billing-agg", "llm_usage", 0), ("billing-ledger", "billing_events", topic("llm_usage").partitions))
 

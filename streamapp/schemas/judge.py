@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -34,7 +36,24 @@ _SENTENCES: dict[str, str] = {
     "enum": "is not one of {expected}",
 }
 
-_COST_AT = ("data", "cost_usd")
+Event = TypeVar("Event", bound=Envelope)
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Court(Generic[Event, Made]):
+    """How one event type is judged.
+
+    made      model → what the workers hold
+    money_at  the field that NaN or Infinity makes wrong by itself; anywhere else they are not JSON
+    later     problem type → reason, of what is looked at last, in this order
+    """
+
+    event_type: str
+    model: type[Event]
+    made: Callable[[Event], Made]
+    money_at: tuple[str, str]
+    later: Mapping[str, Reason]
 
 
 def judge_usage(raw: bytes | None) -> Usage | Rejected:
@@ -43,66 +62,70 @@ def judge_usage(raw: bytes | None) -> Usage | Rejected:
     Reasons in this order: empty_value, malformed_json, invalid_envelope, unknown_type, invalid_envelope (no team),
     invalid_data, invalid_cost, tokens_mismatch.
     """
+    return judge(raw, _COURT)
+
+
+def judge(raw: bytes | None, court: Court[Event, Made]) -> Made | Rejected:
+    """The event in a record's value, or the first reason to refuse it. Never raises."""
     if not raw:
         return Rejected(Reason.EMPTY_VALUE, "the record has no value")
     try:
         tree, strange = parse(raw)
     except Malformed as error:
         return Rejected(Reason.MALFORMED_JSON, f"the value {error}")
-    if strange and not (len(strange) == 1 and _cost_in(tree) is strange[0]):
+    if strange and not (len(strange) == 1 and _money_in(tree, court) is strange[0]):
         return Rejected(Reason.MALFORMED_JSON, f"the value is not JSON: it contains {strange[0]}")
     if not isinstance(tree, dict):
         return Rejected(Reason.INVALID_ENVELOPE, "the value is not an object")
-    return _judge_tree(tree)
+    return _judge_tree(tree, court)
 
 
-def _judge_tree(tree: dict[str, Any]) -> Usage | Rejected:
+def _judge_tree(tree: dict[str, Any], court: Court[Event, Made]) -> Made | Rejected:
     try:
         envelope = Envelope.model_validate(tree)
     except ValidationError as error:
         return Rejected(Reason.INVALID_ENVELOPE, _sentence(_problems(error)[0]))
-    if envelope.type != LLM_USAGE:
+    if envelope.type != court.event_type:
         name = json.dumps(envelope.type[:100])
-        return Rejected(Reason.UNKNOWN_TYPE, f"type {name} is not carried by this topic, which carries {LLM_USAGE}")
+        carried = f"is not carried by this topic, which carries {court.event_type}"
+        return Rejected(Reason.UNKNOWN_TYPE, f"type {name} {carried}")
     try:
-        event = LlmUsage.model_validate(tree)
+        event = court.model.model_validate(tree)
     except ValidationError as error:
-        return _reject(_problems(error))
-    return _usage(event)
+        return _reject(_problems(error), court)
+    return court.made(event)
 
 
 def _problems(error: ValidationError) -> list[ErrorDetails]:
     return error.errors(include_url=False, include_input=False)
 
 
-def _reject(problems: list[ErrorDetails]) -> Rejected:
-    ranked = sorted(((_rank(problem), problem) for problem in problems), key=lambda pair: pair[0])
+def _reject(problems: list[ErrorDetails], court: Court[Any, Any]) -> Rejected:
+    ranked = sorted(((_rank(problem, court), problem) for problem in problems), key=lambda pair: pair[0])
     rank, problem = ranked[0]
-    return Rejected(_BY_RANK[rank], _sentence(problem))
+    reasons = (Reason.INVALID_ENVELOPE, Reason.INVALID_DATA, *court.later.values())
+    return Rejected(reasons[rank], _sentence(problem))
 
 
-_BY_RANK = (Reason.INVALID_ENVELOPE, Reason.INVALID_DATA, Reason.INVALID_COST, Reason.TOKENS_MISMATCH)
-
-
-def _rank(problem: ErrorDetails) -> int:
+def _rank(problem: ErrorDetails, court: Court[Any, Any]) -> int:
     if problem["loc"][0] != "data":
         return 0
-    if problem["loc"] == _COST_AT and problem["type"] == "cost":
-        return 2
-    return 3 if problem["type"] == "tokens" else 1
+    later = list(court.later)
+    return 2 + later.index(problem["type"]) if problem["type"] in later else 1
 
 
 def _sentence(problem: ErrorDetails) -> str:
     field = ".".join(str(step) for step in problem["loc"])
-    if problem["type"] == "tokens":
+    if field == "data" and problem["type"] in ("tokens", "price"):  # of two fields: the sentence names them
         return f"{field}.{problem['msg']}"
     sentence = _SENTENCES.get(problem["type"], "{msg}").format(**{"msg": problem["msg"], **problem.get("ctx", {})})
     return f"{field} {sentence}"
 
 
-def _cost_in(tree: Any) -> Any:
-    data = tree.get("data") if isinstance(tree, dict) else None
-    return data.get("cost_usd") if isinstance(data, dict) else None
+def _money_in(tree: Any, court: Court[Any, Any]) -> Any:
+    outer, name = court.money_at
+    data = tree.get(outer) if isinstance(tree, dict) else None
+    return data.get(name) if isinstance(data, dict) else None
 
 
 def _usage(event: LlmUsage) -> Usage:
@@ -142,3 +165,12 @@ def _usage_data(data: LlmUsageData) -> UsageData:
         cache_write_tokens=data.cache_write_tokens,
         project_id=data.project_id,
     )
+
+
+_COURT: Court[LlmUsage, Usage] = Court(
+    LLM_USAGE,
+    LlmUsage,
+    _usage,
+    ("data", "cost_usd"),
+    {"cost": Reason.INVALID_COST, "tokens": Reason.TOKENS_MISMATCH},
+)

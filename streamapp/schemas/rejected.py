@@ -15,11 +15,12 @@ class Reason(StrEnum):
     UNKNOWN_TYPE = "unknown_type"  # a type that this topic does not carry
     INVALID_DATA = "invalid_data"  # the payload's fields
     INVALID_COST = "invalid_cost"  # negative, not finite, more than 12 decimals or 18 integer digits
+    INVALID_PRICE = "invalid_price"  # no decimal as text, negative, too many digits, or an amount that has too many
     TOKENS_MISMATCH = "tokens_mismatch"  # total is not prompt + completion
     TIMESTAMP_IN_FUTURE = "timestamp_in_future"  # more than 5 minutes ahead of its broker record
     TOO_LATE = "too_late"  # older than the topic's retention behind the watermark
     ORG_UNRESOLVED = "org_unresolved"  # no org_id, and the directory does not know the team
-    WRONG_PARTITION = "wrong_partition"  # the key is not the team, or not where murmur2 puts it
+    WRONG_PARTITION = "wrong_partition"  # the key is not the team's or agent's, or not where murmur2 puts it
     UNREADABLE_BODY = "unreadable_body"  # capture: broken gzip, base64 or form around the JSON
     TOO_MANY_EVENTS = "too_many_events"  # capture: more events than one body may carry
     MISSING_EVENT_NAME = "missing_event_name"  # capture: event is missing or not a text

@@ -82,5 +82,6 @@ def test_a_folder_that_is_no_brokers_is_never_wiped(tmp_path: Path) -> None:
 def test_what_sends_stops_first_and_workers_before_the_ledger(tmp_path: Path) -> None:
     jobs = [*worker_jobs(settings(tmp_path), 6066), simulate_job(settings(tmp_path), 60, None)]
     order = [job.name for job in sorted(jobs, key=lambda job: job.stage)]
-    groups = ["billing-agg-1", "billing-agg-2", "billing-ledger", "dead-letter-monitor"]
+    makers = ["billing-agg-1", "billing-agg-2", "rpc-billing-1", "rpc-billing-2"]
+    groups = [*makers, "billing-ledger", "dead-letter-monitor"]
     assert order == ["capture", "simulate", *groups]

@@ -74,7 +74,8 @@ def test_only_dead_letter_and_changelogs_take_large_records() -> None:
     sizes = {
         t.name: int(dict(t.configs)["max.message.bytes"]) for t in TOPICS if "max.message.bytes" in dict(t.configs)
     }
-    assert sizes == {"dead_letter": 4 << 20, changelog("billing-agg", "usage_hourly"): 8 << 20}
+    tables = changelog("billing-agg", "usage_hourly"), changelog("rpc-billing", "rpc_hourly")
+    assert sizes == {"dead_letter": 4 << 20, **dict.fromkeys(tables, 8 << 20)}
 
 
 @pytest.mark.parametrize("name", ["Billing_events", "llm-usage", "prod_llm_usage", "stg_x", "_x", "a__b", "1a", ""])
