@@ -59,7 +59,7 @@ class GroupMetrics:
         self._rejected.labels(self._group, reason).inc()
 
     def stated(self, kind: str, count: int) -> None:
-        """Statements were written; kind is `hourly` or `revised`."""
+        """Statements were written; kind is `hourly`, `revised` or `settled`."""
         if count:
             self._statements.labels(self._group, kind).inc(count)
 

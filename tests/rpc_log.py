@@ -96,6 +96,7 @@ class Calls:
     rules: Rules = WEEK
     min_amount: Decimal = MIN_AMOUNT
     store: Store = field(default_factory=lambda: MemoryStore(is_unsettled))
+    number: int = 0  # of the partition, as it is told
     prepare: Callable[[RpcTask], None] = lambda task: None
     outcomes: list[CallsOutcome] = field(default_factory=list)
     log: list[Rec] = field(default_factory=list)
@@ -106,7 +107,7 @@ class Calls:
 
     def restart(self) -> None:
         """A new process on the same store."""
-        place = Place("rpc-billing", METERING, 0, "topic-id", 1, OUTPUTS)
+        place = Place("rpc-billing", METERING, self.number, "topic-id", 1, OUTPUTS)
         producer = NowProducer(self.store.checkpoint())
         position = stored_position(self.store)
         self.task = RpcTask(place, self.store, producer, position, self.rules, self.min_amount, make_door())

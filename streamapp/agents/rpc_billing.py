@@ -19,9 +19,9 @@ from streamapp.runtime.position import StoredPosition
 from streamapp.runtime.rows import Store
 from streamapp.runtime.rpc_codec import RPC
 from streamapp.runtime.rpc_task import RpcTask
+from streamapp.runtime.rpc_view import RpcView
 from streamapp.runtime.takeover import Source, TableTakeover
 from streamapp.runtime.transaction import PartitionProducer
-from streamapp.runtime.view import TableView
 from streamapp.schemas.decode_metering import decode_metering
 from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.topics import registry
@@ -57,8 +57,10 @@ def calls(place: Place, store: Store, producer: PartitionProducer, position: Sto
 source = Source(GROUP, TOPIC, RPC, registry.changelog(GROUP, RPC.name), ("billing_events", "dead_letter"))
 metrics = GroupMetrics(GROUP)
 idle_ms = int(settlement.idle_seconds * 1000)
+view = RpcView(app, metrics, app.clock, RPC)
 app.own(source.topic, TableTakeover(source, app.settings, calls, idle_ms, app.clock, metrics.committed))
-serve(app, TableView(app, metrics, app.clock, RPC))
+app.ownership.taken = view.taken
+serve(app, view)
 
 
 @app.agent(metering)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -114,6 +115,13 @@ def unsettled(store: Store) -> tuple[list[HourCalls], list[AccountRow]]:
 def accounts_of(store: Store) -> Iterator[AccountRow]:
     """Every account there is."""
     return (unpack_account(key, value) for key, value in store.scan(b"k", b"l"))
+
+
+def of_agent(store: Store, org: str, agent: str, limit: int) -> Iterator[AccountRow]:
+    """The first accounts of an org's agent, in the order of their keys."""
+    prefix = account_key(Account(org, agent, "", ""))[:-2]  # without the two empty names
+    found = store.scan(prefix, prefix[:-1] + bytes([prefix[-1] + 1]))
+    return (unpack_account(key, value) for key, value in islice(found, limit))
 
 
 def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:

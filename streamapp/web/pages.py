@@ -248,8 +248,14 @@ def _shown(row: RawRow, owner: str, stale: bool) -> Shown:
     url = ""
     if kind == "hour" and len(parts) == 5:
         url = show.team_url(str(parts[2]), str(parts[3]))
+    elif kind == "hour" and len(parts) == 6:
+        url = show.agent_url(str(parts[2]), str(parts[3]))
     elif kind == "bill" and len(parts) == 2:
         url = show.bill_url(str(parts[1]))
+    elif kind == "account" and len(parts) == 5:
+        url = show.agent_url(str(parts[1]), str(parts[2]))
+    elif kind == "settlement" and len(parts) == 2:
+        url = show.settlement_url(str(parts[1]))
     text = json.dumps(row.row, ensure_ascii=False, default=str, separators=(",", ":"))
     pretty = json.dumps(row.row, ensure_ascii=False, default=str, indent=2)
     return Shown(row, owner, stale, show.visible(" · ".join(map(str, parts))), text, pretty, url)

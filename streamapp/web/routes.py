@@ -17,7 +17,7 @@ from aiohttp import web
 from streamapp.clock import Clock
 from streamapp.errors import Unavailable
 from streamapp.ops.letters_recent import Letters, NoLetters
-from streamapp.web import accounts, fleet, group, letters, live, local, pages, render, static, wire
+from streamapp.web import accounts, agents, fleet, group, letters, live, local, pages, render, static, wire
 from streamapp.web.render import Page, Problem
 from streamapp.web.source import WorkerView
 
@@ -35,6 +35,10 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
     ("/hours", r"/hours", pages.hours_page),
     ("/teams", r"/teams", accounts.team),
     ("/teams/{org:[^/]+}/{team:[^/]+}", r"/teams/(?P<org>[^/]+)/(?P<team>[^/]+)", accounts.team),
+    ("/agents", r"/agents", agents.agents_page),
+    ("/agent", r"/agent", agents.agent_page),
+    ("/agents/{org:[^/]+}/{agent:[^/]+}", r"/agents/(?P<org>[^/]+)/(?P<agent>[^/]+)", agents.agent_page),
+    ("/settlements/{id:[^/]+}", r"/settlements/(?P<id>[^/]+)", agents.settlement_page),
     ("/bills/{id:[^/]+}", r"/bills/(?P<id>[^/]+)", accounts.statement),
     ("/letters", r"/letters", letters.letters),
     ("/letters/{id:[^/]+}", r"/letters/(?P<id>[^/]+)", letters.letter),
@@ -134,6 +138,11 @@ class Pages:
         body = await accounts.stated_bytes(self.site, {"id": bill_id})
         return web.Response(body=body, content_type="application/json", headers=render.HEADERS)
 
+    async def settlement(self, request: web.Request) -> web.Response:
+        """`/settlements/{id}/statement`: the stated bytes, nothing else."""
+        body = await agents.settled_bytes(self.site, {"id": unquote(request.rel_url.raw_path.split("/")[2])})
+        return web.Response(body=body, content_type="application/json", headers=render.HEADERS)
+
     async def bills(self, request: web.Request) -> web.Response:
         """`/bills`: the closed hours are the list of bills."""
         return web.Response(status=302, headers={**render.HEADERS, "Location": "/hours?state=closed"})
@@ -188,10 +197,19 @@ def _table(site: Pages) -> list[web.RouteDef]:
         *(get(path, site.page) for path, _, _ in PAGES),
         *(
             get(path, site.page)
-            for path in ("/index.json", "/hours.json", "/teams.json", "/letters.json", "/tables.json")
+            for path in (
+                "/index.json",
+                "/hours.json",
+                "/teams.json",
+                "/agents.json",
+                "/agent.json",
+                "/letters.json",
+                "/tables.json",
+            )
         ),
         get("/bills", site.bills),
         get("/bills/{id:[^/]+}/statement", site.statement),
+        get("/settlements/{id:[^/]+}/statement", site.settlement),
         get("/events", site.live.serve),
         get("/static/{name}", site.files.serve),
         get("/health", site.health),

@@ -1,8 +1,12 @@
 """What the pages need to know of one worker. It lives in `streamapp.facts`: those who answer lie below the pages."""
 
 from streamapp.facts import (
+    AccountFacts,
+    AgentFacts,
+    AgentsView,
     HourFacts,
     HourState,
+    MethodFacts,
     PartitionFacts,
     PartitionState,
     RawRow,
@@ -12,8 +16,12 @@ from streamapp.facts import (
 )
 
 __all__ = [
+    "AccountFacts",
+    "AgentFacts",
+    "AgentsView",
     "HourFacts",
     "HourState",
+    "MethodFacts",
     "PartitionFacts",
     "PartitionState",
     "RawRow",
