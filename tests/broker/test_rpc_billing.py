@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
 from confluent_kafka import Producer
 from rpc_log import value
@@ -14,6 +17,10 @@ from workers import Cluster, cluster
 
 from streamapp.clock import wall_ms
 from streamapp.kafka.broker import Broker
+from streamapp.ops.verify_settled_ledger import check_settled_ledger
+from streamapp.ops.verify_settlements import check_settlements
+from streamapp.settings import Settings
+from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
 
 GROUP = "rpc-billing"
@@ -67,6 +74,7 @@ def test_kill_9_in_the_middle_while_a_second_worker_joins(fresh_broker: Broker, 
         assert done(stack) < records, "it was killed in the middle"
         stack.wait(lambda: done(stack) >= sum(ends(stack).values()), 60, second)
         check(stack)
+        reads_right_for_everybody(stack, tmp_path / "ledger.db")
 
 
 def check(stack: Cluster) -> None:
@@ -84,6 +92,33 @@ def check(stack: Cluster) -> None:
     refused = [(one.partition, offset) for one in expected for offset in one.refused]
     assert sorted((one["source_partition"], one["source_offset"]) for one in letters) == sorted(refused)
     assert {one["group"] for one in letters} == {GROUP}
+
+
+def reads_right_for_everybody(stack: Cluster, database: Path) -> None:
+    """The independent check, the ledger and the pages agree with the log."""
+    settings = Settings(kafka=stack.kafka, ledger_url=f"sqlite:///{database}")
+    report = check_settlements(settings)
+    assert report.difference == 0, report.as_json()
+    assert report.events > CALLS * 0.9
+    keeper = stack.start_agent("streamapp.agents.billing_ledger", None, "ledger", ledger_url=settings.ledger)
+    stack.wait(lambda: database.exists() and check_settled_ledger(settings).waiting == 0, 60, keeper)
+    kept = check_settled_ledger(settings)
+    assert (kept.difference, kept.events) == (0, len(stack.read("billing_events"))), kept.as_json()
+    pages = f"http://127.0.0.1:{stack.web_port + registry.port_offset(GROUP)}"
+    urls = [pages, f"http://127.0.0.1:{stack.web_port + registry.port_offset(GROUP) + 1}"]
+    shown = next(filter(None, map(agents, urls)))
+    amounts = sum(Decimal(json.loads(one.value or b"")["data"]["amount"]) for one in stack.read("billing_events"))
+    assert sum(Decimal(row["settled"]) for row in shown) == amounts
+
+
+def agents(pages: str) -> list[dict[str, Any]]:
+    """The rows of a worker's page /agents, if it answers."""
+    try:
+        with urlopen(f"{pages}/agents.json?limit=500", timeout=10) as answer:
+            rows: list[dict[str, Any]] = json.load(answer)["agents"]
+            return rows
+    except OSError:
+        return []
 
 
 def send(stack: Cluster, records: Iterator[tuple[bytes, bytes]]) -> int:
