@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from streamapp.runtime import rpc_codec, settled
 from streamapp.runtime.chunk import Send
+from streamapp.runtime.express.calls import CompiledCalls
 from streamapp.runtime.express.ids import CompactSeen
 from streamapp.runtime.fold_task import FoldTask
 from streamapp.runtime.place import Place, Producer
@@ -39,7 +40,8 @@ class RpcTask(FoldTask[CallsOutcome]):
         super().__init__(place, store, producer, position, poison)
         self.rows = rpc_codec.RpcRows(store)
         seen = CompactSeen()
-        self.ledger = RpcLedger(rules, min_amount, door, self.rows, self.start, seen)
+        lane = CompiledCalls(seen, place.partition, place.partitions, rules.future_ms)
+        self.ledger = RpcLedger(rules, min_amount, door, self.rows, self.start, seen, lane)
         self.ledger.restore(*rpc_codec.unsettled(store), remembered(store))
 
     def _stated(self, outcome: CallsOutcome) -> Iterable[tuple[Send, Writes]]:

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_calls import PlainCall, read_plain_call
 from test_decode import NUMBERS, OTHERS, STRINGS, VALUES, Pairs, examples, spell
 
 from streamapp.schemas.decode_metering import decode_metering
@@ -74,6 +75,9 @@ def same(raw: bytes) -> Metering | Rejected:
         # repr, because 0 == 0.0 == Decimal("0E-12"): digits, exponents and types have to agree as well.
         assert repr(fast) == repr(verdict)
     assert repr(decode_metering(raw)) == repr(verdict)
+    if (plain := read_plain_call(raw)) is not None:
+        assert isinstance(verdict, Metering), f"the express lane takes what is refused: {verdict}"
+        assert repr(plain) == repr(PlainCall.of(verdict))
     return verdict
 
 
@@ -140,6 +144,31 @@ def test_what_is_usual_is_taken_by_the_fast_reader() -> None:
         call = decode_metering(spell(ENVELOPE, data), judge=lambda _: FAST_REFUSES)
         assert isinstance(call, Metering)
         assert call.amount == Decimal("0.003")
+
+
+def test_what_is_usual_is_taken_by_the_express_lane() -> None:
+    usual = [
+        spell(ENVELOPE, DATA),
+        spell(ENVELOPE, [*reversed(DATA), *OPTIONAL]),
+        spell([pair for pair in ENVELOPE if pair[0] != '"team_id"'], [pair for pair in DATA if pair[0] in KEPT]),
+        spell([*ENVELOPE, ('"unknown"', '{"e": [1.5, -2, {"b": null}], "h": false}')], DATA),
+        *(
+            spell(ENVELOPE, [*(pair for pair in DATA if pair[0] != key), (key, text)])
+            for key, texts in {
+                '"price"': ('"0"', '"0.0"', '"1"', '"0.000000000001"', '"99999999.999999999999"'),
+                '"quantity"': ("0", "1000000000"),
+                '"status"': ("null", '"error"'),
+                '"free_tier"': ("null", "true"),
+                '"unit"': ("null", '"per_request"'),
+                '"chain_id"': ("null", "0"),
+                '"agent_wallet"': ("null", '""'),
+            }.items()
+            for text in texts
+        ),
+    ]
+    for raw in usual:
+        same(raw)
+        assert read_plain_call(raw) is not None, raw
 
 
 KEPT = ('"agent_id"', '"consumer_id"', '"method"', '"quantity"', '"price"', '"currency"')

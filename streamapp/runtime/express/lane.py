@@ -37,7 +37,7 @@ class Lane:
         self._records = Records()  # the chunk that is counted
 
     def open(self, hour_ms: int, expiry_ms: int, is_new: bool) -> None:
-        _done(self._library.lane_open(self._handle, hour_ms, expiry_ms // HOUR_MS, is_new))
+        done(self._library.lane_open(self._handle, hour_ms, expiry_ms // HOUR_MS, is_new))
         self._lines[hour_ms] = []
 
     def close(self, hour_ms: int) -> None:
@@ -47,12 +47,12 @@ class Lane:
     def learn(self, key: LineKey, line: Line) -> None:
         hour = key.hour
         text = "\0".join((hour.org, hour.team, hour.currency, key.provider, key.model)).encode()
-        number = _done(self._library.lane_line(self._handle, hour.start_ms, text, len(text)))
+        number = done(self._library.lane_line(self._handle, hour.start_ms, text, len(text)))
         if number >= 0:
             self._know(self._lines[hour.start_ms], number, line)
 
     def load(self, records: Sequence[Any]) -> None:
-        self._records = records if isinstance(records, Records) else Records([_one_stretch(records)])
+        self._records = records if isinstance(records, Records) else Records([one_stretch(records)])
 
     def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
         state = Run(watermark_ms, next_mark_ms, 0)
@@ -63,7 +63,7 @@ class Lane:
             shift = stop - end  # from the chunk's numbers to the payload's
             told = ctypes.byref(state)
             reached = self._library.lane_run(self._handle, payload.data, payload.parts, at + shift, stop, told)
-            at = _done(reached) - shift
+            at = done(reached) - shift
             if at < end:
                 break
         return at, state.watermark_ms, state.duplicates
@@ -95,12 +95,14 @@ class Lane:
         lines[number] = line
 
 
-def _one_stretch(records: Sequence[Any]) -> Stretch:
+def one_stretch(records: Sequence[Any]) -> Stretch:
+    """Records that are objects, as a stretch."""
     payload = payload_of(records)
     return Stretch(payload, 0, payload.count)
 
 
-def _done(result: int) -> int:
+def done(result: int) -> int:
+    """What a call of the library returned. Raises MemoryError when it had none."""
     if result == _NO_MEMORY:
         raise MemoryError("no memory for the express lane")
     return result
