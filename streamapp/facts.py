@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 HourState = Literal["open", "closed", "revised"]
 PartitionState = Literal["taking over", "restoring", "running", "idle"]
@@ -131,6 +131,56 @@ class PartitionCalls:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountFacts:
+    """What a consumer owes an agent of an org, in one currency. Settled is what was, since the row was made."""
+
+    org: str
+    agent: str
+    consumer: str
+    currency: str
+    partition: int
+    open_calls: int
+    open_amount: Decimal  # of hours that are open
+    pending_calls: int
+    pending_amount: Decimal  # of closed hours, not settled yet
+    settled_calls: int
+    settled_amount: Decimal
+    settlements: int
+    settled_until_ms: int | None  # end of the newest settlement's period
+    settlement_id: str | None  # of the newest settlement
+    since_ms: int | None  # start of the first hour counted; None while nothing is closed
+
+    @property
+    def calls(self) -> int:
+        """All that were counted."""
+        return self.open_calls + self.pending_calls + self.settled_calls
+
+
+@dataclass(frozen=True, slots=True)
+class MethodFacts:
+    """Calls of one method: open, pending and settled together."""
+
+    method: str
+    count: int
+    cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFacts:
+    """An agent of an org, in one currency: its meter."""
+
+    org: str
+    agent: str
+    currency: str
+    partition: int
+    min_amount: Decimal  # an account that owes less waits
+    watermark_ms: int | None  # of its partition
+    closes_at_ms: int | None  # the watermark that closes the next open hour
+    methods: tuple[MethodFacts, ...]  # sorted
+    accounts: tuple[AccountFacts, ...]  # one per consumer, sorted; at most 10,000
+
+
+@dataclass(frozen=True, slots=True)
 class RawRow:
     """A row of the table as it is stored."""
 
@@ -175,3 +225,17 @@ class WorkerView(Protocol):
 
     def metrics(self) -> bytes:
         """Prometheus text format."""
+
+
+@runtime_checkable
+class AgentsView(Protocol):
+    """What a worker with accounts of agents can tell beside."""
+
+    def accounts(self) -> list[AccountFacts]:
+        """Up to 100,000 accounts, in no order. A fresh list; cheap to call once per request."""
+
+    def agent(self, org: str, agent: str) -> list[AgentFacts]:
+        """One entry per currency; empty when none of this worker's partitions knows the agent."""
+
+    def settlement(self, settlement_id: str) -> list[bytes]:
+        """The settlement as stated (exact envelope JSON); [] if unknown."""

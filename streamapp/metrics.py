@@ -60,7 +60,7 @@ class GroupMetrics:
         self._rejected.labels(self.group, reason).inc()
 
     def stated(self, kind: str, count: int) -> None:
-        """Statements were written; kind is `hourly` or `revised`."""
+        """Statements were written; kind is `hourly`, `revised` or `settled`."""
         if count:
             self._statements.labels(self.group, kind).inc(count)
 

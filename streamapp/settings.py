@@ -6,6 +6,7 @@ Read from the environment: prefix `STREAM_`, nested names joined by `__`
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -50,6 +51,18 @@ class BillingSettings(_Section):
 
     grace_seconds: int = Field(
         300, ge=0, le=604_800, description="How long after its end (event time) an hour stays open"
+    )
+    idle_seconds: float = Field(60, gt=0, description="A partition silent this long is closed by the wall clock")
+
+
+class SettlementSettings(_Section):
+    """When accounts of metered calls are settled (`rpc-billing`)."""
+
+    min_amount: Decimal = Field(
+        Decimal("0.1"), ge=Decimal("1E-12"), description="An account that owes less waits, whatever its currency"
+    )
+    grace_seconds: int = Field(
+        300, ge=0, le=86_400, description="How long after its end (event time) an hour of calls stays open"
     )
     idle_seconds: float = Field(60, gt=0, description="A partition silent this long is closed by the wall clock")
 
@@ -201,6 +214,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     broker: BrokerSettings = BrokerSettings()
     billing: BillingSettings = BillingSettings()
+    settlement: SettlementSettings = SettlementSettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
     metrics: MetricsSettings = MetricsSettings()

@@ -1,16 +1,17 @@
-"""What a record must be before the ledger looks at it: an event, of a team that is at home on this partition, and not
-ahead of its own record. None of this depends on the rows."""
+"""What a record must be before a table looks at it: an event, whose owner is at home on this partition, and not ahead
+of its own record. The owner of usage is a team, that of a metered call an agent. None of this depends on the rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Protocol
 
 from tables.outcome import Record, Refusal
 
 UNKNOWN = -1  # no record key, not even None, equals it
-HOMES_MAX = 100_000  # teams whose key was checked; more than a partition is likely to see at a time
+HOMES_MAX = 100_000  # owners whose key was checked; more than a partition is likely to see at a time
 
 
 class UsageData(Protocol):
@@ -43,8 +44,10 @@ class Door:
     decode       bytes → event, or a pair (reason, error)
     digest       128-bit hash of an id: what is remembered of it
     fingerprint  64-bit hash of the bytes; both are the same in every process
-    at_home      whether a record with this key belongs on this partition, the key being the team's
+    at_home      whether a record with this key belongs on this partition, the key being the owner's
     org_of       team → org by the directory, or None
+    owner_of     event → who must be the record key
+    owner        what such a one is called
     """
 
     decode: Callable[[Any], Any]
@@ -52,24 +55,34 @@ class Door:
     fingerprint: Callable[[Any], bytes]
     at_home: Callable[[Any, str], bool]
     org_of: Callable[[str], str | None]
-    _homes: dict[str, Any] = field(default_factory=dict)  # teams known to be at home here, with their record key
+    owner_of: Callable[[Any], str] = attrgetter("team_id")
+    owner: str = "team"
+    _homes: dict[str, Any] = field(default_factory=dict)  # owners known to be at home here, with their record key
 
     def let_in(self, record: Record, future_ms: int) -> Any:
         """The event of a record that may count, or a `Refusal`."""
         event = self.decode(record.value)
         if isinstance(event, tuple):
             return Refusal(record, event[0], event[1])
-        if self._homes.get(event.team_id, UNKNOWN) != record.key and not self._is_home(record.key, event.team_id):
-            error = f"its key does not put team {event.team_id!r} on this partition"
+        owner = self.owner_of(event)
+        if self._homes.get(owner, UNKNOWN) != record.key and not self._is_home(record.key, owner):
+            error = f"its key does not put {self.owner} {owner!r} on this partition"
             return Refusal(record, "wrong_partition", error)
         if event.at_ms > record.timestamp + future_ms:
             return Refusal(record, "timestamp_in_future", "its time is more than 5 minutes ahead of its record's")
         return event
 
-    def _is_home(self, key: Any, team: str) -> bool:
-        if not self.at_home(key, team):
+    def org(self, event: Any) -> str | None:
+        """Whose event it is: as it says, or by the directory; None if neither knows."""
+        if event.org_id:
+            org: str = event.org_id
+            return org
+        return None if event.team_id is None else self.org_of(event.team_id)
+
+    def _is_home(self, key: Any, owner: str) -> bool:
+        if not self.at_home(key, owner):
             return False
         if len(self._homes) >= HOMES_MAX:
             self._homes.clear()
-        self._homes[team] = key
+        self._homes[owner] = key
         return True

@@ -30,8 +30,19 @@ Sum = tuple[Line, Numbers, int, int]
 """What one line counted, and the offsets of its first and last record."""
 
 
-class Express(Protocol):
-    """Counts plain records of one partition. It shares the ledger's remembered ids."""
+class Passing(Protocol):
+    """What counts plain records of one partition, whatever the table. It shares the fold's remembered ids."""
+
+    def load(self, records: Sequence[Any]) -> None:
+        """The chunk that is counted next."""
+
+    def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
+        """Count records of the chunk from `at` on. Returns the first that was not counted, the watermark and the
+        number of repeated events among the others."""
+
+
+class Express(Passing, Protocol):
+    """The lane of the usage ledger."""
 
     def open(self, hour_ms: int, expiry_ms: int, is_new: bool) -> None:
         """An hour is open; ids counted in it expire at `expiry_ms`. `is_new`: none of its rows can be stored, so a
@@ -42,13 +53,6 @@ class Express(Protocol):
 
     def learn(self, key: LineKey, line: Line) -> None:
         """A line of an open hour."""
-
-    def load(self, records: Sequence[Any]) -> None:
-        """The chunk that is counted next."""
-
-    def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
-        """Count records of the chunk from `at` on. Returns the first that was not counted, the watermark and the
-        number of repeated events among the others."""
 
     def take(self, line_of: Callable[[LineKey], Line]) -> Iterable[Sum]:
         """What was counted since the last call. `line_of` makes the lines that the lane found by itself."""

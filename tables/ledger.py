@@ -1,8 +1,9 @@
-"""A partition's life: records in; changed rows, statements and refusals out (decisions 8 to 13).
+"""A partition's life: usage in; changed rows, statements and refusals out (decisions 8 to 13).
 
-The ledger is arithmetic over a mapping of rows. It keeps open hours, hours with unstated late usage and remembered ids
-in memory, reads any other row from the mapping, and writes nothing: `Outcome` says what changed. Marks are crossed at
-a record, in the middle of a chunk if need be, so any cutting of the log into chunks states the same bytes.
+How records are read is in `fold.py`. The ledger is arithmetic over a mapping of rows. It keeps open hours, hours with
+unstated late usage and remembered ids in memory, reads any other row from the mapping, and writes nothing: `Outcome`
+says what changed. Marks are crossed at a record, in the middle of a chunk if need be, so any cutting of the log into
+chunks states the same bytes.
 
 A late event's way: `_row_for` finds its hour closed and puts the row among the `pending`; `_cross` states it when the
 watermark reaches the next five-minute mark.
@@ -10,27 +11,28 @@ watermark reaches the next five-minute mark.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from tables.counters import EXACT
 from tables.door import Door
 from tables.expiry import expire
 from tables.express import Express, LineKey, NoExpress
-from tables.outcome import Outcome, Position, Record, Refusal, Rows
-from tables.seen import Seen, SeenIds, StoredIds, expiry_of
+from tables.fold import NEVER, Fold
+from tables.outcome import Outcome, Position, Record, Rows
+from tables.seen import Seen, StoredIds, expiry_of
 from tables.usage_hourly import HourKey, Line, UsageRow, month_key, state
 from tables.window import HOUR_MS, Rules, hour_of, mark_after
 
-NEVER = 1 << 62
 
-
-class Ledger:
+class Ledger(Fold[Outcome, UsageRow]):
     """One partition of the hourly usage table.
 
-    Promises: the watermark never goes back; a record counts at most once while its id is remembered; every counted
-    record is in exactly one stated delta once its hour is settled. With an express lane everything is the same.
+    Promises beside those of a fold: every counted record is in exactly one stated delta once its hour is settled. With
+    an express lane everything is the same.
     """
+
+    express: Express
 
     def __init__(
         self,
@@ -41,17 +43,12 @@ class Ledger:
         seen: Seen | None = None,
         express: Express | None = None,
     ) -> None:
-        self.rules = rules
-        self.door = door
+        super().__init__(rules, door, position, seen, NoExpress() if express is None else express)
         self.rows = rows
-        self.position = position
-        self.seen: Seen = SeenIds() if seen is None else seen
-        self.express: Express = NoExpress() if express is None else express
         self.open: dict[int, dict[HourKey, UsageRow]] = {}  # hour → its open rows
         self.pending: dict[HourKey, UsageRow] = {}  # closed, with usage that is not stated yet
         self._due_ms = NEVER  # the mark at which the pending are stated
         self._new_from_ms = self._after(position.watermark_ms)  # no row of an hour from here on can be stored
-        self._outcome = Outcome()
         self.next_mark_ms = self._next_mark()
 
     def restore(
@@ -71,20 +68,6 @@ class Ledger:
             self.seen.restore(chunk, stored, self.position.watermark_ms)
         self.next_mark_ms = self._next_mark()
 
-    def apply(self, records: Sequence[Record]) -> Outcome:
-        """Fold consecutive records. Records below the position were applied before and are passed over."""
-        position = self.position
-        outcome = self._outcome = Outcome(chunk=max(records[0].offset, position.next_offset))
-        new = records
-        if records[0].offset < position.next_offset:
-            new = [record for record in records if record.offset >= position.next_offset]
-            outcome.skipped = len(records) - len(new)
-        self._count(new)
-        outcome.ids = self.seen.keep(outcome.chunk)
-        position.next_offset = max(position.next_offset, records[-1].offset + 1)
-        outcome.accepted = len(new) - len(outcome.refusals) - outcome.duplicates
-        return outcome
-
     def idle(self, now_ms: int) -> Outcome:
         """Close by the wall clock what a silent, fully read partition leaves behind (decision 9): hours whose end and
         grace have passed, and every pending revision."""
@@ -101,58 +84,11 @@ class Ledger:
 
     # -- records -------------------------------------------------------------------------------------------------
 
-    def _count(self, records: Sequence[Record]) -> None:
-        """Count records: plain ones on the express lane, the others one by one."""
-        position, express, at = self.position, self.express, 0
-        express.load(records)
-        while at < len(records):
-            at, position.watermark_ms, duplicates = express.run(at, position.watermark_ms, self.next_mark_ms)
-            self._outcome.duplicates += duplicates
-            if at < len(records):
-                self._fold(records[at])
-                at += 1
-        self._gather()
+    def _begun(self, chunk: int) -> Outcome:
+        return Outcome(chunk=chunk)
 
-    def _fold(self, record: Record) -> None:
-        """Count a record."""
-        door, event = self.door, self.door.let_in(record, self.rules.future_ms)
-        if isinstance(event, Refusal):
-            self._outcome.refusals.append(event)
-            return
-        digest, print_ = door.digest(event.id), door.fingerprint(record.value)
-        if self._repeated(record, event.id, digest, print_):
-            return
-        org = event.org_id or door.org_of(event.team_id)
-        if org is None:
-            self._refuse(record, "org_unresolved", f"no org_id, and the directory does not know team {event.team_id!r}")
-            return
-        if event.at_ms > self.position.watermark_ms:  # first the watermark, then the count
-            self.position.watermark_ms = event.at_ms
-            if event.at_ms >= self.next_mark_ms:
-                self._cross(event.at_ms)
-        key = HourKey(hour_of(event.at_ms), org, event.team_id, event.data.currency)
-        row = self._row_for(key, event.at_ms, record)
-        if row is None:
-            return
-        expiry_ms = expiry_of(event.at_ms, self.position.watermark_ms, self.rules)
-        self.seen.add(digest, print_, expiry_ms)
-        self.next_mark_ms = min(self.next_mark_ms, expiry_ms)
-        self._add(row, event.data)
-        row.last_offset = record.offset
-        self._outcome.hours[key] = row
-
-    def _repeated(self, record: Record, event_id: str, digest: bytes, print_: bytes) -> bool:
-        """Whether a record's id is remembered: then it does not count."""
-        counted = self.seen.find(digest)
-        if counted is None:
-            return False
-        if counted.print_ == print_:
-            self._outcome.duplicates += 1
-        else:
-            self._refuse(record, "conflicting_duplicate", f"id {event_id!r} was counted before, with other bytes")
-        return True
-
-    def _add(self, row: UsageRow, data: Any) -> None:
+    def _add(self, row: UsageRow, event: Any, record: Record) -> None:
+        data = event.data
         line = row.line(data.provider, data.model)
         if not line.requests and row.key not in self.pending:
             self.express.learn(LineKey(row.key, data.provider, data.model), line)
@@ -164,6 +100,8 @@ class Ledger:
             line.cache_hits += 1
         if data.status != "success":
             line.errors += 1
+        row.last_offset = record.offset
+        self._outcome.hours[row.key] = row
 
     def _gather(self) -> None:
         """Add to the rows what the express lane has counted."""
@@ -186,11 +124,11 @@ class Ledger:
             self._admit(row)
         return row.line(key.provider, key.model)
 
-    def _row_for(self, key: HourKey, at_ms: int, record: Record) -> UsageRow | None:
+    def _row_for(self, event: Any, org: str, record: Record) -> UsageRow | None:
         """The row an event counts in: open, or closed and from now on pending. None if it is too late for any."""
+        key = HourKey(hour_of(event.at_ms), org, event.team_id, event.data.currency)
         closed = self._closed(key.start_ms)
-        if closed and at_ms < self.position.watermark_ms - self.rules.retention_ms:
-            self._refuse(record, "too_late", "it is older than the topic's retention behind the watermark")
+        if closed and self._too_late(event.at_ms, record):
             return None
         row = self._in_memory(key)
         if row is None:
@@ -268,9 +206,6 @@ class Ledger:
             del self.open[key.start_ms]
             self.express.close(key.start_ms)
 
-    def _closes_ms(self, hour: int) -> int:
-        return hour + HOUR_MS + self.rules.grace_ms
-
     def _closed(self, hour: int) -> bool:
         return self._closes_ms(hour) <= self.position.watermark_ms
 
@@ -289,6 +224,3 @@ class Ledger:
     def _after(counted_ms: int) -> int:
         """The first hour that nothing counted up to a moment can be in."""
         return 0 if counted_ms < 0 else hour_of(counted_ms) + HOUR_MS
-
-    def _refuse(self, record: Record, reason: str, error: str) -> None:
-        self._outcome.refusals.append(Refusal(record, reason, error))

@@ -48,21 +48,28 @@ class Position:
     next_offset: int = 0
     watermark_ms: int = -1  # -1: no record accepted yet
     expired_ms: int = -1  # hours that ended at or before this are gone
+    closed_ms: int = -1  # hours that ended at or before this were closed for all at once; -1: none, or each by itself
 
 
 @dataclass
-class Outcome:
-    """What a chunk changed: `hours` and `months` hold final rows; what is gone is in `expired` and `old_months`."""
+class Folded:
+    """What every fold of a chunk tells, whatever the table."""
 
-    hours: dict[HourKey, UsageRow] = field(default_factory=dict)
-    months: dict[MonthKey, MonthRow] = field(default_factory=dict)
     chunk: int = -1  # the offset that names the chunk's ids
     ids: StoredIds = field(default_factory=dict)
-    statements: list[Statement] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
-    expired: list[tuple[HourKey, int]] = field(default_factory=list)  # key, newest revision
-    old_months: list[MonthKey] = field(default_factory=list)
     old_ids: list[int] = field(default_factory=list)  # chunks whose ids are forgotten
     accepted: int = 0
     duplicates: int = 0
     skipped: int = 0  # below the position: applied before
+
+
+@dataclass
+class Outcome(Folded):
+    """What a chunk changed: `hours` and `months` hold final rows; what is gone is in `expired` and `old_months`."""
+
+    hours: dict[HourKey, UsageRow] = field(default_factory=dict)
+    months: dict[MonthKey, MonthRow] = field(default_factory=dict)
+    statements: list[Statement] = field(default_factory=list)
+    expired: list[tuple[HourKey, int]] = field(default_factory=list)  # key, newest revision
+    old_months: list[MonthKey] = field(default_factory=list)

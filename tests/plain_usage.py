@@ -16,7 +16,9 @@ from tables.tally import STATUSES
 UNMEASURED, INEXACT = -1, -2  # as in `usage.h`
 
 
-class _Span(ctypes.Structure):
+class Span(ctypes.Structure):
+    """`span_t`."""
+
     _fields_ = (("at", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
     def text(self) -> str:
@@ -27,7 +29,7 @@ class _Usage(ctypes.Structure):
     """`usage_t`; the cost is aligned to 16 bytes."""
 
     _fields_ = (
-        *((name, _Span) for name in ("id", "team", "org", "provider", "model", "currency")),
+        *((name, Span) for name in ("id", "team", "org", "provider", "model", "currency")),
         *((name, ctypes.c_int64) for name in ("at_ms", "prompt_tokens", "completion_tokens", "padding")),
         *((name, ctypes.c_uint64) for name in ("cost_low", "cost_high")),
         *((name, ctypes.c_int) for name in ("is_error", "is_cache_hit", "status", "is_stream")),

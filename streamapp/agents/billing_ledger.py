@@ -1,4 +1,4 @@
-"""billing-ledger: billing_events → the ledger of bills, SQLite by default, PostgreSQL by STREAM_LEDGER_URL.
+"""billing-ledger: billing_events → the ledger of bills and settlements, in SQLite, or PostgreSQL by STREAM_LEDGER_URL.
 
 faust -A streamapp.agents.billing_ledger worker -l info
 """
@@ -15,7 +15,8 @@ from streamapp.runtime.failstop import starting
 from streamapp.runtime.sink_task import SinkTakeover
 from streamapp.runtime.view import GroupView
 from streamapp.schemas.rejected import Rejected
-from streamapp.sinks.ledger import Bill, open_ledger, to_bill
+from streamapp.sinks.ledger import open_ledger
+from streamapp.sinks.ledger_rows import Row, to_row
 
 GROUP = "billing-ledger"
 
@@ -30,10 +31,10 @@ class BillsKept:
 
     _opened = False
 
-    def parse(self, topic: str, partition: int, record: Any) -> Bill | Rejected:
-        return to_bill(topic, partition, record.offset, record.value)
+    def parse(self, topic: str, partition: int, record: Any) -> Row | Rejected:
+        return to_row(topic, partition, record.offset, record.value)
 
-    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Bill]) -> int:
+    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Row]) -> int:
         return await ledger.apply(topic, partition, next_offset, rows)
 
     async def offsets(self, topic: str) -> dict[int, int]:
@@ -44,7 +45,7 @@ class BillsKept:
 
 
 metrics = GroupMetrics(GROUP)
-take_over = SinkTakeover(
+take_over: SinkTakeover[Row] = SinkTakeover(
     GROUP, "billing_events", app.settings, BillsKept(), app.clock, metrics.committed, metrics.rejected
 )
 app.own(take_over.topic, take_over)

@@ -9,6 +9,7 @@ from __future__ import annotations
 AGENTS: tuple[tuple[str, str, str], ...] = (
     # group            module                              one line
     ("billing-agg", "streamapp.agents.billing_agg", "llm_usage → hourly bills per org, team and currency"),
+    ("rpc-billing", "streamapp.agents.rpc_billing", "agent_rpc_metering → settlements of what consumers owe agents"),
     ("billing-ledger", "streamapp.agents.billing_ledger", "billing_events → the ledger of bills, a database"),
     ("llm-metrics", "streamapp.agents.llm_metrics", "llm_usage → counters, durations, true quantiles for Prometheus"),
     ("audit-archive", "streamapp.agents.audit_archive", "audit_log → an archive: S3-compatible, or a folder"),

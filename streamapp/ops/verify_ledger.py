@@ -19,7 +19,8 @@ from streamapp.ops.verify_ledger_sums import Newest
 from streamapp.ops.verify_pair import PairReport
 from streamapp.ops.verify_reading import LogReader
 from streamapp.settings import Settings
-from streamapp.sinks.ledger import Bill, Ledger, open_ledger
+from streamapp.sinks.ledger import Ledger, open_ledger
+from streamapp.sinks.ledger_rows import Bill
 
 NAME = "bills=ledger"
 GROUP = "billing-ledger"

@@ -9,7 +9,7 @@ from typing import Any
 from streamapp.kafka.reader import Record
 from streamapp.ops.verify_statement import HOURLY, REVISED, statement
 from streamapp.ops.verify_usage import HOUR_MS, Poison, parse, time_ms
-from streamapp.sinks.ledger import Bill
+from streamapp.sinks.ledger_rows import Bill
 
 SETTLED = "billing.rpc.settled"
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from streamapp.ops.verify_ledger_row import SETTLED
 from streamapp.ops.verify_pair import Sums
 from streamapp.ops.verify_usage import EXACT, HOUR_MS, ZERO
-from streamapp.sinks.ledger import Bill
+from streamapp.sinks.ledger_rows import Bill
 
 _Key = tuple[str, str | None, str, int, str]
 

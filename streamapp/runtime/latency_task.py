@@ -55,7 +55,7 @@ class LatencyTask:
         self._rows = WindowOverlay(store)
         self._folded: list[LatencyOutcome] = []
         start = Position() if position is None else position.position()
-        seen = CompactSeen()
+        seen = CompactSeen(place.folder)
         lane = CompiledTally(seen, place.partition, place.partitions, rules.future_ms)
         self.latency = Latency(rules, door, self._rows, start, seen, lane, limits)
         frequent = store.get(codec.FREQUENT_KEY)
@@ -94,6 +94,9 @@ class LatencyTask:
         self.duplicates += outcome.duplicates
         self.rejected += len(outcome.refusals)
         self.landed(outcome)
+
+    def stop_waiting(self) -> None:
+        pass  # commits wait for nobody else
 
     async def close(self) -> None:
         await self.producer.stop()

@@ -31,10 +31,11 @@ class StoredPosition(msgspec.Struct, array_like=True, frozen=True):
     active_ms: int  # wall clock when the last record arrived
     moved_ms: int = -1  # hours that start at or before this may count records of other partitions, too
     poison: PoisonCounts | None = None
+    closed_ms: int = -1  # of a table whose hours close all at once
 
     def position(self) -> Position:
         """The part the ledger works with."""
-        return Position(self.next_offset, self.watermark_ms, self.expired_ms)
+        return Position(self.next_offset, self.watermark_ms, self.expired_ms, self.closed_ms)
 
 
 _decode_position = msgspec.msgpack.Decoder(StoredPosition).decode

@@ -10,6 +10,8 @@ from streamapp.schemas.captured import EVENT_CAPTURED, EventCaptured
 from streamapp.schemas.dead_letter import EVENT_REJECTED, EventRejected
 from streamapp.schemas.envelope import Envelope
 from streamapp.schemas.llm_usage import LLM_USAGE, LlmUsage
+from streamapp.schemas.rpc_metering import RPC_METERED, RpcMetered
+from streamapp.schemas.settlement import RPC_SETTLED, RpcSettled
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -31,6 +33,8 @@ CATALOG: tuple[Entry, ...] = (
     Entry(LLM_USAGE, LlmUsage, "llm_usage"),
     Entry(BILLING_HOURLY, BillingHourly, "billing_events"),
     Entry(BILLING_REVISED, BillingRevised, "billing_events"),
+    Entry(RPC_METERED, RpcMetered, "agent_rpc_metering"),
+    Entry(RPC_SETTLED, RpcSettled, "billing_events"),
     Entry(EVENT_CAPTURED, EventCaptured, "events_plugin_ingestion"),
     Entry(AUDIT_EVENT, AuditEvent, "audit_log", family=True),
     Entry(EVENT_REJECTED, EventRejected, "dead_letter"),

@@ -41,19 +41,12 @@ def decode_usage(raw: bytes | None, judge: Judge = judge_usage) -> Usage | Rejec
     try:
         usage = _decode(raw)
         data = usage.data
-        name = usage.id
         if (
-            # Without escapes and DEL (0x7f) all that msgspec lets into ASCII text is 0x20 to 0x7e.
-            (" " not in name if raw.isascii() and 0x5C not in raw and 0x7F not in raw else _is_visible(raw, name))
-            and (len(raw) <= _FLAT_MAX or raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX)
+            is_well_formed(raw, usage.id)
             and data.total_tokens == data.prompt_tokens + data.completion_tokens
-            and (data.currency == "USD" or _is_currency(data.currency))
+            and (data.currency == "USD" or is_currency(data.currency))
         ):
-            stamp = usage.timestamp
-            try:
-                usage.at_ms = seconds[stamp[:19]] + tails[stamp[19:]]
-            except KeyError:
-                usage.at_ms = _at_ms(stamp)
+            usage.at_ms = moment_of(usage.timestamp)
             cost: Any = data.cost_usd
             # Raises for more than 12 decimals, trailing zeros included, and for more than 18 integer digits.
             data.cost_usd = exact = _quantize(cost, UNIT)
@@ -69,13 +62,35 @@ def decode_usage(raw: bytes | None, judge: Judge = judge_usage) -> Usage | Rejec
     return judge(raw)
 
 
+def is_well_formed(raw: bytes, name: str) -> bool:
+    """Whether bytes that msgspec took are JSON for everybody, and the id in them is visible ASCII.
+
+    May raise UnicodeDecodeError."""
+    return (
+        # Without escapes and DEL (0x7f) all that msgspec lets into ASCII text is 0x20 to 0x7e.
+        " " not in name if raw.isascii() and 0x5C not in raw and 0x7F not in raw else _is_visible(raw, name)
+    ) and (len(raw) <= _FLAT_MAX or raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX)
+
+
+def is_currency(text: str) -> bool:
+    """Whether a text of the right length has capital letters and digits only."""
+    return text.isascii() and text.isalnum() and text.upper() == text
+
+
+def moment_of(stamp: str) -> int:
+    """`timestamp.parse_ms`; raises ValueError for what is not a timestamp."""
+    try:
+        return seconds[stamp[:19]] + tails[stamp[19:]]
+    except KeyError:
+        at_ms = parse_ms(stamp)
+    if at_ms is None:
+        raise ValueError
+    return at_ms
+
+
 def _is_visible(raw: bytes, name: str) -> bool:
     raw.decode()  # msgspec skips unknown fields without looking at their UTF-8
     return " " not in name and name.isascii() and name.isprintable()
-
-
-def _is_currency(text: str) -> bool:
-    return text.isascii() and text.isalnum() and text.upper() == text
 
 
 def _is_zero(cost: object) -> bool:
@@ -84,10 +99,3 @@ def _is_zero(cost: object) -> bool:
         # quantize takes a zero with any number of decimals; create_decimal clamps exponents beyond reason.
         return not cost and isinstance(exponent, int) and -DECIMALS <= exponent <= 0
     return type(cost) is int and cost == 0
-
-
-def _at_ms(stamp: str) -> int:
-    at_ms = parse_ms(stamp)
-    if at_ms is None:
-        raise ValueError
-    return at_ms

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from streamapp.schemas.money import MONEY_PATTERN, exact_cost, money_of, money_text
+from streamapp.schemas.money import MONEY_PATTERN, PRICE_PATTERN, exact_cost, exact_price, money_of, money_text
 from streamapp.schemas.timestamp import parse_ms
 
 ID_MAX = 128
@@ -63,6 +63,16 @@ def _cost(number: Any) -> Decimal:
         raise PydanticCustomError("cost", "{problem}", {"problem": str(error)}) from None
 
 
+def _price(text: Any) -> Decimal:
+    # A number would do no harm, but whoever sends one has it from a float.
+    if type(text) is not str:
+        raise PydanticCustomError("price", "is not a decimal number as text")
+    try:
+        return exact_price(text)
+    except ValueError as error:
+        raise PydanticCustomError("price", "{problem}", {"problem": str(error)}) from None
+
+
 def _number(number: Any) -> Any:
     # Decimals become floats here and only here: a latency is a measurement, not money.
     if type(number) is Decimal or type(number) is int:
@@ -95,6 +105,13 @@ Cost = Annotated[
     Decimal,
     PlainValidator(_cost),
     WithJsonSchema({"type": "number", "minimum": 0, "exclusiveMaximum": 10**18, "description": "At most 12 decimals."}),
+]
+Price = Annotated[
+    Decimal,
+    PlainValidator(_price),
+    WithJsonSchema(
+        {"type": "string", "pattern": PRICE_PATTERN, "description": "At most 12 decimals and 18 integer digits."}
+    ),
 ]
 Money = Annotated[
     Decimal,

@@ -31,6 +31,11 @@ COST = exact_context(INTEGER_DIGITS_MAX + DECIMALS)  # one event: quantize refus
 UNIT = Decimal("1E-12")
 ZERO = Decimal("0E-12")
 
+AMOUNT_END = Decimal(10**INTEGER_DIGITS_MAX)  # no amount of one event is as high
+
+_PRICE_TEXT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
+PRICE_PATTERN = r"^(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$"
+PRICE_CHARS_MAX = 64  # 18 digits, a point and 12 decimals are 31
 _MONEY_TEXT = re.compile(r"-?(0|[1-9][0-9]{0,51})\.[0-9]{12}", re.ASCII)
 MONEY_PATTERN = r"^-?(0|[1-9][0-9]{0,51})\.[0-9]{12}$"
 
@@ -55,6 +60,27 @@ def exact_cost(number: Decimal | int) -> Decimal:
     if amount.adjusted() >= INTEGER_DIGITS_MAX:
         raise ValueError(f"has more than {INTEGER_DIGITS_MAX} integer digits")
     return COST.quantize(amount, UNIT)
+
+
+def exact_price(text: str) -> Decimal:
+    """The price that a text states, with exponent exactly -12. The text is a number as JSON spells it.
+
+    Raises ValueError as `exact_cost` does, and for any other text: `NaN`, `+1`, `.5`, spaces, more than 64 characters.
+    """
+    if len(text) > PRICE_CHARS_MAX or _PRICE_TEXT.fullmatch(text) is None:
+        raise ValueError("is not a decimal number as text")
+    return exact_cost(Decimal(text))
+
+
+def exact_amount(price: Decimal, quantity: int) -> Decimal:
+    """price × quantity, with exponent exactly -12, of a price that `exact_price` gave and up to 2^53 units.
+
+    Raises ValueError where the product has more than 18 integer digits.
+    """
+    amount = EXACT.multiply(price, Decimal(quantity))
+    if amount >= AMOUNT_END:
+        raise ValueError(f"times quantity has more than {INTEGER_DIGITS_MAX} integer digits")
+    return amount
 
 
 def money_text(amount: Decimal) -> str:

@@ -1,4 +1,4 @@
-"""Bills in a database (standard: "billing events are also persisted in PostgreSQL").
+"""Bills and settlements in a database (standard: "billing events are also persisted in PostgreSQL").
 
 Exactly once without a distributed transaction: the rows of a chunk and the offset behind it are one database
 transaction, and a reader starts where the *database* says, not where the consumer group says. What each failure costs:
@@ -14,53 +14,17 @@ Ids are deterministic, so a known id is the same bill. If its bytes differ, two 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
 from types import TracebackType
-from typing import Annotated, Literal, Protocol, Self
-
-from pydantic import Field, ValidationError
+from typing import Protocol, Self
 
 from streamapp.errors import Misconfigured
-from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED, BillingHourly, BillingRevised
-from streamapp.schemas.envelope import Envelope
-from streamapp.schemas.fields import Currency, Id, Model, Money, Name, Timestamp
-from streamapp.schemas.rejected import Reason, Rejected
-from streamapp.schemas.strict_json import Malformed, parse
-from streamapp.schemas.timestamp import parse_ms
+from streamapp.sinks.ledger_rows import Bill, Row, Settlement
 
-RPC_SETTLED = "billing.rpc.settled"
-INT64_MAX = 2**63 - 1  # BIGINT
-COST_LIMIT = Decimal(10**26)  # NUMERIC(38,12)
-COST_MIN = Decimal(-(10**26))
 BILLS_MAX = 1_000  # rows one query returns unless it is told
 
 
 class Conflict(Misconfigured):
-    """A bill is there under this id with other bytes. Nothing of the chunk was written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """One event of `billing_events` as a row. Of a settlement, `cost` and `delta_cost` are its amount."""
-
-    id: str
-    kind: str
-    revision: int
-    supersedes: str | None
-    org_id: str
-    team_id: str | None
-    currency: str
-    period_start_ms: int
-    period_end_ms: int
-    cost: Decimal
-    delta_cost: Decimal
-    requests: int
-    total_tokens: int
-    event: str  # the value as it stands in the log, byte for byte
-    topic: str
-    partition: int
-    offset: int
+    """A bill or settlement is there under this id with other bytes. Nothing of the chunk was written."""
 
 
 class Ledger(Protocol):
@@ -80,8 +44,8 @@ class Ledger(Protocol):
     async def close(self) -> None:
         """Let go of the database. Twice is fine."""
 
-    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Bill]) -> int:
-        """Write the rows and `next_offset` at once, or nothing; returns how many bills were new.
+    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Row]) -> int:
+        """Write the rows and `next_offset` at once, or nothing; returns how many rows were new.
 
         Rows that are there already are passed over. The stored offset never goes back. Raises `Conflict` for a known
         id with other bytes.
@@ -94,7 +58,12 @@ class Ledger(Protocol):
         self, org: str | None = None, team: str | None = None, *, latest: bool = False, limit: int = BILLS_MAX
     ) -> list[Bill]:
         """Bills by (period_start, org, team, currency, revision), at most `limit`. `latest`: of each usage bucket the
-        highest revision only, without settlements."""
+        highest revision only."""
+
+    async def settlements(
+        self, org: str | None = None, agent: str | None = None, *, limit: int = BILLS_MAX
+    ) -> list[Settlement]:
+        """Settlements by (period_end, org, agent, consumer, currency), at most `limit`."""
 
     async def rows(self, topic: str, partition: int, start: int, end: int) -> list[Bill]:
         """The bills whose records lie from offset `start` to below `end`, in this order, then by id."""
@@ -129,36 +98,6 @@ def open_ledger(url: str) -> Ledger:
     )
 
 
-def to_bill(topic: str, partition: int, offset: int, value: bytes | None) -> Bill | Rejected:
-    """The row a billing event makes, or why it cannot be kept. Never raises."""
-    if not value:
-        return Rejected(Reason.EMPTY_VALUE, "the record has no value")
-    try:
-        tree, strange = parse(value)
-    except Malformed as error:
-        return Rejected(Reason.MALFORMED_JSON, f"the value {error}")
-    if strange:
-        return Rejected(Reason.MALFORMED_JSON, f"the value is not JSON: it contains {strange[0]}")
-    try:
-        envelope = Envelope.model_validate(tree)
-    except ValidationError as error:
-        return Rejected(Reason.INVALID_ENVELOPE, _sentence(error))
-    try:
-        bill = _ROWS[envelope.type](tree, (value.decode(), topic, partition, offset))
-    except KeyError:
-        return Rejected(Reason.UNKNOWN_TYPE, f"type {envelope.type[:100]!r} is not a bill")
-    except ValidationError as error:
-        return Rejected(Reason.INVALID_DATA, _sentence(error))
-    # Comparing is exact; abs() would round to the digits of whatever decimal context is in force.
-    if not all(COST_MIN < cost < COST_LIMIT for cost in (bill.cost, bill.delta_cost)):
-        return Rejected(Reason.INVALID_DATA, "the cost has more than 26 integer digits")
-    if max(abs(bill.requests), abs(bill.total_tokens), bill.revision) > INT64_MAX:
-        return Rejected(Reason.INVALID_DATA, "a counter does not fit 64 bits")
-    if "\0" in f"{bill.id}{bill.supersedes}{bill.org_id}{bill.team_id}{bill.currency}":
-        return Rejected(Reason.INVALID_DATA, "a name contains U+0000, which PostgreSQL cannot keep")
-    return bill
-
-
 def not_ready(name: str, version: int | None, known: int) -> Misconfigured:
     """Why somebody who only reads cannot use a ledger of this schema; None: there is no schema at all."""
     if version is None:
@@ -170,101 +109,20 @@ def not_ready(name: str, version: int | None, known: int) -> Misconfigured:
     )
 
 
-def new_ids(rows: Iterable[Bill]) -> dict[str, Bill]:
+def new_ids(rows: Iterable[Row]) -> dict[str, Row]:
     """The rows by id, each once. Raises `Conflict` when two of them claim one id with different bytes."""
-    by_id: dict[str, Bill] = {}
+    by_id: dict[str, Row] = {}
     for row in rows:
         known = by_id.setdefault(row.id, row)
         check_same(row, known.event)
     return by_id
 
 
-def check_same(row: Bill, known: str) -> None:
+def check_same(row: Row, known: str) -> None:
     """Raises `Conflict` when the bill that is known under the row's id has other bytes."""
     if row.event != known:
+        where = f"{row.topic}[{row.partition}]@{row.offset}"
         raise Conflict(
-            f"bill {row.id} at {row.topic}[{row.partition}]@{row.offset} is in the ledger with other bytes; "
+            f"{type(row).__name__.lower()} {row.id} at {where} is in the ledger with other bytes; "
             "find out which program wrote the second one before the ledger goes on"
         )
-
-
-class _Settlement(Model):
-    """What the ledger needs of a settlement (decision 16)."""
-
-    settlement_id: Id
-    amount: Money
-    request_count: Annotated[int, Field(ge=0)]
-    period_start: Timestamp
-    period_end: Timestamp
-    currency: Currency
-    agent: Name
-    consumer: Name
-
-
-class _Settled(Envelope):
-    type: Literal["billing.rpc.settled"]
-    org_id: Id
-    data: _Settlement
-
-
-_Origin = tuple[str, str, int, int]  # event text, topic, partition, offset
-
-
-def _usage_bill(model: type[BillingHourly] | type[BillingRevised], tree: object, origin: _Origin) -> Bill:
-    event = model.model_validate(tree)
-    data = event.data
-    return Bill(
-        event.id,
-        event.type,
-        data.revision,
-        data.supersedes,
-        event.org_id,
-        data.team_id,
-        data.currency,
-        _ms(data.period_start),
-        _ms(data.period_end),
-        data.totals.cost,
-        data.delta.cost,
-        data.totals.requests,
-        data.totals.total_tokens,
-        *origin,
-    )
-
-
-def _settlement(tree: object, origin: _Origin) -> Bill:
-    event = _Settled.model_validate(tree)
-    data = event.data
-    return Bill(
-        event.id,
-        event.type,
-        0,
-        None,
-        event.org_id,
-        event.team_id,
-        data.currency,
-        _ms(data.period_start),
-        _ms(data.period_end),
-        data.amount,
-        data.amount,
-        data.request_count,
-        0,
-        *origin,
-    )
-
-
-_ROWS = {
-    BILLING_HOURLY: lambda tree, origin: _usage_bill(BillingHourly, tree, origin),
-    BILLING_REVISED: lambda tree, origin: _usage_bill(BillingRevised, tree, origin),
-    RPC_SETTLED: _settlement,
-}
-
-
-def _ms(text: str) -> int:
-    at_ms = parse_ms(text)
-    assert at_ms is not None, text
-    return at_ms
-
-
-def _sentence(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, problem['loc'])) or 'the value'}: {problem['msg']}"

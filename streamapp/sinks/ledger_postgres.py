@@ -12,7 +12,8 @@ from typing import Any, Self
 import asyncpg
 
 from streamapp.errors import Misconfigured, Unavailable
-from streamapp.sinks.ledger import BILLS_MAX, Bill, check_same, new_ids, not_ready
+from streamapp.sinks.ledger import BILLS_MAX, check_same, new_ids, not_ready
+from streamapp.sinks.ledger_rows import Bill, Row, Settlement
 
 ANSWER_SECONDS = 30.0  # connecting, and any one statement: a chunk takes milliseconds
 CLOSE_SECONDS = 5.0  # for the goodbye
@@ -42,23 +43,51 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
                 AND n.kind IN ('billing.usage.hourly', 'billing.usage.revised'))""",
     ),
     ("CREATE INDEX bills_by_record ON bills (topic, partition, record_offset)",),
+    (
+        """CREATE TABLE settlements (
+            id text COLLATE "C" PRIMARY KEY, org_id text COLLATE "C" NOT NULL, agent text COLLATE "C" NOT NULL,
+            consumer text COLLATE "C" NOT NULL, currency text COLLATE "C" NOT NULL,
+            period_start timestamptz NOT NULL, period_end timestamptz NOT NULL,
+            amount numeric(38, 12) NOT NULL, request_count bigint NOT NULL,
+            chain text NOT NULL, chain_id bigint NOT NULL,
+            event text NOT NULL, topic text NOT NULL, partition integer NOT NULL, record_offset bigint NOT NULL,
+            recorded_at timestamptz NOT NULL DEFAULT now()
+        )""",
+        "CREATE INDEX settlements_by_account ON settlements (org_id, agent, consumer, currency, period_end)",
+    ),
 )
 """Each entry is one version of the schema; table `ledger_schema` counts those applied. Entries are only ever added."""
 
-_TYPES = (
-    *("text", "text", "bigint", "text", "text", "text", "text", "timestamptz", "timestamptz", "numeric", "numeric"),
-    *("bigint", "bigint", "text", "text", "integer", "bigint"),
+_BILL = (
+    *(("id", "text"), ("kind", "text"), ("revision", "bigint"), ("supersedes", "text"), ("org_id", "text")),
+    *(("team_id", "text"), ("currency", "text"), ("period_start", "timestamptz"), ("period_end", "timestamptz")),
+    *(("cost", "numeric"), ("delta_cost", "numeric"), ("requests", "bigint"), ("total_tokens", "bigint")),
 )
-_COLUMNS = """id, kind, revision, supersedes, org_id, team_id, currency, period_start, period_end, cost, delta_cost,
-    requests, total_tokens, event, topic, partition, record_offset"""
-_INSERT = f"""INSERT INTO bills ({_COLUMNS})
-    SELECT * FROM unnest({", ".join(f"${at}::{type_}[]" for at, type_ in enumerate(_TYPES, 1))})
-    ON CONFLICT (id) DO NOTHING RETURNING id"""
-_BY_RECORD = f"""SELECT {_COLUMNS} FROM bills WHERE topic = $1 AND partition = $2 AND record_offset >= $3
+_SETTLEMENT = (
+    *(("id", "text"), ("org_id", "text"), ("agent", "text"), ("consumer", "text"), ("currency", "text")),
+    *(("period_start", "timestamptz"), ("period_end", "timestamptz"), ("amount", "numeric")),
+    *(("request_count", "bigint"), ("chain", "text"), ("chain_id", "bigint")),
+)
+_PLACE = (("event", "text"), ("topic", "text"), ("partition", "integer"), ("record_offset", "bigint"))
+_BILL_NAMES, _SETTLEMENT_NAMES = (", ".join(name for name, _ in (*part, *_PLACE)) for part in (_BILL, _SETTLEMENT))
+
+
+def _insert_into(table: str, columns: Sequence[tuple[str, str]]) -> str:
+    names = ", ".join(name for name, _ in columns)
+    lists = ", ".join(f"${at}::{type_}[]" for at, (_, type_) in enumerate(columns, 1))
+    return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({lists}) ON CONFLICT (id) DO NOTHING RETURNING id"
+
+
+_INSERTS = {"bills": _insert_into("bills", (*_BILL, *_PLACE))}
+_INSERTS["settlements"] = _insert_into("settlements", (*_SETTLEMENT, *_PLACE))
+_BY_RECORD = f"""SELECT {_BILL_NAMES} FROM bills WHERE topic = $1 AND partition = $2 AND record_offset >= $3
     AND record_offset < $4 ORDER BY record_offset, id"""
-_SELECT = f"""SELECT {_COLUMNS} FROM {{source}}
+_SELECT = f"""SELECT {_BILL_NAMES} FROM {{source}}
     WHERE ($1::text IS NULL OR org_id = $1) AND ($2::text IS NULL OR team_id = $2)
     ORDER BY period_start, org_id, team_id NULLS FIRST, currency, revision, id LIMIT $3"""
+_SELECT_SETTLEMENTS = f"""SELECT {_SETTLEMENT_NAMES} FROM settlements
+    WHERE ($1::text IS NULL OR org_id = $1) AND ($2::text IS NULL OR agent = $2)
+    ORDER BY period_end, org_id, agent, consumer, currency LIMIT $3"""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -123,7 +152,7 @@ class PostgresLedger:
         except (TimeoutError, *_AWAY):
             pool.terminate()  # a database that is away answers no goodbye; what is not committed is done again
 
-    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Bill]) -> int:
+    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Row]) -> int:
         by_id = new_ids(rows)
         with _translating():
             async with self._opened.acquire() as connection, connection.transaction():
@@ -135,7 +164,12 @@ class PostgresLedger:
                     partition,
                     next_offset,
                 )
-                return await _insert(connection, by_id) if by_id else 0
+                new = 0
+                for table, kind in (("bills", Bill), ("settlements", Settlement)):
+                    # Sorted: two writers that (wrongly) hold the same rows from different partitions lock in one order.
+                    ids = sorted(id_ for id_, row in by_id.items() if isinstance(row, kind))
+                    new += await _insert(connection, table, {id_: by_id[id_] for id_ in ids}) if ids else 0
+                return new
 
     async def offsets(self, topic: str) -> dict[int, int]:
         with _translating():
@@ -155,9 +189,16 @@ class PostgresLedger:
             return [_bill(tuple(row)) for row in found]
 
     async def kept(self, ids: Sequence[str]) -> dict[str, Bill]:
-        query = f"SELECT {_COLUMNS} FROM bills WHERE id = ANY($1::text[])"
+        query = f"SELECT {_BILL_NAMES} FROM bills WHERE id = ANY($1::text[])"
         with _translating():
             return {row["id"]: _bill(tuple(row)) for row in await self._opened.fetch(query, [*ids])}
+
+    async def settlements(
+        self, org: str | None = None, agent: str | None = None, *, limit: int = BILLS_MAX
+    ) -> list[Settlement]:
+        with _translating():
+            rows = await self._opened.fetch(_SELECT_SETTLEMENTS, org, agent, limit)
+            return [_settlement(tuple(row)) for row in rows]
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -198,26 +239,34 @@ async def _check_schema(connection: Any) -> None:
         raise not_ready("database", version, len(MIGRATIONS))
 
 
-async def _insert(connection: Any, by_id: dict[str, Bill]) -> int:
-    # Sorted: two writers that (wrongly) hold the same bills from different partitions take row locks in one order.
-    rows = [_columns(by_id[id_]) for id_ in sorted(by_id)]
-    inserted = {row["id"] for row in await connection.fetch(_INSERT, *map(list, zip(*rows, strict=True)))}
+async def _insert(connection: Any, table: str, by_id: dict[str, Row]) -> int:
+    rows = [_columns(row) for row in by_id.values()]
+    inserted = {row["id"] for row in await connection.fetch(_INSERTS[table], *map(list, zip(*rows, strict=True)))}
     known = [id_ for id_ in by_id if id_ not in inserted]
-    for row in await connection.fetch("SELECT id, event FROM bills WHERE id = ANY($1::text[])", known) if known else ():
+    query = f"SELECT id, event FROM {table} WHERE id = ANY($1::text[])"
+    for row in await connection.fetch(query, known) if known else ():
         check_same(by_id[row["id"]], row["event"])
     return len(inserted)
 
 
-def _columns(row: Bill) -> tuple[Any, ...]:
+def _columns(row: Row) -> tuple[Any, ...]:
     period = _EPOCH + row.period_start_ms * _MS, _EPOCH + row.period_end_ms * _MS
+    place = row.event, row.topic, row.partition, row.offset
+    if isinstance(row, Settlement):
+        account = row.id, row.org_id, row.agent, row.consumer, row.currency
+        return *account, *period, row.amount, row.request_count, row.chain, row.chain_id, *place
     who = row.id, row.kind, row.revision, row.supersedes, row.org_id, row.team_id, row.currency
-    what = row.cost, row.delta_cost, row.requests, row.total_tokens, row.event
-    return *who, *period, *what, row.topic, row.partition, row.offset
+    return *who, *period, row.cost, row.delta_cost, row.requests, row.total_tokens, *place
 
 
 def _bill(row: tuple[Any, ...]) -> Bill:
     period = (row[7] - _EPOCH) // _MS, (row[8] - _EPOCH) // _MS
     return Bill(*[*row[:7], *period, *row[9:]])
+
+
+def _settlement(row: tuple[Any, ...]) -> Settlement:
+    period = (row[5] - _EPOCH) // _MS, (row[6] - _EPOCH) // _MS
+    return Settlement(*[*row[:5], *period, *row[7:]])
 
 
 @contextmanager

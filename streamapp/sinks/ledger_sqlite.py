@@ -15,7 +15,8 @@ from typing import Any, Self, TypeVar
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.schemas.money import money_of, money_text
 from streamapp.schemas.timestamp import format_ms, parse_ms
-from streamapp.sinks.ledger import BILLS_MAX, Bill, check_same, new_ids, not_ready
+from streamapp.sinks.ledger import BILLS_MAX, check_same, new_ids, not_ready
+from streamapp.sinks.ledger_rows import Bill, Row, Settlement
 
 BUSY_SECONDS = 10.0  # how long another writer may hold the file; its transactions take milliseconds
 
@@ -41,12 +42,25 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
                 AND n.kind IN ('billing.usage.hourly', 'billing.usage.revised'))""",
     ),
     ("CREATE INDEX bills_by_record ON bills (topic, partition, record_offset)",),
+    (
+        """CREATE TABLE settlements (
+            id TEXT PRIMARY KEY, org_id TEXT NOT NULL, agent TEXT NOT NULL, consumer TEXT NOT NULL,
+            currency TEXT NOT NULL, period_start TEXT NOT NULL, period_end TEXT NOT NULL, amount TEXT NOT NULL,
+            request_count INTEGER NOT NULL, chain TEXT NOT NULL, chain_id INTEGER NOT NULL,
+            event TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, record_offset INTEGER NOT NULL,
+            recorded_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+        ) WITHOUT ROWID""",
+        "CREATE INDEX settlements_by_account ON settlements (org_id, agent, consumer, currency, period_end)",
+    ),
 )
 """Each entry is one version of the schema; `PRAGMA user_version` counts those applied. Entries are only ever added."""
 
 _INSERT = f"""INSERT INTO bills (id, kind, revision, supersedes, org_id, team_id, currency, period_start, period_end,
     cost, delta_cost, requests, total_tokens, event, topic, partition, record_offset)
     VALUES ({", ".join("?" * 17)}) ON CONFLICT (id) DO NOTHING"""
+_INSERT_SETTLEMENT = f"""INSERT INTO settlements (id, org_id, agent, consumer, currency, period_start, period_end,
+    amount, request_count, chain, chain_id, event, topic, partition, record_offset)
+    VALUES ({", ".join("?" * 15)}) ON CONFLICT (id) DO NOTHING"""
 _ADVANCE = """INSERT INTO ledger_offsets VALUES (?, ?, ?) ON CONFLICT (topic, partition)
     DO UPDATE SET next_offset = max(next_offset, excluded.next_offset)"""
 _COLUMNS = """id, kind, revision, supersedes, org_id, team_id, currency, period_start, period_end, cost,
@@ -56,6 +70,10 @@ _BY_RECORD = f"""SELECT {_COLUMNS} FROM bills WHERE topic = ? AND partition = ? 
 _SELECT = f"""SELECT {_COLUMNS} FROM {{source}}
     WHERE (?1 IS NULL OR org_id = ?1) AND (?2 IS NULL OR team_id = ?2)
     ORDER BY period_start, org_id, team_id, currency, revision, id LIMIT ?3"""
+_SELECT_SETTLEMENTS = """SELECT id, org_id, agent, consumer, currency, period_start, period_end, amount, request_count,
+    chain, chain_id, event, topic, partition, record_offset FROM settlements
+    WHERE (?1 IS NULL OR org_id = ?1) AND (?2 IS NULL OR agent = ?2)
+    ORDER BY period_end, org_id, agent, consumer, currency LIMIT ?3"""
 
 Answer = TypeVar("Answer")
 
@@ -83,7 +101,7 @@ class SqliteLedger:
             self._thread.shutdown()
             self._thread = None
 
-    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Bill]) -> int:
+    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Row]) -> int:
         return await self._run(lambda: self._apply(topic, partition, next_offset, rows))
 
     async def offsets(self, topic: str) -> dict[int, int]:
@@ -103,6 +121,13 @@ class SqliteLedger:
     async def kept(self, ids: Sequence[str]) -> dict[str, Bill]:
         query = f"SELECT {_COLUMNS} FROM bills WHERE id IN (SELECT value FROM json_each(?))"
         return {bill.id: bill for bill in await self._run(lambda: self._found(query, (json.dumps([*ids]),)))}
+
+    async def settlements(
+        self, org: str | None = None, agent: str | None = None, *, limit: int = BILLS_MAX
+    ) -> list[Settlement]:
+        asked = (org, agent, limit)
+        rows = await self._run(lambda: self._open_connection.execute(_SELECT_SETTLEMENTS, asked).fetchall())
+        return [_settlement(row) for row in rows]
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -186,28 +211,38 @@ class SqliteLedger:
                 connection.execute("ROLLBACK")
             raise
 
-    def _apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Bill]) -> int:
+    def _apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Row]) -> int:
         by_id = new_ids(rows)
         new = 0
         with self._writing() as connection:
             for row in by_id.values():
-                inserted = connection.execute(_INSERT, _columns(row)).rowcount
+                is_bill = isinstance(row, Bill)
+                inserted = connection.execute(_INSERT if is_bill else _INSERT_SETTLEMENT, _columns(row)).rowcount
                 new += inserted
                 if not inserted:
-                    check_same(row, connection.execute("SELECT event FROM bills WHERE id = ?", (row.id,)).fetchone()[0])
+                    known = f"SELECT event FROM {'bills' if is_bill else 'settlements'} WHERE id = ?"
+                    check_same(row, connection.execute(known, (row.id,)).fetchone()[0])
             connection.execute(_ADVANCE, (topic, partition, next_offset))
         return new
 
 
-def _columns(row: Bill) -> tuple[str | int | None, ...]:
+def _columns(row: Row) -> tuple[str | int | None, ...]:
     period = format_ms(row.period_start_ms), format_ms(row.period_end_ms)
+    place = row.event, row.topic, row.partition, row.offset
+    if isinstance(row, Settlement):
+        account = row.id, row.org_id, row.agent, row.consumer, row.currency
+        return *account, *period, money_text(row.amount), row.request_count, row.chain, row.chain_id, *place
     costs = money_text(row.cost), money_text(row.delta_cost)  # text: SQLite's numbers are binary floats
     who = row.id, row.kind, row.revision, row.supersedes, row.org_id, row.team_id, row.currency
-    return *who, *period, *costs, row.requests, row.total_tokens, row.event, row.topic, row.partition, row.offset
+    return *who, *period, *costs, row.requests, row.total_tokens, *place
 
 
 def _bill(row: tuple[Any, ...]) -> Bill:
     return Bill(*[*row[:7], _ms(row[7]), _ms(row[8]), money_of(row[9]), money_of(row[10]), *row[11:]])
+
+
+def _settlement(row: tuple[Any, ...]) -> Settlement:
+    return Settlement(*[*row[:5], _ms(row[5]), _ms(row[6]), money_of(row[7]), *row[8:]])
 
 
 def _ms(text: str) -> int:

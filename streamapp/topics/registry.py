@@ -132,6 +132,16 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
         follows="llm_usage",
     ),
     Topic(
+        name="rpc-billing-rpc_hourly-changelog",
+        partitions=8,
+        retention_ms=None,
+        key="row of the table",
+        producers=("rpc-billing",),
+        consumers=("rpc-billing",),
+        configs=_CHANGELOG,
+        follows="agent_rpc_metering",
+    ),
+    Topic(
         name="dead-letter-monitor-letters-changelog",
         partitions=1,
         retention_ms=None,

@@ -24,7 +24,8 @@ def best(answers: list[Answer[list[Any]]]) -> Answer[list[Any]] | None:
     return max(known, key=lambda answer: (not answer.stale, len(answer.value or [])), default=None)
 
 
-def _unknown(what: str, advice: str, whole: group.Group) -> Problem:
+def unknown(what: str, advice: str, whole: group.Group) -> Problem:
+    """What to answer when nobody who answers knows it."""
     unheard = [show.visible(s.name) for s in whole.silent if s.partitions or s.as_of_ms is None]
     if unheard:
         sentence = f"Worker {', '.join(unheard)} does not answer and may own it. Try again in a moment."
@@ -41,7 +42,7 @@ async def team(site: Site, params: Params) -> Page:
     found = best(answers)
     if found is None or not found.value:
         advice = "Check both names, or look for the team in the list of hours. A team appears with its first event."
-        raise _unknown(f"team {show.visible(name)} in {show.visible(org)}", advice, whole)
+        raise unknown(f"team {show.visible(name)} in {show.visible(org)}", advice, whole)
     entries = [wire.team_with_decimals(entry) for entry in found.value]
     context = {
         "org": org,
@@ -66,7 +67,7 @@ async def _stated(site: Site, params: Params) -> tuple[group.Group, Answer[list[
     found = best(answers)
     if found is None or not found.value:
         advice = "Check the id. Bills are kept here for 14 days; older ones are in the ledger."
-        raise _unknown(f"bill {show.visible(params['id'])}", advice, whole)
+        raise unknown(f"bill {show.visible(params['id'])}", advice, whole)
     return whole, found
 
 

@@ -113,8 +113,8 @@ class Statement:
 def read(stated: bytes, grace_ms: int) -> Statement:
     """Raises msgspec.MsgspecError or ValueError when it is no hourly statement."""
     envelope = msgspec.json.decode(stated, type=_Envelope)
-    at, data = _ms(envelope.timestamp), envelope.data
-    start, end = _ms(data.period_start), _ms(data.period_end)
+    at, data = moment_ms(envelope.timestamp), envelope.data
+    start, end = moment_ms(data.period_start), moment_ms(data.period_end)
     at_mark = at % MARK_MS == 0 or at == end + grace_ms
     return Statement(
         id=envelope.id,
@@ -157,7 +157,8 @@ def changes(one: Statement) -> list[tuple[str, int]]:
     return [(name.removesuffix("s") if abs(value) == 1 else name, value) for name, value in found if value]
 
 
-def _ms(text: str) -> int:
+def moment_ms(text: str) -> int:
+    """RFC 3339 → milliseconds. Raises ValueError."""
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError("a time without an offset")

@@ -10,8 +10,17 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from streamapp.web import hours
-from streamapp.web.source import PartitionCalls, RawRow, Span, TeamFacts, WorkerFacts, WorkerView
+from streamapp.web import agents_list, hours
+from streamapp.web.source import (
+    AgentFacts,
+    AgentsView,
+    PartitionCalls,
+    RawRow,
+    Span,
+    TeamFacts,
+    WorkerFacts,
+    WorkerView,
+)
 
 ROWS_MAX = 500
 
@@ -38,6 +47,24 @@ async def team(view: WorkerView, params: Params) -> list[TeamFacts]:
 async def bill(view: WorkerView, params: Params) -> list[str]:
     """Every revision as stated. Statements are UTF-8, so their text is their bytes."""
     return [statement.decode() for statement in view.bill(params.get("id", ""))]
+
+
+async def agents_slice(view: WorkerView, params: Params) -> agents_list.AgentsSlice:
+    """This worker's part of a page of agents. Adding up 100,000 accounts takes a thread, not the stream's time."""
+    query = agents_list.agents_query(params)
+    rows = view.accounts() if isinstance(view, AgentsView) else []
+    return await asyncio.to_thread(agents_list.select, rows, query)
+
+
+async def agent(view: WorkerView, params: Params) -> list[AgentFacts]:
+    """One entry per currency."""
+    return view.agent(params.get("org", ""), params.get("agent", "")) if isinstance(view, AgentsView) else []
+
+
+async def settlement(view: WorkerView, params: Params) -> list[str]:
+    """The settlement as stated."""
+    found = view.settlement(params.get("id", "")) if isinstance(view, AgentsView) else []
+    return [statement.decode() for statement in found]
 
 
 async def tables(view: WorkerView, params: Params) -> list[str]:
@@ -122,6 +149,9 @@ ANSWERS: dict[str, Callable[[WorkerView, Params], Awaitable[Any]]] = {
     "hours": hours_slice,
     "team": team,
     "bill": bill,
+    "agents": agents_slice,
+    "agent": agent,
+    "settlement": settlement,
     "tables": tables,
     "rows": rows,
     "calls": calls,

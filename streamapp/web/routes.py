@@ -21,6 +21,7 @@ from streamapp.ops.letters_recent import Letters, NoLetters
 from streamapp.ops.standing import NoStandings, Standings
 from streamapp.web import (
     accounts,
+    agents,
     extras,
     fleet,
     fleets,
@@ -48,6 +49,8 @@ PATH_MAX = 4096
 Builder = Callable[[pages.Site, dict[str, str]], Awaitable[Page]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+SETTLING = "rpc-billing"
+
 
 def _of(name: str, builder: Builder) -> Builder:
     """A page of one group, served by every worker."""
@@ -71,6 +74,14 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
         r"/teams/(?P<org>[^/]+)/(?P<team>[^/]+)",
         _of(front.BILLING, accounts.team),
     ),
+    ("/agents", r"/agents", _of(SETTLING, agents.agents_page)),
+    ("/agent", r"/agent", _of(SETTLING, agents.agent_page)),
+    (
+        "/agents/{org:[^/]+}/{agent:[^/]+}",
+        r"/agents/(?P<org>[^/]+)/(?P<agent>[^/]+)",
+        _of(SETTLING, agents.agent_page),
+    ),
+    ("/settlements/{id:[^/]+}", r"/settlements/(?P<id>[^/]+)", _of(SETTLING, agents.settlement_page)),
     ("/bills/{id:[^/]+}", r"/bills/(?P<id>[^/]+)", _of(front.BILLING, accounts.statement)),
     ("/letters", r"/letters", letters.letters),
     ("/letters/{id:[^/]+}", r"/letters/(?P<id>[^/]+)", letters.letter),
@@ -186,6 +197,13 @@ class Pages:
         body = await accounts.stated_bytes(await self.site.at(front.BILLING), {"id": bill_id})
         return web.Response(body=body, content_type="application/json", headers=render.HEADERS)
 
+    async def settlement(self, request: web.Request) -> web.Response:
+        """`/settlements/{id}/statement`: the stated bytes, nothing else."""
+        body = await agents.settled_bytes(
+            await self.site.at(SETTLING), {"id": unquote(request.rel_url.raw_path.split("/")[2])}
+        )
+        return web.Response(body=body, content_type="application/json", headers=render.HEADERS)
+
     async def bills(self, request: web.Request) -> web.Response:
         """`/bills`: the closed hours are the list of bills."""
         return web.Response(status=302, headers={**render.HEADERS, "Location": "/hours?state=closed"})
@@ -247,11 +265,14 @@ def _table(site: Pages) -> list[web.RouteDef]:
                 "/teams.json",
                 "/letters.json",
                 "/latency.json",
+                "/agents.json",
+                "/agent.json",
                 "/tables.json",
             )
         ),
         get("/bills", site.bills),
         get("/bills/{id:[^/]+}/statement", site.statement),
+        get("/settlements/{id:[^/]+}/statement", site.settlement),
         get("/events", site.live.serve),
         get("/static/{name}", site.files.serve),
         get("/health", site.health),

@@ -136,6 +136,18 @@ def team_url(org: str, team: str) -> str:
     return f"/teams/{quote(org, safe='', errors='replace')}/{quote(team, safe='', errors='replace')}"
 
 
+def agent_url(org: str, agent: str) -> str:
+    """The meter of an agent, like `team_url`."""
+    if {org, agent} & {"", ".", ".."}:
+        return "/agent?" + urlencode({"org": org, "agent": agent}, errors="replace")
+    return f"/agents/{quote(org, safe='', errors='replace')}/{quote(agent, safe='', errors='replace')}"
+
+
+def settlement_url(settlement_id: str) -> str:
+    """The page of a settlement."""
+    return f"/settlements/{quote(settlement_id, safe='', errors='replace')}"
+
+
 def bill_url(bill_id: str) -> str:
     """The page of a statement."""
     return f"/bills/{quote(bill_id, safe='', errors='replace')}"

@@ -1,9 +1,13 @@
 """What the pages need to know of one worker. It lives in `streamapp.facts`: those who answer lie below the pages."""
 
 from streamapp.facts import (
+    AccountFacts,
+    AgentFacts,
+    AgentsView,
     CallFacts,
     HourFacts,
     HourState,
+    MethodFacts,
     PartitionCalls,
     PartitionFacts,
     PartitionState,
@@ -15,9 +19,13 @@ from streamapp.facts import (
 )
 
 __all__ = [
+    "AccountFacts",
+    "AgentFacts",
+    "AgentsView",
     "CallFacts",
     "HourFacts",
     "HourState",
+    "MethodFacts",
     "PartitionCalls",
     "PartitionFacts",
     "PartitionState",

@@ -89,7 +89,7 @@ class Trail:
 
     def start_ready(self, **more: str) -> WorkerProcess:
         """The same, when it has partitions: only then what a killed one left open is settled."""
-        worker = self.start(**more)
+        worker = self.start(AGENT, None, **more)
         self.wait(worker.takeovers, worker)
         return worker
 

@@ -17,13 +17,15 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from verify_logs import HOUR_MS, TEN, Logs, bill_id, money, text
+from verify_logs import HOUR_MS, TEN, Logs, money, text
 
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.reader import Record
 from streamapp.schemas.rejected import Reason, Rejected
-from streamapp.sinks.ledger import Bill, Conflict, Ledger, open_ledger, to_bill
+from streamapp.schemas.settlement import settlement_id
+from streamapp.sinks.ledger import Conflict, Ledger, open_ledger
 from streamapp.sinks.ledger_postgres import PostgresLedger
+from streamapp.sinks.ledger_rows import Bill, Row, Settlement, to_row
 from streamapp.sinks.ledger_sqlite import SqliteLedger
 
 Answer = TypeVar("Answer")
@@ -48,13 +50,19 @@ def within(url: str, work: Callable[[Ledger], Awaitable[Answer]]) -> Answer:
 
 
 def row(record: Record) -> Bill:
-    bill = to_bill(record.topic, record.partition, record.offset, record.value)
+    bill = to_row(record.topic, record.partition, record.offset, record.value)
     assert isinstance(bill, Bill), bill
     return bill
 
 
+def settled_row(record: Record) -> Settlement:
+    settled = to_row(record.topic, record.partition, record.offset, record.value)
+    assert isinstance(settled, Settlement), settled
+    return settled
+
+
 def some_logs() -> Logs:
-    """Three bills of team_a (revisions 0, 1, 2 of one hour), one of team_b in the hour before, one settlement."""
+    """Three bills of team_a (revisions 0, 1, 2 of one hour), one of team_b in the hour before, and one settlement."""
     logs = Logs()
     logs.use(TEN)
     logs.state(TEN)
@@ -68,34 +76,44 @@ def some_logs() -> Logs:
     return logs
 
 
-def settlement() -> dict[str, Any]:
-    made = bill_id("billing.rpc.settled", "org_1", "", "AI", TEN, 0)
+def settlement(agent: str = "agent_1") -> dict[str, Any]:
+    made = settlement_id("org_1", agent, "consumer_1", "AI", TEN + HOUR_MS)
     data = {
         "settlement_id": made,
-        "agent": "agent_1",
+        "agent": agent,
         "consumer": "consumer_1",
         "amount": money(10**11),
         "request_count": 100,
         "period_start": text(TEN),
         "period_end": text(TEN + HOUR_MS),
         "currency": "AI",
+        "chain": "hanzo",
+        "chain_id": 36963,
+        "methods": {"chat.send": {"count": 100, "cost": money(10**11)}},
+        "coverage": {"topic": "m", "partition": 0, "first_offset": 0, "last_offset": 99, "events": 100},
     }
     envelope = {"schema": "hanzo.stream.v1", "id": made, "type": "billing.rpc.settled", "source": "rpc-billing"}
     return {**envelope, "timestamp": text(TEN), "org_id": "org_1", "data": data}
 
 
 def some_rows() -> list[Bill]:
-    return [row(record) for record in some_logs().bills]
+    return [row(record) for record in some_logs().bills[:4]]
+
+
+def every_row() -> list[Row]:
+    *bills, settled = some_logs().bills
+    return [*map(row, bills), settled_row(settled)]
 
 
 def test_rows_come_back_as_they_went_in(url: str) -> None:
     rows = some_rows()
 
     async def work(ledger: Ledger) -> list[Bill]:
-        assert await ledger.apply(TOPIC, 0, 5, rows) == 5
+        assert await ledger.apply(TOPIC, 0, 5, every_row()) == 5
         return await ledger.bills()
 
-    assert within(url, work) == [rows[3], rows[4], rows[0], rows[1], rows[2]]
+    assert within(url, work) == [rows[3], rows[0], rows[1], rows[2]]
+    assert within(url, lambda ledger: ledger.settlements()) == every_row()[4:]
     assert within(url, lambda ledger: ledger.offsets(TOPIC)) == {0: 5}
     assert within(url, lambda ledger: ledger.offsets("other")) == {}
 
@@ -128,14 +146,15 @@ def test_event_is_kept_byte_for_byte(url: str) -> None:
 
 
 def test_again_changes_nothing_and_the_offset_never_goes_back(url: str) -> None:
-    rows = some_rows()
+    rows = every_row()
 
     async def work(ledger: Ledger) -> None:
-        assert await ledger.apply(TOPIC, 0, 5, [*rows, rows[0]]) == 5
-        assert await ledger.apply(TOPIC, 0, 3, rows[:3]) == 0
+        assert await ledger.apply(TOPIC, 0, 5, [*rows, rows[0], rows[4]]) == 5
+        assert await ledger.apply(TOPIC, 0, 3, [*rows[:3], rows[4]]) == 0
         assert await ledger.apply(TOPIC, 1, 7, []) == 0
         assert await ledger.offsets(TOPIC) == {0: 5, 1: 7}
-        assert len(await ledger.bills()) == 5
+        assert len(await ledger.bills()) == 4
+        assert len(await ledger.settlements()) == 1
 
     within(url, work)
 
@@ -149,10 +168,10 @@ def test_known_id_with_other_bytes_stops_and_writes_nothing(url: str, together: 
         if not together:
             await ledger.apply(TOPIC, 0, 1, [first])
         with pytest.raises(Conflict, match=rf"{first.id} at billing_events\[0\]@9"):
-            await ledger.apply(TOPIC, 0, 10, [*some_rows()[1:], *([first] if together else []), other])
+            await ledger.apply(TOPIC, 0, 10, [*every_row()[1:], *([first] if together else []), other])
         assert await ledger.bills() == ([] if together else [first])
         assert await ledger.offsets(TOPIC) == ({} if together else {0: 1})
-        assert await ledger.apply(TOPIC, 0, 10, some_rows()) == (5 if together else 4)
+        assert await ledger.apply(TOPIC, 0, 10, every_row()) == (5 if together else 4)
 
     within(url, work)
 
@@ -179,7 +198,7 @@ def test_questions(url: str) -> None:
         assert await ledger.bills(team="team_a") == rows[:3]
         assert await ledger.bills("org_2", "team_a") == []
         assert await ledger.bills("' OR 1=1 --") == []
-        assert await ledger.bills(limit=2) == [rows[3], rows[4]]
+        assert await ledger.bills(limit=2) == [rows[3], rows[0]]
 
     within(url, work)
 
@@ -216,6 +235,28 @@ def test_a_reader_makes_nothing_and_needs_a_ledger_of_this_version(url: str) -> 
     assert asyncio.run(read_only()) == 5
 
 
+def test_settlements_are_rows_of_their_own_each_once(url: str) -> None:
+    logs = Logs()
+    for agent in ("agent_2", "agent_1"):
+        logs.bill(settlement(agent))
+    second, first = map(settled_row, logs.bills)
+    other = settled_row(logs.bills[1]._replace(value=(logs.bills[1].value or b"") + b" ", offset=9))
+
+    async def work(ledger: Ledger) -> None:
+        assert await ledger.apply(TOPIC, 0, 2, [second, first]) == 2
+        assert await ledger.settlements() == [first, second]
+        assert await ledger.settlements("org_1", "agent_2") == [second]
+        assert await ledger.settlements(agent="agent_3") == await ledger.settlements("org_2") == []
+        assert await ledger.settlements(limit=1) == [first]
+        with pytest.raises(Conflict, match=rf"settlement {first.id} at billing_events\[0\]@9"):
+            await ledger.apply(TOPIC, 0, 10, [*some_rows(), other])
+        assert await ledger.bills() == []
+        assert await ledger.offsets(TOPIC) == {0: 2}
+
+    within(url, work)
+    assert (first.amount, first.request_count, first.chain_id) == (Decimal("0.1"), 100, 36963)
+
+
 def test_two_writers_at_once_write_each_bill_once(url: str) -> None:
     logs = Logs()
     for number in range(200):
@@ -245,7 +286,7 @@ def test_two_writers_at_once_write_each_bill_once(url: str) -> None:
 
 
 def test_a_reader_that_starts_at_the_stored_offset_misses_and_repeats_nothing(url: str) -> None:
-    rows, rng = some_rows() * 1, random.Random(7)
+    rows, rng = some_rows(), random.Random(7)
 
     async def one_life(ledger: Ledger) -> bool:
         at = (await ledger.offsets(TOPIC)).get(0, 0)
@@ -279,7 +320,7 @@ def test_sqlite_busy_is_unavailable(tmp_path: Path) -> None:
             with pytest.raises(Unavailable, match="locked"):
                 await ledger.apply(TOPIC, 0, 1, [])
             other.execute("ROLLBACK")
-        assert await ledger.apply(TOPIC, 0, 5, some_rows()) == 5
+        assert await ledger.apply(TOPIC, 0, 5, every_row()) == 5
         await ledger.close()
 
     asyncio.run(run())
@@ -338,7 +379,7 @@ def test_postgres_connection_lost_is_unavailable_and_heals(postgres_url: str) ->
                 await writing
             await transaction.rollback()
             assert await ledger.bills() == []
-            assert await ledger.apply(TOPIC, 0, 5, some_rows()) == 5
+            assert await ledger.apply(TOPIC, 0, 5, every_row()) == 5
         await other.close()
 
     asyncio.run(run())
@@ -398,8 +439,10 @@ def test_row_of_a_statement_and_of_a_settlement() -> None:
     assert (rows[1].requests, rows[1].total_tokens) == (2, 760)
     assert (rows[1].period_start_ms, rows[1].period_end_ms) == (TEN, TEN + HOUR_MS)
     assert rows[1].delta_cost == Decimal("999999999999999999.999999999999")
-    assert (rows[4].kind, rows[4].cost, rows[4].requests) == ("billing.rpc.settled", Decimal("0.1"), 100)
-    assert (rows[4].team_id, rows[4].offset) == (None, 4)
+    settled = every_row()[4]
+    assert isinstance(settled, Settlement)
+    assert (settled.agent, settled.amount, settled.request_count) == ("agent_1", Decimal("0.1"), 100)
+    assert (settled.period_end_ms, settled.offset) == (TEN + HOUR_MS, 4)
 
 
 def _rewritten(**changes: Any) -> bytes:
@@ -410,7 +453,7 @@ def _rewritten(**changes: Any) -> bytes:
 
 @pytest.mark.parametrize("cost", ["9" * 26 + "." + "9" * 12, "-" + "9" * 26 + "." + "9" * 12])
 def test_row_of_the_largest_amounts(cost: str) -> None:
-    bill = to_bill(TOPIC, 0, 0, _rewritten(totals__cost=cost, delta__cost=cost))
+    bill = to_row(TOPIC, 0, 0, _rewritten(totals__cost=cost, delta__cost=cost))
     assert isinstance(bill, Bill)
     assert str(bill.cost) == str(bill.delta_cost) == cost
 
@@ -436,7 +479,7 @@ def test_row_of_the_largest_amounts(cost: str) -> None:
     ],
 )
 def test_poison_is_a_value(value: bytes | None, reason: Reason) -> None:
-    rejected = to_bill(TOPIC, 0, 0, value)
+    rejected = to_row(TOPIC, 0, 0, value)
     assert isinstance(rejected, Rejected)
     assert rejected.reason is reason
     assert rejected.error

@@ -12,7 +12,8 @@ from world import Process, World
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.ledger_task import LedgerTask
 from streamapp.runtime.rows import Store
-from tables.ledger import NEVER, Ledger
+from tables.fold import NEVER
+from tables.ledger import Ledger
 from tables.outcome import Outcome, Record
 
 

@@ -74,7 +74,8 @@ def test_only_dead_letter_and_changelogs_take_large_records() -> None:
     sizes = {
         t.name: int(dict(t.configs)["max.message.bytes"]) for t in TOPICS if "max.message.bytes" in dict(t.configs)
     }
-    large = {changelog("billing-agg", "usage_hourly"): 8 << 20, changelog("llm-metrics", "latency"): 8 << 20}
+    rows = (("billing-agg", "usage_hourly"), ("llm-metrics", "latency"), ("rpc-billing", "rpc_hourly"))
+    large = dict.fromkeys((changelog(*names) for names in rows), 8 << 20)
     assert sizes == large | {"dead_letter": 4 << 20}
 
 

@@ -16,7 +16,8 @@ from streamapp.errors import Misconfigured
 from streamapp.kafka.reader import Record, Span
 from streamapp.ops.verify_ledger import TOPIC, Comparison
 from streamapp.ops.verify_pair import PairReport, Sums
-from streamapp.sinks.ledger import Bill, open_ledger, to_bill
+from streamapp.sinks.ledger import open_ledger
+from streamapp.sinks.ledger_rows import Bill, to_row
 
 Plant = Callable[[sqlite3.Connection], object]
 
@@ -47,7 +48,7 @@ async def keep(url: str, records: Sequence[Record]) -> None:
     async with open_ledger(url) as ledger:
         for number, upto in end(records).items():
             mine = [record for record in records if record.partition == number]
-            rows = [to_bill(TOPIC, number, record.offset, record.value) for record in mine]
+            rows = [to_row(TOPIC, number, record.offset, record.value) for record in mine]
             await ledger.apply(TOPIC, number, upto, [row for row in rows if isinstance(row, Bill)])
 
 

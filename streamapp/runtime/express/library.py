@@ -57,6 +57,14 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("tally_slots", c_int64, (c_void_p,)),
     ("tally_bins", c_int64, (c_void_p,)),
     ("tally_take", None, (c_void_p, c_void_p, c_void_p)),
+    ("calls_new", c_void_p, (c_void_p, c_int32, c_int32, c_int64)),
+    ("calls_free", None, (c_void_p,)),
+    ("calls_open", c_int, (c_void_p, c_int64, c_uint32)),
+    ("calls_close", None, (c_void_p, c_int64)),
+    ("calls_run", c_int64, (c_void_p, c_char_p, c_void_p, c_int64, c_int64, POINTER(Run))),
+    ("calls_touched", c_int64, (c_void_p,)),
+    ("calls_take", None, (c_void_p, c_void_p)),
+    ("calls_key", c_size_t, (c_void_p, c_int64, c_int64, POINTER(c_void_p))),
 )
 
 

@@ -20,10 +20,6 @@ enum {
 #define TOKENS_MAX 1000000000ll /* so few that no sum of a chunk overflows */
 #define MEASURE_MAX 1000000000ull
 
-typedef struct {
-    const uint8_t *at, *end;
-} text_t;
-
 /* What a field's value must be. */
 typedef enum { SKIP, EXACTLY, NAME, ID, LABEL, TIMESTAMP, COUNT, MEASURE, COST, FLAG, STATUS, CURRENCY, DATA } kind_t;
 
@@ -83,33 +79,22 @@ static const field_t PAYLOAD[] = {
 static int read_object(text_t *text, const field_t *table, size_t length, fields_t *fields);
 
 /* Only printable ASCII and no backslash: so a string ends at the next quote, and needs no decoding. */
-static int is_plain(const uint8_t *at, size_t length) {
+int is_plain(const uint8_t *at, size_t length) {
     unsigned strange = 0;
     for (size_t i = 0; i < length; i++) strange |= (unsigned)(at[i] - 0x20u) >= 0x5Fu || at[i] == '\\';
     return !strange;
 }
 
-static inline void skip_spaces(text_t *text) {
-    while (text->at < text->end && *text->at == ' ') text->at++;
-}
-
-static inline int take(text_t *text, char wanted) {
-    skip_spaces(text);
-    if (text->at == text->end || *text->at != (uint8_t)wanted) return 0;
-    text->at++;
-    return 1;
-}
-
 static inline int is_digit(const text_t *text) { return text->at < text->end && (unsigned)(*text->at - '0') < 10; }
 
-static int take_word(text_t *text, const char *word) {
+int take_word(text_t *text, const char *word) {
     size_t length = strlen(word);
     if ((size_t)(text->end - text->at) < length || memcmp(text->at, word, length)) return 0;
     text->at += length;
     return 1;
 }
 
-static int read_string(text_t *text, span_t *span) {
+int read_string(text_t *text, span_t *span) {
     if (!take(text, '"')) return 0;
     const uint8_t *close = memchr(text->at, '"', (size_t)(text->end - text->at));
     if (!close) return 0;
@@ -118,12 +103,8 @@ static int read_string(text_t *text, span_t *span) {
     return 1;
 }
 
-static inline int equals(span_t span, const char *text) {
-    return strlen(text) == span.length && !memcmp(span.at, text, span.length);
-}
-
 /* Digits without a leading zero, at most `limit`. */
-static int read_digits(text_t *text, int limit, uint64_t *number) {
+int read_digits(text_t *text, int limit, uint64_t *number) {
     const uint8_t *start = text->at;
     *number = 0;
     while (is_digit(text) && text->at - start <= limit) *number = *number * 10 + (uint64_t)(*text->at++ - '0');
@@ -132,7 +113,7 @@ static int read_digits(text_t *text, int limit, uint64_t *number) {
 }
 
 /* A point and digits, if there is one; returns how many digits, or -1. */
-static int read_fraction(text_t *text, int limit, uint64_t *number) {
+int read_fraction(text_t *text, int limit, uint64_t *number) {
     *number = 0;
     if (text->at == text->end || *text->at != '.') return 0;
     const uint8_t *start = ++text->at;
@@ -145,12 +126,12 @@ static int read_fraction(text_t *text, int limit, uint64_t *number) {
 }
 
 /* Whether a number has ended where it was read to: no exponent, no point that was not expected. */
-static int has_ended(const text_t *text) {
+int has_ended(const text_t *text) {
     if (text->at == text->end) return 0;
     return *text->at == ',' || *text->at == '}' || *text->at == ']' || *text->at == ' ';
 }
 
-static int read_count(text_t *text, int64_t *count) {
+int read_count(text_t *text, int64_t *count) {
     uint64_t number;
     if (!read_digits(text, 10, &number) || !has_ended(text) || number > TOKENS_MAX) return 0;
     *count = (int64_t)number;
@@ -180,7 +161,7 @@ static int read_cost(text_t *text, unsigned __int128 *cost) {
     return 1;
 }
 
-static int read_flag(text_t *text, int *flag) {
+int read_flag(text_t *text, int *flag) {
     *flag = text->at < text->end && *text->at == 't';
     return take_word(text, *flag ? "true" : "false");
 }
@@ -194,7 +175,7 @@ static int read_status(text_t *text, int *number) {
     return 0;
 }
 
-static int read_currency(text_t *text, span_t *currency) {
+int read_currency(text_t *text, span_t *currency) {
     if (!read_string(text, currency) || !currency->length || currency->length > CURRENCY_MAX) return 0;
     for (size_t i = 0; i < currency->length; i++) {
         uint8_t letter = currency->at[i];
@@ -203,7 +184,7 @@ static int read_currency(text_t *text, span_t *currency) {
     return 1;
 }
 
-static int read_id(text_t *text, span_t *id) {
+int read_id(text_t *text, span_t *id) {
     return read_string(text, id) && id->length && id->length <= ID_MAX && !memchr(id->at, ' ', id->length);
 }
 
@@ -226,7 +207,7 @@ static int64_t days_since_epoch(int year, int month, int day) {
 }
 
 /* `2025-01-15T10:30:00.123Z` with any number of decimals up to nine, or none; cut to milliseconds. */
-static int read_timestamp(text_t *text, int64_t *at_ms) {
+int read_timestamp(text_t *text, int64_t *at_ms) {
     static const uint8_t DAYS[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     span_t stamp;
     int year, month, day, hour, minute, second;
@@ -257,7 +238,7 @@ static int skip_number(text_t *text) {
 }
 
 /* Any JSON value: checked, but not kept. */
-static int skip_value(text_t *text, int depth) {
+int skip_value(text_t *text, int depth) {
     span_t span;
     int flag;
     skip_spaces(text);

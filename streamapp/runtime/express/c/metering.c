@@ -1,0 +1,169 @@
+#include "metering.h"
+
+enum {
+    NAME_MAX = 256,
+    CHAIN_ID = 36963,
+    PRICE_DECIMALS = 12,
+    PRICE_DIGITS_MAX = 18,
+    MEASURE_DIGITS_MAX = 15,
+    FRACTION_MAX = 30,
+};
+
+#define AMOUNT_END ((unsigned __int128)1000000000000000000ull * 1000000000000ull)
+
+/* What a field's value must be. CHOICE: one of two words, which is whether it is the second. */
+typedef enum { SKIP, EXACTLY, NAME, ID, LABEL, TIMESTAMP, COUNT, MEASURE, PRICE, FLAG, CHOICE, CURRENCY, DATA } kind_t;
+
+typedef struct {
+    const char *name;
+    size_t length;
+    const char *words[2];
+    kind_t kind;
+    int is_optional; /* may be null, or not there */
+    size_t offset;   /* where in `fields_t` the value goes */
+} field_t;
+
+typedef struct {
+    span_t fixed, label;
+    call_t call;
+    unsigned __int128 price;
+    int64_t quantity, tokens;
+    int unit, is_error, is_free;
+} fields_t;
+
+#define IN(member) offsetof(fields_t, member)
+#define NAMED(text) text, sizeof(text) - 1
+
+/* Fields stand in the order of decision 15: the next key is looked for at the next field first. */
+static const field_t ENVELOPE[] = {
+    {NAMED("schema"), {"hanzo.stream.v1", 0}, EXACTLY, 0, IN(fixed)},
+    {NAMED("id"), {0}, ID, 0, IN(call.id)},
+    {NAMED("type"), {"agent.rpc.metered", 0}, EXACTLY, 0, IN(fixed)},
+    {NAMED("source"), {0}, NAME, 0, IN(label)},
+    {NAMED("timestamp"), {0}, TIMESTAMP, 0, IN(call.at_ms)},
+    {NAMED("team_id"), {0}, NAME, 1, IN(label)},
+    {NAMED("org_id"), {0}, NAME, 0, IN(call.org)}, /* without it the directory is asked: not here */
+    {NAMED("data"), {0}, DATA, 0, 0},
+};
+
+static const field_t PAYLOAD[] = {
+    {NAMED("agent_id"), {0}, NAME, 0, IN(call.agent)},
+    {NAMED("consumer_id"), {0}, NAME, 0, IN(call.consumer)},
+    {NAMED("method"), {0}, NAME, 0, IN(call.method)},
+    {NAMED("request_id"), {0}, LABEL, 1, IN(label)},
+    {NAMED("unit"), {"per_request", "per_token"}, CHOICE, 1, IN(unit)},
+    {NAMED("quantity"), {0}, COUNT, 0, IN(quantity)},
+    {NAMED("price"), {0}, PRICE, 0, IN(price)},
+    {NAMED("currency"), {0}, CURRENCY, 0, IN(call.currency)},
+    {NAMED("status"), {"success", "error"}, CHOICE, 1, IN(is_error)},
+    {NAMED("free_tier"), {0}, FLAG, 1, IN(is_free)},
+    {NAMED("latency_ms"), {0}, MEASURE, 1, 0},
+    {NAMED("model"), {0}, LABEL, 1, IN(label)},
+    {NAMED("prompt_tokens"), {0}, COUNT, 1, IN(tokens)},
+    {NAMED("completion_tokens"), {0}, COUNT, 1, IN(tokens)},
+    {NAMED("chain"), {0}, NAME, 1, IN(call.chain)},
+    {NAMED("chain_id"), {0}, COUNT, 1, IN(call.chain_id)},
+    {NAMED("agent_wallet"), {0}, LABEL, 1, IN(call.agent_wallet)},
+    {NAMED("consumer_wallet"), {0}, LABEL, 1, IN(call.consumer_wallet)},
+};
+
+#define LENGTH(table) (sizeof(table) / sizeof *(table))
+
+static int read_measure(text_t *text) {
+    uint64_t number;
+    return read_digits(text, MEASURE_DIGITS_MAX, &number) && read_fraction(text, FRACTION_MAX, &number) >= 0 &&
+           has_ended(text);
+}
+
+/* A decimal in quotes. An exponent is left to Python. */
+static int read_price(text_t *text, unsigned __int128 *price) {
+    static const uint64_t TENS[] = {1,         10,         100,         1000,         10000,         100000,       1000000,
+                                    10000000, 100000000, 1000000000, 10000000000, 100000000000, 1000000000000};
+    span_t span;
+    uint64_t whole, fraction;
+    if (!read_string(text, &span)) return 0;
+    text_t digits = {span.at, span.at + span.length};
+    if (!read_digits(&digits, PRICE_DIGITS_MAX, &whole)) return 0;
+    int decimals = read_fraction(&digits, PRICE_DECIMALS, &fraction);
+    if (decimals < 0 || digits.at != digits.end) return 0;
+    *price = (unsigned __int128)whole * TENS[PRICE_DECIMALS] + fraction * TENS[PRICE_DECIMALS - decimals];
+    return 1;
+}
+
+static int read_choice(text_t *text, const field_t *field, int *is_second) {
+    span_t word;
+    if (!read_string(text, &word)) return 0;
+    *is_second = equals(word, field->words[1]);
+    return *is_second || equals(word, field->words[0]);
+}
+
+static int read_object(text_t *text, const field_t *table, size_t length, fields_t *fields);
+
+static int read_value(text_t *text, const field_t *field, fields_t *fields) {
+    void *place = (char *)fields + field->offset;
+    span_t *span = place;
+    skip_spaces(text);
+    if (field->is_optional && text->at < text->end && *text->at == 'n') return take_word(text, "null");
+    switch (field->kind) {
+        case SKIP: return skip_value(text, 2);
+        case EXACTLY: return read_string(text, span) && equals(*span, field->words[0]);
+        case NAME: return read_string(text, span) && span->length && span->length <= NAME_MAX;
+        case ID: return read_id(text, span);
+        case LABEL: return read_string(text, span) && span->length <= NAME_MAX;
+        case TIMESTAMP: return read_timestamp(text, place);
+        case COUNT: return read_count(text, place);
+        case MEASURE: return read_measure(text);
+        case PRICE: return read_price(text, place);
+        case FLAG: return read_flag(text, place);
+        case CHOICE: return read_choice(text, field, place);
+        case CURRENCY: return read_currency(text, place);
+        case DATA: return read_object(text, PAYLOAD, LENGTH(PAYLOAD), fields);
+    }
+    return 0;
+}
+
+static const field_t *field_of(span_t key, const field_t *table, size_t length, size_t guess) {
+    static const field_t UNKNOWN = {NAMED(""), {0}, SKIP, 0, 0};
+    for (size_t i = 0, at = guess; i < length; i++, at++) {
+        const field_t *field = &table[at < length ? at : at - length];
+        if (key.length == field->length && !memcmp(key.at, field->name, key.length)) return field;
+    }
+    return &UNKNOWN;
+}
+
+static int read_object(text_t *text, const field_t *table, size_t length, fields_t *fields) {
+    uint32_t seen = 0;
+    size_t next = 0;
+    span_t key;
+    if (!take(text, '{')) return 0;
+    do {
+        if (!read_string(text, &key) || !take(text, ':')) return 0;
+        const field_t *field = field_of(key, table, length, next);
+        if (field->kind != SKIP) {
+            size_t at = (size_t)(field - table);
+            if (seen >> at & 1) return 0;
+            seen |= 1u << at;
+            next = at + 1;
+        }
+        if (!read_value(text, field, fields)) return 0;
+    } while (take(text, ','));
+    for (size_t at = 0; at < length; at++)
+        if (!table[at].is_optional && !(seen >> at & 1)) return 0;
+    return take(text, '}');
+}
+
+int call_read(const uint8_t *value, size_t length, call_t *call) {
+    if (!is_plain(value, length)) return 0;
+    fields_t fields = {0};
+    text_t text = {value, value + length};
+    fields.call.chain = (span_t){(const uint8_t *)"hanzo", 5};
+    fields.call.chain_id = CHAIN_ID;
+    if (!read_object(&text, ENVELOPE, LENGTH(ENVELOPE), &fields)) return 0;
+    skip_spaces(&text);
+    if (text.at != text.end) return 0;
+    unsigned __int128 amount;
+    if (__builtin_mul_overflow(fields.price, (unsigned __int128)fields.quantity, &amount) || amount >= AMOUNT_END) return 0;
+    *call = fields.call;
+    call->amount = fields.is_error || fields.is_free ? 0 : amount;
+    return 1;
+}

@@ -1,0 +1,72 @@
+"""A settlement as its event: the same settlement always becomes the same bytes (decisions 12 and 16)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+
+from streamapp.runtime import rpc_codec
+from streamapp.runtime.chunk import Send
+from streamapp.runtime.rows import Writes
+from streamapp.schemas import settlement as schema
+from streamapp.schemas.money import money_text
+from streamapp.schemas.timestamp import format_ms
+from streamapp.topics.partitioner import partition_for
+from tables.settlement import Account, Settlement
+
+SOURCE = "rpc-billing"
+_encode = msgspec.json.Encoder().encode
+
+
+@lru_cache(maxsize=10_000)  # a settlement, its row and the pages ask for it one after the other
+def settlement_id(account: Account, period_end_ms: int) -> str:
+    """The id of an account's settlement: anybody who knows both can compute it."""
+    return schema.settlement_id(*account, period_end_ms)
+
+
+def event(settlement: Settlement, topic: str, partition: int) -> tuple[str, bytes]:
+    """Id and JSON of the event that settles calls read from `topic`-`partition`."""
+    org, agent, consumer, currency = settlement.account
+    made = settlement_id(settlement.account, settlement.end_ms)
+    payment = settlement.payment
+    envelope = {
+        "schema": "hanzo.stream.v1",
+        "id": made,
+        "type": schema.RPC_SETTLED,
+        "source": SOURCE,
+        "timestamp": format_ms(settlement.stated_ms),
+        "org_id": org,
+        "data": {
+            "settlement_id": made,
+            "agent": agent,
+            "consumer": consumer,
+            "amount": money_text(settlement.amount),
+            "request_count": settlement.calls,
+            "period_start": format_ms(settlement.start_ms),
+            "period_end": format_ms(settlement.end_ms),
+            "currency": currency,
+            "chain": payment.chain,
+            "chain_id": payment.chain_id,
+            "agent_wallet": payment.agent_wallet,
+            "consumer_wallet": payment.consumer_wallet,
+            "methods": {
+                method: {"count": calls, "cost": money_text(cost)} for method, (calls, cost) in settlement.methods
+            },
+            "coverage": {
+                "topic": topic,
+                "partition": partition,
+                "first_offset": settlement.first_offset,
+                "last_offset": settlement.last_offset,
+                "events": settlement.calls,
+            },
+        },
+    }
+    return made, _encode(envelope)
+
+
+def send(settlement: Settlement, source: str, partition: int, bills: str, partitions: int) -> tuple[Send, Writes]:
+    """The record for topic `bills`, keyed by org, and the table row that keeps what was settled."""
+    made, value = event(settlement, source, partition)
+    key = settlement.account.org.encode()
+    return Send(bills, partition_for(key, partitions), key, value), {rpc_codec.settlement_key(made): value}

@@ -1,0 +1,72 @@
+"""`billing.rpc.settled` on `billing_events`: what a consumer owes an agent (HIP-25; decision 16)."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from streamapp.schemas.billing import Coverage
+from streamapp.schemas.envelope import Envelope
+from streamapp.schemas.fields import Count, Currency, Id, Label, Model, Money, Name, Timestamp
+from streamapp.schemas.timestamp import format_ms
+from streamapp.schemas.ulid import RANDOM_BYTES, event_id
+
+RPC_SETTLED = "billing.rpc.settled"
+
+
+class MethodCost(Model):
+    """The calls of one method. Failed and free ones are counted, and cost nothing."""
+
+    count: Annotated[int, Field(ge=0)]
+    cost: Money
+
+
+class SettledData(Model):
+    """One settlement of one account: org, agent, consumer and currency. It is never revised."""
+
+    settlement_id: Id = Field(description="The envelope's id.")
+    agent: Name
+    consumer: Name
+    amount: Money = Field(description="Sum of all methods' costs, in `currency`.")
+    request_count: Annotated[int, Field(ge=0)]
+    period_start: Timestamp = Field(description="Start of the first hour with a call that is settled here.")
+    period_end: Timestamp = Field(description="End of the hour whose closing settled it.")
+    currency: Currency
+    chain: Name = Field(description="Of the newest call that is settled here, like the wallets.")
+    chain_id: Count
+    agent_wallet: Label | None = None
+    consumer_wallet: Label | None = None
+    methods: dict[str, MethodCost]
+    coverage: Coverage
+
+
+class RpcSettled(Envelope):
+    """A settlement. Its Kafka key is the org."""
+
+    type: Literal["billing.rpc.settled"]
+    org_id: Name
+    data: SettledData
+
+    @model_validator(mode="after")
+    def _names_itself(self) -> Self:
+        if self.data.settlement_id != self.id:
+            raise PydanticCustomError("settlement_id", "data.settlement_id is not the envelope's id")
+        return self
+
+
+def settlement_id(org: str, agent: str, consumer: str, currency: str, period_end_ms: int) -> str:
+    """The id of a settlement: the same for the same account and hour, whoever computes it.
+
+    As `ulid.statement_id`, over a JSON array of six values:
+
+        ["billing.rpc.settled","org_hanzo","agent_1","consumer_1","AI","2025-01-15T11:00:00.000Z"]
+
+    that is kind, org, agent, consumer, currency, end of the period.
+    """
+    facts = [RPC_SETTLED, org, agent, consumer, currency, format_ms(period_end_ms)]
+    text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
+    return event_id(period_end_ms, sha256(text.encode()).digest()[:RANDOM_BYTES])

@@ -1,0 +1,149 @@
+"""How every windowed table reads its partition: one record after the other, each id once, the watermark first.
+
+A table is a `Fold` with rows of its own. What is the same for all stands here: records below the position are passed
+over, plain ones take the express lane, the others go through the door, then past the remembered ids, then move the
+watermark, which may bring something due, and only then count.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from tables.door import Door
+from tables.express import Passing
+from tables.outcome import Folded, Position, Record, Refusal
+from tables.seen import Seen, SeenIds, expiry_of
+from tables.window import HOUR_MS, Rules
+
+NEVER = 1 << 62
+
+Out = TypeVar("Out", bound=Folded)
+Row = TypeVar("Row")
+
+
+class Fold(ABC, Generic[Out, Row]):
+    """One partition of a table.
+
+    Promises: the watermark never goes back; a record counts at most once while its id is remembered.
+    """
+
+    def __init__(self, rules: Rules, door: Door, position: Position, seen: Seen | None, express: Passing) -> None:
+        self.rules = rules
+        self.door = door
+        self.position = position
+        self.seen: Seen = SeenIds() if seen is None else seen
+        self.express = express
+        self.next_mark_ms = 0  # the lowest watermark at which anything is due
+        self._outcome = self._begun(-1)
+
+    def apply(self, records: Sequence[Record]) -> Out:
+        """Fold consecutive records. Records below the position were applied before and are passed over."""
+        position = self.position
+        outcome = self._outcome = self._begun(max(records[0].offset, position.next_offset))
+        new = records
+        if records[0].offset < position.next_offset:
+            new = [record for record in records if record.offset >= position.next_offset]
+            outcome.skipped = len(records) - len(new)
+        self._count(new)
+        outcome.ids = self.seen.keep(outcome.chunk)
+        position.next_offset = max(position.next_offset, records[-1].offset + 1)
+        outcome.accepted = len(new) - len(outcome.refusals) - outcome.duplicates
+        return outcome
+
+    # -- what a table does its own way ---------------------------------------------------------------------------
+
+    @abstractmethod
+    def idle(self, now_ms: int) -> Out:
+        """Close by the wall clock what a silent, fully read partition leaves behind."""
+
+    @abstractmethod
+    def idle_due(self, now_ms: int) -> bool:
+        """Whether `idle` would do anything."""
+
+    @abstractmethod
+    def _begun(self, chunk: int) -> Out:
+        """An empty outcome."""
+
+    @abstractmethod
+    def _row_for(self, event: Any, org: str, record: Record) -> Row | None:
+        """The row an event counts in; None if it is too late for any, and refused."""
+
+    @abstractmethod
+    def _add(self, row: Row, event: Any, record: Record) -> None:
+        """Count an event in its row."""
+
+    @abstractmethod
+    def _cross(self, watermark_ms: int) -> None:
+        """State, forget and expire what the watermark's new place brings due."""
+
+    @abstractmethod
+    def _gather(self) -> None:
+        """Add to the rows what the express lane has counted."""
+
+    # -- records -------------------------------------------------------------------------------------------------
+
+    def _count(self, records: Sequence[Record]) -> None:
+        """Count records: plain ones on the express lane, the others one by one."""
+        position, express, at = self.position, self.express, 0
+        express.load(records)
+        while at < len(records):
+            at, position.watermark_ms, duplicates = express.run(at, position.watermark_ms, self.next_mark_ms)
+            self._outcome.duplicates += duplicates
+            if at < len(records):
+                self._fold(records[at])
+                at += 1
+        self._gather()
+
+    def _fold(self, record: Record) -> None:
+        """Count a record."""
+        door, event = self.door, self.door.let_in(record, self.rules.future_ms)
+        if isinstance(event, Refusal):
+            self._outcome.refusals.append(event)
+            return
+        digest, print_ = door.digest(event.id), door.fingerprint(record.value)
+        if self._repeated(record, event.id, digest, print_):
+            return
+        org = door.org(event)
+        if org is None:
+            self._refuse(record, "org_unresolved", f"no org_id, and the directory does not know team {event.team_id!r}")
+            return
+        if event.at_ms > self.position.watermark_ms:  # first the watermark, then the count
+            self.position.watermark_ms = event.at_ms
+            if event.at_ms >= self.next_mark_ms:
+                self._cross(event.at_ms)
+        row = self._row_for(event, org, record)
+        if row is None:
+            return
+        expiry_ms = expiry_of(event.at_ms, self.position.watermark_ms, self.rules)
+        self.seen.add(digest, print_, expiry_ms)
+        self.next_mark_ms = min(self.next_mark_ms, expiry_ms)
+        self._add(row, event, record)
+
+    def _repeated(self, record: Record, event_id: str, digest: bytes, print_: bytes) -> bool:
+        """Whether a record's id is remembered: then it does not count."""
+        counted = self.seen.find(digest)
+        if counted is None:
+            return False
+        if counted.print_ == print_:
+            self._outcome.duplicates += 1
+        else:
+            self._refuse(record, "conflicting_duplicate", f"id {event_id!r} was counted before, with other bytes")
+        return True
+
+    def _too_late(self, at_ms: int, record: Record) -> bool:
+        """Whether an event of a closed hour is older than the topic's retention behind the watermark: refused."""
+        if at_ms >= self.position.watermark_ms - self.rules.retention_ms:
+            return False
+        self._refuse(record, "too_late", "it is older than the topic's retention behind the watermark")
+        return True
+
+    def _refuse(self, record: Record, reason: str, error: str) -> None:
+        self._outcome.refusals.append(Refusal(record, reason, error))
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def _closes_ms(self, hour: int) -> int:
+        """The watermark that closes an hour."""
+        return hour + HOUR_MS + self.rules.grace_ms

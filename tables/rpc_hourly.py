@@ -1,0 +1,284 @@
+"""A partition of metered calls: hours that are open, accounts that owe, and what closing an hour settles (decision 16).
+
+How records are read is in `fold.py`; time closes hours as it does for bills. Hours close one after the other and for
+all accounts at once: at the record that brings the watermark to the end of the hour and the grace beyond, or by the
+wall clock in a silent partition. Closing moves the hour's calls to the accounts, and settles every account that owes
+at least the minimum, with the end of that hour as the end of the period; so no account is settled twice for one period.
+
+A late call's way: `_row_for` finds its hour closed, `_add` counts it among the pending ones of its account, and the
+next hour that closes settles it with the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple, Protocol
+
+from tables.door import Door
+from tables.express import Passing
+from tables.fold import NEVER, Fold
+from tables.outcome import Folded, Position, Record
+from tables.seen import Seen, StoredIds, expiry_of
+from tables.settlement import Account, AccountRow, CallsKey, HourCalls, Payment, Settlement, settle
+from tables.window import HOUR_MS, Rules, hour_of
+
+
+class Line(NamedTuple):
+    """Where the lane's counts of one kind go: into which row, as which method, paid how."""
+
+    row: HourCalls
+    method: str
+    payment: Payment
+
+
+CallSum = tuple[Line, int, Decimal, int, int]
+"""What one line counted, what it cost, and the offsets of its first and last record."""
+
+FindLine = Callable[[int, Account, str, Payment], Line]
+
+
+class CallsLane(Passing, Protocol):
+    """The express lane of metered calls: it counts those of open hours. Every row of such an hour is in memory, so a
+    line that it does not know is a new one."""
+
+    def open(self, hour_ms: int, expiry_ms: int) -> None:
+        """An hour is open; ids counted in it expire at `expiry_ms`."""
+
+    def close(self, hour_ms: int) -> None:
+        """The hour is open no longer. Its sums were taken."""
+
+    def take(self, line_of: FindLine) -> Iterable[CallSum]:
+        """What was counted since the last call."""
+
+
+class NoLane:
+    """The lane that takes nothing."""
+
+    def open(self, hour_ms: int, expiry_ms: int) -> None:
+        pass
+
+    def close(self, hour_ms: int) -> None:
+        pass
+
+    def load(self, records: Sequence[Any]) -> None:
+        pass
+
+    def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
+        return at, watermark_ms, 0
+
+    def take(self, line_of: FindLine) -> Iterable[CallSum]:
+        return ()
+
+
+class Accounts(Protocol):
+    """The stored rows of one partition, as of the last chunk."""
+
+    def account(self, account: Account) -> AccountRow | None: ...
+
+    def settled_between(self, after_ms: int, until_ms: int) -> Iterable[tuple[Account, int]]:
+        """Account and end of period of settlements that end in `(after_ms, until_ms]`."""
+
+
+@dataclass
+class CallsOutcome(Folded):
+    """What a chunk changed. Rows are final; None: the row is gone."""
+
+    hours: dict[CallsKey, HourCalls | None] = field(default_factory=dict)
+    accounts: dict[Account, AccountRow | None] = field(default_factory=dict)
+    settlements: list[Settlement] = field(default_factory=list)
+    old_settlements: list[tuple[Account, int]] = field(default_factory=list)  # end of the period
+
+
+class RpcLedger(Fold[CallsOutcome, HourCalls | AccountRow]):
+    """One partition of the table of calls.
+
+    Promises beside those of a fold: every counted call is in exactly one settlement, or pending, or in an open hour;
+    an amount below `min_amount`, which is above zero, waits and is never dropped. With an express lane everything is
+    the same.
+    """
+
+    express: CallsLane
+
+    def __init__(
+        self,
+        rules: Rules,
+        min_amount: Decimal,
+        door: Door,
+        rows: Accounts,
+        position: Position,
+        seen: Seen | None = None,
+        express: CallsLane | None = None,
+    ) -> None:
+        assert min_amount > 0, "free calls would settle nothing for ever"
+        super().__init__(rules, door, position, seen, NoLane() if express is None else express)
+        self.min_amount = min_amount
+        self.rows = rows
+        self.open: dict[int, dict[Account, HourCalls]] = {}
+        self.due: dict[Account, AccountRow] = {}  # these owe enough: the next hour that closes settles them
+        self._due_ms = NEVER  # when that is
+        self.next_mark_ms = self._next_mark()
+
+    def restore(
+        self,
+        hours: Iterable[HourCalls],
+        owing: Iterable[AccountRow],
+        ids: Iterable[tuple[int, StoredIds]],
+    ) -> None:
+        """Rebuild the memory from stored rows: the open hours, the accounts that owe, each chunk's remembered ids."""
+        for row in hours:
+            self._admit(row)
+        for account in owing:
+            self._weigh(account)
+        for chunk, stored in ids:
+            self.seen.restore(chunk, stored, self.position.watermark_ms)
+        self.next_mark_ms = self._next_mark()
+
+    def idle(self, now_ms: int) -> CallsOutcome:
+        """Close by the wall clock what a silent, fully read partition leaves behind: hours whose end and grace have
+        passed, and with them what late calls owe."""
+        outcome = self._outcome = CallsOutcome()
+        self._close_until(now_ms, now_ms)
+        self.next_mark_ms = self._next_mark()
+        return outcome
+
+    def idle_due(self, now_ms: int) -> bool:
+        """Whether `idle` would close anything."""
+        return self._next_close_ms() <= now_ms
+
+    @property
+    def closed_until_ms(self) -> int:
+        """Hours that ended at or before this are closed."""
+        return max(self.position.closed_ms, hour_of(self.position.watermark_ms - self.rules.grace_ms))
+
+    # -- records -------------------------------------------------------------------------------------------------
+
+    def _begun(self, chunk: int) -> CallsOutcome:
+        return CallsOutcome(chunk=chunk)
+
+    def _row_for(self, event: Any, org: str, record: Record) -> HourCalls | AccountRow | None:
+        """The row a call counts in: that of its open hour, or its account's if the hour is closed."""
+        data, hour_ms = event.data, hour_of(event.at_ms)
+        account = Account(org, data.agent_id, data.consumer_id, data.currency)
+        hour = self.open.get(hour_ms)
+        if hour is None and hour_ms + HOUR_MS <= self.closed_until_ms:
+            return None if self._too_late(event.at_ms, record) else self._account(account)
+        return self._hour_row(hour_ms, account)
+
+    def _add(self, row: HourCalls | AccountRow, event: Any, record: Record) -> None:
+        data, at = event.data, record.offset
+        payment = Payment(data.chain, data.chain_id, data.agent_wallet, data.consumer_wallet)
+        if isinstance(row, HourCalls):
+            row.add(data.method, 1, event.amount, at, at, payment)
+            self._outcome.hours[row.key] = row
+        else:
+            row.wait(hour_of(event.at_ms)).add(data.method, 1, event.amount, at, at, payment)
+            self._outcome.accounts[row.account] = row
+            self._weigh(row)
+            self.next_mark_ms = min(self.next_mark_ms, self._due_ms)
+
+    def _gather(self) -> None:
+        touched = self._outcome.hours
+        for (row, method, payment), count, cost, first_offset, last_offset in self.express.take(self._line):
+            row.add(method, count, cost, first_offset, last_offset, payment)
+            touched[row.key] = row
+
+    def _line(self, hour_ms: int, account: Account, method: str, payment: Payment) -> Line:
+        """A line that the express lane found."""
+        return Line(self._hour_row(hour_ms, account), method, payment)
+
+    # -- rows ----------------------------------------------------------------------------------------------------
+
+    def _hour_row(self, hour_ms: int, account: Account) -> HourCalls:
+        row = self.open.get(hour_ms, {}).get(account)
+        if row is None:
+            row = HourCalls(CallsKey(hour_ms, account))
+            self._admit(row)
+        return row
+
+    def _admit(self, row: HourCalls) -> None:
+        """Make a row one of the open ones."""
+        hour_ms, account = row.key
+        if hour_ms not in self.open:
+            self.open[hour_ms] = {}
+            closes_ms = self._closes_ms(hour_ms)
+            self.express.open(hour_ms, expiry_of(hour_ms, closes_ms, self.rules))
+            self.next_mark_ms = min(self.next_mark_ms, closes_ms)
+        self.open[hour_ms][account] = row
+
+    def _account(self, account: Account) -> AccountRow:
+        return self._known(account) or AccountRow(account)
+
+    def _known(self, account: Account) -> AccountRow | None:
+        touched = self._outcome.accounts
+        if account in touched:
+            return touched[account]
+        return self.due.get(account) or self.rows.account(account)
+
+    def _weigh(self, row: AccountRow) -> None:
+        """An account that owes enough is settled by the next hour that closes."""
+        if row.account not in self.due and row.pending.amount >= self.min_amount:
+            if not self.due:
+                self._due_ms = self.closed_until_ms + HOUR_MS + self.rules.grace_ms
+            self.due[row.account] = row
+
+    # -- marks ---------------------------------------------------------------------------------------------------
+
+    def _cross(self, watermark_ms: int) -> None:
+        self._gather()
+        self._close_until(watermark_ms, None)
+        self._outcome.old_ids += self.seen.forget(watermark_ms)
+        self._expire(hour_of(max(watermark_ms - self.rules.retention_ms, 0)))
+        self.next_mark_ms = self._next_mark()
+
+    def _close_until(self, limit_ms: int, stated_ms: int | None) -> None:
+        """Close every hour that the limit brings due, one after the other. `stated_ms` None: the mark of each."""
+        while (mark_ms := self._next_close_ms()) <= limit_ms:
+            end_ms = mark_ms - self.rules.grace_ms
+            self._close(end_ms, mark_ms if stated_ms is None else stated_ms)
+            self.position.closed_ms = max(self.position.closed_ms, end_ms)
+
+    def _close(self, end_ms: int, stated_ms: int) -> None:
+        """The hour's calls become pending; whoever owes enough is settled."""
+        outcome, hour_ms = self._outcome, end_ms - HOUR_MS
+        for account, calls in self.open.get(hour_ms, {}).items():
+            row = outcome.accounts[account] = self._account(account)
+            row.wait(hour_ms).absorb(calls)
+            outcome.hours[calls.key] = None
+            self._weigh(row)
+        if self.open.pop(hour_ms, None) is not None:
+            self.express.close(hour_ms)
+        for account in sorted(self.due):
+            row = outcome.accounts[account] = self.due[account]
+            outcome.settlements.append(settle(row, end_ms, stated_ms))
+        self.due.clear()
+        self._due_ms = NEVER
+
+    def _expire(self, until_ms: int) -> None:
+        """Let go of settlements whose period ended by then, and of accounts that owe nothing since."""
+        position, outcome = self.position, self._outcome
+        if 0 <= position.expired_ms < until_ms:
+            old = set(self.rows.settled_between(position.expired_ms, until_ms))
+            new = (one for one in outcome.settlements if position.expired_ms < one.end_ms <= until_ms)
+            old |= {(one.account, one.end_ms) for one in new}
+            for account, end_ms in sorted(old):
+                outcome.old_settlements.append((account, end_ms))
+                row = self._known(account)
+                if row is not None and not row.owes and row.settled_until_ms <= until_ms:
+                    outcome.accounts[account] = None
+        position.expired_ms = max(position.expired_ms, until_ms)
+
+    def _next_close_ms(self) -> int:
+        """The mark of the next hour that has something to close."""
+        return min(self._closes_ms(min(self.open)) if self.open else NEVER, self._due_ms)
+
+    def _next_mark(self) -> int:
+        """The lowest watermark at which anything is due. Before the first record: at once."""
+        if self.position.watermark_ms < 0:
+            return 0
+        return min(
+            self._next_close_ms(),
+            self.seen.next_expiry_ms or NEVER,
+            self.position.expired_ms + HOUR_MS + self.rules.retention_ms,
+        )

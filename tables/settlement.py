@@ -1,0 +1,171 @@
+"""What consumers owe agents: calls by method, an account's pending calls, and what settling states (decision 16).
+
+An account is org × agent × consumer × currency. Calls are counted in the row of their hour while it is open; when it
+closes they move to the account's pending calls, and an account that owes enough is settled: everything pending is
+stated once, and nothing is pending any more.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import NamedTuple
+
+from tables.counters import EXACT, NOTHING
+
+
+class Account(NamedTuple):
+    """Whose account it is. Settlements of one closing go out in the order of these fields."""
+
+    org: str
+    agent: str
+    consumer: str
+    currency: str
+
+
+class CallsKey(NamedTuple):
+    """Whose calls of which hour."""
+
+    start_ms: int
+    account: Account
+
+
+class Payment(NamedTuple):
+    """How a call is paid, as it says itself."""
+
+    chain: str
+    chain_id: int
+    agent_wallet: str | None
+    consumer_wallet: str | None
+
+
+class MethodSum(NamedTuple):
+    """Calls of one method, and what they cost."""
+
+    calls: int = 0
+    cost: Decimal = NOTHING
+
+
+Methods = dict[str, MethodSum]
+
+
+class Calls:
+    """Calls counted together: of an open hour, or pending. Mutable: the fold adds to it in place."""
+
+    __slots__ = ("first_offset", "last_offset", "methods", "payment")
+
+    def __init__(self) -> None:
+        self.methods: Methods = {}
+        self.first_offset = -1
+        self.last_offset = -1
+        self.payment: Payment | None = None  # of the call at `last_offset`; None: no calls
+
+    def add(
+        self, method: str, count: int, cost: Decimal, first_offset: int, last_offset: int, payment: Payment
+    ) -> None:
+        """Count calls of one method, whose newest was paid like this."""
+        before = self.methods.get(method)
+        now = MethodSum(count, cost) if before is None else _sum(before, count, cost)
+        self.methods[method] = now
+        if self.first_offset < 0 or first_offset < self.first_offset:
+            self.first_offset = first_offset
+        if last_offset > self.last_offset:
+            self.last_offset, self.payment = last_offset, payment
+
+    def absorb(self, other: Calls) -> None:
+        """Count another one's calls, too."""
+        assert other.payment is not None, "there is nothing to count"
+        for method, (count, cost) in other.methods.items():
+            self.add(method, count, cost, other.first_offset, other.last_offset, other.payment)
+
+    @property
+    def count(self) -> int:
+        """How many calls."""
+        return sum(method.calls for method in self.methods.values())
+
+    @property
+    def amount(self) -> Decimal:
+        """What they cost together."""
+        amount = NOTHING
+        for method in self.methods.values():
+            amount = EXACT.add(amount, method.cost)
+        return amount
+
+
+class HourCalls(Calls):
+    """An account's calls of one open hour."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: CallsKey) -> None:
+        super().__init__()
+        self.key = key
+
+
+class AccountRow:
+    """What an account owes, and what of it was settled since the row was made."""
+
+    __slots__ = ("account", "from_ms", "pending", "settled", "settled_until_ms", "settlements", "since_ms")
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.pending = Calls()
+        self.from_ms = -1  # start of the first hour with a pending call; -1: nothing is pending
+        self.settled: Methods = {}
+        self.settlements = 0
+        self.settled_until_ms = -1  # end of the newest settlement's period
+        self.since_ms = -1  # start of the first hour that was ever counted here
+
+    @property
+    def owes(self) -> bool:
+        """Whether calls wait for a settlement."""
+        return self.pending.payment is not None
+
+    def wait(self, hour_ms: int) -> Calls:
+        """The pending calls, to add some of this hour to."""
+        self.from_ms = hour_ms if self.from_ms < 0 else min(self.from_ms, hour_ms)
+        self.since_ms = hour_ms if self.since_ms < 0 else min(self.since_ms, hour_ms)
+        return self.pending
+
+
+class Settlement(NamedTuple):
+    """One settlement, ready to be written down."""
+
+    account: Account
+    start_ms: int  # of the first hour with a call in it
+    end_ms: int  # of the hour whose closing settled it
+    stated_ms: int  # the mark that caused it, or the wall clock
+    amount: Decimal
+    calls: int
+    methods: tuple[tuple[str, MethodSum], ...]  # sorted
+    payment: Payment
+    first_offset: int
+    last_offset: int
+
+
+def settle(row: AccountRow, end_ms: int, at_ms: int) -> Settlement:
+    """State everything pending. Changes the row: afterwards nothing is."""
+    calls = row.pending
+    assert calls.payment is not None, "nothing is pending"
+    settlement = Settlement(
+        account=row.account,
+        start_ms=row.from_ms,
+        end_ms=end_ms,
+        stated_ms=at_ms,
+        amount=calls.amount,
+        calls=calls.count,
+        methods=tuple(sorted(calls.methods.items())),
+        payment=calls.payment,
+        first_offset=calls.first_offset,
+        last_offset=calls.last_offset,
+    )
+    for method, (count, cost) in calls.methods.items():
+        row.settled[method] = _sum(row.settled.get(method, MethodSum()), count, cost)
+    row.pending = Calls()
+    row.from_ms = -1
+    row.settlements += 1
+    row.settled_until_ms = end_ms
+    return settlement
+
+
+def _sum(before: MethodSum, count: int, cost: Decimal) -> MethodSum:
+    return MethodSum(before.calls + count, EXACT.add(before.cost, cost))

@@ -1,0 +1,76 @@
+"""With the express lane or without: the same rows, settlements, letters and remembered ids, whatever the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rpc_histories import logs
+from rpc_log import WEEK, Calls, call
+from test_express import stretched
+from usage_log import Rec
+
+from streamapp.runtime.rpc_task import RpcTask
+from tables.rpc_hourly import NoLane
+
+OFFSETS = st.sets(st.integers(1, 40))
+
+
+def without_lane(task: RpcTask) -> None:
+    task.ledger.express = NoLane()
+    task.ledger.restore([], [], [])
+
+
+def histories(log: Sequence[Rec], cuts: set[int], restarts: set[int], idles: set[int]) -> list[Any]:
+    """What the same chunks write, with the lane and without."""
+    both = []
+    rng = Random(len(log))
+    for with_lane in (True, False):
+        table, begin = Calls(), 0
+        if not with_lane:
+            table.prepare = without_lane
+            table.restart()
+        written: list[Any] = []
+        for end in [*sorted(cut for cut in cuts if 0 < cut < len(log)), len(log)]:
+            if end in restarts:
+                table.restart()
+            chunk = stretched(log[begin:end], rng) if with_lane else list(log[begin:end])
+            transaction = table.task.fold(chunk, log[end - 1].timestamp)
+            written.append((transaction.writes, transaction.sends))
+            table.commit(transaction)
+            begin = end
+            if end in idles:
+                idle = table.task.tick(log[end - 1].timestamp + WEEK.grace_ms)
+                if idle is not None:
+                    written.append((idle.writes, idle.sends))
+                    table.commit(idle)
+        both.append(written)
+    return both
+
+
+@given(logs(), OFFSETS, OFFSETS, OFFSETS)
+@settings(max_examples=250, deadline=None, database=None)
+def test_the_lane_changes_nothing(log: list[Rec], cuts: set[int], restarts: set[int], idles: set[int]) -> None:
+    with_lane, without = histories(log, cuts | restarts | idles, restarts, idles)
+    assert with_lane == without
+
+
+def test_most_of_a_usual_log_is_counted_on_the_lane() -> None:
+    table = Calls()
+    ledger = table.task.ledger
+    folded: list[Any] = []
+    slow = ledger._fold
+
+    def fold(record: Any) -> None:
+        folded.append(record)
+        slow(record)
+
+    ledger._fold = fold  # type: ignore[method-assign]
+    agents = [f"agent_{number}" for number in range(20)]
+    log = [call(f"1{hour}:{at:02d}", agents[at % 20], method=f"m{at % 3}") for hour in range(3) for at in range(60)]
+    table.apply(*log)
+    assert len(folded) <= 12  # the first, each new hour, each mark
+    assert sum(row.count for rows in ledger.open.values() for row in rows.values()) == 60
