@@ -50,8 +50,9 @@ def command(
     """Break everything on purpose, then check every bill.
 
     Starts a broker and workers of its own in a temporary folder, sends usage with poison, late events and repetitions
-    from two producers, and meanwhile kills, freezes, scales and restarts what there is, breaks files and steps clocks,
-    by a plan made from the seed; from five minutes on, the broker is also away for 25 and for 60 seconds.
+    from two producers, and meanwhile kills, freezes, scales and restarts what there is, breaks files, fills disks,
+    steps clocks, compacts the changelog and lets it take no rows, and puts offsets back, by a plan made from the
+    seed; from five minutes on, the broker is also away for 25 and for 60 seconds.
     Ends with 0 when nothing is lost, doubled or wrong and every fault was recovered from, else with 1.
     """
     console = Console(stderr=True, quiet=as_json)

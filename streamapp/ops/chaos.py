@@ -23,22 +23,21 @@ from streamapp.kafka.security import confluent_config
 from streamapp.ops import chaos_stock
 from streamapp.ops.chaos_fleet import Fleet
 from streamapp.ops.chaos_load import TOPIC, Load
-from streamapp.ops.chaos_plan import WORKERS_FIRST, Fault, Step
+from streamapp.ops.chaos_plan import WORKERS_FIRST, Step
 from streamapp.ops.chaos_report import ChaosReport, Done
+from streamapp.ops.chaos_world import GROUP, PROPERTIES, World
 from streamapp.ops.simulate import HOUR_MS, UsageSpec, usage_stream
 from streamapp.ops.verify_report import Report
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.topics.registry import TOPICS, topic
 
-GROUP = "billing-agg"
 HISTORY_HOURS = 12
 LOAD_SHARE = 0.75  # of the run; the rest is for starting, draining and checking
 TICK_S = 0.1
 ASK_S = 0.3  # between two questions about offsets
-BROKER_TIMEOUT_S = 120.0
 RECOVERY_TIMEOUT_S = 120.0
 DRAIN_TIMEOUT_S = 180.0
-STOCK_DRAIN_TIMEOUT_S = 60.0  # it often stands still for good
+STOCK_DRAIN_S_MAX = 60.0  # it often stands still for good; half of the load's time, at most this
 SESSION_S = 6
 IDLE_S = 5  # silent partitions are billed by the wall clock, also when the silence is an outage
 
@@ -64,7 +63,7 @@ class Chaos:
 
     def run(self) -> ChaosReport:
         """Raises what the stack raises when it cannot be started or does not come back; leaves no process behind."""
-        broker = Broker(self.folder / "broker", cache_dir=self.settings.cache_dir)
+        broker = Broker(self.folder / "broker", cache_dir=self.settings.cache_dir, properties=PROPERTIES)
         with broker, self._workers(broker) as (ours, stock):
             kafka = KafkaSettings(bootstrap_servers=broker.bootstrap)
             now_ms = self.clock()
@@ -81,7 +80,7 @@ class Chaos:
             self.say(f"{load.sent + load.again + load.odd:,} records sent; draining")
             unread = run.drain(GROUP, DRAIN_TIMEOUT_S)
             self.say(f"{unread:,} records are not read")
-            stock_unread = run.drain(chaos_stock.GROUP, STOCK_DRAIN_TIMEOUT_S) if stock is not None else 0
+            stock_unread = run.drain(chaos_stock.GROUP, min(STOCK_DRAIN_S_MAX, load_s / 2)) if stock is not None else 0
             for fleet in self.fleets:
                 fleet.stop()
             self.say("checking every bill")
@@ -180,12 +179,9 @@ class _Running:
         committed = self.committed(GROUP)
         target = {partition: min(end, committed.get(partition, 0) + 1) for partition, end in self._ends().items()}
         chaos.say(f"{at_s - self.began_s:5.0f} s  {step}")
+        World(self.broker, self.admin, self.until, self.pass_time).suffer(step, self.ours)
         for fleet in chaos.fleets:
             fleet.suffer(step)
-        if step.fault in (Fault.BROKER, Fault.OUTAGE):
-            self.broker.kill()
-            self.pass_time(monotonic_s() + step.seconds)
-            self.broker.start(BROKER_TIMEOUT_S)
         recovered = self.until(lambda: self._reached(GROUP, target) and self.ours.at_work(), RECOVERY_TIMEOUT_S)
         recovery_s = round(monotonic_s() - at_s, 1) if recovered else None
         chaos.say(f"         every partition goes on after {recovery_s:g} s" if recovery_s else "         no recovery")

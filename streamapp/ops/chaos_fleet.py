@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +12,13 @@ from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured
 from streamapp.kafka.child import free_port
 from streamapp.ops.chaos_files import spoil
-from streamapp.ops.chaos_plan import Fault, Step
+from streamapp.ops.chaos_plan import ELSEWHERE, Fault, Step
 from streamapp.ops.chaos_worker import BILLING, END_TIMEOUT_S, WorkerProcess, takeovers
 
 BACKOFF_FIRST_S = 1.0  # of a worker that ended by itself; doubled each time, until it has been at work again
 BACKOFF_MAX_S = 8.0
 CLOCK_OFF_S = 10.0  # how long a stepped clock stays so
+ROOM_BYTES = 64 << 10  # no file of a worker whose disk is full grows beyond this; needs no mount and no rights
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Fleet:
     refused: str = ""  # last words of a worker that says that a person must do something
     logs: int = 0
     _places: int = 0
+    _resting: bool = False
     _harms: int = 0
 
     def scale(self, workers: int) -> None:
@@ -73,8 +76,8 @@ class Fleet:
         del self.members[workers:]
 
     def suffer(self, step: Step) -> None:
-        """Do a fault to the worker it names; the broker's are not for us."""
-        if step.fault in (Fault.BROKER, Fault.OUTAGE):
+        """Do a fault to the worker it names, if it is a worker's."""
+        if step.fault in ELSEWHERE:
             return
         if step.fault is Fault.SCALE:
             self.scale(step.workers)
@@ -87,16 +90,21 @@ class Fleet:
             case Fault.CLOCK:
                 member.clock.write_text(f"{step.seconds:.0f}")
                 member.clock_s = now_s + CLOCK_OFF_S
+            case Fault.DISK_FULL:
+                if member.process.runs:
+                    resource.prlimit(member.process.pid, resource.RLIMIT_FSIZE, (ROOM_BYTES, ROOM_BYTES))
             case _:
                 member.process.kill()
-                if step.fault is Fault.KILL_WIPE:
+                if step.fault in (Fault.KILL_WIPE, Fault.COMPACTED):
                     shutil.rmtree(member.folder, ignore_errors=True)
                 elif step.fault is Fault.CORRUPT:
                     self._harms = spoil(member.folder, self._harms)
                 self._again(member)
 
     def tick(self, now_s: float) -> None:
-        """Thaw who was frozen long enough, set clocks right, and start again who has ended."""
+        """Thaw who was frozen long enough, set clocks right, and start again who has ended, unless all rest."""
+        if self._resting:
+            return
         for member in self.members:
             if member.thaw_s is not None and now_s >= member.thaw_s:
                 member.thaw_s = None
@@ -125,6 +133,21 @@ class Fleet:
             self.refused = self.refused or member.process.said()[-1000:]
         member.backoff_s = BACKOFF_FIRST_S if member.process.takeovers() else min(BACKOFF_MAX_S, 2 * member.backoff_s)
         member.due_s = now_s + member.backoff_s
+
+    def rest(self) -> None:
+        """Stop all, cleanly, until `wake`."""
+        self._resting = True
+        for member in self.members:
+            member.process.thaw()
+            member.process.ask_to_stop()
+        for member in self.members:
+            member.process.stop()
+
+    def wake(self) -> None:
+        """Start all again."""
+        self._resting = False
+        for member in self.members:
+            self._again(member)
 
     def hurt(self) -> bool:
         """Whether somebody is frozen, has a wrong clock, or is on the way out."""

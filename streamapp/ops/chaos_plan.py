@@ -14,6 +14,7 @@ FROZEN_S = (9.0, 14.0)  # longer than the session of 6 s: somebody else takes ov
 AWAY_S = (0.0, 8.0)  # shorter than the delivery timeout of 30 s: to be survived
 OUTAGES_S = (25.0, 60.0)  # just survived; and longer than the delivery timeout: every worker stops
 OUTAGES_FROM_MINUTES = 3.75  # of load; shorter runs have no time for them
+REFUSES_S = (2.0, 6.0)
 CLOCK_STEP_S = 7200.0
 USUAL_S = 8.0  # from a fault until all goes on, and a little work before the next one
 FIRST_AT = 0.08  # of the run: something must have been counted
@@ -31,6 +32,14 @@ class Fault(StrEnum):
     BROKER = "broker kill -9"
     OUTAGE = "broker away"
     SCALE = "scaled"
+    DISK_FULL = "disk full"
+    REFUSES = "changelog takes no rows"
+    COMPACTED = "changelog compacted, rows lost"
+    PUT_BACK = "offsets put back"
+
+
+ELSEWHERE = frozenset({Fault.BROKER, Fault.OUTAGE, Fault.REFUSES, Fault.PUT_BACK})
+"""Faults that no single worker suffers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +102,8 @@ def _seconds(rng: Random, fault: Fault) -> float:
             return round(rng.uniform(*FROZEN_S), 1)
         case Fault.BROKER:
             return round(rng.uniform(*AWAY_S), 1)
+        case Fault.REFUSES:
+            return round(rng.uniform(*REFUSES_S), 1)
         case Fault.CLOCK:
             return rng.choice((-CLOCK_STEP_S, CLOCK_STEP_S))
     return 0.0

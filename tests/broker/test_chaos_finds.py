@@ -37,6 +37,9 @@ BUGS = {
 }
 
 
+ALONE = "--no-stock"
+
+
 def chaos(bug: str, plan: Plan, *more: str, **variables: str) -> subprocess.Popen[str]:
     """`streamapp chaos` with a bug planted into its workers."""
     environment = {
@@ -48,7 +51,7 @@ def chaos(bug: str, plan: Plan, *more: str, **variables: str) -> subprocess.Pope
     }
     faults = [argument for fault in plan.faults for argument in ("--only", fault)]
     length = ["--minutes", str(plan.minutes), "--events", str(round(20_000 * plan.minutes))]
-    command = [sys.executable, "-m", "streamapp", "chaos", "--app", "planted_workers", "--no-stock", *faults, *length]
+    command = [sys.executable, "-m", "streamapp", "chaos", "--app", "planted_workers", *faults, *length]
     return subprocess.Popen(
         [*command, *more], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -67,7 +70,7 @@ def result(run: subprocess.Popen[str]) -> dict[str, Any]:
 @pytest.mark.timeout(600)
 def test_a_planted_bug_makes_it_fail(bug: str, tmp_path: Path, cache_dir: Path) -> None:
     for seed in SEEDS:
-        run = chaos(bug, BUGS[bug], "--json", "--seed", str(seed), "--keep", str(tmp_path / f"run-{seed}"))
+        run = chaos(bug, BUGS[bug], ALONE, "--json", "--seed", str(seed), "--keep", str(tmp_path / f"run-{seed}"))
         report = result(run)
         if run.returncode == 1:
             break
@@ -76,17 +79,24 @@ def test_a_planted_bug_makes_it_fail(bug: str, tmp_path: Path, cache_dir: Path) 
 
 
 def test_sound_workers_pass(tmp_path: Path, cache_dir: Path) -> None:
-    run = chaos("none", Plan(("kill", "corrupt", "scale"), 0.8), "--json", "--keep", str(tmp_path / "run"))
+    plan = Plan(("kill", "corrupt", "disk-full", "compacted"), 0.8)
+    run = chaos("none", plan, "--json", "--keep", str(tmp_path / "run"))
     report = result(run)
     assert run.returncode == 0, report
     assert (report["lost"], report["doubled"], report["wrong"]) == (0, 0, 0)
     assert report["bills_out"] > 1000
-    assert {done["fault"] for done in report["faults"]} >= {"kill -9", "kill -9, files broken"}
+    assert {done["fault"] for done in report["faults"]} == {
+        *("kill -9", "kill -9, files broken", "disk full", "changelog compacted, rows lost")
+    }
+    stock = report["stock_faust"]
+    assert stock["expected"] == report["events_in"], "the counter beside them had the same records to count"
+    assert stock["counted"] == stock["expected"] - stock["lost"] + stock["doubled"]
+    assert stock["counted"] > 0
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_it_cleans_up_when_it_is_interrupted(how: signal.Signals, tmp_path: Path, cache_dir: Path) -> None:
-    run = chaos("none", Plan(("kill",), 5), TMPDIR=str(tmp_path))
+    run = chaos("none", Plan(("kill",), 5), ALONE, TMPDIR=str(tmp_path))
     try:
         wait_until(lambda: list(tmp_path.glob("*/billing-agg/place-*/*/worker-*")), READY_S)
         assert processes(tmp_path)

@@ -61,6 +61,9 @@ def test_the_long_run_has_all_that_was_promised() -> None:
         assert {step.workers for step in steps} == {1, 2, 4}
         assert {step.seconds for step in steps if step.fault is Fault.OUTAGE} == {25, 60}
         assert {abs(step.seconds) for step in steps if step.fault is Fault.CLOCK} == {7200}
+        assert all(2 <= step.seconds <= 6 for step in steps if step.fault is Fault.REFUSES)
+        for kind in (Fault.DISK_FULL, Fault.REFUSES, Fault.COMPACTED, Fault.PUT_BACK):
+            assert sum(step.fault is kind for step in steps) >= 2
 
 
 def test_a_plan_of_one_kind_has_only_that_and_what_it_needs() -> None:
@@ -79,6 +82,7 @@ def test_a_step_says_what_it_is() -> None:
     assert str(Step(0, Fault.CLOCK, 0, -7200)) == "clock stepped by -2 h"
     assert str(Step(0, Fault.OUTAGE, 0, 25.0)) == "broker away for 25 s"
     assert str(Step(0, Fault.KILL, 0)) == "kill -9"
+    assert str(Step(0, Fault.REFUSES, 0, 2.5)) == "changelog takes no rows for 2.5 s"
 
 
 def test_broken_files_are_one_kind_in_each_partition(tmp_path: Path) -> None:
