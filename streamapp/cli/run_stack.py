@@ -29,6 +29,7 @@ from streamapp.kafka.provision import apply
 from streamapp.ops.lag import group_lag
 from streamapp.ops.supervisor import Job, Supervisor
 from streamapp.settings import Settings
+from streamapp.sinks.archive_store import open_archive
 from streamapp.sinks.ledger import open_ledger
 from streamapp.topics.plan import Plan
 from streamapp.topics.registry import GROUPS, TOPICS, group, topic
@@ -81,6 +82,7 @@ class Stack:
         Raises `Misconfigured` for settings that a child would refuse, `Refused` for a port that is taken.
         """
         open_ledger(self.settings.ledger)
+        open_archive(self.settings.archive, self.settings.archive_url)
         open_directory(self.settings.directory)
         for port, name in ((self._web_port, "WEB"), (self._capture_port, "CAPTURE")):
             if listens(port):
@@ -235,7 +237,8 @@ def write_directory(settings: Settings) -> None:
 
 
 def wipe(settings: Settings) -> None:
-    """Remove what earlier runs left in the state directory: the broker's data, tables, ledger, logs; nothing else.
+    """Remove what earlier runs left in the state directory: the broker's data, tables, ledger, archive, logs; nothing
+    else.
 
     Raises `Refused` where something is kept outside of it, because half of a fresh start is none.
     """
@@ -243,12 +246,15 @@ def wipe(settings: Settings) -> None:
         raise Refused("--fresh cannot wipe a Kafka of its own: unset STREAM_KAFKA__BOOTSTRAP_SERVERS, or leave it out")
     if settings.ledger_url is not None:
         raise Refused("--fresh cannot wipe a ledger of its own: unset STREAM_LEDGER_URL, or leave it out")
+    if settings.archive.url is not None:
+        raise Refused("--fresh cannot wipe an archive of its own: unset STREAM_ARCHIVE__URL, or leave it out")
     if settings.broker.port and listens(settings.broker.port):
         raise Refused(f"port {settings.broker.port} is taken: stop the broker there before its data are wiped")
     broker_dir = settings.broker.dir or settings.state_dir / "broker"
     if broker_dir.exists() and not (broker_dir / "server.properties").exists():
         raise Refused(f"{broker_dir} is not a broker's data directory; nothing was wiped")
-    for folder in (broker_dir, settings.state_dir / "logs", *(settings.state_dir / one.name for one in GROUPS)):
+    ours = (settings.state_dir / name for name in ("logs", "archive", *(one.name for one in GROUPS)))
+    for folder in (broker_dir, *ours):
         shutil.rmtree(folder, ignore_errors=True)
     for file in settings.state_dir.glob("ledger.db*"):
         file.unlink()

@@ -11,7 +11,7 @@ from rich.console import Console
 from streamapp.cli.run_stack import Stack, simulate_job, wipe, worker_jobs
 from streamapp.errors import Misconfigured, Refused
 from streamapp.ops.lag import behind
-from streamapp.settings import BrokerSettings, KafkaSettings, Settings
+from streamapp.settings import ArchiveSettings, BrokerSettings, KafkaSettings, Settings
 
 A, B = ("llm_usage", 0), ("llm_usage", 1)
 
@@ -54,6 +54,7 @@ def test_settings_that_a_worker_would_refuse_stop_the_run_first(tmp_path: Path) 
 
 def test_a_fresh_start_wipes_what_runs_leave_and_nothing_else(tmp_path: Path) -> None:
     left = ["broker/server.properties", "billing-agg/worker-0/lock", "logs/simulate.log", "ledger.db", "ledger.db-wal"]
+    left += ["archive/audit_log/partition=0/date=2025-01-15/manifest.json"]
     for name in [*left, "mine.txt", "mine/file"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -62,7 +63,12 @@ def test_a_fresh_start_wipes_what_runs_leave_and_nothing_else(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "given", [{"kafka": KafkaSettings(bootstrap_servers="there:9092")}, {"ledger_url": "postgresql://there/bills"}]
+    "given",
+    [
+        {"kafka": KafkaSettings(bootstrap_servers="there:9092")},
+        {"ledger_url": "postgresql://there/bills"},
+        {"archive": ArchiveSettings(url="s3://there/trail")},
+    ],
 )
 def test_a_fresh_start_is_refused_where_state_is_kept_elsewhere(tmp_path: Path, given: dict[str, object]) -> None:
     (tmp_path / "ledger.db").touch()
@@ -82,5 +88,5 @@ def test_a_folder_that_is_no_brokers_is_never_wiped(tmp_path: Path) -> None:
 def test_what_sends_stops_first_and_workers_before_the_ledger(tmp_path: Path) -> None:
     jobs = [*worker_jobs(settings(tmp_path), 6066), simulate_job(settings(tmp_path), 60, None)]
     order = [job.name for job in sorted(jobs, key=lambda job: job.stage)]
-    groups = ["billing-agg-1", "billing-agg-2", "billing-ledger", "dead-letter-monitor"]
+    groups = ["billing-agg-1", "billing-agg-2", "billing-ledger", "audit-archive", "dead-letter-monitor"]
     assert order == ["capture", "simulate", *groups]
