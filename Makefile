@@ -38,6 +38,7 @@ run: setup ## Start everything on this machine; FOR=120: stop after two minutes 
 # Three at once on two processors: the tests of the broker mostly wait. What they share is made before them.
 test: setup browser check ## Check and run every test
 	STREAM_CACHE_DIR=.cache $(BIN)/streamapp broker prepare
+	PYTHONPATH=. $(BIN)/python tests/real_s3.py
 	$(BIN)/pytest -n 3 --dist worksteal
 
 check: setup ## Formatting, lint, types, the import rule, the reference

@@ -202,7 +202,7 @@ class ArchiveSettings(_Section):
     flush_records: int = Field(50_000, ge=1, description="An object is written when so many records wait")
     flush_bytes: int = Field(16 << 20, ge=1024, description="Or so many bytes of them")
     flush_seconds: float = Field(60, gt=0, description="Or when the first of them has waited so long")
-    zstd_level: int = Field(3, ge=1, le=19, description="Level of compression")
+    zstd_level: int = Field(9, ge=1, le=19, description="Level of compression; 3 is five times as fast, a third larger")
     timeout_seconds: float = Field(30, gt=0, description="The store answers within this, or is asked again")
 
 

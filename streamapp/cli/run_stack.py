@@ -29,6 +29,7 @@ from streamapp.ops.lag import standings
 from streamapp.ops.launch import Launch
 from streamapp.ops.supervisor import Job, Supervisor
 from streamapp.settings import Settings
+from streamapp.sinks.archive_store import open_archive
 from streamapp.sinks.ledger import open_ledger
 from streamapp.topics.plan import Plan
 from streamapp.topics.registry import TOPICS, port_offset
@@ -76,6 +77,7 @@ class Stack:
         Raises `Misconfigured` for settings that a child would refuse, `Refused` for a port that is taken.
         """
         open_ledger(self.settings.ledger)
+        open_archive(self.settings.archive, self.settings.archive_url)
         open_directory(self.settings.directory)
         for name, port in {"web": self._web_port, **self._ports}.items():
             if listens(port):

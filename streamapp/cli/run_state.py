@@ -23,6 +23,7 @@ FILES: tuple[str, ...] = ("ledger.db*",)
 ELSEWHERE: tuple[tuple[str, str], ...] = (
     ("kafka.bootstrap_servers", "Kafka"),
     ("ledger_url", "ledger"),
+    ("archive.url", "archive"),
 )
 
 

@@ -1,26 +1,23 @@
-"""What statements come to, hour by hour: of usage the newest revision of each bucket, of settlements every one."""
+"""What statements come to, hour by hour: the newest revision of each bucket."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import NamedTuple
 
-from streamapp.ops.verify_ledger_row import SETTLED
 from streamapp.ops.verify_pair import Sums
 from streamapp.ops.verify_usage import EXACT, HOUR_MS, ZERO
 from streamapp.sinks.ledger_rows import Bill
 
-_Key = tuple[str, str | None, str, int, str]
+_Key = tuple[str, str | None, str, int]
 
 
 class _Counts(NamedTuple):
     """What is kept of a statement: not its text, there may be very many."""
 
     revision: int
-    word: str  # what its requests are called
     requests: int
     total_tokens: int
-    money: str
     cost: Decimal
 
 
@@ -35,10 +32,8 @@ class Newest:
         """One statement."""
         hour_ms = _hour_ms(row.period_start_ms)
         self._statements[hour_ms] = self._statements.get(hour_ms, 0) + 1
-        settled = row.kind == SETTLED
-        key = (row.org_id, row.team_id, row.currency, row.period_start_ms, row.id if settled else "")
-        word, money = ("settled", "settled") if settled else ("requests", "cost")
-        counts = _Counts(row.revision, word, row.requests, row.total_tokens, f"{money} {row.currency}", row.cost)
+        key = (row.org_id, row.team_id, row.currency, row.period_start_ms)
+        counts = _Counts(row.revision, row.requests, row.total_tokens, row.cost)
         if key not in self._newest or self._newest[key].revision < row.revision:
             self._newest[key] = counts
 
@@ -50,10 +45,10 @@ class Newest:
 
     def _sums(self) -> dict[int, Sums]:
         amounts: dict[int, dict[str, Decimal]] = {}
-        for (_, _, _, start_ms, _), counts in self._newest.items():
+        for (_, _, currency, start_ms), counts in self._newest.items():
             side = amounts.setdefault(_hour_ms(start_ms), {})
-            numbers = (counts.word, counts.requests), ("total_tokens", counts.total_tokens)
-            for name, amount in (*numbers, (counts.money, counts.cost)):
+            numbers = ("requests", counts.requests), ("total_tokens", counts.total_tokens)
+            for name, amount in (*numbers, (f"cost {currency}", counts.cost)):
                 side[name] = EXACT.add(side.get(name, ZERO), Decimal(amount))
         return {hour: Sums(self._statements[hour], side) for hour, side in amounts.items()}
 

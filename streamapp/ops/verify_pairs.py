@@ -9,6 +9,7 @@ from typing import Any
 from streamapp.clock import monotonic_s
 from streamapp.errors import StreamError
 from streamapp.ops import verify_analytics, verify_billing, verify_counters, verify_ledger
+from streamapp.ops.verify_archive import check_archive
 from streamapp.ops.verify_pair import Check, PairReport
 from streamapp.ops.verify_settled_ledger import check_settled_ledger
 from streamapp.ops.verify_settlements import check_settlements
@@ -20,6 +21,7 @@ PAIRS: tuple[tuple[str, Check], ...] = (
     ("usage=counters", verify_counters.check),
     ("metering=settlements", check_settlements),
     ("settlements=ledger", check_settled_ledger),
+    ("audit=archive", check_archive),
     ("events=clickhouse", verify_analytics.check),
 )
 """The pair's name and its check, in the order in which they are looked at: from the raw events outwards."""

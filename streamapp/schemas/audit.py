@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from streamapp.schemas.envelope import Envelope
-from streamapp.schemas.fields import Model, Name
+from streamapp.schemas.fields import NAME_MAX, Model, Name
 
 AUDIT_EVENT = "audit.event"
 """Names the family in the catalog; no event has this type."""
@@ -15,7 +15,7 @@ AUDIT_EVENT = "audit.event"
 AUDIT_TYPE = r"^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2,}$"
 TEXT_MAX = 8_192  # browsers write user agents of kilobytes, and an audit record is not refused for that
 
-AuditType = Annotated[Name, Field(pattern=AUDIT_TYPE)]
+AuditType = Annotated[str, Field(min_length=1, max_length=NAME_MAX, pattern=AUDIT_TYPE)]
 Text = Annotated[str, Field(max_length=TEXT_MAX)]
 
 

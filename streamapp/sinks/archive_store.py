@@ -102,6 +102,7 @@ class ArchiveStore:
         except (exceptions.NotSupportedError, NotImplementedError) as error:
             raise Misconfigured(f"{where}: the store cannot do a conditional write: {said(error)}") from None
         except (exceptions.BaseError, OSError) as error:
+            _refuse_no_bucket(error, where)
             raise Unavailable(f"the archive does not answer: {where}: {said(error)}") from None
 
     async def _stays(self, name: str) -> None:
@@ -161,7 +162,13 @@ def said(error: BaseException) -> str:
     code, message = _CODE.search(text), _MESSAGE.search(text)
     if code is not None:
         return code[1] + (f" ({message[1]})" if message is not None else "")
-    return " ".join(text.partition("Debug source:")[0].split())[:300] or type(error).__name__
+    words = " ".join(text.partition("Debug source:")[0].split())
+    return words.rpartition(" - ")[2][:300] or type(error).__name__
+
+
+def _refuse_no_bucket(error: BaseException, where: str) -> None:
+    if "NoSuchBucket" in str(error):
+        raise Misconfigured(f"{where}: there is no such bucket; create it, or set STREAM_ARCHIVE__URL") from None
 
 
 def _key_advice(folder: Path | None) -> str:

@@ -182,6 +182,7 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
         consumers=("analytics-ingest",),
         configs=_CHANGELOG[1:],
         follows="events_plugin_ingestion",
+        keyed=False,
     ),
 )
 

@@ -14,6 +14,7 @@ import zstandard
 from confluent_kafka import Producer
 from conftest import wait_until
 
+from streamapp.clock import wall_ms
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.broker import Broker
 from streamapp.kafka.child import free_port
@@ -27,7 +28,7 @@ GROUP = "audit-archive"
 AGENT = "streamapp.agents.audit_archive"
 TRAIL = "audit_log"
 PARTITIONS = 4
-BEGIN_MS = 1_736_937_120_000  # 2025-01-15T10:32:00Z
+BEGIN_MS = wall_ms() // 3_600_000 * 3_600_000 - 2 * 3_600_000  # Kafka deletes what is older than its retention
 
 
 def audit_event(number: int, **data: object) -> bytes:
@@ -37,7 +38,7 @@ def audit_event(number: int, **data: object) -> bytes:
         "id": f"evt_{number:026d}",
         "type": "iam.auth.login_success" if number % 3 else "kms.secret.read",
         "source": "iam",
-        "timestamp": format_ms(BEGIN_MS + number * 1000),
+        "timestamp": format_ms(BEGIN_MS + number),
         "org_id": org(number),
         "data": {"user_id": f"user_{number % 97}", "email": "someone@example.com", "ip": "203.0.113.42", **data},
     }
@@ -68,10 +69,15 @@ class Trail:
         """Of a command on this cluster."""
         return Settings(kafka=self.kafka, archive=self.archive, state_dir=self.folder / "state")
 
+    def environment(self) -> dict[str, str]:
+        """What says where broker and archive are."""
+        where = {f"STREAM_ARCHIVE__{n.upper()}": _text(v) for n, v in self.archive if v is not None and n in OWN}
+        return {"STREAM_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap, **where}
+
     def start(self, agent: str = AGENT, code: Path | None = None, state: str = "state", **more: str) -> WorkerProcess:
         """An archiver. Objects are small and soon written, unless `archive__…` says otherwise."""
         environment = {
-            "STREAM_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap,
+            **self.environment(),
             "STREAM_STATE_DIR": str(self.folder / state),
             "STREAM_WEB__PORT": str(self.port),
             "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
@@ -81,22 +87,21 @@ class Trail:
             "STREAM_ARCHIVE__FLUSH_SECONDS": "0.5",
             "STREAM_ARCHIVE__TIMEOUT_SECONDS": "2",
         }
-        environment |= {f"STREAM_ARCHIVE__{n.upper()}": _text(v) for n, v in self.archive if v is not None and n in OWN}
         environment |= {f"STREAM_{name.upper()}": value for name, value in more.items()}
         worker = WorkerProcess(self.folder / f"archiver-{len(self.workers)}.log", environment, agent, code)
         self.workers.append(worker)
         return worker
 
-    def start_ready(self, **more: str) -> WorkerProcess:
+    def start_ready(self, state: str = "state", **more: str) -> WorkerProcess:
         """The same, when it has partitions: only then what a killed one left open is settled."""
-        worker = self.start(AGENT, None, **more)
+        worker = self.start(AGENT, None, state, **more)
         self.wait(worker.takeovers, worker)
         return worker
 
     def send(self, numbers: Iterable[int]) -> None:
         """Events of these numbers, in order."""
         for number in numbers:
-            self.put(audit_event(number), org(number), BEGIN_MS + number * 1000)
+            self.put(audit_event(number), org(number), BEGIN_MS + number)
         assert self._producer.flush(60) == 0
 
     def put(self, value: bytes | None, key: str, at_ms: int = BEGIN_MS, headers: list[Any] | None = None) -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 from archives import BEGIN_MS, Trail, assert_each_once, audit_event, lines, objects, org
+from click.testing import CliRunner
+from conftest import wait_until
+from real_s3 import S3
 
+from streamapp import settings as settings_module
+from streamapp.cli.archive import command
 from streamapp.clock import monotonic_s
 from streamapp.kafka.broker import Broker
+from streamapp.ops.chaos_worker import WorkerProcess
+from streamapp.ops.verify_archive import check_archive
+from streamapp.schemas.timestamp import format_ms
+
+PLANTED = Path(__file__).parent / "planted"
 
 
 @pytest.fixture
@@ -36,6 +48,8 @@ def test_killed_in_the_middle_and_joined_by_a_second_each_record_is_there_once(t
     trail.send(range(6000, 6100))
     trail.drain(second)
     assert_each_once(root, range(6100))
+    report = check_archive(trail.settings)
+    assert (report.events, report.difference, report.waiting) == (6100, 0, 0), report.as_json()
 
 
 def test_one_event_and_silence_is_archived_within_the_flush_time(trail: Trail) -> None:
@@ -52,9 +66,100 @@ def test_one_event_and_silence_is_archived_within_the_flush_time(trail: Trail) -
     assert line["headers"] == [{"key": "trace", "value_b64": "dDE="}]
     (path,) = objects(trail.folder / "archive")
     assert path.relative_to(trail.folder / "archive").parts[2:] == (
-        "date=2025-01-15",
+        f"date={format_ms(BEGIN_MS)[:10]}",
         f"{0:020d}-{1:020d}.jsonl.zst",
     )
     assert (path.parent / "manifest.json").exists()
     trail.wait(lambda: 'reason="malformed_json"} 1.0' in trail.metrics(worker), worker)
     assert 'stream_events_accepted_total{group="audit-archive"} 1.0' in trail.metrics(worker)
+
+
+def test_killed_between_the_write_and_the_commit_the_next_owner_finds_it_done(trail: Trail) -> None:
+    root = trail.folder / "archive"
+    trail.send(range(1000))
+    for step in ("object", "entry", "manifest"):
+        worker = trail.start(agent="ended_archive", code=PLANTED, ended_behind=step)
+        wait_until(worker.exited.is_set, 60)
+        assert worker.exit_code == 9, worker.said()[-2000:]
+    worker = trail.start_ready()
+    trail.drain(worker)
+    assert_each_once(root, range(1000))
+    assert check_archive(trail.settings).difference == 0
+
+
+@pytest.fixture
+def s3(tmp_path: Path) -> Iterator[S3]:
+    (tmp_path / "s3").mkdir()
+    server = S3(tmp_path / "s3")
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_a_store_that_is_away_is_asked_again_and_lag_grows_meanwhile(
+    fresh_broker: Broker, tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trail = Trail(fresh_broker, tmp_path, s3.settings())
+    try:
+        worker = trail.start_ready()
+        trail.send(range(500))
+        trail.drain(worker)
+        s3.stop()
+        trail.send(range(500, 3000))
+        trail.wait(lambda: "stands still: the archive does not answer" in worker.said(), worker)
+        trail.wait(lambda: "} 1.0" in _trouble(trail, worker), worker)
+        before = trail.done()
+        worker.kill()
+        worker = trail.start_ready()
+        trail.wait(lambda: "stands still" in worker.said(), worker)
+        assert trail.done() == before < trail.sent
+        s3.start()
+        trail.drain(worker)
+        assert_each_once(s3.bucket / "trail", range(3000))
+        trail.wait(lambda: "} 1.0" not in _trouble(trail, worker), worker)
+        _read_it_back(trail, s3, monkeypatch)
+        s3.secret = "changed"
+        s3.stop()
+        s3.start()
+        trail.send(range(3000, 3400))
+        trail.wait(lambda: not worker.runs)
+        assert worker.exit_code == 78
+        assert "check STREAM_ARCHIVE__ACCESS_KEY_ID" in worker.said()
+    finally:
+        trail.end()
+        settings_module.current.cache_clear()
+
+
+def _trouble(trail: Trail, worker: WorkerProcess) -> str:
+    said = trail.metrics(worker).splitlines()
+    return "\n".join(line for line in said if line.startswith("stream_sink_trouble"))
+
+
+def _read_it_back(trail: Trail, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a person does, with the commands; then with a record edited, doubled and gone."""
+    for name, value in trail.environment().items():
+        monkeypatch.setenv(name, value)
+    settings_module.current.cache_clear()
+    run = CliRunner().invoke
+    whole = run(command, ["verify", "--json"])
+    assert whole.exit_code == 0, whole.output
+    report = json.loads(whole.stdout)
+    assert (report["records"], report["log"]["events"], report["log"]["difference"]) == (3000, 3000, 0)
+    since, until = (format_ms(BEGIN_MS + number) for number in (1000, 2000))
+    cat = run(command, ["cat", "--org", org(3), "--since", since, "--until", until])
+    told = [json.loads(line)["event"]["id"] for line in cat.stdout.splitlines()]
+    assert told == [f"evt_{number:026d}" for number in range(1000, 2000) if org(number) == org(3)]
+    assert run(command, ["cat", "--type", "kms", "--count"]).stdout.split() == ["1000"]
+    assert json.loads(run(command, ["ls", "--json"]).stdout)["records"] == 3000
+    victim = objects(s3.bucket)[-1]
+    kept = victim.read_bytes()
+    text = zstandard.ZstdDecompressor().decompressobj().decompress(kept).splitlines(keepends=True)
+    for edited in (text[:-1], [*text, text[-1]], [*text[:-1], text[-1].replace(b"someone", b"nobody!")]):
+        victim.write_bytes(zstandard.ZstdCompressor().compress(b"".join(edited)))
+        found = run(command, ["verify"])
+        assert found.exit_code == 1, found.output
+        assert "The archive is not whole." in found.output
+    victim.unlink()
+    assert run(command, ["verify", "--no-kafka"]).exit_code == 1
+    victim.write_bytes(kept)
+    assert run(command, ["verify"]).exit_code == 0

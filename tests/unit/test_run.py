@@ -25,7 +25,7 @@ from streamapp.cli.run_state import FOLDERS, wipe
 from streamapp.errors import Misconfigured, Refused
 from streamapp.ops.lag import Reading, Standing, behind
 from streamapp.ops.simulate_topics import STREAMS
-from streamapp.settings import BrokerSettings, CaptureSettings, KafkaSettings, Settings
+from streamapp.settings import ArchiveSettings, BrokerSettings, CaptureSettings, KafkaSettings, Settings
 from streamapp.topics.registry import GROUPS, group, topic
 
 A, B = ("llm_usage", 0), ("llm_usage", 1)
@@ -78,7 +78,12 @@ def test_a_fresh_start_wipes_what_runs_leave_and_nothing_else(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "given", [{"kafka": KafkaSettings(bootstrap_servers="there:9092")}, {"ledger_url": "postgresql://there/bills"}]
+    "given",
+    [
+        {"kafka": KafkaSettings(bootstrap_servers="there:9092")},
+        {"ledger_url": "postgresql://there/bills"},
+        {"archive": ArchiveSettings(url="s3://there/trail")},
+    ],
 )
 def test_a_fresh_start_is_refused_where_state_is_kept_elsewhere(tmp_path: Path, given: dict[str, object]) -> None:
     (tmp_path / "ledger.db").touch()

@@ -1,0 +1,209 @@
+"""The pair `audit=archive`: every audit record that the group has committed is in the archive once, as it was.
+
+What must be there is judged by the models, which the worker asks only about what its fast reader does not take; the
+comparison of a record with its line, and the merge of log and archive, are code of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64decode, b64encode
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.reader import Record, Span, read, spans
+from streamapp.kafka.security import confluent_config
+from streamapp.ops.archive_read import Shelf, shelves
+from streamapp.ops.verify_pair import PairReport, Sums
+from streamapp.schemas.audit_line import keeps_secret
+from streamapp.schemas.judge_audit import judge_audit
+from streamapp.schemas.mask import MASKED
+from streamapp.schemas.rejected import Rejected
+from streamapp.settings import Settings
+from streamapp.sinks.archive import event_ms, lines_of
+from streamapp.sinks.archive_chain import unpack_link
+from streamapp.sinks.archive_store import ArchiveStore, open_archive
+from streamapp.topics.registry import changelog
+
+GROUP, TRAIL, TABLE = "audit-archive", "audit_log", "archive"
+HOUR_MS = 3_600_000
+
+
+def check_archive(settings: Settings) -> PairReport:
+    """`verify_pair.Check` of the audit log and its archive."""
+    return asyncio.run(_check(settings))
+
+
+async def _check(settings: Settings) -> PairReport:
+    report = PairReport("audit=archive", TRAIL, "the archive")
+    config = confluent_config(settings.kafka)
+    committed = committed_offsets(settings)  # before the archive is read: what is below it, is there
+    log = spans(config, TRAIL)
+    store = open_archive(settings.archive, settings.archive_url)
+    parts = {shelf.partition: shelf for shelf in (await shelves(store, TRAIL))[0]}
+    merge = _Merge(report)
+    for number, span in sorted(log.items()):
+        done = min(committed.get(number, 0), span.end)
+        report.waiting += span.end - max(done, span.start)
+        shelf = parts.get(number, Shelf(TRAIL, number))
+        records = iter(read(config, TRAIL, {number: Span(span.start, done)}, headers=True))
+        await merge.partition(records if done > span.start else iter(()), archived(store, shelf), span.start, done)
+    merge.finish()
+    return report
+
+
+def committed_offsets(settings: Settings) -> dict[int, int]:
+    """How far the group has committed each partition."""
+    found = Admin(settings.kafka).committed(GROUP)
+    return {number: offset for (topic, number), offset in found.items() if topic == TRAIL}
+
+
+def committed_chains(settings: Settings) -> dict[int, tuple[int, str]]:
+    """Partition → the last offset of the newest object, and the chain behind it, as the group's changelog says."""
+    found: dict[int, tuple[int, str]] = {}
+    for record in read(confluent_config(settings.kafka), changelog(GROUP, TABLE)):
+        if record.key == b"b" and record.value is not None:
+            (_, last, _), state = msgspec.msgpack.decode(record.value)
+            if state:
+                found[record.partition] = last, unpack_link(state).chain.hex()
+    return found
+
+
+async def archived(store: ArchiveStore, shelf: Shelf) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """Every line of a partition, with its object's name. Objects that cannot be read have none: their records are
+    lost then."""
+    for name in shelf.in_order():
+        try:
+            lines = [
+                json.loads(line, parse_float=str, parse_int=_number) for line in lines_of(await store.get(name) or b"")
+            ]
+        except ValueError:
+            lines = []
+        for line in lines:
+            yield name, line
+
+
+class _Merge:
+    """Log and archive side by side, in the order of offsets."""
+
+    def __init__(self, report: PairReport) -> None:
+        self._report = report
+        self._left: Counter[int] = Counter()
+        self._right: Counter[int] = Counter()
+        self._now: Record | None = None
+
+    async def partition(
+        self, log: Iterator[Record], lines: AsyncIterator[tuple[str, dict[str, Any]]], start: int, done: int
+    ) -> None:
+        """One partition; `log` has its records from `start` to before `done`."""
+        report, last = self._report, -1
+        self._now = next(log, None)
+        async for name, line in lines:
+            offset = int(line.get("offset", -1))
+            where = f"{name}, offset {offset}"
+            if offset <= last:
+                report.doubled.add(where, "is there more than once, or out of order")
+                continue
+            last = offset
+            if offset < start:
+                report.out_of_reach += 1
+            elif offset < done:
+                self._pass_by(log, offset)
+                self._compare(log, offset, where, line)
+        self._pass_by(log, done)
+
+    def finish(self) -> None:
+        """The sums by hour."""
+        for hour in sorted(self._left | self._right):
+            self._report.hours[hour] = Sums(self._left[hour], {}), Sums(self._right[hour], {})
+
+    def _pass_by(self, log: Iterator[Record], offset: int) -> None:
+        """Records below this offset that no line is about: they were refused, or they are lost."""
+        while self._now is not None and self._now.offset < offset:
+            judged = judge_audit(self._now.value)
+            if not isinstance(judged, Rejected):
+                self._count(self._left, judged.at_ms)
+                self._report.events += 1
+                self._report.lost.add(f"{TRAIL}-{self._now.partition}, offset {self._now.offset}", "is not archived")
+            self._now = next(log, None)
+
+    def _compare(self, log: Iterator[Record], offset: int, where: str, line: dict[str, Any]) -> None:
+        record = self._now
+        if record is None or record.offset != offset:
+            self._report.wrong.add(where, "is no record of the log")
+            return
+        self._now = next(log, None)
+        judged = judge_audit(record.value)
+        if isinstance(judged, Rejected):
+            self._report.wrong.add(where, f"should have been refused: {judged.error}")
+            return
+        self._report.events += 1
+        self._count(self._left, judged.at_ms)
+        try:
+            self._count(self._right, event_ms(line))
+        except (KeyError, TypeError, ValueError):
+            self._report.wrong.add(where, "has no event with a time")
+            return
+        different = difference(record, line)
+        if different is not None:
+            self._report.wrong.add(where, f"differs from the record in {different}")
+
+    @staticmethod
+    def _count(hours: Counter[int], at_ms: int) -> None:
+        hours[at_ms // HOUR_MS * HOUR_MS] += 1
+
+
+def difference(record: Record, line: Mapping[str, Any]) -> str | None:
+    """The first part of a line that is not the record's, secrets aside; None when all of it is."""
+    told = {name: value for name, value in line.items() if name not in ("event", "headers", "key", "key_b64")}
+    place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    if told != {**place, "timestamp_ms": record.timestamp_ms}:
+        return "its coordinates"
+    if _key(line) != record.key:
+        return "its key"
+    headers = [
+        {"key": name, "value_b64": None if value is None else b64encode(_shown(name, value)).decode()}
+        for name, value in record.headers
+    ]
+    if line.get("headers") != headers:
+        return "its headers"
+    event = json.loads(record.value or b"", parse_float=str, parse_int=_number)
+    return _unlike(event, line.get("event"), "event")
+
+
+def _key(line: Mapping[str, Any]) -> bytes | None:
+    if "key_b64" in line:
+        return b64decode(line["key_b64"])
+    key = line.get("key")
+    return key.encode() if isinstance(key, str) else None
+
+
+def _shown(name: str, value: bytes) -> bytes:
+    return MASKED.encode() if keeps_secret(name) else value
+
+
+def _number(digits: str) -> int | str:
+    return int(digits) if len(digits) <= 4_000 else digits
+
+
+def _unlike(whole: Any, kept: Any, path: str) -> str | None:
+    """Where two trees differ. A secret must be masked, everything else must be the same."""
+    if isinstance(whole, dict) and isinstance(kept, dict):
+        if list(whole) != list(kept):
+            return f"the fields of {path}"
+        for name, value in whole.items():
+            below = f"{path}.{name}"
+            if keeps_secret(name) and value is not None and not isinstance(value, bool):
+                if kept[name] != MASKED:
+                    return f"{below}, which is not masked"
+            elif (found := _unlike(value, kept[name], below)) is not None:
+                return found
+        return None
+    if isinstance(whole, list) and isinstance(kept, list) and len(whole) == len(kept):
+        return next((at for a, b in zip(whole, kept, strict=True) if (at := _unlike(a, b, f"{path}[]"))), None)
+    return None if type(whole) is type(kept) and whole == kept else path
