@@ -121,6 +121,11 @@ def _usage(event: LlmUsage) -> Usage:
     )
 
 
+def first_problem(error: ValidationError) -> str:
+    """The first thing that a model has against a value, as a sentence."""
+    return _sentence(_problems(error)[0])
+
+
 def _usage_data(data: LlmUsageData) -> UsageData:
     return UsageData(
         request_id=data.request_id,

@@ -108,27 +108,23 @@ _CHANGELOG = (
     ("segment.ms", str(DAY_MS // 24)),
 )
 
+
+def changelog(group_name: str, table: str) -> str:
+    """The name of the internal topic that holds a table's rows."""
+    return f"{group_name}-{table}-changelog"
+
+
+def _table(group_name: str, table: str, follows: str, configs: tuple[tuple[str, str], ...] = _CHANGELOG) -> Topic:
+    """The changelog of a group's table, made from the topic that it follows."""
+    partitions = next(item.partitions for item in EVENT_TOPICS if item.name == follows)
+    owner = (group_name,)
+    name = changelog(group_name, table)
+    return Topic(name, partitions, None, "row of the table", owner, owner, configs, follows)
+
+
 INTERNAL_TOPICS: tuple[Topic, ...] = (
-    Topic(
-        name="billing-agg-usage_hourly-changelog",
-        partitions=8,
-        retention_ms=None,
-        key="row of the table",
-        producers=("billing-agg",),
-        consumers=("billing-agg",),
-        configs=_CHANGELOG,
-        follows="llm_usage",
-    ),
-    Topic(
-        name="dead-letter-monitor-letters-changelog",
-        partitions=1,
-        retention_ms=None,
-        key="row of the table",
-        producers=("dead-letter-monitor",),
-        consumers=("dead-letter-monitor",),
-        configs=_CHANGELOG[1:],  # its rows are small
-        follows="dead_letter",
-    ),
+    _table("billing-agg", "usage_hourly", follows="llm_usage"),
+    _table("dead-letter-monitor", "letters", follows="dead_letter", configs=_CHANGELOG[1:]),  # its rows are small
     Topic(
         # Which letters were sent again, or dropped, by whoever runs `streamapp dead-letters`.
         name="dead-letter-monitor-letters_done-changelog",
@@ -163,11 +159,6 @@ def topic(name: str) -> Topic:
 def group(name: str) -> Group:
     """The registered group. Raises KeyError."""
     return _GROUPS_BY_NAME[name]
-
-
-def changelog(group_name: str, table: str) -> str:
-    """The name of the internal topic that holds a table's rows."""
-    return f"{group_name}-{table}-changelog"
 
 
 def port_offset(group_name: str) -> int:
