@@ -41,6 +41,10 @@ SERVICES: tuple[Service, ...] = (
     Service("capture", SENDERS),
 )
 
+LIVELY: tuple[tuple[str, str], ...] = ()
+"""Setting (`section.field`) → its value in a run that somebody watches, for all processes, unless it is set: what
+waits for minutes elsewhere should be seen soon here."""
+
 
 def service_ports(settings: Settings) -> dict[str, int]:
     """Service → its port, of those that are to run here; a free one where the settings say 0."""
@@ -77,7 +81,7 @@ def service_jobs(settings: Settings, ports: Mapping[str, int]) -> tuple[Job, ...
         if service.name in ports:
             port = (f"STREAM_{service.name.upper()}__PORT", str(ports[service.name]))
             command = (sys.executable, "-m", "streamapp", service.name)
-            environment = (_kafka(settings), directory, port)
+            environment = (_kafka(settings), directory, port, *lively(settings))
             jobs.append(Job(service.name, command, service.stage, environment=environment, port=ports[service.name]))
     return tuple(jobs)
 
@@ -94,7 +98,7 @@ def worker_jobs(
         for service in SERVICES
         if service.found_by is not None and service.name in ports
     ]
-    environment = (_kafka(settings), ("STREAM_WEB__PORT", str(web_port)), *found)
+    environment = (_kafka(settings), ("STREAM_WEB__PORT", str(web_port)), *found, *lively(settings))
     jobs = []
     for name, module, _ in AGENTS:
         count = group(name).consumers if name in groups or not groups else 0
@@ -119,6 +123,16 @@ def simulate_job(settings: Settings, topics: Sequence[str], play_s: float, for_s
     until = ["--forever"] if for_s is None else ["--for", f"{for_s:.1f}"]
     command = (sys.executable, "-m", "streamapp", "simulate", "--continue", "--json", *numbers, *chosen, *until)
     return Job("simulate", command, SENDERS, ends=True, environment=(_kafka(settings),))
+
+
+def lively(settings: Settings, defaults: Sequence[tuple[str, str]] = LIVELY) -> tuple[tuple[str, str], ...]:
+    """Those of `defaults` that the environment has not set, as variables."""
+    wanted = ((name.partition("."), value) for name, value in defaults)
+    return tuple(
+        (f"STREAM_{section.upper()}__{field.upper()}", value)
+        for (section, _, field), value in wanted
+        if field not in getattr(settings, section).model_fields_set
+    )
 
 
 def producing_groups(topic_name: str) -> tuple[str, ...]:

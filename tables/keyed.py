@@ -52,7 +52,7 @@ class Recipe:
 
 
 @dataclass
-class FoldOutcome:
+class KeyedOutcome:
     """What a chunk changed. `rows` holds final rows; None: the row is gone."""
 
     rows: dict[Any, Any] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Changes(MutableMapping[Any, Any]):
         return sum(1 for _ in self)
 
 
-class Fold:
+class Keyed:
     """One partition's rows. `position` is moved; `stored` are the rows as of the last chunk."""
 
     def __init__(self, recipe: Recipe, rules: Rules, stored: Mapping[Any, Any], position: Position, seen: Seen) -> None:
@@ -103,7 +103,7 @@ class Fold:
         self.position = position
         self._stored = stored
         self._seen = seen
-        self._outcome = FoldOutcome()
+        self._outcome = KeyedOutcome()
         self._rows: Rows = Changes(stored, {})
 
     def restore(self, ids: Iterable[tuple[int, StoredIds]]) -> None:
@@ -111,10 +111,10 @@ class Fold:
         for chunk, stored in ids:
             self._seen.restore(chunk, stored, self.position.watermark_ms)
 
-    def apply(self, records: Sequence[Record]) -> FoldOutcome:
+    def apply(self, records: Sequence[Record]) -> KeyedOutcome:
         """Fold consecutive records. Records below the position were applied before and are passed over."""
         position = self.position
-        outcome = self._outcome = FoldOutcome(chunk=max(records[0].offset, position.next_offset))
+        outcome = self._outcome = KeyedOutcome(chunk=max(records[0].offset, position.next_offset))
         self._rows = Changes(self._stored, outcome.rows)
         for record in records:
             if record.offset < position.next_offset:

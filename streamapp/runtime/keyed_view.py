@@ -1,20 +1,20 @@
-"""A fold's worker as the pages and Prometheus see it: its rows as they are stored, and how far event time is."""
+"""A keyed table's worker as the pages and Prometheus see it: its rows as they are stored, and how far event time is."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from streamapp.facts import PartitionFacts
-from streamapp.runtime.fold_task import FoldTask
+from streamapp.runtime.keyed_task import KeyedTask
 from streamapp.runtime.partition import Partition
 from streamapp.runtime.view import TableView
-from tables.fold import FoldOutcome
+from tables.keyed import KeyedOutcome
 
 
-class FoldView(TableView):
-    """Pages of a group whose task is a fold."""
+class KeyedView(TableView):
+    """Pages of a group that keeps rows by key."""
 
-    def landed(self, outcome: FoldOutcome) -> None:
+    def landed(self, outcome: KeyedOutcome) -> None:
         """A chunk has committed."""
         self._metrics.events.inc(outcome.counted)
         self._metrics.duplicates.inc(outcome.repeated)
@@ -23,6 +23,6 @@ class FoldView(TableView):
 
     def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
         facts = super()._partition_facts(partition, now_s)
-        assert isinstance(partition.task, FoldTask)
-        watermark_ms = partition.task.fold_.position.watermark_ms
+        assert isinstance(partition.task, KeyedTask)
+        watermark_ms = partition.task.keyed.position.watermark_ms
         return replace(facts, watermark_ms=None if watermark_ms < 0 else watermark_ms)

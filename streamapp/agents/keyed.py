@@ -8,8 +8,8 @@ from typing import Any
 from streamapp.agents.pages import serve
 from streamapp.metrics import GroupMetrics
 from streamapp.runtime.app import StreamApp
-from streamapp.runtime.fold_task import FoldTask
-from streamapp.runtime.fold_view import FoldView
+from streamapp.runtime.keyed_task import KeyedTask
+from streamapp.runtime.keyed_view import KeyedView
 from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.place import Place
 from streamapp.runtime.poison import PoisonLimit
@@ -21,7 +21,7 @@ from streamapp.runtime.transaction import PartitionProducer
 from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.schemas.rejected import Rejected
 from streamapp.topics import registry
-from tables.fold import Recipe, Rows, never
+from tables.keyed import Recipe, Rows, never
 from tables.window import Rules
 
 
@@ -36,7 +36,7 @@ def fold_into(
 ) -> None:
     """Fold `topic` into `table`, with pages, metrics and dead letters. Call once per app; the agent applies the chunks.
 
-    `read`, `count` and `over` are those of `tables.fold.Recipe`. The table's changelog must be in the registry.
+    `read`, `count` and `over` are those of `tables.keyed.Recipe`. The table's changelog must be in the registry.
     """
     group, settings = app.conf.id, app.settings
     recipe = Recipe(read, Rejected, count, over, digest_of, print_of)
@@ -44,11 +44,11 @@ def fold_into(
     assert retention_ms is not None, f"{topic} is no event topic"
     rules = Rules(retention_ms=retention_ms)
     metrics = GroupMetrics(group)
-    view = FoldView(app, metrics, app.clock, table.table)
+    view = KeyedView(app, metrics, app.clock, table.table)
 
-    def task(place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None) -> FoldTask:
+    def task(place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None) -> KeyedTask:
         limit = PoisonLimit(settings.worker.poison_limit_ratio, settings.worker.poison_limit_consecutive)
-        return FoldTask(place, store, producer, position, table, recipe, rules, limit, view.landed)
+        return KeyedTask(place, store, producer, position, table, recipe, rules, limit, view.landed)
 
     name = table.table.name
     source = Source(group, topic, table.table, registry.changelog(group, name), (DEAD_LETTER,))

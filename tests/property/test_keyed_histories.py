@@ -1,4 +1,4 @@
-"""A fold against plain counting: any log, cut into chunks and interrupted anywhere, gives the same rows."""
+"""Rows by key against plain counting: any log, cut into chunks and interrupted anywhere, gives the same rows."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.fold_task import FoldTask
+from streamapp.runtime.keyed_task import KeyedTask
 from streamapp.runtime.place import Place
 from streamapp.runtime.poison import PoisonLimit
 from streamapp.runtime.row_table import RowTable
 from streamapp.runtime.rows import MemoryStore, always_settled, stored_position
 from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.schemas.rejected import Reason, Rejected
-from tables.fold import FoldOutcome, Recipe, Rows
+from tables.keyed import KeyedOutcome, Recipe, Rows
 from tables.window import DAY_MS, HOUR_MS, Rules
 
 NOW_MS = 1_763_900_000_000 // HOUR_MS * HOUR_MS
@@ -90,12 +90,12 @@ class Worker:
     def __init__(self) -> None:
         self.store = MemoryStore(always_settled)
         self.log = Log()
-        self.landed: list[FoldOutcome] = []
+        self.landed: list[KeyedOutcome] = []
         self.start()
 
     def start(self) -> None:
         """As after a crash: what was not committed is gone."""
-        self.task = FoldTask(
+        self.task = KeyedTask(
             PLACE, self.store, self.log, stored_position(self.store), TABLE, RECIPE, RULES,
             PoisonLimit(1.0, 1 << 62), self.landed.append,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A fold (`tables.fold`) as the task of a partition: a group with one table and no statements needs no other."""
+"""Rows by key (`tables.keyed`) as the task of a partition: a group with one table and no statements needs no other."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_positi
 from streamapp.runtime.row_table import RowTable, StoredRows
 from streamapp.runtime.rows import Overlay, Store, Writes
 from streamapp.runtime.store import remembered
-from tables.fold import Fold, FoldOutcome, Recipe
+from tables.keyed import Keyed, KeyedOutcome, Recipe
 from tables.outcome import Position
 from tables.window import Rules
 
 
-class FoldTask:
+class KeyedTask:
     """Folds records and says what must be written. Rebuilt from the store at every takeover. Nothing is ever due by
     the clock."""
 
@@ -35,7 +35,7 @@ class FoldTask:
         recipe: Recipe,
         rules: Rules,
         poison: PoisonLimit,
-        landed: Callable[[FoldOutcome], None],
+        landed: Callable[[KeyedOutcome], None],
     ) -> None:
         self.place = place
         self.store = store
@@ -44,16 +44,16 @@ class FoldTask:
         self._table = table
         self._rows = Overlay(store)
         start = Position() if position is None else position.position()
-        self.fold_ = Fold(recipe, rules, StoredRows(table, self._rows), start, CompactSeen())
-        self.fold_.restore(remembered(store))
+        self.keyed = Keyed(recipe, rules, StoredRows(table, self._rows), start, CompactSeen())
+        self.keyed.restore(remembered(store))
         self._poison = poison
         self._landed = landed  # told of each chunk when it has committed
-        self._folded: list[FoldOutcome] = []
+        self._folded: list[KeyedOutcome] = []
 
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
         """One chunk."""
         self.active_ms = now_ms
-        outcome = self.fold_.apply(records)
+        outcome = self.keyed.apply(records)
         self._poison.check(len(records), records[-1].offset, outcome.refusals)
         self._folded.append(outcome)
         next_offset = records[-1].offset + 1
@@ -82,8 +82,8 @@ class FoldTask:
         await self.producer.stop()
         self.store.close()
 
-    def _writes(self, outcome: FoldOutcome) -> Writes:
-        table, place, at = self._table, self.place, self.fold_.position
+    def _writes(self, outcome: KeyedOutcome) -> Writes:
+        table, place, at = self._table, self.place, self.keyed.position
         writes: Writes = {
             table.pack_key(key): None if row is None else table.pack(row) for key, row in outcome.rows.items()
         }
