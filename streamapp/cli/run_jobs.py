@@ -28,22 +28,27 @@ class Service(NamedTuple):
     """A command of ours beside the workers: `streamapp NAME`, on the port of its section of the settings.
 
     `found_by` is the field of that section that tells workers its address, if they need it. Where somebody has set it,
-    the service runs elsewhere, and none is started here. `here` are fields of the section that have other defaults in a
-    run.
+    the service runs elsewhere, and none is started here.
     """
 
     name: str
     stage: int
     found_by: str | None = None
-    here: tuple[tuple[str, str], ...] = ()
 
 
 SERVICES: tuple[Service, ...] = (
     #       name         stopped with
     Service("capture", SENDERS),
     Service("clickhouse", STORES, "url"),
-    Service("reconcile", SENDERS, "url", (("interval_seconds", "20"),)),  # somebody is looking
+    Service("reconcile", SENDERS, "url"),
 )
+
+LIVELY: tuple[tuple[str, str], ...] = (
+    ("archive.flush_seconds", "5"),
+    ("reconcile.interval_seconds", "20"),
+)
+"""Setting (`section.field`) → its value in a run that somebody watches, for all processes, unless it is set: what
+waits for minutes elsewhere should be seen soon here."""
 
 
 def service_ports(settings: Settings) -> dict[str, int]:
@@ -91,13 +96,7 @@ def service_jobs(settings: Settings, ports: Mapping[str, int]) -> tuple[Job, ...
         if service.name in ports:
             port = (f"STREAM_{service.name.upper()}__PORT", str(ports[service.name]))
             command = (sys.executable, "-m", "streamapp", service.name)
-            given = getattr(settings, service.name).model_fields_set
-            here = [
-                (f"STREAM_{service.name}__{field}".upper(), value)
-                for field, value in service.here
-                if field not in given
-            ]
-            environment = (_kafka(settings), directory, port, *here, *_found(ports))
+            environment = (_kafka(settings), directory, port, *_found(ports), *lively(settings))
             jobs.append(Job(service.name, command, service.stage, environment=environment, port=ports[service.name]))
     return tuple(jobs)
 
@@ -109,7 +108,7 @@ def worker_jobs(
 
     `ports` are those of the services; `groups` are all by default.
     """
-    environment = (_kafka(settings), ("STREAM_WEB__PORT", str(web_port)), *_found(ports))
+    environment = (_kafka(settings), ("STREAM_WEB__PORT", str(web_port)), *_found(ports), *lively(settings))
     jobs = []
     for name, module, _ in AGENTS:
         count = group(name).consumers if name in groups or not groups else 0
@@ -134,6 +133,16 @@ def simulate_job(settings: Settings, topics: Sequence[str], play_s: float, for_s
     until = ["--forever"] if for_s is None else ["--for", f"{for_s:.1f}"]
     command = (sys.executable, "-m", "streamapp", "simulate", "--continue", "--json", *numbers, *chosen, *until)
     return Job("simulate", command, SENDERS, ends=True, environment=(_kafka(settings),))
+
+
+def lively(settings: Settings, defaults: Sequence[tuple[str, str]] = LIVELY) -> tuple[tuple[str, str], ...]:
+    """Those of `defaults` that the environment has not set, as variables."""
+    wanted = ((name.partition("."), value) for name, value in defaults)
+    return tuple(
+        (f"STREAM_{section.upper()}__{field.upper()}", value)
+        for (section, _, field), value in wanted
+        if field not in getattr(settings, section).model_fields_set
+    )
 
 
 def producing_groups(topic_name: str) -> tuple[str, ...]:

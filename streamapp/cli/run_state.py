@@ -24,6 +24,8 @@ ELSEWHERE: tuple[tuple[str, str], ...] = (
     ("kafka.bootstrap_servers", "Kafka"),
     ("ledger_url", "ledger"),
     ("archive.url", "archive"),
+    ("clickhouse.url", "ClickHouse"),
+    ("clickhouse.dir", "ClickHouse"),
 )
 
 

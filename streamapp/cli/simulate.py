@@ -31,6 +31,8 @@ from streamapp.settings import Settings, current
 TAIL = 50  # records of each partition that are asked how far the stream came
 WAIT_S = 0.02
 SHOWN_EVERY = 512
+# So few that a broker on a very busy machine acknowledges them within the delivery timeout: the stream waits instead.
+PACED_BUFFER, FAST_BUFFER = 1_000, 10_000
 SHARE = click.FloatRange(0, 1)
 TOPIC = click.Choice([one.topic for one in STREAMS])
 
@@ -168,7 +170,7 @@ def send(
     shares = sum(one.share for one in streams)
     with (
         Progress(*columns, console=Console(stderr=True), disable=not show_progress) as progress,
-        RawProducer(settings.kafka) as out,
+        RawProducer(settings.kafka, buffer_records=PACED_BUFFER if pace.rate else FAST_BUFFER) as out,
     ):
         bars = {one.topic: progress.add_task(one.topic, total=spec.events * one.share // shares) for one in streams}
         for number, (topic, record) in enumerate(mixed(spec, streams, times, since_ms), 1):

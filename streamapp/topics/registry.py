@@ -7,7 +7,7 @@ rows of a table, `<group>-<table>-changelog`; they keep the last record of every
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 DAY_MS = 86_400_000
@@ -110,47 +110,32 @@ _CHANGELOG = (
     ("segment.ms", str(DAY_MS // 24)),
 )
 
+
+def changelog(group_name: str, table: str) -> str:
+    """The name of the internal topic that holds a table's rows."""
+    return f"{group_name}-{table}-changelog"
+
+
+def _table(group_name: str, table: str, follows: str, configs: tuple[tuple[str, str], ...] = _CHANGELOG) -> Topic:
+    """The changelog of a group's table, made from the topic that it follows."""
+    partitions = next(item.partitions for item in EVENT_TOPICS if item.name == follows)
+    owner = (group_name,)
+    name = changelog(group_name, table)
+    return Topic(name, partitions, None, "row of the table", owner, owner, configs, follows)
+
+
+def _batches(group_name: str, table: str, follows: str) -> Topic:
+    """The same of a group that keeps records elsewhere in batches: three small rows a partition, without keys."""
+    return replace(_table(group_name, table, follows, _CHANGELOG[1:]), keyed=False)
+
+
 INTERNAL_TOPICS: tuple[Topic, ...] = (
-    Topic(
-        name="billing-agg-usage_hourly-changelog",
-        partitions=8,
-        retention_ms=None,
-        key="row of the table",
-        producers=("billing-agg",),
-        consumers=("billing-agg",),
-        configs=_CHANGELOG,
-        follows="llm_usage",
-    ),
-    Topic(
-        name="llm-metrics-latency-changelog",
-        partitions=8,
-        retention_ms=None,
-        key="row of the table",
-        producers=("llm-metrics",),
-        consumers=("llm-metrics",),
-        configs=_CHANGELOG,
-        follows="llm_usage",
-    ),
-    Topic(
-        name="rpc-billing-rpc_hourly-changelog",
-        partitions=8,
-        retention_ms=None,
-        key="row of the table",
-        producers=("rpc-billing",),
-        consumers=("rpc-billing",),
-        configs=_CHANGELOG,
-        follows="agent_rpc_metering",
-    ),
-    Topic(
-        name="dead-letter-monitor-letters-changelog",
-        partitions=1,
-        retention_ms=None,
-        key="row of the table",
-        producers=("dead-letter-monitor",),
-        consumers=("dead-letter-monitor",),
-        configs=_CHANGELOG[1:],  # its rows are small
-        follows="dead_letter",
-    ),
+    _table("billing-agg", "usage_hourly", follows="llm_usage"),
+    _table("llm-metrics", "latency", follows="llm_usage"),
+    _table("rpc-billing", "rpc_hourly", follows="agent_rpc_metering"),
+    _table("dead-letter-monitor", "letters", follows="dead_letter", configs=_CHANGELOG[1:]),  # its rows are small
+    _batches("audit-archive", "archive", follows="audit_log"),
+    _batches("analytics-ingest", "ingest", follows="events_plugin_ingestion"),
     Topic(
         # Which letters were sent again, or dropped, by whoever runs `streamapp dead-letters`.
         name="dead-letter-monitor-letters_done-changelog",
@@ -161,28 +146,6 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
         consumers=("dead-letter-monitor",),
         configs=_CHANGELOG[1:],
         follows="dead_letter",
-    ),
-    Topic(
-        name="audit-archive-archive-changelog",
-        partitions=4,
-        retention_ms=None,
-        key="row of the table",
-        producers=("audit-archive",),
-        consumers=("audit-archive",),
-        configs=_CHANGELOG[1:],
-        follows="audit_log",
-        keyed=False,
-    ),
-    Topic(
-        name="analytics-ingest-ingest-changelog",
-        partitions=16,
-        retention_ms=None,
-        key="row of the table",
-        producers=("analytics-ingest",),
-        consumers=("analytics-ingest",),
-        configs=_CHANGELOG[1:],
-        follows="events_plugin_ingestion",
-        keyed=False,
     ),
 )
 
@@ -207,11 +170,6 @@ def topic(name: str) -> Topic:
 def group(name: str) -> Group:
     """The registered group. Raises KeyError."""
     return _GROUPS_BY_NAME[name]
-
-
-def changelog(group_name: str, table: str) -> str:
-    """The name of the internal topic that holds a table's rows."""
-    return f"{group_name}-{table}-changelog"
 
 
 def port_offset(group_name: str) -> int:

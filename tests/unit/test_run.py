@@ -13,6 +13,7 @@ from streamapp.cli.run_jobs import (
     SERVICES,
     chosen_groups,
     fed_topics,
+    lively,
     service_jobs,
     service_ports,
     simulate_job,
@@ -119,6 +120,12 @@ def test_a_service_runs_here_on_the_port_of_its_settings_or_a_free_one(tmp_path:
     job, *_ = service_jobs(settings(tmp_path), free)
     assert ("STREAM_CAPTURE__PORT", str(free["capture"])) in job.environment
     assert job.port == free["capture"]
+
+
+def test_what_waits_long_elsewhere_is_quick_here_unless_it_is_set(tmp_path: Path) -> None:
+    defaults = [("capture.drain_seconds", "1"), ("web.peer_timeout_seconds", "2")]
+    configured = settings(tmp_path, capture=CaptureSettings(drain_seconds=30))
+    assert lively(configured, defaults) == (("STREAM_WEB__PEER_TIMEOUT_SECONDS", "2"),)
 
 
 def test_each_group_has_as_many_workers_as_the_registry_says_on_ports_of_their_own(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""Wires a group that folds one topic into one table: everything between its functions and a running worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from streamapp.agents.pages import serve
+from streamapp.metrics import GroupMetrics
+from streamapp.runtime.app import StreamApp
+from streamapp.runtime.keyed_task import KeyedTask
+from streamapp.runtime.keyed_view import KeyedView
+from streamapp.runtime.letter import TOPIC as DEAD_LETTER
+from streamapp.runtime.place import Place
+from streamapp.runtime.poison import PoisonLimit
+from streamapp.runtime.position import StoredPosition
+from streamapp.runtime.row_table import RowTable
+from streamapp.runtime.rows import Store
+from streamapp.runtime.takeover import Source, TableTakeover
+from streamapp.runtime.transaction import PartitionProducer
+from streamapp.schemas.fingerprint import digest_of, print_of
+from streamapp.schemas.rejected import Rejected
+from streamapp.topics import registry
+from tables.keyed import Recipe, Rows, never
+from tables.window import Rules
+
+
+def fold_into(
+    app: StreamApp,
+    topic: str,
+    table: RowTable,
+    *,
+    read: Callable[[bytes | None], Any],
+    count: Callable[[Rows, Any], None],
+    over: Callable[[Any, int], bool] = never,
+) -> None:
+    """Fold `topic` into `table`, with pages, metrics and dead letters. Call once per app; the agent applies the chunks.
+
+    `read`, `count` and `over` are those of `tables.keyed.Recipe`. The table's changelog must be in the registry.
+    """
+    group, settings = app.conf.id, app.settings
+    recipe = Recipe(read, Rejected, count, over, digest_of, print_of)
+    retention_ms = registry.topic(topic).retention_ms
+    assert retention_ms is not None, f"{topic} is no event topic"
+    rules = Rules(retention_ms=retention_ms)
+    metrics = GroupMetrics(group)
+    view = KeyedView(app, metrics, app.clock, table.table)
+
+    def task(place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None) -> KeyedTask:
+        limit = PoisonLimit(settings.worker.poison_limit_ratio, settings.worker.poison_limit_consecutive)
+        return KeyedTask(place, store, producer, position, table, recipe, rules, limit, view.landed)
+
+    name = table.table.name
+    source = Source(group, topic, table.table, registry.changelog(group, name), (DEAD_LETTER,))
+    app.own(topic, TableTakeover(source, settings, task, 0, app.clock, metrics.committed))
+    serve(app, view)
