@@ -16,7 +16,9 @@ from workers import PARTITIONS, READY_S, Cluster, Sent, cluster
 from streamapp.clock import wall_ms
 from streamapp.kafka.broker import Broker
 from streamapp.ops.chaos_worker import WorkerProcess
+from streamapp.ops.verify_counters import check
 from streamapp.schemas.timestamp import format_ms
+from streamapp.settings import Settings
 
 GROUP = "llm-metrics"
 AGENT = "streamapp.agents.llm_metrics"
@@ -120,6 +122,10 @@ def test_counters_and_quantiles_of_a_fleet_that_is_hurt(fresh_broker: Broker, tm
         stack.wait(lambda: len(second.takeovers()[-1][0]) == PARTITIONS, READY_S, second)
         check_counters(scraper.look(second))
         assert stack.read("dead_letter") == [], "billing-agg writes the letters"
+
+        stack.drain(stack.start())
+        report = check(Settings(kafka=stack.kafka))
+        assert (report.difference, report.events, report.waiting) == (0, EVENTS, 0), report.as_json()
 
 
 def whole_fleet(stack: Cluster, scraper: Scraper, *workers: WorkerProcess) -> Samples:
