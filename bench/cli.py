@@ -1,6 +1,6 @@
 """The command line. Without a sub-command: all contenders side by side, as `make bench` does.
 
-ONLY (names), N (events), ROUNDS and JSON (a file) are taken from the environment, so that `make bench N=…` works.
+ONLY (names), GROUP, N (events), ROUNDS and JSON (a file) are taken from the environment: `make bench N=…` works.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from rich.console import Console
 from bench.capture.compare import compare as compare_fronts
 from bench.capture.fronts import fronts
 from bench.compare import bar, compare, steps
-from bench.contenders import named
+from bench.contenders import CONTENDERS, OURS_GROUP, named
 from bench.curve import LARGE, SIZES, TEAMS, curve, shapes
 from bench.events import Shape
+from bench.groups.group import GroupBench
+from bench.groups.registry import group_bench
 from bench.latency import latency
 from bench.load import prepare
 from bench.profile import profile
@@ -39,6 +41,7 @@ WIDE = 150
 
 @click.group(invoke_without_command=True, context_settings={"auto_envvar_prefix": None})
 @click.option("--only", envvar="ONLY", default="", help="Comma-separated contenders; default: all.")
+@click.option("--group", envvar="GROUP", default="", help="Another group's benchmark; default: billing-agg's.")
 @click.option("-n", "--n", "events", envvar="N", type=click.IntRange(100), default=EVENTS, show_default=True)
 @click.option("--teams", envvar="TEAMS", type=click.IntRange(1), default=1_000, show_default=True)
 @click.option("--rounds", envvar="ROUNDS", type=click.IntRange(1), default=ROUNDS, show_default=True)
@@ -46,7 +49,9 @@ WIDE = 150
     "--json", "json_file", envvar="JSON", type=click.Path(path_type=Path), help="Write the report there, too."
 )
 @click.pass_context
-def main(context: click.Context, only: str, events: int, teams: int, rounds: int, json_file: Path | None) -> None:
+def main(
+    context: click.Context, only: str, group: str, events: int, teams: int, rounds: int, json_file: Path | None
+) -> None:
     """Run the contenders over the same topic in turn, check every answer, print and keep the figures.
 
     Exit code 1 when a run of our own was wrong or failed.
@@ -55,11 +60,13 @@ def main(context: click.Context, only: str, events: int, teams: int, rounds: int
     if context.invoked_subcommand is not None:
         return
     try:
-        contenders = named(only)
+        chosen = group_bench(group) if group else GroupBench(OURS_GROUP, prepare, CONTENDERS)
+        contenders = named(only, chosen.contenders)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    files = [OUT / "report.json", *([json_file] if json_file else [])]
-    sys.exit(compare(contenders, Shape(events, teams), rounds, files, OUT / "report.svg", console()))
+    out = OUT / group
+    files, plot = [out / "report.json", *([json_file] if json_file else [])], out / "report.svg"
+    sys.exit(compare(contenders, Shape(events, teams), rounds, files, plot, console(), chosen.prepare))
 
 
 @main.command("profile")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,13 @@ OURS = "ours"
 
 
 def compare(
-    contenders: Sequence[Contender], shape: Shape, rounds: int, files: Sequence[Path], plot: Path, console: Console
+    contenders: Sequence[Contender],
+    shape: Shape,
+    rounds: int,
+    files: Sequence[Path],
+    plot: Path,
+    console: Console,
+    prepare: Callable[[Shape, Step], Prepared] = prepare,
 ) -> int:
     """Measure, print, write. The exit code: 1 when one of ours was wrong or did not finish."""
     missing: dict[str, str] = {}

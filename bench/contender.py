@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.load import RESULTS
-from bench.oracle import Bucket, Table, Totals, counted, pico
+from bench.oracle import Answer, Bucket, Table, Totals, counted, pico
 from streamapp.kafka.reader import Record, read
 from streamapp.schemas.timestamp import parse_ms
 
@@ -48,7 +48,7 @@ class Contender:
     prepare: Callable[[], None]
     commands: Callable[[Run], tuple[Command, ...]]
     group: str
-    answer: Callable[[Records], Table]
+    answer: Callable[[Records], Answer]
     environment: Callable[[Run], Mapping[str, str]] = field(default=lambda run: {})
     events_max: int | None = None
     ends_itself: bool = False

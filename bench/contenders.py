@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -135,9 +135,9 @@ CONTENDERS: tuple[Contender, ...] = (
 )
 
 
-def named(names: str) -> tuple[Contender, ...]:
+def named(names: str, contenders: Sequence[Contender] = CONTENDERS) -> tuple[Contender, ...]:
     """The contenders of a comma-separated list in its order, all for an empty one. Raises ValueError for others."""
-    known = {contender.name: contender for contender in CONTENDERS}
+    known = {contender.name: contender for contender in contenders}
     wanted = [name.strip() for name in names.split(",") if name.strip()] or list(known)
     strangers = [name for name in wanted if name not in known]
     if strangers:

@@ -31,6 +31,8 @@ class Totals(NamedTuple):
 
 
 Table = dict[Bucket, Totals]
+Answer = Mapping[Any, Any]
+"""What somebody found out, by key: a `Table`, or another group's."""
 
 
 def totals_of(values: Iterable[str]) -> Table:
@@ -63,8 +65,8 @@ def counted(table: Mapping[Bucket, Totals]) -> Table:
     return {bucket: totals for bucket, totals in table.items() if BASE_MS <= bucket.start_ms < END_MS}
 
 
-def differences(expected: Mapping[Bucket, Totals], got: Mapping[Bucket, Totals]) -> list[str]:
-    """One sentence per bucket that is missing, wrong or made up, in the order of the buckets; empty: all is right."""
+def differences(expected: Answer, got: Answer) -> list[str]:
+    """One sentence per key that is missing, wrong or made up, in the order of the keys; empty: all is right."""
     sentences = []
     for bucket in sorted(expected.keys() | got.keys()):
         want, have = expected.get(bucket), got.get(bucket)

@@ -15,8 +15,7 @@ from pathlib import Path
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from bench.contender import Command, Contender, Missing, Run, records_of
-from bench.events import PARTITIONS
-from bench.load import PROJECT, ROOM, SOURCE, Prepared, broker
+from bench.load import PROJECT, ROOM, Prepared, broker
 from bench.measure import Figures, Sample, figures
 from bench.oracle import differences
 from bench.proc import use_of
@@ -42,7 +41,7 @@ def run_once(contender: Contender, prepared: Prepared, progress: OnProgress) -> 
         with broker(folder / "broker") as running:
             run = Run(running.bootstrap, folder)
             with started(contender.commands(run), contender.environment(run), folder, contender.stop) as processes:
-                watch = Watch(contender, running.bootstrap, running.pid or 0, processes, folder)
+                watch = Watch(contender, prepared, running.bootstrap, running.pid or 0, processes, folder)
                 with closing(watch):
                     samples = list(watch.samples(prepared.shape.records, progress))
                 if not contender.ends_itself:
@@ -95,6 +94,7 @@ class Watch:
     def __init__(
         self,
         contender: Contender,
+        prepared: Prepared,
         bootstrap: str,
         broker_pid: int,
         processes: list[subprocess.Popen[bytes]],
@@ -104,7 +104,7 @@ class Watch:
         # Joins no group: it only asks for the group's offsets.
         config = {"bootstrap.servers": bootstrap, "group.id": contender.group, "log_level": 2}
         self._consumer = Consumer(config)
-        self._partitions = [TopicPartition(SOURCE, number) for number in range(PARTITIONS)]
+        self._partitions = [TopicPartition(prepared.source, number) for number in range(prepared.partitions)]
         self._broker_pid = broker_pid
         self._processes = processes
         self._folder = folder

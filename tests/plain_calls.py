@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from decimal import Decimal
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from plain_usage import Span
 
@@ -68,5 +68,5 @@ def read_plain_call(raw: bytes) -> PlainCall | None:
     if not read(held, ctypes.c_size_t(len(raw)), ctypes.byref(call)):
         return None
     amount = EXACT.scaleb(Decimal(call.amount_high << 64 | call.amount_low), -12)
-    texts = {name: getattr(call, name).text() if getattr(call, name).at else None for name in NAMES}
+    texts: dict[str, Any] = {name: getattr(call, name).text() if getattr(call, name).at else None for name in NAMES}
     return PlainCall(**texts, at_ms=call.at_ms, chain_id=call.chain_id, amount=amount)

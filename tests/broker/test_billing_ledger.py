@@ -20,7 +20,8 @@ from streamapp.kafka.provision import apply
 from streamapp.kafka.reader import Record, read
 from streamapp.ops.chaos_worker import WorkerProcess
 from streamapp.settings import KafkaSettings
-from streamapp.sinks.ledger import Bill, open_ledger
+from streamapp.sinks.ledger import open_ledger
+from streamapp.sinks.ledger_rows import Bill
 from streamapp.topics.registry import TOPICS
 
 GROUP = "billing-ledger"

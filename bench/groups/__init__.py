@@ -1,0 +1,1 @@
+"""The benchmarks of the other groups: `make bench GROUP=…`; `registry.py` lists them."""

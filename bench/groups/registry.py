@@ -1,0 +1,16 @@
+"""Every group with a benchmark of its own, besides the main one's billing-agg: one line each."""
+
+from __future__ import annotations
+
+from bench.groups.group import GroupBench
+from bench.groups.rpc_billing import RPC_BILLING
+
+GROUPS: tuple[GroupBench, ...] = (RPC_BILLING,)
+
+
+def group_bench(name: str) -> GroupBench:
+    """The benchmark of a group. Raises ValueError when there is none."""
+    for one in GROUPS:
+        if one.name == name:
+            return one
+    raise ValueError(f"{name}: no such group; there are {', '.join(one.name for one in GROUPS)}")
