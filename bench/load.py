@@ -56,12 +56,12 @@ def prepare(shape: Shape, step: Step) -> Prepared:
     room.mkdir(parents=True, exist_ok=True)
     events, answer, template = room / "events.tsv", room / "oracle.json", room / "broker"
     if not events.exists():
-        _write(events, shape, step)
+        write(events, shape, step, generate(shape))
     if not answer.exists():
-        values = _counted("computing the right answer", shape, step, (event.value for event in read(events)))
+        values = counted("computing the right answer", shape, step, (event.value for event in read(events)))
         answer.write_text(oracle.dump(oracle.totals_of(values)))
     if not template.exists():
-        _load(template, events, shape, step)
+        load(template, events, shape, step)
     return Prepared(shape, template, oracle.parse(answer.read_text()))
 
 
@@ -78,15 +78,17 @@ def broker(folder: Path) -> Broker:
     return Broker(folder, cache_dir=CACHE, heap_mb=HEAP_MB, properties=PROPERTIES)
 
 
-def _write(path: Path, shape: Shape, step: Step) -> None:
+def write(path: Path, shape: Shape, step: Step, events: Iterator[Event]) -> None:
+    """Write a shape's events into a file, all or nothing; `read` is the inverse."""
     unfinished = path.with_suffix(".part")
     with unfinished.open("w") as file:
-        for event in _counted("generating", shape, step, generate(shape)):
+        for event in counted("generating", shape, step, events):
             file.write(f"{event.key}\t{event.at_ms}\t{event.value}\n")
     unfinished.rename(path)
 
 
-def _load(template: Path, events: Path, shape: Shape, step: Step) -> None:
+def load(template: Path, events: Path, shape: Shape, step: Step, topic: str = SOURCE) -> None:
+    """Make a broker's data directory with the registry's topics, and the events in one of them."""
     train(CACHE)
     unfinished = template.with_suffix(".part")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -94,7 +96,7 @@ def _load(template: Path, events: Path, shape: Shape, step: Step) -> None:
         apply(Admin(KafkaSettings(bootstrap_servers=running.bootstrap)), TOPICS, 1)
         admin = AdminClient({"bootstrap.servers": running.bootstrap, "log_level": 2})
         admin.create_topics([NewTopic(RESULTS, PARTITIONS, 1)])[RESULTS].result(timeout=30)
-        send(running.bootstrap, _counted("loading", shape, step, read(events)))
+        send(running.bootstrap, counted("loading", shape, step, read(events)), topic)
     unfinished.rename(template)
 
 
@@ -114,7 +116,7 @@ def producer(bootstrap: str) -> Producer:
     )
 
 
-def send(bootstrap: str, events: Iterator[Event]) -> None:
+def send(bootstrap: str, events: Iterator[Event], topic: str = SOURCE) -> None:
     """Produce the events in order and wait for all acknowledgements. Raises RuntimeError if one fails."""
     client = producer(bootstrap)
     failed: list[str] = []
@@ -126,7 +128,7 @@ def send(bootstrap: str, events: Iterator[Event]) -> None:
     for event in events:
         while True:
             try:
-                client.produce(SOURCE, event.value, event.key, timestamp=event.at_ms, on_delivery=told)
+                client.produce(topic, event.value, event.key, timestamp=event.at_ms, on_delivery=told)
                 break
             except BufferError:
                 client.poll(0.1)
@@ -136,7 +138,8 @@ def send(bootstrap: str, events: Iterator[Event]) -> None:
         raise RuntimeError(f"{len(failed)} events were not loaded: {failed[0]}")
 
 
-def _counted(what: str, shape: Shape, step: Step, items: Iterator[T]) -> Iterator[T]:
+def counted(what: str, shape: Shape, step: Step, items: Iterator[T]) -> Iterator[T]:
+    """The items, told to `step` as they pass."""
     for number, item in enumerate(items):
         if number % RECORDS_PER_STEP == 0:
             step(what, number, shape.records)

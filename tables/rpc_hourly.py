@@ -21,15 +21,15 @@ from tables.express import Passing
 from tables.fold import NEVER, Fold
 from tables.outcome import Folded, Position, Record
 from tables.seen import Seen, StoredIds, expiry_of
-from tables.settlement import Account, AccountRow, CallsKey, HourCalls, Payment, Settlement, settle
+from tables.settlement import Account, AccountRow, CallsKey, HourCalls, MethodSum, Payment, Settlement, settle
 from tables.window import HOUR_MS, Rules, hour_of
 
 
 class Line(NamedTuple):
-    """Where the lane's counts of one kind go: into which row, as which method, paid how."""
+    """Where the lane's counts of one kind go: into which row, to which method's sums, paid how."""
 
     row: HourCalls
-    method: str
+    sums: MethodSum
     payment: Payment
 
 
@@ -169,24 +169,27 @@ class RpcLedger(Fold[CallsOutcome, HourCalls | AccountRow]):
     def _add(self, row: HourCalls | AccountRow, event: Any, record: Record) -> None:
         data, at = event.data, record.offset
         payment = Payment(data.chain, data.chain_id, data.agent_wallet, data.consumer_wallet)
+        calls = row if isinstance(row, HourCalls) else row.wait(hour_of(event.at_ms))
+        calls.method(data.method).add(1, event.amount)
+        calls.cover(at, at, payment)
         if isinstance(row, HourCalls):
-            row.add(data.method, 1, event.amount, at, at, payment)
             self._outcome.hours[row.key] = row
         else:
-            row.wait(hour_of(event.at_ms)).add(data.method, 1, event.amount, at, at, payment)
             self._outcome.accounts[row.account] = row
             self._weigh(row)
             self.next_mark_ms = min(self.next_mark_ms, self._due_ms)
 
     def _gather(self) -> None:
         touched = self._outcome.hours
-        for (row, method, payment), count, cost, first_offset, last_offset in self.express.take(self._line):
-            row.add(method, count, cost, first_offset, last_offset, payment)
+        for (row, sums, payment), count, cost, first_offset, last_offset in self.express.take(self._line):
+            sums.add(count, cost)
+            row.cover(first_offset, last_offset, payment)
             touched[row.key] = row
 
     def _line(self, hour_ms: int, account: Account, method: str, payment: Payment) -> Line:
         """A line that the express lane found."""
-        return Line(self._hour_row(hour_ms, account), method, payment)
+        row = self._hour_row(hour_ms, account)
+        return Line(row, row.method(method), payment)
 
     # -- rows ----------------------------------------------------------------------------------------------------
 

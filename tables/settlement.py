@@ -38,11 +38,19 @@ class Payment(NamedTuple):
     consumer_wallet: str | None
 
 
-class MethodSum(NamedTuple):
-    """Calls of one method, and what they cost."""
+class MethodSum:
+    """Calls of one method, and what they cost. Mutable: the fold adds to it in place."""
 
-    calls: int = 0
-    cost: Decimal = NOTHING
+    __slots__ = ("calls", "cost")
+
+    def __init__(self, calls: int = 0, cost: Decimal = NOTHING) -> None:
+        self.calls = calls
+        self.cost = cost
+
+    def add(self, calls: int, cost: Decimal) -> None:
+        """Count as much again."""
+        self.calls += calls
+        self.cost = EXACT.add(self.cost, cost)
 
 
 Methods = dict[str, MethodSum]
@@ -59,13 +67,12 @@ class Calls:
         self.last_offset = -1
         self.payment: Payment | None = None  # of the call at `last_offset`; None: no calls
 
-    def add(
-        self, method: str, count: int, cost: Decimal, first_offset: int, last_offset: int, payment: Payment
-    ) -> None:
-        """Count calls of one method, whose newest was paid like this."""
-        before = self.methods.get(method)
-        now = MethodSum(count, cost) if before is None else _sum(before, count, cost)
-        self.methods[method] = now
+    def method(self, name: str) -> MethodSum:
+        """What is counted of a method; made when it is the first call."""
+        return method_of(self.methods, name)
+
+    def cover(self, first_offset: int, last_offset: int, payment: Payment) -> None:
+        """Calls were counted that lie from one offset to another; the last one was paid like this."""
         if self.first_offset < 0 or first_offset < self.first_offset:
             self.first_offset = first_offset
         if last_offset > self.last_offset:
@@ -74,21 +81,30 @@ class Calls:
     def absorb(self, other: Calls) -> None:
         """Count another one's calls, too."""
         assert other.payment is not None, "there is nothing to count"
-        for method, (count, cost) in other.methods.items():
-            self.add(method, count, cost, other.first_offset, other.last_offset, other.payment)
+        for name, sums in other.methods.items():
+            self.method(name).add(sums.calls, sums.cost)
+        self.cover(other.first_offset, other.last_offset, other.payment)
 
     @property
     def count(self) -> int:
         """How many calls."""
-        return sum(method.calls for method in self.methods.values())
+        return sum(sums.calls for sums in self.methods.values())
 
     @property
     def amount(self) -> Decimal:
         """What they cost together."""
         amount = NOTHING
-        for method in self.methods.values():
-            amount = EXACT.add(amount, method.cost)
+        for sums in self.methods.values():
+            amount = EXACT.add(amount, sums.cost)
         return amount
+
+
+def method_of(methods: Methods, name: str) -> MethodSum:
+    """The sums of a method, made when they are not there."""
+    sums = methods.get(name)
+    if sums is None:
+        sums = methods[name] = MethodSum()
+    return sums
 
 
 class HourCalls(Calls):
@@ -136,7 +152,7 @@ class Settlement(NamedTuple):
     stated_ms: int  # the mark that caused it, or the wall clock
     amount: Decimal
     calls: int
-    methods: tuple[tuple[str, MethodSum], ...]  # sorted
+    methods: tuple[tuple[str, int, Decimal], ...]  # name, calls, cost; sorted
     payment: Payment
     first_offset: int
     last_offset: int
@@ -153,19 +169,15 @@ def settle(row: AccountRow, end_ms: int, at_ms: int) -> Settlement:
         stated_ms=at_ms,
         amount=calls.amount,
         calls=calls.count,
-        methods=tuple(sorted(calls.methods.items())),
+        methods=tuple(sorted((name, sums.calls, sums.cost) for name, sums in calls.methods.items())),
         payment=calls.payment,
         first_offset=calls.first_offset,
         last_offset=calls.last_offset,
     )
-    for method, (count, cost) in calls.methods.items():
-        row.settled[method] = _sum(row.settled.get(method, MethodSum()), count, cost)
+    for name, sums in calls.methods.items():
+        method_of(row.settled, name).add(sums.calls, sums.cost)
     row.pending = Calls()
     row.from_ms = -1
     row.settlements += 1
     row.settled_until_ms = end_ms
     return settlement
-
-
-def _sum(before: MethodSum, count: int, cost: Decimal) -> MethodSum:
-    return MethodSum(before.calls + count, EXACT.add(before.cost, cost))

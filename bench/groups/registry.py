@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bench.groups.group import GroupBench
 from bench.groups.llm_metrics import LLM_METRICS
+from bench.groups.rpc_billing import RPC_BILLING
 
-GROUPS: tuple[GroupBench, ...] = (LLM_METRICS,)
+GROUPS: tuple[GroupBench, ...] = (LLM_METRICS, RPC_BILLING)
 
 
 def group_bench(name: str) -> GroupBench:

@@ -16,7 +16,7 @@ from streamapp.runtime.settled import settlement_id
 from streamapp.runtime.view import Sums
 from tables.counters import EXACT, NOTHING
 from tables.rpc_hourly import CallsOutcome
-from tables.settlement import Account, AccountRow, HourCalls, Methods, MethodSum
+from tables.settlement import Account, AccountRow, HourCalls, Methods, MethodSum, method_of
 from tables.window import DAY_MS, HOUR_MS
 
 ACCOUNTS_MAX = 100_000  # that the pages can list, over all partitions of a worker
@@ -129,8 +129,7 @@ class AccountsView:
             parts = [calls.methods for calls in hours[account]]
             parts += [] if row is None else [row.pending.methods, row.settled]
             for method, totals in (item for part in parts for item in part.items()):
-                before = methods.get(method, MethodSum())
-                methods[method] = MethodSum(before.calls + totals.calls, EXACT.add(before.cost, totals.cost))
+                method_of(methods, method).add(totals.calls, totals.cost)
         open_hours = [calls.key.start_ms for account in accounts for calls in hours[account]]
         watermark_ms = ledger.position.watermark_ms
         return AgentFacts(
@@ -141,7 +140,7 @@ class AccountsView:
             min_amount=ledger.min_amount,
             watermark_ms=None if watermark_ms < 0 else watermark_ms,
             closes_at_ms=min(open_hours) + HOUR_MS + ledger.rules.grace_ms if open_hours else None,
-            methods=tuple(MethodFacts(method, *totals) for method, totals in sorted(methods.items())),
+            methods=tuple(MethodFacts(name, methods[name].calls, methods[name].cost) for name in sorted(methods)),
             accounts=tuple(self.facts(account, rows.get(account), hours[account]) for account in accounts),
         )
 
@@ -151,10 +150,10 @@ class AccountsView:
 
 
 def _added(methods: Methods) -> MethodSum:
-    calls, cost = 0, NOTHING
-    for totals in methods.values():
-        calls, cost = calls + totals.calls, EXACT.add(cost, totals.cost)
-    return MethodSum(calls, cost)
+    added = MethodSum()
+    for sums in methods.values():
+        added.add(sums.calls, sums.cost)
+    return added
 
 
 class _Data(msgspec.Struct):

@@ -135,7 +135,7 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
         facts = {
             "pending": _shown(account.pending),
             "from_ms": account.from_ms,
-            "settled": dict(sorted(account.settled.items())),
+            "settled": _readable(account.settled),
             "settlements": account.settlements,
             "settled_until_ms": account.settled_until_ms,
             "since_ms": account.since_ms,
@@ -171,7 +171,7 @@ RPC = Table("rpc_hourly", b"hikps", is_unsettled, readable, readable_key)
 
 def _methods(methods: Methods) -> list[tuple[str, int, Decimal]]:
     # Sorted: the order in which methods were met depends on how the log was cut.
-    return [(method, *totals) for method, totals in sorted(methods.items())]
+    return sorted((name, sums.calls, sums.cost) for name, sums in methods.items())
 
 
 def _methods_of(packed: Iterable[Any]) -> Methods:
@@ -188,14 +188,17 @@ def _unpack(packed: Any, calls: Calls) -> None:
     calls.methods = _methods_of(methods)
 
 
+def _readable(methods: Methods) -> dict[str, Any]:
+    return {name: {"calls": calls, "cost": cost} for name, calls, cost in _methods(methods)}
+
+
 def _shown(calls: Calls) -> dict[str, Any]:
     payment = None if calls.payment is None else calls.payment._asdict()
-    methods = {method: totals._asdict() for method, totals in sorted(calls.methods.items())}
     return {
         "first_offset": calls.first_offset,
         "last_offset": calls.last_offset,
         "payment": payment,
-        "methods": methods,
+        "methods": _readable(calls.methods),
     }
 
 

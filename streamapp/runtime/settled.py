@@ -51,7 +51,7 @@ def event(settlement: Settlement, topic: str, partition: int) -> tuple[str, byte
             "agent_wallet": payment.agent_wallet,
             "consumer_wallet": payment.consumer_wallet,
             "methods": {
-                method: {"count": calls, "cost": money_text(cost)} for method, (calls, cost) in settlement.methods
+                method: {"count": calls, "cost": money_text(cost)} for method, calls, cost in settlement.methods
             },
             "coverage": {
                 "topic": topic,

@@ -21,6 +21,7 @@ from tables.window import HOUR_MS
 
 _SUM = struct.Struct("<3q2Q2q")  # `call_sum_t`
 _UNIT = Decimal("1E-12")
+PAYMENTS_MAX = 10_000
 
 
 class CompiledCalls:
@@ -33,12 +34,13 @@ class CompiledCalls:
         if not self._handle:
             raise MemoryError("no memory for the express lane")
         weakref.finalize(self, self._library.calls_free, self._handle)
-        self._lines: dict[int, dict[int, Line]] = {}  # hour → its lines, by number
+        self._lines: dict[int, list[Line]] = {}  # hour → its lines, by number
+        self._payments: dict[tuple[str, ...], Payment] = {}  # there are few
         self._records = Records()  # the chunk that is counted
 
     def open(self, hour_ms: int, expiry_ms: int) -> None:
         done(self._library.calls_open(self._handle, hour_ms, expiry_ms // HOUR_MS))
-        self._lines[hour_ms] = {}
+        self._lines[hour_ms] = []
 
     def close(self, hour_ms: int) -> None:
         self._library.calls_close(self._handle, hour_ms)
@@ -68,16 +70,28 @@ class CompiledCalls:
         multiply, known = EXACT.multiply, self._lines
         for hour_ms, number, calls, cost_low, cost_high, first_offset, last_offset in _SUM.iter_unpack(sums):
             lines = known[hour_ms]
-            line = lines.get(number)
-            if line is None:
-                line = lines[number] = line_of(hour_ms, *self._key(hour_ms, number))
+            if number >= len(lines):
+                lines += [line_of(hour_ms, *key) for key in self._keys(hour_ms, len(lines))]
             units = cost_high << 64 | cost_low if cost_high else cost_low
-            yield line, calls, multiply(Decimal(units), _UNIT), first_offset, last_offset
+            yield lines[number], calls, multiply(Decimal(units), _UNIT), first_offset, last_offset
 
-    def _key(self, hour_ms: int, number: int) -> tuple[Account, str, Payment]:
-        start = ctypes.c_void_p()
-        length = self._library.calls_key(self._handle, hour_ms, number, ctypes.byref(start))
-        text = ctypes.string_at(start, length).decode()
-        org, agent, consumer, currency, method, chain, chain_id, *wallets = text.split("\0")
-        payment = Payment(chain, int(chain_id), *(wallet[1:] if wallet[0] == "+" else None for wallet in wallets))
-        return Account(org, agent, consumer, currency), method, payment
+    def _keys(self, hour_ms: int, start: int) -> Iterator[tuple[Account, str, Payment]]:
+        """What the hour's lines from a number on are."""
+        keys = ctypes.create_string_buffer(self._library.calls_keys(self._handle, hour_ms, start, None))
+        self._library.calls_keys(self._handle, hour_ms, start, keys)
+        raw, at = keys.raw, 0
+        while at < len(raw):
+            end = at + 2 + (raw[at] | raw[at + 1] << 8)
+            org, agent, consumer, currency, method, *paid = raw[at + 2 : end].decode().split("\0")
+            yield Account(org, agent, consumer, currency), method, self._payment(tuple(paid))
+            at = end
+
+    def _payment(self, paid: tuple[str, ...]) -> Payment:
+        found = self._payments.get(paid)
+        if found is None:
+            if len(self._payments) >= PAYMENTS_MAX:
+                self._payments.clear()
+            chain, chain_id, *wallets = paid
+            stated = (wallet[1:] if wallet[0] == "+" else None for wallet in wallets)
+            found = self._payments[paid] = Payment(chain, int(chain_id), *stated)
+        return found

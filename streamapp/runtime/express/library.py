@@ -64,7 +64,7 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("calls_run", c_int64, (c_void_p, c_char_p, c_void_p, c_int64, c_int64, POINTER(Run))),
     ("calls_touched", c_int64, (c_void_p,)),
     ("calls_take", None, (c_void_p, c_void_p)),
-    ("calls_key", c_size_t, (c_void_p, c_int64, c_int64, POINTER(c_void_p))),
+    ("calls_keys", c_size_t, (c_void_p, c_int64, c_int64, c_void_p)),
 )
 
 

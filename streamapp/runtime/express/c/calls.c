@@ -220,8 +220,17 @@ void calls_take(calls_t *calls, call_sum_t *sums) {
     calls->touched_count = 0;
 }
 
-size_t calls_key(const calls_t *calls, int64_t hour_ms, int64_t line, const uint8_t **key) {
-    const named_t *name = &hour_at((calls_t *)calls, hour_ms)->keys.names[line];
-    *key = name->bytes;
-    return name->length;
+size_t calls_keys(const calls_t *calls, int64_t hour_ms, int64_t from, uint8_t *keys) {
+    const hour_t *hour = hour_at((calls_t *)calls, hour_ms);
+    size_t length = 0;
+    for (int64_t i = from; hour && i < hour->keys.count; i++) {
+        const named_t *name = &hour->keys.names[i];
+        if (keys) {
+            keys[length] = (uint8_t)name->length;
+            keys[length + 1] = (uint8_t)(name->length >> 8);
+            memcpy(keys + length + 2, name->bytes, name->length);
+        }
+        length += 2 + name->length;
+    }
+    return length;
 }

@@ -35,8 +35,9 @@ int64_t calls_run(calls_t *calls, const uint8_t *payload, const part_t *parts, i
 int64_t calls_touched(const calls_t *calls);
 void calls_take(calls_t *calls, call_sum_t *sums);
 
-/* The key of a line: org, agent, consumer, currency, method, chain, chain id, and the wallets behind a + or, where they
- * are not stated, a -; joined by zero bytes. Returns its length. */
-size_t calls_key(const calls_t *calls, int64_t hour_ms, int64_t line, const uint8_t **key);
+/* The keys of an hour's lines from number `from` on, each behind its length (a byte pair, the low one first): org, agent,
+ * consumer, currency, method, chain, chain id, and the wallets behind a + or, where they are not stated, a -; joined by
+ * zero bytes. Returns how many bytes they are; they are written if `keys` is not null. */
+size_t calls_keys(const calls_t *calls, int64_t hour_ms, int64_t from, uint8_t *keys);
 
 #endif
