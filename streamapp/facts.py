@@ -35,6 +35,7 @@ class PartitionFacts:
     last_record_ms: int | None  # wall clock when the last record arrived
     duplicates: int  # since the worker started
     rejected: int  # dead letters written since the worker started
+    caught_up_ms: int | None = None  # wall clock when it was last read to its end
 
     @property
     def lag(self) -> int:
