@@ -159,8 +159,7 @@ class ChunkConsumer(Consumer):
         for number, partition in list(ownership.partitions.items()):
             tp = TP(ownership.topic, number)
             at_end, end = self._thread.fetched_to_end(tp)
-            partition.high_water = max(partition.high_water, end)
-            partition.at_end = at_end and not gathering.has(tp)
+            partition.reached(end, at_end and not gathering.has(tp))
             if partition.at_end and partition.tick_due():
                 partition.tick_queued = True
                 await self._hand_over(tp, partition.chunk(Records()))

@@ -76,6 +76,7 @@ class Partition:
         self.released = False
         self.tick_queued = False
         self.high_water = 0
+        self.caught_up_ms: int | None = None  # when it was last read to its end
         self.at_end = False  # everything readable was handed over; the last offsets may be control records
         self.gap_seen: tuple[int, int] | None = None  # a hole in the fetched offsets, fetched again once
         self.last_commit_ms: int | None = None
@@ -116,6 +117,13 @@ class Partition:
             return self.task.fold(chunk.records, now_ms)
         self.tick_queued = False
         return self.task.tick(now_ms) if self._silent(now_ms) else None
+
+    def reached(self, end: int, at_end: bool) -> None:
+        """The partition's end as the fetcher knows it, and whether everything up to it was handed over."""
+        self.high_water = max(self.high_water, end)
+        self.at_end = at_end
+        if at_end:
+            self.caught_up_ms = self._clock()
 
     def position(self) -> int:
         """The offset behind what was handed over, for the pages."""

@@ -113,6 +113,7 @@ class UsageView(TableView):
             pending_revisions=len(ledger.pending),
             next_mark_ms=ledger.next_mark_ms if watermark_ms >= 0 else None,
             last_record_ms=partition.last_record_ms,
+            caught_up_ms=partition.caught_up_ms,
             duplicates=view.duplicates,
             rejected=view.rejected,
         )

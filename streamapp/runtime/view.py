@@ -97,6 +97,7 @@ class GroupView:
             pending_revisions=0,
             next_mark_ms=None,
             last_record_ms=partition.last_record_ms,
+            caught_up_ms=partition.caught_up_ms,
             duplicates=0,
             rejected=0,
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from streamapp.clock import Clock
-from streamapp.ops.letters_recent import Letters
+from streamapp.ops.letters_recent import ENTRIES_MAX, Letters
 from streamapp.web.charts import Charts, Feed
 from streamapp.web.fleets import Fleets
 from streamapp.web.kept import Kept
@@ -63,7 +63,7 @@ class Extras:
         def count() -> int:
             return sum(recent.done.state(one.letter) == "waiting" for one in recent.entries)
 
-        return Waiting(await asyncio.to_thread(count), recent.in_log <= len(recent.entries) + recent.unreadable)
+        return Waiting(await asyncio.to_thread(count), len(recent.entries) < ENTRIES_MAX)
 
     async def _door(self) -> Door | None:
         if not self._capture_url:

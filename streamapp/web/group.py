@@ -190,13 +190,13 @@ def _partition_finding(owned: Owned, now_ms: int) -> Finding | None:
 
 
 def stuck(facts: PartitionFacts, now_ms: int) -> bool:
-    """Records wait, and nothing was committed for longer than a healthy worker ever takes."""
+    """Records wait, and for longer than a healthy worker ever takes nothing was committed, nor all of it read."""
     if facts.lag <= facts.gathered or facts.state not in {"running", "idle"}:
         return False
-    newest = max(facts.last_commit_ms or 0, 0)
-    if facts.last_commit_ms is None:
+    moved = [at_ms for at_ms in (facts.last_commit_ms, facts.caught_up_ms) if at_ms is not None]
+    if not moved:
         return facts.last_record_ms is not None and now_ms - facts.last_record_ms > STUCK_MS
-    return now_ms - newest > STUCK_MS
+    return now_ms - max(moved) > STUCK_MS
 
 
 def _what_is_shown(silent: Silent, now_ms: int) -> str:

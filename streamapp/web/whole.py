@@ -13,6 +13,7 @@ from streamapp.web import group, show
 from streamapp.web.kept import Heard
 from streamapp.web.pages import Site
 
+OLD_MS = 10_000  # one question that Kafka does not answer in time says little
 UNKNOWN = Standing("unknown")
 MOVING = frozenset({"taking over", "restoring"})
 
@@ -141,12 +142,15 @@ async def look(site: Site, names: Sequence[str] = ()) -> Whole:
         for one, workers in zip(wanted, gathered, strict=True)
     )
     found = [(one.name, finding) for one in looks for finding in one.findings]
-    if asked.problem or asked.value is None:
+    if asked.value is None or (asked.problem and now_ms - (asked.as_of_ms or 0) > OLD_MS):
         found.insert(0, ("", group.Finding("stale", _unheard(asked))))
     return Whole(looks, asked, tuple(sorted(found, key=lambda item: item[1].level != "wrong")))
 
 
 def _look(registered: Registered, standing: Standing, workers: group.Group, now_ms: int) -> GroupLook:
+    held = {partition for topic, partition in standing.owners if topic in registered.topics}
+    # Whoever has not answered yet may still own them: Kafka knows.
+    workers = replace(workers, missing=tuple(number for number in workers.missing if number not in held))
     one = GroupLook(registered, standing, workers)
     found = group.findings(workers, now_ms)
     lag = one.lag or 0

@@ -130,6 +130,24 @@ def test_the_verdict_finds_what_is_wrong() -> None:
     assert any("behind" in text for text in texts)
 
 
+@pytest.mark.parametrize(
+    ("commit_s", "caught_up_s", "found"),
+    [(400, 400, True), (400, 1, False), (5, None, False), (400, None, True), (None, 5, False), (None, 400, True)],
+)
+def test_records_after_a_long_silence_do_not_stand_still(
+    commit_s: int | None, caught_up_s: int | None, found: bool
+) -> None:
+    worker, now_ms = FakeWorker(World(empty=True), "agg-0"), 10_000_000
+
+    def ago(seconds: int | None) -> int | None:
+        return None if seconds is None else now_ms - seconds * 1000
+
+    worker.changed = {
+        0: {"high_water": 9, "state": "running", "last_commit_ms": ago(commit_s), "caught_up_ms": ago(caught_up_s)}
+    }
+    assert group.stuck(worker.facts()[0], now_ms) is found
+
+
 def test_a_silent_worker_is_named_until_it_was_replaced() -> None:
     one, two = FakeWorker(WORLD, "one", range(4), "http://1"), FakeWorker(WORLD, "two", range(4, 8), "http://2")
     silent = Answer("two", "http://2", two.worker(), NOW_MS - 5000, "no connection")
