@@ -18,7 +18,8 @@ from streamapp.cli.topics import WORK_TO_DO
 from streamapp.ops.reference import Handed, metric_rows, reference
 from streamapp.runtime.failstop import EX_SOFTWARE
 from streamapp.settings import Settings
-from streamapp.web.routes import PAGES, Pages
+from streamapp.web.routes import Pages
+from streamapp.web.sitemap import PAGES
 
 WIDTH = 100
 STALE = 1

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable
-from functools import wraps
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
@@ -28,12 +26,11 @@ from streamapp.web import (
     front,
     group,
     latency,
-    letters,
     live,
     local,
     pages,
-    raw,
     render,
+    sitemap,
     static,
     wire,
 )
@@ -46,50 +43,7 @@ log = logging.getLogger(__name__)
 GRACE_MS = 300_000
 PATH_MAX = 4096
 
-Builder = Callable[[pages.Site, dict[str, str]], Awaitable[Page]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-SETTLING = "rpc-billing"
-
-
-def _of(name: str, builder: Builder) -> Builder:
-    """A page of one group, served by every worker."""
-
-    @wraps(builder)
-    async def build(site: pages.Site, params: dict[str, str]) -> Page:
-        return await builder(await site.at(name), params)
-
-    return build
-
-
-PAGES: tuple[tuple[str, str, Builder], ...] = (
-    # aiohttp's pattern             the same over the quoted path           builder
-    ("/", r"/(?:index)?", front.front),
-    ("/groups/{group:[^/]+}", r"/groups/(?P<group>[^/]+)", front.one_group),
-    ("/charts", r"/charts", front.charts_page),
-    ("/hours", r"/hours", _of(front.BILLING, pages.hours_page)),
-    ("/teams", r"/teams", _of(front.BILLING, accounts.team)),
-    (
-        "/teams/{org:[^/]+}/{team:[^/]+}",
-        r"/teams/(?P<org>[^/]+)/(?P<team>[^/]+)",
-        _of(front.BILLING, accounts.team),
-    ),
-    ("/agents", r"/agents", _of(SETTLING, agents.agents_page)),
-    ("/agent", r"/agent", _of(SETTLING, agents.agent_page)),
-    (
-        "/agents/{org:[^/]+}/{agent:[^/]+}",
-        r"/agents/(?P<org>[^/]+)/(?P<agent>[^/]+)",
-        _of(SETTLING, agents.agent_page),
-    ),
-    ("/settlements/{id:[^/]+}", r"/settlements/(?P<id>[^/]+)", _of(SETTLING, agents.settlement_page)),
-    ("/bills/{id:[^/]+}", r"/bills/(?P<id>[^/]+)", _of(front.BILLING, accounts.statement)),
-    ("/letters", r"/letters", letters.letters),
-    ("/letters/{id:[^/]+}", r"/letters/(?P<id>[^/]+)", letters.letter),
-    ("/latency", r"/latency", _of("llm-metrics", latency.latency)),
-    ("/tables", r"/tables", raw.tables),
-    ("/tables/{name:[^/]+}", r"/tables/(?P<name>[^/]+)", raw.table),
-)
-_COMPILED = tuple((re.compile(pattern), builder) for _, pattern, builder in PAGES)
 
 
 class Pages:
@@ -138,7 +92,7 @@ class Pages:
         bare = path.removesuffix(".json")
         problem: Problem | None = None
         for candidate in dict.fromkeys((path, bare)):
-            for pattern, builder in _COMPILED:
+            for pattern, builder in sitemap.COMPILED:
                 if match := pattern.fullmatch(candidate):
                     named = {name: unquote(value) for name, value in match.groupdict().items()}
                     try:
@@ -200,7 +154,7 @@ class Pages:
     async def settlement(self, request: web.Request) -> web.Response:
         """`/settlements/{id}/statement`: the stated bytes, nothing else."""
         body = await agents.settled_bytes(
-            await self.site.at(SETTLING), {"id": unquote(request.rel_url.raw_path.split("/")[2])}
+            await self.site.at(sitemap.SETTLING), {"id": unquote(request.rel_url.raw_path.split("/")[2])}
         )
         return web.Response(body=body, content_type="application/json", headers=render.HEADERS)
 
@@ -255,21 +209,8 @@ def _table(site: Pages) -> list[web.RouteDef]:
         return web.get(path, site.guarded(handler))
 
     return [
-        *(get(path, site.page) for path, _, _ in PAGES),
-        *(
-            get(path, site.page)
-            for path in (
-                "/index.json",
-                "/charts.json",
-                "/hours.json",
-                "/teams.json",
-                "/letters.json",
-                "/latency.json",
-                "/agents.json",
-                "/agent.json",
-                "/tables.json",
-            )
-        ),
+        *(get(path, site.page) for path, _, _ in sitemap.PAGES),
+        *(get(path, site.page) for path in sitemap.TWINS),
         get("/bills", site.bills),
         get("/bills/{id:[^/]+}/statement", site.statement),
         get("/settlements/{id:[^/]+}/statement", site.settlement),

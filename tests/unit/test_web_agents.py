@@ -25,6 +25,8 @@ ODD = '<b>"x"</b>/é?'
 class CallsWorker(FakeWorker):
     """A worker whose accounts are those of a real table."""
 
+    group, topic = "rpc-billing", "agent_rpc_metering"
+
     def __init__(self, table: Calls, name: str = "rpc-0", **more: Any) -> None:
         super().__init__(World(empty=True), name, **more)
         self.table = table

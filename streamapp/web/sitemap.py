@@ -1,0 +1,67 @@
+"""Every page: its address, and what builds it. A page of one group is served by every worker."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from functools import wraps
+
+from streamapp.web import accounts, agents, front, latency, letters, pages, raw
+from streamapp.web.render import Page
+
+Builder = Callable[[pages.Site, dict[str, str]], Awaitable[Page]]
+
+SETTLING = "rpc-billing"
+
+
+def _of(name: str, builder: Builder) -> Builder:
+    """A page of one group, served by every worker."""
+
+    @wraps(builder)
+    async def build(site: pages.Site, params: dict[str, str]) -> Page:
+        return await builder(await site.at(name), params)
+
+    return build
+
+
+PAGES: tuple[tuple[str, str, Builder], ...] = (
+    # aiohttp's pattern             the same over the quoted path           builder
+    ("/", r"/(?:index)?", front.front),
+    ("/groups/{group:[^/]+}", r"/groups/(?P<group>[^/]+)", front.one_group),
+    ("/charts", r"/charts", front.charts_page),
+    ("/hours", r"/hours", _of(front.BILLING, pages.hours_page)),
+    ("/teams", r"/teams", _of(front.BILLING, accounts.team)),
+    (
+        "/teams/{org:[^/]+}/{team:[^/]+}",
+        r"/teams/(?P<org>[^/]+)/(?P<team>[^/]+)",
+        _of(front.BILLING, accounts.team),
+    ),
+    ("/agents", r"/agents", _of(SETTLING, agents.agents_page)),
+    ("/agent", r"/agent", _of(SETTLING, agents.agent_page)),
+    (
+        "/agents/{org:[^/]+}/{agent:[^/]+}",
+        r"/agents/(?P<org>[^/]+)/(?P<agent>[^/]+)",
+        _of(SETTLING, agents.agent_page),
+    ),
+    ("/settlements/{id:[^/]+}", r"/settlements/(?P<id>[^/]+)", _of(SETTLING, agents.settlement_page)),
+    ("/bills/{id:[^/]+}", r"/bills/(?P<id>[^/]+)", _of(front.BILLING, accounts.statement)),
+    ("/letters", r"/letters", letters.letters),
+    ("/letters/{id:[^/]+}", r"/letters/(?P<id>[^/]+)", letters.letter),
+    ("/latency", r"/latency", _of("llm-metrics", latency.latency)),
+    ("/tables", r"/tables", raw.tables),
+    ("/tables/{name:[^/]+}", r"/tables/(?P<name>[^/]+)", raw.table),
+)
+COMPILED = tuple((re.compile(pattern), builder) for _, pattern, builder in PAGES)
+
+TWINS = (
+    "/index.json",
+    "/charts.json",
+    "/hours.json",
+    "/teams.json",
+    "/letters.json",
+    "/latency.json",
+    "/agents.json",
+    "/agent.json",
+    "/tables.json",
+)
+"""The JSON twins of lists, by name; `.json` behind any other page's address gives its own."""
