@@ -19,6 +19,7 @@ HOUR_MS = 3_600_000
 TEAMS = [f"team_{number}" for number in range(40)]
 ROOM_BYTES = 64 * 1024  # for each file of a worker whose disk is full
 QUICK_S = 0.5
+STEPPED_S = 600  # passes when a clock is stepped, and not by itself
 
 
 def of_hour(name: str, hour_ms: int) -> list[Sent]:
@@ -67,7 +68,7 @@ def test_a_clock_that_steps_by_hours_states_nothing_wrong(fresh_broker: Broker, 
     hour_ms = hours_ago(1) + HOUR_MS  # the present one
     with cluster(fresh_broker, tmp_path) as stack:
         worker = stack.start_agent(
-            "stepped_billing", Path(__file__).parent, step_file=step, billing__idle_seconds=QUICK_S
+            "stepped_billing", Path(__file__).parent, step_file=step, billing__idle_seconds=STEPPED_S
         )
         stack.send(of_hour("first", hour_ms))
         stack.drain(worker)
@@ -76,6 +77,8 @@ def test_a_clock_that_steps_by_hours_states_nothing_wrong(fresh_broker: Broker, 
         early = {(team, text(hour_ms), "USD"): (0, 1) for team in TEAMS}
         stack.wait(lambda: counted(stack.bills()) == early, 30, worker)
         stack.send(of_hour("second", hour_ms))
+        stack.drain(worker)
+        step_to(step, 4 * HOUR_MS)  # silence again
         revised = {(team, text(hour_ms), "USD"): (1, 2) for team in TEAMS}
         stack.wait(lambda: counted(stack.bills()) == revised, 30, worker)
         step_to(step, -2 * HOUR_MS)  # everything seems to have just arrived
