@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bench.groups.analytics_ingest import ANALYTICS_INGEST
 from bench.groups.audit_archive import AUDIT_ARCHIVE
 from bench.groups.group import GroupBench
 from bench.groups.llm_metrics import LLM_METRICS
 from bench.groups.rpc_billing import RPC_BILLING
 
-GROUPS: tuple[GroupBench, ...] = (LLM_METRICS, RPC_BILLING, AUDIT_ARCHIVE)
+GROUPS: tuple[GroupBench, ...] = (LLM_METRICS, RPC_BILLING, AUDIT_ARCHIVE, ANALYTICS_INGEST)
 
 
 def group_bench(name: str) -> GroupBench:

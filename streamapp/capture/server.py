@@ -6,8 +6,8 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -24,8 +24,36 @@ HEAD_BYTES_MAX = 64 << 10  # request line and headers; a pixel's query is part o
 BACKLOG = 2048
 SWEEP_S = 1.0
 ANSWER_S = 3.0  # to write the last answers after the drain
+LINGER_S = 5.0  # for a client that goes on sending after its answer: closed at once, it would lose the answer
+LINGER_BYTES_MAX = 64 << 20  # and no more of it is looked at
 
 log = logging.getLogger(__name__)
+
+
+class Lingering:
+    """A transport whose `close`, in the middle of a request, lets the client read its answer first: what still comes
+    in is thrown away, until the client closes, for a while."""
+
+    def __init__(self, transport: Any, linger: Callable[[], bool]) -> None:
+        self._transport, self._linger = transport, linger
+        self.write, self.get_extra_info = transport.write, transport.get_extra_info
+        self.pause_reading, self.resume_reading = transport.pause_reading, transport.resume_reading
+        self.set_protocol = transport.set_protocol
+        self.lingers = False
+
+    def close(self) -> None:
+        """Close, or linger; the second time close."""
+        if self.lingers or self._transport.is_closing() or not self._linger():
+            self._transport.close()
+            return
+        self.lingers = True
+        self._transport.write_eof()
+        with suppress(RuntimeError):
+            self._transport.resume_reading()
+
+    def is_closing(self) -> bool:
+        """Whether no more is to be answered."""
+        return self.lingers or bool(self._transport.is_closing())
 
 
 class Connection(HttpToolsProtocol):
@@ -34,13 +62,31 @@ class Connection(HttpToolsProtocol):
     connections_max = 0
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        lingering = Lingering(transport, self._comes_in)
+        super().connection_made(lingering)  # type: ignore[arg-type]  # it has what uvicorn uses of a transport
+        self._lingering, self._thrown_away = lingering, 0
         self.coming_since_s: float | None = self.loop.time()
         self.head_bytes = 0  # -1: the head is complete
         if len(self.connections) > self.connections_max:
             self._end(OVERLOADED)
 
+    def _comes_in(self) -> bool:
+        """Whether to linger: the head of a request was read, its body is still on its way."""
+        if self.coming_since_s is None or self.head_bytes >= 0:
+            return False
+        self.loop.call_later(LINGER_S, self._lingering.close)
+        return True
+
+    def eof_received(self) -> None:
+        if self._lingering.lingers:
+            self._lingering.close()
+
     def data_received(self, data: bytes) -> None:
+        if self._lingering.lingers:
+            self._thrown_away += len(data)
+            if self._thrown_away > LINGER_BYTES_MAX:
+                self._lingering.close()
+            return
         if self.coming_since_s is None:
             self.coming_since_s = self.loop.time()
         if self.head_bytes >= 0:

@@ -94,6 +94,27 @@ def test_requests_of_one_connection_are_answered_in_turn(tmp_path: Path) -> None
     run(test())
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_goes_on_sending_reads_its_answer(tmp_path: Path, chunked: bool) -> None:
+    size = 1 << 20
+
+    def post(port: int) -> tuple[int, str]:
+        connection = HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
+        pieces = iter([b"x" * (64 << 10)] * 160)  # ten times too much, written to its end before anything is read
+        headers = {} if chunked else {"content-length": str(10 * size)}
+        connection.request("POST", "/batch/", pieces, headers, encode_chunked=chunked)
+        answered = connection.getresponse()
+        return answered.status, json.loads(answered.read())["slug"]
+
+    async def test() -> None:
+        async with running(tmp_path, body_bytes_max=size) as server:
+            for _ in range(5):
+                assert await asyncio.to_thread(post, server.port) == (413, "body_too_large")
+            await until(lambda: server.door.app.connections() == 0)
+
+    run(test())
+
+
 @pytest.mark.parametrize("sent", [b"", b"POST /e/ HT", HEAD % 100, HEAD % 100 + b'{"api_key'])
 def test_a_slow_client_is_told_and_let_go(tmp_path: Path, sent: bytes) -> None:
     async def test() -> None:

@@ -1,0 +1,87 @@
+"""Insert blocks, and nothing else: the reference that analytics-ingest is held to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import defaultdict
+
+import pyarrow as pa
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from streamapp.errors import Unavailable
+from streamapp.settings import load
+from streamapp.sinks.clickhouse import ClickHouse
+from streamapp.sinks.clickhouse_schema import EVENTS, migrate
+
+ROWS, FETCH = 50_000, 5_000
+PROPERTIES = '{"$current_url":"https://hanzo.ai/page/17","$browser":"Chrome","$os":"macOS","$lib":"web","price":1.5}'
+
+
+def block() -> pa.Table:
+    """So many rows, as large as those of the events."""
+    numbers, moment = range(ROWS), pa.timestamp("ms", tz="UTC")
+    return pa.table(
+        {
+            "uuid": [f"01942a00-0000-7000-8000-{number:012d}" for number in numbers],
+            "event": ["$pageview"] * ROWS,
+            "properties": [PROPERTIES] * ROWS,
+            "timestamp": pa.array([1_736_937_120_000 + number for number in numbers], pa.int64()).cast(moment),
+            "team_id": [f"team_{number % 1000}" for number in numbers],
+            "distinct_id": [f"user_{number}" for number in numbers],
+            "session_id": [f"sess_{number // 20}" for number in numbers],
+            "created_at": pa.array([1_736_937_120_000] * ROWS, pa.int64()).cast(moment),
+            "_topic": ["events_plugin_ingestion"] * ROWS,
+            "_partition": pa.array([0] * ROWS, pa.uint32()),
+            "_offset": pa.array(numbers, pa.uint64()),
+        }
+    )
+
+
+def connected() -> ClickHouse:
+    """The engine, when it answers."""
+    clickhouse = ClickHouse(load().clickhouse)
+    while True:
+        try:
+            migrate(clickhouse)
+            return clickhouse
+        except Unavailable:
+            time.sleep(0.2)
+
+
+def main() -> None:
+    """Read the topic from its beginning until SIGTERM."""
+    bootstrap = os.environ["STREAM_KAFKA__BOOTSTRAP_SERVERS"]
+    clickhouse, whole = connected(), block()
+    settings = {"group.id": "analytics-raw", "auto.offset.reset": "earliest", "enable.auto.commit": False}
+    consumer = Consumer({"bootstrap.servers": bootstrap, **settings})
+    counts = Producer({"bootstrap.servers": bootstrap})
+    consumer.subscribe(["events_plugin_ingestion"])
+    waiting: dict[int, int] = defaultdict(int)
+    last: dict[int, int] = {}
+    running = True
+
+    def stop(*_: object) -> None:
+        nonlocal running
+        running = False
+
+    signal.signal(signal.SIGTERM, stop)
+    while running:
+        messages = consumer.consume(FETCH, timeout=0.5)
+        for message in messages:
+            waiting[message.partition()] += 1
+            last[message.partition()] = message.offset()
+        for partition, count in list(waiting.items()):
+            if count >= ROWS or (count and not messages):
+                clickhouse.insert(EVENTS, whole.slice(0, min(count, ROWS)), f"{partition}:{last[partition]}")
+                counts.produce("dead_letter", str(count), str(partition))
+                counts.flush()
+                behind = TopicPartition("events_plugin_ingestion", partition, last[partition] + 1)
+                consumer.commit(offsets=[behind], asynchronous=False)
+                waiting[partition] = 0
+    consumer.close()
+
+
+if __name__ == "__main__":
+    main()
