@@ -13,6 +13,7 @@ ADVICE: Mapping[str, str] = {
     Reason.UNKNOWN_TYPE: "This topic does not carry that type: its producer chose the wrong topic, or is newer.",
     Reason.INVALID_DATA: "A field of the payload is missing or wrong: put it right with a patch.",
     Reason.INVALID_COST: "The cost is no exact amount: ask the producer what it was, and put it right with a patch.",
+    Reason.INVALID_PRICE: "The price is no exact amount: ask the producer what it was, and put it right with a patch.",
     Reason.TOKENS_MISMATCH: "Prompt and completion do not add up to the total: put the wrong one right with a patch.",
     Reason.TIMESTAMP_IN_FUTURE: "A clock of the producer was ahead. Once its time has come, the event can go as it is.",
     Reason.TOO_LATE: "Its hour can no longer be revised, and it would be refused again: bill it by hand, then drop it.",

@@ -22,8 +22,16 @@ def latency_us(partition: int, number: int) -> int:
     return 1_000 * (partition * CALLS + number) + 50_000
 
 
+class Idle(FakeWorker):
+    """A worker of llm-metrics that has counted nothing."""
+
+    group = "llm-metrics"
+
+
 class Counting(FakeWorker):
     """A worker of llm-metrics: each of its partitions has counted so many calls in each of the last two minutes."""
+
+    group = "llm-metrics"
 
     def tables(self) -> tuple[str, ...]:
         return ("latency",)
@@ -116,7 +124,7 @@ def test_minutes_that_cannot_be_shown_are_refused() -> None:
     visit(check, *fleet(), timeout_s=5)
 
 
-def test_a_group_that_counts_no_calls_has_an_empty_page() -> None:
+def test_workers_that_have_counted_nothing_have_an_empty_page() -> None:
     async def check(reader: Reader, served: list[Served]) -> None:
         document = await reader.json("/latency.json")
         assert (document["minutes"], document["models"], document["hours"]) == ([], [], [])
@@ -124,4 +132,4 @@ def test_a_group_that_counts_no_calls_has_an_empty_page() -> None:
         assert status == 200
         assert "No model has been called" in page
 
-    visit(check, FakeWorker(WORLD, "other-0"), timeout_s=5)
+    visit(check, Idle(WORLD, "idle-0"), timeout_s=5)
