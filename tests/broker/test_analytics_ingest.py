@@ -108,7 +108,7 @@ class Stack:
                 assert worker.runs, worker.said()[-3000:]
             return self.done() == self.sent
 
-        wait_until(holds, 90)
+        wait_until(holds, 180)
 
     def rows(self) -> list[int]:
         """The numbers of the events that are kept, copies too."""
