@@ -103,7 +103,8 @@ class TableTakeover:
         return Partition(
             number,
             self.make_task(hold.place(number), hold.stores[number], hold.producers[number], position),
-            fetch_from=hold.situation.committed.get(number),
+            # Never None: a worker that had the partition before would go on behind what it fetched then.
+            fetch_from=hold.situation.committed.get(number, hold.situation.starts[number]),
             silent_since_ms=self.clock() if position is None else position.active_ms,
             idle_ms=self.idle_ms,
             clock=self.clock,
