@@ -14,8 +14,9 @@ from streamapp.ops.verify_usage import EXACT, FUTURE_MS, HOUR_MS, ZERO, Poison, 
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 _PRICE = re.compile(r"\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
-BY_ITSELF = frozenset({"empty_value", "malformed_json", "invalid_envelope", "unknown_type", "invalid_data"})
-"""Reasons that a record that can be read never has; `invalid_price` is another, but for spellings."""
+BY_ITSELF = frozenset({"empty_value", "malformed_json", "invalid_envelope", "unknown_type"})
+"""Reasons that a record that can be read never has; `invalid_price` is another, but for spellings. The models look at
+more fields than settlements depend on: of `invalid_data` their word is taken."""
 
 
 class Call(NamedTuple):

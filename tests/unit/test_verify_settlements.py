@@ -123,7 +123,7 @@ def test_a_call_that_the_group_has_not_counted_or_counted_twice() -> None:
 def test_poison_needs_its_letter_and_only_poison_has_one() -> None:
     changelog, bills, letters, metering = some().four()
     assert audit(changelog, bills, [], metering).lost.count == 1
-    letter = rewritten(letters[0], lambda data: data.update(source_offset=0, reason="invalid_data"))
+    letter = rewritten(letters[0], lambda data: data.update(source_offset=0, reason="malformed_json"))
     assert audit(changelog, bills, [*letters, letter], metering).wrong.count == 1
 
 
