@@ -51,13 +51,13 @@ def check(settings: Settings) -> PairReport:
     report = PairReport(NAME, TOPIC, "ClickHouse")
     report.waiting = sum(max(0, span.end - done.get((TOPIC, number), span.start)) for number, span in there.items())
     clickhouse = ClickHouse(settings.clickhouse)
+    refused = _refused(config)
     try:
         for number, span in there.items():
             upto = min(span.end, done.get((TOPIC, number), span.start))
             if upto > span.start:
-                refused = _refused(config, number)
                 events = read(config, TOPIC, {number: Span(span.start, upto)})
-                compare(events, _kept(clickhouse, number, Span(span.start, upto)), refused, report)
+                compare(events, _kept(clickhouse, number, Span(span.start, upto)), refused.get(number, set()), report)
     finally:
         clickhouse.close()
     return report
@@ -127,13 +127,13 @@ def _row(record: Record) -> Row | None:
         return None
 
 
-def _refused(config: Mapping[str, Any], partition: int) -> set[int]:
-    """The offsets of a partition that the group has written letters about."""
-    found = set()
+def _refused(config: Mapping[str, Any]) -> dict[int, set[int]]:
+    """Partition → the offsets that the group has written letters about."""
+    found: dict[int, set[int]] = {}
     for record in read(config, LETTERS):
         data = json.loads(record.value or b"{}").get("data", {})
-        if (data.get("source_topic"), data.get("group"), data.get("source_partition")) == (TOPIC, GROUP, partition):
-            found.add(int(data["source_offset"]))
+        if (data.get("source_topic"), data.get("group")) == (TOPIC, GROUP):
+            found.setdefault(data["source_partition"], set()).add(int(data["source_offset"]))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from streamapp.clock import Clock, monotonic_s
@@ -81,19 +82,13 @@ class RpcView(TableView):
         ledger = view.task.ledger
         watermark_ms = ledger.position.watermark_ms
         silent = partition.last_record_ms is None or self.clock() - partition.last_record_ms > SILENT_MS
-        return PartitionFacts(
-            topic=self.app.ownership.topic,
-            partition=partition.number,
+        return replace(
+            super()._partition_facts(partition, now_s),
             state="idle" if silent else "running",
             watermark_ms=None if watermark_ms < 0 else watermark_ms,
-            position=partition.position(),
-            high_water=partition.high_water,
-            last_commit_ms=partition.last_commit_ms,
-            events_per_s=partition.rate.per_s(now_s),
             open_hours=sum(len(rows) for rows in ledger.open.values()),
             pending_revisions=len(ledger.due),
             next_mark_ms=ledger.next_mark_ms if watermark_ms >= 0 else None,
-            last_record_ms=partition.last_record_ms,
             duplicates=view.duplicates,
             rejected=view.rejected,
         )

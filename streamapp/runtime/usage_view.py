@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -100,20 +101,13 @@ class UsageView(TableView):
         ledger = view.task.ledger
         watermark_ms = ledger.position.watermark_ms
         silent = partition.last_record_ms is None or self.clock() - partition.last_record_ms > 60_000
-        return PartitionFacts(
-            topic=self.app.ownership.topic,
-            partition=partition.number,
+        return replace(
+            super()._partition_facts(partition, now_s),
             state="idle" if silent else "running",
             watermark_ms=None if watermark_ms < 0 else watermark_ms,
-            position=partition.position(),
-            high_water=partition.high_water,
-            last_commit_ms=partition.last_commit_ms,
-            events_per_s=partition.rate.per_s(now_s),
             open_hours=sum(len(rows) for rows in ledger.open.values()),
             pending_revisions=len(ledger.pending),
             next_mark_ms=ledger.next_mark_ms if watermark_ms >= 0 else None,
-            last_record_ms=partition.last_record_ms,
-            caught_up_ms=partition.caught_up_ms,
             duplicates=view.duplicates,
             rejected=view.rejected,
         )
