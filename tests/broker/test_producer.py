@@ -153,7 +153,7 @@ def test_raw_records_arrive_as_they_are(broker: Broker, make_topic: Callable[...
 
 def test_raw_records_that_are_not_acknowledged_raise_with_their_number(fresh_broker: Broker) -> None:
     Admin(settings(fresh_broker)).create("raw", 1, 1, {})
-    out = RawProducer(settings(fresh_broker, 1.5))
+    out = RawProducer(settings(fresh_broker, 5))  # long enough for a new broker's first answer
     out.send("raw", None, b"1")
     out.flush()
     fresh_broker.kill()
