@@ -12,7 +12,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from streamapp.kafka.reader import Record
 from streamapp.ops import verify_billing
@@ -102,7 +102,8 @@ def show_verdict(verdict: Verdict, console: Console) -> None:
     """Print everything for a person."""
     if verdict.bills is not None:
         show(verdict.bills, console)
-    pairs = Table("pair", "events", "waiting", "lost", "doubled", "wrong", "difference", title="What must agree")
+    counts = ("events", "waiting", "lost", "doubled", "wrong", "difference")
+    pairs = Table(Column("pair", no_wrap=True), *counts, title="What must agree", box=None, pad_edge=False)
     for outcome in verdict.outcomes:
         pairs.add_row(outcome.name, *_cells(outcome))
     console.print(pairs)
