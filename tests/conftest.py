@@ -137,7 +137,7 @@ def until() -> Callable[..., None]:
     return wait_until
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 20) -> None:
+def wait_until(condition: Callable[[], object], timeout_s: float = 60) -> None:
     """Ask 50 times a second until the answer is true."""
     end_s = monotonic_s() + timeout_s
     while not condition():
