@@ -281,6 +281,19 @@ def test_counters_say_what_happened(door: Door) -> None:
     assert "capture_buffer_bytes 0.0" in text
 
 
+def test_a_page_that_fails_is_a_defect_in_the_one_form(door: Door) -> None:
+    door.app.connections = lambda: 1 // 0
+    reply = door.call(method="GET", path="/metrics")
+    assert (reply.status, reply.json["slug"]) == (500, "failed")
+
+
+def test_another_method_is_told_which_there_are(door: Door) -> None:
+    for path, allowed in (("/e", "GET, POST, OPTIONS"), ("/metrics", "GET, HEAD")):
+        reply = door.call(method="DELETE", path=path)
+        assert (reply.status, reply.json["slug"], reply.headers["allow"]) == (405, "method_not_allowed", allowed)
+    assert "allow" not in door.call(path="/nowhere").headers
+
+
 # -- the document -----------------------------------------------------------------------------------------------------
 
 
