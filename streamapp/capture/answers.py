@@ -38,12 +38,13 @@ INVALID_EVENT = _refused(Reason.INVALID_DATA, "the event has fields that nobody 
 MISSING_EVENT_NAME = _refused(Reason.MISSING_EVENT_NAME, "the event has no name")
 MISSING_DISTINCT_ID = _refused(Reason.MISSING_DISTINCT_ID, "the event does not say who did it")
 EVENT_TOO_LARGE = _refused(Reason.EVENT_TOO_LARGE, "the event is larger than Kafka takes")
+MALFORMED_REQUEST = Kind("malformed_request", 400, "this is not HTTP that can be read")
 TOKEN_MISSING = Kind("token_missing", 401, "no project token: api_key or token")
 TOKEN_UNKNOWN = Kind("token_unknown", 401, "no team has this token")
 TOKEN_PERSONAL = Kind("token_personal", 401, "a personal key opens no project; use the project's token")
 TOKENS_DIFFER = Kind("tokens_differ", 401, "the events of one body carry different tokens")
 NO_SUCH_PAGE = Kind("not_found", 404, "there is nothing at this path")
-NO_SUCH_METHOD = Kind("method_not_allowed", 405, "events come by GET or POST")
+NO_SUCH_METHOD = Kind("method_not_allowed", 405, "this path does not take this method")
 TOO_SLOW = Kind("too_slow", 408, "the request did not arrive in time")
 BODY_TOO_LARGE = Kind("body_too_large", 413, "the body is too large, as sent or unpacked")
 QUOTA_EXCEEDED = Kind("quota_exceeded", 429, "the team sends more than its quota")
@@ -62,6 +63,7 @@ KINDS: tuple[Kind, ...] = (
     MISSING_EVENT_NAME,
     MISSING_DISTINCT_ID,
     EVENT_TOO_LARGE,
+    MALFORMED_REQUEST,
     TOKEN_MISSING,
     TOKEN_UNKNOWN,
     TOKEN_PERSONAL,
@@ -77,6 +79,9 @@ KINDS: tuple[Kind, ...] = (
     KAFKA_AWAY,
     OVERLOADED,
 )
+
+ANYWHERE = (MALFORMED_REQUEST, TOO_SLOW, HEAD_TOO_LARGE, FAILED, OVERLOADED)  # whatever the request asks for
+ELSEWHERE = (NO_SUCH_PAGE, NO_SUCH_METHOD)  # of requests that no document describes
 
 RETRIED = frozenset({429, 503})  # these say when to come back
 

@@ -35,6 +35,8 @@ DOORS = frozenset(path + slash for path in ENDPOINTS for slash in ("", "/"))
 JSON: cors.Header = (b"content-type", b"application/json")
 TEXT: cors.Header = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 CLOSE: cors.Header = (b"connection", b"close")
+EVENTS_ALLOWED: cors.Header = (b"allow", b"GET, POST, OPTIONS")
+PAGE_ALLOWED: cors.Header = (b"allow", b"GET, HEAD")
 HEARD_S = 5.0  # Kafka is asked whether it is there when it has been silent for so long
 
 
@@ -82,13 +84,13 @@ class App:
             )
             answer, extra = answers.NOTHING, cors.preflight(origin, wanted)
         elif path in self._pages and method in ("GET", "HEAD"):
-            status, kind, body = self._pages[path]()
+            status, kind, body = self._page(path)
             await _respond(send, status, [kind, *extra], body)
             return
         else:
-            found = path in DOORS or path in self._pages
-            answer = refused(Refusal(answers.NO_SUCH_METHOD if found else answers.NO_SUCH_PAGE))
-            extra.append(CLOSE)  # its body, if any, is not read
+            allowed = EVENTS_ALLOWED if path in DOORS else PAGE_ALLOWED if path in self._pages else None
+            answer = refused(Refusal(answers.NO_SUCH_METHOD if allowed else answers.NO_SUCH_PAGE))
+            extra += [CLOSE] if allowed is None else [CLOSE, allowed]  # its body, if any, is not read
         if answer is None:
             return  # the client is gone
         self.counters.answered(answer.status, answer.slug, now_s() - began_s)
@@ -185,6 +187,14 @@ class App:
             return addresses[-min(hops, len(addresses))].strip()[:64]
         client = scope["client"]
         return client[0] if client else ""
+
+    def _page(self, path: str) -> tuple[int, cors.Header, bytes]:
+        try:
+            return self._pages[path]()
+        except Exception:
+            log.exception("%s could not be told", path)
+            failed = refused(Refusal(answers.FAILED))
+            return failed.status, JSON, failed.body
 
     def _ready(self) -> tuple[int, cors.Header, bytes]:
         if self._away:

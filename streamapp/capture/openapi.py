@@ -2,146 +2,140 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
 
-from streamapp.capture.answers import KINDS, RETRIED
+from streamapp.capture.answers import ANYWHERE, ELSEWHERE, KINDS, RETRIED, Kind
+from streamapp.capture.openapi_shapes import ref, shapes
 from streamapp.settings import CaptureSettings
 
 JSON = "application/json"
-UNDOCUMENTED = frozenset({404, 405})  # of requests that are in no document
 
 Node = dict[str, Any]
 
-_ANY_ID: Node = {"description": "A text; numbers become text. Cut at 200 characters.", "type": ["string", "number"]}
-_MOMENT: Node = {"description": "ISO 8601 with or without a zone, RFC 2822, or a number of s, ms, µs or ns."}
+_ABOUT = (
+    "Takes events of PostHog's client libraries. 200 means: all replicas of Kafka have them. The project's token is "
+    "`api_key` or `token` of the body, else of the query or the form, else of the events, which then must agree."
+)
 
 
 def document(paths: tuple[str, ...], limits: CaptureSettings) -> bytes:
     """The document as JSON. `paths`: where events are taken."""
     doors = {path + slash: _door(limits) for path in paths for slash in ("", "/")}
-    about = "Takes events of PostHog's client libraries. 200 means: all replicas of Kafka have them."
+    elsewhere = {kind.slug: _answer([kind]) for kind in ELSEWHERE}
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
-            "info": {"title": "Hanzo Stream capture", "version": version("hanzo-stream"), "description": about},
+            "info": {"title": "Hanzo Stream capture", "version": version("hanzo-stream"), "description": _ABOUT},
             "paths": {**doors, **_pages()},
-            "components": {"schemas": _schemas(limits)},
+            "components": {"schemas": shapes(limits), "responses": elsewhere},
         }
     )
 
 
 def _door(limits: CaptureSettings) -> Node:
-    query = [
-        _query("data", "The events, when they are not in the body: JSON, base64, or base64 of gzip."),
-        _query("api_key", "The project's token, when no event carries it. Also as `token`."),
-        _query("_", "The client's clock in milliseconds when it sent the request."),
+    data = _query("data", "The events: JSON, base64, or base64 of gzip. Read only when there is no body.")
+    about = [
+        _query("api_key", "The project's token, when the body has none around its events. Also as `token`."),
+        _query("token", "The same."),
+        _query("_", "The client's clock in milliseconds when it sent the request. `sent_at` of the body wins."),
+        _query("sent_at", "The same as a date."),
         _query("beacon", "1: answered 204 instead of 200, for senders that read nothing."),
-        _query("compression", "A hint; what the bytes are decides. `lz64` is refused."),
+        _query("compression", "A hint; what the bytes are decides. `lz64` is refused.", {"not": {"const": "lz64"}}),
     ]
-    content = {"schema": {"$ref": "#/components/schemas/Body"}}
-    wrapped = {"schema": {"type": "string", "description": "The same as gzip, base64 or base64 of gzip."}}
-    form = {"schema": {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}}
-    body = {
+    responses = {**_taken(), **_refusals([kind for kind in KINDS if kind not in ELSEWHERE])}
+    take = {"summary": "Take events", "responses": responses}
+    preflight = {"204": {"description": "it may send"}, **_refusals(ANYWHERE)}
+    return {
+        "post": {**take, "parameters": [data, *about], "requestBody": _body(limits)},
+        "get": {**take, "parameters": [{**data, "required": True}, *about]},
+        "options": {"summary": "What a browser asks first", "responses": preflight},
+    }
+
+
+def _body(limits: CaptureSettings) -> Node:
+    wrapped = {"type": "string", "description": "The same as JSON, gzip, base64 or base64 of gzip."}
+    fields = ("data", "api_key", "token", "_", "sent_at", "beacon")
+    form = {
+        "type": "object",
+        "required": ["data"],
+        "properties": {name: {"type": "string"} for name in fields},
+        "description": "As the query, which it wins over.",
+    }
+    return {
         "required": True,
-        "description": f"At most {limits.body_bytes_max} bytes, unpacked, too, and {limits.events_max} events.",
-        "content": {JSON: content, "text/plain": wrapped, "application/x-www-form-urlencoded": form},
-    }
-    take = {"summary": "Take events", "parameters": query, "responses": _responses()}
-    preflight = {"summary": "What a browser asks first", "responses": {"204": {"description": "it may send"}}}
-    return {"post": {**take, "requestBody": body}, "get": take, "options": preflight}
-
-
-def _query(name: str, about: str) -> Node:
-    return {"name": name, "in": "query", "required": False, "description": about, "schema": {"type": "string"}}
-
-
-def _responses() -> Node:
-    answers: Node = {
-        "200": {
-            "description": "everything that was accepted is acknowledged by all replicas",
-            "content": {JSON: {"schema": {"$ref": "#/components/schemas/Accepted"}}},
+        "description": f"At most {limits.body_bytes_max} bytes, unpacked, too, and {limits.events_max} events. "
+        "What the bytes are decides, whatever the headers say.",
+        "content": {
+            JSON: {"schema": ref("Body")},
+            "text/plain": {"schema": wrapped},
+            "application/x-www-form-urlencoded": {"schema": form},
         },
-        "204": {"description": "the same, for beacon=1"},
     }
-    for status in sorted({kind.status for kind in KINDS} - UNDOCUMENTED):
-        kinds = [kind for kind in KINDS if kind.status == status]
-        schema: Node = {"allOf": [{"$ref": "#/components/schemas/Refused"}]}
-        schema["properties"] = {"slug": {"enum": [kind.slug for kind in kinds]}}
-        answer: Node = {
-            "description": "; ".join(f"`{kind.slug}`: {kind.meaning}" for kind in kinds),
-            "content": {JSON: {"schema": schema}},
+
+
+def _query(name: str, about: str, more: Node | None = None) -> Node:
+    schema = {"type": "string", **(more or {})}
+    return {"name": name, "in": "query", "required": False, "description": about, "schema": schema}
+
+
+def _taken() -> Node:
+    about = "everything that was accepted is acknowledged by all replicas"
+    return {"200": _text(about, JSON, ref("Accepted")), "204": {"description": "the same, for beacon=1"}}
+
+
+def _refusals(kinds: Sequence[Kind]) -> Node:
+    """An answer for each status of these."""
+    statuses = sorted({kind.status for kind in kinds})
+    return {str(status): _answer([kind for kind in kinds if kind.status == status]) for status in statuses}
+
+
+def _answer(kinds: Sequence[Kind]) -> Node:
+    """That of one status."""
+    schema: Node = {"allOf": [ref("Refused")], "properties": {"slug": {"enum": [kind.slug for kind in kinds]}}}
+    made = _text("; ".join(f"`{kind.slug}`: {kind.meaning}" for kind in kinds), JSON, schema)
+    if kinds[0].status in RETRIED:
+        about = "Seconds to wait before the same is sent again."
+        made["headers"] = {
+            "Retry-After": {"description": about, "required": True, "schema": {"type": "integer", "minimum": 1}}
         }
-        if status in RETRIED:
-            seconds = {"description": "Seconds to wait before the same is sent again.", "schema": {"type": "integer"}}
-            answer["headers"] = {"Retry-After": seconds}
-        answers[str(status)] = answer
-    return answers
+    return made
 
 
 def _pages() -> Node:
-    ready = {"200": _text("Kafka answers", JSON), "503": _text("Kafka does not answer", JSON)}
+    refusals = _refusals(ANYWHERE)
+    overloaded = refusals["503"]["content"][JSON]["schema"]
+    away = _text(
+        f"Kafka does not answer; or {refusals['503']['description']}",
+        JSON,
+        {"anyOf": [_state("kafka_away"), overloaded]},
+    )
+    told = {
+        "/health/live": ("The process runs", {"200": _text("it does", JSON, _state("live"))}),
+        "/health/ready": (
+            "Whether events would be taken",
+            {"200": _text("Kafka answers", JSON, _state("ready")), "503": away},
+        ),
+        "/metrics": ("For Prometheus", {"200": _text("its text format", "text/plain", {"type": "string"})}),
+        "/openapi.json": ("This document", {"200": _text("as JSON", JSON, {"type": "object"})}),
+    }
+    return {path: _page(summary, {**refusals, **answers}) for path, (summary, answers) in told.items()}
+
+
+def _page(summary: str, responses: Node) -> Node:
+    bare = {status: {"description": said["description"]} for status, said in responses.items()}
     return {
-        "/health/live": {"get": {"summary": "The process runs", "responses": {"200": _text("it does", JSON)}}},
-        "/health/ready": {"get": {"summary": "Whether events would be taken", "responses": ready}},
-        "/metrics": {
-            "get": {"summary": "For Prometheus", "responses": {"200": _text("its text format", "text/plain")}}
-        },
-        "/openapi.json": {"get": {"summary": "This document", "responses": {"200": _text("as JSON", JSON)}}},
+        "get": {"summary": summary, "responses": responses},
+        "head": {"summary": f"{summary}, without the words", "responses": bare},
     }
 
 
-def _text(about: str, kind: str) -> Node:
-    return {"description": about, "content": {kind: {}}}
+def _state(word: str) -> Node:
+    return {"type": "object", "required": ["status"], "properties": {"status": {"const": word}}}
 
 
-def _schemas(limits: CaptureSettings) -> Node:
-    event = {
-        "type": "object",
-        "required": ["event"],
-        "description": "distinct_id is required, here, as $distinct_id, or in properties. Other fields are ignored.",
-        "properties": {
-            "event": {"type": "string", "minLength": 1, "description": "Cut at 200 characters."},
-            "distinct_id": _ANY_ID,
-            "properties": {"type": ["object", "null"], "description": "Kept as sent, every digit of every number."},
-            "timestamp": {**_MOMENT, "type": ["string", "number", "null"]},
-            "offset": {"description": "Milliseconds since it happened; wins over timestamp.", "type": "number"},
-            "uuid": {"type": ["string", "null"], "description": "Sent again under it, an event is the same event."},
-            "api_key": {"type": "string", "description": "The project's token. Also as token or $token."},
-            "$set": {"type": "object", "description": "Moved into properties."},
-            "$set_once": {"type": "object", "description": "Moved into properties."},
-        },
-    }
-    several = {"type": "array", "items": {"$ref": "#/components/schemas/Event"}, "maxItems": limits.events_max}
-    batch = {
-        "type": "object",
-        "required": ["batch"],
-        "properties": {"batch": several, "api_key": {"type": "string"}, "sent_at": {**_MOMENT, "type": "string"}},
-    }
-    one = {
-        "type": "object",
-        "required": ["index", "slug", "error"],
-        "properties": {
-            "index": {"type": "integer", "minimum": 0},
-            "slug": {"enum": [kind.slug for kind in KINDS if kind.reason is not None]},
-            "error": {"type": "string"},
-        },
-    }
-    refused = {"type": "array", "items": one, "description": "Events that went to dead_letter."}
-    refusal = {"slug": {"type": "string"}, "error": {"type": "string"}, "refused": refused}
-    return {
-        "Event": event,
-        "Body": {"anyOf": [{"$ref": "#/components/schemas/Event"}, several, batch]},
-        "Accepted": {
-            "type": "object",
-            "required": ["status"],
-            "properties": {"status": {"const": 1}, "refused": refused},
-        },
-        "Refused": {
-            "type": "object",
-            "required": ["status", "slug", "error"],
-            "properties": {"status": {"const": 0}, **refusal},
-        },
-    }
+def _text(about: str, kind: str, schema: Node) -> Node:
+    return {"description": about, "content": {kind: {"schema": schema}}}

@@ -6,15 +6,25 @@ import asyncio
 import logging
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from streamapp.capture.answers import HEAD_TOO_LARGE, OVERLOADED, TOO_SLOW, Kind, Refusal, refused
+from streamapp.capture.answers import (
+    HEAD_TOO_LARGE,
+    MALFORMED_REQUEST,
+    NO_SUCH_METHOD,
+    OVERLOADED,
+    TOO_SLOW,
+    Refusal,
+    refused,
+)
 from streamapp.capture.app import App
 from streamapp.capture.pipeline import Pipeline
 from streamapp.errors import Refused, Unavailable
@@ -57,18 +67,21 @@ class Lingering:
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's, which knows how long its request has been coming in and how large its head is."""
+    """uvicorn's, which knows how long its request has been coming in and how large its head is, and refuses in our form
+    what never becomes a request."""
 
     connections_max = 0
+    answers: ClassVar[Counter[tuple[int, str]]] = Counter()  # to be counted here: status and slug
 
     def connection_made(self, transport: Any) -> None:
         lingering = Lingering(transport, self._comes_in)
         super().connection_made(lingering)  # type: ignore[arg-type]  # it has what uvicorn uses of a transport
         self._lingering, self._thrown_away = lingering, 0
+        self._refusal: Refusal | None = None  # nothing that comes behind it is read
         self.coming_since_s: float | None = self.loop.time()
         self.head_bytes = 0  # -1: the head is complete
         if len(self.connections) > self.connections_max:
-            self._end(OVERLOADED)
+            self._end(Refusal(OVERLOADED))
 
     def _comes_in(self) -> bool:
         """Whether to linger: the head of a request was read, its body is still on its way."""
@@ -87,13 +100,38 @@ class Connection(HttpToolsProtocol):
             if self._thrown_away > LINGER_BYTES_MAX:
                 self._lingering.close()
             return
+        if self._refusal is not None:
+            return
         if self.coming_since_s is None:
             self.coming_since_s = self.loop.time()
         if self.head_bytes >= 0:
             self.head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if self.head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
-            self._end(HEAD_TOO_LARGE)
+            self._refuse(Refusal(HEAD_TOO_LARGE))
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self.parser.get_method() == b"CONNECT":
+                self._refuse(Refusal(NO_SUCH_METHOD))
+            else:
+                self._feed_again(data[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError:  # the path cannot be read
+            self._refuse(Refusal(MALFORMED_REQUEST))
+        except httptools.HttpParserError as error:
+            self._refuse(Refusal(MALFORMED_REQUEST, f"{MALFORMED_REQUEST.meaning}: {error}"))
+
+    def _feed_again(self, behind: bytes) -> None:
+        """The same head once more, without its wish for another protocol, which HTTP/1.1 lets a server ignore. The
+        parser had taken the head for the whole request; `behind` it may be a body."""
+        start = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        kept = (b"%s: %s\r\n" % (name, value) for name, value in self.headers if name != b"upgrade")
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        self._feed(b"".join((start, *kept, b"\r\n", behind)))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -102,16 +140,22 @@ class Connection(HttpToolsProtocol):
             self.coming_since_s = self.loop.time()
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # it comes again
         self.head_bytes = -1
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self.coming_since_s = None
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.coming_since_s is not None:  # the next one had to wait for this answer
+        if self._refusal is not None:
+            self._refuse(self._refusal)
+        elif self.coming_since_s is not None:  # the next one had to wait for this answer
             self.coming_since_s = self.loop.time()
 
     def drop_if_slow(self, before_s: float) -> None:
@@ -119,15 +163,23 @@ class Connection(HttpToolsProtocol):
         if self.coming_since_s is None or self.coming_since_s >= before_s or self._answering():
             return
         if not self.transport.is_closing():
-            self._end(TOO_SLOW)
+            self._end(Refusal(TOO_SLOW))
 
     def _answering(self) -> bool:
         """Whether a complete request waits for its answer, which must be the first to be written."""
         last = self.cycle
         return bool(self.pipeline) or (last is not None and not last.response_complete and not last.more_body)
 
-    def _end(self, kind: Kind) -> None:
-        answer = refused(Refusal(kind))
+    def _refuse(self, refusal: Refusal) -> None:
+        """End with this answer, behind those that are owed. The client may be sending still."""
+        self._refusal = refusal
+        if not self._answering() and not self.transport.is_closing():
+            self.head_bytes = -1
+            self._end(refusal)
+
+    def _end(self, refusal: Refusal) -> None:
+        answer = refused(refusal)
+        self.answers[answer.status, answer.slug] += 1
         retry = f"retry-after: {answer.retry_after_s}\r\n" if answer.retry_after_s else ""
         head = (
             f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\ncontent-type: application/json\r\n{retry}"
@@ -188,6 +240,7 @@ async def serve(app: App, pipeline: Pipeline, limits: CaptureSettings, listening
 
     class Bounded(Connection):
         connections_max = limits.connections_max
+        answers = app.counters.answers
 
     config = uvicorn.Config(
         app,

@@ -53,6 +53,15 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
         return int(head.split()[1]), await reader.readexactly(int(length.partition(b":")[2]))
 
 
+async def refusal(reader: asyncio.StreamReader) -> tuple[int, str, str]:
+    """The same of an answer that refuses, in the one form: its slug and its sentence."""
+    status, body = await answer(reader)
+    said = json.loads(body)
+    assert said.keys() == {"status", "slug", "error"}
+    assert said["status"] == 0
+    return status, said["slug"], said["error"]
+
+
 async def until(condition: Callable[[], object]) -> None:
     """Wait in a thread, so that the server goes on."""
     await asyncio.to_thread(wait_until, condition, WAIT_S)
@@ -195,6 +204,97 @@ def test_a_head_without_end_is_refused(tmp_path: Path, head: bytes) -> None:
         async with running(tmp_path) as server:
             status, body = await server.ask(head + b"x" * (HEAD_BYTES_MAX + 1))
             assert (status, json.loads(body)["slug"]) == (431, "head_too_large")
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (b"EVENTS /e/ HTTP/1.1\r\n\r\n", "Invalid method encountered"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "Invalid method encountered"),
+        (b"POST /e/ HTTP/9.9\r\n\r\n", "Invalid HTTP version"),
+        (b"POST /\xff HTTP/1.1\r\n\r\n", "Invalid char in url path"),
+        (b"POST x: HTTP/1.1\r\n\r\n", "Invalid characters in url"),
+        (b"POST http://x HTTP/1.1\r\n\r\n", ""),
+        (b"POST /e/ HTTP/1.1\r\nno colon\r\n\r\n", "Invalid header token"),
+        (b"POST /e/ HTTP/1.1\r\norigin: a\x01b\r\n\r\n", "Invalid header value char"),
+        (b"POST /e/ HTTP/1.1\r\ncontent-length: many\r\n\r\n", "Invalid character in Content-Length"),
+        (b"POST /e/ HTTP/1.1\r\ncontent-length: -1\r\n\r\n", "Invalid character in Content-Length"),
+        (b"POST /e/ HTTP/1.1\r\ncontent-length: %s\r\n\r\n" % (b"9" * 30), "Content-Length overflow"),
+        (b"POST /e/ HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", "Duplicate Content-Length"),
+        (b"POST /e/ HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "Invalid character in chunk size"),
+    ],
+)
+def test_what_is_no_http_is_refused_as_everything_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, sent: bytes, why: str
+) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as server:
+            reader, writer = await server.client()
+            writer.write(REQUEST + sent)
+            assert await answer(reader) == (200, b'{"status":1}')  # which is owed, and written first
+            said = await refusal(reader)
+            assert said[:2] == (400, "malformed_request")
+            assert said[2].endswith(f": {why}" if why else "read")
+            writer.write(b"x" * 100_000)  # a client that goes on reads its answer all the same
+            assert await reader.read() == b""
+            assert server.door.app.counters.answers[400, "malformed_request"] == 1
+            assert len(server.door.events()) == 1
+
+    run(test())
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+def test_a_refusal_waits_for_the_answers_that_are_owed(tmp_path: Path) -> None:
+    async def test() -> None:
+        pipeline = MemoryPipeline(hold=True)
+        async with running(tmp_path, pipeline) as server:
+            reader, writer = await server.client()
+            writer.write(REQUEST * 2 + b"nonsense" * 20_000)
+            await until(lambda: pipeline.records)
+            assert (await server.ask(b"nonsense\r\n"))[0] == 400  # so much later
+            pipeline.land()
+            assert await answer(reader) == (200, b'{"status":1}')
+            await until(lambda: pipeline.records)
+            pipeline.land()
+            assert await answer(reader) == (200, b'{"status":1}')
+            assert (await refusal(reader))[:2] == (400, "malformed_request")
+            assert await reader.read() == b""
+
+    run(test())
+
+
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
+def test_the_wish_for_another_protocol_is_ignored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, protocol: bytes
+) -> None:
+    wish = b"\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\nHTTP2-Settings: AAEAAEAAAAIA\r\n" % protocol
+    wishing = REQUEST.replace(b"\r\n", wish, 1)
+    query = b"GET /e/?data=%7B HTTP/1.1\r\nhost: x" + wish + b"\r\n"
+
+    async def test() -> None:
+        async with running(tmp_path) as server:
+            reader, writer = await server.client()
+            writer.write(wishing + query + wishing)
+            assert [(await answer(reader))[0] for _ in range(3)] == [200, 400, 200]
+            head, body = wishing[:-40], wishing[-40:]
+            writer.write(head)
+            await until(lambda: server.door.app.counters.body_bytes)
+            writer.write(body)
+            assert await answer(reader) == (200, b'{"status":1}')
+            assert len(server.door.events()) == 3
+
+    run(test())
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+def test_nobody_is_connected_through(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as server:
+            reader, writer = await server.client()
+            writer.write(b"CONNECT example.com:443 HTTP/1.1\r\n\r\n")
+            assert (await refusal(reader))[:2] == (405, "method_not_allowed")
 
     run(test())
 

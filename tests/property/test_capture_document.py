@@ -1,0 +1,164 @@
+"""The OpenAPI document and the code agree: what one takes or answers, the other says."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from capture_bodies import BODIES, hostile
+from capture_calls import DIRECTORY, OTHER_TOKEN, TOKEN, Door, directory_in
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from openapi_calls import Document
+from openapi_spec_validator import validate
+
+from streamapp.capture.answers import ELSEWHERE, KINDS
+from streamapp.capture.pipeline import MemoryPipeline
+
+TEAMS = directory_in(Path(tempfile.mkdtemp(prefix="capture-")))
+LIMITED = directory_in(
+    Path(tempfile.mkdtemp(prefix="capture-")), DIRECTORY.replace('"org_other"', '"org_other"\nquota_per_second = 0')
+)
+WHOLE = Document(Door(TEAMS).call(method="GET", path="/openapi.json").json)
+DOORS = [path for path, item in WHOLE.paths.items() if "post" in item]
+BODY = WHOLE.validator(WHOLE.shape("Body"))
+SINGLE = {"api_key": TOKEN, "event": "e", "distinct_id": "d"}
+
+many = settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
+
+
+def test_it_is_valid_openapi() -> None:
+    validate(WHOLE.served)
+
+
+def test_every_kind_of_trouble_stands_where_it_may_come_from() -> None:
+    """408, 431, 500 and what is no HTTP are no matter of the path."""
+    everywhere = {"malformed_request", "too_slow", "head_too_large", "failed", "overloaded"}
+    for path, item in WHOLE.paths.items():
+        for method, operation in item.items():
+            if method == "head":
+                assert operation["responses"].keys() == item["get"]["responses"].keys()
+                continue
+            takes = path in DOORS and method != "options"
+            usual = {kind.slug for kind in KINDS if kind not in ELSEWHERE} if takes else everywhere
+            assert slugs(operation["responses"]) == usual, f"{method} {path}"
+    assert slugs(WHOLE.served["components"]["responses"]) == {kind.slug for kind in ELSEWHERE}
+    assert {kind.slug: kind.status for kind in KINDS} == slugs_and_statuses()
+
+
+def slugs(responses: dict[str, Any]) -> set[str]:
+    """The slugs that these answers may have."""
+    return {slug for said in responses.values() for slug in slugs_of(said)}
+
+
+def slugs_of(said: dict[str, Any]) -> list[str]:
+    schema = next(iter(said.get("content", {"": {}}).values())).get("schema", {})
+    found = [one["properties"]["slug"]["enum"] for one in (schema, *schema.get("anyOf", ())) if "allOf" in one]
+    return found[0] if found else []
+
+
+def slugs_and_statuses() -> dict[str, int]:
+    responses = WHOLE.paths["/e"]["post"]["responses"]
+    found = {slug: int(status) for status, said in responses.items() for slug in slugs_of(said)}
+    for said in WHOLE.served["components"]["responses"].values():
+        found |= dict.fromkeys(slugs_of(said), 404 if "not_found" in slugs_of(said) else 405)
+    return found
+
+
+def with_token(body: Any) -> Any:
+    """The same of a team, where the body says whose it is."""
+    tokens = {"api_key", "token", "$token"}
+    return (
+        {name: TOKEN if name in tokens else value for name, value in body.items()} if isinstance(body, dict) else body
+    )
+
+
+@many
+@given(body=WHOLE.values(WHOLE.shape("Body")).map(with_token))
+def test_what_it_describes_is_taken(body: Any) -> None:
+    door = Door(TEAMS)
+    reply = door.call(json.dumps(body).encode(), token=TOKEN)
+    assert (reply.status, reply.json) == (200, {"status": 1})
+
+
+@many
+@example(body=[])
+@example(body={"batch": []})
+@example(body={"batch": None, "event": "e", "distinct_id": "d"})
+@example(body={"batch": [], "event": "e", "distinct_id": "d"})
+@example(body={"event": "e", "distinct_id": "", "properties": {"distinct_id": [1]}})
+@example(body={"event": "e", "distinct_id": "d", "properties": {"$set": 5}, "$set": {}})
+@example(body={"event": "e", "distinct_id": "d", "properties": {"$set": 5}})
+@given(body=(BODIES | WHOLE.values(WHOLE.shape("Body"))).map(with_token))
+def test_what_is_taken_whole_is_described(body: Any) -> None:
+    reply = Door(TEAMS).call(json.dumps(body).encode(), token=TOKEN)
+    assert (reply.status, len(reply.json)) == (200, 1) or reply.status in {200, 400}, reply.body
+    taken = reply.json == {"status": 1}
+    assert BODY.is_valid(body) == taken, reply.body
+
+
+@many
+@given(asked=WHOLE.requests())
+def test_requests_that_it_describes_are_answered_as_it_says(asked: tuple[str, str, bytes, dict[str, str]]) -> None:
+    path, method, body, query = asked
+    WHOLE.check(path, method, Door(TEAMS).call(body, path=path, method=method, **query))
+
+
+@many
+@given(
+    body=hostile(),
+    path=st.sampled_from(sorted(WHOLE.paths)),
+    method=st.sampled_from(["GET", "POST", "OPTIONS", "HEAD", "PUT"]),
+    query=st.dictionaries(
+        st.sampled_from(["_", "beacon", "data", "sent_at", "token", "compression"]), st.text(max_size=9)
+    ),
+)
+def test_other_requests_are_too(body: bytes, path: str, method: str, query: dict[str, str]) -> None:
+    reply = Door(TEAMS, body_bytes_max=150, unknown_letters_per_second=0.5).call(
+        body, path=path, method=method, **query
+    )
+    if method.lower() in WHOLE.paths[path]:
+        WHOLE.check(path, method, reply)
+    else:
+        WHOLE.check_response(WHOLE.served["components"]["responses"]["method_not_allowed"], reply, method)
+
+
+def test_every_answer_of_an_endpoint_is_as_it_says() -> None:
+    door = Door(LIMITED, body_bytes_max=5_000)
+    away = Door(TEAMS, MemoryPipeline(records_max=0))
+    given: list[tuple[Door, Any, dict[str, Any]]] = [
+        (door, SINGLE, {}),
+        (door, {"api_key": TOKEN, "batch": [SINGLE, 5]}, {}),
+        (door, SINGLE, {"beacon": "1"}),
+        (door, b"{", {}),
+        (door, {"api_key": TOKEN, "batch": [5, {}]}, {}),
+        (door, {"event": "e", "distinct_id": "d"}, {}),
+        (door, b"x" * 6_000, {}),
+        (door, {**SINGLE, "api_key": OTHER_TOKEN}, {}),
+        (away, SINGLE, {}),
+    ]
+    assert len(DOORS) == 8
+    for path in DOORS:
+        replies = [where.call(body, path=path, **query) for where, body, query in given]
+        for reply in replies:
+            WHOLE.check(path, "POST", reply)
+        documented = set(map(int, WHOLE.paths[path]["post"]["responses"]))
+        assert documented - {reply.status for reply in replies} == {408, 431, 500}, "of the server, and of defects"
+    elsewhere = WHOLE.served["components"]["responses"]
+    WHOLE.check_response(elsewhere["not_found"], door.call(SINGLE, path="/decide/"))
+    WHOLE.check_response(elsewhere["method_not_allowed"], door.call(SINGLE, method="PUT"))
+
+
+def test_the_pages_are_as_it_says() -> None:
+    ready, away = Door(TEAMS), Door(TEAMS)
+    assert ready.call(SINGLE).status == 200
+    for path in WHOLE.paths.keys() - set(DOORS):
+        for door in (ready, away):
+            for method in ("GET", "HEAD"):
+                WHOLE.check(path, method, door.call(method=method, path=path))
+    away.app.connections = lambda: 1 // 0
+    WHOLE.check("/metrics", "GET", away.call(method="GET", path="/metrics"))
