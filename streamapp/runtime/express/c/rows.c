@@ -5,6 +5,7 @@
 
 #include "keys.h"
 #include "pack.h"
+#include "text.h"
 
 enum { ROOM_MIN = 16 };
 
@@ -164,7 +165,7 @@ static int touch(rows_t *rows, int64_t hour_ms, row_t *row, int64_t number) {
 }
 
 static int pay(row_t *row, const uint8_t *payment, size_t length) {
-    if (row->payment_length == length && !memcmp(row->payment, payment, length)) return 1;
+    if (row->payment_length == length && same(row->payment, payment, length)) return 1;
     uint8_t *own = realloc(row->payment, length);
     if (!own) return 0;
     memcpy(own, payment, length);
