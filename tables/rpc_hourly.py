@@ -11,65 +11,18 @@ next hour that closes settles it with the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from tables.door import Door
-from tables.express import Passing
 from tables.fold import NEVER, Fold
+from tables.open_calls import OpenCalls
 from tables.outcome import Folded, Position, Record
 from tables.seen import Seen, StoredIds, expiry_of
-from tables.settlement import Account, AccountRow, CallsKey, HourCalls, MethodSum, Payment, Settlement, settle
+from tables.settlement import Account, AccountRow, CallsKey, HourCalls, Payment, Settlement, settle
 from tables.window import HOUR_MS, Rules, hour_of
-
-
-class Line(NamedTuple):
-    """Where the lane's counts of one kind go: into which row, to which method's sums, paid how."""
-
-    row: HourCalls
-    sums: MethodSum
-    payment: Payment
-
-
-CallSum = tuple[Line, int, Decimal, int, int]
-"""What one line counted, what it cost, and the offsets of its first and last record."""
-
-FindLine = Callable[[int, Account, str, Payment], Line]
-
-
-class CallsLane(Passing, Protocol):
-    """The express lane of metered calls: it counts those of open hours. Every row of such an hour is in memory, so a
-    line that it does not know is a new one."""
-
-    def open(self, hour_ms: int, expiry_ms: int) -> None:
-        """An hour is open; ids counted in it expire at `expiry_ms`."""
-
-    def close(self, hour_ms: int) -> None:
-        """The hour is open no longer. Its sums were taken."""
-
-    def take(self, line_of: FindLine) -> Iterable[CallSum]:
-        """What was counted since the last call."""
-
-
-class NoLane:
-    """The lane that takes nothing."""
-
-    def open(self, hour_ms: int, expiry_ms: int) -> None:
-        pass
-
-    def close(self, hour_ms: int) -> None:
-        pass
-
-    def load(self, records: Sequence[Any]) -> None:
-        pass
-
-    def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
-        return at, watermark_ms, 0
-
-    def take(self, line_of: FindLine) -> Iterable[CallSum]:
-        return ()
 
 
 class Accounts(Protocol):
@@ -85,21 +38,22 @@ class Accounts(Protocol):
 class CallsOutcome(Folded):
     """What a chunk changed. Rows are final; None: the row is gone."""
 
-    hours: dict[CallsKey, HourCalls | None] = field(default_factory=dict)
+    hours: Mapping[bytes, bytes] = field(default_factory=dict)  # rows of open hours, as they are stored
+    closed: list[CallsKey] = field(default_factory=list)  # these rows are gone
     accounts: dict[Account, AccountRow | None] = field(default_factory=dict)
     settlements: list[Settlement] = field(default_factory=list)
     old_settlements: list[tuple[Account, int]] = field(default_factory=list)  # end of the period
 
 
-class RpcLedger(Fold[CallsOutcome, HourCalls | AccountRow]):
+class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
     """One partition of the table of calls.
 
     Promises beside those of a fold: every counted call is in exactly one settlement, or pending, or in an open hour;
-    an amount below `min_amount`, which is above zero, waits and is never dropped. With an express lane everything is
-    the same.
+    an amount below `min_amount`, which is above zero, waits and is never dropped. Whoever keeps the open hours, the
+    same is written.
     """
 
-    express: CallsLane
+    express: OpenCalls
 
     def __init__(
         self,
@@ -108,14 +62,14 @@ class RpcLedger(Fold[CallsOutcome, HourCalls | AccountRow]):
         door: Door,
         rows: Accounts,
         position: Position,
-        seen: Seen | None = None,
-        express: CallsLane | None = None,
+        seen: Seen,
+        calls: OpenCalls,
     ) -> None:
         assert min_amount > 0, "free calls would settle nothing for ever"
-        super().__init__(rules, door, position, seen, NoLane() if express is None else express)
+        super().__init__(rules, door, position, seen, calls)
         self.min_amount = min_amount
         self.rows = rows
-        self.open: dict[int, dict[Account, HourCalls]] = {}
+        self.open: set[int] = set()  # hours with calls
         self.due: dict[Account, AccountRow] = {}  # these owe enough: the next hour that closes settles them
         self._due_ms = NEVER  # when that is
         self.next_mark_ms = self._next_mark()
@@ -128,7 +82,8 @@ class RpcLedger(Fold[CallsOutcome, HourCalls | AccountRow]):
     ) -> None:
         """Rebuild the memory from stored rows: the open hours, the accounts that owe, each chunk's remembered ids."""
         for row in hours:
-            self._admit(row)
+            self._open(row.key.start_ms)
+            self.express.admit(row)
         for account in owing:
             self._weigh(account)
         for chunk, stored in ids:
@@ -157,58 +112,41 @@ class RpcLedger(Fold[CallsOutcome, HourCalls | AccountRow]):
     def _begun(self, chunk: int) -> CallsOutcome:
         return CallsOutcome(chunk=chunk)
 
-    def _row_for(self, event: Any, org: str, record: Record) -> HourCalls | AccountRow | None:
+    def _row_for(self, event: Any, org: str, record: Record) -> CallsKey | AccountRow | None:
         """The row a call counts in: that of its open hour, or its account's if the hour is closed."""
         data, hour_ms = event.data, hour_of(event.at_ms)
         account = Account(org, data.agent_id, data.consumer_id, data.currency)
-        hour = self.open.get(hour_ms)
-        if hour is None and hour_ms + HOUR_MS <= self.closed_until_ms:
-            return None if self._too_late(event.at_ms, record) else self._account(account)
-        return self._hour_row(hour_ms, account)
+        if hour_ms not in self.open:
+            if hour_ms + HOUR_MS <= self.closed_until_ms:
+                return None if self._too_late(event.at_ms, record) else self._account(account)
+            self._open(hour_ms)
+        return CallsKey(hour_ms, account)
 
-    def _add(self, row: HourCalls | AccountRow, event: Any, record: Record) -> None:
+    def _add(self, row: CallsKey | AccountRow, event: Any, record: Record) -> None:
         data, at = event.data, record.offset
         payment = Payment(data.chain, data.chain_id, data.agent_wallet, data.consumer_wallet)
-        calls = row if isinstance(row, HourCalls) else row.wait(hour_of(event.at_ms))
+        if isinstance(row, CallsKey):
+            self.express.add(row, data.method, event.amount, at, payment)
+            return
+        calls = row.wait(hour_of(event.at_ms))
         calls.method(data.method).add(1, event.amount)
         calls.cover(at, at, payment)
-        if isinstance(row, HourCalls):
-            self._outcome.hours[row.key] = row
-        else:
-            self._outcome.accounts[row.account] = row
-            self._weigh(row)
-            self.next_mark_ms = min(self.next_mark_ms, self._due_ms)
+        self._outcome.accounts[row.account] = row
+        self._weigh(row)
+        self.next_mark_ms = min(self.next_mark_ms, self._due_ms)
 
     def _gather(self) -> None:
-        touched = self._outcome.hours
-        for (row, sums, payment), count, cost, first_offset, last_offset in self.express.take(self._line):
-            sums.add(count, cost)
-            row.cover(first_offset, last_offset, payment)
-            touched[row.key] = row
-
-    def _line(self, hour_ms: int, account: Account, method: str, payment: Payment) -> Line:
-        """A line that the express lane found."""
-        row = self._hour_row(hour_ms, account)
-        return Line(row, row.method(method), payment)
+        self._outcome.hours = self.express.changed()
 
     # -- rows ----------------------------------------------------------------------------------------------------
 
-    def _hour_row(self, hour_ms: int, account: Account) -> HourCalls:
-        row = self.open.get(hour_ms, {}).get(account)
-        if row is None:
-            row = HourCalls(CallsKey(hour_ms, account))
-            self._admit(row)
-        return row
-
-    def _admit(self, row: HourCalls) -> None:
-        """Make a row one of the open ones."""
-        hour_ms, account = row.key
+    def _open(self, hour_ms: int) -> None:
+        """An hour has calls from now on."""
         if hour_ms not in self.open:
-            self.open[hour_ms] = {}
+            self.open.add(hour_ms)
             closes_ms = self._closes_ms(hour_ms)
             self.express.open(hour_ms, expiry_of(hour_ms, closes_ms, self.rules))
             self.next_mark_ms = min(self.next_mark_ms, closes_ms)
-        self.open[hour_ms][account] = row
 
     def _account(self, account: Account) -> AccountRow:
         return self._known(account) or AccountRow(account)
@@ -221,7 +159,7 @@ class RpcLedger(Fold[CallsOutcome, HourCalls | AccountRow]):
 
     def _weigh(self, row: AccountRow) -> None:
         """An account that owes enough is settled by the next hour that closes."""
-        if row.account not in self.due and row.pending.amount >= self.min_amount:
+        if row.account not in self.due and row.pending.cost_at_least(self.min_amount):
             if not self.due:
                 self._due_ms = self.closed_until_ms + HOUR_MS + self.rules.grace_ms
             self.due[row.account] = row
@@ -229,7 +167,6 @@ class RpcLedger(Fold[CallsOutcome, HourCalls | AccountRow]):
     # -- marks ---------------------------------------------------------------------------------------------------
 
     def _cross(self, watermark_ms: int) -> None:
-        self._gather()
         self._close_until(watermark_ms, None)
         self._outcome.old_ids += self.seen.forget(watermark_ms)
         self._expire(hour_of(max(watermark_ms - self.rules.retention_ms, 0)))
@@ -245,13 +182,14 @@ class RpcLedger(Fold[CallsOutcome, HourCalls | AccountRow]):
     def _close(self, end_ms: int, stated_ms: int) -> None:
         """The hour's calls become pending; whoever owes enough is settled."""
         outcome, hour_ms = self._outcome, end_ms - HOUR_MS
-        for account, calls in self.open.get(hour_ms, {}).items():
-            row = outcome.accounts[account] = self._account(account)
-            row.wait(hour_ms).absorb(calls)
-            outcome.hours[calls.key] = None
-            self._weigh(row)
-        if self.open.pop(hour_ms, None) is not None:
-            self.express.close(hour_ms)
+        if hour_ms in self.open:
+            self.open.remove(hour_ms)
+            for calls in self.express.close(hour_ms):
+                account = calls.key.account
+                row = outcome.accounts[account] = self._account(account)
+                row.wait(hour_ms).absorb(calls)
+                outcome.closed.append(calls.key)
+                self._weigh(row)
         for account in sorted(self.due):
             row = outcome.accounts[account] = self.due[account]
             outcome.settlements.append(settle(row, end_ms, stated_ms))

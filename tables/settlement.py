@@ -79,8 +79,12 @@ class Calls:
             self.last_offset, self.payment = last_offset, payment
 
     def absorb(self, other: Calls) -> None:
-        """Count another one's calls, too."""
+        """Count another one's calls, too. The other one is ours from now on."""
         assert other.payment is not None, "there is nothing to count"
+        if self.payment is None:
+            self.methods = other.methods
+            self.first_offset, self.last_offset, self.payment = other.first_offset, other.last_offset, other.payment
+            return
         for name, sums in other.methods.items():
             self.method(name).add(sums.calls, sums.cost)
         self.cover(other.first_offset, other.last_offset, other.payment)
@@ -88,7 +92,16 @@ class Calls:
     @property
     def count(self) -> int:
         """How many calls."""
-        return sum(sums.calls for sums in self.methods.values())
+        return sum([sums.calls for sums in self.methods.values()])
+
+    def cost_at_least(self, minimum: Decimal) -> bool:
+        """Whether they cost so much together. No call costs less than nothing."""
+        amount = NOTHING
+        for sums in self.methods.values():
+            amount = EXACT.add(amount, sums.cost)
+            if amount >= minimum:
+                return True
+        return False
 
     @property
     def amount(self) -> Decimal:

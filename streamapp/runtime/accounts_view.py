@@ -70,9 +70,8 @@ class AccountsView:
     def accounts(self) -> Iterator[AccountFacts]:
         """Every account, as of the newest chunk."""
         hours: dict[Account, list[HourCalls]] = defaultdict(list)
-        for rows in self.task.ledger.open.values():
-            for account, calls in rows.items():
-                hours[account].append(calls)
+        for calls in self.task.ledger.express.rows():
+            hours[calls.key.account].append(calls)
         for account, facts in self.closed.items():
             if account not in hours:
                 yield facts
@@ -83,10 +82,10 @@ class AccountsView:
         """One entry per currency."""
         rows = {row.account: row for row in rpc_codec.of_agent(self.task.store, org, agent, OF_AGENT_MAX)}
         hours: dict[Account, list[HourCalls]] = {account: [] for account in rows}
-        for each in self.task.ledger.open.values():
-            for account, calls in each.items():
-                if account[:2] == (org, agent):
-                    hours.setdefault(account, []).append(calls)
+        for calls in self.task.ledger.express.rows():
+            account = calls.key.account
+            if account[:2] == (org, agent):
+                hours.setdefault(account, []).append(calls)
         currencies = sorted({account.currency for account in hours})
         return [self._agent(org, agent, currency, rows, hours) for currency in currencies]
 
@@ -150,10 +149,10 @@ class AccountsView:
 
 
 def _added(methods: Methods) -> MethodSum:
-    added = MethodSum()
+    cost, add = NOTHING, EXACT.add
     for sums in methods.values():
-        added.add(sums.calls, sums.cost)
-    return added
+        cost = add(cost, sums.cost)
+    return MethodSum(sum([sums.calls for sums in methods.values()]), cost)
 
 
 class _Data(msgspec.Struct):

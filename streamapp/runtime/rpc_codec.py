@@ -31,8 +31,11 @@ from tables.settlement import Account, AccountRow, Calls, CallsKey, HourCalls, M
 
 _INT = struct.Struct(">q")
 _FALSE = 0xC2  # MessagePack
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
+pack = _encode = msgspec.msgpack.Encoder().encode
+_Methods = list[tuple[str, int, Decimal]]
+_Calls = tuple[int, int, Payment | None, _Methods]
+_decode_calls = msgspec.msgpack.Decoder(_Calls).decode
+_decode_row = msgspec.msgpack.Decoder(tuple[bool, int, int, int, int, _Calls, _Methods]).decode
 _decode_account = msgspec.msgpack.Decoder(Account).decode
 
 
@@ -46,10 +49,15 @@ def pack_hour(row: HourCalls) -> bytes:
     return _encode(_packed(row))
 
 
+def stored_hour(row: HourCalls) -> tuple[bytes, bytes]:
+    """Key and value of an open hour's row."""
+    return hour_key(row.key), pack_hour(row)
+
+
 def unpack_hour(key: bytes, value: bytes) -> HourCalls:
     """Inverse of `hour_key` and `pack_hour`."""
     row = HourCalls(CallsKey(_INT.unpack(key[1:9])[0], _decode_account(key[9:])))
-    _unpack(_decode(value), row)
+    _unpack(_decode_calls(value), row)
     return row
 
 
@@ -67,7 +75,7 @@ def pack_account(row: AccountRow) -> bytes:
 def unpack_account(key: bytes, value: bytes) -> AccountRow:
     """Inverse of `account_key` and `pack_account`."""
     row = AccountRow(_decode_account(key[1:]))
-    _, row.from_ms, row.since_ms, row.settlements, row.settled_until_ms, pending, settled = _decode(value)
+    _, row.from_ms, row.since_ms, row.settlements, row.settled_until_ms, pending, settled = _decode_row(value)
     _unpack(pending, row.pending)
     row.settled = _methods_of(settled)
     return row
@@ -174,17 +182,16 @@ def _methods(methods: Methods) -> list[tuple[str, int, Decimal]]:
     return sorted((name, sums.calls, sums.cost) for name, sums in methods.items())
 
 
-def _methods_of(packed: Iterable[Any]) -> Methods:
-    return {method: MethodSum(calls, Decimal(cost)) for method, calls, cost in packed}
+def _methods_of(packed: _Methods) -> Methods:
+    return {method: MethodSum(calls, cost) for method, calls, cost in packed}
 
 
 def _packed(calls: Calls) -> tuple[Any, ...]:
     return calls.first_offset, calls.last_offset, calls.payment, _methods(calls.methods)
 
 
-def _unpack(packed: Any, calls: Calls) -> None:
-    calls.first_offset, calls.last_offset, payment, methods = packed
-    calls.payment = None if payment is None else Payment(*payment)
+def _unpack(packed: _Calls, calls: Calls) -> None:
+    calls.first_offset, calls.last_offset, calls.payment, methods = packed
     calls.methods = _methods_of(methods)
 
 

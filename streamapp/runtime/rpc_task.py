@@ -51,9 +51,9 @@ class RpcTask(FoldTask[CallsOutcome]):
             yield settled.send(settlement, place.topic, place.partition, self.BILLS, bills)
 
     def _changed(self, outcome: CallsOutcome) -> Writes:
-        writes: Writes = {}
-        for key, calls in outcome.hours.items():
-            writes[rpc_codec.hour_key(key)] = None if calls is None else rpc_codec.pack_hour(calls)
+        writes: Writes = {**outcome.hours}
+        for key in outcome.closed:
+            writes[rpc_codec.hour_key(key)] = None
         for account, row in outcome.accounts.items():
             writes[rpc_codec.account_key(account)] = None if row is None else rpc_codec.pack_account(row)
         for account, end_ms in outcome.old_settlements:

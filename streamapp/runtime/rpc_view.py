@@ -86,7 +86,7 @@ class RpcView(TableView):
             super()._partition_facts(partition, now_s),
             state="idle" if silent else "running",
             watermark_ms=None if watermark_ms < 0 else watermark_ms,
-            open_hours=sum(len(rows) for rows in ledger.open.values()),
+            open_hours=len(ledger.express),
             pending_revisions=len(ledger.due),
             next_mark_ms=ledger.next_mark_ms if watermark_ms >= 0 else None,
             duplicates=view.duplicates,

@@ -91,7 +91,8 @@ def money_text(amount: Decimal) -> str:
     exact = EXACT.quantize(amount, UNIT)
     if not exact.is_finite():
         raise InvalidOperation(f"{amount} is not an amount")
-    return format(exact, "f") if exact else "0.000000000000"
+    text = str(exact)  # much faster than `format`, but with an exponent where the amount is tiny
+    return text if "E" not in text else format(exact, "f") if exact else "0.000000000000"
 
 
 def money_of(text: str) -> Decimal:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from hashlib import sha256
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,7 +11,7 @@ from streamapp.schemas.billing import Coverage
 from streamapp.schemas.envelope import Envelope
 from streamapp.schemas.fields import Count, Currency, Id, Label, Model, Money, Name, Timestamp
 from streamapp.schemas.timestamp import format_ms
-from streamapp.schemas.ulid import RANDOM_BYTES, event_id
+from streamapp.schemas.ulid import id_of
 
 RPC_SETTLED = "billing.rpc.settled"
 
@@ -67,6 +65,4 @@ def settlement_id(org: str, agent: str, consumer: str, currency: str, period_end
 
     that is kind, org, agent, consumer, currency, end of the period.
     """
-    facts = [RPC_SETTLED, org, agent, consumer, currency, format_ms(period_end_ms)]
-    text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
-    return event_id(period_end_ms, sha256(text.encode()).digest()[:RANDOM_BYTES])
+    return id_of(period_end_ms, (RPC_SETTLED, org, agent, consumer, currency, format_ms(period_end_ms)))

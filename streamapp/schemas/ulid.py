@@ -5,8 +5,9 @@ A ULID is 48 bits of Unix milliseconds and 80 bits that are random, or, for a st
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
+
+import msgspec
 
 from streamapp.schemas.timestamp import format_ms
 
@@ -14,6 +15,7 @@ RANDOM_BYTES = 10
 TIME_MAX_MS = 2**48 - 1
 PREFIX = "evt_"
 
+_encode = msgspec.json.Encoder().encode
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)  # ten bits at a time, not five
 
@@ -43,6 +45,10 @@ def statement_id(
 
     that is kind (the event type), org, team, currency, start of the period, revision.
     """
-    facts = [kind, org, team, currency, format_ms(period_start_ms), revision]
-    text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
-    return event_id(period_end_ms, sha256(text.encode()).digest()[:RANDOM_BYTES])
+    facts = (kind, org, team, currency, format_ms(period_start_ms), revision)
+    return id_of(period_end_ms, facts)
+
+
+def id_of(at_ms: int, facts: tuple[str | int, ...]) -> str:
+    """The id that facts have: SHA-256 over their JSON array, as above."""
+    return event_id(at_ms, sha256(_encode(facts)).digest()[:RANDOM_BYTES])

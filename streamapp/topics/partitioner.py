@@ -6,11 +6,14 @@ The standard says that a team's events share a partition; every producer must th
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _SEED = 0x9747B28C
 _M = 0x5BD1E995
 _MASK = 0xFFFFFFFF
 
 
+@lru_cache(maxsize=10_000)  # who is asked for once is asked for often: every hour's statements have the same orgs
 def partition_for(key: bytes, partitions: int) -> int:
     """The partition, 0 to `partitions` - 1, to which the Java client sends a record with this key."""
     assert partitions > 0

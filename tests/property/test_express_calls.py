@@ -13,15 +13,19 @@ from rpc_log import WEEK, Calls, call
 from test_express import stretched
 from usage_log import Rec
 
+from streamapp.runtime.rpc_codec import stored_hour, unsettled
 from streamapp.runtime.rpc_task import RpcTask
-from tables.rpc_hourly import NoLane
+from tables.open_calls import PlainCalls
 
 OFFSETS = st.sets(st.integers(1, 40))
 
 
 def without_lane(task: RpcTask) -> None:
-    task.ledger.express = NoLane()
-    task.ledger.restore([], [], [])
+    """The same task with its open hours in dicts, as they are stored."""
+    ledger = task.ledger
+    ledger.express = PlainCalls(stored_hour)
+    ledger.open.clear()
+    ledger.restore(*unsettled(task.store), ())
 
 
 def histories(log: Sequence[Rec], cuts: set[int], restarts: set[int], idles: set[int]) -> list[Any]:
@@ -73,4 +77,5 @@ def test_most_of_a_usual_log_is_counted_on_the_lane() -> None:
     log = [call(f"1{hour}:{at:02d}", agents[at % 20], method=f"m{at % 3}") for hour in range(3) for at in range(60)]
     table.apply(*log)
     assert len(folded) <= 12  # the first, each new hour, each mark
-    assert sum(row.count for rows in ledger.open.values() for row in rows.values()) == 60
+    assert sum(row.count for row in ledger.express.rows()) == 60
+    assert len(ledger.express) == 20

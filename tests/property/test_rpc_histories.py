@@ -90,8 +90,7 @@ def test_every_call_is_settled_once_or_waits(
                 costs[who] = EXACT.add(costs.get(who, Decimal(0)), call.cost)
     ledger = table.task.ledger
     found = [(one.account, one.calls, one.amount) for one in table.settlements()]
-    for hour in ledger.open.values():
-        found += [(account, row.count, row.amount) for account, row in hour.items()]
+    found += [(row.key.account, row.count, row.amount) for row in ledger.express.rows()]
     for _, *parts in table.rows("account"):
         row = table.task.rows.account(Account(*parts))
         if row is not None:

@@ -1,4 +1,4 @@
-"""The compiled express lane of one partition of metered calls."""
+"""The calls of open hours of one partition, and the compiled express lane that counts most of them."""
 
 from __future__ import annotations
 
@@ -10,41 +10,65 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
+from streamapp.runtime import rpc_codec
 from streamapp.runtime.express.ids import CompactSeen
 from streamapp.runtime.express.lane import done, one_stretch
-from streamapp.runtime.express.library import Run, library
+from streamapp.runtime.express.library import Added, Run, library
 from streamapp.runtime.records import Records
 from tables.counters import EXACT
-from tables.rpc_hourly import CallSum, FindLine, Line
-from tables.settlement import Account, Payment
+from tables.settlement import CallsKey, HourCalls, Payment
 from tables.window import HOUR_MS
 
-_SUM = struct.Struct("<3q2Q2q")  # `call_sum_t`
-_UNIT = Decimal("1E-12")
-PAYMENTS_MAX = 10_000
+_LENGTHS = struct.Struct("<2I")
+_LOW = (1 << 64) - 1
+_UNITS = Decimal("1E12")
 
 
 class CompiledCalls:
-    """Counts plain calls with the ids of `seen`; `partition` of `partitions` is where its agents are at home."""
+    """`tables.open_calls.OpenCalls` in C. Plain calls are counted with the ids of `seen`; `partition` of `partitions` is
+    where its agents are at home."""
 
     def __init__(self, seen: CompactSeen, partition: int, partitions: int, future_ms: int) -> None:
         self._library = library()
         self._seen = seen  # its memory is used as long as this lives
-        self._handle = self._library.calls_new(seen.handle, partition, partitions, future_ms)
-        if not self._handle:
-            raise MemoryError("no memory for the express lane")
+        self._rows = self._library.rows_new()
+        self._handle = self._library.calls_new(seen.handle, self._rows, partition, partitions, future_ms)
+        if not (self._rows and self._handle):
+            raise MemoryError("no memory for open hours")
+        weakref.finalize(self, self._library.rows_free, self._rows)
         weakref.finalize(self, self._library.calls_free, self._handle)
-        self._lines: dict[int, list[Line]] = {}  # hour → its lines, by number
-        self._payments: dict[tuple[str, ...], Payment] = {}  # there are few
+        self._open: list[int] = []
         self._records = Records()  # the chunk that is counted
 
     def open(self, hour_ms: int, expiry_ms: int) -> None:
-        done(self._library.calls_open(self._handle, hour_ms, expiry_ms // HOUR_MS))
-        self._lines[hour_ms] = []
+        done(self._library.rows_open(self._rows, hour_ms, expiry_ms // HOUR_MS))
+        self._open.append(hour_ms)
 
-    def close(self, hour_ms: int) -> None:
-        self._library.calls_close(self._handle, hour_ms)
-        del self._lines[hour_ms]
+    def admit(self, row: HourCalls) -> None:
+        assert row.payment is not None, "a row has calls"
+        for method, sums in row.methods.items():
+            self._add(row.key, method, sums.calls, sums.cost, row.first_offset, row.last_offset, row.payment, stored=True)
+
+    def add(self, key: CallsKey, method: str, cost: Decimal, offset: int, payment: Payment) -> None:
+        self._add(key, method, 1, cost, offset, offset, payment, stored=False)
+
+    def close(self, hour_ms: int) -> Iterator[HourCalls]:
+        packed = self._of(hour_ms)
+        self._library.rows_close(self._rows, hour_ms)
+        self._open.remove(hour_ms)
+        return (rpc_codec.unpack_hour(key, value) for key, value in packed)
+
+    def changed(self) -> dict[bytes, bytes]:
+        start = ctypes.c_void_p()
+        length = done(self._library.rows_changed(self._rows, ctypes.byref(start)))
+        return dict(_split(start, length))
+
+    def rows(self) -> Iterator[HourCalls]:
+        return (rpc_codec.unpack_hour(key, value) for hour_ms in self._open for key, value in self._of(hour_ms))
+
+    def __len__(self) -> int:
+        count: int = self._library.rows_count(self._rows)
+        return count
 
     def load(self, records: Sequence[Any]) -> None:
         self._records = records if isinstance(records, Records) else Records([one_stretch(records)])
@@ -63,35 +87,39 @@ class CompiledCalls:
                 break
         return at, state.watermark_ms, state.duplicates
 
-    def take(self, line_of: FindLine) -> Iterator[CallSum]:
-        count = self._library.calls_touched(self._handle)
-        sums = ctypes.create_string_buffer(count * _SUM.size)
-        self._library.calls_take(self._handle, sums)
-        multiply, known = EXACT.multiply, self._lines
-        for hour_ms, number, calls, cost_low, cost_high, first_offset, last_offset in _SUM.iter_unpack(sums):
-            lines = known[hour_ms]
-            if number >= len(lines):
-                lines += [line_of(hour_ms, *key) for key in self._keys(hour_ms, len(lines))]
-            units = cost_high << 64 | cost_low if cost_high else cost_low
-            yield lines[number], calls, multiply(Decimal(units), _UNIT), first_offset, last_offset
+    def _add(
+        self,
+        key: CallsKey,
+        method: str,
+        calls: int,
+        cost: Decimal,
+        first_offset: int,
+        last_offset: int,
+        payment: Payment,
+        *,
+        stored: bool,
+    ) -> None:
+        account, name, paid = rpc_codec.pack(key.account), method.encode(), rpc_codec.pack(payment)
+        units = int(EXACT.multiply(cost, _UNITS))
+        lengths = (len(account), len(name), len(paid))
+        low, high = units & _LOW, units >> 64
+        added = Added(key.start_ms, account, name, paid, *lengths, calls, low, high, first_offset, last_offset)
+        if done(self._library.rows_add(self._rows, ctypes.byref(added), stored)) < 0:
+            raise OverflowError(f"the calls of {key} cost more than can be added up")
 
-    def _keys(self, hour_ms: int, start: int) -> Iterator[tuple[Account, str, Payment]]:
-        """What the hour's lines from a number on are."""
-        keys = ctypes.create_string_buffer(self._library.calls_keys(self._handle, hour_ms, start, None))
-        self._library.calls_keys(self._handle, hour_ms, start, keys)
-        raw, at = keys.raw, 0
-        while at < len(raw):
-            end = at + 2 + (raw[at] | raw[at + 1] << 8)
-            org, agent, consumer, currency, method, *paid = raw[at + 2 : end].decode().split("\0")
-            yield Account(org, agent, consumer, currency), method, self._payment(tuple(paid))
-            at = end
+    def _of(self, hour_ms: int) -> list[tuple[bytes, bytes]]:
+        start = ctypes.c_void_p()
+        length = done(self._library.rows_of(self._rows, hour_ms, ctypes.byref(start)))
+        return list(_split(start, length))
 
-    def _payment(self, paid: tuple[str, ...]) -> Payment:
-        found = self._payments.get(paid)
-        if found is None:
-            if len(self._payments) >= PAYMENTS_MAX:
-                self._payments.clear()
-            chain, chain_id, *wallets = paid
-            stated = (wallet[1:] if wallet[0] == "+" else None for wallet in wallets)
-            found = self._payments[paid] = Payment(chain, int(chain_id), *stated)
-        return found
+
+def _split(start: ctypes.c_void_p, length: int) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of rows that lie back to back behind their lengths."""
+    packed = ctypes.string_at(start, length) if length else b""
+    at, lengths = 0, _LENGTHS.unpack_from
+    while at < length:
+        key_length, value_length = lengths(packed, at)
+        key_at = at + _LENGTHS.size
+        value_at = key_at + key_length
+        at = value_at + value_length
+        yield packed[key_at:value_at], packed[value_at:at]

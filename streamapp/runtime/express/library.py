@@ -22,6 +22,21 @@ class Run(Structure):
     _fields_ = (("watermark_ms", c_int64), ("next_mark_ms", c_int64), ("duplicates", c_int64))
 
 
+class Added(Structure):
+    """`added_t`: what is counted in an open hour of metered calls."""
+
+    _fields_ = (
+        ("hour_ms", c_int64),
+        *((name, c_char_p) for name in ("account", "method", "payment")),
+        *((name, c_size_t) for name in ("account_length", "method_length", "payment_length")),
+        ("calls", c_int64),
+        ("cost_low", c_uint64),
+        ("cost_high", c_uint64),
+        ("first_offset", c_int64),
+        ("last_offset", c_int64),
+    )
+
+
 _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     # name            result     arguments
     ("batch_read", c_int, (c_char_p, c_size_t, c_int64, c_int64, c_int64, c_int64, c_void_p)),
@@ -57,14 +72,17 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("tally_slots", c_int64, (c_void_p,)),
     ("tally_bins", c_int64, (c_void_p,)),
     ("tally_take", None, (c_void_p, c_void_p, c_void_p)),
-    ("calls_new", c_void_p, (c_void_p, c_int32, c_int32, c_int64)),
+    ("rows_new", c_void_p, ()),
+    ("rows_free", None, (c_void_p,)),
+    ("rows_open", c_int, (c_void_p, c_int64, c_uint32)),
+    ("rows_close", None, (c_void_p, c_int64)),
+    ("rows_add", c_int, (c_void_p, POINTER(Added), c_int)),
+    ("rows_count", c_int64, (c_void_p,)),
+    ("rows_changed", c_int64, (c_void_p, POINTER(c_void_p))),
+    ("rows_of", c_int64, (c_void_p, c_int64, POINTER(c_void_p))),
+    ("calls_new", c_void_p, (c_void_p, c_void_p, c_int32, c_int32, c_int64)),
     ("calls_free", None, (c_void_p,)),
-    ("calls_open", c_int, (c_void_p, c_int64, c_uint32)),
-    ("calls_close", None, (c_void_p, c_int64)),
     ("calls_run", c_int64, (c_void_p, c_char_p, c_void_p, c_int64, c_int64, POINTER(Run))),
-    ("calls_touched", c_int64, (c_void_p,)),
-    ("calls_take", None, (c_void_p, c_void_p)),
-    ("calls_keys", c_size_t, (c_void_p, c_int64, c_int64, c_void_p)),
 )
 
 

@@ -1,13 +1,6 @@
 #include "metering.h"
 
-enum {
-    NAME_MAX = 256,
-    CHAIN_ID = 36963,
-    PRICE_DECIMALS = 12,
-    PRICE_DIGITS_MAX = 18,
-    MEASURE_DIGITS_MAX = 15,
-    FRACTION_MAX = 30,
-};
+enum { CHAIN_ID = 36963 };
 
 #define AMOUNT_END ((unsigned __int128)1000000000000000000ull * 1000000000000ull)
 
@@ -17,6 +10,7 @@ typedef enum { SKIP, EXACTLY, NAME, ID, LABEL, TIMESTAMP, COUNT, MEASURE, PRICE,
 typedef struct {
     const char *name;
     size_t length;
+    const char *quoted; /* in quotes, a colon behind it */
     const char *words[2];
     kind_t kind;
     int is_optional; /* may be null, or not there */
@@ -32,7 +26,7 @@ typedef struct {
 } fields_t;
 
 #define IN(member) offsetof(fields_t, member)
-#define NAMED(text) text, sizeof(text) - 1
+#define NAMED(text) text, sizeof(text) - 1, "\"" text "\":"
 
 /* Fields stand in the order of decision 15: the next key is looked for at the next field first. */
 static const field_t ENVELOPE[] = {
@@ -77,17 +71,10 @@ static int read_measure(text_t *text) {
 
 /* A decimal in quotes. An exponent is left to Python. */
 static int read_price(text_t *text, unsigned __int128 *price) {
-    static const uint64_t TENS[] = {1,         10,         100,         1000,         10000,         100000,       1000000,
-                                    10000000, 100000000, 1000000000, 10000000000, 100000000000, 1000000000000};
     span_t span;
-    uint64_t whole, fraction;
     if (!read_string(text, &span)) return 0;
     text_t digits = {span.at, span.at + span.length};
-    if (!read_digits(&digits, PRICE_DIGITS_MAX, &whole)) return 0;
-    int decimals = read_fraction(&digits, PRICE_DECIMALS, &fraction);
-    if (decimals < 0 || digits.at != digits.end) return 0;
-    *price = (unsigned __int128)whole * TENS[PRICE_DECIMALS] + fraction * TENS[PRICE_DECIMALS - decimals];
-    return 1;
+    return read_money(&digits, price) && digits.at == digits.end;
 }
 
 static int read_choice(text_t *text, const field_t *field, int *is_second) {
@@ -99,7 +86,7 @@ static int read_choice(text_t *text, const field_t *field, int *is_second) {
 
 static int read_object(text_t *text, const field_t *table, size_t length, fields_t *fields);
 
-static int read_value(text_t *text, const field_t *field, fields_t *fields) {
+static inline int read_value(text_t *text, const field_t *field, fields_t *fields) {
     void *place = (char *)fields + field->offset;
     span_t *span = place;
     skip_spaces(text);
@@ -126,7 +113,7 @@ static const field_t *field_of(span_t key, const field_t *table, size_t length, 
     static const field_t UNKNOWN = {NAMED(""), {0}, SKIP, 0, 0};
     for (size_t i = 0, at = guess; i < length; i++, at++) {
         const field_t *field = &table[at < length ? at : at - length];
-        if (key.length == field->length && !memcmp(key.at, field->name, key.length)) return field;
+        if (key.length == field->length && same(key.at, field->name, key.length)) return field;
     }
     return &UNKNOWN;
 }
@@ -137,8 +124,12 @@ static int read_object(text_t *text, const field_t *table, size_t length, fields
     span_t key;
     if (!take(text, '{')) return 0;
     do {
-        if (!read_string(text, &key) || !take(text, ':')) return 0;
-        const field_t *field = field_of(key, table, length, next);
+        const field_t *field = &table[next];
+        skip_spaces(text);
+        if (next == length || !take_text(text, field->quoted, field->length + 3)) {
+            if (!read_string(text, &key) || !take(text, ':')) return 0;
+            field = field_of(key, table, length, next);
+        }
         if (field->kind != SKIP) {
             size_t at = (size_t)(field - table);
             if (seen >> at & 1) return 0;

@@ -276,7 +276,8 @@ static verdict_t count(tally_t *tally, const uint8_t *payload, const part_t *par
     digest_t digest = {xxh64(usage.id.at, usage.id.length, 0), xxh64(usage.id.at, usage.id.length, 1)};
     uint64_t print = xxh64(value, (size_t)part->value_length, 0), known_print;
     uint32_t expiry_h;
-    if (ids_find(tally->ids, digest, &known_print, &expiry_h)) return known_print == print ? REPEATED : NOT_PLAIN;
+    int known = ids_find(tally->ids, digest, &known_print, &expiry_h);
+    if (known) return known > 0 && known_print == print ? REPEATED : NOT_PLAIN;
 
     const open_t *hour = hour_at(tally, usage.at_ms - usage.at_ms % HOUR_MS);
     int64_t item = item_of(tally, &usage);

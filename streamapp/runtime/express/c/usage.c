@@ -1,23 +1,7 @@
 #include "usage.h"
 
-#include <string.h>
+enum { MEASURE_DECIMALS = 3 };
 
-enum {
-    ID_MAX = 128,
-    NAME_MAX = 256,
-    CURRENCY_MAX = 16,
-    COST_DECIMALS = 12,
-    COST_DIGITS_MAX = 18,
-    MEASURE_DIGITS_MAX = 15, /* more, and an exponent, are left to Python */
-    MEASURE_DECIMALS = 3,
-    FRACTION_MAX = 30,
-    DEPTH_MAX = 32,
-    DAY_S = 86400,
-    YEAR_MIN = 1971, /* the edges of what a timestamp may be are left to Python, too */
-    YEAR_MAX = 9998,
-};
-
-#define TOKENS_MAX 1000000000ll /* so few that no sum of a chunk overflows */
 #define MEASURE_MAX 1000000000ull
 
 /* What a field's value must be. */
@@ -26,6 +10,7 @@ typedef enum { SKIP, EXACTLY, NAME, ID, LABEL, TIMESTAMP, COUNT, MEASURE, COST, 
 typedef struct {
     const char *name;
     size_t length;
+    const char *quoted; /* in quotes, a colon behind it */
     const char *exactly;
     kind_t kind;
     int is_optional; /* may be null, or not there */
@@ -39,7 +24,7 @@ typedef struct {
 } fields_t;
 
 #define IN(member) offsetof(fields_t, member)
-#define NAMED(text) text, sizeof(text) - 1
+#define NAMED(text) text, sizeof(text) - 1, "\"" text "\":"
 
 /* Fields stand in the order of the standard's sample: the next key is looked for at the next field first. */
 static const field_t ENVELOPE[] = {
@@ -78,66 +63,6 @@ static const field_t PAYLOAD[] = {
 
 static int read_object(text_t *text, const field_t *table, size_t length, fields_t *fields);
 
-/* Only printable ASCII and no backslash: so a string ends at the next quote, and needs no decoding. */
-int is_plain(const uint8_t *at, size_t length) {
-    unsigned strange = 0;
-    for (size_t i = 0; i < length; i++) strange |= (unsigned)(at[i] - 0x20u) >= 0x5Fu || at[i] == '\\';
-    return !strange;
-}
-
-static inline int is_digit(const text_t *text) { return text->at < text->end && (unsigned)(*text->at - '0') < 10; }
-
-int take_word(text_t *text, const char *word) {
-    size_t length = strlen(word);
-    if ((size_t)(text->end - text->at) < length || memcmp(text->at, word, length)) return 0;
-    text->at += length;
-    return 1;
-}
-
-int read_string(text_t *text, span_t *span) {
-    if (!take(text, '"')) return 0;
-    const uint8_t *close = memchr(text->at, '"', (size_t)(text->end - text->at));
-    if (!close) return 0;
-    *span = (span_t){text->at, (size_t)(close - text->at)};
-    text->at = close + 1;
-    return 1;
-}
-
-/* Digits without a leading zero, at most `limit`. */
-int read_digits(text_t *text, int limit, uint64_t *number) {
-    const uint8_t *start = text->at;
-    *number = 0;
-    while (is_digit(text) && text->at - start <= limit) *number = *number * 10 + (uint64_t)(*text->at++ - '0');
-    ptrdiff_t digits = text->at - start;
-    return digits > 0 && digits <= limit && (digits == 1 || *start != '0');
-}
-
-/* A point and digits, if there is one; returns how many digits, or -1. */
-int read_fraction(text_t *text, int limit, uint64_t *number) {
-    *number = 0;
-    if (text->at == text->end || *text->at != '.') return 0;
-    const uint8_t *start = ++text->at;
-    while (is_digit(text) && text->at - start <= limit) {
-        if (text->at - start < COST_DECIMALS) *number = *number * 10 + (uint64_t)(*text->at - '0');
-        text->at++;
-    }
-    ptrdiff_t digits = text->at - start;
-    return digits > 0 && digits <= limit ? (int)digits : -1;
-}
-
-/* Whether a number has ended where it was read to: no exponent, no point that was not expected. */
-int has_ended(const text_t *text) {
-    if (text->at == text->end) return 0;
-    return *text->at == ',' || *text->at == '}' || *text->at == ']' || *text->at == ' ';
-}
-
-int read_count(text_t *text, int64_t *count) {
-    uint64_t number;
-    if (!read_digits(text, 10, &number) || !has_ended(text) || number > TOKENS_MAX) return 0;
-    *count = (int64_t)number;
-    return 1;
-}
-
 /* Milliseconds, kept as microseconds where they are whole ones. */
 static int read_measure(text_t *text, int64_t *us) {
     static const uint64_t TENS[] = {1000, 100, 10, 1};
@@ -150,22 +75,6 @@ static int read_measure(text_t *text, int64_t *us) {
     return 1;
 }
 
-static int read_cost(text_t *text, unsigned __int128 *cost) {
-    static const uint64_t TENS[] = {1,         10,         100,         1000,         10000,         100000,       1000000,
-                                    10000000, 100000000, 1000000000, 10000000000, 100000000000, 1000000000000};
-    uint64_t whole, fraction;
-    if (!read_digits(text, COST_DIGITS_MAX, &whole)) return 0;
-    int decimals = read_fraction(text, COST_DECIMALS, &fraction);
-    if (decimals < 0 || !has_ended(text)) return 0;
-    *cost = (unsigned __int128)whole * TENS[COST_DECIMALS] + fraction * TENS[COST_DECIMALS - decimals];
-    return 1;
-}
-
-int read_flag(text_t *text, int *flag) {
-    *flag = text->at < text->end && *text->at == 't';
-    return take_word(text, *flag ? "true" : "false");
-}
-
 static int read_status(text_t *text, int *number) {
     static const char *const STATUSES[] = {"success", "error", "timeout", "rate_limited"};
     span_t status;
@@ -175,98 +84,7 @@ static int read_status(text_t *text, int *number) {
     return 0;
 }
 
-int read_currency(text_t *text, span_t *currency) {
-    if (!read_string(text, currency) || !currency->length || currency->length > CURRENCY_MAX) return 0;
-    for (size_t i = 0; i < currency->length; i++) {
-        uint8_t letter = currency->at[i];
-        if ((unsigned)(letter - '0') >= 10 && (unsigned)(letter - 'A') >= 26) return 0;
-    }
-    return 1;
-}
-
-int read_id(text_t *text, span_t *id) {
-    return read_string(text, id) && id->length && id->length <= ID_MAX && !memchr(id->at, ' ', id->length);
-}
-
-static int number_at(const uint8_t *at, int digits, int *number) {
-    *number = 0;
-    for (int i = 0; i < digits; i++) {
-        if ((unsigned)(at[i] - '0') >= 10) return 0;
-        *number = *number * 10 + at[i] - '0';
-    }
-    return 1;
-}
-
-static int is_leap(int year) { return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0); }
-
-/* Days since 1970, by the civil calendar: years begin in March, so that the leap day is their last. */
-static int64_t days_since_epoch(int year, int month, int day) {
-    int from_march = (month + 9) % 12;
-    int64_t years = year - (month <= 2);
-    return years * 365 + years / 4 - years / 100 + years / 400 + (from_march * 153 + 2) / 5 + day - 1 - 719468;
-}
-
-/* `2025-01-15T10:30:00.123Z` with any number of decimals up to nine, or none; cut to milliseconds. */
-int read_timestamp(text_t *text, int64_t *at_ms) {
-    static const uint8_t DAYS[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    span_t stamp;
-    int year, month, day, hour, minute, second;
-    if (!read_string(text, &stamp) || stamp.length < 20 || stamp.length > 30) return 0;
-    const uint8_t *at = stamp.at, *last = stamp.at + stamp.length - 1;
-    if (at[4] != '-' || at[7] != '-' || at[10] != 'T' || at[13] != ':' || at[16] != ':' || *last != 'Z') return 0;
-    if (!number_at(at, 4, &year) || !number_at(at + 5, 2, &month) || !number_at(at + 8, 2, &day)) return 0;
-    if (!number_at(at + 11, 2, &hour) || !number_at(at + 14, 2, &minute) || !number_at(at + 17, 2, &second)) return 0;
-    if (year < YEAR_MIN || year > YEAR_MAX || month < 1 || month > 12 || day < 1) return 0;
-    if (day > DAYS[month - 1] + (month == 2 && is_leap(year)) || hour > 23 || minute > 59 || second > 59) return 0;
-    int ms = 0, unit = 100;
-    if (stamp.length > 20) {
-        if (at[19] != '.' || stamp.length == 21) return 0;
-        for (const uint8_t *digit = at + 20; digit < last; digit++, unit /= 10) {
-            if ((unsigned)(*digit - '0') >= 10) return 0;
-            ms += (*digit - '0') * unit;
-        }
-    }
-    *at_ms = (days_since_epoch(year, month, day) * DAY_S + (hour * 60 + minute) * 60 + second) * 1000 + ms;
-    return 1;
-}
-
-static int skip_number(text_t *text) {
-    uint64_t number;
-    if (text->at < text->end && *text->at == '-') text->at++;
-    return read_digits(text, MEASURE_DIGITS_MAX, &number) && read_fraction(text, FRACTION_MAX, &number) >= 0 &&
-           has_ended(text);
-}
-
-/* Any JSON value: checked, but not kept. */
-int skip_value(text_t *text, int depth) {
-    span_t span;
-    int flag;
-    skip_spaces(text);
-    if (text->at == text->end || depth > DEPTH_MAX) return 0;
-    switch (*text->at) {
-        case '"': return read_string(text, &span);
-        case 't':
-        case 'f': return read_flag(text, &flag);
-        case 'n': return take_word(text, "null");
-        case '[':
-            text->at++;
-            if (take(text, ']')) return 1;
-            do {
-                if (!skip_value(text, depth + 1)) return 0;
-            } while (take(text, ','));
-            return take(text, ']');
-        case '{':
-            text->at++;
-            if (take(text, '}')) return 1;
-            do {
-                if (!read_string(text, &span) || !take(text, ':') || !skip_value(text, depth + 1)) return 0;
-            } while (take(text, ','));
-            return take(text, '}');
-        default: return skip_number(text);
-    }
-}
-
-static int read_value(text_t *text, const field_t *field, fields_t *fields) {
+static inline int read_value(text_t *text, const field_t *field, fields_t *fields) {
     void *place = (char *)fields + field->offset;
     span_t *span = place;
     skip_spaces(text);
@@ -280,7 +98,7 @@ static int read_value(text_t *text, const field_t *field, fields_t *fields) {
         case TIMESTAMP: return read_timestamp(text, place);
         case COUNT: return read_count(text, place);
         case MEASURE: return read_measure(text, place);
-        case COST: return read_cost(text, place);
+        case COST: return read_money(text, place) && has_ended(text);
         case FLAG: return read_flag(text, place);
         case STATUS: return read_status(text, place);
         case CURRENCY: return read_currency(text, place);
@@ -293,7 +111,7 @@ static const field_t *field_of(span_t key, const field_t *table, size_t length, 
     static const field_t UNKNOWN = {NAMED(""), 0, SKIP, 0, 0};
     for (size_t i = 0, at = guess; i < length; i++, at++) {
         const field_t *field = &table[at < length ? at : at - length];
-        if (key.length == field->length && !memcmp(key.at, field->name, key.length)) return field;
+        if (key.length == field->length && same(key.at, field->name, key.length)) return field;
     }
     return &UNKNOWN;
 }
@@ -304,8 +122,12 @@ static int read_object(text_t *text, const field_t *table, size_t length, fields
     span_t key;
     if (!take(text, '{')) return 0;
     do {
-        if (!read_string(text, &key) || !take(text, ':')) return 0;
-        const field_t *field = field_of(key, table, length, next);
+        const field_t *field = &table[next];
+        skip_spaces(text);
+        if (next == length || !take_text(text, field->quoted, field->length + 3)) {
+            if (!read_string(text, &key) || !take(text, ':')) return 0;
+            field = field_of(key, table, length, next);
+        }
         if (field->kind != SKIP) {
             size_t at = (size_t)(field - table);
             if (seen >> at & 1) return 0;

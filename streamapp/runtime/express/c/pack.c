@@ -1,0 +1,99 @@
+#include "pack.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROOM_MIN = 4096, PLACES = 12, PLAIN_DIGITS_MIN = 7, DIGITS_MAX = 39 };
+
+void buffer_free(buffer_t *buffer) {
+    free(buffer->bytes);
+    *buffer = (buffer_t){0};
+}
+
+size_t put_bytes(buffer_t *buffer, const void *bytes, size_t length) {
+    size_t at = buffer->length;
+    if (buffer->room - at < length) {
+        size_t room = buffer->room ? buffer->room : ROOM_MIN;
+        while (room - at < length) room *= 2;
+        uint8_t *grown = realloc(buffer->bytes, room);
+        if (!grown) {
+            buffer->is_full = 1;
+            return at;
+        }
+        buffer->bytes = grown;
+        buffer->room = room;
+    }
+    memcpy(buffer->bytes + at, bytes, length);
+    buffer->length += length;
+    return at;
+}
+
+/* A letter, and a number behind it in so many bytes, the highest first. */
+static void put_tagged(buffer_t *buffer, uint8_t tag, uint64_t number, int width) {
+    uint8_t bytes[9] = {tag};
+    for (int at = width; at; at--, number >>= 8) bytes[at] = (uint8_t)number;
+    put_bytes(buffer, bytes, (size_t)width + 1);
+}
+
+void put_nil(buffer_t *buffer) { put_tagged(buffer, 0xC0, 0, 0); }
+
+void put_array(buffer_t *buffer, size_t count) {
+    if (count < 16) put_tagged(buffer, (uint8_t)(0x90 | count), 0, 0);
+    else if (count <= 0xFFFF) put_tagged(buffer, 0xDC, count, 2);
+    else put_tagged(buffer, 0xDD, count, 4);
+}
+
+void put_string(buffer_t *buffer, const uint8_t *at, size_t length) {
+    if (length < 32) put_tagged(buffer, (uint8_t)(0xA0 | length), 0, 0);
+    else if (length <= 0xFF) put_tagged(buffer, 0xD9, length, 1);
+    else if (length <= 0xFFFF) put_tagged(buffer, 0xDA, length, 2);
+    else put_tagged(buffer, 0xDB, length, 4);
+    put_bytes(buffer, at, length);
+}
+
+void put_number(buffer_t *buffer, int64_t number) {
+    if (number < 0x80) put_tagged(buffer, (uint8_t)number, 0, 0);
+    else if (number <= 0xFF) put_tagged(buffer, 0xCC, (uint64_t)number, 1);
+    else if (number <= 0xFFFF) put_tagged(buffer, 0xCD, (uint64_t)number, 2);
+    else if (number <= 0xFFFFFFFF) put_tagged(buffer, 0xCE, (uint64_t)number, 4);
+    else put_tagged(buffer, 0xCF, (uint64_t)number, 8);
+}
+
+/* The digits of a number that is below 10^38; returns how many. */
+static int digits_of(unsigned __int128 number, uint8_t digits[DIGITS_MAX]) {
+    uint8_t back[DIGITS_MAX];
+    int count = 0;
+    while (number > UINT64_MAX) {
+        back[count++] = (uint8_t)('0' + (int)(number % 10));
+        number /= 10;
+    }
+    uint64_t low = (uint64_t)number;
+    do {
+        back[count++] = (uint8_t)('0' + low % 10);
+        low /= 10;
+    } while (low);
+    for (int at = 0; at < count; at++) digits[at] = back[count - 1 - at];
+    return count;
+}
+
+/* Python writes an exponent where more than five zeros would stand behind the point: 0.00000012 is 1.20000E-7. */
+void put_money(buffer_t *buffer, unsigned __int128 units) {
+    uint8_t digits[DIGITS_MAX], text[DIGITS_MAX + PLACES + 4];
+    int count = digits_of(units, digits), length = 0;
+    if (count >= PLAIN_DIGITS_MIN) {
+        for (int at = count > PLACES ? count : PLACES + 1; at; at--) {
+            if (at == PLACES) text[length++] = '.';
+            text[length++] = at > count ? '0' : digits[count - at];
+        }
+    } else {
+        text[length++] = digits[0];
+        if (count > 1) text[length++] = '.';
+        for (int at = 1; at < count; at++) text[length++] = digits[at];
+        int exponent = PLACES + 1 - count;
+        text[length++] = 'E';
+        text[length++] = '-';
+        if (exponent >= 10) text[length++] = (uint8_t)('0' + exponent / 10);
+        text[length++] = (uint8_t)('0' + exponent % 10);
+    }
+    put_string(buffer, text, (size_t)length);
+}

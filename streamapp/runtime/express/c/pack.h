@@ -1,0 +1,30 @@
+/* MessagePack, as Python's encoder (msgspec) writes it, into a buffer that grows. */
+#ifndef PACK_H
+#define PACK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* `is_full`: there was no memory, and something is missing. */
+typedef struct {
+    uint8_t *bytes;
+    size_t length, room;
+    int is_full;
+} buffer_t;
+
+void buffer_free(buffer_t *buffer);
+
+/* Any bytes; returns where they begin. */
+size_t put_bytes(buffer_t *buffer, const void *bytes, size_t length);
+
+void put_nil(buffer_t *buffer);
+void put_array(buffer_t *buffer, size_t count);
+void put_string(buffer_t *buffer, const uint8_t *at, size_t length);
+
+/* Zero or more. */
+void put_number(buffer_t *buffer, int64_t number);
+
+/* So many units of 10^-12 as the text of a decimal with twelve places, as Python spells it. */
+void put_money(buffer_t *buffer, unsigned __int128 units);
+
+#endif
