@@ -155,10 +155,10 @@ def create_topic(broker: Broker, name: str, partitions: int = 1, configs: Mappin
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a running PostgreSQL."""
+    """The URL of a running PostgreSQL, of all tests of this session: do not stop it."""
     CACHE_DIR.mkdir(exist_ok=True)
-    with postgres_server(CACHE_DIR / "postgres.lock") as url:
-        yield url
+    with postgres_server(CACHE_DIR / "postgres.lock") as server:
+        yield server.url
 
 
 @pytest.fixture

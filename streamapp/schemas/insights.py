@@ -7,6 +7,7 @@ take the models judge, and they alone give reasons.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -74,16 +75,38 @@ _decode = msgspec.json.Decoder(_Event).decode
 _decode_properties = msgspec.json.Decoder(_Properties).decode
 
 
-def decode_captured(raw: bytes | None) -> CapturedEvent | Rejected:
-    """The event in a record's value, or why it is refused. Never raises; the same bytes give an equal result."""
+def judge_captured(raw: bytes | None) -> CapturedEvent | Rejected:
+    """The event in a record's value by the models, or the first reason to refuse it. Never raises."""
+    event = judge(raw, _COURT)
+    if isinstance(event, Rejected):
+        return event
+    assert raw is not None
+    data, at_ms = event.data, parse_ms(event.timestamp)
+    assert at_ms is not None
+    try:
+        properties = bytes(_decode_properties(raw).data.properties).decode()
+    except msgspec.DecodeError as error:
+        return Rejected(Reason.MALFORMED_JSON, f"properties cannot be read: {error}")
+    uuid = data.uuid or uuid_of(event.id)
+    return _in_time(
+        CapturedEvent(
+            uuid, data.event, properties, at_ms, event.team_id, data.distinct_id, data.session_id or "", data.ip or ""
+        )
+    )
+
+
+def decode_captured(
+    raw: bytes | None, judge: Callable[[bytes | None], CapturedEvent | Rejected] = judge_captured
+) -> CapturedEvent | Rejected:
+    """The event in a record's value, or why it is refused. Never raises; the same bytes give an equal result.
+
+    `judge` decides what the fast reader leaves; another one than the models shows what that is.
+    """
     try:
         row = None if raw is None else _fast(raw)
     except Exception:  # whatever it was, the models decide
         row = None
-    verdict = _judged(raw) if row is None else row
-    if isinstance(verdict, CapturedEvent) and verdict.at_ms >= KEPT_UNTIL_MS:
-        return Rejected(Reason.INVALID_DATA, "timestamp is after the year 2099, which is not kept")
-    return verdict
+    return judge(raw) if row is None else _in_time(row)
 
 
 def _fast(raw: bytes) -> CapturedEvent | None:
@@ -109,29 +132,18 @@ def _fast(raw: bytes) -> CapturedEvent | None:
     )
 
 
+def _in_time(event: CapturedEvent) -> CapturedEvent | Rejected:
+    if event.at_ms >= KEPT_UNTIL_MS:
+        return Rejected(Reason.INVALID_DATA, "timestamp is after the year 2099, which is not kept")
+    return event
+
+
 def uuid_of(event_id: str) -> str:
     """The uuid of an event without one: a function of its id, in the form of version 8 (RFC 9562)."""
     digest = bytearray(hashlib.sha256(event_id.encode()).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x80
     digest[8] = digest[8] & 0x3F | 0x80
     return str(UUID(bytes=bytes(digest)))
-
-
-def _judged(raw: bytes | None) -> CapturedEvent | Rejected:
-    event = judge(raw, _COURT)
-    if isinstance(event, Rejected):
-        return event
-    assert raw is not None
-    data, at_ms = event.data, parse_ms(event.timestamp)
-    assert at_ms is not None
-    try:
-        properties = bytes(_decode_properties(raw).data.properties).decode()
-    except msgspec.DecodeError as error:
-        return Rejected(Reason.MALFORMED_JSON, f"properties cannot be read: {error}")
-    uuid = data.uuid or uuid_of(event.id)
-    return CapturedEvent(
-        uuid, data.event, properties, at_ms, event.team_id, data.distinct_id, data.session_id or "", data.ip or ""
-    )
 
 
 _COURT: Court[EventCaptured, EventCaptured] = Court(

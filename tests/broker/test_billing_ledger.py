@@ -26,6 +26,8 @@ from streamapp.topics.registry import TOPICS
 
 GROUP = "billing-ledger"
 TOPIC = "billing_events"
+AGENT = "streamapp.agents.billing_ledger"
+PLANTED = Path(__file__).parent / "planted"
 URLS = ("sqlite", "postgresql")
 
 
@@ -38,7 +40,7 @@ class Stack:
         self.started = 0
         apply(self.admin, TOPICS, 1)
 
-    def worker(self, url: str) -> WorkerProcess:
+    def worker(self, url: str, agent: str = AGENT, code: Path | None = None) -> WorkerProcess:
         """A worker on a ledger. Small chunks: many chances to be hit between two writes."""
         self.started += 1
         environment = {
@@ -51,7 +53,7 @@ class Stack:
             "STREAM_WORKER__CHUNK_LINGER_MS": "5",
         }
         log = self.folder / f"ledger-{self.started}.log"
-        return WorkerProcess(log, environment, "streamapp.agents.billing_ledger")
+        return WorkerProcess(log, environment, agent, code)
 
     def produce(self, records: list[Record]) -> None:
         """Put bills on the topic as they are."""
@@ -123,6 +125,24 @@ def test_every_bill_is_kept_once_although_the_worker_is_killed(fresh_broker: Bro
     stack.wait(lambda: stack.done() >= 1200 and "Worker ready" in worker.said(), worker)
     assert worker.stop() == 0
     assert sorted(bill.event for bill in kept(url)) == stack.values()
+
+
+def test_one_ends_between_database_and_kafka_and_two_go_on(fresh_broker: Broker, tmp_path: Path, url: str) -> None:
+    stack, every = Stack(fresh_broker, tmp_path), bills(1300)
+    stack.produce(every[:1000])
+    ending = stack.worker(url, "ending_ledger", PLANTED)
+    wait_until(ending.exited.is_set, 60)
+    assert ending.exit_code == 9, ending.said()[-3000:]
+    assert len(kept(url)) > stack.done(), "its last chunk is in the database and not committed"
+    first = stack.worker(url)
+    stack.wait(lambda: bool(first.takeovers()), first)
+    second = stack.worker(url)
+    stack.produce(every[1000:1150])
+    stack.wait(lambda: bool(second.takeovers()), second)
+    stack.produce(every[1150:])
+    stack.wait(lambda: len(kept(url)) == 1300 and stack.done() >= 1300, first)
+    assert sorted(bill.event for bill in kept(url)) == stack.values()
+    assert (first.stop(), second.stop()) == (0, 0)
 
 
 def test_an_empty_ledger_is_filled_from_the_beginning(fresh_broker: Broker, tmp_path: Path, url: str) -> None:

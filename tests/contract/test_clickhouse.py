@@ -1,0 +1,309 @@
+"""ClickHouse's table of events: the engine inside of this process and behind HTTP do the same."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from conftest import wait_until
+
+from streamapp.errors import Misconfigured, Unavailable
+from streamapp.kafka.child import Child, free_port, listens
+from streamapp.schemas.rejected import Reason, Rejected
+from streamapp.schemas.timestamp import format_ms
+from streamapp.settings import ClickHouseSettings
+from streamapp.sinks.analytics import AnalyticsEvents, Row, token_of
+from streamapp.sinks.clickhouse import ClickHouse
+from streamapp.sinks.clickhouse_schema import MIGRATIONS, migrate
+
+TOPIC = "events_plugin_ingestion"
+AT_MS = 1_736_937_060_456
+COLUMNS = {
+    "uuid": "UUID",
+    "event": "String",
+    "properties": "String",
+    "timestamp": "DateTime64(3, 'UTC')",
+    "team_id": "String",
+    "distinct_id": "String",
+    "session_id": "String",
+    "created_at": "DateTime64(3, 'UTC')",
+    "_topic": "LowCardinality(String)",
+    "_partition": "UInt32",
+    "_offset": "UInt64",
+}
+ODD = 'a "quoted" \\ line\nand\ttab, é, 漢, \U0001f600, \x00'
+_numbers = count(1)
+
+
+class Record(NamedTuple):
+    """As the topic has it."""
+
+    value: bytes | None
+    offset: int
+    timestamp: int = AT_MS + 1000
+
+
+def captured(number: int, at: str | int = AT_MS, **data: object) -> bytes:
+    envelope = {
+        "schema": "hanzo.stream.v1",
+        "id": f"evt_{number}",
+        "type": "insights.event.captured",
+        "source": "insights-capture",
+        "timestamp": format_ms(at) if isinstance(at, int) else at,
+        "team_id": "team_a",
+        "data": {
+            "event": "$pageview",
+            "distinct_id": f"user_{number}",
+            "properties": {"number": number},
+            "uuid": f"01942a00-0000-7000-8000-{number:012d}",
+            **data,
+        },
+    }
+    return json.dumps(envelope).encode()
+
+
+class Events:
+    """A database of its own, and how events get there."""
+
+    def __init__(self, clickhouse: ClickHouse, keep_ip: bool = False) -> None:
+        self.clickhouse = clickhouse
+        self.events = AnalyticsEvents(clickhouse, keep_ip)
+
+    def rows(self, *values: bytes, first: int = 0) -> list[Row]:
+        parsed = [self.events.parse(Record(value, first + number)) for number, value in enumerate(values)]
+        assert not any(isinstance(row, Rejected) for row in parsed), parsed
+        return [row for row in parsed if not isinstance(row, Rejected)]
+
+    def insert(self, rows: list[Row], token: str | None = None) -> None:
+        own = token_of(TOPIC, 3, rows[0][2], rows[-1][2])
+        self.events.insert(self.events.block(TOPIC, 3, rows), token or own)
+
+    def ask(self, what: str, rest: str = "") -> list[tuple[Any, ...]]:
+        database = self.clickhouse.database
+        return [tuple(row) for row in self.clickhouse.rows(f"SELECT {what} FROM {database}.events{rest}")]
+
+    @property
+    def count(self) -> int:
+        return int(self.ask("count()")[0][0])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of `streamapp clickhouse`."""
+    folder, port = tmp_path_factory.mktemp("clickhouse"), free_port()
+    variables = [f"STREAM_STATE_DIR={folder}", f"STREAM_CLICKHOUSE__PORT={port}"]
+    child = Child("/usr/bin/env", [*variables, sys.executable, "-m", "streamapp", "clickhouse"], folder / "log")
+    try:
+        wait_until(lambda: listens(port), 60)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        child.end(signal.SIGTERM, 20)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of the engine in this process. It takes one folder for as long as the process lives."""
+    return f"chdb://{tmp_path_factory.mktemp('chdb')}"
+
+
+@pytest.fixture(params=["engine", "server"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., ClickHouse]]:
+    """`connect()` → a client of the same new database each time."""
+    url, database, made = request.getfixturevalue(request.param), f"test_{next(_numbers)}", list[ClickHouse]()
+
+    def one(**changed: Any) -> ClickHouse:
+        settings: dict[str, Any] = {"url": url, "database": database, **changed}
+        made.append(ClickHouse(ClickHouseSettings(**settings)))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def events(connect: Callable[..., ClickHouse]) -> Events:
+    return Events(connect())
+
+
+def test_a_block_that_is_written_again_is_there_once(events: Events) -> None:
+    blocks = [events.rows(*(captured(at + n) for n in range(50)), first=at) for at in (0, 100, 200)]
+    for at in (0, 1, 0, 2, 1, 2, 0):
+        events.insert(blocks[at])
+    assert events.count == 150
+    assert events.ask("sum(_offset)") == [(sum(row[2] for block in blocks for row in block),)]
+
+
+def test_so_is_one_with_rows_of_many_months(events: Events) -> None:
+    month_ms = 31 * 86_400_000
+    rows = events.rows(*(captured(n, AT_MS - n * month_ms) for n in range(150)))
+    events.insert(rows)
+    events.insert(rows)
+    assert events.count == 150
+    assert events.ask("uniqExact(toYYYYMM(timestamp))") == [(150,)]
+
+
+def test_another_token_is_another_block(events: Events) -> None:
+    rows = events.rows(captured(1))
+    events.insert(rows, "one")
+    events.insert(rows, "two")
+    assert events.count == 2
+
+
+def test_the_same_block_by_two_clients(events: Events, connect: Callable[..., ClickHouse]) -> None:
+    other = Events(connect())
+    rows = events.rows(*map(captured, range(20)))
+    events.insert(rows)
+    other.insert(rows)
+    assert other.count == 20
+
+
+def test_every_value_comes_back_as_it_was(events: Events) -> None:
+    odd = captured(7, event=ODD[:-1] + "x", distinct_id=ODD, session_id="sess", properties={"text": ODD, "big": 10**30})
+    events.insert(events.rows(odd, first=2**40))
+    columns = "toString(uuid), event, properties, toUnixTimestamp64Milli(timestamp), team_id, distinct_id, session_id"
+    assert events.ask(f"{columns}, toUnixTimestamp64Milli(created_at), _topic, _partition, _offset") == [
+        (
+            "01942a00-0000-7000-8000-000000000007",
+            ODD[:-1] + "x",
+            json.dumps({"text": ODD, "big": 10**30}),
+            AT_MS,
+            "team_a",
+            ODD,
+            "sess",
+            AT_MS + 1000,
+            TOPIC,
+            3,
+            2**40,
+        )
+    ]
+
+
+@pytest.mark.parametrize("at", ["1970-01-01T00:00:00Z", "2099-12-31T23:59:59.999Z"])
+def test_a_row_of_any_time_that_is_accepted_is_kept(events: Events, at: str) -> None:
+    events.insert(events.rows(captured(1, at), captured(2)))
+    assert events.count == 2
+
+
+def test_a_bad_row_is_refused_before_and_the_others_are_kept(events: Events) -> None:
+    records = [Record(captured(0), 0), Record(captured(1, "2100-01-01T00:00:00Z"), 1), Record(b"{", 2), Record(None, 3)]
+    parsed = [events.events.parse(record) for record in records]
+    reasons = [row.reason for row in parsed if isinstance(row, Rejected)]
+    assert reasons == [Reason.INVALID_DATA, Reason.MALFORMED_JSON, Reason.EMPTY_VALUE]
+    events.insert([row for row in parsed if not isinstance(row, Rejected)])
+    assert events.ask("_offset") == [(0,)]
+
+
+def test_of_a_block_that_is_refused_nothing_is_kept(events: Events) -> None:
+    good, bad = events.rows(captured(1), captured(2))
+    broken = (type(bad[0])(**{f: getattr(bad[0], f) for f in bad[0].__struct_fields__} | {"uuid": "none"}), *bad[1:])
+    with pytest.raises(Unavailable, match="does not do it"):
+        events.insert([good, broken])
+    assert events.count == 0
+    events.insert([good, bad])
+    assert events.count == 2
+
+
+def test_the_newest_copy_of_an_event_stands(events: Events) -> None:
+    newest = events.rows(captured(1, session_id="new"), first=9)
+    events.insert(newest)
+    events.insert(events.rows(captured(1, session_id="old"), captured(2), first=4))
+    events.insert(events.rows(captured(1, AT_MS + 86_400_000), first=20))
+    assert events.count == 4
+    kept = [("new", 9), ("", 5), ("", 20)]
+    assert sorted(events.ask("session_id, _offset", "_once")) == sorted(kept)
+    events.clickhouse.command(f"OPTIMIZE TABLE {events.clickhouse.database}.events FINAL")
+    assert sorted(events.ask("session_id, _offset")) == sorted(kept)
+
+
+def test_columns_and_order_are_those_of_the_decision(events: Events) -> None:
+    migrate(events.clickhouse)
+    database = events.clickhouse.database
+    rows, of = events.clickhouse.rows, f"WHERE database = '{database}' AND"
+    assert dict(rows(f"SELECT name, type FROM system.columns {of} table = 'events'")) == COLUMNS
+    asked = f"SELECT engine, sorting_key, partition_key FROM system.tables {of} name = 'events'"
+    assert tuple(rows(asked)[0]) == (
+        "ReplacingMergeTree",
+        "team_id, toDate(timestamp), event, cityHash64(distinct_id), cityHash64(uuid)",
+        "toYYYYMM(timestamp)",
+    )
+
+
+def test_addresses_of_clients_are_kept_only_when_asked(connect: Callable[..., ClickHouse]) -> None:
+    for keep, properties in ((False, '{"number": 1}'), (True, '{"$ip":"203.0.113.42","number": 1}')):
+        events = Events(connect(), keep)
+        events.insert(events.rows(captured(1, ip="203.0.113.42")), str(keep))
+        assert (properties,) in events.ask("properties")
+
+
+def test_migrations_are_done_once(connect: Callable[..., ClickHouse]) -> None:
+    numbers = [number for number, _, _ in MIGRATIONS]
+    assert migrate(connect()) == numbers
+    assert migrate(connect()) == []
+
+
+def test_two_workers_may_migrate_at_once(connect: Callable[..., ClickHouse]) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        done = list(threads.map(migrate, (connect(), connect())))
+    assert max(done) == [number for number, _, _ in MIGRATIONS]
+    events = Events(connect())
+    events.insert(events.rows(captured(1)))
+    assert events.count == 1
+
+
+def test_a_database_of_a_newer_version_is_left_alone(connect: Callable[..., ClickHouse]) -> None:
+    clickhouse = connect()
+    migrate(clickhouse)
+    clickhouse.command(f"INSERT INTO {clickhouse.database}.migrations VALUES (99, 'of tomorrow', now64(3))")
+    with pytest.raises(Misconfigured, match="made by a newer version: it has step 99"):
+        migrate(clickhouse)
+
+
+def test_a_database_that_is_not_there_is_for_a_person(connect: Callable[..., ClickHouse]) -> None:
+    events = Events(connect(database="nowhere"))
+    with pytest.raises(Misconfigured, match="create the database, or set STREAM_CLICKHOUSE__DATABASE"):
+        events.clickhouse.insert("events", events.events.block(TOPIC, 0, events.rows(captured(1))), "t")
+
+
+def test_a_client_goes_on_after_an_error(events: Events) -> None:
+    with pytest.raises(Unavailable):
+        events.clickhouse.rows("SELECT nonsense")
+    events.insert(events.rows(captured(1)))
+    assert events.count == 1
+
+
+def test_a_server_that_is_away_is_asked_again_and_found_when_it_is_back(tmp_path: Path) -> None:
+    port = free_port()
+    events = Events(ClickHouse(ClickHouseSettings(url=f"http://127.0.0.1:{port}")))
+    rows = events.rows(*map(captured, range(10)))
+    variables = [f"STREAM_STATE_DIR={tmp_path}", f"STREAM_CLICKHOUSE__PORT={port}"]
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="is `streamapp clickhouse` running"):
+            events.insert(rows)
+        child = Child("/usr/bin/env", [*variables, sys.executable, "-m", "streamapp", "clickhouse"], tmp_path / "log")
+        wait_until(lambda: listens(port), 60)
+        events.insert(rows)
+        assert events.count == 10
+        child.end(signal.SIGKILL, 20)
+    events.clickhouse.close()
+
+
+def test_a_folder_that_another_process_has_is_asked_for_again(tmp_path: Path, engine: str) -> None:
+    folder = tmp_path / "taken"
+    folder.write_text("no folder")
+    clickhouse = ClickHouse(ClickHouseSettings(url=f"chdb://{folder}"))
+    with pytest.raises(Unavailable, match="does not do it"):
+        clickhouse.rows("SELECT 1")
+
+
+@pytest.mark.parametrize("url", ["clickhouse://host", "127.0.0.1:8123", "chdb://", "http://"])
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(Misconfigured, match="http://host:port"):
+        ClickHouse(ClickHouseSettings(url=url))
