@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import zstandard
-from archives import BEGIN_MS, Trail, assert_each_once, audit_event, lines, objects, org
+from archives import BEGIN_MS, PARTITIONS, Trail, assert_each_once, audit_event, lines, objects, org
 from click.testing import CliRunner
 from conftest import wait_until
 from real_s3 import S3
@@ -20,6 +21,7 @@ from streamapp.kafka.broker import Broker
 from streamapp.ops.chaos_worker import WorkerProcess
 from streamapp.ops.verify_archive import check_archive
 from streamapp.schemas.timestamp import format_ms
+from streamapp.topics.partitioner import partition_for
 
 PLANTED = Path(__file__).parent / "planted"
 
@@ -50,6 +52,34 @@ def test_killed_in_the_middle_and_joined_by_a_second_each_record_is_there_once(t
     assert_each_once(root, range(6100))
     report = check_archive(trail.settings)
     assert (report.events, report.difference, report.waiting) == (6100, 0, 0), report.as_json()
+
+
+def test_what_was_fetched_before_the_first_commit_is_fetched_again_when_others_join(trail: Trail) -> None:
+    """A partition that nobody has committed begins at its start, also on the worker that keeps it in a rebalance: what
+    its client has fetched meanwhile was dropped."""
+    a_batch = 2000  # of each partition: nothing is committed before all is sent
+    several = {
+        "archive__flush_records": str(a_batch),
+        "archive__flush_seconds": "100000",
+        "worker__chunk_linger_ms": "0",
+    }
+    homes = {partition_for(org(number).encode(), PARTITIONS): number for number in range(20)}
+    assert len(homes) == PARTITIONS
+    rounds = [[home + 20 * each for home in homes.values()] for each in range(a_batch)]
+    left = iter(rounds)
+    first = trail.start("slow_archive", PLANTED, **several)
+    trail.wait(first.takeovers, first)
+    second = trail.start(state="state-2", **several)
+
+    def shared() -> bool:
+        trail.send(next(left, ()))
+        return [len(one.takeovers()[-1][0]) for one in (first, second) if one.takeovers()] == [2, 2]
+
+    trail.wait(shared, first, second)
+    assert trail.done() == 0
+    trail.send(chain.from_iterable(left))
+    trail.wait(lambda: trail.done() == trail.sent, first, second, timeout_s=30)
+    assert_each_once(trail.folder / "archive", chain.from_iterable(rounds))
 
 
 def test_one_event_and_silence_is_archived_within_the_flush_time(trail: Trail) -> None:
@@ -107,7 +137,7 @@ def test_a_store_that_is_away_is_asked_again_and_lag_grows_meanwhile(
         s3.stop()
         trail.send(range(500, 3000))
         trail.wait(lambda: "stands still: the archive does not answer" in worker.said(), worker)
-        trail.wait(lambda: "} 1.0" in _trouble(trail, worker), worker)
+        trail.wait(lambda: "} 1.0" in _samples(trail, worker, "stream_sink_trouble"), worker)
         before = trail.done()
         worker.kill()
         worker = trail.start_ready()
@@ -116,7 +146,7 @@ def test_a_store_that_is_away_is_asked_again_and_lag_grows_meanwhile(
         s3.start()
         trail.drain(worker)
         assert_each_once(s3.bucket / "trail", range(3000))
-        trail.wait(lambda: "} 1.0" not in _trouble(trail, worker), worker)
+        trail.wait(lambda: "} 1.0" not in _samples(trail, worker, "stream_sink_trouble"), worker)
         _read_it_back(trail, s3, monkeypatch)
         s3.secret = "changed"
         s3.stop()
@@ -130,9 +160,9 @@ def test_a_store_that_is_away_is_asked_again_and_lag_grows_meanwhile(
         settings_module.current.cache_clear()
 
 
-def _trouble(trail: Trail, worker: WorkerProcess) -> str:
-    said = trail.metrics(worker).splitlines()
-    return "\n".join(line for line in said if line.startswith("stream_sink_trouble"))
+def _samples(trail: Trail, worker: WorkerProcess, name: str) -> str:
+    """A metric's samples, of every partition."""
+    return "\n".join(line for line in trail.metrics(worker).splitlines() if line.startswith(f"{name}{{"))
 
 
 def _read_it_back(trail: Trail, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
