@@ -28,13 +28,12 @@ from confluent_kafka.admin import (
 
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Refused, StreamError, Unavailable
+from streamapp.kafka.groups import GroupSeen, look
+from streamapp.kafka.partitions import Partition
 from streamapp.kafka.security import confluent_config
 from streamapp.settings import KafkaSettings
 
 LEADER_POLL_S = 0.05
-
-Partition = tuple[str, int]
-"""Topic and partition."""
 
 _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _NO_ANSWER = frozenset(
@@ -85,20 +84,12 @@ class TopicState:
     overridden: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class GroupState:
-    """A consumer group. `state` is Kafka's word (STABLE, EMPTY, DEAD …); a group that never was is DEAD."""
-
-    name: str
-    state: str
-    members: tuple[str, ...]
-
-
 class Admin:
     """One cluster. Every call raises `Unavailable` when it does not answer in `timeout_s`, `Misconfigured` when it
     lets us not in or forbids the request, `Refused` when it declines."""
 
     def __init__(self, kafka: KafkaSettings, *, timeout_s: float = 15) -> None:
+        self._kafka = kafka
         self._bootstrap = kafka.bootstrap_servers
         self._timeout_s = timeout_s
         self._last_trouble: KafkaError | None = None
@@ -204,16 +195,17 @@ class Admin:
         metadata = self._asked("list topics", lambda: self._client.list_topics(timeout=self._timeout_s))
         return [(name, number) for name, topic in metadata.topics.items() for number in topic.partitions]
 
-    def group(self, name: str) -> GroupState:
-        """Whether a group runs, and who is in it."""
-        answer = self._patiently(
-            f"describe group {name}",
-            lambda: self._client.describe_consumer_groups([name], request_timeout=self._timeout_s)[name].result(),
-            done=KafkaError.GROUP_ID_NOT_FOUND,
-        )
-        if answer is None:
-            return GroupState(name, "DEAD", ())
-        return GroupState(name, answer.state.name, tuple(sorted(member.client_id for member in answer.members)))
+    def group(self, name: str) -> GroupSeen:
+        """Whether a group runs (its `state`, always said), and who is in it. Not where an event loop runs."""
+        # aiokafka asks: librdkafka (2.16.1) does not find a coordinator again that was away, and may end the process.
+        deadline_s = monotonic_s() + self._timeout_s
+        while True:
+            seen = look(self._kafka, (name,), (), self._timeout_s).groups[name]
+            if seen.state:
+                return seen
+            if monotonic_s() > deadline_s:
+                raise Unavailable(f"cannot describe group {name}: Kafka at {self._bootstrap} says: {seen.problem}")
+            threading.Event().wait(LEADER_POLL_S)
 
     def _offsets(self, partitions: Iterable[Partition], spec: OffsetSpec, committed: bool) -> dict[Partition, int]:
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED

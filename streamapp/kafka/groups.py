@@ -20,7 +20,7 @@ from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.offset import OffsetRequest, OffsetResetStrategy
 
 from streamapp.errors import Unavailable
-from streamapp.kafka.admin import Partition
+from streamapp.kafka.partitions import Partition
 from streamapp.kafka.security import aiokafka_config
 from streamapp.settings import KafkaSettings
 
@@ -33,6 +33,7 @@ UNCOMMITTED = 0
 class Member:
     """One consumer of a group. While the group rebalances, Kafka knows only that it is there."""
 
+    client_id: str
     host: str  # as the broker sees it
     user_data: bytes  # what its assignor says
     partitions: tuple[Partition, ...]
@@ -108,14 +109,14 @@ async def _group(client: Any, name: str) -> GroupSeen:
         for partition, offset, _, failed in partitions
         if not failed and offset >= 0
     }
-    return GroupSeen(state, tuple(_member(*member[2:5]) for member in members), committed)
+    return GroupSeen(state, tuple(_member(*member[1:5]) for member in members), committed)
 
 
-def _member(host: str, metadata: bytes, assignment: bytes) -> Member:
+def _member(client_id: str, host: str, metadata: bytes, assignment: bytes) -> Member:
     # Both are empty while the group rebalances.
     data = ConsumerProtocolMemberMetadata.decode(metadata).user_data if metadata else b""
     held = ConsumerProtocolMemberAssignment.decode(assignment).partitions() if assignment else []
-    return Member(host.lstrip("/"), data or b"", tuple((item.topic, item.partition) for item in held))
+    return Member(client_id, host.lstrip("/"), data or b"", tuple((item.topic, item.partition) for item in held))
 
 
 def _leaders(cluster: Any, topics: list[str]) -> dict[int, list[Partition]]:

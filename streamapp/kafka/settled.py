@@ -13,7 +13,7 @@ from typing import Protocol
 
 from streamapp.clock import monotonic_s
 from streamapp.errors import Unavailable
-from streamapp.kafka.admin import Partition
+from streamapp.kafka.partitions import Partition
 from streamapp.kafka.reader import Span
 
 POLL_S = 0.03

@@ -96,6 +96,6 @@ class World:
     def _left(self) -> bool:
         """Whether nobody is in the group any more. A busy broker that does not say is asked again."""
         try:
-            return self.admin.group(GROUP).state in ("EMPTY", "DEAD")
+            return self.admin.group(GROUP).state in ("Empty", "Dead")
         except Unavailable:
             return False

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from streamapp.kafka.admin import Admin, Partition
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.partitions import Partition
 
 
 class Reading(NamedTuple):

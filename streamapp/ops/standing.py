@@ -16,8 +16,8 @@ import msgspec
 
 from streamapp.clock import Clock
 from streamapp.errors import StreamError, Unavailable
-from streamapp.kafka.admin import Partition
 from streamapp.kafka.groups import GroupSeen, Member, Seen, look
+from streamapp.kafka.partitions import Partition
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import GROUPS, Group
 

@@ -22,7 +22,7 @@ from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.takeover import Source, started
 from streamapp.settings import KafkaSettings
 
-SILENT_STATES = frozenset({"EMPTY", "DEAD"})
+SILENT_STATES = frozenset({"Empty", "Dead"})
 FETCH_BYTES = 8 * 1024 * 1024
 POLL_MS = 200
 
@@ -55,7 +55,10 @@ def refuse_running(admin: Admin, group: str) -> None:
     """Raises `Refused` while the group has members. Blocks."""
     state = admin.group(group)
     if state.state not in SILENT_STATES:
-        members = ", ".join(state.members) or "a member whose session has not ended yet"
+        members = (
+            ", ".join(sorted(member.client_id for member in state.members))
+            or "a member whose session has not ended yet"
+        )
         raise Refused(f"group {group} runs ({state.state.lower()}: {members}); stop its workers first")
 
 

@@ -139,7 +139,7 @@ class Life:
         """Offsets put back with Kafka's own tool."""
         self._fleet.drain()
         self._fleet.end()
-        self._stack.wait(lambda: self._stack.admin.group("billing-agg").state == "EMPTY")
+        self._stack.wait(lambda: self._stack.admin.group("billing-agg").state == "Empty")
         self._stack.group_tool("--reset-offsets", "--topic", USAGE, "--shift-by", str(-back), "--execute")
 
     def bounce(self) -> None:

@@ -123,13 +123,23 @@ def test_offsets_of_partitions_and_groups(
     assert admin.end_offsets([(name, 0), (name, 1)]) == {(name, 0): 3, (name, 1): 0}
     assert admin.start_offsets([(name, 0)]) == {(name, 0): 0}
     assert admin.committed(group) == {}
-    assert admin.group(group).state == "DEAD"
+    assert admin.group(group).state == "Dead"
 
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group})
     consumer.commit(offsets=[TopicPartition(name, 0, 2)], asynchronous=False)
     consumer.close()
     assert admin.committed(group) == {(name, 0): 2}
-    assert admin.group(group).state == "EMPTY"
+    assert admin.group(group).state == "Empty"
+
+
+def test_a_group_is_told_again_when_its_broker_was_away(fresh_broker: Broker) -> None:
+    admin = admin_of(fresh_broker)
+    assert admin.group("nobody").state == "Dead"
+    fresh_broker.kill()
+    with pytest.raises(Unavailable, match="does not answer"):
+        admin.group("nobody")
+    fresh_broker.start()
+    assert admin.group("nobody").state == "Dead"
 
 
 def test_an_open_transaction_holds_back_the_stable_end(

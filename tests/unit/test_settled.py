@@ -8,7 +8,7 @@ import pytest
 
 from streamapp.errors import Unavailable
 from streamapp.kafka import settled as module
-from streamapp.kafka.admin import Partition
+from streamapp.kafka.partitions import Partition
 from streamapp.kafka.reader import Span
 from streamapp.kafka.settled import settled
 

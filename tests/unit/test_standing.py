@@ -12,7 +12,7 @@ LEDGER = [("billing_events", number) for number in range(4)]
 
 
 def member(url: str, *partitions: int, host: str = "10.1.2.3") -> Member:
-    return Member(host, b'{"assignment":{},"url":"%s"}' % url.encode(), tuple(LEDGER[n] for n in partitions))
+    return Member("stream", host, b'{"assignment":{},"url":"%s"}' % url.encode(), tuple(LEDGER[n] for n in partitions))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,11 @@ def test_lag_is_what_lies_behind_the_committed_offsets() -> None:
 
 
 def test_members_say_where_their_pages_are_and_what_they_own() -> None:
-    members = (member("http://10.1.2.3:6126", 0, 1), member("http://10.1.2.4:6126", 2, 3), Member("10.1.2.5", b"", ()))
+    members = (
+        member("http://10.1.2.3:6126", 0, 1),
+        member("http://10.1.2.4:6126", 2, 3),
+        Member("stream", "10.1.2.5", b"", ()),
+    )
     found = standings(Seen({"billing-ledger": GroupSeen("Stable", members, {})}, {}, {}))["billing-ledger"]
     assert found.urls == ("http://10.1.2.3:6126", "http://10.1.2.4:6126")
     assert found.owners[LEDGER[2]] == "http://10.1.2.4:6126"
@@ -77,4 +81,4 @@ def test_an_address_is_one_that_can_be_asked(url: str, host: str, found: str) ->
 
 @pytest.mark.parametrize("data", [b"", b"not json", b"[]", b'{"url":3}', b"\xff"])
 def test_members_that_are_none_of_ours_have_no_address(data: bytes) -> None:
-    assert address(Member("10.0.0.1", data, ())) == ""
+    assert address(Member("stream", "10.0.0.1", data, ())) == ""

@@ -19,7 +19,8 @@ from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
 from streamapp.agents import billing_agg
-from streamapp.kafka.admin import Admin, Partition
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.partitions import Partition
 from streamapp.runtime import takeover, transaction
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.ledger_task import LedgerTask

@@ -1,0 +1,4 @@
+"""Partitions by name."""
+
+Partition = tuple[str, int]
+"""Topic and number."""
