@@ -180,7 +180,7 @@ def test_events_with_odd_fields_are_judged_alike(raw: bytes) -> None:
 
 
 @given(damaged())
-@examples(2_000)
+@examples(800)
 def test_damaged_bytes_are_judged_alike(raw: bytes) -> None:
     same(raw)
 
