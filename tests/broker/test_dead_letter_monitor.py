@@ -195,9 +195,13 @@ def test_a_pager_that_is_busy_or_broken_is_asked_again_until_it_knows(watch: Wat
     watch.start()
     watch.send(range(300), wall_ms())
     wait_until(watch.all_done, 60)
-    for destination in ("pagerduty", "webhook"):
-        told = f'stream_alerts_total{{destination="{destination}",outcome="delivered"}} 3.0'
-        wait_until(lambda told=told: told in watch.metrics(), 60)
+
+    def delivered() -> bool:
+        said = watch.metrics()
+        both = ("pagerduty", "webhook")
+        return all(f'stream_alerts_total{{destination="{name}",outcome="delivered"}} 3.0' in said for name in both)
+
+    wait_until(delivered, 60)
     assert pager.asked_s[1] - pager.asked_s[0] >= 2, "when it said"
     assert (len(pager.answers), pager.deaf) == (0, 0)
     assert len(pager.open()) == len(pager.incidents) == len({incident.summary for incident in pager.incidents}) == 3
