@@ -45,7 +45,7 @@ class FileDirectory:
         [teams.team_abc123]
         org = "org_hanzo"
         tokens = ["ha_…"]
-        quota_per_second = 1000    # optional
+        quota_per_second = 1000    # optional; each capture process lets through so many
 
     Raises `Misconfigured` when the file cannot be read at first; a later broken version is reported and the last good
     one stays in force.

@@ -228,7 +228,9 @@ class Settings(BaseSettings):
     ledger_url: str | None = Field(
         None, description="Where bills are kept: sqlite:///path or postgresql://…; default: STATE_DIR/ledger.db"
     )
-    directory: Path | None = Field(None, description="TOML file of teams: team → org, capture token → team")
+    directory: Path | None = Field(
+        None, description="TOML file of teams: team → org, capture token → team, a team's quota in each capture process"
+    )
 
     @property
     def ledger(self) -> str:

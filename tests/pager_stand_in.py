@@ -17,6 +17,8 @@ from typing import Any
 
 from aiohttp import web
 
+from streamapp.clock import monotonic_s
+
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 SEVERITIES = {"critical", "error", "warning", "info"}
 
@@ -41,6 +43,8 @@ class Pager:
     hooks: list[tuple[dict[str, Any], Mapping[str, str]]] = field(default_factory=list)
     answers: deque[tuple[int, dict[str, str]]] = field(default_factory=deque)
     requests: int = 0
+    asked_s: list[float] = field(default_factory=list)  # when the pager was asked
+    deaf: int = 0  # so many of the next events are taken, and answered 500 all the same
     away: bool = False  # 503 for everybody
     silent: bool = False  # takes the connection and says nothing
     over: asyncio.Event = field(default_factory=asyncio.Event)  # the stand-in ends
@@ -50,6 +54,7 @@ class Pager:
 
     async def enqueue(self, request: web.Request) -> web.Response:
         """POST /v2/enqueue."""
+        self.asked_s.append(monotonic_s())
         scripted = await self._scripted()
         if scripted is not None:
             return scripted
@@ -62,6 +67,9 @@ class Pager:
             return _invalid(*wrong)
         self.events.append(event)
         self._apply(event)
+        if self.deaf:
+            self.deaf -= 1
+            return web.Response(status=500)
         body = {"status": "success", "message": "Event processed", "dedup_key": event["dedup_key"]}
         return web.json_response(body, status=202)
 

@@ -124,7 +124,7 @@ def read(raw: bytes, most: int) -> tuple[bytes, Sent] | str:
 
     Of more than `most` events there may be only one more than that.
     """
-    problem: Exception | None = None
+    problem = ""  # the exception would keep this frame, and it the body, until somebody looks for cycles
     try:
         # The parser skips over strings it is not asked for without a look at their UTF-8.
         if not raw.isascii():
@@ -132,13 +132,16 @@ def read(raw: bytes, most: int) -> tuple[bytes, Sent] | str:
         if len(raw) < LARGE_BYTES:
             return raw, _read(raw)
     except Broken as error:
-        problem = error
+        problem = _sentence(error)
     try:
         mended = mend(raw)
         return mended, _read_each(mended, most)
     except Broken as error:
-        problem = problem or error
-        return f"is not UTF-8 at byte {problem.start}" if isinstance(problem, UnicodeDecodeError) else str(problem)
+        return problem or _sentence(error)
+
+
+def _sentence(error: Exception) -> str:
+    return f"is not UTF-8 at byte {error.start}" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def look_over_properties(raw: Raw) -> None:

@@ -61,6 +61,10 @@ class Lingering:
         with suppress(RuntimeError):
             self._transport.resume_reading()
 
+    def lost(self) -> None:
+        """The connection is gone. Who asks whether to linger is let go: it holds this, and nobody looks for cycles."""
+        self._linger = lambda: False
+
     def is_closing(self) -> bool:
         """Whether no more is to be answered."""
         return self.lingers or bool(self._transport.is_closing())
@@ -89,6 +93,10 @@ class Connection(HttpToolsProtocol):
             return False
         self.loop.call_later(LINGER_S, self._lingering.close)
         return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._lingering.lost()
 
     def eof_received(self) -> None:
         if self._lingering.lingers:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 import jsonpatch
@@ -24,8 +22,9 @@ from streamapp.directory import open_directory
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.security import confluent_config
 from streamapp.ops.letters import extent
-from streamapp.ops.letters_done import Receipt
+from streamapp.ops.letters_done import read_done
 from streamapp.ops.letters_plan import ATTEMPTS_MAX, Fix, Rules, Wanted
+from streamapp.ops.letters_receipts import receipts_to
 from streamapp.ops.letters_redrive import Plan, drop, planned, redrive, to_drop
 from streamapp.schemas.mask import mask_text
 from streamapp.schemas.strict_json import parse
@@ -71,7 +70,8 @@ class Patch(click.ParamType):
 @click.option(
     "--receipt",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="Add a JSON line for each record sent to this file; - is standard output.",
+    help="Add a JSON line for each record sent to this file, also those that a run before was killed over; - is "
+    "standard output.",
 )
 @_limit
 @_dry_run
@@ -103,17 +103,27 @@ def redrive_command(
     rules = _rules(settings, fix, max_attempts)
     made = planned(settings.kafka, upto, want, rules, limit)
     _print_plan(made, Console(stderr=True) if str(receipt) == "-" else console())
-    if dry_run or not made.records or not (yes or click.confirm(f"Send {made.records:,} records again?")):
+    if dry_run:
         return
-    with progress("letters", made.records) as advance, _receipts(receipt) as file:
-
-        def told(receipts: Sequence[Receipt]) -> None:
-            advance(len(receipts))
-            _write(file, receipts)
-
-        pause = threading.Event().wait
-        sent = redrive(settings.kafka, upto, want, rules, limit=limit, rate=rate, clock=wall_ms, pause=pause, told=told)
-    click.echo(f"{sent:,} records sent again", err=True)
+    with receipts_to(receipt, sys.stdout.buffer, f"run_{os.urandom(8).hex()}") as to:
+        if not made.records:
+            to.complete(read_done(confluent_config(settings.kafka)))
+        elif yes or click.confirm(f"Send {made.records:,} records again?"):
+            with progress("letters", made.records) as told:
+                pause = threading.Event().wait
+                sent = redrive(
+                    settings.kafka,
+                    upto,
+                    want,
+                    rules,
+                    limit=limit,
+                    rate=rate,
+                    clock=wall_ms,
+                    pause=pause,
+                    told=told,
+                    receipts=to,
+                )
+            click.echo(f"{sent:,} records sent again", err=True)
 
 
 @click.command("drop")
@@ -172,25 +182,3 @@ def _print_plan(made: Plan, out: Console) -> None:
     if made.unreadable:
         out.print(f"{made.unreadable:,} records on dead_letter are no letters that can be read")
     out.print(f"{made.records:,} records to send")
-
-
-@contextmanager
-def _receipts(path: Path | None) -> Iterator[IO[str] | None]:
-    if path is None:
-        yield None
-    elif str(path) == "-":
-        yield sys.stdout
-    else:
-        with path.open("a", encoding="utf-8") as file:
-            yield file
-
-
-def _write(file: IO[str] | None, receipts: Sequence[Receipt]) -> None:
-    if file is None:
-        return
-    for receipt in receipts:
-        assert receipt.sent is not None
-        where = dict(zip(("topic", "partition", "offset"), receipt.sent, strict=True))
-        line = {"letter": receipt.letter, **where, "attempt": receipt.attempt, "changed": receipt.changed}
-        file.write(json.dumps(line) + "\n")
-    file.flush()

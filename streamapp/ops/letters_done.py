@@ -34,6 +34,7 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int = 0  # of the letter
     changed: tuple[str, ...] = ()  # what was changed before it was sent
     reason: str = ""  # why it was dropped
+    run: str = ""  # the run that sent it, as its file of receipts names it
 
 
 _decode = msgspec.json.Decoder(Receipt).decode

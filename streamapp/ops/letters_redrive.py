@@ -6,7 +6,8 @@ Order, and what each failure costs:
 2  read the receipts: from now on nobody else adds any
 3  read the letters; for each that is meant and may go, a batch of them:
    begin · records · receipts with their offsets · commit      a crash before commit: nothing of the batch happened
-4  tell the receipts to whoever asked                          a crash before it: they are in the topic all the same
+4  tell the receipts to whoever asked                          a crash before it: they are in the topic all the same,
+                                                               and the next run tells them (letters_receipts.py)
 """
 
 from __future__ import annotations
@@ -24,12 +25,11 @@ from streamapp.kafka.transacted import TransactedProducer
 from streamapp.ops.letters import Letter, letters
 from streamapp.ops.letters_done import TRANSACTIONAL_ID, Done, Receipt, State, read_done, row, tombstone
 from streamapp.ops.letters_plan import Resend, Rules, Stays, Wanted, plan
+from streamapp.ops.letters_receipts import Receipts
 from streamapp.settings import KafkaSettings
 
 BATCH_RECORDS = 500
 BATCH_BYTES = 8 << 20  # what is held in memory at once, and sent well within the transaction's time
-
-Told = Callable[[Sequence[Receipt]], None]
 
 
 @dataclass
@@ -101,21 +101,27 @@ def redrive(
     rate: float | None,
     clock: Clock,
     pause: Callable[[float], object],
-    told: Told,
+    told: Callable[[int], None],
+    receipts: Receipts,
 ) -> int:
-    """Send the letters again, at most `rate` in a second. `told` gets the receipts of each batch that is written.
+    """Send the letters again, at most `rate` in a second. `receipts` gets those of each batch that is written, then
+    `told` how many they are.
 
     Returns how many were sent. Raises `Unavailable`, `Misconfigured`, or `Refused` when another run took over; what
-    `told` has seen is done, and the next run goes on behind it.
+    was written is done, and the next run goes on behind it.
     """
     config = confluent_config(kafka)
     most = BATCH_RECORDS if rate is None else max(1, min(BATCH_RECORDS, round(rate)))
-    count, began_ms = 0, clock()
+    count, began_ms = 0, 0
     with TransactedProducer(kafka, TRANSACTIONAL_ID) as out:
-        for batch in _batches(steps(config, upto, wanted, read_done(config), rules, limit), most):
+        done = read_done(config)
+        receipts.begin(clock(), done)
+        for batch in _batches(steps(config, upto, wanted, done, rules, limit), most):
+            began_ms = began_ms or clock()
             if rate is not None:
                 pause(max(0.0, count / rate - (clock() - began_ms) / 1000))
-            told(_write(out, batch, clock()))
+            receipts.write(_write(out, batch, clock(), receipts.run))
+            told(len(batch))
             count += len(batch)
     return count
 
@@ -183,14 +189,15 @@ def _batches(found: Iterator[Resend | Stays | None], most: int) -> Iterator[list
         yield batch
 
 
-def _write(out: TransactedProducer, batch: Sequence[Resend], now_ms: int) -> list[Receipt]:
+def _write(out: TransactedProducer, batch: Sequence[Resend], now_ms: int, run: str) -> list[Receipt]:
     receipts: list[Receipt] = []
 
     def about(offsets: Sequence[int]) -> list[Any]:
         for step, offset in zip(batch, offsets, strict=True):
             letter, record = step.letter, step.record
             sent = (record.topic, record.partition, offset)
-            receipts.append(Receipt(letter.id, "redriven", now_ms, letter.record, sent, letter.attempt, step.changed))
+            attempt, changed = letter.attempt, step.changed
+            receipts.append(Receipt(letter.id, "redriven", now_ms, letter.record, sent, attempt, changed, run=run))
         return [row(receipt) for receipt in receipts]
 
     out.commit([step.record for step in batch], about)

@@ -5,97 +5,35 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import pytest
 from capture_calls import DIRECTORY, OTHER_TOKEN, TOKEN
 from conftest import wait_until
+from doors import WAIT_S, Capture, doors
 
-from streamapp.kafka.admin import Admin
 from streamapp.kafka.broker import Broker
-from streamapp.kafka.child import free_port
-from streamapp.kafka.provision import apply
 from streamapp.kafka.reader import Record, read
 from streamapp.schemas.captured import EventCaptured
 from streamapp.schemas.strict_json import parse
-from streamapp.settings import KafkaSettings
 from streamapp.topics.partitioner import partition_for
-from streamapp.topics.registry import TOPICS
 
 EVENTS = "events_plugin_ingestion"
-WAIT_S = 60.0
-
-
-class Capture:
-    """A process of it."""
-
-    def __init__(self, broker: Broker, folder: Path, port: int, **settings: object) -> None:
-        (folder / "directory.toml").write_text(DIRECTORY)
-        self.port, self.log = port, folder / f"capture-{port}.log"
-        given = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_")}
-        given |= {
-            "STREAM_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
-            "STREAM_CAPTURE__PORT": str(port),
-            "STREAM_DIRECTORY": str(folder / "directory.toml"),
-            **{f"STREAM_{name.upper()}": str(value) for name, value in settings.items()},
-        }
-        with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "streamapp", "capture"]
-            self.process = subprocess.Popen(command, env=given, stdout=log, stderr=log)
-
-    def ask(self, body: bytes = b"", path: str = "/batch/", method: str = "POST") -> tuple[int, bytes]:
-        """Status and body of the answer."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=WAIT_S)
-        try:
-            connection.request(method, path, body or None)
-            reply = connection.getresponse()
-            return reply.status, reply.read()
-        finally:
-            connection.close()
-
-    def ready(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()[-3000:]
-        try:
-            return self.ask(method="GET", path="/health/ready")[0] == 200
-        except (OSError, HTTPException):
-            return False
-
-    def peak_kb(self) -> int:
-        """The most memory it ever had."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
-
-    def stop(self) -> int:
-        """SIGTERM; how it ended."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(WAIT_S)
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Capture]]:
     """Starts processes, ready to take events."""
-    made: list[Capture] = []
-
-    def begin(broker: Broker, port: int | None = None, **settings: object) -> Capture:
-        apply(Admin(KafkaSettings(bootstrap_servers=broker.bootstrap)), TOPICS, 1)
-        made.append(Capture(broker, tmp_path, port or free_port(), **settings))
-        wait_until(made[-1].ready, WAIT_S)
-        return made[-1]
-
-    yield begin
-    for one in made:
-        one.process.kill()
-        one.process.wait()
+    with doors(tmp_path) as begin:
+        yield begin
 
 
 def batch(*names: str, token: str = TOKEN) -> bytes:
@@ -267,35 +205,3 @@ def test_a_new_token_is_known_within_a_moment(
     wait_until(lambda: capture.ask(json.dumps(body).encode(), "/e/")[0] == 200)
     (tmp_path / "directory.toml").write_text(DIRECTORY)
     wait_until(lambda: capture.ask(json.dumps(body).encode(), "/e/")[0] == 401)
-
-
-def test_hostile_bodies_are_answered_and_counted_and_cost_no_memory(
-    fresh_broker: Broker, start: Callable[..., Capture]
-) -> None:
-    capture = start(fresh_broker, capture__unknown_letters_per_second=100_000)
-    chance = random.Random(7)
-    whole = json.dumps({"api_key": TOKEN, "batch": [{"event": "é", "distinct_id": n} for n in range(5)]}).encode()
-    accepted = refused = 0
-    for _ in range(300):
-        raw = bytearray(whole if chance.random() < 0.5 else gzip.compress(whole, mtime=0))
-        for _ in range(chance.randrange(3)):
-            at = chance.randrange(len(raw))
-            raw[at : at + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
-        status, body = capture.ask(bytes(raw))
-        assert status in {200, 400, 401}, body
-        if status == 401:
-            continue
-        named = len(json.loads(body).get("refused", []))
-        letters = named or int(status == 400)
-        refused += letters
-        accepted += 5 - named if status == 200 else 0
-    assert accepted > 500
-    assert refused > 50
-    admin = Admin(KafkaSettings(bootstrap_servers=fresh_broker.bootstrap))
-    assert sum(admin.end_offsets([(EVENTS, number) for number in range(16)]).values()) == accepted
-    assert admin.end_offsets([("dead_letter", 0)]) == {("dead_letter", 0): refused}
-    bomb, before_kb = gzip.compress(b"\0" * (60 << 20)), capture.peak_kb()
-    with ThreadPoolExecutor(8) as clients:
-        assert {status for status, _ in clients.map(capture.ask, [bomb] * 24)} == {413}
-    assert capture.peak_kb() - before_kb < 100_000
-    assert capture.stop() == 0

@@ -187,6 +187,29 @@ def test_a_pager_that_was_away_is_told_later_and_once_and_held_up_nothing(watch:
     assert [incident.triggers for incident in watch.pager.incidents] == [1, 1, 1]
 
 
+def test_a_pager_that_is_busy_or_broken_is_asked_again_until_it_knows(watch: Watch) -> None:
+    pager = watch.pager
+    pager.answers.extend([(429, {"Retry-After": "2"})] * 2)  # pager and webhook, each with its first notice
+    pager.answers.extend([(500, {}), (503, {})])
+    pager.deaf = 1
+    watch.start()
+    watch.send(range(300), wall_ms())
+    wait_until(watch.all_done, 60)
+
+    def delivered() -> bool:
+        said = watch.metrics()
+        both = ("pagerduty", "webhook")
+        return all(f'stream_alerts_total{{destination="{name}",outcome="delivered"}} 3.0' in said for name in both)
+
+    wait_until(delivered, 60)
+    assert pager.asked_s[1] - pager.asked_s[0] >= 2, "when it said"
+    assert (len(pager.answers), pager.deaf) == (0, 0)
+    assert len(pager.open()) == len(pager.incidents) == len({incident.summary for incident in pager.incidents}) == 3
+    assert sum(incident.triggers for incident in pager.incidents) == 4, "one was taken and not answered so"
+    assert sorted(body["event"] for body, _ in pager.hooks) == ["opened"] * 3
+    assert watch.counts() == exact(range(300))
+
+
 def test_a_pager_that_says_nothing_holds_up_neither_letters_nor_the_end(watch: Watch) -> None:
     watch.pager.silent = True
     watch.start_ready()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 import tracemalloc
@@ -13,6 +14,7 @@ import pytest
 from capture_calls import DIRECTORY, NOW_MS, OTHER_TOKEN, TOKEN, Door, directory_in
 
 from streamapp.capture.answers import KINDS, RETRIED
+from streamapp.capture.intake import Ask
 from streamapp.capture.pipeline import MemoryPipeline
 from streamapp.schemas.dead_letter import EventRejected
 from streamapp.schemas.strict_json import parse
@@ -149,6 +151,29 @@ def test_a_million_small_pieces_cost_no_memory(door: Door, body: bytes, status: 
         assert tracemalloc.get_traced_memory()[1] < 40 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":',
+        b'{"a":"\xff"}',
+        b'{"a":' * 10_000,
+        b"no JSON",
+        b"\x1f\x8bno gzip",
+        b'{"batch":5}',
+        b'{"api_key":"%s","batch":[5,{"event":"e"},{"event":"e","distinct_id":"d","properties":[]}]}' % TOKEN.encode(),
+    ],
+)
+def test_nothing_of_a_refused_body_waits_for_the_collector(door: Door, body: bytes) -> None:
+    door.intake.judge(Ask("", ""), body, NOW_MS, 0.0)  # what is made once is made
+    gc.collect()
+    gc.disable()
+    try:
+        assert door.intake.judge(Ask("", ""), body, NOW_MS, 0.0).answer.status == 400
+        assert gc.collect() == 0, "an exception keeps the frames it went through, and they the body"
+    finally:
+        gc.enable()
 
 
 def test_a_large_batch_is_read_as_a_small_one(door: Door) -> None:

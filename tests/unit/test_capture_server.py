@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from capture_calls import TOKEN, Door, directory_in
 from conftest import wait_until
 
 from streamapp.capture.pipeline import MemoryPipeline
-from streamapp.capture.server import HEAD_BYTES_MAX, listen, serve
+from streamapp.capture.server import HEAD_BYTES_MAX, Connection, listen, serve
 from streamapp.errors import Refused, Unavailable
 
 EVENT = json.dumps({"api_key": TOKEN, "event": "e", "distinct_id": "d"}).encode()
@@ -297,6 +298,25 @@ def test_nobody_is_connected_through(tmp_path: Path) -> None:
             assert (await refusal(reader))[:2] == (405, "method_not_allowed")
 
     run(test())
+
+
+def test_a_connection_that_is_over_leaves_nothing(tmp_path: Path) -> None:
+    def left() -> int:
+        return sum(isinstance(one, Connection) for one in gc.get_objects())
+
+    async def test() -> None:
+        async with running(tmp_path, body_bytes_max=1000) as server:
+            for raw, status in ((REQUEST, 200), (b"nonsense\r\n", 400), (HEAD % 2000 + b"x" * 1500, 413)):
+                assert (await server.ask(raw))[0] == status
+                server.clients.pop()[1].close()
+            await until(lambda: server.door.app.connections() == 0)
+            await until(lambda: left() == 0)
+
+    gc.disable()  # so that what is in a cycle stays
+    try:
+        run(test())
+    finally:
+        gc.enable()
 
 
 def test_the_last_of_a_large_body_is_not_a_head(tmp_path: Path) -> None:
