@@ -25,8 +25,8 @@ _UNITS = Decimal("1E12")
 
 
 class CompiledCalls:
-    """`tables.open_calls.OpenCalls` in C. Plain calls are counted with the ids of `seen`; `partition` of `partitions` is
-    where its agents are at home."""
+    """`tables.open_calls.OpenCalls` in C. Plain calls are counted with the ids of `seen`; `partition` of `partitions`
+    is where its agents are at home."""
 
     def __init__(self, seen: CompactSeen, partition: int, partitions: int, future_ms: int) -> None:
         self._library = library()
@@ -47,7 +47,9 @@ class CompiledCalls:
     def admit(self, row: HourCalls) -> None:
         assert row.payment is not None, "a row has calls"
         for method, sums in row.methods.items():
-            self._add(row.key, method, sums.calls, sums.cost, row.first_offset, row.last_offset, row.payment, stored=True)
+            self._add(
+                row.key, method, sums.calls, sums.cost, row.first_offset, row.last_offset, row.payment, stored=True
+            )
 
     def add(self, key: CallsKey, method: str, cost: Decimal, offset: int, payment: Payment) -> None:
         self._add(key, method, 1, cost, offset, offset, payment, stored=False)
