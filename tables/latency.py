@@ -188,8 +188,8 @@ class Latency:
 
     def _gather(self) -> None:
         """Add to the rows what was counted."""
-        for minute_ms, series, tally in self.lane.take():
-            self.windows.count(minute_ms, series, tally)
+        for key, tally in self.lane.take():
+            self.windows.add(key, tally)
         self.windows.gather()
 
     def _note_passed_over(self) -> None:

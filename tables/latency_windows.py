@@ -1,7 +1,7 @@
 """The rows of the latency table: windows of a minute and of an hour, a series' total for ever, and when they go.
 
-What a chunk counts is gathered in tallies, one a minute and series. `gather` adds them to the rows: the minute's and
-the hour's, each for the series and for all together, and the series' total.
+An event counts in four rows, its minute's and its hour's, each for its series and for all together; and in its series'
+total. The express lane brings sums of each row; what the table counts itself is gathered by minute and series.
 """
 
 from __future__ import annotations
@@ -80,30 +80,29 @@ class Windows:
             delta = self._deltas[minute_ms, series] = Tally()
         return delta
 
-    def count(self, minute_ms: int, series: Series, tally: Tally) -> None:
-        """Count so much; the tally is ours from now on."""
-        delta = self._deltas.setdefault((minute_ms, series), tally)
-        if delta is not tally:
-            delta.add(tally)
-
     def gather(self) -> None:
         """Add what was counted to the rows."""
-        hours: dict[tuple[int, Series], Tally] = {}
-        oldest_ms = self._oldest_minute()
         for (minute_ms, series), delta in self._deltas.items():
-            at = (hour_of(minute_ms), series)
-            if (hour := hours.get(at)) is None:
-                hours[at] = delta.copy()
-            else:
-                hour.add(delta)
-            if minute_ms >= oldest_ms:
-                self._add(MINUTE, minute_ms, ALL, delta)
-                self._add(MINUTE, minute_ms, series, delta)
-        for (hour_ms, series), delta in hours.items():
-            self._add(HOUR, hour_ms, ALL, delta)
-            self._add(HOUR, hour_ms, series, delta)
-            self._total(series).add_counts(delta)
+            for span, start_ms in ((MINUTE, minute_ms), (HOUR, hour_of(minute_ms))):
+                self.add(WindowKey(span, start_ms, ALL), delta.copy())
+                self.add(WindowKey(span, start_ms, series), delta.copy())
         self._deltas.clear()
+
+    def add(self, key: WindowKey, delta: Tally) -> None:
+        """Count in a row, unless it is too old to be kept. The tally is ours from now on: it may become the row."""
+        if key.span == HOUR:
+            if key.series != ALL:
+                self._total(key.series).add_counts(delta)
+        elif key.start_ms < self._oldest_minute():
+            return
+        row = self._recent.get(key)
+        if row is None and key.start_ms <= self._counted_ms:
+            row = self.rows.window(key)
+        if row is None:
+            row = delta
+        else:
+            row.add(delta)
+        self._recent[key] = self.outcome.windows[key] = row
 
     def weights(self) -> dict[Name, int]:
         """Calls of each name, ever."""
@@ -133,18 +132,6 @@ class Windows:
         first = {MINUTE: position.watermark_ms - RECENT_MS, HOUR: min(open_hours, default=position.watermark_ms)}
         for key in [key for key in self._recent if key.start_ms < first[key.span]]:
             del self._recent[key]
-
-    def _add(self, span: str, start_ms: int, series: Series, delta: Tally) -> None:
-        """Count in a row. A new row is a copy of what is counted: what is counted goes into several."""
-        key = WindowKey(span, start_ms, series)
-        row = self._recent.get(key)
-        if row is None and start_ms <= self._counted_ms:
-            row = self.rows.window(key)
-        if row is None:
-            row = delta.copy()
-        else:
-            row.add(delta)
-        self._recent[key] = self.outcome.windows[key] = row
 
     def _total(self, series: Series) -> Tally:
         total = self.totals.get(series)

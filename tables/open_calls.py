@@ -1,8 +1,8 @@
 """The calls of the hours that are open, as the table of metered calls knows them.
 
-They are counted so often, and looked at so seldom, that they need not be Python's objects: who keeps them hands out rows
-as they are stored, and objects only of an hour that closes. Whoever keeps them is the table's express lane, too: it
-counts plain records by itself.
+They are counted so often, and looked at so seldom, that they need not be Python's objects: whoever keeps them hands out
+rows as they are stored, and objects of an hour that closes. It is the table's express lane, too: it counts plain
+records by itself.
 """
 
 from __future__ import annotations

@@ -175,20 +175,23 @@ def settle(row: AccountRow, end_ms: int, at_ms: int) -> Settlement:
     """State everything pending. Changes the row: afterwards nothing is."""
     calls = row.pending
     assert calls.payment is not None, "nothing is pending"
+    amount, methods = NOTHING, []
+    for name, sums in sorted(calls.methods.items()):
+        amount = EXACT.add(amount, sums.cost)
+        methods.append((name, sums.calls, sums.cost))
+        method_of(row.settled, name).add(sums.calls, sums.cost)
     settlement = Settlement(
         account=row.account,
         start_ms=row.from_ms,
         end_ms=end_ms,
         stated_ms=at_ms,
-        amount=calls.amount,
+        amount=amount,
         calls=calls.count,
-        methods=tuple(sorted((name, sums.calls, sums.cost) for name, sums in calls.methods.items())),
+        methods=tuple(methods),
         payment=calls.payment,
         first_offset=calls.first_offset,
         last_offset=calls.last_offset,
     )
-    for name, sums in calls.methods.items():
-        method_of(row.settled, name).add(sums.calls, sums.cost)
     row.pending = Calls()
     row.from_ms = -1
     row.settlements += 1

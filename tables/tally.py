@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from operator import add
 from typing import Any, NamedTuple
@@ -51,23 +52,53 @@ NUMBERS = _TTFT + 1 + BUCKETS
 and the buckets."""
 
 
+class StoredBins(NamedTuple):
+    """Bins as they are stored: most are written as they came and never looked at."""
+
+    stored: bytes
+    read: Callable[[bytes], dict[int, int]]
+
+
+Bins = dict[int, int] | StoredBins
+"""A sketch's bins: number → count."""
+
+
 class Tally:
     """Counts of one series. Mutable: the fold adds to it in place. All numbers stand in one list, because rows by the
-    hundred are added in every chunk; `bins` and `ttft_bins` are those of the sketches."""
+    hundred are added in every chunk; `bins` and `ttft_bins` are those of the sketches, read when they are asked for."""
 
-    __slots__ = ("bins", "cost", "numbers", "ttft_bins")
+    __slots__ = ("_bins", "_ttft_bins", "cost", "numbers")
 
     def __init__(
         self,
         numbers: list[int] | None = None,
         cost: dict[str, Decimal] | None = None,
-        bins: dict[int, int] | None = None,
-        ttft_bins: dict[int, int] | None = None,
+        bins: Bins | None = None,
+        ttft_bins: Bins | None = None,
     ) -> None:
         self.numbers = [0] * NUMBERS if numbers is None else numbers
         self.cost: dict[str, Decimal] = {} if cost is None else cost
-        self.bins: dict[int, int] = {} if bins is None else bins
-        self.ttft_bins: dict[int, int] = {} if ttft_bins is None else ttft_bins
+        self._bins: Bins = {} if bins is None else bins
+        self._ttft_bins: Bins = {} if ttft_bins is None else ttft_bins
+
+    @property
+    def bins(self) -> dict[int, int]:
+        """Of latency."""
+        if isinstance(self._bins, StoredBins):
+            self._bins = self._bins.read(self._bins.stored)
+        return self._bins
+
+    @property
+    def ttft_bins(self) -> dict[int, int]:
+        """Of the time to the first token."""
+        if isinstance(self._ttft_bins, StoredBins):
+            self._ttft_bins = self._ttft_bins.read(self._ttft_bins.stored)
+        return self._ttft_bins
+
+    @property
+    def unread(self) -> tuple[Bins, Bins]:
+        """The bins of latency and ttft, as far as they were read."""
+        return self._bins, self._ttft_bins
 
     @property
     def statuses(self) -> list[int]:
@@ -137,7 +168,8 @@ class Tally:
         """Count as much again, in place."""
         self.add_counts(other)
         add_bins(self.bins, other.bins)
-        add_bins(self.ttft_bins, other.ttft_bins)
+        if other._ttft_bins:  # most calls have none
+            add_bins(self.ttft_bins, other.ttft_bins)
 
     def add_counts(self, other: Tally) -> None:
         """The same without the bins of the sketches."""
@@ -147,12 +179,15 @@ class Tally:
 
     def copy(self) -> Tally:
         """The same counts, apart."""
-        return Tally(self.numbers.copy(), self.cost.copy(), self.bins.copy(), self.ttft_bins.copy())
+        bins, ttft_bins = (part.copy() if isinstance(part, dict) else part for part in self.unread)
+        return Tally(self.numbers.copy(), self.cost.copy(), bins, ttft_bins)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tally):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+        if self.numbers != other.numbers or self.cost != other.cost:
+            return False
+        return self.bins == other.bins and self.ttft_bins == other.ttft_bins
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 

@@ -2,8 +2,8 @@
 
 As `tables/express.py` is for the ledger: a record is plain when counting it changes nothing but the counts of a model
 that has a place, in a currency that is known, the watermark and the remembered ids. The lane stops at the first record
-that is not plain and does nothing for it. What it counts it keeps as sums, a minute and series, until the table takes
-them.
+that is not plain and does nothing for it. What it counts it keeps as sums, one a window and series, until the table
+takes them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from tables.tally import Name, Series, Tally
+from tables.latency_windows import WindowKey
+from tables.tally import Name, Tally
 
-Sum = tuple[int, Series, Tally]
-"""Start of the minute, whose, what was counted. A series may come several times: once a currency."""
+Sum = tuple[WindowKey, Tally]
+"""What was counted in a window: each event in its minute and in its hour, with its series and with all."""
 
 
 class TallyLane(Protocol):

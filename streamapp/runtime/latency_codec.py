@@ -28,7 +28,7 @@ from streamapp.runtime.rows import always_settled
 from streamapp.runtime.table import Table
 from tables.latency_windows import HOUR, MINUTE, WindowKey
 from tables.seen import DIGEST_BYTES
-from tables.tally import Name, Series, Tally
+from tables.tally import Bins, Name, Series, StoredBins, Tally
 
 FREQUENT_KEY = b"f"
 KIND = {MINUTE: b"m", HOUR: b"h"}
@@ -45,10 +45,12 @@ _Number = int | str  # what does not fit into 64 bits is written as text
 class _Tally(msgspec.Struct, array_like=True):
     numbers: list[_Number]
     cost: dict[str, Decimal]
-    bins: dict[int, int]
-    ttft_bins: dict[int, int]
+    bins: msgspec.Raw
+    ttft_bins: msgspec.Raw
 
 
+_decode_bins = msgspec.msgpack.Decoder(dict[int, int]).decode
+_NO_BINS = b"\x80"
 _decode_tally = msgspec.msgpack.Decoder(_Tally).decode
 
 
@@ -82,13 +84,19 @@ def unpack_total_key(key: bytes) -> Series:
 
 def pack_tally(tally: Tally) -> bytes:
     """Value of a minute, an hour or a total."""
-    return pack_row((tally.numbers, tally.cost, tally.bins, tally.ttft_bins))
+    bins, ttft_bins = (msgspec.Raw(part.stored) if isinstance(part, StoredBins) else part for part in tally.unread)
+    return pack_row((tally.numbers, tally.cost, bins, ttft_bins))
 
 
 def unpack_tally(value: bytes) -> Tally:
     """Inverse of `pack_tally`."""
     row = _decode_tally(value)
-    return Tally(list(map(int, row.numbers)), row.cost, row.bins, row.ttft_bins)
+    return Tally(list(map(int, row.numbers)), row.cost, stored_bins(bytes(row.bins)), stored_bins(bytes(row.ttft_bins)))
+
+
+def stored_bins(stored: bytes) -> Bins:
+    """Bins as they stand in a row: MessagePack of a map."""
+    return {} if stored == _NO_BINS else StoredBins(stored, _decode_bins)
 
 
 def name_key(name: Name) -> bytes:

@@ -15,8 +15,8 @@ from streamapp.runtime.position import POSITION_KEY, StoredPosition, unpack_posi
 Writes = dict[bytes, bytes | None]
 """Row key → row value; None deletes the row."""
 
-Unsettled = Callable[[bytes, bytes], bool]
-"""Whether a row, by key and value, is not settled yet. It need not look at rows whose kind is always settled."""
+Unsettled = Callable[[bytes, bytes], bool | None]
+"""Whether a row, by key and value, is not settled yet; None: no row of its kind is in the index."""
 
 CHECKPOINT, CHANGELOG, INDEX = b"c", b"a", b"u"  # the store's own; no table may have rows of these kinds
 
@@ -38,9 +38,8 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
-def always_settled(key: bytes, value: bytes) -> bool:
+def always_settled(key: bytes, value: bytes) -> None:
     """For a table that needs no index."""
-    return False
 
 
 def indexed(writes: Writes, unsettled: Unsettled) -> Writes:
@@ -49,7 +48,9 @@ def indexed(writes: Writes, unsettled: Unsettled) -> Writes:
         return writes
     changes: Writes = {}
     for key, value in writes.items():
-        changes[INDEX + key] = b"" if value is not None and unsettled(key, value) else None
+        is_unsettled = False if value is None else unsettled(key, value)
+        if is_unsettled is not None:
+            changes[INDEX + key] = b"" if is_unsettled else None
     return writes | changes
 
 
@@ -118,9 +119,9 @@ class Overlay:
         return dict(sorted(rows.items())) if changed else rows
 
 
-def unsettled_rows(store: Store) -> Iterator[tuple[bytes, bytes]]:
-    """The rows that the index names, in the order of their keys."""
-    for key, _ in store.scan(INDEX, INDEX + b"\xff"):
+def unsettled_rows(store: Store, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The rows of a kind that the index names, in the order of their keys."""
+    for key, _ in store.scan(INDEX + kind, INDEX + bytes([kind[0] + 1])):
         value = store.get(key[1:])
         assert value is not None, "the index names a row that is not there"
         yield key[1:], value

@@ -91,9 +91,9 @@ def settled_prefix(period_end_ms: int) -> bytes:
     return settlement_key(event_id(period_end_ms, bytes(RANDOM_BYTES)))
 
 
-def is_unsettled(key: bytes, value: bytes) -> bool:
-    """An open hour, or an account that owes."""
-    return key[:1] == b"h" or (key[:1] == b"k" and value[1] == _FALSE)
+def is_unsettled(key: bytes, value: bytes) -> bool | None:
+    """An account that owes. Hours need no index: there are only open ones."""
+    return value[1] == _FALSE if key[:1] == b"k" else None
 
 
 class RpcRows(rows.Overlay):
@@ -110,14 +110,8 @@ class RpcRows(rows.Overlay):
 
 def unsettled(store: Store) -> tuple[list[HourCalls], list[AccountRow]]:
     """The open hours, and the accounts that owe."""
-    hours: list[HourCalls] = []
-    accounts: list[AccountRow] = []
-    for key, value in unsettled_rows(store):
-        if key[:1] == b"h":
-            hours.append(unpack_hour(key, value))
-        else:
-            accounts.append(unpack_account(key, value))
-    return hours, accounts
+    hours = [unpack_hour(key, value) for key, value in store.scan(b"h", b"i")]
+    return hours, [unpack_account(key, value) for key, value in unsettled_rows(store, b"k")]
 
 
 def accounts_of(store: Store) -> Iterator[AccountRow]:

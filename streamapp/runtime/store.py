@@ -24,9 +24,9 @@ __all__ = [
 ]
 
 
-def is_unsettled(key: bytes, value: bytes) -> bool:
+def is_unsettled(key: bytes, value: bytes) -> bool | None:
     """An hour that is open, or has usage that is not stated yet."""
-    return key[:1] == b"h" and not codec.is_settled(value)
+    return not codec.is_settled(value) if key[:1] == b"h" else None
 
 
 USAGE = Table("usage_hourly", b"bhimp", is_unsettled, codec.readable, codec.readable_key)
@@ -63,7 +63,7 @@ class Overlay(rows.Overlay):
 
 def unsettled(store: Store) -> Iterator[UsageRow]:
     """The hours that are open or have usage not stated yet."""
-    return (codec.unpack_hour(key, value) for key, value in unsettled_rows(store))
+    return (codec.unpack_hour(key, value) for key, value in unsettled_rows(store, b"h"))
 
 
 def remembered(store: Store) -> Iterator[tuple[int, StoredIds]]:

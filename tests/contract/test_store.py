@@ -106,13 +106,16 @@ def test_remembered_ids_and_the_position_are_read_back(store: Store) -> None:
 
 
 def test_a_table_says_which_of_its_rows_are_unsettled(tmp_path: Path) -> None:
-    def ends_in_question(key: bytes, value: bytes) -> bool:
-        return value.endswith(b"?")
+    def ends_in_question(key: bytes, value: bytes) -> bool | None:
+        return None if key[:1] == b"p" else value.endswith(b"?")
 
     for made in (RowsInMemory(ends_in_question), RocksStore(tmp_path / "other-0", ends_in_question)):
         made.write({b"k1": b"?", b"k2": b"!", b"k3": b"?", b"p": b"?"}, 1)
         made.write({b"k1": b"!", b"k2": b"?", b"p": None}, 2)
-        assert list(unsettled_rows(made)) == [(b"k2", b"?"), (b"k3", b"?")]
+        assert list(unsettled_rows(made, b"k")) == [(b"k2", b"?"), (b"k3", b"?")]
+        made.write({b"p": b"?", b"m1": b"?"}, 3)
+        assert list(unsettled_rows(made, b"p")) == [], "its kind is not in the index"
+        assert list(unsettled_rows(made, b"k")) == [(b"k2", b"?"), (b"k3", b"?")]
         made.close()
 
 

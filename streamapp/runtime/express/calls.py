@@ -25,8 +25,8 @@ _UNITS = Decimal("1E12")
 
 
 class CompiledCalls:
-    """`tables.open_calls.OpenCalls` in C. Plain calls are counted with the ids of `seen`; `partition` of `partitions` is
-    where its agents are at home."""
+    """`tables.open_calls.OpenCalls` in C. Plain calls are counted with the ids of `seen`; `partition` of `partitions`
+    is where its agents are at home."""
 
     def __init__(self, seen: CompactSeen, partition: int, partitions: int, future_ms: int) -> None:
         self._library = library()

@@ -37,6 +37,15 @@ class Added(Structure):
     )
 
 
+class Gathered(Structure):
+    """`gathered_t`: where what was counted for the latency table lies, and how much it is."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("slots", "costs", "ends", "packed")),
+        *((name, c_int64) for name in ("slot_count", "cost_count", "packed_length")),
+    )
+
+
 _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     # name            result     arguments
     ("batch_read", c_int, (c_char_p, c_size_t, c_int64, c_int64, c_int64, c_int64, c_void_p)),
@@ -62,16 +71,17 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("lane_touched", c_int64, (c_void_p,)),
     ("lane_take", None, (c_void_p, c_void_p)),
     ("lane_key", c_size_t, (c_void_p, c_int64, c_int64, POINTER(c_void_p))),
-    ("tally_new", c_void_p, (c_void_p, c_int32, c_int32, c_int64, c_void_p, c_int32, c_void_p)),
+    ("slots_new", c_void_p, (c_void_p, c_int32, c_void_p)),
+    ("slots_free", None, (c_void_p,)),
+    ("slots_count", c_int64, (c_void_p,)),
+    ("slots_gather", c_int, (c_void_p, POINTER(Gathered))),
+    ("tally_new", c_void_p, (c_void_p, c_void_p, c_int32, c_int32, c_int64)),
     ("tally_free", None, (c_void_p,)),
     ("tally_open", c_int, (c_void_p, c_int64, c_uint32)),
     ("tally_close", None, (c_void_p, c_int64)),
-    ("tally_learn", c_int64, (c_void_p, c_char_p, c_size_t)),
+    ("tally_learn", c_int64, (c_void_p, c_char_p, c_size_t, c_int32, c_int32)),
     ("tally_forget", None, (c_void_p,)),
     ("tally_run", c_int64, (c_void_p, c_char_p, c_void_p, c_int64, c_int64, POINTER(Run))),
-    ("tally_slots", c_int64, (c_void_p,)),
-    ("tally_bins", c_int64, (c_void_p,)),
-    ("tally_take", None, (c_void_p, c_void_p, c_void_p)),
     ("rows_new", c_void_p, ()),
     ("rows_free", None, (c_void_p,)),
     ("rows_open", c_int, (c_void_p, c_int64, c_uint32)),

@@ -43,6 +43,12 @@ void put_array(buffer_t *buffer, size_t count) {
     else put_tagged(buffer, 0xDD, count, 4);
 }
 
+void put_map(buffer_t *buffer, size_t count) {
+    if (count < 16) put_tagged(buffer, (uint8_t)(0x80 | count), 0, 0);
+    else if (count <= 0xFFFF) put_tagged(buffer, 0xDE, count, 2);
+    else put_tagged(buffer, 0xDF, count, 4);
+}
+
 void put_string(buffer_t *buffer, const uint8_t *at, size_t length) {
     if (length < 32) put_tagged(buffer, (uint8_t)(0xA0 | length), 0, 0);
     else if (length <= 0xFF) put_tagged(buffer, 0xD9, length, 1);

@@ -19,6 +19,7 @@ size_t put_bytes(buffer_t *buffer, const void *bytes, size_t length);
 
 void put_nil(buffer_t *buffer);
 void put_array(buffer_t *buffer, size_t count);
+void put_map(buffer_t *buffer, size_t count);
 void put_string(buffer_t *buffer, const uint8_t *at, size_t length);
 
 /* Zero or more. */
