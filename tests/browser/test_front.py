@@ -72,7 +72,7 @@ def test_the_front_page_fits_is_accessible_and_quiet(scheme: str, width: int) ->
         assert await overflow(page) <= 0
         await page.get_by_text("The same as a table").click()
         await shoot(page, f"whole-front-{scheme}-{width}")
-        for path in ("/groups/rpc-billing", "/charts", "/tables/accounts?group=rpc-billing"):
+        for path in ("/groups/rpc-billing", "/charts", "/latency", "/tables/accounts?group=rpc-billing"):
             await page.goto(served[0].url + path)
             await expect(page.locator("#pulse")).to_have_text("Live")
             await accessible(page, f"{path} {scheme} {width}")
