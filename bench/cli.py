@@ -66,7 +66,9 @@ def main(
         raise click.BadParameter(str(error)) from None
     out = OUT / group
     files, plot = [out / "report.json", *([json_file] if json_file else [])], out / "report.svg"
-    sys.exit(compare(contenders, Shape(events, teams), rounds, files, plot, console(), chosen.prepare))
+    sys.exit(
+        compare(contenders, Shape(events, teams), rounds, files, plot, console(), chosen.prepare, chosen.reference)
+    )
 
 
 @main.command("profile")

@@ -14,12 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from bench.contender import Contender, Missing
 from bench.events import Shape
 from bench.load import Prepared, Step, prepare
-from bench.measure import Figures, summary, with_ratios
+from bench.measure import REFERENCE, Figures, summary, with_ratios
 from bench.plot import bars
 from bench.table import print_table
 from bench.watch import run_once
 
-REFERENCE = "kafka-streams-eos"
 OURS = "ours"
 
 
@@ -31,8 +30,10 @@ def compare(
     plot: Path,
     console: Console,
     prepare: Callable[[Shape, Step], Prepared] = prepare,
+    reference: str = REFERENCE,
 ) -> int:
-    """Measure, print, write. The exit code: 1 when one of ours was wrong or did not finish."""
+    """Measure, print, write; ratios are to the contender that is named. The exit code: 1 when one of ours was wrong or
+    did not finish."""
     missing: dict[str, str] = {}
     runs: dict[str, list[Figures]] = {}
     failed: dict[str, list[str]] = {}
@@ -47,7 +48,7 @@ def compare(
             for contender in present:
                 topic = prepared[_events_of(contender, shape)]
                 _round(contender, topic, f"round {number}: {contender.name}", step, runs, failed, console)
-    rows = with_ratios([summary(name, done) for name, done in runs.items()], REFERENCE)
+    rows = with_ratios([summary(name, done) for name, done in runs.items()], reference)
     rows = [{**row, "failed_rounds": len(failed.get(row["name"], []))} for row in rows]
     print_table(rows, {**missing, **{name: "; ".join(said) for name, said in failed.items()}}, console)
     for file in files:

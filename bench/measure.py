@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+REFERENCE = "kafka-streams-eos"  # what billing-agg is held to
 STEADY_FROM = 0.2  # the steady figures leave out the first fifth: start-up, caches, compilers
 
 

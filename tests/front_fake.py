@@ -13,9 +13,10 @@ from typing import Any
 from aiohttp import web
 from web_fake import FakeWorker, World
 
-from streamapp.facts import HourFacts, PartitionFacts, RawRow, TeamFacts, WorkerFacts
+from streamapp.facts import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 from streamapp.topics import registry
 from streamapp.web.show import exact
+from tables.spread import Spread
 
 MINUTE_MS = 60_000
 
@@ -83,6 +84,26 @@ class SinkWorker(FakeWorker):
         return [row for row in rows if partition is None or row.partition == partition][:limit]
 
 
+class MetricsWorker(SinkWorker):
+    """A worker of llm-metrics: each of its partitions has counted calls of a few models in the last hours."""
+
+    MODELS = (("together", "zen-72b", 900), ("anthropic", "claude-sonnet-4", 1400), ("openai", "gpt-4o-mini", 420))
+
+    def calls(self, partition: int, span: Span, from_ms: int, until_ms: int, each: bool) -> list[CallFacts]:
+        length_ms = MINUTE_MS if span == "minute" else 60 * MINUTE_MS
+        found = []
+        for start_ms in range(from_ms, min(until_ms, self.world.now_ms), length_ms):
+            for provider, model, slow_ms in self.MODELS if each else (("", "", 900),):
+                spread = Spread()
+                for number in range(20):
+                    spread.count_one(1000 * (slow_ms + 37 * number * (partition + 1)))
+                count, cost = 1200 + slow_ms, {"USD": Decimal(slow_ms) / 1000}
+                stream = None if not each else slow_ms > 500
+                numbers = (count, 3, count // 9, 410 * count, 236 * count)
+                found.append(CallFacts(start_ms, provider, model, stream, *numbers, cost, spread.bins, {}))
+        return found
+
+
 def told(now_ms: int, minutes: int = 60, seed: int = 5) -> dict[str, Any]:
     """What `/latency.json` says: an hour of an ordinary afternoon, the newest minute still going on."""
     dice = random.Random(seed)
@@ -143,7 +164,8 @@ def everybody(world: World) -> tuple[list[FakeWorker], Teller, dict[FakeWorker, 
         for number in range(count):
             share = range(partitions * number // count, partitions * (number + 1) // count)
             name = f"{one.name}-host-{number}"
-            views.append(SinkWorker(world, one.name, name, share, rates.get(one.name, 0.01) / count))
+            kind = MetricsWorker if one.name == "llm-metrics" else SinkWorker
+            views.append(kind(world, one.name, name, share, rates.get(one.name, 0.01) / count))
     teller = Teller(world)
     for view in views:
         if isinstance(view, SinkWorker):

@@ -45,7 +45,7 @@ def events(shape: Shape) -> Iterator[Event]:
 def _environment(run: Run) -> Mapping[str, str]:
     port = str(free_port())
     found = {"STREAM_CLICKHOUSE__PORT": port, "STREAM_CLICKHOUSE__URL": f"http://127.0.0.1:{port}"}
-    return {**ours_environment(run), **found}
+    return {**ours_environment(run), **found, "STREAM_CLICKHOUSE__FLUSH_SECONDS": "1"}
 
 
 def _worker(run: Run) -> Command:
@@ -75,4 +75,5 @@ ANALYTICS_INGEST = GroupBench(
             environment=_environment,
         ),
     ),
+    reference="raw",
 )

@@ -1,4 +1,5 @@
-"""Insert blocks, and nothing else: the reference that analytics-ingest is held to."""
+"""Insert blocks, and nothing else: the reference that analytics-ingest is held to, with blocks as large and as old as
+its settings say."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from streamapp.settings import load
 from streamapp.sinks.clickhouse import ClickHouse
 from streamapp.sinks.clickhouse_schema import EVENTS, migrate
 
-ROWS, FETCH = 50_000, 5_000
+ROWS, FETCH = 60_000, 5_000  # a block may be one fetch more than the settings say
 PROPERTIES = '{"$current_url":"https://hanzo.ai/page/17","$browser":"Chrome","$os":"macOS","$lib":"web","price":1.5}'
 
 
@@ -53,13 +54,14 @@ def connected() -> ClickHouse:
 def main() -> None:
     """Read the topic from its beginning until SIGTERM."""
     bootstrap = os.environ["STREAM_KAFKA__BOOTSTRAP_SERVERS"]
-    clickhouse, whole = connected(), block()
+    clickhouse, whole, limits = connected(), block(), load().clickhouse
     settings = {"group.id": "analytics-raw", "auto.offset.reset": "earliest", "enable.auto.commit": False}
     consumer = Consumer({"bootstrap.servers": bootstrap, **settings})
     counts = Producer({"bootstrap.servers": bootstrap})
     consumer.subscribe(["events_plugin_ingestion"])
     waiting: dict[int, int] = defaultdict(int)
     last: dict[int, int] = {}
+    since_s: dict[int, float] = {}
     running = True
 
     def stop(*_: object) -> None:
@@ -68,12 +70,14 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     while running:
-        messages = consumer.consume(FETCH, timeout=0.5)
-        for message in messages:
+        for message in consumer.consume(FETCH, timeout=0.1):
+            if not waiting[message.partition()]:
+                since_s[message.partition()] = time.monotonic()
             waiting[message.partition()] += 1
             last[message.partition()] = message.offset()
         for partition, count in list(waiting.items()):
-            if count >= ROWS or (count and not messages):
+            full = count >= min(ROWS, limits.batch_rows)
+            if full or (count and time.monotonic() - since_s[partition] >= limits.flush_seconds):
                 clickhouse.insert(EVENTS, whole.slice(0, min(count, ROWS)), f"{partition}:{last[partition]}")
                 counts.produce("dead_letter", str(count), str(partition))
                 counts.flush()

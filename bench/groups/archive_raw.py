@@ -1,10 +1,12 @@
-"""Compress and put, and nothing else: the reference that audit-archive is held to."""
+"""Compress and put, and nothing else: the reference that audit-archive is held to, with objects as large and as old as
+its settings say."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections import defaultdict
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import obstore
@@ -12,21 +14,31 @@ import zstandard
 from confluent_kafka import Consumer, Producer, TopicPartition
 from obstore.store import LocalStore
 
-RECORDS, BYTES, LEVEL = 50_000, 16 << 20, 9
-BATCH = 5_000
+from streamapp.settings import load
+
+FETCH = 5_000
+
+
+@dataclass
+class Waiting:
+    """What a partition's next object is made of."""
+
+    since_s: float
+    lines: list[bytes] = field(default_factory=list)
+    size_bytes: int = 0
+    last: int = 0
 
 
 def main() -> None:
     """Read audit_log from its beginning until SIGTERM."""
-    bootstrap = os.environ["STREAM_KAFKA__BOOTSTRAP_SERVERS"]
+    bootstrap, archive = os.environ["STREAM_KAFKA__BOOTSTRAP_SERVERS"], load().archive
     store = LocalStore(Path(os.environ["STREAM_STATE_DIR"]) / "raw", mkdir=True)
     settings = {"group.id": "archive-raw", "auto.offset.reset": "earliest", "enable.auto.commit": False}
     consumer = Consumer({"bootstrap.servers": bootstrap, **settings})
     counts = Producer({"bootstrap.servers": bootstrap})
     consumer.subscribe(["audit_log"])
-    compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
-    waiting: dict[int, list[bytes]] = defaultdict(list)
-    last: dict[int, int] = {}
+    compressor = zstandard.ZstdCompressor(level=archive.zstd_level, write_checksum=True)
+    waiting: dict[int, Waiting] = {}
     running = True
 
     def stop(*_: object) -> None:
@@ -35,21 +47,24 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     while running:
-        messages = consumer.consume(BATCH, timeout=0.5)
-        for message in messages:
-            waiting[message.partition()].append(message.value())
-            last[message.partition()] = message.offset()
-        for partition, lines in list(waiting.items()):
-            full = len(lines) >= RECORDS or sum(map(len, lines)) >= BYTES
-            if lines and (full or not messages):
-                name = f"partition={partition}/{last[partition]:020d}.jsonl.zst"
-                obstore.put(store, name, compressor.compress(b"\n".join(lines)), mode="create", use_multipart=False)
-                counts.produce("dead_letter", str(len(lines)), str(partition))
+        for message in consumer.consume(FETCH, timeout=0.1):
+            value, one = message.value(), waiting.get(message.partition())
+            if one is None:
+                one = waiting[message.partition()] = Waiting(time.monotonic())
+            one.lines.append(value)
+            one.size_bytes += len(value)
+            one.last = message.offset()
+        for partition, one in list(waiting.items()):
+            full = len(one.lines) >= archive.flush_records or one.size_bytes >= archive.flush_bytes
+            if full or time.monotonic() - one.since_s >= archive.flush_seconds:
+                name = f"partition={partition}/{one.last:020d}.jsonl.zst"
+                data = compressor.compress(b"\n".join(one.lines))
+                obstore.put(store, name, data, mode="create", use_multipart=False)
+                counts.produce("dead_letter", str(len(one.lines)), str(partition))
                 counts.flush()
-                consumer.commit(
-                    offsets=[TopicPartition("audit_log", partition, last[partition] + 1)], asynchronous=False
-                )
-                waiting[partition] = []
+                behind = TopicPartition("audit_log", partition, one.last + 1)
+                consumer.commit(offsets=[behind], asynchronous=False)
+                del waiting[partition]
     consumer.close()
 
 

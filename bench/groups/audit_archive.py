@@ -1,4 +1,4 @@
-"""audit-archive beside a bare loop that compresses and puts: the same records, store, level and size of objects."""
+"""audit-archive beside a bare loop that compresses and puts: the same records, store and settings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def events(shape: Shape) -> Iterator[Event]:
 
 
 def _environment(run: Run) -> Mapping[str, str]:
-    return {**ours_environment(run), "STREAM_ARCHIVE__FLUSH_SECONDS": "5"}
+    return {**ours_environment(run), "STREAM_ARCHIVE__FLUSH_SECONDS": "1"}
 
 
 WHAT = "checked, masked, chained, each record once"
@@ -58,4 +58,5 @@ AUDIT_ARCHIVE = GroupBench(
             environment=_environment,
         ),
     ),
+    reference="raw",
 )

@@ -12,16 +12,19 @@ from bench.contender import Contender, Records
 from bench.contenders import faust_command, ours_environment
 from bench.events import Shape
 from bench.load import Prepared, Step
+from bench.measure import REFERENCE
 from bench.oracle import Answer
 
 
 @dataclass(frozen=True, slots=True)
 class GroupBench:
-    """`prepare` makes the topic and the right answer; those who take part read it and are held to it."""
+    """`prepare` makes the topic and the right answer; those who take part read it and are held to it. Ratios are to the
+    rate of `reference`."""
 
     name: str
     prepare: Callable[[Shape, Step], Prepared]
     contenders: tuple[Contender, ...]
+    reference: str = REFERENCE
 
 
 def ours(group: str, module: str, what: str, answer: Callable[[Records], Answer]) -> Contender:

@@ -12,7 +12,7 @@ from streamapp.runtime.keyed_task import KeyedTask
 from streamapp.runtime.keyed_view import KeyedView
 from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.place import Place
-from streamapp.runtime.poison import PoisonLimit
+from streamapp.runtime.poison import poison_limit
 from streamapp.runtime.position import StoredPosition
 from streamapp.runtime.row_table import RowTable
 from streamapp.runtime.rows import Store
@@ -47,7 +47,7 @@ def fold_into(
     view = KeyedView(app, metrics, app.clock, table.table)
 
     def task(place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None) -> KeyedTask:
-        limit = PoisonLimit(settings.worker.poison_limit_ratio, settings.worker.poison_limit_consecutive)
+        limit = poison_limit(settings.worker, position)
         return KeyedTask(place, store, producer, position, table, recipe, rules, limit, view.landed)
 
     name = table.table.name

@@ -13,7 +13,7 @@ import click
 from streamapp.clock import wall_ms
 from streamapp.ops.reconcile import Reconciler
 from streamapp.ops.reconcile_server import application, listen
-from streamapp.ops.verify_pairs import PAIRS
+from streamapp.ops.verify_pairs import NAMES, wanted
 from streamapp.settings import Settings, current
 
 NICE = 10  # it reads logs from their beginning: workers come first
@@ -37,7 +37,7 @@ async def _run(settings: Settings) -> None:
     over, stop = asyncio.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
-    reconciler = Reconciler(settings, PAIRS, wall_ms)
+    reconciler = Reconciler(settings, wanted(NAMES), wall_ms)
     runner, port = await listen(application(reconciler), settings.reconcile.host, settings.reconcile.port)
     log.info("listening on http://%s:%d/ for %s", settings.reconcile.host, port, settings.kafka.bootstrap_servers)
     # A daemon: it only reads, so a check that is under way at the end is not waited for.

@@ -64,7 +64,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     is waiting, not lost. Ends with 0 when nothing is lost, doubled or wrong, with 1 when something is, and with 69 or
     78 when a pair cannot be checked.
     """
-    verdict = verify(current(), show_progress=not as_json, names=names)
+    verdict = verify(current(), show_progress=not as_json, names=names or NAMES)
     if as_json:
         click.echo(json.dumps(verdict.as_json(), indent=2, ensure_ascii=False))
     else:
@@ -72,7 +72,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     verdict.end()
 
 
-def verify(settings: Settings, show_progress: bool, names: Sequence[str] = ()) -> Verdict:
+def verify(settings: Settings, show_progress: bool, names: Sequence[str] = NAMES) -> Verdict:
     """Check the named pairs, all by default. What keeps one from being checked does not keep the others."""
     found: list[Report] = []
 

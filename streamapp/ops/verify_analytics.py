@@ -11,10 +11,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from streamapp.kafka.admin import Admin
-from streamapp.kafka.reader import Record, Span, read, spans
-from streamapp.kafka.security import confluent_config
+from streamapp.kafka.reader import Record, Span
 from streamapp.ops.verify_pair import PairReport, Sums
+from streamapp.ops.verify_reading import LogReader
 from streamapp.ops.verify_usage import time_ms
 from streamapp.settings import Settings
 from streamapp.sinks.clickhouse import ClickHouse
@@ -45,18 +44,18 @@ class Row(NamedTuple):
 
 def check(settings: Settings) -> PairReport:
     """Compare both sides, as they are now."""
-    config = confluent_config(settings.kafka)
-    done = Admin(settings.kafka).committed(GROUP)
-    there = spans(config, TOPIC)
+    logs = LogReader(settings.kafka)
+    done = logs.committed(GROUP, TOPIC)
+    refused = _refused(logs.records(LETTERS, logs.spans(LETTERS)))
+    there = logs.spans(TOPIC)
     report = PairReport(NAME, TOPIC, "ClickHouse")
-    report.waiting = sum(max(0, span.end - done.get((TOPIC, number), span.start)) for number, span in there.items())
+    report.waiting = sum(max(0, span.end - done.get(number, span.start)) for number, span in there.items())
     clickhouse = ClickHouse(settings.clickhouse)
-    refused = _refused(config)
     try:
         for number, span in there.items():
-            upto = min(span.end, done.get((TOPIC, number), span.start))
+            upto = min(span.end, done.get(number, span.start))
             if upto > span.start:
-                events = read(config, TOPIC, {number: Span(span.start, upto)})
+                events = logs.records(TOPIC, {number: Span(span.start, upto)})
                 compare(events, _kept(clickhouse, number, Span(span.start, upto)), refused.get(number, set()), report)
     finally:
         clickhouse.close()
@@ -127,10 +126,10 @@ def _row(record: Record) -> Row | None:
         return None
 
 
-def _refused(config: Mapping[str, Any]) -> dict[int, set[int]]:
+def _refused(letters: Iterable[Record]) -> dict[int, set[int]]:
     """Partition → the offsets that the group has written letters about."""
     found: dict[int, set[int]] = {}
-    for record in read(config, LETTERS):
+    for record in letters:
         data = json.loads(record.value or b"{}").get("data", {})
         if (data.get("source_topic"), data.get("group")) == (TOPIC, GROUP):
             found.setdefault(data["source_partition"], set()).add(int(data["source_offset"]))

@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
-from streamapp.kafka.admin import Admin
-from streamapp.kafka.reader import Record, Span, read, spans
+from streamapp.kafka.reader import Record, Span, read
 from streamapp.kafka.security import confluent_config
 from streamapp.ops.archive_read import Shelf, shelves
 from streamapp.ops.verify_pair import PairReport, Sums
+from streamapp.ops.verify_reading import LogReader
 from streamapp.schemas.audit_line import keeps_secret
 from streamapp.schemas.judge_audit import judge_audit
 from streamapp.schemas.mask import MASKED
@@ -41,9 +41,9 @@ def check_archive(settings: Settings) -> PairReport:
 
 async def _check(settings: Settings) -> PairReport:
     report = PairReport("audit=archive", TRAIL, "the archive")
-    config = confluent_config(settings.kafka)
-    committed = committed_offsets(settings)  # before the archive is read: what is below it, is there
-    log = spans(config, TRAIL)
+    logs = LogReader(settings.kafka)
+    committed = logs.committed(GROUP, TRAIL)  # before the archive is read: what is below it, is there
+    log = logs.spans(TRAIL)
     store = open_archive(settings.archive, settings.archive_url)
     parts = {shelf.partition: shelf for shelf in (await shelves(store, TRAIL))[0]}
     merge = _Merge(report)
@@ -51,16 +51,10 @@ async def _check(settings: Settings) -> PairReport:
         done = min(committed.get(number, 0), span.end)
         report.waiting += span.end - max(done, span.start)
         shelf = parts.get(number, Shelf(TRAIL, number))
-        records = iter(read(config, TRAIL, {number: Span(span.start, done)}, headers=True))
+        records = logs.records(TRAIL, {number: Span(span.start, done)}, headers=True)
         await merge.partition(records if done > span.start else iter(()), archived(store, shelf), span.start, done)
     merge.finish()
     return report
-
-
-def committed_offsets(settings: Settings) -> dict[int, int]:
-    """How far the group has committed each partition."""
-    found = Admin(settings.kafka).committed(GROUP)
-    return {number: offset for (topic, number), offset in found.items() if topic == TRAIL}
 
 
 def committed_chains(settings: Settings) -> dict[int, tuple[int, str]]:

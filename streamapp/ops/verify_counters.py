@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from streamapp.directory import open_directory
-from streamapp.kafka.admin import Admin
-from streamapp.kafka.reader import Record, Span, read, spans
-from streamapp.kafka.security import confluent_config
+from streamapp.kafka.reader import Record, Span
 from streamapp.ops import verify_letters, verify_usage
 from streamapp.ops.verify import GROUP as BILLING
 from streamapp.ops.verify import LETTERS_TOPIC, USAGE_TOPIC
 from streamapp.ops.verify_counters_rows import REST, Part, Table, tables, total
 from streamapp.ops.verify_pair import PairReport, Sums
+from streamapp.ops.verify_reading import LogReader
 from streamapp.ops.verify_report import Report
 from streamapp.ops.verify_usage import EXACT, FUTURE_MS, HOUR_MS, ZERO, Poison, Usage
 from streamapp.settings import Settings
@@ -45,20 +44,14 @@ class _Hour:
 def check(settings: Settings) -> PairReport:
     """Compare what is there now. Raises `Unavailable` when Kafka does not answer, `Misconfigured` for a missing topic
     or a wrong directory file."""
-    config, admin = confluent_config(settings.kafka), Admin(settings.kafka)
-    parts = {USAGE_TOPIC: spans(config, USAGE_TOPIC)}
-    partitions = [(USAGE_TOPIC, number) for number in parts[USAGE_TOPIC]]
-    committed, judged = (_offsets(admin.committed(group, partitions)) for group in (GROUP, BILLING))
+    logs = LogReader(settings.kafka)
+    committed, judged = (logs.committed(group, USAGE_TOPIC) for group in (GROUP, BILLING))
     # Letters behind the offsets that they are of, rows behind both, usage last: it only grows meanwhile.
-    parts |= {topic: spans(config, topic) for topic in (LETTERS_TOPIC, CHANGELOG, USAGE_TOPIC)}
-    logs = {topic: read(config, topic, upto) for topic, upto in parts.items()}
+    parts = {topic: logs.spans(topic) for topic in (LETTERS_TOPIC, CHANGELOG, USAGE_TOPIC)}
+    letters, changelog, usage = (logs.records(topic, upto) for topic, upto in parts.items())
     org_of = open_directory(settings.directory).org_of
-    made = Reconciliation(logs[CHANGELOG], logs[LETTERS_TOPIC], committed, judged, parts[USAGE_TOPIC], org_of)
-    return made.report(logs[USAGE_TOPIC])
-
-
-def _offsets(committed: Mapping[tuple[str, int], int]) -> dict[int, int]:
-    return {partition: offset for (_, partition), offset in committed.items()}
+    made = Reconciliation(changelog, letters, committed, judged, parts[USAGE_TOPIC], org_of)
+    return made.report(usage)
 
 
 class Reconciliation:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from streamapp.clock import monotonic_s
 from streamapp.errors import StreamError
@@ -15,18 +15,27 @@ from streamapp.ops.verify_settled_ledger import check_settled_ledger
 from streamapp.ops.verify_settlements import check_settlements
 from streamapp.settings import Settings
 
-PAIRS: tuple[tuple[str, Check], ...] = (
-    ("usage=bills", verify_billing.check),
-    ("bills=ledger", verify_ledger.check),
-    ("usage=counters", verify_counters.check),
-    ("metering=settlements", check_settlements),
-    ("settlements=ledger", check_settled_ledger),
-    ("audit=archive", check_archive),
-    ("events=clickhouse", verify_analytics.check),
-)
-"""The pair's name and its check, in the order in which they are looked at: from the raw events outwards."""
 
-NAMES = tuple(name for name, _ in PAIRS)
+class Pair(NamedTuple):
+    """A line of the list. `group` is the one whose work the check judges: it keeps the right side."""
+
+    name: str
+    group: str
+    check: Check
+
+
+PAIRS: tuple[Pair, ...] = (
+    Pair("usage=bills", "billing-agg", verify_billing.check),
+    Pair("bills=ledger", "billing-ledger", verify_ledger.check),
+    Pair("usage=counters", "llm-metrics", verify_counters.check),
+    Pair("metering=settlements", "rpc-billing", check_settlements),
+    Pair("settlements=ledger", "billing-ledger", check_settled_ledger),
+    Pair("audit=archive", "audit-archive", check_archive),
+    Pair("events=clickhouse", "analytics-ingest", verify_analytics.check),
+)
+"""In the order in which they are looked at: from the raw events outwards."""
+
+NAMES = tuple(pair.name for pair in PAIRS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,11 @@ def look(name: str, check: Check, settings: Settings) -> Outcome:
     return Outcome(name, monotonic_s() - began_s, report)
 
 
-def wanted(names: Iterable[str], pairs: tuple[tuple[str, Check], ...] = PAIRS) -> tuple[tuple[str, Check], ...]:
-    """The pairs of these names; all when none is named."""
-    chosen = {*names} or {name for name, _ in pairs}
-    return tuple((name, check) for name, check in pairs if name in chosen)
+def wanted(names: Collection[str], pairs: tuple[Pair, ...] = PAIRS) -> tuple[tuple[str, Check], ...]:
+    """Name and check of each pair that is named."""
+    return tuple((pair.name, pair.check) for pair in pairs if pair.name in names)
+
+
+def kept_by(groups: Collection[str]) -> tuple[str, ...]:
+    """The names of the pairs that judge the work of these groups."""
+    return tuple(pair.name for pair in PAIRS if pair.group in groups)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 
-from streamapp.kafka.reader import Record, read, spans
-from streamapp.kafka.security import confluent_config
+from streamapp.kafka.reader import Record
 from streamapp.ops.verify_pair import PairReport, Sums
+from streamapp.ops.verify_reading import LogReader
 from streamapp.ops.verify_settled import RPC_SETTLED, Settled, settled
 from streamapp.ops.verify_usage import EXACT, ZERO, Poison, parse
 from streamapp.settings import Settings
@@ -22,10 +22,10 @@ EVERY = 2**62
 def check_settled_ledger(settings: Settings) -> PairReport:
     """The pair settlements=ledger (`verify_pair.Check`)."""
     kept, rows = asyncio.run(_ledger(settings.ledger))
-    config = confluent_config(settings.kafka)
-    parts = spans(config, TOPIC)
+    logs = LogReader(settings.kafka)
+    parts = logs.spans(TOPIC)
     starts = {number: span.start for number, span in parts.items()}
-    return audit(kept, rows, read(config, TOPIC, parts), starts)
+    return audit(kept, rows, logs.records(TOPIC, parts), starts)
 
 
 async def _ledger(url: str) -> tuple[dict[int, int], list[Settlement]]:

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streamapp.errors import Misconfigured
-from streamapp.kafka.reader import Record, read, spans
-from streamapp.kafka.security import confluent_config
+from streamapp.kafka.reader import Record
 from streamapp.ops import verify_metering
 from streamapp.ops.verify_accounts import CHANGELOG_TOPIC, Count, Counts, Held, Who, gather
 from streamapp.ops.verify_metering import Call
 from streamapp.ops.verify_pair import PairReport, Sums
+from streamapp.ops.verify_reading import LogReader
 from streamapp.ops.verify_settled import RPC_SETTLED, Settled, settled
 from streamapp.ops.verify_usage import EXACT, ZERO, Poison, parse
 from streamapp.settings import Settings
@@ -60,12 +60,12 @@ class _Log:
 
 def check_settlements(settings: Settings) -> PairReport:
     """The pair metering=settlements (`verify_pair.Check`)."""
-    config = confluent_config(settings.kafka)
+    logs = LogReader(settings.kafka)
     # The table first, the metering last: what a settlement counts is then surely among the calls that are read.
     topics = (CHANGELOG_TOPIC, BILLS_TOPIC, LETTERS_TOPIC, METERING_TOPIC)
-    parts = {topic: spans(config, topic) for topic in topics}
+    parts = {topic: logs.spans(topic) for topic in topics}
     starts = {(topic, number): span.start for topic, all_ in parts.items() for number, span in all_.items()}
-    changelog, bills, letters, metering = (read(config, topic, parts[topic]) for topic in topics)
+    changelog, bills, letters, metering = (logs.records(topic, parts[topic]) for topic in topics)
     return audit(changelog, bills, letters, metering, directory=_directory(settings.directory), starts=starts)
 
 

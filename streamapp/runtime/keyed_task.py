@@ -54,10 +54,11 @@ class KeyedTask:
         """One chunk."""
         self.active_ms = now_ms
         outcome = self.keyed.apply(records)
-        self._poison.check(len(records), records[-1].offset, outcome.refusals)
         self._folded.append(outcome)
         next_offset = records[-1].offset + 1
-        if outcome.skipped == len(records):
+        if len(records) > outcome.skipped:
+            self._poison.check(len(records) - outcome.skipped, records[-1].offset, outcome.refusals)
+        else:
             return Transaction({}, (), next_offset)
         place = self.place
         origin, letters = Origin(place.group, place.topic, place.partition), place.outputs[DEAD_LETTER]
@@ -94,6 +95,14 @@ class KeyedTask:
             writes[codec.ids_key(outcome.chunk)] = codec.pack_ids(outcome.ids)
         for chunk in outcome.old_ids:
             writes[codec.ids_key(chunk)] = None
-        position = StoredPosition(at.next_offset, at.watermark_ms, -1, place.topic_id, place.partitions, self.active_ms)
+        position = StoredPosition(
+            at.next_offset,
+            at.watermark_ms,
+            -1,
+            place.topic_id,
+            place.partitions,
+            self.active_ms,
+            poison=self._poison.counts,
+        )
         writes[POSITION_KEY] = pack_position(position)
         return writes

@@ -4,15 +4,18 @@ What is refused comes from outside, one record at a time; when nearly everything
 ours, and letters would only hide it. Nothing of the chunk that goes over the limit has happened: after the repair it is
 read again.
 
-The counts are part of the position row. A worker that is started again goes on counting where the last one stopped,
-and stops at the same record; so a supervisor that starts it over and over writes no letter more. Whoever has found that
-the records are bad indeed says up to which moment: those no longer count.
+The counts are part of the position row, or a note with the group's offset where there is no table. A worker that is
+started again goes on counting where the last one stopped, and stops at the same record; so a supervisor that starts it
+over and over writes no letter more. Whoever has found that the records are bad indeed says up to which moment: those no
+longer count.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+
+import msgspec
 
 from streamapp.errors import Misconfigured
 from streamapp.runtime.position import PoisonCounts, StoredPosition
@@ -89,10 +92,27 @@ class PoisonLimit:
 
 def poison_limit(worker: WorkerSettings, position: StoredPosition | None) -> PoisonLimit:
     """A partition's limit by the settings, going on where its last owner stopped."""
-    counts = None if position is None else position.poison
+    return limit_behind(worker, None if position is None else position.poison)
+
+
+def limit_behind(worker: WorkerSettings, counts: PoisonCounts | None) -> PoisonLimit:
+    """The same for a partition without a table: its counts travel as a note with the group's offset."""
     return PoisonLimit(
         worker.poison_limit_ratio, worker.poison_limit_consecutive, worker.poison_accepted_until_ms, counts
     )
+
+
+def note_of(counts: PoisonCounts) -> str:
+    """Counts as a note: about a hundred characters; Kafka takes 4,096."""
+    return msgspec.json.encode(counts).decode()
+
+
+def counts_in(note: str) -> PoisonCounts | None:
+    """Inverse of `note_of`; None for anybody else's note, or none."""
+    try:
+        return msgspec.json.decode(note, type=PoisonCounts)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _tail(last_offset: int, refusals: Sequence[Refusal]) -> int:

@@ -1,9 +1,9 @@
 """A consumer group that keeps records outside Kafka: the destination's own offset is the truth.
 
-1  parse the records; what cannot be kept becomes a dead letter
+1  parse the records; what cannot be kept becomes a dead letter; too many of these stop the worker
 2  the destination: rows and the offset behind them, at once     crash: nothing happened
-3  a Kafka transaction: dead letters and the group's offset      crash: the destination knows better; the next
-                                                                 takeover sets the group to where it is
+3  a Kafka transaction: dead letters, the group's offset, and    crash: the destination knows better; the next
+   with it a note of how many were refused                       takeover sets the group to where it is
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from streamapp.clock import Clock
+from streamapp.clock import Clock, monotonic_s
 from streamapp.errors import Misconfigured
 from streamapp.kafka.admin import Admin
-from streamapp.runtime.chunk import Send, Transaction
+from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.letter import Origin, letter
 from streamapp.runtime.partition import Partition
+from streamapp.runtime.poison import PoisonLimit, counts_in, limit_behind, note_of
 from streamapp.runtime.takeover import OnCommit, started
 from streamapp.runtime.transaction import PartitionProducer
 from streamapp.schemas.rejected import Rejected
 from streamapp.settings import Settings
+from tables.outcome import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class SinkTask(Generic[Row]):
         destination: Destination[Row],
         producer: PartitionProducer,
         letters: int,
+        poison: PoisonLimit,
         on_rejected: Callable[[str], None],
     ) -> None:
         self.group = group
@@ -72,24 +75,25 @@ class SinkTask(Generic[Row]):
         self._destination = destination
         self._producer = producer
         self._letters = letters
+        self._poison = poison
         self._on_rejected = on_rejected
         self._kept: list[Kept] = []
 
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
         rows: list[Any] = []
-        reasons: list[str] = []
-        origin = Origin(self.group, self.topic, self.partition)
-        sends: list[Send] = []
+        refusals: list[Refusal] = []
         for record in records:
             row = self._destination.parse(self.topic, self.partition, record)
             if isinstance(row, Rejected):
-                reasons.append(row.reason)
-                sends.append(letter(record, row.reason, row.error, origin, now_ms, self._letters))
+                refusals.append(Refusal(record, row.reason, row.error))
             else:
                 rows.append(row)
+        self._poison.check(len(records), records[-1].offset, refusals)
         next_offset = records[-1].offset + 1
-        self._kept.append(Kept(next_offset, rows, reasons))
-        return Transaction({}, sends, next_offset)
+        self._kept.append(Kept(next_offset, rows, [refusal.reason for refusal in refusals]))
+        origin = Origin(self.group, self.topic, self.partition)
+        sends = [letter(record, reason, error, origin, now_ms, self._letters) for record, reason, error in refusals]
+        return Transaction({}, sends, next_offset, note_of(self._poison.counts))
 
     def tick(self, now_ms: int) -> Transaction | None:
         return None
@@ -124,6 +128,13 @@ class SinkTakeover(Generic[Row]):
     on_rejected: Callable[[str], None]
 
     async def __call__(self, numbers: Sequence[int], folder: Path) -> dict[int, Partition]:
+        began = monotonic_s()
+        partitions = await self._partitions(numbers)
+        seconds = monotonic_s() - began
+        log.info("took over %s partitions %s in %.2f s, %d rows restored", self.topic, numbers, seconds, 0)
+        return partitions
+
+    async def _partitions(self, numbers: Sequence[int]) -> dict[int, Partition]:
         kafka = self.settings.kafka
         async with started(kafka, self.group, self.topic, numbers, None) as producers:
             admin = Admin(kafka)
@@ -134,15 +145,23 @@ class SinkTakeover(Generic[Row]):
             kept = await self.destination.offsets(self.topic)
             ends = await asyncio.to_thread(admin.end_offsets, mine)
             committed = await asyncio.to_thread(admin.committed, self.group, mine)
+            noted = await asyncio.to_thread(admin.notes, self.group, mine)
+            notes = {number: noted.get((self.topic, number), "") for number in numbers}
             for number in numbers:
                 self._check(number, kept.get(number, 0), ends[self.topic, number])
-                await self._align(
-                    number, committed.get((self.topic, number), 0), kept.get(number, 0), producers[number]
-                )
+                at = committed.get((self.topic, number), 0)
+                await self._align(number, at, kept.get(number, 0), notes[number], producers[number])
             letters = states[DEAD_LETTER].partitions
             tasks = {
                 number: SinkTask(
-                    self.group, self.topic, number, self.destination, producers[number], letters, self.on_rejected
+                    self.group,
+                    self.topic,
+                    number,
+                    self.destination,
+                    producers[number],
+                    letters,
+                    limit_behind(self.settings.worker, counts_in(notes[number])),
+                    self.on_rejected,
                 )
                 for number in numbers
             }
@@ -166,8 +185,8 @@ class SinkTakeover(Generic[Row]):
                 f"topic was created again; give the group an empty destination, it is filled from the beginning"
             )
 
-    async def _align(self, number: int, committed: int, kept: int, producer: PartitionProducer) -> None:
+    async def _align(self, number: int, committed: int, kept: int, note: str, producer: PartitionProducer) -> None:
         if committed != kept:
             where = f"{self.topic}-{number}"
             log.warning("%s: group %s is at %d, its destination at %d: going there", where, self.group, committed, kept)
-            await producer.commit(Transaction({}, (), kept))
+            await producer.commit(Transaction({}, (), kept, note))

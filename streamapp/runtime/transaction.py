@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 
 from streamapp.errors import Unavailable
 from streamapp.kafka.lz4 import use_fast_lz4
@@ -79,7 +80,8 @@ class PartitionProducer:
             pairs = [(send.key, send.value) for send in sends]
             await self._send(topic, partition, pairs)
         if transaction.next_offset is not None:
-            await producer.send_offsets_to_transaction({self.source: transaction.next_offset}, self.group)
+            offset = OffsetAndMetadata(transaction.next_offset, transaction.note)
+            await producer.send_offsets_to_transaction({self.source: offset}, self.group)
         await producer.commit_transaction()
         return checkpoint
 

@@ -10,7 +10,7 @@ from streamapp.facts import CallFacts, HourFacts, PartitionFacts, RawRow, Span, 
 from streamapp.metrics import GroupMetrics
 from streamapp.runtime.partition import Partition
 from streamapp.runtime.rows import Store
-from streamapp.runtime.table import Table
+from streamapp.runtime.table import RowKey, Table
 
 Sums = dict[str, Decimal]
 """Currency → money."""
@@ -116,8 +116,12 @@ class Keeps(Protocol):
     store: Store
 
 
+UNREADABLE = "unreadable"
+
+
 class TableView(GroupView):
-    """A group with a table: its rows as they are stored."""
+    """A group with a table: its rows as they are stored. One that nobody can read, though it is what was written,
+    stands there with its bytes: this is where people look for it."""
 
     def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table) -> None:
         super().__init__(app, metrics, clock)
@@ -126,7 +130,7 @@ class TableView(GroupView):
     def rows(self, table: str, after: tuple[Any, ...] | None, limit: int, partition: int | None) -> list[RawRow]:
         rows: list[RawRow] = []
         kept = self._table
-        start = kept.first if after is None else kept.readable_key(after) + b"\0"
+        start = kept.first if after is None else self._stored_key(after) + b"\0"
         for number, store in self._stores().items():
             if table != kept.name or partition not in (None, number):
                 continue
@@ -134,13 +138,25 @@ class TableView(GroupView):
                 if len(rows) >= limit:
                     return rows
                 if key[0] in kept.kinds:
-                    parts, row = kept.readable(key, value)
+                    parts, row = self._readable(key, value)
                     last = row.get("last_offset") if isinstance(row, dict) else None
                     rows.append(RawRow(parts, row, number, last))
         return rows
 
     def tables(self) -> tuple[str, ...]:
         return (self._table.name,)
+
+    def _readable(self, key: bytes, value: bytes) -> tuple[RowKey, Any]:
+        try:
+            return self._table.readable(key, value)
+        except Exception as error:  # whatever it is, a person wants to see the row all the more
+            return (UNREADABLE, key.hex()), {"value_hex": value.hex(), "why": f"{type(error).__name__}: {error}"}
+
+    def _stored_key(self, parts: RowKey) -> bytes:
+        """Raises ValueError for what is no key."""
+        if len(parts) == 2 and parts[0] == UNREADABLE:
+            return bytes.fromhex(str(parts[1]))
+        return self._table.readable_key(parts)
 
     def _stores(self) -> dict[int, Store]:
         """The rows of each partition in hand."""

@@ -15,7 +15,7 @@ import re
 from base64 import b64encode
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -45,6 +45,7 @@ _HINTS = (
 )
 _NO_HEADERS = b'"headers":[],"event":'
 KEYS_MAX = 10_000  # orgs that are remembered as they are written
+TYPES_MAX = 1_000  # types that have matched; a pattern costs more than to remember so many
 _AUTH = re.compile(r"(?i)auth(?!oriz)")  # of itself no secret: `auth`, `oauth_provider`
 # What such a name ends with when it is about a secret, and is not one: `token_type`, `password_changed_at`.
 _ABOUT = frozenset(("at", "count", "id", "kind", "method", "name", "provider", "scope", "status", "type", "version"))
@@ -64,7 +65,7 @@ class _Data(Struct, gc=False):
 class _Audit(Struct, gc=False, kw_only=True):
     schema: Literal["hanzo.stream.v1"]
     id: Id
-    type: Annotated[Name, Meta(pattern=PYTHON_TYPE)]
+    type: Name
     source: Name
     timestamp: str
     team_id: Name | None = None
@@ -82,11 +83,13 @@ class _Plain(_Audit, gc=False, kw_only=True, forbid_unknown_fields=True):
     data: _PlainData
 
 
+_types: set[str] = set()
+_is_audit_type = re.compile(PYTHON_TYPE).search
 _decode = msgspec.json.Decoder(_Audit).decode
 _decode_plain = msgspec.json.Decoder(_Plain).decode
 
 
-class Line(NamedTuple):
+class Line(Struct, frozen=True, gc=False):
     """A record as it is archived: with its line break. `at_ms` is the event's time, `record_ms` the record's."""
 
     text: bytes
@@ -104,10 +107,10 @@ def audit_line(topic: str, partition: int, record: Any) -> Line | Rejected:
             return judged
         read = judged.at_ms, False
     at_ms, plain = read
-    event = raw if (plain or not _may_hold_secret(raw)) and b"\n" not in raw and b"\r" not in raw else mask_event(raw)
-    headers = _headers(record.headers) if record.headers else _NO_HEADERS
-    head = f'{{"topic":"{topic}","partition":{partition},"offset":{record.offset},"timestamp_ms":{record.timestamp},'
-    return Line(b"%b%b%b%b}\n" % (head.encode(), _key(record.key), headers, event), at_ms, record.timestamp)
+    event = mask_event(raw) if b"\n" in raw or b"\r" in raw or (not plain and _may_hold_secret(raw)) else raw
+    headers, stamp = _headers(record.headers) if record.headers else _NO_HEADERS, record.timestamp
+    parts = _place(topic, partition), record.offset, stamp, _key(record.key), headers, event
+    return Line(b'%b%d,"timestamp_ms":%d,%b%b%b}\n' % parts, at_ms, stamp)
 
 
 def keeps_secret(name: str) -> bool:
@@ -138,6 +141,10 @@ def _fast(raw: bytes | None) -> tuple[int, bool] | None:
             event: _Audit = _decode_plain(raw)
         except msgspec.ValidationError:
             event, plain = _decode(raw), False
+        if event.type not in _types:
+            if _is_audit_type(event.type) is None:
+                return None
+            _remember(event.type)
         name = event.id
         if not raw.isascii():
             raw.decode()  # msgspec skips unknown fields without looking at their UTF-8
@@ -154,6 +161,17 @@ def _fast(raw: bytes | None) -> tuple[int, bool] | None:
 def _may_hold_secret(raw: bytes) -> bool:
     lower = raw.lower()
     return b"\\u" in raw or any(hint in lower for hint in _HINTS)
+
+
+def _remember(type_: str) -> None:
+    if len(_types) >= TYPES_MAX:
+        _types.clear()
+    _types.add(type_)
+
+
+@lru_cache(maxsize=1_000)
+def _place(topic: str, partition: int) -> bytes:
+    return f'{{"topic":"{topic}","partition":{partition},"offset":'.encode()
 
 
 @lru_cache(maxsize=KEYS_MAX)

@@ -19,6 +19,7 @@ from streamapp.schemas.judge import Court, judge
 from streamapp.schemas.rejected import Reason, Rejected
 from streamapp.schemas.strict_json import DEPTH_MAX
 from streamapp.schemas.timestamp import parse_ms
+from streamapp.schemas.usage import Id
 
 KEPT_UNTIL_MS = 4_102_444_800_000  # 2100-01-01: ClickHouse's dates end in 2149, and nothing of then has happened
 FLAT_MAX = 2 * DEPTH_MAX  # so few bytes cannot open and close more than DEPTH_MAX brackets
@@ -26,7 +27,8 @@ FLAT_MAX = 2 * DEPTH_MAX  # so few bytes cannot open and close more than DEPTH_M
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_MAX)]
 Cut = Annotated[str, msgspec.Meta(min_length=1, max_length=CUT_AT)]
-Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
+_ZEROS = str.maketrans("0123456789abcdef", "0" * 16)
+_UUID = "00000000-0000-0000-0000-000000000000"
 
 
 class CapturedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -49,12 +51,12 @@ class _Data(msgspec.Struct, gc=False):
     ip: Annotated[str, msgspec.Meta(max_length=NAME_MAX)] | None = None
     session_id: Cut | None = None
     sent_at: str | None = None
-    uuid: Uuid | None = None
+    uuid: str | None = None
 
 
 class _Event(msgspec.Struct, gc=False):
     schema: Literal["hanzo.stream.v1"]
-    id: Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,128}\Z")]
+    id: Id
     type: Literal["insights.event.captured"]
     source: Text
     timestamp: str
@@ -112,7 +114,12 @@ def decode_captured(
 def _fast(raw: bytes) -> CapturedEvent | None:
     """None, or any error: it is for the models to say."""
     event = _decode(raw)
-    data = event.data
+    # Patterns are looked at here: in the decoder they cost a third of all.
+    name, data = event.id, event.data
+    if " " in name or not name.isascii() or not name.isprintable():
+        return None
+    if data.uuid is not None and data.uuid.translate(_ZEROS) != _UUID:
+        return None
     at_ms, properties = parse_ms(event.timestamp), bytes(data.properties)
     deep = len(raw) > FLAT_MAX and raw.count(b"{") + raw.count(b"[") > DEPTH_MAX
     sent = data.sent_at is None or parse_ms(data.sent_at) is not None
@@ -121,7 +128,7 @@ def _fast(raw: bytes) -> CapturedEvent | None:
     if not raw.isascii():
         raw.decode()  # msgspec passes over unknown fields and properties without looking at their UTF-8
     return CapturedEvent(
-        data.uuid or uuid_of(event.id),
+        data.uuid or uuid_of(name),
         data.event,
         properties.decode(),
         at_ms,

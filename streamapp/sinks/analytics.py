@@ -38,24 +38,23 @@ class AnalyticsEvents:
         """Rows as columns. A function of its arguments."""
         import pyarrow as pa
 
-        events, stamps, offsets = zip(*rows, strict=True)
-        uuid, event, properties, at_ms, team_id, distinct_id, session_id, ip = zip(
-            *((e.uuid, e.event, e.properties, e.at_ms, e.team_id, e.distinct_id, e.session_id, e.ip) for e in events),
-            strict=True,
-        )
-        if self._keep_ip:
-            properties = tuple(map(_with_ip, properties, ip))
         count, moment = len(rows), pa.timestamp("ms", tz="UTC")
-        created_ms = [min(max(stamp, 0), KEPT_UNTIL_MS - 1) for stamp in stamps]
+        events = [event for event, _, _ in rows]  # column by column: a tuple of each row would cost more than all else
+        properties = [event.properties for event in events]
+        if self._keep_ip:
+            properties = [_with_ip(text, event.ip) for text, event in zip(properties, events, strict=True)]
+        at_ms = [event.at_ms for event in events]
+        created_ms = [min(max(stamp, 0), KEPT_UNTIL_MS - 1) for _, stamp, _ in rows]
+        offsets = [offset for _, _, offset in rows]
         return pa.table(
             {
-                "uuid": pa.array(uuid, pa.string()),
-                "event": pa.array(event, pa.string()),
+                "uuid": pa.array([event.uuid for event in events], pa.string()),
+                "event": pa.array([event.event for event in events], pa.string()),
                 "properties": pa.array(properties, pa.string()),
                 "timestamp": pa.array(at_ms, pa.int64()).cast(moment),
-                "team_id": pa.array(team_id, pa.string()),
-                "distinct_id": pa.array(distinct_id, pa.string()),
-                "session_id": pa.array(session_id, pa.string()),
+                "team_id": pa.array([event.team_id for event in events], pa.string()),
+                "distinct_id": pa.array([event.distinct_id for event in events], pa.string()),
+                "session_id": pa.array([event.session_id for event in events], pa.string()),
                 "created_at": pa.array(created_ms, pa.int64()).cast(moment),
                 "_topic": pa.repeat(topic, count),
                 "_partition": pa.repeat(pa.scalar(partition, pa.uint32()), count),

@@ -67,10 +67,13 @@ class Notices:
 
 
 def notices(whole: group.Group, answers: Sequence[Answer[Any]]) -> Notices:
-    """Name every silent worker, and those of whom this page shows nothing though they may have something."""
+    """Name every silent worker, and those of whom this page shows nothing though they may have something: one whose
+    rows are damaged still says who it is."""
     taken_over = {s.url for s in whole.silent if s.as_of_ms is not None and not s.partitions}
-    gaps = [a.worker for a in answers if a.stale and a.value is None and a.url not in taken_over]
-    return Notices(whole.silent, tuple(gaps))
+    gaps = [a for a in answers if a.stale and a.value is None and a.url not in taken_over]
+    named = {s.url for s in whole.silent}
+    only_here = [group.Silent(a.worker, a.url, a.problem, a.as_of_ms, ()) for a in gaps if a.url not in named]
+    return Notices((*whole.silent, *only_here), tuple(a.worker for a in gaps))
 
 
 async def hours_page(site: Site, params: Params) -> Page:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -51,9 +52,9 @@ class Problem(Exception):
 
 
 class Renderer:
-    """Templates and headers. Rendering is pure and safe in a thread."""
+    """Templates and headers. Rendering is pure and safe in a thread. `places`: what the head links to."""
 
-    def __init__(self, clock: Clock, files: static.Files) -> None:
+    def __init__(self, clock: Clock, files: static.Files, places: Sequence[tuple[str, str, str]]) -> None:
         self._clock = clock
         self._env = Environment(
             loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -64,6 +65,7 @@ class Renderer:
             auto_reload=False,
         )
         self._env.globals.update(show=show, static=files.url, exact=show.exact, utc_day=utc_day, minor=_key_text)
+        self._env.globals["places"] = places
         self._env.filters["money_data"] = money_data
         for name, parts in (("ui", "parts.html"), ("drawn", "charts_parts.html")):
             self._env.globals[name] = self._env.get_template(parts).module

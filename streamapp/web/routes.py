@@ -63,7 +63,7 @@ class Pages:
         self.view = view
         self.clock = clock
         self.files = static.Files()
-        self.renderer = render.Renderer(clock, self.files)
+        self.renderer = render.Renderer(clock, self.files, sitemap.PLACES)
         known = fleets.Fleets(view, clock, peer_timeout_s, standings)
         asked = extras.Extras(letters, known, clock, peer_timeout_s, capture_url, reconciliation)
         self.site = pages.Site(known.mine, clock, grace_ms, letters, known, asked)

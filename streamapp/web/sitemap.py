@@ -1,4 +1,5 @@
-"""Every page: its address, and what builds it. A page of one group is served by every worker."""
+"""Every page: its address, what builds it, and what the head of each page links to. A page of one group is served by
+every worker."""
 
 from __future__ import annotations
 
@@ -51,6 +52,17 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
     ("/tables", r"/tables", raw.tables),
     ("/tables/{name:[^/]+}", r"/tables/(?P<name>[^/]+)", raw.table),
 )
+PLACES: tuple[tuple[str, str, str], ...] = (
+    # `Page.place`  where      word
+    ("overview", "/", "Overview"),
+    ("hours", "/hours", "Hours"),
+    ("agents", "/agents", "Agents"),
+    ("latency", "/latency", "Latency"),
+    ("letters", "/letters", "Letters"),
+    ("tables", "/tables", "Tables"),
+)
+"""What the head of every page links to. Six short words fit a telephone."""
+
 COMPILED = tuple((re.compile(pattern), builder) for _, pattern, builder in PAGES)
 
 TWINS = (

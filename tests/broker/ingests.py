@@ -17,6 +17,7 @@ from streamapp.kafka.provision import apply
 from streamapp.kafka.reader import Record, read
 from streamapp.ops.chaos_worker import WorkerProcess
 from streamapp.ops.verify_analytics import check
+from streamapp.ops.verify_pair import PairReport
 from streamapp.settings import ClickHouseSettings, KafkaSettings, Settings
 from streamapp.sinks.clickhouse import ClickHouse
 from streamapp.topics.registry import TOPICS
@@ -125,9 +126,18 @@ class Ingest:
         letters = [json.loads(record.value or b"")["data"] for record in self.letters()]
         places = {(letter["source_partition"], letter["source_offset"]) for letter in letters}
         assert len(letters) == len(places) == len([number for number in numbers if not number % 7])
-        report = check(Settings(kafka=self.kafka, clickhouse=ClickHouseSettings(url=f"http://127.0.0.1:{self.port}")))
+        report = self.check()
         assert report.difference == 0, report.as_json()
         assert report.events == len(self.rows())
+
+    def check(self) -> PairReport:
+        """What `streamapp verify` says of it."""
+        return check(Settings(kafka=self.kafka, clickhouse=ClickHouseSettings(url=f"http://127.0.0.1:{self.port}")))
+
+    def ends(self) -> dict[int, int]:
+        """The end of each partition."""
+        ends = self.admin.end_offsets([(TOPIC, number) for number in range(PARTITIONS)])
+        return {number: end for (_, number), end in ends.items()}
 
     def letters(self) -> list[Record]:
         return list(read({"bootstrap.servers": self.broker.bootstrap}, "dead_letter"))

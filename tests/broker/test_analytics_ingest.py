@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from conftest import wait_until
-from ingests import Ingest
+from ingests import GROUP, TOPIC, Ingest
 
 from streamapp.kafka.broker import Broker
 
@@ -55,3 +59,23 @@ def test_a_worker_ends_between_the_insert_and_its_commit(stack: Ingest) -> None:
     assert kept > stack.done() - 1500 // 7
     stack.drain(stack.worker())
     stack.whole()
+
+
+def test_the_check_waits_for_letters_that_nobody_sees_yet(stack: Ingest) -> None:
+    """A group's offset and the letters of the same transaction do not become visible together."""
+    stack.send(1)  # it cannot be kept
+    client = AdminClient({"bootstrap.servers": stack.broker.bootstrap})
+    (place,) = (TopicPartition(TOPIC, number, 1) for number, end in stack.ends().items() if end)
+    done = client.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(GROUP, [place])])
+    done[GROUP].result(30)
+    writer = Producer({"bootstrap.servers": stack.broker.bootstrap, "transactional.id": "letters", "log_level": 0})
+    writer.init_transactions(30)
+    writer.begin_transaction()
+    said = {"source_topic": TOPIC, "group": GROUP, "source_partition": place.partition, "source_offset": 0}
+    writer.produce("dead_letter", json.dumps({"data": said}))
+    assert writer.flush(30) == 0
+    ending = threading.Timer(0.5, writer.commit_transaction, (30,))
+    ending.start()
+    report = stack.check()
+    assert (report.difference, report.events) == (0, 0), report.as_json()
+    ending.join()

@@ -40,7 +40,7 @@ class Stack:
         self.started = 0
         apply(self.admin, TOPICS, 1)
 
-    def worker(self, url: str, agent: str = AGENT, code: Path | None = None) -> WorkerProcess:
+    def worker(self, url: str, agent: str = AGENT, code: Path | None = None, **settings: object) -> WorkerProcess:
         """A worker on a ledger. Small chunks: many chances to be hit between two writes."""
         self.started += 1
         environment = {
@@ -51,7 +51,7 @@ class Stack:
             "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
             "STREAM_WORKER__CHUNK_RECORDS": "20",
             "STREAM_WORKER__CHUNK_LINGER_MS": "5",
-        }
+        } | {f"STREAM_{name.upper()}": str(value) for name, value in settings.items()}
         log = self.folder / f"ledger-{self.started}.log"
         return WorkerProcess(log, environment, agent, code)
 
@@ -155,6 +155,28 @@ def test_an_empty_ledger_is_filled_from_the_beginning(fresh_broker: Broker, tmp_
     stack.wait(lambda: "its destination at 0: going there" in worker.said(), worker)
     stack.wait(lambda: stack.done() >= 50 and len(kept(url)) == 50, worker)
     worker.stop()
+
+
+def test_a_flood_of_what_is_no_bill_stops_the_worker_until_a_person_acts(fresh_broker: Broker, tmp_path: Path) -> None:
+    stack, url = Stack(fresh_broker, tmp_path), f"sqlite:///{tmp_path / 'ledger.db'}"
+    (good,) = bills(1)
+    bad = good._replace(value=b"{not a bill")
+    stack.produce([bad] * 4)
+    worker = stack.worker(url, worker__poison_limit_consecutive=5)
+    stack.wait(lambda: stack.done() == 4, worker)
+    worker.stop()
+    stack.produce([bad] * 4)
+    for _ in range(2):  # a supervisor starts it again: it writes no letter more
+        worker = stack.worker(url, worker__poison_limit_consecutive=5)
+        wait_until(worker.exited.is_set, 60)
+        assert worker.exit_code == 78, worker.said()[-3000:]
+    assert "8 records in a row were refused" in worker.said()
+    assert stack.done() == 4
+    stack.produce([good])
+    accepted = "2100-01-01T00:00:00Z"
+    worker = stack.worker(url, worker__poison_limit_consecutive=5, worker__poison_accepted_until=accepted)
+    stack.wait(lambda: stack.done() == 9 and len(kept(url)) == 1, worker)
+    assert worker.stop() == 0
 
 
 def test_what_is_no_bill_becomes_a_dead_letter(fresh_broker: Broker, tmp_path: Path) -> None:

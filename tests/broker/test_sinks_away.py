@@ -51,7 +51,9 @@ class Settlements:
         self.settings = Settings(kafka=self.stack.kafka, ledger_url=url)
         self.hours = 0
         self.ends: list[str] = []
-        self._producer = Producer({"bootstrap.servers": broker.bootstrap, "partitioner": "murmur2_random"})
+        self._producer = Producer(
+            {"bootstrap.servers": broker.bootstrap, "partitioner": "murmur2_random", "log_level": 0}
+        )
         never = {"settlement__idle_seconds": NEVER_S}
         self.settler = self.stack.start_agent("streamapp.agents.rpc_billing", None, "settler", **never)
         agent = ("-m", "faust", "-A", "streamapp.agents.billing_ledger", "worker", "-l", "info")

@@ -70,9 +70,11 @@ def test_the_front_page_fits_is_accessible_and_quiet(scheme: str, width: int) ->
         await expect(page.locator(".minutes tbody tr")).to_have_count(60)
         await accessible(page, f"front {scheme} {width}")
         assert await overflow(page) <= 0
+        hidden = "document.querySelector('.top nav').scrollWidth - document.querySelector('.top nav').clientWidth"
+        assert await page.evaluate(hidden) <= 0, "every word of the head is there"
         await page.get_by_text("The same as a table").click()
         await shoot(page, f"whole-front-{scheme}-{width}")
-        for path in ("/groups/rpc-billing", "/charts", "/tables/accounts?group=rpc-billing"):
+        for path in ("/groups/rpc-billing", "/charts", "/latency", "/tables/accounts?group=rpc-billing"):
             await page.goto(served[0].url + path)
             await expect(page.locator("#pulse")).to_have_text("Live")
             await accessible(page, f"{path} {scheme} {width}")

@@ -227,7 +227,8 @@ def test_columns_and_order_are_those_of_the_decision(events: Events) -> None:
     migrate(events.clickhouse)
     database = events.clickhouse.database
     rows, of = events.clickhouse.rows, f"WHERE database = '{database}' AND"
-    assert dict(rows(f"SELECT name, type FROM system.columns {of} table = 'events'")) == COLUMNS
+    told = rows(f"SELECT name, type FROM system.columns {of} table = 'events'")
+    assert {str(name): str(type_) for name, type_ in told} == COLUMNS
     asked = f"SELECT engine, sorting_key, partition_key FROM system.tables {of} name = 'events'"
     assert tuple(rows(asked)[0]) == (
         "ReplacingMergeTree",

@@ -50,6 +50,13 @@ def test_functions_are_short() -> None:
     assert long == []
 
 
+def test_checks_look_at_kafka_through_the_reader_that_waits_for_open_transactions() -> None:
+    hasty = re.compile(r"reader import .*\bspans\b")
+    checks = [path for path in OURS if path.name.startswith("verify_") and path.name != "verify_reading.py"]
+    assert len(checks) > 10
+    assert [line for path in checks for line in lines(hasty, path)] == []
+
+
 def test_every_module_says_what_it_is() -> None:
     empty_ones = [path for path in OURS if path.name != "__init__.py" or (read(path) or "").strip()]
     assert [str(path) for path in empty_ones if ast.get_docstring(ast.parse(read(path) or "")) is None] == []

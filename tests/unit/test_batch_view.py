@@ -6,9 +6,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from streamapp.facts import PartitionFacts
 from streamapp.metrics import GroupMetrics
-from streamapp.runtime.batch_codec import batch_table
+from streamapp.runtime.batch_codec import BATCH_KEY, INTENT_KEY, Extent, Mark, batch_table, pack_mark
 from streamapp.runtime.batch_task import BatchTask, Bounds
 from streamapp.runtime.batch_view import BatchView
 from streamapp.runtime.partition import Partition
@@ -90,3 +92,16 @@ def test_what_was_kept_and_refused_is_counted() -> None:
     said = shown.metrics().decode()
     assert 'stream_events_accepted_total{group="audit-archive"} 9.0' in said
     assert 'stream_events_rejected_total{group="audit-archive",reason="malformed_json"} 1.0' in said
+
+
+def test_a_row_that_nobody_can_read_is_shown_with_its_bytes() -> None:
+    shown, task = view(GroupMetrics("audit-archive"))
+    task.store.write({BATCH_KEY: b"\xc1 no row", INTENT_KEY: pack_mark(Mark(Extent(3, 9, 7), b""))}, 1)
+    first, second = shown.rows("archive", None, 10, None)
+    assert first.key == ("unreadable", BATCH_KEY.hex())
+    assert first.row["value_hex"] == b"\xc1 no row".hex()
+    assert first.row["why"]
+    assert second.key == ("intent",)
+    assert shown.rows("archive", first.key, 10, 2) == [second]
+    with pytest.raises(ValueError, match="non-hexadecimal"):
+        shown.rows("archive", ("unreadable", "no hex"), 10, 2)

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from streamapp.runtime.poison import WINDOW_RECORDS, PoisonFlood, PoisonLimit
+from streamapp.runtime.poison import WINDOW_RECORDS, PoisonFlood, PoisonLimit, counts_in, note_of
+from streamapp.runtime.position import PoisonCounts
 from tables.outcome import Refusal
 
 
@@ -81,3 +82,15 @@ def test_an_older_acceptance_does_not_forget_what_was_counted_since() -> None:
     again = PoisonLimit(1.0, 5, accepted_until_ms=100, counts=limit.counts)
     with pytest.raises(PoisonFlood, match="6 records in a row"):
         again.check(1, 206, refusals(206))
+
+
+def test_counts_travel_as_a_note_and_other_notes_are_none() -> None:
+    limit = PoisonLimit(ratio=1.0, consecutive=5)
+    limit.check(7_000, 6_999, refusals(6_998, 6_999))
+    limit.check(3, 7_002, refusals(7_000, 7_001, 7_002))
+    assert counts_in(note_of(limit.counts)) == limit.counts != PoisonCounts()
+    full = PoisonCounts(20_000, 2**53, ((5_000, 5_000),) * 11)
+    assert len(note_of(full)) < 300
+    assert [counts_in(note) for note in ("", "somebody", "7", "[]", '["x"]', "{}")] == [
+        None, None, None, PoisonCounts(), None, None,
+    ]  # fmt: skip

@@ -26,6 +26,7 @@ from streamapp.cli.run_state import FOLDERS, wipe
 from streamapp.errors import Misconfigured, Refused
 from streamapp.ops.lag import Reading, Standing, behind
 from streamapp.ops.simulate_topics import STREAMS
+from streamapp.ops.verify_pairs import NAMES, PAIRS, kept_by
 from streamapp.settings import ArchiveSettings, BrokerSettings, CaptureSettings, KafkaSettings, Settings
 from streamapp.topics.registry import GROUPS, group, topic
 
@@ -146,6 +147,17 @@ def test_only_some_groups_are_started_and_fed(tmp_path: Path) -> None:
     assert simulate_job(settings(tmp_path), ["llm_usage"], 60, None).command.count("--topic") == 1
     with pytest.raises(Refused, match="nobody writes what they read"):
         chosen_groups(("dead-letter-monitor",))
+
+
+def test_only_what_ran_is_verified() -> None:
+    assert kept_by(chosen_groups(())) == NAMES
+    assert kept_by(chosen_groups(("billing-ledger", "billing-agg"))) == (
+        "usage=bills",
+        "bills=ledger",
+        "settlements=ledger",
+    )
+    assert kept_by(chosen_groups(("analytics-ingest",))) == ("events=clickhouse",)
+    assert {pair.group for pair in PAIRS} <= {name for name, _, _ in AGENTS}
 
 
 def test_every_simulated_topic_is_read_by_a_group() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from web_fake import HOSTILE, FakeWorker, Served, World, serving
 from yarl import URL
 
 from streamapp.errors import Unavailable
+from streamapp.runtime.rocks import Damaged
 from streamapp.web import fleet, live, show
 from streamapp.web.routes import routes
 
@@ -269,6 +271,28 @@ def test_failures_are_pages_too() -> None:
             assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
 
     visit(check, worker)
+
+
+def test_damaged_rows_are_said_and_those_of_the_other_workers_are_shown() -> None:
+    whole, damaged = pair(World(hours_back=3))
+
+    def broken(*asked: Any) -> Any:
+        raise Damaged(Path("usage-7"), "Corruption: block checksum mismatch")
+
+    damaged.rows = broken  # type: ignore[method-assign,assignment]
+
+    async def check(reader: Reader, served: list[Served]) -> None:
+        status, text, _ = await reader.get("/tables/usage_hourly")
+        assert status == 200
+        assert "Worker <b>agg-1</b> does not answer (it answered with status 503)" in text
+        assert "its rows are missing here" in text
+        assert text.count('data-key="') > 3
+        reader.base = served[1].url
+        status, text, _ = await reader.get("/tables/usage_hourly")
+        assert status == 503
+        assert "the rows in usage-7 are damaged and come back from the changelog" in text
+
+    visit(check, whole, damaged)
 
 
 def test_an_empty_table_tells_how_to_send_the_first_event() -> None:

@@ -20,4 +20,4 @@ async def apply(*chunk: Any) -> int:
     return new
 
 
-billing_ledger.ledger.apply = apply  # type: ignore[method-assign]
+billing_ledger.ledger.apply = apply  # type: ignore[method-assign,assignment]

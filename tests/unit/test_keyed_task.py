@@ -1,0 +1,87 @@
+"""What is counted of refused records goes on with the next owner: of a keyed table, and of a sink without one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pytest
+from usage_log import NowProducer, Rec, now
+
+from streamapp.runtime.chunk import Transaction
+from streamapp.runtime.keyed_task import KeyedTask
+from streamapp.runtime.place import Place
+from streamapp.runtime.poison import PoisonFlood, PoisonLimit, counts_in
+from streamapp.runtime.row_table import RowTable
+from streamapp.runtime.rows import MemoryStore, Store, always_settled, stored_position
+from streamapp.runtime.sink_task import SinkTask
+from streamapp.schemas.fingerprint import digest_of, print_of
+from streamapp.schemas.rejected import Reason, Rejected
+from tables.keyed import Recipe, never
+from tables.window import Rules
+
+REFUSED = Rejected(Reason.MALFORMED_JSON, "it is not JSON")
+
+
+class Key(NamedTuple):
+    org: str
+
+
+class Row(NamedTuple):
+    number: int = 0
+
+
+TABLE = RowTable("counts", Key, Row)
+RECIPE = Recipe(lambda value: REFUSED, Rejected, lambda rows, event: None, never, digest_of, print_of)
+
+
+def bad(*offsets: int) -> list[Rec]:
+    return [Rec(b"org", b"{", 1_000 + offset, offset) for offset in offsets]
+
+
+def table_task(store: Store) -> KeyedTask:
+    """The task of whoever takes the partition over."""
+    position = stored_position(store)
+    limit = PoisonLimit(1.0, 5, counts=None if position is None else position.poison)
+    place = Place("counts", "audit_log", 0, "topic-id", 1, {"dead_letter": 1})
+    return KeyedTask(place, store, NowProducer(0), position, TABLE, RECIPE, Rules(), limit, lambda outcome: None)
+
+
+def test_a_keyed_table_goes_on_counting_where_its_last_owner_stopped() -> None:
+    store = MemoryStore(always_settled)
+    first = table_task(store)
+    now(first.commit(first.fold(bad(0, 1, 2), 9_000)))
+    second = table_task(store)
+    now(second.commit(second.fold(bad(0, 1, 2), 9_000)))  # read again: applied before, and counted before
+    now(second.commit(second.fold(bad(3, 4), 9_000)))
+    for owner in (second, table_task(store), table_task(store)):
+        with pytest.raises(PoisonFlood, match="6 records in a row were refused"):
+            owner.fold(bad(5), 9_000)
+
+
+class Nowhere:
+    """A destination that takes nothing."""
+
+    def parse(self, topic: str, partition: int, record: Any) -> Rejected:
+        return REFUSED
+
+    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Any]) -> None:
+        assert not rows
+
+    async def offsets(self, topic: str) -> dict[int, int]:
+        return {}
+
+
+def sink_task(note: str) -> SinkTask[Any]:
+    limit = PoisonLimit(1.0, 5, counts=counts_in(note))
+    producer: Any = NowProducer(0)
+    return SinkTask("keeper", "billing_events", 0, Nowhere(), producer, 1, limit, lambda reason: None)
+
+
+def test_a_sink_goes_on_counting_by_the_note_beside_its_offset() -> None:
+    first: Transaction = sink_task("").fold(bad(0, 1, 2), 9_000)
+    assert (first.next_offset, len(first.sends)) == (3, 3)
+    second = sink_task(first.note).fold(bad(3, 4), 9_000)
+    for _ in range(2):
+        with pytest.raises(PoisonFlood, match="6 records in a row were refused"):
+            sink_task(second.note).fold(bad(5), 9_000)
