@@ -1,9 +1,9 @@
 """usage=counters: the hours of llm-metrics against sums of llm_usage made anew, partition by partition.
 
-Nothing of the worker is used. An event counts under the rules of `verify.py`: once for its id in a partition, unless
-`billing-agg` has refused it with a letter (both groups refuse the same records, only one writes letters). What lies
-behind the position of the table, or behind what `billing-agg` has judged, is waiting, and an hour that it touches is
-compared when it is there.
+Nothing of the worker is used. An event counts under the rules of `verify.py`: once for its id where its team lives,
+unless `billing-agg` has refused it with a letter (both groups refuse the same records, only one writes letters). What
+lies behind the position of the table, or behind what `billing-agg` has judged, is waiting, and an hour that it touches
+is compared when it is there.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from streamapp.kafka.admin import Admin
 from streamapp.kafka.reader import Record, Span, read, spans
 from streamapp.kafka.security import confluent_config
 from streamapp.ops import verify_letters, verify_usage
+from streamapp.ops.verify import BILLS_TOPIC, LETTERS_TOPIC, USAGE_TOPIC
 from streamapp.ops.verify import GROUP as BILLING
-from streamapp.ops.verify import LETTERS_TOPIC, USAGE_TOPIC
 from streamapp.ops.verify_counters_rows import REST, Part, Table, tables, total
+from streamapp.ops.verify_homes import Homes
 from streamapp.ops.verify_pair import PairReport, Sums
 from streamapp.ops.verify_report import Report
+from streamapp.ops.verify_statement import HOURLY, REVISED, statement
 from streamapp.ops.verify_usage import EXACT, FUTURE_MS, HOUR_MS, ZERO, Poison, Usage
 from streamapp.settings import Settings
 
@@ -50,15 +52,27 @@ def check(settings: Settings) -> PairReport:
     partitions = [(USAGE_TOPIC, number) for number in parts[USAGE_TOPIC]]
     committed, judged = (_offsets(admin.committed(group, partitions)) for group in (GROUP, BILLING))
     # Letters behind the offsets that they are of, rows behind both, usage last: it only grows meanwhile.
-    parts |= {topic: spans(config, topic) for topic in (LETTERS_TOPIC, CHANGELOG, USAGE_TOPIC)}
+    parts |= {topic: spans(config, topic) for topic in (LETTERS_TOPIC, BILLS_TOPIC, CHANGELOG, USAGE_TOPIC)}
     logs = {topic: read(config, topic, upto) for topic, upto in parts.items()}
     org_of = open_directory(settings.directory).org_of
-    made = Reconciliation(logs[CHANGELOG], logs[LETTERS_TOPIC], committed, judged, parts[USAGE_TOPIC], org_of)
+    homes = Homes(len(parts[USAGE_TOPIC]), _covered(logs[BILLS_TOPIC]))
+    made = Reconciliation(logs[CHANGELOG], logs[LETTERS_TOPIC], committed, judged, parts[USAGE_TOPIC], org_of, homes)
     return made.report(logs[USAGE_TOPIC])
 
 
 def _offsets(committed: Mapping[tuple[str, int], int]) -> dict[int, int]:
     return {partition: offset for (_, partition), offset in committed.items()}
+
+
+def _covered(bills: Iterable[Record]) -> Iterator[tuple[str, int]]:
+    """Team and partition of every bill: they tell whether teams have moved."""
+    for record in bills:
+        event = verify_usage.parse(record.value or b"")
+        if isinstance(event, Poison) or event.get("type") not in (HOURLY, REVISED):
+            continue
+        stated = statement(record, event)
+        if not isinstance(stated, str):
+            yield stated.bucket.team, stated.coverage.partition
 
 
 class Reconciliation:
@@ -72,7 +86,9 @@ class Reconciliation:
         judged: Mapping[int, int],
         usage_spans: Mapping[int, Span],
         org_of: Callable[[str], str | None],
+        homes: Homes,
     ) -> None:
+        self._homes = homes
         self._tables = tables(changelog)
         refused = verify_letters.gather(letters, USAGE_TOPIC, Report())
         self._refused = {at for at, found in refused.items() if any(letter.group == BILLING for letter in found)}
@@ -90,7 +106,13 @@ class Reconciliation:
             if offset > max(table.next_offset, self._spans[partition].start):
                 what = f"the group committed {offset}, its table counted up to {table.next_offset}"
                 report.wrong.add(f"{USAGE_TOPIC}[{partition}]", what)
+        late = []  # events of teams that have moved, where they live now: behind those of their former home
         for record in usage:
+            if self._homes.waits(record):
+                late.append(record)
+            else:
+                self._take(record)
+        for record in late:
             self._take(record)
         every = {
             *self._hours,
@@ -109,9 +131,10 @@ class Reconciliation:
         usage = verify_usage.read(record)
         if isinstance(usage, Poison) or not (usage.org or self._org_of(usage.team)):
             return
-        if (partition, usage.id) in self._seen:
+        root = self._homes.root(usage.team, partition)
+        if (root, usage.id) in self._seen:
             return
-        self._seen.add((partition, usage.id))
+        self._seen.add((root, usage.id))
         hour = self._hours.setdefault((partition, usage.time_ms - usage.time_ms % HOUR_MS), _Hour())
         self._report.events += 1
         table = self._tables.get(partition, Table())
