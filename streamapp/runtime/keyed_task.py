@@ -54,11 +54,11 @@ class KeyedTask:
         """One chunk."""
         self.active_ms = now_ms
         outcome = self.keyed.apply(records)
-        self._poison.check(len(records), records[-1].offset, outcome.refusals)
         self._folded.append(outcome)
         next_offset = records[-1].offset + 1
         if outcome.skipped == len(records):
             return Transaction({}, (), next_offset)
+        self._poison.check(len(records) - outcome.skipped, next_offset - 1, outcome.refusals)
         place = self.place
         origin, letters = Origin(place.group, place.topic, place.partition), place.outputs[DEAD_LETTER]
         sends = [letter(each.record, each.reason, each.error, origin, now_ms, letters) for each in outcome.refusals]

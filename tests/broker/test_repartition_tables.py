@@ -61,8 +61,7 @@ def work_off(stack: Cluster, partitions: int, stop: bool) -> None:
         stack.wait(lambda: stack.admin.committed(group).items() >= wanted.items(), 60, *workers)  # noqa: B023
     for worker in workers if stop else []:
         worker.ask_to_stop()
-    for worker in workers if stop else []:
-        worker.stop()
+    stack.wait(lambda: not (stop and any(worker.runs for worker in workers)))
 
 
 def test_accounts_and_counters_of_a_topic_that_has_grown(fresh_broker: Broker, tmp_path: Path) -> None:
