@@ -6,7 +6,8 @@ wall clock in a silent partition. Closing moves the hour's calls to the accounts
 at least the minimum, with the end of that hour as the end of the period; so no account is settled twice for one period.
 
 A late call's way: `_row_for` finds its hour closed, `_add` counts it among the pending ones of its account, and the
-next hour that closes settles it with the others.
+next hour that closes settles it with the others. Accounts that come from another partition may bring along open hours
+that are closed here: when their time has come, their calls are late ones.
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
         if hour_ms not in self.open:
             self.open.add(hour_ms)
             closes_ms = self._closes_ms(hour_ms)
-            self.express.open(hour_ms, expiry_of(hour_ms, closes_ms, self.rules))
+            until_ms = max(closes_ms, self.position.watermark_ms)
+            self.express.open(hour_ms, expiry_of(hour_ms, until_ms, self.rules))
             self.next_mark_ms = min(self.next_mark_ms, closes_ms)
 
     def _account(self, account: Account) -> AccountRow:
@@ -176,23 +178,29 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
         """Close every hour that the limit brings due, one after the other. `stated_ms` None: the mark of each."""
         while (mark_ms := self._next_close_ms()) <= limit_ms:
             end_ms = mark_ms - self.rules.grace_ms
-            self._close(end_ms, mark_ms if stated_ms is None else stated_ms)
-            self.position.closed_ms = max(self.position.closed_ms, end_ms)
+            self._end(end_ms - HOUR_MS)
+            if end_ms > self.position.closed_ms:
+                self._settle(end_ms, mark_ms if stated_ms is None else stated_ms)
+                self.position.closed_ms = end_ms
 
-    def _close(self, end_ms: int, stated_ms: int) -> None:
-        """The hour's calls become pending; whoever owes enough is settled."""
-        outcome, hour_ms = self._outcome, end_ms - HOUR_MS
-        if hour_ms in self.open:
-            self.open.remove(hour_ms)
-            for calls in self.express.close(hour_ms):
-                account = calls.key.account
-                row = outcome.accounts[account] = self._account(account)
-                row.wait(hour_ms).absorb(calls)
-                outcome.closed.append(calls.key)
-                self._weigh(row)
+    def _end(self, hour_ms: int) -> None:
+        """The hour's calls become pending."""
+        if hour_ms not in self.open:
+            return
+        outcome = self._outcome
+        self.open.remove(hour_ms)
+        for calls in self.express.close(hour_ms):
+            account = calls.key.account
+            row = outcome.accounts[account] = self._account(account)
+            row.wait(hour_ms).absorb(calls)
+            outcome.closed.append(calls.key)
+            self._weigh(row)
+
+    def _settle(self, end_ms: int, stated_ms: int) -> None:
+        """Whoever owes enough is settled."""
         for account in sorted(self.due):
-            row = outcome.accounts[account] = self.due[account]
-            outcome.settlements.append(settle(row, end_ms, stated_ms))
+            row = self._outcome.accounts[account] = self.due[account]
+            self._outcome.settlements.append(settle(row, end_ms, stated_ms))
         self.due.clear()
         self._due_ms = NEVER
 

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from tables.counters import EXACT, NOTHING
 
+ELSEWHERE = 1 << 62
+"""So far below their numbers lie offsets of calls that an account has brought along from another partition."""
+
 
 class Account(NamedTuple):
     """Whose account it is. Settlements of one closing go out in the order of these fields."""
@@ -63,7 +66,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.methods: Methods = {}
-        self.first_offset = -1
+        self.first_offset = -1  # -1: no calls; below: of calls on the partition before
         self.last_offset = -1
         self.payment: Payment | None = None  # of the call at `last_offset`; None: no calls
 
@@ -73,10 +76,17 @@ class Calls:
 
     def cover(self, first_offset: int, last_offset: int, payment: Payment) -> None:
         """Calls were counted that lie from one offset to another; the last one was paid like this."""
-        if self.first_offset < 0 or first_offset < self.first_offset:
+        if self.first_offset < 0 or 0 <= first_offset < self.first_offset:
             self.first_offset = first_offset
-        if last_offset > self.last_offset:
+        if last_offset > self.last_offset or self.payment is None:
             self.last_offset, self.payment = last_offset, payment
+
+    def leave(self) -> None:
+        """The account moves to another partition, whose offsets are others: every call there is newer than these."""
+        if self.first_offset >= 0:
+            self.first_offset -= ELSEWHERE
+        if self.last_offset >= 0:
+            self.last_offset -= ELSEWHERE
 
     def absorb(self, other: Calls) -> None:
         """Count another one's calls, too. The other one is ours from now on."""
@@ -167,7 +177,7 @@ class Settlement(NamedTuple):
     calls: int
     methods: tuple[tuple[str, int, Decimal], ...]  # name, calls, cost; sorted
     payment: Payment
-    first_offset: int
+    first_offset: int  # on the partition where the account is; where it was before, if no call has come since
     last_offset: int
 
 
@@ -189,8 +199,8 @@ def settle(row: AccountRow, end_ms: int, at_ms: int) -> Settlement:
         calls=calls.count,
         methods=tuple(methods),
         payment=calls.payment,
-        first_offset=calls.first_offset,
-        last_offset=calls.last_offset,
+        first_offset=calls.first_offset % ELSEWHERE,
+        last_offset=calls.last_offset % ELSEWHERE,
     )
     row.pending = Calls()
     row.from_ms = -1

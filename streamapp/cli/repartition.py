@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,41 +12,46 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from streamapp.cli.tables import table_of
 from streamapp.clock import wall_ms
 from streamapp.runtime.repartition import Moved, repartition
+from streamapp.runtime.takeover import TableTakeover
 from streamapp.settings import Settings, current
+from streamapp.topics import registry
 
-TABLES = {"usage_hourly": "streamapp.agents.billing_agg"}
-"""Tables, and the modules that say how they are made: `source` and `usage_ledger`."""
+TABLES = sorted(name for name, changelog in registry.tables().items() if changelog.keyed)
 
 
 @click.command("repartition")
-@click.option("--table", default="usage_hourly", show_default=True, type=click.Choice(sorted(TABLES)), help="Which.")
+@click.option("--table", default="usage_hourly", show_default=True, type=click.Choice(TABLES), help="Which.")
 @click.option("--dry-run", is_flag=True, help="Say what would be moved; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(table: str, dry_run: bool, as_json: bool) -> None:
     """Move a table after its source topic got more partitions.
 
-    Teams then have other partitions, and their hours, months, bills and remembered ids have to follow. What the old
-    partitions still hold is counted first. Workers refuse to start until the move is done; after a failure, run it
-    again. Stop the group's workers first, raise the topic's partitions, and give producers the time to notice
-    (metadata.max.age.ms, 5 minutes by default).
+    Record keys then have other partitions, and what was counted of them has to follow: the rows of teams and agents,
+    and remembered ids. Rows that only add up over partitions stay where they are. What the old partitions still hold
+    is counted first. Workers refuse to start until the move is done; after a failure, run it again. Stop the workers
+    of the table's group first, raise the topic's partitions, and give producers the time to notice
+    (metadata.max.age.ms, 5 minutes by default). Each table that is made from the topic has to be moved.
     """
-    module = import_module(TABLES[table])
+    takes_over = table_of(registry.tables()[table].producers[0])
     with TemporaryDirectory(prefix="streamapp-repartition-") as folder:
-        moved = asyncio.run(_move(module, current(), Path(folder), dry_run, show_progress=not as_json))
+        moved = asyncio.run(_move(takes_over, current(), Path(folder), dry_run, show_progress=not as_json))
     click.echo(json.dumps(as_object(table, moved, dry_run), indent=2) if as_json else sentence(table, moved, dry_run))
 
 
-async def _move(module: Any, settings: Settings, folder: Path, dry_run: bool, show_progress: bool) -> Moved:
+async def _move(
+    takes_over: TableTakeover, settings: Settings, folder: Path, dry_run: bool, show_progress: bool
+) -> Moved:
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), disable=not show_progress, transient=True) as progress:
         task = progress.add_task("restore", total=None)
 
         return await repartition(
-            module.source,
+            takes_over.source,
             settings,
-            module.usage_ledger,
+            takes_over.make_task,
             folder,
             wall_ms,
             dry_run=dry_run,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
@@ -19,13 +19,16 @@ from rich.table import Table
 
 from streamapp.cli.moment import Moment
 from streamapp.clock import wall_ms
+from streamapp.errors import Refused
 from streamapp.runtime.replay import Move, Where, planned, put_back
 from streamapp.runtime.replay_recompute import Published, Recomputation, offsets_to_read, publish, recomputation
 from streamapp.runtime.replay_shadow import money
 from streamapp.settings import Settings, current
+from streamapp.topics import registry
 
-GROUPS: Mapping[str, str] = {"billing-agg": "streamapp.agents.billing_agg"}
-"""Groups with a table, and the modules that say how it is made: `source` and `usage_ledger`."""
+GROUPS = sorted({changelog.producers[0] for changelog in registry.tables().values()})
+RECOMPUTED, AGENT = "billing-agg", "streamapp.agents.billing_agg"
+"""What this group has stated can be revised. Its module says how its table is made: `source` and `usage_ledger`."""
 
 _OFFSETS = re.compile(r"\d+|\d+:\d+(,\d+:\d+)*", re.ASCII)
 
@@ -45,7 +48,7 @@ class Offsets(click.ParamType):
 
 
 @click.command("replay")
-@click.option("--group", required=True, type=click.Choice(sorted(GROUPS)), help="Whose records are read again.")
+@click.option("--group", required=True, type=click.Choice(GROUPS), help="Whose records are read again.")
 @click.option("--to-datetime", "at_ms", type=Moment(), help="From the first record of this time on (broker's clock).")
 @click.option("--to-offset", "offsets", type=Offsets(), help="From these offsets on: N for all, or P:N[,P:N…].")
 @click.option("--to-earliest", "earliest", is_flag=True, help="From where the log begins.")
@@ -65,10 +68,10 @@ def command(
 ) -> None:
     """Read a group's records again.
 
-    Puts the group's offsets back: its workers read the records again, and skip what they have counted. Nothing is
-    billed twice. With --recompute the offsets stay, and the range is counted anew from the log: where the table
-    differs, its rows are put right, and hours that were closed are stated as revisions. Events that were refused stay
-    refused: redrive their dead letters.
+    Puts the group's offsets back: its workers read the records again, and skip what they have counted or kept. Nothing
+    is billed, counted or written twice. With --recompute, for billing-agg, the offsets stay, and the range is counted
+    anew from the log: where the table differs, its rows are put right, and hours that were closed are stated as
+    revisions. Events that were refused stay refused: redrive their dead letters.
 
     Stop the group's workers first.
     """
@@ -76,6 +79,11 @@ def command(
         raise click.UsageError("say where to: one of --to-datetime, --to-offset and --to-earliest")
     if as_json and not (yes or dry_run):
         raise click.UsageError("--json asks no questions: add --yes or --dry-run")
+    if recompute and group != RECOMPUTED:
+        raise Refused(
+            f"--recompute is for {RECOMPUTED}, whose bills can be revised; what {group} has counted or written cannot. "
+            f"A table is built anew from the log as docs/runbook.md says under `A new table`"
+        )
     where = Where(at_ms=at_ms) if offsets is None else offsets
     talk = Talk(Console(quiet=as_json), dry_run, yes)
     result = asyncio.run(_replay(group, where, recompute, current(), talk))
@@ -101,17 +109,17 @@ class Talk:
 
 
 async def _replay(group: str, where: Where, recompute: bool, settings: Settings, talk: Talk) -> dict[str, Any]:
-    module = import_module(GROUPS[group])
-    moves = await planned(settings.kafka, module.source, where)
-    talk.console.print(plan_table(moves, module.source.topic))
+    (topic,) = registry.group(group).topics
+    moves = await planned(settings.kafka, group, topic, where)
+    talk.console.print(plan_table(moves, topic))
     result: dict[str, Any] = {"group": group, "dry_run": talk.dry_run, "moves": [_move(move) for move in moves]}
     if recompute:
-        return result | await _recompute(module, moves, settings, talk)
+        return result | await _recompute(import_module(AGENT), moves, settings, talk)
     records = sum(move.records for move in moves)
     moved = 0
     if records and talk.agreed(f"Put {group} back by {records:,} records?"):
-        moved = await put_back(settings.kafka, module.source, moves)
-        talk.console.print(f"{moved} partitions put back; what was counted will be read again and skipped")
+        moved = await put_back(settings.kafka, group, topic, moves)
+        talk.console.print(f"{moved} partitions put back; what was counted or kept will be read again and skipped")
     elif not records:
         talk.console.print("0 records to read again: nothing to do")
     return result | {"partitions_moved": moved}

@@ -1,9 +1,9 @@
 """usage=counters: the hours of llm-metrics against sums of llm_usage made anew, partition by partition.
 
-Nothing of the worker is used. An event counts under the rules of `verify.py`: once for its id in a partition, unless
-`billing-agg` has refused it with a letter (both groups refuse the same records, only one writes letters). What lies
-behind the position of the table, or behind what `billing-agg` has judged, is waiting, and an hour that it touches is
-compared when it is there.
+Nothing of the worker is used. An event counts under the rules of `verify.py`: once for its id where its team lives,
+unless `billing-agg` has refused it with a letter (both groups refuse the same records, only one writes letters). What
+lies behind the position of the table, or behind what `billing-agg` has judged, is waiting, and an hour that it touches
+is compared when it is there.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from decimal import Decimal
 from streamapp.directory import open_directory
 from streamapp.kafka.reader import Record, Span
 from streamapp.ops import verify_letters, verify_usage
+from streamapp.ops.verify import BILLS_TOPIC, LETTERS_TOPIC, USAGE_TOPIC
 from streamapp.ops.verify import GROUP as BILLING
-from streamapp.ops.verify import LETTERS_TOPIC, USAGE_TOPIC
 from streamapp.ops.verify_counters_rows import REST, Part, Table, tables, total
+from streamapp.ops.verify_homes import Homes
 from streamapp.ops.verify_pair import PairReport, Sums
 from streamapp.ops.verify_reading import LogReader
 from streamapp.ops.verify_report import Report
+from streamapp.ops.verify_statement import HOURLY, REVISED, statement
 from streamapp.ops.verify_usage import EXACT, FUTURE_MS, HOUR_MS, ZERO, Poison, Usage
 from streamapp.settings import Settings
 
@@ -47,11 +49,23 @@ def check(settings: Settings) -> PairReport:
     logs = LogReader(settings.kafka)
     committed, judged = (logs.committed(group, USAGE_TOPIC) for group in (GROUP, BILLING))
     # Letters behind the offsets that they are of, rows behind both, usage last: it only grows meanwhile.
-    parts = {topic: logs.spans(topic) for topic in (LETTERS_TOPIC, CHANGELOG, USAGE_TOPIC)}
-    letters, changelog, usage = (logs.records(topic, upto) for topic, upto in parts.items())
+    parts = {topic: logs.spans(topic) for topic in (LETTERS_TOPIC, BILLS_TOPIC, CHANGELOG, USAGE_TOPIC)}
+    letters, bills, changelog, usage = (logs.records(topic, upto) for topic, upto in parts.items())
     org_of = open_directory(settings.directory).org_of
-    made = Reconciliation(changelog, letters, committed, judged, parts[USAGE_TOPIC], org_of)
+    homes = Homes(len(parts[USAGE_TOPIC]), _covered(bills))
+    made = Reconciliation(changelog, letters, committed, judged, parts[USAGE_TOPIC], org_of, homes)
     return made.report(usage)
+
+
+def _covered(bills: Iterable[Record]) -> Iterator[tuple[str, int]]:
+    """Team and partition of every bill: they tell whether teams have moved."""
+    for record in bills:
+        event = verify_usage.parse(record.value or b"")
+        if isinstance(event, Poison) or event.get("type") not in (HOURLY, REVISED):
+            continue
+        stated = statement(record, event)
+        if not isinstance(stated, str):
+            yield stated.bucket.team, stated.coverage.partition
 
 
 class Reconciliation:
@@ -65,7 +79,9 @@ class Reconciliation:
         judged: Mapping[int, int],
         usage_spans: Mapping[int, Span],
         org_of: Callable[[str], str | None],
+        homes: Homes,
     ) -> None:
+        self._homes = homes
         self._tables = tables(changelog)
         refused = verify_letters.gather(letters, USAGE_TOPIC, Report())
         self._refused = {at for at, found in refused.items() if any(letter.group == BILLING for letter in found)}
@@ -83,7 +99,13 @@ class Reconciliation:
             if offset > max(table.next_offset, self._spans[partition].start):
                 what = f"the group committed {offset}, its table counted up to {table.next_offset}"
                 report.wrong.add(f"{USAGE_TOPIC}[{partition}]", what)
+        late = []  # events of teams that have moved, where they live now: behind those of their former home
         for record in usage:
+            if self._homes.waits(record):
+                late.append(record)
+            else:
+                self._take(record)
+        for record in late:
             self._take(record)
         every = {
             *self._hours,
@@ -102,9 +124,10 @@ class Reconciliation:
         usage = verify_usage.read(record)
         if isinstance(usage, Poison) or not (usage.org or self._org_of(usage.team)):
             return
-        if (partition, usage.id) in self._seen:
+        root = self._homes.root(usage.team, partition)
+        if (root, usage.id) in self._seen:
             return
-        self._seen.add((partition, usage.id))
+        self._seen.add((root, usage.id))
         hour = self._hours.setdefault((partition, usage.time_ms - usage.time_ms % HOUR_MS), _Hour())
         self._report.events += 1
         table = self._tables.get(partition, Table())

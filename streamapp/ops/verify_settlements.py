@@ -86,8 +86,16 @@ def audit(
     log = _Log(report, _refused(letters), directory or {})
     for record in metering:
         _take(record, log)
-    for account in sorted({*log.calls, *stated, *_known(tables)}):
-        _settle(account, stated.get(account, []), tables.get(account[0], Held()), log, starts or {})
+    homes: dict[Who, set[int]] = defaultdict(set)
+    for partition, who in {*log.calls, *stated, *_known(tables)}:
+        homes[who].add(partition)
+    for who, partitions in sorted(homes.items()):
+        chain = [one for partition in partitions for one in stated.get((partition, who), [])]
+        if len(partitions) > 1:
+            _settle_moved(who, chain, {number: tables.get(number, Held()) for number in partitions}, log, starts or {})
+            continue
+        (partition,) = partitions
+        _settle((partition, who), chain, tables.get(partition, Held()), log, starts or {})
     return report
 
 
@@ -182,6 +190,40 @@ def _settle(account: tuple[int, Who], chain: list[Settled], held: Held, log: _Lo
         _compare_table(who, [each for each in table_left if each.offset < held.next_offset], held, report)
 
 
+def _settle_moved(who: Who, chain: list[Settled], held: Mapping[int, Held], log: _Log, starts: Starts) -> None:
+    """The same for an account whose calls lie on several partitions, because the topic has got more: what is settled
+    and what waits must be its calls, each once. Which call is in which settlement is not to be seen: offsets of two
+    partitions have no order."""
+    report = log.report
+    calls: dict[str, bool] = {}  # id → whether the table has counted it
+    counted: list[Counted] = []
+    for partition, table in sorted(held.items()):
+        if starts.get((METERING_TOPIC, partition), 0):
+            report.out_of_reach += len(chain)
+            return
+        for each in log.calls.get((partition, who), ()):
+            known = each.offset < table.next_offset
+            if each.call.id in calls:
+                report.events -= 1  # it came again, on the other partition
+            if known and not calls.get(each.call.id):
+                counted.append(each)
+            calls[each.call.id] = known or calls.get(each.call.id, False)
+    until_ms = max(max(table.settled_until_ms.get(who, -1), table.expired_ms) for table in held.values())
+    waiting = _sum(table.waiting.get(who, {}) for table in held.values())
+    has = _sum([waiting, *(one.methods for one in chain if one.end_ms <= until_ms)])
+    _note(report, counted, stated=not waiting)
+    report.waiting += sum(one.calls for one in waiting.values()) + len(calls) - len(counted)
+    _balance(who, "are settled or wait", _counts(counted), has, report)
+
+
+def _sum(several: Iterable[Counts]) -> Counts:
+    counts: Counts = {}
+    for one in several:
+        for method, count in one.items():
+            counts[method] = counts.get(method, Count()).plus(*count)
+    return counts
+
+
 def _belongs(each: Counted, one: Settled) -> bool:
     return each.offset <= one.last_offset and each.call.hour_ms < one.end_ms
 
@@ -208,14 +250,17 @@ def _compare(one: Settled, counted: list[Counted], report: PairReport) -> None:
 
 def _compare_table(who: Who, left: list[Counted], held: Held, report: PairReport) -> None:
     """What is in no settlement must wait in the table, and nothing else."""
-    must, waits = _counts(left), held.waiting.get(who, {})
-    calls, waiting = (sum(one.calls for one in counts.values()) for counts in (must, waits))
-    if waiting < calls:
-        report.lost.add(str(who), f"{calls} calls are in no settlement, {waiting} wait for one", calls - waiting)
-    elif waiting > calls:
-        report.doubled.add(str(who), f"{waiting} calls wait for a settlement, there are {calls}", waiting - calls)
-    elif must != waits:
-        report.wrong.add(str(who), f"{waits} waits for a settlement, must be {must}")
+    _balance(who, "wait for a settlement", _counts(left), held.waiting.get(who, {}), report)
+
+
+def _balance(who: Who, what: str, must: Counts, has: Counts, report: PairReport) -> None:
+    calls, found = (sum(one.calls for one in counts.values()) for counts in (must, has))
+    if found < calls:
+        report.lost.add(str(who), f"{found} calls {what}, there are {calls}", calls - found)
+    elif found > calls:
+        report.doubled.add(str(who), f"{found} calls {what}, there are {calls}", found - calls)
+    elif must != has:
+        report.wrong.add(str(who), f"{has} {what}, must be {must}")
 
 
 def _counts(counted: Iterable[Counted]) -> Counts:

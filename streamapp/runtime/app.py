@@ -95,6 +95,7 @@ class StreamApp(faust.App):
 
     settings: Settings
     ownership: Ownership
+    takes_over: TakeOver
     slot: Slot | None = None
     on_placed: Callable[[StreamApp], None] = staticmethod(lambda app: None)  # told when the worker has its place
 
@@ -171,6 +172,7 @@ class StreamApp(faust.App):
 
     def own(self, topic: str, take_over: TakeOver) -> None:
         """Say how partitions of a topic are taken over when a rebalance brings them."""
+        self.takes_over = take_over
         ownership = self.ownership = Ownership(topic, take_over, self.settings.state_dir)
 
         async def taken(app: Any, **kwargs: Any) -> None:

@@ -80,7 +80,7 @@ class Bounds:
 
 @dataclass(slots=True)
 class _Batch(Generic[Row]):
-    """Records on their way to the sink."""
+    """Records on their way to the sink; none, where only the offset has to follow what was kept before."""
 
     since_ms: int
     first: int = -1
@@ -144,9 +144,12 @@ class BatchTask(Generic[Row]):
         """Gather a chunk. A transaction is due when the batch is."""
         self._active_ms = now_ms
         new = [record for record in records if record.offset >= self._next_offset]
-        self._next_offset = max(self._next_offset, records[-1].offset + 1)
+        if not new:  # kept before: somebody has put the group back
+            self._cut.append(_Batch(now_ms, first=records[0].offset))
+            return Transaction({}, (), records[-1].offset + 1)
+        self._next_offset = records[-1].offset + 1
         ready = None
-        if self._promised is not None and new:
+        if self._promised is not None:
             again = [record for record in new if record.offset <= self._promised.extent.last]
             new = new[len(again) :]
             if again:
@@ -166,6 +169,10 @@ class BatchTask(Generic[Row]):
 
     async def commit(self, transaction: Transaction) -> None:
         batch = self._cut[0]
+        if not batch.count:
+            await self._producer.commit(transaction)
+            del self._cut[0]
+            return
         if batch.rows:
             self._state = await self._kept(batch)
         mark = pack_mark(Mark(batch.extent, self._state))

@@ -185,6 +185,16 @@ def readable_key(parts: tuple[Any, ...]) -> bytes:
     raise ValueError(f"{parts!r} is not the key of a row")
 
 
+def team_of(key: bytes, value: bytes) -> str:
+    """Whose row it is: usage has the team as its record key."""
+    kind = key[:1]
+    if kind == b"h":
+        return unpack_hour_key(key).team
+    if kind == b"m":
+        return unpack_month_key(key).team
+    return bucket_of(value).team
+
+
 def bucket_of(bill: bytes) -> HourKey:
     """The bucket that a stored statement is about."""
     event = _decode_json(bill)

@@ -60,6 +60,7 @@ class KeyedTask:
             self._poison.check(len(records) - outcome.skipped, records[-1].offset, outcome.refusals)
         else:
             return Transaction({}, (), next_offset)
+        self._poison.check(len(records) - outcome.skipped, next_offset - 1, outcome.refusals)
         place = self.place
         origin, letters = Origin(place.group, place.topic, place.partition), place.outputs[DEAD_LETTER]
         sends = [letter(each.record, each.reason, each.error, origin, now_ms, letters) for each in outcome.refusals]

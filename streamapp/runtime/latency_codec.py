@@ -25,7 +25,7 @@ import msgspec
 from streamapp.runtime.codec import ids_key, pack_row, unpack_ids, unpack_ids_key
 from streamapp.runtime.position import POSITION_KEY, unpack_position
 from streamapp.runtime.rows import always_settled
-from streamapp.runtime.table import Table
+from streamapp.runtime.table import Table, anywhere
 from tables.latency_windows import HOUR, MINUTE, WindowKey
 from tables.seen import DIGEST_BYTES
 from tables.tally import Bins, Name, Series, StoredBins, Tally
@@ -196,4 +196,4 @@ def readable_key(parts: tuple[Any, ...]) -> bytes:
     raise ValueError(f"{parts!r} is not the key of a row")
 
 
-LATENCY = Table("latency", b"fhimnprt", always_settled, readable, readable_key)
+LATENCY = Table("latency", b"fhimnprt", always_settled, readable, readable_key, home=anywhere)

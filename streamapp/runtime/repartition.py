@@ -14,7 +14,7 @@ The order, and what a failure costs at each step. Running it again goes on; work
                                                                               partition is used when it says so
 
 Producers may hold on to the old number of partitions for a while (Kafka's metadata.max.age.ms, 5 minutes by default).
-What they send to a team's former partition after step 3 becomes a dead letter `wrong_partition`, to be redriven; wait
+What they send to a key's former partition after step 3 becomes a dead letter `wrong_partition`, to be redriven; wait
 that long between raising the topic and this.
 """
 
@@ -32,12 +32,13 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 
 from streamapp.clock import Clock
+from streamapp.errors import Refused
 from streamapp.kafka.admin import Admin
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.partition import Task
 from streamapp.runtime.place import Place
 from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position
-from streamapp.runtime.repartition_rows import IDS, OF_TEAMS, copies, is_foreign, position_after, rows_of, settles
+from streamapp.runtime.repartition_rows import IDS, copies, is_foreign, position_after, rows_of, settles
 from streamapp.runtime.repartition_stage import Found, Stage, await_partitions, look, stage_of, survey
 from streamapp.runtime.replay import chunks_of, reading, refuse_running, translated
 from streamapp.runtime.restore import restore
@@ -59,7 +60,7 @@ class Moved(NamedTuple):
 
     stage: Stage
     folded: int = 0  # records that the old partitions still held
-    rows: int = 0  # of teams, that went to other partitions
+    rows: int = 0  # that went to other partitions with their record keys
     ids: int = 0  # rows of remembered ids that were copied
 
     @property
@@ -79,8 +80,11 @@ async def repartition(
 ) -> Moved:
     """Move the table, or finish a move. `folder` is empty, and of no use afterwards.
 
-    Raises `Refused` while the group runs, `Misconfigured` where table and topic contradict each other.
+    Raises `Refused` while the group runs and for a table that cannot follow, `Misconfigured` where table and topic
+    contradict each other.
     """
+    if source.table.home is None:
+        raise Refused(f"the table {source.table.name} does not move: {source.table.how_to_grow}")
     kafka = settings.kafka
     admin = Admin(kafka)
     await asyncio.to_thread(refuse_running, admin, source.group)
@@ -127,7 +131,7 @@ class TableMove:
         for number in range(self.stage.old):
             lag += situation.ends[number] - (self.positions[number].next_offset if number in self.positions else 0)
         kinds = [key[:1] for number in range(self.stage.old) for _, key, _ in self._copies(number)]
-        return Moved(self.stage, lag, sum(kind in OF_TEAMS for kind in kinds), kinds.count(IDS))
+        return Moved(self.stage, lag, len(kinds) - kinds.count(IDS), kinds.count(IDS))
 
     async def do(self) -> Moved:
         """Steps 2 to 8, or those that are left."""
@@ -151,9 +155,7 @@ class TableMove:
         if self.found.changelog == old:
             return  # nothing was copied before the changelog had the new partitions
         for number in range(0 if self.stage.new % old else old, self.found.changelog):
-            rows = rows_of(self.stores[number])
-            if number < old:
-                rows = ((key, value) for key, value in rows if is_foreign(key, value, number, old))
+            rows = self._foreign(number, old) if number < old else rows_of(self.source.table, self.stores[number])
             await self._remove(f"take back {number}", number, rows)
 
     async def _fold(self) -> int:
@@ -203,7 +205,7 @@ class TableMove:
             await self._put(number, StoredPosition(0, -1, -1, self.found.topic_id, old, 0))
 
     async def _copy(self) -> tuple[int, int]:
-        """Step 5. Returns how many rows of teams and of ids."""
+        """Step 5. Returns how many rows with a home, and how many of ids."""
         waiting: dict[int, Writes] = {number: {} for number in range(self.stage.new)}
         bytes_waiting = dict.fromkeys(waiting, 0)
         rows = ids = 0
@@ -238,10 +240,7 @@ class TableMove:
         """Step 7."""
         new = self.stage.new
         for number in range(new):
-            foreign = (
-                (key, value) for key, value in rows_of(self.stores[number]) if is_foreign(key, value, number, new)
-            )
-            await self._remove(f"clear {number}", number, foreign)
+            await self._remove(f"clear {number}", number, self._foreign(number, new))
 
     async def _finish(self) -> None:
         """Step 8."""
@@ -254,9 +253,14 @@ class TableMove:
     # -- rows ----------------------------------------------------------------------------------------------------
 
     def _copies(self, number: int) -> Iterator[tuple[int, bytes, bytes]]:
-        for key, value in rows_of(self.stores[number]):
-            for target, copy in copies(key, value, number, self.stage.old, self.stage.new):
-                yield target, copy, value
+        table, old, new = self.source.table, self.stage.old, self.stage.new
+        for key, value in rows_of(table, self.stores[number]):
+            yield from copies(table, key, value, number, old, new)
+
+    def _foreign(self, number: int, partitions: int) -> Iterator[tuple[bytes, bytes]]:
+        table = self.source.table
+        rows = rows_of(table, self.stores[number])
+        return ((key, value) for key, value in rows if is_foreign(table, key, value, number, partitions))
 
     async def _put(self, number: int, position: StoredPosition, next_offset: int | None = None) -> None:
         writes: Writes = {POSITION_KEY: pack_position(position)}

@@ -1,8 +1,8 @@
 """Which row of a table belongs where, when its topic has got more partitions. Pure.
 
-Hours, months and statements go with their team. Ids are of records, not of teams, so every partition that a team may
-have moved to gets a copy of them; a copy's key says whose it is and cannot be one of the partition's own, which are
-offsets:
+A row goes with its record key, if the table says that it has one (`table.Home`); others stay and add up. Ids are of
+records, not of keys, so every partition that a key may have moved to gets a copy of them; a copy's key says whose it is
+and cannot be one of the partition's own, which are offsets:
 
     own      chunk = offset of the chunk's first record, 0 or more
     copy     chunk = -2^62 + (partition << 44) + offset      2^44 records a partition, 2^17 partitions
@@ -19,50 +19,49 @@ from math import gcd
 import msgspec
 
 from streamapp.runtime import codec
-from streamapp.runtime.position import StoredPosition
+from streamapp.runtime.position import POSITION_KEY, StoredPosition
 from streamapp.runtime.rows import Store
+from streamapp.runtime.table import Table
 from streamapp.topics.partitioner import partition_for
+from tables.window import HOUR_MS, hour_of
 
 IDS = b"i"
-OF_TEAMS = frozenset({b"b", b"h", b"m"})
-KINDS = OF_TEAMS | {IDS}
 _COPIES = -(1 << 62)
 _OFFSET_BITS = 44
 _home = lru_cache(maxsize=100_000)(partition_for)
 
 
-def rows_of(store: Store) -> Iterator[tuple[bytes, bytes]]:
+def rows_of(table: Table, store: Store) -> Iterator[tuple[bytes, bytes]]:
     """Every row of a table but its position."""
-    return ((key, value) for key, value in store.scan(b"b", b"n") if key[:1] in KINDS)
+    kinds = table.kinds.replace(POSITION_KEY, b"")
+    return ((key, value) for key, value in store.scan(table.first, table.last) if key[:1] in kinds)
 
 
-def home_of(key: bytes, value: bytes, partitions: int) -> int:
-    """Where a team's row belongs."""
-    if key[:1] == b"h":
-        team = codec.unpack_hour_key(key).team
-    elif key[:1] == b"m":
-        team = codec.unpack_month_key(key).team
-    else:
-        team = codec.bucket_of(value).team
-    return _home(team.encode(), partitions)
+def home_of(table: Table, key: bytes, value: bytes, partitions: int) -> int | None:
+    """Where a row belongs; None: where it is."""
+    assert table.home is not None, "a table without homes does not move"
+    owner = None if key[:1] == IDS else table.home(key, value)
+    return None if owner is None else _home(owner.encode(), partitions)
 
 
-def is_foreign(key: bytes, value: bytes, partition: int, partitions: int) -> bool:
-    """Whether a row of this partition belongs to a team of another one."""
-    return key[:1] in OF_TEAMS and home_of(key, value, partitions) != partition
+def is_foreign(table: Table, key: bytes, value: bytes, partition: int, partitions: int) -> bool:
+    """Whether a row of this partition belongs to another one."""
+    return home_of(table, key, value, partitions) not in (None, partition)
 
 
-def copies(key: bytes, value: bytes, partition: int, old: int, new: int) -> Iterator[tuple[int, bytes]]:
-    """Which other partitions need a row of `partition`, and its key there, when `old` partitions become `new`."""
-    if key[:1] in OF_TEAMS:
-        home = home_of(key, value, new)
-        if home != partition:
-            yield home, key
+def copies(
+    table: Table, key: bytes, value: bytes, partition: int, old: int, new: int
+) -> Iterator[tuple[int, bytes, bytes]]:
+    """Which other partitions need a row of `partition`, with its key and value there, when `old` become `new`."""
+    if key[:1] != IDS:
+        home = home_of(table, key, value, new)
+        if home not in (None, partition):
+            yield home, key, table.moved(key, value)
         return
     owner, copy = _owned(partition, codec.unpack_ids_key(key))
     for target in _relatives(partition, old, new):
         if target not in (partition, owner):
-            yield target, codec.ids_key(copy)
+            yield target, codec.ids_key(copy), value
 
 
 def settles(key: bytes | None, partition: int, old: int, new: int) -> bool:
@@ -76,7 +75,8 @@ def position_after(
     """The position row of a partition when the rows are where they belong; `partitions` is `new`.
 
     An old partition goes on where it is. A new one starts at its first record, with the lowest watermark of those
-    whose teams it has got, so that no hour closes early; its rows expire from where the slowest of them has come to.
+    whose rows it has got, so that no hour closes early; its rows expire from where the slowest of them has come to.
+    Where hours close all at once, those that anybody has closed or begun are: nothing is stated twice for one of them.
     """
     own = positions.get(number) if number < old else None
     others = [positions[p] for p in range(number % gcd(old, new), old, gcd(old, new)) if p != number and p in positions]
@@ -85,12 +85,15 @@ def position_after(
         watermark_ms = min((position.watermark_ms for position in known), default=-1)
         active_ms = max((position.active_ms for position in others), default=0)
         own = StoredPosition(0, watermark_ms, -1, topic_id, new, active_ms)
+    # Every record counted elsewhere was at or below a watermark there.
+    moved_ms = max(own.moved_ms, *(max(one.watermark_ms, one.moved_ms) for one in others), -1)
+    begun_ms = -1 if moved_ms < 0 else hour_of(moved_ms) + HOUR_MS
     return msgspec.structs.replace(
         own,
         partitions=new,
         expired_ms=min((position.expired_ms for position in known), default=-1),
-        # Every record counted elsewhere was at or below a watermark there.
-        moved_ms=max(own.moved_ms, *(max(one.watermark_ms, one.moved_ms) for one in others), -1),
+        moved_ms=moved_ms,
+        closed_ms=max(own.closed_ms, *(one.closed_ms for one in others), begun_ms),
     )
 
 

@@ -1,7 +1,7 @@
 """Reading a group's records again: where to, what that means, and putting the group's offsets back (decision 14).
 
-Offsets are only ever put back, never ahead of what the group has committed: records that a table has counted are read
-again and skipped, so putting a group back bills nothing twice.
+Offsets are only ever put back, never ahead of what the group has committed: records that a table has counted, or that
+were kept elsewhere, are read again and skipped, so putting a group back does nothing twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.security import aiokafka_config
 from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.takeover import Source, started
+from streamapp.runtime.takeover import started
 from streamapp.settings import KafkaSettings
 
 SILENT_STATES = frozenset({"Empty", "Dead"})
@@ -62,38 +62,38 @@ def refuse_running(admin: Admin, group: str) -> None:
         raise Refused(f"group {group} runs ({state.state.lower()}: {members}); stop its workers first")
 
 
-async def planned(kafka: KafkaSettings, source: Source, where: Where) -> list[Move]:
-    """What would be read again, partition by partition.
+async def planned(kafka: KafkaSettings, group: str, topic: str, where: Where) -> list[Move]:
+    """What the group would read again of its topic, partition by partition.
 
     Raises `Refused` while the group runs, `Misconfigured` for a missing topic or a partition that it does not have.
     """
     admin = Admin(kafka)
-    await asyncio.to_thread(refuse_running, admin, source.group)
-    states = await asyncio.to_thread(admin.describe, (source.topic,))
-    if source.topic not in states:
-        raise Misconfigured(f"topic {source.topic} is missing; run `streamapp topics apply`")
-    count = states[source.topic].partitions
+    await asyncio.to_thread(refuse_running, admin, group)
+    states = await asyncio.to_thread(admin.describe, (topic,))
+    if topic not in states:
+        raise Misconfigured(f"topic {topic} is missing; run `streamapp topics apply`")
+    count = states[topic].partitions
     numbers = range(count) if where.offsets is None else sorted(where.offsets)
     if numbers and max(numbers) >= count:
-        raise Misconfigured(f"{source.topic} has partitions 0 to {count - 1}, there is no {max(numbers)}")
-    committed = await asyncio.to_thread(admin.committed, source.group, [(source.topic, n) for n in numbers])
+        raise Misconfigured(f"{topic} has partitions 0 to {count - 1}, there is no {max(numbers)}")
+    committed = await asyncio.to_thread(admin.committed, group, [(topic, n) for n in numbers])
     async with reading(kafka) as consumer:
-        starts, marks = await _marks(consumer, source.topic, numbers, where)
+        starts, marks = await _marks(consumer, topic, numbers, where)
     moves = []
     for number in numbers:
-        now = committed.get((source.topic, number))
+        now = committed.get((topic, number))
         to = max(marks[number], starts[number])
         moves.append(Move(number, starts[number], now, to if now is None else min(to, now)))
     return moves
 
 
-async def put_back(kafka: KafkaSettings, source: Source, moves: Iterable[Move]) -> int:
+async def put_back(kafka: KafkaSettings, group: str, topic: str, moves: Iterable[Move]) -> int:
     """Commit every move that is one. Returns how many.
 
     Each partition's transactional producer does it: a worker that starts meanwhile fences it, and nothing happens.
     """
     todo = {move.partition: move for move in moves if move.records}
-    async with translated(), started(kafka, source.group, source.topic, [*todo], None) as producers:
+    async with translated(), started(kafka, group, topic, [*todo], None) as producers:
         for number, producer in producers.items():
             await producer.commit(Transaction({}, (), todo[number].to))
         await asyncio.gather(*(producer.stop() for producer in producers.values()))

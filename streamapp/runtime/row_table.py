@@ -16,7 +16,7 @@ import msgspec
 
 from streamapp.runtime import codec
 from streamapp.runtime.rows import Overlay, always_settled
-from streamapp.runtime.table import RowKey, Table
+from streamapp.runtime.table import RowKey, Table, anywhere
 
 ROW = b"f"
 _encode = msgspec.msgpack.Encoder().encode
@@ -26,7 +26,8 @@ class RowTable:
     """A table by the types of its keys and rows. `table` is what the runtime needs of it."""
 
     def __init__(self, name: str, key: type, row: type) -> None:
-        self.table = Table(name, b"fip", always_settled, self._readable, self._readable_key)
+        # Nobody looks where a record's key puts it: a row may stand on several partitions, and adds up.
+        self.table = Table(name, b"fip", always_settled, self._readable, self._readable_key, home=anywhere)
         self._key = key
         self._decode_key: Callable[[bytes], Any] = msgspec.msgpack.Decoder(key).decode
         self._decode_row: Callable[[bytes], Any] = msgspec.msgpack.Decoder(row).decode

@@ -141,7 +141,7 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
             "settlements": account.settlements,
             "settled_until_ms": account.settled_until_ms,
             "since_ms": account.since_ms,
-            "last_offset": account.pending.last_offset,
+            "last_offset": max(account.pending.last_offset, -1),
         }
         return ("account", *account.account), facts
     if kind == b"i":
@@ -168,7 +168,28 @@ def readable_key(parts: tuple[Any, ...]) -> bytes:
     raise ValueError(f"{parts!r} is not the key of a row")
 
 
-RPC = Table("rpc_hourly", b"hikps", is_unsettled, readable, readable_key)
+def agent_of(key: bytes, value: bytes) -> str:
+    """Whose row it is: calls have the agent as their record key."""
+    kind = key[:1]
+    if kind == b"s":
+        return _decode_settled(value).data.agent
+    return _decode_account(key[9:] if kind == b"h" else key[1:]).agent
+
+
+def moved(key: bytes, value: bytes) -> bytes:
+    """The row on another partition, where every further call is newer than those that it brings along."""
+    if key[:1] == b"h":
+        hour = unpack_hour(key, value)
+        hour.leave()
+        return pack_hour(hour)
+    if key[:1] == b"k":
+        account = unpack_account(key, value)
+        account.pending.leave()
+        return pack_account(account)
+    return value
+
+
+RPC = Table("rpc_hourly", b"hikps", is_unsettled, readable, readable_key, home=agent_of, moved=moved)
 
 
 def _methods(methods: Methods) -> list[tuple[str, int, Decimal]]:
@@ -196,8 +217,8 @@ def _readable(methods: Methods) -> dict[str, Any]:
 def _shown(calls: Calls) -> dict[str, Any]:
     payment = None if calls.payment is None else calls.payment._asdict()
     return {
-        "first_offset": calls.first_offset,
-        "last_offset": calls.last_offset,
+        "first_offset": max(calls.first_offset, -1),
+        "last_offset": max(calls.last_offset, -1),
         "payment": payment,
         "methods": _readable(calls.methods),
     }

@@ -29,7 +29,7 @@ def is_unsettled(key: bytes, value: bytes) -> bool | None:
     return not codec.is_settled(value) if key[:1] == b"h" else None
 
 
-USAGE = Table("usage_hourly", b"bhimp", is_unsettled, codec.readable, codec.readable_key)
+USAGE = Table("usage_hourly", b"bhimp", is_unsettled, codec.readable, codec.readable_key, home=codec.team_of)
 
 
 class MemoryStore(rows.MemoryStore):

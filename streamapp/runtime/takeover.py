@@ -196,14 +196,9 @@ def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
         raise Misconfigured(f"topics are missing: {', '.join(missing)}; run `streamapp topics apply`")
     topic = states[source.topic]
     if states[source.changelog].partitions != topic.partitions:
-        how = (
-            "move the table with `streamapp repartition` first"
-            if source.table.keyed
-            else "run `streamapp topics apply`"
-        )
         raise Misconfigured(
             f"{source.topic} has {topic.partitions} partitions, its table's changelog {source.changelog} has "
-            f"{states[source.changelog].partitions}: {how}"
+            f"{states[source.changelog].partitions}: {source.table.how_to_grow}"
         )
     mine = [(source.topic, number) for number in numbers]
     starts, ends = admin.start_offsets(mine), admin.end_offsets(mine)
@@ -261,12 +256,12 @@ def check(source: Source, number: int, position: StoredPosition | None, situatio
     if position.partitions < 0:
         raise Misconfigured(
             f"the table {source.table.name} is being moved to {-position.partitions} partitions, and the move is not "
-            f"finished: run `streamapp repartition` again"
+            f"finished: run `streamapp repartition --table {source.table.name}` again"
         )
     if position.partitions != situation.partitions and source.table.keyed:
         raise Misconfigured(
             f"{source.topic} has {situation.partitions} partitions, the table {source.table.name} was built with "
-            f"{position.partitions}: move the table with `streamapp repartition`"
+            f"{position.partitions}: {source.table.how_to_grow}"
         )
     if committed is not None and committed > max(position.next_offset, start):
         raise Misconfigured(

@@ -20,7 +20,7 @@ class Topic:
 
     `configs` are Kafka's topic settings besides retention and cleanup. `follows` names the topic whose partition count
     an internal topic shares: partition n of the one holds the rows made from partition n of the other. `keyed`: the
-    rows belong to keys, which must not move away from them.
+    rows belong to keys, which must not move away from them. `table` names the table whose rows it holds.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Topic:
     configs: tuple[tuple[str, str], ...] = ()
     follows: str | None = None
     keyed: bool = True
+    table: str | None = None
 
     @property
     def kind(self) -> Literal["event", "internal"]:
@@ -121,7 +122,7 @@ def _table(group_name: str, table: str, follows: str, configs: tuple[tuple[str, 
     partitions = next(item.partitions for item in EVENT_TOPICS if item.name == follows)
     owner = (group_name,)
     name = changelog(group_name, table)
-    return Topic(name, partitions, None, "row of the table", owner, owner, configs, follows)
+    return Topic(name, partitions, None, "row of the table", owner, owner, configs, follows, table=table)
 
 
 def _batches(group_name: str, table: str, follows: str) -> Topic:
@@ -170,6 +171,11 @@ def topic(name: str) -> Topic:
 def group(name: str) -> Group:
     """The registered group. Raises KeyError."""
     return _GROUPS_BY_NAME[name]
+
+
+def tables() -> dict[str, Topic]:
+    """Table → the internal topic that holds its rows. Its only producer is the group that keeps the table."""
+    return {item.table: item for item in INTERNAL_TOPICS if item.table is not None}
 
 
 def port_offset(group_name: str) -> int:

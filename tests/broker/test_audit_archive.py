@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from archives import BEGIN_MS, PARTITIONS, Trail, assert_each_once, audit_event, lines, objects, org
+from archives import AGENT, BEGIN_MS, PARTITIONS, Trail, assert_each_once, audit_event, lines, objects, org
 from click.testing import CliRunner
 from conftest import wait_until
 from real_s3 import S3
@@ -67,9 +67,9 @@ def test_what_was_fetched_before_the_first_commit_is_fetched_again_when_others_j
     assert len(homes) == PARTITIONS
     rounds = [[home + 20 * each for home in homes.values()] for each in range(a_batch)]
     left = iter(rounds)
-    first = trail.start("slow_archive", PLANTED, **several)
+    first = trail.start("slow_archive", PLANTED, "state", **several)
     trail.wait(first.takeovers, first)
-    second = trail.start(state="state-2", **several)
+    second = trail.start(AGENT, None, "state-2", **several)
 
     def shared() -> bool:
         trail.send(next(left, ()))

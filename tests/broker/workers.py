@@ -116,14 +116,14 @@ class Cluster:
 
     # -- the log -------------------------------------------------------------------------------------------------
 
-    def send(self, records: Iterable[Sent]) -> int:
+    def send(self, records: Iterable[Sent], topic: str = USAGE) -> int:
         """Write records in order and wait until the broker has them. Returns how many."""
         producer = _producer(self.broker)
         count = 0
         for record in records:
             where = {} if record.partition is None else {"partition": record.partition}
             when = {} if record.record_ms is None else {"timestamp": record.record_ms}
-            producer.produce(USAGE, record.value, record.key, **where, **when)
+            producer.produce(topic, record.value, record.key, **where, **when)
             count += 1
             producer.poll(0)
         assert producer.flush(60) == 0, "the broker did not take everything"

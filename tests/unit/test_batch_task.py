@@ -169,6 +169,7 @@ def test_records_that_were_kept_before_are_passed_over() -> None:
     read(owner, LOG, 7)
     assert owner.sink.rows() == GOOD
     assert owner.letters == 3
+    assert owner.offset == len(LOG), "the group is where it was, and not behind for ever"
 
 
 def test_a_sink_that_is_away_is_asked_again() -> None:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+from decimal import Decimal
 from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from streamapp.errors import Misconfigured
-from streamapp.runtime import codec
+from streamapp.errors import Misconfigured, Refused
+from streamapp.runtime import codec, rpc_codec
+from streamapp.runtime.latency_codec import LATENCY, pack_tally, total_key
+from streamapp.runtime.letters_codec import LETTERS
 from streamapp.runtime.position import StoredPosition
+from streamapp.runtime.repartition import repartition
 from streamapp.runtime.repartition_rows import copies, is_foreign, position_after, settles
 from streamapp.runtime.repartition_stage import Stage, stage_of
+from streamapp.runtime.settled import send
+from streamapp.runtime.store import USAGE
+from streamapp.runtime.takeover import Source
+from streamapp.settings import Settings
 from streamapp.topics.partitioner import partition_for
+from tables.settlement import Account, AccountRow, CallsKey, HourCalls, Payment, settle
+from tables.tally import Series, Tally
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
+from tables.window import HOUR_MS
 
 TEAMS = [f"team_{number}" for number in range(300)]
 GROWTHS = [(8, 16), (8, 12), (4, 6), (1, 5), (6, 9)]
@@ -34,8 +48,10 @@ def rows(team: str) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def at(partitions: int, watermark_ms: int = 100, expired_ms: int = 10, moved_ms: int = -1) -> StoredPosition:
-    return StoredPosition(7, watermark_ms, expired_ms, "topic", partitions, 50, moved_ms)
+def at(
+    partitions: int, watermark_ms: int = 100, expired_ms: int = 10, moved_ms: int = -1, closed_ms: int = -1
+) -> StoredPosition:
+    return StoredPosition(7, watermark_ms, expired_ms, "topic", partitions, 50, moved_ms, None, closed_ms)
 
 
 @pytest.mark.parametrize(("old", "new"), GROWTHS)
@@ -43,16 +59,17 @@ def test_a_teams_rows_go_where_its_events_go(old: int, new: int) -> None:
     for team in TEAMS:
         before, after = (partition_for(team.encode(), count) for count in (old, new))
         for key, value in rows(team):
-            assert not is_foreign(key, value, before, old)
-            assert is_foreign(key, value, before, new) == (before != after)
-            assert list(copies(key, value, before, old, new)) == ([] if before == after else [(after, key)])
+            assert not is_foreign(USAGE, key, value, before, old)
+            assert is_foreign(USAGE, key, value, before, new) == (before != after)
+            moved = [] if before == after else [(after, key, value)]
+            assert list(copies(USAGE, key, value, before, old, new)) == moved
 
 
 @pytest.mark.parametrize(("old", "new"), GROWTHS)
 def test_ids_go_wherever_a_team_may_have_gone(old: int, new: int) -> None:
     key = codec.ids_key(123)
     for partition in range(old):
-        told = {target for target, _ in copies(key, b"", partition, old, new)} | {partition}
+        told = {target for target, _, _ in copies(LATENCY, key, b"", partition, old, new)} | {partition}
         teams = [team for team in TEAMS if partition_for(team.encode(), old) == partition]
         assert {partition_for(team.encode(), new) for team in teams} <= told
 
@@ -63,15 +80,49 @@ def test_copied_ids_meet_no_others_and_keep_their_keys() -> None:
         (target, key)
         for partition in (0, 1, 9, 15)
         for offset in edges
-        for target, key in copies(codec.ids_key(offset), b"", partition, 16, 32)
+        for target, key, _ in copies(USAGE, codec.ids_key(offset), b"", partition, 16, 32)
     ]
     assert len({key for _, key in made}) == len(made) == 16
     assert all(codec.unpack_ids_key(key) < -1 for _, key in made)
     target, key = made[0]
-    again = list(copies(key, b"", target, 32, 64))
-    assert {other for other, _ in again} == {48}, "not to where it is, and not back to its owner, whose offset it is"
-    assert {copy for _, copy in again} == {key}
-    assert [other for other, _ in copies(key, b"", 16, 17, 18)] == [other for other in range(1, 18) if other != 16]
+    again = list(copies(USAGE, key, b"ids", target, 32, 64))
+    assert again == [(48, key, b"ids")], "not to where it is, and not back to its owner, whose offset it is"
+    others = [other for other, _, _ in copies(USAGE, key, b"", 16, 17, 18)]
+    assert others == [other for other in range(1, 18) if other != 16]
+
+
+def test_an_account_goes_where_its_agents_calls_go_and_the_next_call_there_is_its_newest() -> None:
+    paid, account = Payment("hanzo", 1, None, None), Account("org", "agent_1", "consumer", "AI")
+    hour, row = HourCalls(CallsKey(3_600_000, account)), AccountRow(account)
+    for calls in (hour, row.wait(0)):
+        calls.method("chat.send").add(1, Decimal("0.2"))
+        calls.cover(700, 900, paid._replace(chain="old"))
+    settled, _ = send(settle(row, 3_600_000, 0), "agent_rpc_metering", 1, "billing_events", 4)
+    row.wait(0).absorb(hour)
+    stored = [
+        (rpc_codec.hour_key(hour.key), rpc_codec.pack_hour(hour)),
+        (rpc_codec.account_key(account), rpc_codec.pack_account(row)),
+        (rpc_codec.settlement_key("evt_1"), settled.value or b""),
+    ]
+    before, after = (partition_for(b"agent_1", count) for count in (8, 12))
+    moved = [list(copies(rpc_codec.RPC, key, value, before, 8, 12)) for key, value in stored]
+    assert [[(to, key) for to, key, _ in one] for one in moved] == [[(after, key)] for key, _ in stored]
+    assert before != after
+    here = rpc_codec.unpack_account(stored[1][0], moved[1][0][2])
+    assert (here.pending.count, here.pending.amount, here.owes) == (1, Decimal("0.2"), True)
+    here.wait(0).absorb(rpc_codec.unpack_hour(stored[0][0], moved[0][0][2]))
+    assert settle(rpc_codec.unpack_account(stored[1][0], moved[1][0][2]), 7_200_000, 0).first_offset == 700
+    here.pending.cover(3, 3, paid)
+    settlement = settle(here, 7_200_000, 0)
+    assert (settlement.calls, settlement.payment, settlement.first_offset, settlement.last_offset) == (2, paid, 3, 3)
+
+
+def test_rows_that_add_up_stay_where_they_are() -> None:
+    total = total_key(Series("openai", "gpt-4o", True))
+    assert list(copies(LATENCY, total, pack_tally(Tally()), 1, 8, 16)) == []
+    assert not is_foreign(LATENCY, total, b"", 1, 16)
+    assert LATENCY.how_to_grow == "move it with `streamapp repartition --table latency`"
+    assert "streamapp" not in LETTERS.how_to_grow
 
 
 def test_a_record_that_came_by_the_new_number_is_told_from_one_that_did_not() -> None:
@@ -88,14 +139,16 @@ def test_a_record_that_came_by_the_new_number_is_told_from_one_that_did_not() ->
 def test_old_partitions_go_on_and_new_ones_begin_with_the_watermark_of_their_rows() -> None:
     positions = {number: at(4, 100 + number, 10 + number) for number in range(4)}
     assert position_after(1, positions, "topic", 4, 8) == at(8, 101, 11)
-    assert position_after(5, positions, "topic", 4, 8) == StoredPosition(0, 101, 11, "topic", 8, 50, 101)
+    assert position_after(5, positions, "topic", 4, 8) == StoredPosition(0, 101, 11, "topic", 8, 50, 101, None, HOUR_MS)
 
 
 def test_where_rows_come_from_several_the_slowest_counts() -> None:
     positions = {0: at(4, 100, 10), 1: at(4, 5, 1), 2: at(4, 300, 3, moved_ms=400), 3: at(4, -1, -1)}
-    assert position_after(4, positions, "topic", 4, 6) == StoredPosition(0, 100, 3, "topic", 6, 50, 400)
-    assert position_after(0, positions, "topic", 4, 6) == at(6, 100, 3, moved_ms=400)
-    assert position_after(5, positions, "topic", 4, 6) == StoredPosition(0, 5, 1, "topic", 6, 50, 5)
+    assert position_after(4, positions, "topic", 4, 6) == StoredPosition(0, 100, 3, "topic", 6, 50, 400, None, HOUR_MS)
+    assert position_after(0, positions, "topic", 4, 6) == at(6, 100, 3, moved_ms=400, closed_ms=HOUR_MS)
+    assert position_after(5, positions, "topic", 4, 6) == StoredPosition(0, 5, 1, "topic", 6, 50, 5, None, HOUR_MS)
+    positions[2] = at(4, 300, 3, moved_ms=400, closed_ms=9 * HOUR_MS)
+    assert position_after(0, positions, "topic", 4, 6).closed_ms == 9 * HOUR_MS
     sealed = {number: position_after(number, positions, "topic", 4, 6) for number in (0, 1, 2, 3)}
     assert position_after(4, positions | sealed, "topic", 4, 6).watermark_ms == 100, "the same when some are sealed"
 
@@ -126,3 +179,14 @@ def test_how_far_a_move_has_come(counts: list[int], changelog: int, topic: int, 
 def test_what_no_move_leads_to_is_refused(counts: list[int]) -> None:
     with pytest.raises(Misconfigured, match="no move leads there"):
         stage_of(map(at, chain(counts)), 16, 16)
+
+
+def test_a_table_without_homes_is_left_alone(tmp_path: Path) -> None:
+    source = Source("dead-letter-monitor", "dead_letter", LETTERS, "dead-letter-monitor-letters-changelog", ())
+    with pytest.raises(Refused, match="its rows cannot follow; start a new table"):
+        asyncio.run(repartition(source, Settings(), never_made, tmp_path, lambda: 0))
+
+
+def never_made(*args: Any) -> Any:
+    """No task of it is needed."""
+    raise AssertionError

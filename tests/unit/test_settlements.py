@@ -11,6 +11,10 @@ import pytest
 from rpc_log import WEEK, Calls, call
 from usage_log import at, clock
 
+from streamapp.runtime.position import POSITION_KEY, pack_position
+from streamapp.runtime.repartition_rows import position_after
+from streamapp.runtime.rows import Writes, stored_position
+from streamapp.runtime.rpc_codec import moved
 from streamapp.schemas.settlement import RpcSettled, settlement_id
 from streamapp.schemas.strict_json import parse
 from tables.rpc_hourly import CallsOutcome
@@ -283,3 +287,22 @@ def test_records_below_the_position_are_passed_over(at_once: bool) -> None:
 
 def refused_of(outcome: CallsOutcome) -> list[tuple[int, str]]:
     return [(refusal.record.offset, refusal.reason) for refusal in outcome.refusals]
+
+
+def test_open_hours_that_come_from_a_slower_partition_are_late_calls() -> None:
+    slow, fast = Calls(), Calls()
+    slow.apply(call("10:10", agent="agent_b", price="5"), call("10:20", agent="agent_b", price="1"))
+    fast.apply(call("10:10", price="1"))
+    assert settled(fast.apply(call("14:06"), call("13:50", price="1"))) == [
+        "agent_a consumer_c AI: 1 for 1, 10:00 to 11:00, at 11:05"
+    ]
+    positions = {number: stored_position(table.store) for number, table in enumerate((fast, slow))}
+    after = position_after(0, {n: at for n, at in positions.items() if at is not None}, "topic-id", 2, 3)
+    rows: Writes = {key: moved(key, value) for key, value in slow.store.scan(b"h", b"l") if key[:1] in b"hk"}
+    fast.store.write({**rows, POSITION_KEY: pack_position(after)}, fast.store.checkpoint())
+    fast.restart()
+    assert settled(fast.apply(call("14:07", price="0"))) == [], "no hour has closed"
+    assert settled(fast.apply(call("15:05", price="0"))) == [
+        "agent_a consumer_c AI: 3 for 1.001, 13:00 to 15:00, at 15:05",
+        "agent_b consumer_c AI: 2 for 6, 10:00 to 15:00, at 15:05",
+    ]

@@ -14,6 +14,7 @@ from usage_log import DIRECTORY, Rec, value
 
 from streamapp.kafka.reader import Record, Span
 from streamapp.ops.verify_counters import Reconciliation
+from streamapp.ops.verify_homes import Homes
 from streamapp.ops.verify_pair import PairReport
 from streamapp.runtime import latency_codec as codec
 from streamapp.schemas.letter import Refused, letter
@@ -58,6 +59,7 @@ def compared(
         {0: end if judged is None else judged},
         {0: Span(start, end)},
         DIRECTORY.get,
+        Homes(1, ()),
     )
     return made_of.report(
         Record("llm_usage", 0, one.offset, one.timestamp, one.key, one.value) for one in log if one.offset >= start
