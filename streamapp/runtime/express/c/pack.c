@@ -58,7 +58,8 @@ void put_string(buffer_t *buffer, const uint8_t *at, size_t length) {
 }
 
 void put_number(buffer_t *buffer, int64_t number) {
-    if (number < 0x80) put_tagged(buffer, (uint8_t)number, 0, 0);
+    if (number < INT32_MIN) put_tagged(buffer, 0xD3, (uint64_t)number, 8);
+    else if (number < 0x80) put_tagged(buffer, (uint8_t)number, 0, 0);
     else if (number <= 0xFF) put_tagged(buffer, 0xCC, (uint64_t)number, 1);
     else if (number <= 0xFFFF) put_tagged(buffer, 0xCD, (uint64_t)number, 2);
     else if (number <= 0xFFFFFFFF) put_tagged(buffer, 0xCE, (uint64_t)number, 4);

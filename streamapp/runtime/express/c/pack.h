@@ -22,7 +22,7 @@ void put_array(buffer_t *buffer, size_t count);
 void put_map(buffer_t *buffer, size_t count);
 void put_string(buffer_t *buffer, const uint8_t *at, size_t length);
 
-/* Zero or more. */
+/* Zero or more, or below -2^31. */
 void put_number(buffer_t *buffer, int64_t number);
 
 /* So many units of 10^-12 as the text of a decimal with twelve places, as Python spells it. */

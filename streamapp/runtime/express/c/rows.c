@@ -174,9 +174,11 @@ static int pay(row_t *row, const uint8_t *payment, size_t length) {
     return 1;
 }
 
+/* As `Calls.cover` in Python: offsets below -1 are of calls on the partition before, and any other is newer. */
 static int cover(row_t *row, int64_t first_offset, int64_t last_offset, const uint8_t *payment, size_t length) {
-    if (row->first_offset < 0 || first_offset < row->first_offset) row->first_offset = first_offset;
-    if (last_offset <= row->last_offset) return 1;
+    int is_first = row->first_offset < 0 || (first_offset >= 0 && first_offset < row->first_offset);
+    if (is_first) row->first_offset = first_offset;
+    if (row->payment_length && last_offset <= row->last_offset) return 1;
     row->last_offset = last_offset;
     return pay(row, payment, length);
 }
