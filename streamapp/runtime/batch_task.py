@@ -38,7 +38,7 @@ from tables.outcome import Refusal
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0  # a sink that is back is used within ten seconds
 LAST_WORD_S = 2.0  # what a sink that was asked has left to answer when the partition goes
 
 Row = TypeVar("Row")

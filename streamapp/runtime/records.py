@@ -12,7 +12,7 @@ import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, NamedTuple, overload
 
 from streamapp.errors import Unavailable
@@ -49,6 +49,18 @@ class Payload:
             self._bytes(value_at, value_length),
             _headers(self.data[headers_at : headers_at + headers_length]),
         )
+
+    def records(self, start: int, stop: int) -> Iterator[Record]:
+        """Those from `start` to before `stop`, each a fifth cheaper than by itself."""
+        data, parts = self.data, memoryview(self.parts).cast("B")[start * PART.size : stop * PART.size]
+        for offset, timestamp, key_at, key, value_at, value, headers_at, headers in PART.iter_unpack(parts):
+            yield Record(
+                offset,
+                timestamp,
+                None if key < 0 else data[key_at : key_at + key],
+                None if value < 0 else data[value_at : value_at + value],
+                () if headers <= 1 else _headers(data[headers_at : headers_at + headers]),
+            )
 
     def offset(self, at: int) -> int:
         offset: int = self._part(at)[0]
@@ -116,7 +128,7 @@ class Records(Sequence[Record]):
         return self.ends[-1] if self.ends else 0
 
     def __iter__(self) -> Iterator[Record]:
-        return (part.payload.record(at) for part in self.stretches for at in range(part.start, part.stop))
+        return chain.from_iterable(part.payload.records(part.start, part.stop) for part in self.stretches)
 
     @overload
     def __getitem__(self, at: int) -> Record: ...
