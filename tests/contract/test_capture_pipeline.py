@@ -75,6 +75,33 @@ def test_many_requests_at_once_are_each_told(make: Make, make_topic: Callable[..
     run(test())
 
 
+def test_a_batch_has_at_most_500_records(make_topic: Callable[..., str], broker: Broker) -> None:
+    """The standard's Insights Capture Integration. Its other bound, a second, is far above the linger."""
+    topic = make_topic("batches")
+
+    async def test() -> None:
+        pipeline = LoopProducer(
+            KafkaSettings(bootstrap_servers=broker.bootstrap), bytes_max=1 << 26, records_max=10_000
+        )
+        values = [b"%d" % number for number in range(3_000)]
+        assert await asyncio.wait_for(pipeline.send((Group(topic, b"team", values),)) or asyncio.Future(), 30) is None
+        await pipeline.close(10)
+
+    run(test())
+    counts = batch_sizes((broker.data_dir / "log" / f"{topic}-0" / f"{0:020}.log").read_bytes())
+    assert sum(counts) == 3_000
+    assert max(counts) <= 500
+
+
+def batch_sizes(log: bytes) -> list[int]:
+    """Records of each batch in a segment; of its head, the length stands at byte 8 and the number of records at 57."""
+    counts, at = [], 0
+    while at < len(log) and int.from_bytes(log[at + 8 : at + 12]):
+        counts.append(int.from_bytes(log[at + 57 : at + 61]))
+        at += 12 + int.from_bytes(log[at + 8 : at + 12])
+    return counts
+
+
 def test_without_room_nothing_of_it_is_taken(make: Make, make_topic: Callable[..., str]) -> None:
     topic = make_topic("room")
 
