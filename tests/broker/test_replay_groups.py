@@ -67,7 +67,10 @@ class Site:
 
     def start(self) -> dict[str, WorkerProcess]:
         modules = {group: module for group, module, _ in AGENTS}
-        return {group: self.stack.start_agent(modules[group], None, **self.settings) for group in (*SOURCES, MONITOR)}
+        return {
+            group: self.stack.start_agent(modules[group], None, "state", **self.settings)
+            for group in (*SOURCES, MONITOR)
+        }
 
     def done(self) -> bool:
         """Whether everything that was sent is committed, and every letter is counted."""
