@@ -176,15 +176,6 @@ class Admin:
         `settled`: wait until no transaction is open that commits offsets of the group. A worker that was killed leaves
         one open for a minute, or until its successor ends it.
         """
-        found = self._committed(group, partitions, settled)
-        return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
-
-    def notes(self, group: str, partitions: Iterable[Partition]) -> dict[Partition, str]:
-        """What a group has kept with its offsets of these partitions (Kafka calls it their metadata)."""
-        found = self._committed(group, partitions, settled=False)
-        return {(item.topic, item.partition): item.metadata or "" for item in found if item.offset >= 0}
-
-    def _committed(self, group: str, partitions: Iterable[Partition] | None, settled: bool) -> list[TopicPartition]:
         wanted = self._every_partition() if partitions is None else list(partitions)
         request = [TopicPartition(topic, partition) for topic, partition in wanted]
         # A consumer asks, because librdkafka's admin request for the same crashes the process (2.16.1) when the
@@ -193,13 +184,12 @@ class Admin:
         settings = {"group.id": group, "enable.auto.commit": False, "isolation.level": level}
         consumer = Consumer({**self._config, **settings})
         try:
-            what = f"read the offsets of group {group}"
-            found: list[TopicPartition] = self._patiently(
-                what, lambda: consumer.committed(request, timeout=self._timeout_s)
+            found = self._patiently(
+                f"read the offsets of group {group}", lambda: consumer.committed(request, timeout=self._timeout_s)
             )
-            return found
         finally:
             consumer.close()
+        return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
 
     def _every_partition(self) -> list[Partition]:
         metadata = self._asked("list topics", lambda: self._client.list_topics(timeout=self._timeout_s))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -47,6 +47,7 @@ class GroupSeen:
     state: str
     members: tuple[Member, ...] = ()
     committed: Mapping[Partition, int] | None = None
+    notes: Mapping[Partition, str] = field(default_factory=dict)  # kept with the offsets: Kafka calls them metadata
     problem: str = ""
 
 
@@ -103,13 +104,12 @@ async def _group(client: Any, name: str) -> GroupSeen:
         _check(code)
     except KafkaError as error:
         return GroupSeen("", problem=_words(error))
-    committed = {
-        (topic, partition): offset
-        for topic, partitions in offsets.topics
-        for partition, offset, _, failed in partitions
-        if not failed and offset >= 0
-    }
-    return GroupSeen(state, tuple(_member(*member[1:5]) for member in members), committed)
+    committed, notes = {}, {}
+    for topic, partitions in offsets.topics:
+        for partition, offset, note, failed in partitions:
+            if not failed and offset >= 0:
+                committed[topic, partition], notes[topic, partition] = offset, note
+    return GroupSeen(state, tuple(_member(*member[1:5]) for member in members), committed, notes)
 
 
 def _member(client_id: str, host: str, metadata: bytes, assignment: bytes) -> Member:

@@ -56,9 +56,7 @@ class KeyedTask:
         outcome = self.keyed.apply(records)
         self._folded.append(outcome)
         next_offset = records[-1].offset + 1
-        if len(records) > outcome.skipped:
-            self._poison.check(len(records) - outcome.skipped, records[-1].offset, outcome.refusals)
-        else:
+        if len(records) == outcome.skipped:  # all were counted before: somebody has put the group back
             return Transaction({}, (), next_offset)
         self._poison.check(len(records) - outcome.skipped, next_offset - 1, outcome.refusals)
         place = self.place

@@ -145,7 +145,7 @@ class SinkTakeover(Generic[Row]):
             kept = await self.destination.offsets(self.topic)
             ends = await asyncio.to_thread(admin.end_offsets, mine)
             committed = await asyncio.to_thread(admin.committed, self.group, mine)
-            noted = await asyncio.to_thread(admin.notes, self.group, mine)
+            noted = (await asyncio.to_thread(admin.group, self.group)).notes
             notes = {number: noted.get((self.topic, number), "") for number in numbers}
             for number in numbers:
                 self._check(number, kept.get(number, 0), ends[self.topic, number])

@@ -20,7 +20,7 @@ def usage(count: int, seed: int) -> list[Sent]:
 
 def reset(stack: Cluster, *how: str) -> None:
     """What an operator does with Kafka's own tool, once the group is empty."""
-    stack.wait(lambda: stack.admin.group(GROUP).state == "EMPTY")
+    stack.wait(lambda: stack.admin.group(GROUP).state == "Empty")
     stack.group_tool("--reset-offsets", "--topic", USAGE, *how, "--execute")
 
 

@@ -74,7 +74,7 @@ def test_everything_sent_is_there_once_on_the_partition_of_its_team(usage_broker
 
 def test_without_a_broker_every_event_is_reported_and_can_be_sent_again(usage_broker: Broker) -> None:
     async def outage() -> tuple[Event, ...]:
-        async with UsageProducer(settings(usage_broker, 1.5), source="test") as usage:
+        async with UsageProducer(settings(usage_broker, 5), source="test") as usage:
             await usage.send(team_id="team_a", data=DATA, id="evt_before")
             usage_broker.kill()
             await usage.enqueue(team_id="team_a", data=DATA, id="evt_dropped")
@@ -115,7 +115,7 @@ def test_a_broker_that_comes_back_in_time_gets_every_event_once(usage_broker: Br
 
 def test_a_cancelled_send_that_fails_is_reported_at_the_end(usage_broker: Broker) -> None:
     async def send() -> None:
-        async with UsageProducer(settings(usage_broker, 1.5), source="test") as usage:
+        async with UsageProducer(settings(usage_broker, 5), source="test") as usage:
             usage_broker.kill()
             task = asyncio.ensure_future(usage.send(team_id="team_a", data=DATA, id="evt_cancelled"))
             await asyncio.sleep(0)  # the task runs up to where it waits for the acknowledgement
@@ -128,7 +128,7 @@ def test_a_cancelled_send_that_fails_is_reported_at_the_end(usage_broker: Broker
 
 def test_an_error_of_the_caller_is_not_hidden_by_what_is_lost(usage_broker: Broker) -> None:
     async def send() -> None:
-        async with UsageProducer(settings(usage_broker, 1.5), source="test") as usage:
+        async with UsageProducer(settings(usage_broker, 5), source="test") as usage:
             usage_broker.kill()
             await usage.enqueue(team_id="team_a", data=DATA, id="evt_lost")
             raise ValueError("mine")

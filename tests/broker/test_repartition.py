@@ -65,7 +65,7 @@ def half_done(stack: Cluster, records: list[Sent], partitions: int) -> None:
     if partitions > 8:
         assert "runs" in command(stack, exit_code=1)["error"]
     worker.stop()
-    stack.wait(lambda: stack.admin.group(GROUP).state == "EMPTY")
+    stack.wait(lambda: stack.admin.group(GROUP).state == "Empty")
     stack.send(records[EVENTS // 2 : EVENTS // 2 + 700])
     stack.admin.add_partitions(USAGE, partitions)
     stack.wait(lambda: stack.admin.describe([USAGE])[USAGE].partitions == partitions)
@@ -75,7 +75,7 @@ def half_done(stack: Cluster, records: list[Sent], partitions: int) -> None:
 def refused(stack: Cluster, *words: str) -> None:
     """A worker does not start as things are."""
     refused_to_start(stack.start(), "streamapp repartition", *words)
-    stack.wait(lambda: stack.admin.group(GROUP).state in ("EMPTY", "DEAD"))
+    stack.wait(lambda: stack.admin.group(GROUP).state in ("Empty", "Dead"))
 
 
 def work_off(stack: Cluster, partitions: int, *workers: WorkerProcess) -> None:
@@ -154,7 +154,7 @@ def test_a_move_that_is_ended_at_any_step_goes_on(fresh_broker: Broker, tmp_path
         assert stack.verify().duplicates > 200
 
         worker.stop()
-        stack.wait(lambda: stack.admin.group(GROUP).state == "EMPTY")
+        stack.wait(lambda: stack.admin.group(GROUP).state == "Empty")
         before = stack.bills()
         recompute = ("replay", "--group", GROUP, "--to-earliest", "--recompute", "--yes")
         found = command(stack, *recompute)["recompute"]

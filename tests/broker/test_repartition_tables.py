@@ -75,7 +75,7 @@ def test_accounts_and_counters_of_a_topic_that_has_grown(fresh_broker: Broker, t
             stack.wait(lambda: stack.admin.describe([topic])[topic].partitions == PARTITIONS)  # noqa: B023
         records.send(2400, 2700)
         refused_to_start(start(stack, RPC), "streamapp repartition --table rpc_hourly")
-        stack.wait(lambda: stack.admin.group("rpc-billing").state == "EMPTY")
+        stack.wait(lambda: stack.admin.group("rpc-billing").state == "Empty")
 
         for number, step in enumerate(ENDED_AT):
             with pytest.raises(Ended):

@@ -88,7 +88,7 @@ def worked(stack: Cluster, directory: Path | None = None) -> None:
     worker = stack.start() if directory is None else stack.start(directory=directory)
     stack.drain(worker)
     worker.stop()
-    stack.wait(lambda: stack.admin.group(GROUP).state == "EMPTY")
+    stack.wait(lambda: stack.admin.group(GROUP).state == "Empty")
 
 
 def plant(stack: Cluster, rows: Iterable[tuple[int, bytes, bytes]]) -> None:
@@ -140,7 +140,7 @@ def test_a_group_is_put_back_and_bills_nothing_twice(
         stack.drain(running)
         assert f"group {GROUP} runs" in replay(stack, "--to-earliest", "--yes", exit_code=1)["error"]
         running.stop()
-        stack.wait(lambda: stack.admin.group(GROUP).state == "EMPTY")
+        stack.wait(lambda: stack.admin.group(GROUP).state == "Empty")
         ends, bills = stack.committed(), stack.bills()
 
         plan = answered(here, stack, "--to-offset", "5", "--dry-run")

@@ -125,7 +125,7 @@ def test_no_group_does_anything_twice(site: Site) -> None:
     for worker in workers.values():
         worker.ask_to_stop()
     stack.wait(lambda: not any(worker.runs for worker in workers.values()))
-    stack.wait(lambda: all(stack.admin.group(group).state == "EMPTY" for group in workers))
+    stack.wait(lambda: all(stack.admin.group(group).state == "Empty" for group in workers))
     committed, kept = {group: stack.admin.committed(group) for group in workers}, site.kept()
     assert len(kept["clickhouse"]) > EVENTS * 0.9
 

@@ -144,7 +144,7 @@ class Cluster:
 
     def start_over(self) -> None:
         """Forget everything that was made of the usage topic: bills, letters, the table and the group."""
-        self.wait(lambda: self.admin.group(GROUP).state in ("EMPTY", "DEAD"), READY_S)
+        self.wait(lambda: self.admin.group(GROUP).state in ("Empty", "Dead"), READY_S)
         client = AdminClient({"bootstrap.servers": self.broker.bootstrap, "log_level": 0})
         for future in client.delete_consumer_groups([GROUP]).values():
             future.result(timeout=30)

@@ -180,14 +180,14 @@ def test_a_frozen_worker_slows_one_page_not_every_page() -> None:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         frozen = FakeWorker(WORLD, "frozen", (), f"http://127.0.0.1:{runner.addresses[0][1]}")
         served[0].view.others = [frozen]
-        assert "no answer within 1 s" in (await reader.get("/"))[1]
+        assert "no answer within 3 s" in (await reader.get("/"))[1]
         begun = perf_counter()
-        assert "no answer within 1 s" in (await reader.get("/hours"))[1]
-        assert perf_counter() - begun < 1
+        assert "no answer within 3 s" in (await reader.get("/hours"))[1]
+        assert perf_counter() - begun < 3
         release.set()
         await runner.cleanup()
 
-    visit(check, FakeWorker(WORLD, "agg-0"), timeout_s=1)
+    visit(check, FakeWorker(WORLD, "agg-0"), timeout_s=3)
 
 
 def test_first_paint_with_10_000_rows_behind_it() -> None:
