@@ -44,8 +44,6 @@ class PartitionProducer:
             max_request_size=16 * 1024 * 1024,
             linger_ms=0,
             request_timeout_ms=int(kafka.delivery_timeout_seconds * 1000),
-            # A transaction begun right behind another one is told to try again until the markers are written.
-            retry_backoff_ms=10,
         )
 
     async def start(self) -> None:

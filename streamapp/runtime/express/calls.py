@@ -5,16 +5,14 @@ from __future__ import annotations
 import ctypes
 import struct
 import weakref
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from functools import partial
 
 from streamapp.runtime import rpc_codec
 from streamapp.runtime.express.ids import CompactSeen
-from streamapp.runtime.express.lane import done, one_stretch
-from streamapp.runtime.express.library import Added, Run, library
-from streamapp.runtime.records import Records
+from streamapp.runtime.express.library import Added, library
+from streamapp.runtime.express.walk import Walk, done
 from tables.counters import EXACT
 from tables.settlement import CallsKey, HourCalls, Payment
 from tables.window import HOUR_MS
@@ -24,11 +22,12 @@ _LOW = (1 << 64) - 1
 _UNITS = Decimal("1E12")
 
 
-class CompiledCalls:
+class CompiledCalls(Walk):
     """`tables.open_calls.OpenCalls` in C. Plain calls are counted with the ids of `seen`; `partition` of `partitions`
     is where its agents are at home."""
 
     def __init__(self, seen: CompactSeen, partition: int, partitions: int, future_ms: int) -> None:
+        super().__init__()
         self._library = library()
         self._seen = seen  # its memory is used as long as this lives
         self._rows = self._library.rows_new()
@@ -38,7 +37,7 @@ class CompiledCalls:
         weakref.finalize(self, self._library.rows_free, self._rows)
         weakref.finalize(self, self._library.calls_free, self._handle)
         self._open: list[int] = []
-        self._records = Records()  # the chunk that is counted
+        self.step = partial(self._library.calls_run, self._handle)
 
     def open(self, hour_ms: int, expiry_ms: int) -> None:
         done(self._library.rows_open(self._rows, hour_ms, expiry_ms // HOUR_MS))
@@ -71,23 +70,6 @@ class CompiledCalls:
     def __len__(self) -> int:
         count: int = self._library.rows_count(self._rows)
         return count
-
-    def load(self, records: Sequence[Any]) -> None:
-        self._records = records if isinstance(records, Records) else Records([one_stretch(records)])
-
-    def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
-        state = Run(watermark_ms, next_mark_ms, 0)
-        parts, ends = self._records.stretches, self._records.ends
-        for number in range(bisect_right(ends, at), len(ends)):
-            part, end = parts[number], ends[number]
-            payload, stop = part.payload, part.stop
-            shift = stop - end  # from the chunk's numbers to the payload's
-            told = ctypes.byref(state)
-            reached = self._library.calls_run(self._handle, payload.data, payload.parts, at + shift, stop, told)
-            at = done(reached) - shift
-            if at < end:
-                break
-        return at, state.watermark_ms, state.duplicates
 
     def _add(
         self,

@@ -5,28 +5,27 @@ from __future__ import annotations
 import ctypes
 import struct
 import weakref
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Any
+from functools import partial
 
 from streamapp.runtime.express.ids import CompactSeen
-from streamapp.runtime.express.library import Run, library
-from streamapp.runtime.records import Records, Stretch, payload_of
+from streamapp.runtime.express.library import library
+from streamapp.runtime.express.walk import Walk, done
 from tables.counters import EXACT
 from tables.express import LineKey, Sum
 from tables.usage_hourly import HourKey, Line
 from tables.window import HOUR_MS
 
 _SUM = struct.Struct("<7q2Q2q")  # `sum_t`
-_NO_MEMORY = -2
 _UNIT = Decimal("1E-12")
 
 
-class Lane:
+class Lane(Walk):
     """Counts plain records with the ids of `seen`; `partition` of `partitions` is where its teams are at home."""
 
     def __init__(self, seen: CompactSeen, partition: int, partitions: int, future_ms: int) -> None:
+        super().__init__()
         self._library = library()
         self._seen = seen  # its memory is used as long as this lives
         self._handle = self._library.lane_new(seen.handle, partition, partitions, future_ms)
@@ -34,7 +33,7 @@ class Lane:
             raise MemoryError("no memory for the express lane")
         weakref.finalize(self, self._library.lane_free, self._handle)
         self._lines: dict[int, list[Line | None]] = {}  # hour → its lines, by number
-        self._records = Records()  # the chunk that is counted
+        self.step = partial(self._library.lane_run, self._handle)
 
     def open(self, hour_ms: int, expiry_ms: int, is_new: bool) -> None:
         done(self._library.lane_open(self._handle, hour_ms, expiry_ms // HOUR_MS, is_new))
@@ -50,23 +49,6 @@ class Lane:
         number = done(self._library.lane_line(self._handle, hour.start_ms, text, len(text)))
         if number >= 0:
             self._know(self._lines[hour.start_ms], number, line)
-
-    def load(self, records: Sequence[Any]) -> None:
-        self._records = records if isinstance(records, Records) else Records([one_stretch(records)])
-
-    def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
-        state = Run(watermark_ms, next_mark_ms, 0)
-        parts, ends = self._records.stretches, self._records.ends
-        for number in range(bisect_right(ends, at), len(ends)):
-            part, end = parts[number], ends[number]
-            payload, stop = part.payload, part.stop
-            shift = stop - end  # from the chunk's numbers to the payload's
-            told = ctypes.byref(state)
-            reached = self._library.lane_run(self._handle, payload.data, payload.parts, at + shift, stop, told)
-            at = done(reached) - shift
-            if at < end:
-                break
-        return at, state.watermark_ms, state.duplicates
 
     def take(self, line_of: Callable[[LineKey], Line]) -> Iterator[Sum]:
         count = self._library.lane_touched(self._handle)
@@ -93,16 +75,3 @@ class Lane:
     def _know(lines: list[Line | None], number: int, line: Line) -> None:
         lines += [None] * (number + 1 - len(lines))
         lines[number] = line
-
-
-def one_stretch(records: Sequence[Any]) -> Stretch:
-    """Records that are objects, as a stretch."""
-    payload = payload_of(records)
-    return Stretch(payload, 0, payload.count)
-
-
-def done(result: int) -> int:
-    """What a call of the library returned. Raises MemoryError when it had none."""
-    if result == _NO_MEMORY:
-        raise MemoryError("no memory for the express lane")
-    return result

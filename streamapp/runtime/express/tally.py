@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from bisect import bisect_right
-from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from streamapp.runtime.express.ids import CompactSeen
-from streamapp.runtime.express.lane import done, one_stretch
-from streamapp.runtime.express.library import Gathered, Run, library
+from streamapp.runtime.express.library import Gathered, library
+from streamapp.runtime.express.walk import Walk, done
 from streamapp.runtime.latency_codec import stored_bins
-from streamapp.runtime.records import Records
 from tables.counters import EXACT
 from tables.latency_windows import HOUR, MINUTE, WindowKey
 from tables.spread import BOUNDS_US, EDGES_US
@@ -32,10 +30,11 @@ _STREAMS = {-1: None, 0: False, 1: True}
 assert len(BOUNDS_US) == BOUNDS, "the library has room for so many"
 
 
-class CompiledTally:
+class CompiledTally(Walk):
     """Counts plain records with the ids of `seen`; `partition` of `partitions` is where its teams are at home."""
 
     def __init__(self, seen: CompactSeen, partition: int, partitions: int, future_ms: int) -> None:
+        super().__init__()
         self._library = library()
         self._seen = seen  # its memory is used as long as this lives
         edges = (ctypes.c_int64 * len(EDGES_US))(*EDGES_US)
@@ -48,7 +47,7 @@ class CompiledTally:
         weakref.finalize(self, self._library.tally_free, self._handle)
         self._names: dict[Name, int] = {}  # numbered in this order, like the currencies
         self._currencies: dict[str, int] = {}
-        self._records = Records()  # the chunk that is counted
+        self.step = partial(self._library.tally_run, self._handle)
 
     def open(self, hour_ms: int, expiry_ms: int) -> None:
         self._library.tally_open(self._handle, hour_ms, expiry_ms // HOUR_MS)
@@ -67,23 +66,6 @@ class CompiledTally:
         self._library.tally_forget(self._handle)
         self._names.clear()
         self._currencies.clear()
-
-    def load(self, records: Sequence[Any]) -> None:
-        self._records = records if isinstance(records, Records) else Records([one_stretch(records)])
-
-    def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
-        state = Run(watermark_ms, next_mark_ms, 0)
-        parts, ends = self._records.stretches, self._records.ends
-        for number in range(bisect_right(ends, at), len(ends)):
-            part, end = parts[number], ends[number]
-            payload, stop = part.payload, part.stop
-            shift = stop - end  # from the chunk's numbers to the payload's
-            told = ctypes.byref(state)
-            reached = self._library.tally_run(self._handle, payload.data, payload.parts, at + shift, stop, told)
-            at = done(reached) - shift
-            if at < end:
-                break
-        return at, state.watermark_ms, state.duplicates
 
     def take(self) -> list[Sum]:
         slots, costs, spreads = self._taken()
