@@ -84,6 +84,12 @@ class Stretch:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    @property
+    def values_bytes(self) -> int:
+        """How many bytes the records' values have."""
+        size: int = library().batch_bytes(self.payload.parts, self.start, self.stop)
+        return size
+
     def since(self, offset: int) -> Stretch:
         """The records at this offset and behind."""
         offsets = range(self.start, self.stop)
@@ -100,6 +106,18 @@ def read_payload(data: bytes, base_offset: int, base_ms: int, append_ms: int | N
     if not library().batch_read(data, len(data), base_offset, base_ms, append, count, parts):
         raise Unavailable(f"the record batch at offset {base_offset} cannot be read")
     return Payload(data, parts, count)
+
+
+def values_bytes(records: Sequence[Any]) -> int:
+    """How many bytes the records' values have."""
+    if isinstance(records, Records):
+        return sum(part.values_bytes for part in records.stretches)
+    return sum(len(record.value or b"") for record in records)
+
+
+def since(records: Sequence[Any], offset: int) -> Sequence[Any]:
+    """Of consecutive records those at this offset and behind."""
+    return records[bisect_left(records, offset, key=lambda record: record.offset) :]
 
 
 def payload_of(records: Iterable[Any]) -> Payload:
