@@ -117,6 +117,8 @@ def values_bytes(records: Sequence[Any]) -> int:
 
 def since(records: Sequence[Any], offset: int) -> Sequence[Any]:
     """Of consecutive records those at this offset and behind."""
+    if not records or records[0].offset >= offset:
+        return records
     return records[bisect_left(records, offset, key=lambda record: record.offset) :]
 
 
@@ -187,12 +189,16 @@ class Records(Sequence[Record]):
 
     def _slice(self, start: int, stop: int, step: int) -> Records:
         assert step == 1, "records follow each other"
-        parts, at = [], 0
-        for part in self.stretches:
-            first, last = max(start - at, 0), min(stop - at, len(part))
-            if first < last:
-                parts.append(Stretch(part.payload, part.start + first, part.start + last))
-            at += len(part)
+        if start >= stop:
+            return Records()
+        first, last = bisect_right(self.ends, start), bisect_left(self.ends, stop)
+        parts = self.stretches[first : last + 1]
+        behind = self.ends[last] - stop
+        before = start - (self.ends[first] - len(parts[0]))
+        if behind:
+            parts[-1] = replace(parts[-1], stop=parts[-1].stop - behind)
+        if before:
+            parts[0] = replace(parts[0], start=parts[0].start + before)
         return Records(parts)
 
 
