@@ -15,6 +15,7 @@ from streamapp.runtime.app import StreamApp, chunks
 from streamapp.runtime.batch_codec import Extent, Mark, batch_table
 from streamapp.runtime.batch_task import BatchTask, Bounds, Sealed
 from streamapp.runtime.batch_view import BatchView
+from streamapp.runtime.express.columns import EventColumns
 from streamapp.runtime.failstop import starting
 from streamapp.runtime.place import Place
 from streamapp.runtime.poison import poison_limit
@@ -22,11 +23,13 @@ from streamapp.runtime.position import StoredPosition
 from streamapp.runtime.rows import Store
 from streamapp.runtime.takeover import Source, TableTakeover
 from streamapp.runtime.transaction import PartitionProducer
-from streamapp.schemas.rejected import Rejected
-from streamapp.sinks.analytics import AnalyticsEvents, Row, token_of
+from streamapp.sinks.analytics import AnalyticsEvents, token_of
 from streamapp.sinks.clickhouse import ClickHouse
 from streamapp.topics import registry
 from tables.outcome import Refusal
+
+Columns = Any
+"""`pyarrow.RecordBatch`, which has no types."""
 
 GROUP = "analytics-ingest"
 INGEST = batch_table("ingest")
@@ -34,27 +37,21 @@ INGEST = batch_table("ingest")
 with starting():
     app = StreamApp(GROUP)
     limits = app.settings.clickhouse
-    events = AnalyticsEvents(ClickHouse(limits), limits.keep_ip)
+    events = AnalyticsEvents(ClickHouse(limits))
 captured = app.chunk_topic("events_plugin_ingestion")
 bounds = Bounds(limits.batch_rows, limits.batch_bytes, int(limits.flush_seconds * 1000))
 one_at_a_time = asyncio.Lock()
 
 
 class EventBlocks:
-    """The table of events as a sink of batches."""
+    """The table of events as a sink of batches. What it calls a row are the rows of a chunk, as columns."""
 
-    def parse(self, records: Sequence[Any]) -> tuple[list[Row], list[Refusal]]:
-        rows: list[Row] = []
-        refusals: list[Refusal] = []
-        for record in records:
-            row = events.parse(record)
-            if isinstance(row, Rejected):
-                refusals.append(Refusal(record, row.reason, row.error))
-            else:
-                rows.append(row)
-        return rows, refusals
+    def parse(self, records: Sequence[Any]) -> tuple[list[Columns], list[Refusal]]:
+        columns = EventColumns(limits.keep_ip)
+        refusals = columns.read(records)
+        return [columns.arrow()] if len(columns) else [], refusals
 
-    def seal(self, place: Place, extent: Extent, rows: Sequence[Row], state: bytes) -> Sealed:
+    def seal(self, place: Place, extent: Extent, rows: Sequence[Columns], state: bytes) -> Sealed:
         return Sealed(events.block(place.topic, place.partition, rows), b"")
 
     async def write(self, place: Place, extent: Extent, sealed: Sealed) -> None:
@@ -66,7 +63,9 @@ class EventBlocks:
         return False  # its token tells ClickHouse
 
 
-def blocks(place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None) -> BatchTask[Row]:
+def blocks(
+    place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None
+) -> BatchTask[Columns]:
     """A partition's batches, as they were left."""
     limit = poison_limit(app.settings.worker, position)
     return BatchTask(place, store, producer, position, EventBlocks(), bounds, limit, view.kept)

@@ -33,6 +33,7 @@ from streamapp.runtime.partition import LetGo
 from streamapp.runtime.place import Place, Producer
 from streamapp.runtime.poison import PoisonLimit
 from streamapp.runtime.position import POSITION_KEY, PoisonCounts, StoredPosition, pack_position
+from streamapp.runtime.records import since, values_bytes
 from streamapp.runtime.rows import Store, Writes
 from tables.outcome import Refusal
 
@@ -55,7 +56,8 @@ class BatchSink(Protocol[Row]):
     """Keeps batches. Everything but `write` and `holds` is a function of its arguments."""
 
     def parse(self, records: Sequence[Any]) -> tuple[list[Row], list[Refusal]]:
-        """What the records are as rows, in their order, and those that cannot be kept."""
+        """What the records are as rows, in their order, and those that cannot be kept. A row may stand for many of
+        them; there is none where all were refused."""
 
     def seal(self, place: Place, extent: Extent, rows: Sequence[Row], state: bytes) -> Sealed:
         """The batch as it will be written; `state` is what the batch before left behind (empty at the beginning). The
@@ -143,15 +145,15 @@ class BatchTask(Generic[Row]):
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction | None:
         """Gather a chunk. A transaction is due when the batch is."""
         self._active_ms = now_ms
-        new = [record for record in records if record.offset >= self._next_offset]
+        new = since(records, self._next_offset)
         if not new:  # kept before: somebody has put the group back
             self._cut.append(_Batch(now_ms, first=records[0].offset))
             return Transaction({}, (), records[-1].offset + 1)
         self._next_offset = records[-1].offset + 1
         ready = None
         if self._promised is not None:
-            again = [record for record in new if record.offset <= self._promised.extent.last]
-            new = new[len(again) :]
+            behind = since(new, self._promised.extent.last + 1)
+            again, new = new[: len(new) - len(behind)], behind
             if again:
                 self._gather(again, now_ms)
             if new or again[-1].offset == self._promised.extent.last:
@@ -200,7 +202,7 @@ class BatchTask(Generic[Row]):
 
     # -- gathering -----------------------------------------------------------------------------------------------
 
-    def _gather(self, records: list[Any], now_ms: int) -> None:
+    def _gather(self, records: Sequence[Any], now_ms: int) -> None:
         batch = self._gathering
         if batch is None:
             batch = self._gathering = _Batch(now_ms, first=records[0].offset)
@@ -210,7 +212,7 @@ class BatchTask(Generic[Row]):
         batch.refusals += refusals
         batch.last = records[-1].offset
         batch.count += len(records)
-        batch.size_bytes += sum(len(record.value or b"") for record in records)
+        batch.size_bytes += values_bytes(records)
 
     def _ready(self, now_ms: int) -> Transaction | None:
         """The batch, if it is due. One that was promised has its own end."""

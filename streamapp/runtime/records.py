@@ -84,6 +84,12 @@ class Stretch:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    @property
+    def values_bytes(self) -> int:
+        """How many bytes the records' values have."""
+        size: int = library().batch_bytes(self.payload.parts, self.start, self.stop)
+        return size
+
     def since(self, offset: int) -> Stretch:
         """The records at this offset and behind."""
         offsets = range(self.start, self.stop)
@@ -100,6 +106,20 @@ def read_payload(data: bytes, base_offset: int, base_ms: int, append_ms: int | N
     if not library().batch_read(data, len(data), base_offset, base_ms, append, count, parts):
         raise Unavailable(f"the record batch at offset {base_offset} cannot be read")
     return Payload(data, parts, count)
+
+
+def values_bytes(records: Sequence[Any]) -> int:
+    """How many bytes the records' values have."""
+    if isinstance(records, Records):
+        return sum(part.values_bytes for part in records.stretches)
+    return sum(len(record.value or b"") for record in records)
+
+
+def since(records: Sequence[Any], offset: int) -> Sequence[Any]:
+    """Of consecutive records those at this offset and behind."""
+    if not records or records[0].offset >= offset:
+        return records
+    return records[bisect_left(records, offset, key=lambda record: record.offset) :]
 
 
 def payload_of(records: Iterable[Any]) -> Payload:
@@ -169,12 +189,16 @@ class Records(Sequence[Record]):
 
     def _slice(self, start: int, stop: int, step: int) -> Records:
         assert step == 1, "records follow each other"
-        parts, at = [], 0
-        for part in self.stretches:
-            first, last = max(start - at, 0), min(stop - at, len(part))
-            if first < last:
-                parts.append(Stretch(part.payload, part.start + first, part.start + last))
-            at += len(part)
+        if start >= stop:
+            return Records()
+        first, last = bisect_right(self.ends, start), bisect_left(self.ends, stop)
+        parts = self.stretches[first : last + 1]
+        behind = self.ends[last] - stop
+        before = start - (self.ends[first] - len(parts[0]))
+        if behind:
+            parts[-1] = replace(parts[-1], stop=parts[-1].stop - behind)
+        if before:
+            parts[0] = replace(parts[0], start=parts[0].start + before)
         return Records(parts)
 
 

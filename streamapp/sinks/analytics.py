@@ -7,60 +7,51 @@ out an insert whose token it knows: a block may be written again after a crash, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from streamapp.schemas.insights import KEPT_UNTIL_MS, CapturedEvent, decode_captured
-from streamapp.schemas.rejected import Rejected
+from streamapp.schemas.insights import KEPT_UNTIL_MS, CapturedEvent
 from streamapp.sinks.clickhouse import ClickHouse
 from streamapp.sinks.clickhouse_schema import EVENTS, migrate
 
 if TYPE_CHECKING:
     import pyarrow
 
-Row = tuple[CapturedEvent, int, int]
-"""Event, record timestamp (ms), offset."""
+TEXTS = ("uuid", "event", "properties", "team_id", "distinct_id", "session_id")
+NUMBERS = ("timestamp", "created_at", "_offset")
+_ORDER = (*TEXTS[:3], "timestamp", *TEXTS[3:], "created_at", "_topic", "_partition", "_offset")
+
+
+class Row(NamedTuple):
+    """What a record gives to a row: `TEXTS`, then `NUMBERS`. Times in UTC milliseconds."""
+
+    uuid: str
+    event: str
+    properties: str
+    team_id: str
+    distinct_id: str
+    session_id: str
+    at_ms: int
+    created_ms: int
+    offset: int
 
 
 class AnalyticsEvents:
-    """The table of events. Its methods block, but `parse`, which is pure."""
+    """The table of events. Its methods block."""
 
-    def __init__(self, clickhouse: ClickHouse, keep_ip: bool) -> None:
+    def __init__(self, clickhouse: ClickHouse) -> None:
         self._clickhouse = clickhouse
-        self._keep_ip = keep_ip
         self._opened = False
 
-    def parse(self, record: Any) -> Row | Rejected:
-        """The row that a record makes, or why it is refused. What ClickHouse would refuse is refused here."""
-        event = decode_captured(record.value)
-        return event if isinstance(event, Rejected) else (event, record.timestamp, record.offset)
-
-    def block(self, topic: str, partition: int, rows: Sequence[Row]) -> pyarrow.Table:
-        """Rows as columns. A function of its arguments."""
+    def block(self, topic: str, partition: int, rows: Sequence[pyarrow.RecordBatch]) -> pyarrow.Table:
+        """Rows, which have the columns `TEXTS` and `NUMBERS`, as they are inserted: in one piece, which ClickHouse
+        takes for one block. A function of its arguments."""
         import pyarrow as pa
 
-        count, moment = len(rows), pa.timestamp("ms", tz="UTC")
-        events = [event for event, _, _ in rows]  # column by column: a tuple of each row would cost more than all else
-        properties = [event.properties for event in events]
-        if self._keep_ip:
-            properties = [_with_ip(text, event.ip) for text, event in zip(properties, events, strict=True)]
-        at_ms = [event.at_ms for event in events]
-        created_ms = [min(max(stamp, 0), KEPT_UNTIL_MS - 1) for _, stamp, _ in rows]
-        offsets = [offset for _, _, offset in rows]
-        return pa.table(
-            {
-                "uuid": pa.array([event.uuid for event in events], pa.string()),
-                "event": pa.array([event.event for event in events], pa.string()),
-                "properties": pa.array(properties, pa.string()),
-                "timestamp": pa.array(at_ms, pa.int64()).cast(moment),
-                "team_id": pa.array([event.team_id for event in events], pa.string()),
-                "distinct_id": pa.array([event.distinct_id for event in events], pa.string()),
-                "session_id": pa.array([event.session_id for event in events], pa.string()),
-                "created_at": pa.array(created_ms, pa.int64()).cast(moment),
-                "_topic": pa.repeat(topic, count),
-                "_partition": pa.repeat(pa.scalar(partition, pa.uint32()), count),
-                "_offset": pa.array(offsets, pa.uint64()),
-            }
-        )
+        whole = pa.Table.from_batches(rows).combine_chunks()
+        columns = {name: whole[name] for name in (*TEXTS, *NUMBERS)}
+        columns["_topic"] = pa.repeat(topic, whole.num_rows)
+        columns["_partition"] = pa.repeat(pa.scalar(partition, pa.uint32()), whole.num_rows)
+        return pa.table({name: columns[name] for name in _ORDER})
 
     def insert(self, block: pyarrow.Table, token: str) -> None:
         """Keep a block; one that is there already is left alone. Raises `Unavailable` to be asked again."""
@@ -79,6 +70,14 @@ class AnalyticsEvents:
 def token_of(topic: str, partition: int, first: int, last: int) -> str:
     """What ClickHouse knows a block by."""
     return f"{topic}:{partition}:{first}-{last}"
+
+
+def row_of(event: CapturedEvent, record: Any, keep_ip: bool) -> Row:
+    """The row of an event that was judged by itself; `express/c/columns.c` makes the same of plain ones."""
+    properties = _with_ip(event.properties, event.ip) if keep_ip else event.properties
+    created_ms = min(max(record.timestamp, 0), KEPT_UNTIL_MS - 1)
+    who = event.team_id, event.distinct_id, event.session_id
+    return Row(event.uuid, event.event, properties, *who, event.at_ms, created_ms, record.offset)
 
 
 def _with_ip(properties: str, ip: str) -> str:

@@ -16,6 +16,7 @@ from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.partition import LetGo
 from streamapp.runtime.place import Place
 from streamapp.runtime.poison import PoisonLimit
+from streamapp.runtime.records import Records, Stretch, payload_of
 from streamapp.runtime.rows import MemoryStore, always_settled, stored_position
 from tables.outcome import Refusal
 
@@ -103,7 +104,7 @@ class Owner:
         self.lives -= 1
 
 
-def read(owner: Owner, log: list[Rec], chunk: int, now_ms: int = 0) -> None:
+def read(owner: Owner, log: Sequence[Rec] | Records, chunk: int, now_ms: int = 0) -> None:
     """An owner takes over, reads the log from the group's offset in chunks, then sees silence."""
 
     async def run() -> None:
@@ -146,6 +147,20 @@ def test_the_next_owner_writes_what_was_promised_and_no_more() -> None:
     owner.lives = 1 << 30
     read(owner, LOG, 23)
     assert list(owner.sink.kept) == [Extent(0, 5, 6), Extent(6, 22, 17)]
+
+
+def test_records_that_lie_in_batches_are_gathered_like_others() -> None:
+    pieces = [payload_of(LOG[start : start + 7]) for start in range(0, len(LOG), 7)]
+    whole = Records(Stretch(piece, 0, piece.count) for piece in pieces)
+    kept = []
+    for log in (LOG, whole):
+        owner = Owner(lives=4)  # the second batch is written, its end is not
+        with pytest.raises(Ended):
+            read(owner, log, 6)
+        owner.lives, owner.offset = 1 << 30, 3  # somebody has put the group back, into the middle of a batch
+        read(owner, log, 20)
+        kept.append(owner.sink.kept)
+    assert kept[0] == kept[1] != {}
 
 
 def test_one_record_and_silence_is_kept_when_it_is_old() -> None:

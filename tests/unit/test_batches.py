@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streamapp.errors import Unavailable
 from streamapp.runtime.batches import Batches
-from streamapp.runtime.records import Record, Records, Stretch, payload_of, read_payload
+from streamapp.runtime.records import Record, Records, Stretch, payload_of, read_payload, since, values_bytes
 
 TP = TopicPartition("topic", 0)
 HEADER_BYTES = 61  # of a batch, before its records
@@ -72,6 +72,8 @@ def test_records_are_a_sequence(parts: list[Parts], start: int, stop: int) -> No
     assert [record.offset for record in records] == offsets
     assert [record.offset for record in records[start:stop]] == offsets[start:stop]
     assert [record.offset for record in records.since(40 + start)] == offsets[start:]
+    assert [record.offset for record in since(records, 40 + start)] == offsets[start:]
+    assert values_bytes(records[start:stop]) == values_bytes(list(records)[start:stop])
     assert (records.first_offset, records.last_offset) == (offsets[0], offsets[-1])
     assert (records[0].offset, records[-1].offset, len(records)) == (offsets[0], offsets[-1], len(offsets))
     with pytest.raises(IndexError):

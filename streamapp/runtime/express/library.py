@@ -49,6 +49,7 @@ class Gathered(Structure):
 _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     # name            result     arguments
     ("batch_read", c_int, (c_char_p, c_size_t, c_int64, c_int64, c_int64, c_int64, c_void_p)),
+    ("batch_bytes", c_int64, (c_void_p, c_int64, c_int64)),
     ("ids_new", c_void_p, (c_char_p, c_size_t)),
     ("ids_free", None, (c_void_p,)),
     ("ids_find", c_int, (c_void_p, Digest, POINTER(c_uint64), POINTER(c_uint32))),
@@ -92,6 +93,12 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("rows_of", c_int64, (c_void_p, c_int64, POINTER(c_void_p))),
     ("calls_new", c_void_p, (c_void_p, c_void_p, c_int32, c_int32, c_int64)),
     ("calls_free", None, (c_void_p,)),
+    ("columns_new", c_void_p, (c_int,)),
+    ("columns_free", None, (c_void_p,)),
+    ("columns_run", c_int64, (c_void_p, c_char_p, c_void_p, c_int64, c_int64)),
+    ("columns_add", c_int, (c_void_p, POINTER(c_char_p), POINTER(c_size_t), POINTER(c_int64))),
+    ("columns_count", c_int64, (c_void_p,)),
+    ("columns_buffer", c_size_t, (c_void_p, c_int, POINTER(c_void_p))),
     ("calls_run", c_int64, (c_void_p, c_char_p, c_void_p, c_int64, c_int64, POINTER(Run))),
 )
 

@@ -64,3 +64,10 @@ int batch_read(const uint8_t *payload, size_t length, int64_t base_offset, int64
         if (!read_record(&cursor, base_offset, base_ms, append_ms, &parts[i])) return 0;
     return cursor.at == cursor.end;
 }
+
+int64_t batch_bytes(const part_t *parts, int64_t from, int64_t until) {
+    int64_t bytes = 0;
+    for (int64_t i = from; i < until; i++)
+        if (parts[i].value_length > 0) bytes += parts[i].value_length;
+    return bytes;
+}

@@ -17,4 +17,7 @@ typedef struct {
 int batch_read(const uint8_t *payload, size_t length, int64_t base_offset, int64_t base_ms, int64_t append_ms,
                int64_t count, part_t *parts);
 
+/* How many bytes the values of the records from `from` to before `until` have. */
+int64_t batch_bytes(const part_t *parts, int64_t from, int64_t until);
+
 #endif

@@ -23,8 +23,11 @@ typedef struct {
     int64_t total_tokens, tokens;
 } fields_t;
 
+static inline int read_value(text_t *text, const field_t *field, fields_t *fields);
+
+#include "fields.h"
+
 #define IN(member) offsetof(fields_t, member)
-#define NAMED(text) text, sizeof(text) - 1, "\"" text "\":"
 
 /* Fields stand in the order of the standard's sample: the next key is looked for at the next field first. */
 static const field_t ENVELOPE[] = {
@@ -58,10 +61,6 @@ static const field_t PAYLOAD[] = {
     {NAMED("cache_write_tokens"), 0, COUNT, 1, IN(tokens)},
     {NAMED("project_id"), 0, LABEL, 1, IN(label)},
 };
-
-#define LENGTH(table) (sizeof(table) / sizeof *(table))
-
-static int read_object(text_t *text, const field_t *table, size_t length, fields_t *fields);
 
 /* Milliseconds, kept as microseconds where they are whole ones. */
 static int read_measure(text_t *text, int64_t *us) {
@@ -105,40 +104,6 @@ static inline int read_value(text_t *text, const field_t *field, fields_t *field
         case DATA: return read_object(text, PAYLOAD, LENGTH(PAYLOAD), fields);
     }
     return 0;
-}
-
-static const field_t *field_of(span_t key, const field_t *table, size_t length, size_t guess) {
-    static const field_t UNKNOWN = {NAMED(""), 0, SKIP, 0, 0};
-    for (size_t i = 0, at = guess; i < length; i++, at++) {
-        const field_t *field = &table[at < length ? at : at - length];
-        if (key.length == field->length && same(key.at, field->name, key.length)) return field;
-    }
-    return &UNKNOWN;
-}
-
-static int read_object(text_t *text, const field_t *table, size_t length, fields_t *fields) {
-    uint32_t seen = 0;
-    size_t next = 0;
-    span_t key;
-    if (!take(text, '{')) return 0;
-    do {
-        const field_t *field = &table[next];
-        skip_spaces(text);
-        if (next == length || !take_text(text, field->quoted, field->length + 3)) {
-            if (!read_string(text, &key) || !take(text, ':')) return 0;
-            field = field_of(key, table, length, next);
-        }
-        if (field->kind != SKIP) {
-            size_t at = (size_t)(field - table);
-            if (seen >> at & 1) return 0;
-            seen |= 1u << at;
-            next = at + 1;
-        }
-        if (!read_value(text, field, fields)) return 0;
-    } while (take(text, ','));
-    for (size_t at = 0; at < length; at++)
-        if (!table[at].is_optional && !(seen >> at & 1)) return 0;
-    return take(text, '}');
 }
 
 int usage_read(const uint8_t *value, size_t length, usage_t *usage) {
