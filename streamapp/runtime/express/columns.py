@@ -7,8 +7,8 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from streamapp.runtime.express.lane import done, one_stretch
 from streamapp.runtime.express.library import library
+from streamapp.runtime.express.walk import done, one_stretch
 from streamapp.runtime.records import Records
 from streamapp.schemas.insights import CapturedEvent, decode_captured
 from streamapp.schemas.rejected import Rejected

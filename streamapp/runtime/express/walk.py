@@ -26,7 +26,7 @@ class Walk:
         self._records = Records()  # the chunk that is counted
 
     def load(self, records: Sequence[Any]) -> None:
-        self._records = records if isinstance(records, Records) else Records([_one_stretch(records)])
+        self._records = records if isinstance(records, Records) else Records([one_stretch(records)])
 
     def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
         state = Run(watermark_ms, next_mark_ms, 0)
@@ -49,7 +49,7 @@ def done(result: int) -> int:
     return result
 
 
-def _one_stretch(records: Sequence[Any]) -> Stretch:
+def one_stretch(records: Sequence[Any]) -> Stretch:
     """Records that are objects, as a stretch."""
     payload = payload_of(records)
     return Stretch(payload, 0, payload.count)
