@@ -1,5 +1,5 @@
-"""The ledger's express lane and its remembered ids, in C (`c/`), and their faces in Python.
+"""The ledger's express lane, its remembered ids, and the columns of captured events, in C (`c/`); their faces in Python.
 
-Nothing here knows a rule that `tables/` does not: what is not plain is left to the ledger. `build` compiles the library
-into this folder; `library` loads it.
+Nothing here knows a rule that `tables/` and `schemas/` do not: what is not plain is left to them. `build` compiles the
+library into this folder; `library` loads it.
 """

@@ -18,6 +18,10 @@ from tables.outcome import Refusal
 if TYPE_CHECKING:
     import pyarrow
 
+_Texts = ctypes.c_char_p * len(TEXTS)
+_Lengths = ctypes.c_size_t * len(TEXTS)
+_Numbers = ctypes.c_int64 * len(NUMBERS)
+
 Judge = Callable[[bytes | None], CapturedEvent | Rejected]
 
 
@@ -58,9 +62,8 @@ class EventColumns:
         """Add one row."""
         strings = row.uuid, row.event, row.properties, row.team_id, row.distinct_id, row.session_id
         texts = [string.encode() for string in strings]
-        lengths = (ctypes.c_size_t * len(TEXTS))(*map(len, texts))
-        numbers = (ctypes.c_int64 * len(NUMBERS))(row.at_ms, row.created_ms, row.offset)
-        done(self._library.columns_add(self._handle, (ctypes.c_char_p * len(TEXTS))(*texts), lengths, numbers))
+        numbers = _Numbers(row.at_ms, row.created_ms, row.offset)
+        done(self._library.columns_add(self._handle, _Texts(*texts), _Lengths(*map(len, texts)), numbers))
 
     def arrow(self) -> pyarrow.RecordBatch:
         """All rows, in the memory where they were written: nothing may be added afterwards."""
