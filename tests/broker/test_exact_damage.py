@@ -22,7 +22,7 @@ FOUND = "are damaged and come back from the changelog"
 
 def records(seed: int, now_ms: int) -> list[Sent]:
     """The first of a partition is never late: else its hour would close, and its id be forgotten, with the second."""
-    before = UsageSpec(now_ms - 13 * HOUR_MS, now_ms - 12 * HOUR_MS, 500, teams=100, seed=seed + 1000)
+    before = UsageSpec(now_ms - 13 * HOUR_MS, now_ms - 12 * HOUR_MS, 500, teams=100, late=0, seed=seed + 1000)
     spec = UsageSpec(now_ms - 12 * HOUR_MS, now_ms, EVENTS, teams=100, late=0.05, duplicates=0.02, seed=seed)
     return [Sent(record.key, record.value) for one in (before, spec) for record in usage_stream(one)]
 
