@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Consumer, Producer, TopicPartition
+from conftest import wait_until
 
 from streamapp import settings
 from streamapp.cli.topics import command
@@ -55,6 +56,7 @@ def test_plan_apply_check_and_apply_again(fresh_broker: Broker, run: Callable[..
     admin = admin_of(fresh_broker)
     admin.create("somebody_elses", 3, 1, {"retention.ms": "1000"})
     admin.create("billing_events", 2, 1, {"retention.ms": "1000"})
+    wait_until(lambda: len(admin.topics()) == 2)  # the broker hears of them from the controller
 
     first = run(fresh_broker, "plan")
     assert first.exit_code == 2
