@@ -144,9 +144,9 @@ class SinkTakeover(Generic[Row]):
                 raise Misconfigured(f"topic {DEAD_LETTER} is missing; run `streamapp topics apply`")
             kept = await self.destination.offsets(self.topic)
             ends = await asyncio.to_thread(admin.end_offsets, mine)
-            committed = await asyncio.to_thread(admin.committed, self.group, mine)
-            noted = (await asyncio.to_thread(admin.group, self.group)).notes
-            notes = {number: noted.get((self.topic, number), "") for number in numbers}
+            seen = await asyncio.to_thread(admin.group, self.group)
+            committed = seen.committed or {}
+            notes = {number: seen.notes.get((self.topic, number), "") for number in numbers}
             for number in numbers:
                 self._check(number, kept.get(number, 0), ends[self.topic, number])
                 at = committed.get((self.topic, number), 0)
