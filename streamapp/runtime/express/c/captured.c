@@ -6,47 +6,33 @@ enum { CUT_AT = 200 };
 typedef enum { SKIP, EXACTLY, NAME, CUT, ID, LABEL, TIMESTAMP, UUID, OBJECT, DATA } kind_t;
 
 typedef struct {
-    const char *name;
-    size_t length;
-    const char *quoted; /* in quotes, a colon behind it */
-    const char *exactly;
-    kind_t kind;
-    int is_optional; /* may be null, or not there */
-    size_t offset;   /* where in `fields_t` the value goes */
-} field_t;
-
-typedef struct {
     span_t label;
     captured_t event;
     int64_t sent_ms;
 } fields_t;
 
-static inline int read_value(text_t *text, const field_t *field, fields_t *fields);
-
 #include "fields.h"
-
-#define IN(member) offsetof(fields_t, member)
 
 /* Fields stand in the order in which capture writes them: the next key is looked for at the next field first. */
 static const field_t ENVELOPE[] = {
-    {NAMED("schema"), "hanzo.stream.v1", EXACTLY, 0, IN(label)},
-    {NAMED("id"), 0, ID, 0, IN(label)},
-    {NAMED("type"), "insights.event.captured", EXACTLY, 0, IN(label)},
-    {NAMED("source"), 0, NAME, 0, IN(label)},
-    {NAMED("timestamp"), 0, TIMESTAMP, 0, IN(event.at_ms)},
-    {NAMED("team_id"), 0, NAME, 0, IN(event.team)},
-    {NAMED("org_id"), 0, NAME, 1, IN(label)},
-    {NAMED("data"), 0, DATA, 0, 0},
+    {NAMED("schema"), {"hanzo.stream.v1"}, EXACTLY, 0, IN(label)},
+    {NAMED("id"), {0}, ID, 0, IN(label)},
+    {NAMED("type"), {"insights.event.captured"}, EXACTLY, 0, IN(label)},
+    {NAMED("source"), {0}, NAME, 0, IN(label)},
+    {NAMED("timestamp"), {0}, TIMESTAMP, 0, IN(event.at_ms)},
+    {NAMED("team_id"), {0}, NAME, 0, IN(event.team)},
+    {NAMED("org_id"), {0}, NAME, 1, IN(label)},
+    {NAMED("data"), {0}, DATA, 0, 0},
 };
 
 static const field_t PAYLOAD[] = {
-    {NAMED("event"), 0, CUT, 0, IN(event.event)},
-    {NAMED("distinct_id"), 0, CUT, 0, IN(event.distinct)},
-    {NAMED("properties"), 0, OBJECT, 0, IN(event.properties)},
-    {NAMED("ip"), 0, LABEL, 1, IN(event.ip)},
-    {NAMED("session_id"), 0, CUT, 1, IN(event.session)},
-    {NAMED("sent_at"), 0, TIMESTAMP, 1, IN(sent_ms)},
-    {NAMED("uuid"), 0, UUID, 0, IN(event.uuid)}, /* without it one is made of the id: not here */
+    {NAMED("event"), {0}, CUT, 0, IN(event.event)},
+    {NAMED("distinct_id"), {0}, CUT, 0, IN(event.distinct)},
+    {NAMED("properties"), {0}, OBJECT, 0, IN(event.properties)},
+    {NAMED("ip"), {0}, LABEL, 1, IN(event.ip)},
+    {NAMED("session_id"), {0}, CUT, 1, IN(event.session)},
+    {NAMED("sent_at"), {0}, TIMESTAMP, 1, IN(sent_ms)},
+    {NAMED("uuid"), {0}, UUID, 0, IN(event.uuid)}, /* without it one is made of the id: not here */
 };
 
 static int read_filled(text_t *text, span_t *span, size_t limit) {
@@ -78,7 +64,7 @@ static inline int read_value(text_t *text, const field_t *field, fields_t *field
     if (field->is_optional && text->at < text->end && *text->at == 'n') return take_word(text, "null");
     switch (field->kind) {
         case SKIP: return skip_value(text, 2);
-        case EXACTLY: return read_string(text, place) && equals(*(span_t *)place, field->exactly);
+        case EXACTLY: return read_string(text, place) && equals(*(span_t *)place, field->words[0]);
         case NAME: return read_filled(text, place, NAME_MAX);
         case CUT: return read_filled(text, place, CUT_AT);
         case ID: return read_id(text, place);

@@ -1,9 +1,23 @@
-/* Reading a JSON object by a table of its fields. Included by a reader of events behind its `kind_t` (SKIP is 0), its
- * `field_t` (`name`, `length`, `quoted`, `kind`, `is_optional`), its `fields_t`, and a declaration of `read_value`: so
- * every reader has its own copy, with its values read inline. */
+/* Reading a JSON object by a table of its fields. Included by a reader of events behind its `kind_t` (SKIP is 0) and its
+ * `fields_t`, where values go; it defines `read_value`. So every reader has its own copy, with its values read inline. */
 #ifndef FIELDS_H
 #define FIELDS_H
 
+#include <stddef.h>
+
+typedef struct {
+    const char *name;
+    size_t length;
+    const char *quoted;   /* in quotes, a colon behind it */
+    const char *words[2]; /* what the value may be, where only these are */
+    kind_t kind;
+    int is_optional; /* may be null, or not there */
+    size_t offset;   /* where in `fields_t` the value goes */
+} field_t;
+
+static inline int read_value(text_t *text, const field_t *field, fields_t *fields);
+
+#define IN(member) offsetof(fields_t, member)
 #define NAMED(text) text, sizeof(text) - 1, "\"" text "\":"
 #define LENGTH(table) (sizeof(table) / sizeof *(table))
 

@@ -8,16 +8,6 @@ enum { CHAIN_ID = 36963 };
 typedef enum { SKIP, EXACTLY, NAME, ID, LABEL, TIMESTAMP, COUNT, MEASURE, PRICE, FLAG, CHOICE, CURRENCY, DATA } kind_t;
 
 typedef struct {
-    const char *name;
-    size_t length;
-    const char *quoted; /* in quotes, a colon behind it */
-    const char *words[2];
-    kind_t kind;
-    int is_optional; /* may be null, or not there */
-    size_t offset;   /* where in `fields_t` the value goes */
-} field_t;
-
-typedef struct {
     span_t fixed, label;
     call_t call;
     unsigned __int128 price;
@@ -25,17 +15,13 @@ typedef struct {
     int unit, is_error, is_free;
 } fields_t;
 
-static inline int read_value(text_t *text, const field_t *field, fields_t *fields);
-
 #include "fields.h"
-
-#define IN(member) offsetof(fields_t, member)
 
 /* Fields stand in the order of decision 15: the next key is looked for at the next field first. */
 static const field_t ENVELOPE[] = {
-    {NAMED("schema"), {"hanzo.stream.v1", 0}, EXACTLY, 0, IN(fixed)},
+    {NAMED("schema"), {"hanzo.stream.v1"}, EXACTLY, 0, IN(fixed)},
     {NAMED("id"), {0}, ID, 0, IN(call.id)},
-    {NAMED("type"), {"agent.rpc.metered", 0}, EXACTLY, 0, IN(fixed)},
+    {NAMED("type"), {"agent.rpc.metered"}, EXACTLY, 0, IN(fixed)},
     {NAMED("source"), {0}, NAME, 0, IN(label)},
     {NAMED("timestamp"), {0}, TIMESTAMP, 0, IN(call.at_ms)},
     {NAMED("team_id"), {0}, NAME, 1, IN(label)},

@@ -8,58 +8,44 @@ enum { MEASURE_DECIMALS = 3 };
 typedef enum { SKIP, EXACTLY, NAME, ID, LABEL, TIMESTAMP, COUNT, MEASURE, COST, FLAG, STATUS, CURRENCY, DATA } kind_t;
 
 typedef struct {
-    const char *name;
-    size_t length;
-    const char *quoted; /* in quotes, a colon behind it */
-    const char *exactly;
-    kind_t kind;
-    int is_optional; /* may be null, or not there */
-    size_t offset;   /* where in `fields_t` the value goes */
-} field_t;
-
-typedef struct {
     span_t fixed, label;
     usage_t usage;
     int64_t total_tokens, tokens;
 } fields_t;
 
-static inline int read_value(text_t *text, const field_t *field, fields_t *fields);
-
 #include "fields.h"
-
-#define IN(member) offsetof(fields_t, member)
 
 /* Fields stand in the order of the standard's sample: the next key is looked for at the next field first. */
 static const field_t ENVELOPE[] = {
-    {NAMED("schema"), "hanzo.stream.v1", EXACTLY, 0, IN(fixed)},
-    {NAMED("id"), 0, ID, 0, IN(usage.id)},
-    {NAMED("type"), "llm.usage.completed", EXACTLY, 0, IN(fixed)},
-    {NAMED("source"), 0, NAME, 0, IN(label)},
-    {NAMED("timestamp"), 0, TIMESTAMP, 0, IN(usage.at_ms)},
-    {NAMED("team_id"), 0, NAME, 0, IN(usage.team)},
-    {NAMED("org_id"), 0, NAME, 0, IN(usage.org)}, /* without it the directory is asked: not here */
-    {NAMED("data"), 0, DATA, 0, 0},
+    {NAMED("schema"), {"hanzo.stream.v1"}, EXACTLY, 0, IN(fixed)},
+    {NAMED("id"), {0}, ID, 0, IN(usage.id)},
+    {NAMED("type"), {"llm.usage.completed"}, EXACTLY, 0, IN(fixed)},
+    {NAMED("source"), {0}, NAME, 0, IN(label)},
+    {NAMED("timestamp"), {0}, TIMESTAMP, 0, IN(usage.at_ms)},
+    {NAMED("team_id"), {0}, NAME, 0, IN(usage.team)},
+    {NAMED("org_id"), {0}, NAME, 0, IN(usage.org)}, /* without it the directory is asked: not here */
+    {NAMED("data"), {0}, DATA, 0, 0},
 };
 
 static const field_t PAYLOAD[] = {
-    {NAMED("request_id"), 0, LABEL, 1, IN(label)},
-    {NAMED("model"), 0, NAME, 0, IN(usage.model)},
-    {NAMED("provider"), 0, NAME, 0, IN(usage.provider)},
-    {NAMED("prompt_tokens"), 0, COUNT, 0, IN(usage.prompt_tokens)},
-    {NAMED("completion_tokens"), 0, COUNT, 0, IN(usage.completion_tokens)},
-    {NAMED("total_tokens"), 0, COUNT, 0, IN(total_tokens)},
-    {NAMED("latency_ms"), 0, MEASURE, 1, IN(usage.latency_us)},
-    {NAMED("cost_usd"), 0, COST, 0, IN(usage.cost)},
-    {NAMED("user_id"), 0, LABEL, 1, IN(label)},
-    {NAMED("api_key_hash"), 0, LABEL, 1, IN(label)},
-    {NAMED("cache_hit"), 0, FLAG, 1, IN(usage.is_cache_hit)},
-    {NAMED("stream"), 0, FLAG, 1, IN(usage.is_stream)},
-    {NAMED("status"), 0, STATUS, 1, IN(usage.status)},
-    {NAMED("currency"), 0, CURRENCY, 1, IN(usage.currency)},
-    {NAMED("ttft_ms"), 0, MEASURE, 1, IN(usage.ttft_us)},
-    {NAMED("cache_read_tokens"), 0, COUNT, 1, IN(tokens)},
-    {NAMED("cache_write_tokens"), 0, COUNT, 1, IN(tokens)},
-    {NAMED("project_id"), 0, LABEL, 1, IN(label)},
+    {NAMED("request_id"), {0}, LABEL, 1, IN(label)},
+    {NAMED("model"), {0}, NAME, 0, IN(usage.model)},
+    {NAMED("provider"), {0}, NAME, 0, IN(usage.provider)},
+    {NAMED("prompt_tokens"), {0}, COUNT, 0, IN(usage.prompt_tokens)},
+    {NAMED("completion_tokens"), {0}, COUNT, 0, IN(usage.completion_tokens)},
+    {NAMED("total_tokens"), {0}, COUNT, 0, IN(total_tokens)},
+    {NAMED("latency_ms"), {0}, MEASURE, 1, IN(usage.latency_us)},
+    {NAMED("cost_usd"), {0}, COST, 0, IN(usage.cost)},
+    {NAMED("user_id"), {0}, LABEL, 1, IN(label)},
+    {NAMED("api_key_hash"), {0}, LABEL, 1, IN(label)},
+    {NAMED("cache_hit"), {0}, FLAG, 1, IN(usage.is_cache_hit)},
+    {NAMED("stream"), {0}, FLAG, 1, IN(usage.is_stream)},
+    {NAMED("status"), {0}, STATUS, 1, IN(usage.status)},
+    {NAMED("currency"), {0}, CURRENCY, 1, IN(usage.currency)},
+    {NAMED("ttft_ms"), {0}, MEASURE, 1, IN(usage.ttft_us)},
+    {NAMED("cache_read_tokens"), {0}, COUNT, 1, IN(tokens)},
+    {NAMED("cache_write_tokens"), {0}, COUNT, 1, IN(tokens)},
+    {NAMED("project_id"), {0}, LABEL, 1, IN(label)},
 };
 
 /* Milliseconds, kept as microseconds where they are whole ones. */
@@ -90,7 +76,7 @@ static inline int read_value(text_t *text, const field_t *field, fields_t *field
     if (field->is_optional && text->at < text->end && *text->at == 'n') return take_word(text, "null");
     switch (field->kind) {
         case SKIP: return skip_value(text, 2);
-        case EXACTLY: return read_string(text, span) && equals(*span, field->exactly);
+        case EXACTLY: return read_string(text, span) && equals(*span, field->words[0]);
         case NAME: return read_string(text, span) && span->length && span->length <= NAME_MAX;
         case ID: return read_id(text, span);
         case LABEL: return read_string(text, span) && span->length <= NAME_MAX;
