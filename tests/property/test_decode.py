@@ -117,25 +117,39 @@ def spell(envelope: Pairs, data: Pairs, *, end: str = "") -> bytes:
 
 
 @st.composite
-def events(draw: st.DrawFn) -> bytes:
-    """A valid event with up to three fields removed, repeated, moved, added, or given another value."""
-    envelope, data = list(ENVELOPE), list(DATA)
-    data += draw(st.lists(st.sampled_from(OPTIONAL_DATA), max_size=3))
+def odd_events(
+    draw: st.DrawFn,
+    envelope: Pairs,
+    data: Pairs,
+    optional: Pairs,
+    others: Pairs,
+    replaced: st.SearchStrategy[str] = VALUES,
+    added: st.SearchStrategy[str] = VALUES,
+) -> bytes:
+    """A valid event with up to three fields removed, repeated, moved, added, or given another value.
+
+    `others`: keys that it does not have; `replaced`, `added`: values instead of a field's own, and of fields that come.
+    """
+    envelope, data = list(envelope), [*data, *draw(st.lists(st.sampled_from(optional), max_size=3))]
     for _ in range(draw(st.integers(0, 3))):
         pairs = draw(st.sampled_from([envelope, data, data]))
         at = draw(st.integers(0, len(pairs) - 1))
         match draw(st.sampled_from(["replace", "replace", "replace", "remove", "repeat", "add", "move"])):
             case "replace":
-                pairs[at] = (pairs[at][0], draw(VALUES))
+                pairs[at] = (pairs[at][0], draw(replaced))
             case "remove" if len(pairs) > 1:
                 del pairs[at]
             case "repeat":
-                pairs.append((pairs[at][0], draw(VALUES)))
+                pairs.append((pairs[at][0], draw(added)))
             case "add":
-                pairs.insert(at, (draw(st.sampled_from(OTHER_KEYS))[0], draw(VALUES)))
+                pairs.insert(at, (draw(st.sampled_from(others))[0], draw(added)))
             case _:
                 pairs.append(pairs.pop(at))
     return spell(envelope, data)
+
+
+def events() -> st.SearchStrategy[bytes]:
+    return odd_events(ENVELOPE, DATA, OPTIONAL_DATA, OTHER_KEYS)
 
 
 @st.composite

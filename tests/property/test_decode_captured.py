@@ -8,7 +8,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_decode import NUMBERS, OTHERS, STRINGS, VALUES, Pairs, examples, spell
+from test_decode import NUMBERS, OTHERS, STRINGS, VALUES, Pairs, examples, odd_events, spell
 
 from streamapp.schemas.insights import CapturedEvent, decode_captured, judge_captured, uuid_of
 from streamapp.schemas.rejected import Reason, Rejected
@@ -69,26 +69,10 @@ def same(raw: bytes) -> CapturedEvent | Rejected:
 TEXTS = ("uuid", "event", "properties", "team_id", "distinct_id", "session_id", "ip")
 
 
-@st.composite
-def events(draw: st.DrawFn) -> bytes:
-    """A valid event with up to three fields removed, repeated, moved, added, or given another value."""
-    envelope, data = list(ENVELOPE), list(DATA)
-    data += draw(st.lists(st.sampled_from(OPTIONAL), max_size=3))
-    for _ in range(draw(st.integers(0, 3))):
-        pairs = draw(st.sampled_from([envelope, data, data]))
-        at = draw(st.integers(0, len(pairs) - 1))
-        match draw(st.sampled_from(["replace", "replace", "replace", "remove", "repeat", "add", "move"])):
-            case "replace":
-                pairs[at] = (pairs[at][0], draw(VALUES | st.sampled_from(HOSTILE)))
-            case "remove" if len(pairs) > 1:
-                del pairs[at]
-            case "repeat":
-                pairs.append((pairs[at][0], draw(VALUES | st.sampled_from(PROPERTIES))))
-            case "add":
-                pairs.insert(at, (draw(st.sampled_from(ODD))[0], draw(VALUES | st.sampled_from(PROPERTIES))))
-            case _:
-                pairs.append(pairs.pop(at))
-    return spell(envelope, data)
+def events() -> st.SearchStrategy[bytes]:
+    return odd_events(
+        ENVELOPE, DATA, OPTIONAL, ODD, VALUES | st.sampled_from(HOSTILE), VALUES | st.sampled_from(PROPERTIES)
+    )
 
 
 @given(events())

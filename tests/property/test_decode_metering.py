@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plain_calls import PlainCall, read_plain_call
-from test_decode import NUMBERS, OTHERS, STRINGS, VALUES, Pairs, examples, spell
+from test_decode import NUMBERS, OTHERS, STRINGS, VALUES, Pairs, examples, odd_events, spell
 
 from streamapp.schemas.decode_metering import decode_metering
 from streamapp.schemas.judge_metering import judge_metering
@@ -81,26 +81,8 @@ def same(raw: bytes) -> Metering | Rejected:
     return verdict
 
 
-@st.composite
-def events(draw: st.DrawFn) -> bytes:
-    """A valid call with up to three fields removed, repeated, moved, added, or given another value."""
-    envelope, data = list(ENVELOPE), list(DATA)
-    data += draw(st.lists(st.sampled_from(OPTIONAL), max_size=3))
-    for _ in range(draw(st.integers(0, 3))):
-        pairs = draw(st.sampled_from([envelope, data, data]))
-        at = draw(st.integers(0, len(pairs) - 1))
-        match draw(st.sampled_from(["replace", "replace", "replace", "remove", "repeat", "add", "move"])):
-            case "replace":
-                pairs[at] = (pairs[at][0], draw(VALUES | st.sampled_from(PRICES)))
-            case "remove" if len(pairs) > 1:
-                del pairs[at]
-            case "repeat":
-                pairs.append((pairs[at][0], draw(VALUES)))
-            case "add":
-                pairs.insert(at, (draw(st.sampled_from(ODD))[0], draw(VALUES)))
-            case _:
-                pairs.append(pairs.pop(at))
-    return spell(envelope, data)
+def events() -> st.SearchStrategy[bytes]:
+    return odd_events(ENVELOPE, DATA, OPTIONAL, ODD, VALUES | st.sampled_from(PRICES))
 
 
 @given(events())
