@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from bench.contender import Command, Contender, Run
 from bench.contenders import faust_command, ours_environment
@@ -19,7 +18,6 @@ from streamapp.kafka.child import free_port
 from streamapp.schemas.timestamp import format_ms
 
 GROUP, SOURCE, RAW = "analytics-ingest", "events_plugin_ingestion", "analytics-raw"
-HERE = Path(__file__).parent
 ENGINE: Command = (sys.executable, "-m", "streamapp", "clickhouse")
 
 
@@ -69,7 +67,7 @@ ANALYTICS_INGEST = GroupBench(
             name="raw",
             what="records fetched and not looked at; blocks made beforehand inserted; offsets committed afterwards",
             prepare=lambda: None,
-            commands=lambda run: (ENGINE, (sys.executable, str(HERE / "analytics_raw.py"))),
+            commands=lambda run: (ENGINE, (sys.executable, "-m", "bench.groups.analytics_raw")),
             group=RAW,
             answer=said,
             environment=_environment,

@@ -3,20 +3,18 @@ its settings say."""
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections import defaultdict
 
 import pyarrow as pa
-from confluent_kafka import Consumer, Producer, TopicPartition
 
+from bench.groups.bare_loop import BareLoop
 from streamapp.errors import Unavailable
 from streamapp.settings import load
 from streamapp.sinks.clickhouse import ClickHouse
 from streamapp.sinks.clickhouse_schema import EVENTS, migrate
 
-ROWS, FETCH = 60_000, 5_000  # a block may be one fetch more than the settings say
+ROWS = 60_000  # a block may be one fetch more than the settings say
 PROPERTIES = '{"$current_url":"https://hanzo.ai/page/17","$browser":"Chrome","$os":"macOS","$lib":"web","price":1.5}'
 
 
@@ -53,24 +51,13 @@ def connected() -> ClickHouse:
 
 def main() -> None:
     """Read the topic from its beginning until SIGTERM."""
-    bootstrap = os.environ["STREAM_KAFKA__BOOTSTRAP_SERVERS"]
     clickhouse, whole, limits = connected(), block(), load().clickhouse
-    settings = {"group.id": "analytics-raw", "auto.offset.reset": "earliest", "enable.auto.commit": False}
-    consumer = Consumer({"bootstrap.servers": bootstrap, **settings})
-    counts = Producer({"bootstrap.servers": bootstrap})
-    consumer.subscribe(["events_plugin_ingestion"])
     waiting: dict[int, int] = defaultdict(int)
     last: dict[int, int] = {}
     since_s: dict[int, float] = {}
-    running = True
-
-    def stop(*_: object) -> None:
-        nonlocal running
-        running = False
-
-    signal.signal(signal.SIGTERM, stop)
-    while running:
-        for message in consumer.consume(FETCH, timeout=0.1):
+    loop = BareLoop("events_plugin_ingestion", "analytics-raw")
+    for messages in loop.fetched():
+        for message in messages:
             if not waiting[message.partition()]:
                 since_s[message.partition()] = time.monotonic()
             waiting[message.partition()] += 1
@@ -79,12 +66,8 @@ def main() -> None:
             full = count >= min(ROWS, limits.batch_rows)
             if full or (count and time.monotonic() - since_s[partition] >= limits.flush_seconds):
                 clickhouse.insert(EVENTS, whole.slice(0, min(count, ROWS)), f"{partition}:{last[partition]}")
-                counts.produce("dead_letter", str(count), str(partition))
-                counts.flush()
-                behind = TopicPartition("events_plugin_ingestion", partition, last[partition] + 1)
-                consumer.commit(offsets=[behind], asynchronous=False)
+                loop.kept(partition, count, last[partition])
                 waiting[partition] = 0
-    consumer.close()
 
 
 if __name__ == "__main__":

@@ -4,19 +4,16 @@ its settings say."""
 from __future__ import annotations
 
 import os
-import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import obstore
 import zstandard
-from confluent_kafka import Consumer, Producer, TopicPartition
 from obstore.store import LocalStore
 
+from bench.groups.bare_loop import BareLoop
 from streamapp.settings import load
-
-FETCH = 5_000
 
 
 @dataclass
@@ -31,23 +28,13 @@ class Waiting:
 
 def main() -> None:
     """Read audit_log from its beginning until SIGTERM."""
-    bootstrap, archive = os.environ["STREAM_KAFKA__BOOTSTRAP_SERVERS"], load().archive
+    archive = load().archive
     store = LocalStore(Path(os.environ["STREAM_STATE_DIR"]) / "raw", mkdir=True)
-    settings = {"group.id": "archive-raw", "auto.offset.reset": "earliest", "enable.auto.commit": False}
-    consumer = Consumer({"bootstrap.servers": bootstrap, **settings})
-    counts = Producer({"bootstrap.servers": bootstrap})
-    consumer.subscribe(["audit_log"])
     compressor = zstandard.ZstdCompressor(level=archive.zstd_level, write_checksum=True)
     waiting: dict[int, Waiting] = {}
-    running = True
-
-    def stop(*_: object) -> None:
-        nonlocal running
-        running = False
-
-    signal.signal(signal.SIGTERM, stop)
-    while running:
-        for message in consumer.consume(FETCH, timeout=0.1):
+    loop = BareLoop("audit_log", "archive-raw")
+    for messages in loop.fetched():
+        for message in messages:
             value, one = message.value(), waiting.get(message.partition())
             if one is None:
                 one = waiting[message.partition()] = Waiting(time.monotonic())
@@ -60,12 +47,8 @@ def main() -> None:
                 name = f"partition={partition}/{one.last:020d}.jsonl.zst"
                 data = compressor.compress(b"\n".join(one.lines))
                 obstore.put(store, name, data, mode="create", use_multipart=False)
-                counts.produce("dead_letter", str(len(one.lines)), str(partition))
-                counts.flush()
-                behind = TopicPartition("audit_log", partition, one.last + 1)
-                consumer.commit(offsets=[behind], asynchronous=False)
+                loop.kept(partition, len(one.lines), one.last)
                 del waiting[partition]
-    consumer.close()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from bench.contender import Contender, Run
 from bench.contenders import ours_environment
@@ -17,7 +16,6 @@ from streamapp.schemas.timestamp import format_ms
 
 GROUP, SOURCE, RAW = "audit-archive", "audit_log", "archive-raw"
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
-HERE = Path(__file__).parent
 
 
 def events(shape: Shape) -> Iterator[Event]:
@@ -52,7 +50,7 @@ AUDIT_ARCHIVE = GroupBench(
             name="raw",
             what="records as they are, compressed and put; offsets committed afterwards",
             prepare=lambda: None,
-            commands=lambda run: ((sys.executable, str(HERE / "archive_raw.py")),),
+            commands=lambda run: ((sys.executable, "-m", "bench.groups.archive_raw"),),
             group=RAW,
             answer=said,
             environment=_environment,

@@ -9,6 +9,7 @@ import msgspec
 
 from bench.contender import Records
 from bench.events import Event, Shape
+from bench.groups.bare_loop import COUNTS
 from bench.load import RECORDS_PER_STEP, ROOM, Prepared, Step, broker, producer
 from bench.oracle import Answer
 from streamapp.kafka.admin import Admin
@@ -17,7 +18,6 @@ from streamapp.kafka.train import train
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import TOPICS, changelog, topic
 
-COUNTS = "dead_letter"  # where a bare loop says what it has kept: nobody else writes there in a run
 BEGIN_MS = 1_736_937_120_000
 
 
