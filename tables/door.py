@@ -15,6 +15,13 @@ UNKNOWN = -1  # no record key, not even None, equals it
 HOMES_MAX = 100_000  # owners whose key was checked; more than a partition is likely to see at a time
 
 
+def unresolved(event: Any) -> str:
+    """Why an event belongs to no org, as a sentence."""
+    if event.team_id is None:
+        return "no org_id, and no team_id to look up in the directory"
+    return f"no org_id, and the directory does not know team {quoted(event.team_id)}"
+
+
 class UsageData(Protocol):
     """The payload of a usage event."""
 

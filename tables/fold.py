@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from tables.cause import quoted
-from tables.door import Door
+from tables.door import Door, unresolved
 from tables.express import Passing
 from tables.outcome import Folded, Position, Record, Refusal
 from tables.seen import Seen, SeenIds, expiry_of
@@ -108,9 +108,7 @@ class Fold(ABC, Generic[Out, Row]):
             return
         org = door.org(event)
         if org is None:
-            self._refuse(
-                record, "org_unresolved", f"no org_id, and the directory does not know team {quoted(event.team_id)}"
-            )
+            self._refuse(record, "org_unresolved", unresolved(event))
             return
         if event.at_ms > self.position.watermark_ms:  # first the watermark, then the count
             self.position.watermark_ms = event.at_ms

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tables.cause import quoted
-from tables.door import Door
+from tables.door import Door, unresolved
 from tables.latency_windows import LatencyOutcome, WindowRows, Windows
 from tables.outcome import Position, Record, Refusal
 from tables.places import Places
@@ -140,9 +140,7 @@ class Latency:
                 )
             return
         if event.org_id is None and door.org_of(event.team_id) is None:
-            self._refuse(
-                record, "org_unresolved", f"no org_id, and the directory does not know team {quoted(event.team_id)}"
-            )
+            self._refuse(record, "org_unresolved", unresolved(event))
             return
         if event.at_ms > self.position.watermark_ms:
             self.position.watermark_ms = event.at_ms

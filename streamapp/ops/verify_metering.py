@@ -103,7 +103,7 @@ def _cost(data: dict[str, Any]) -> Decimal:
         raise ValueError("quantity is not a whole number of at least 0")
     if Decimal(price) < 0:
         raise ValueError("price is negative")
-    cost = EXACT.multiply(abs(Decimal(price)), Decimal(quantity))
+    cost = EXACT.abs(EXACT.multiply(Decimal(price), Decimal(quantity)))
     exponent = EXACT.normalize(cost).as_tuple().exponent
     if cost >= 10**18 or not isinstance(exponent, int) or exponent < -12:
         raise ValueError("the amount has too many digits")
