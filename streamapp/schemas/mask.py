@@ -65,7 +65,9 @@ _SECRET_PAIRS = frozenset(
 _SECRET_LAST = frozenset({"pass", "pin"})  # `user_pass`; a `pass_rate` is none
 _QUERY_ONLY = frozenset({"sig", "signature"})  # of signed URLs
 # What names a field beside its value, and where the value stands then: `{"field": "password", "old": …, "new": …}`.
-_NAMING = frozenset({"field", "name", "key", "type", "attribute", "attr", "property", "column", "path", "header", "param"})
+_NAMING = frozenset(
+    {"field", "name", "key", "type", "attribute", "attr", "property", "column", "path", "header", "param"}
+)
 _NAMED = frozenset(
     {"value", "values", "old", "new", "before", "after", "from", "to", "previous", "current", "content", "data"}
 )

@@ -175,7 +175,18 @@ SECRETS: dict[str, Any] = {
     "a url in a known field": {"user_agent": "bot (+https://anna:hunter2@x.example)"},
     **{
         name: {name: "hunter2"}
-        for name in ("pass", "user_pass", "passcode", "pin", "pinCode", "otp", "totp", "recovery_codes", "dsn", "cookie")
+        for name in (
+            "pass",
+            "user_pass",
+            "passcode",
+            "pin",
+            "pinCode",
+            "otp",
+            "totp",
+            "recovery_codes",
+            "dsn",
+            "cookie",
+        )
     },
     **{name: {name: ["hunter2"]} for name in ("backup_codes", "access_tokens", "jwt", "mnemonic", "connection_string")},
 }

@@ -73,7 +73,7 @@ def test_a_cost_is_rounded_half_to_even_at_the_12th_decimal(written: str, billed
 
 @pytest.mark.parametrize("written", ["-1e-20", "1e18", "999999999999999999.9999999999995", "1e400", "NaN"])
 def test_a_cost_that_is_not_rounded_but_refused(written: str) -> None:
-    with pytest.raises(ValueError, match="negative|digits|finite"):
+    with pytest.raises(ValueError, match=r"negative|digits|finite"):
         rounded_cost(Decimal(written))
 
 

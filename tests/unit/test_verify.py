@@ -468,7 +468,18 @@ def test_cost_that_counts(cost: str, value: str | None) -> None:
 
 @pytest.mark.parametrize(
     "cost",
-    ["-1", "-1e-20", "999999999999999999.9999999999995", "1e18", "NaN", "Infinity", "true", '"1"', "null", "1e999999999999999999999"],
+    [
+        "-1",
+        "-1e-20",
+        "999999999999999999.9999999999995",
+        "1e18",
+        "NaN",
+        "Infinity",
+        "true",
+        '"1"',
+        "null",
+        "1e999999999999999999999",
+    ],
 )
 def test_cost_that_is_poison(cost: str) -> None:
     record = _raw(cost)
