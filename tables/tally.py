@@ -49,8 +49,8 @@ _CACHE_HITS, _PROMPT, _COMPLETION, _LATENCY = range(len(KNOWN), len(KNOWN) + 4)
 _TTFT = _LATENCY + 1 + BUCKETS
 _OTHER_STATUS, _OTHER_TOKENS, _LATENCY_IGNORED, _TTFT_IGNORED = range(_TTFT + 1 + BUCKETS, _TTFT + 5 + BUCKETS)
 NUMBERS = _TTFT_IGNORED + 1
-"""How many numbers there are: by known status, cache hits, tokens of prompts and completions; of latency and of ttft the
-sum and the buckets; other statuses, tokens that stand in totals only, unusable latencies and ttfts. Rows of before end
+"""How many numbers there are: by known status, cache hits, tokens of prompts and completions; of latency and of ttft
+the sum and the buckets; other statuses, tokens that stand in totals only, unusable latencies and ttfts. Rows of before end
 with the buckets of ttft."""
 
 _STATUS_AT = {name: at for at, name in enumerate(KNOWN)}
@@ -153,7 +153,7 @@ class Tally:
 
     @property
     def ignored(self) -> dict[tuple[str, str], int]:
-        """Calls that have no duration, by measurement (`latency`, `ttft`) and reason: it is `missing`, or `unusable`."""
+        """Calls without a duration, by measurement (`latency`, `ttft`) and reason (`missing`, `unusable`)."""
         counts: dict[tuple[str, str], int] = {}
         for name, at, unusable_at in (("latency", _LATENCY, _LATENCY_IGNORED), ("ttft", _TTFT, _TTFT_IGNORED)):
             unusable, measured = self.numbers[unusable_at], sum(self.numbers[at + 1 : at + 1 + BUCKETS])

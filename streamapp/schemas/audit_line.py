@@ -139,9 +139,9 @@ def keeps_secret(name: str) -> bool:
 
 
 def mask_event(raw: bytes) -> bytes:
-    """JSON on one line, with every digit and every repeated key as written, and the secrets masked (decision 17): fields
-    by their names, values beside the name of a field, pairs, parameters and user information of URLs, and all of these in
-    JSON that stands inside of a text. `true`, `false` and `null` are no secrets."""
+    """JSON on one line, with every digit and every repeated key as written, and the secrets masked (decision 17):
+    fields by their names, values beside the name of a field, pairs, parameters and user information of URLs, and all
+    of these in JSON that stands inside of a text. `true`, `false` and `null` are no secrets."""
     return _written(_tree(raw)).encode()
 
 

@@ -1,7 +1,7 @@
 """The field types that all event models share, with their limits.
 
-They are strict: "150" is no integer, true is no integer. 150.0 and 1.5e2 are integers, as in JSON Schema. Numbers arrive as `strict_json.parse`
-leaves them: int, or Decimal with the digits as written.
+They are strict: "150" is no integer, true is no integer. 150.0 and 1.5e2 are integers, as in JSON Schema. Numbers
+arrive as `strict_json.parse` leaves them: int, or Decimal with the digits as written.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Model(BaseModel):
 
 
 def field_path(loc: Sequence[str | int]) -> str:
-    """Where a value stands, for a sentence: `data.methods."chat.send".cost`. Keys that are no field of ours are words of
-    the record, and quoted."""
+    """Where a value stands, for a sentence: `data.methods."chat.send".cost`. Keys that are no field of ours are words
+    of the record, and quoted."""
     return ".".join(str(step) if isinstance(step, int) or step in _field_names() else quoted(step) for step in loc)
 
 

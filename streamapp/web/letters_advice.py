@@ -16,7 +16,7 @@ ADVICE: Mapping[str, str] = {
     Reason.INVALID_PRICE: "The price is no exact amount: ask the producer what it was, and put it right with a patch.",
     Reason.TOKENS_MISMATCH: "The total is less than prompt and completion: put the wrong one right with a patch.",
     Reason.TIMESTAMP_IN_FUTURE: "A clock of the producer was ahead. Once its time has come, the event can go as it is.",
-    Reason.RECORD_TIMESTAMP_MISSING: "Its producer writes records without a timestamp: mend it; then it can go as it is.",
+    Reason.RECORD_TIMESTAMP_MISSING: "Its producer writes records without a timestamp: mend it, then send it.",
     Reason.TOO_LATE: "Its hour can no longer be revised, and it would be refused again: bill it by hand, then drop it.",
     Reason.ORG_UNRESOLVED: "Add the team to the directory; then the event goes as it is.",
     Reason.WRONG_PARTITION: "Its key was not its team. Sending it again puts it right, nothing need be changed.",
