@@ -50,8 +50,8 @@ _TTFT = _LATENCY + 1 + BUCKETS
 _OTHER_STATUS, _OTHER_TOKENS, _LATENCY_IGNORED, _TTFT_IGNORED = range(_TTFT + 1 + BUCKETS, _TTFT + 5 + BUCKETS)
 NUMBERS = _TTFT_IGNORED + 1
 """How many numbers there are: by known status, cache hits, tokens of prompts and completions; of latency and of ttft
-the sum and the buckets; other statuses, tokens that stand in totals only, unusable latencies and ttfts. Rows of before end
-with the buckets of ttft."""
+the sum and the buckets; other statuses, tokens that stand in totals only, unusable latencies and ttfts. Rows of before
+end with the buckets of ttft."""
 
 _STATUS_AT = {name: at for at, name in enumerate(KNOWN)}
 
