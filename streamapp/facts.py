@@ -87,6 +87,7 @@ class HourFacts:
     last_offset: int
     closes_at_ms: int  # the watermark that closes it (end + grace)
     watermark_ms: int | None  # of its partition
+    rounded: int = 0  # events whose cost had more than 12 decimals
 
 
 @dataclass(frozen=True, slots=True)

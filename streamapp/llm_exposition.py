@@ -35,6 +35,12 @@ TOKENS = Family("hanzo_llm_tokens_total", "counter", "Tokens, of prompts and of 
 COST = Family("hanzo_llm_cost_total", "counter", "What the calls cost, exact to 12 decimals", (*SERIES, "currency"))
 DURATION = Family("hanzo_llm_request_duration_seconds", "histogram", "How long calls took", (*SERIES, "le"))
 TTFT = Family("hanzo_llm_time_to_first_token_seconds", "histogram", "Until the first token came", (*SERIES, "le"))
+IGNORED = Family(
+    "hanzo_llm_measurements_ignored_total",
+    "counter",
+    "Calls without a duration: the measurement is missing, or unusable (negative, no number, above 24 h)",
+    (*SERIES, "measurement", "reason"),
+)
 DUPLICATES = Family("hanzo_llm_duplicates_total", "counter", "Repeated events that were ignored", ("partition",))
 REFUSED = Family("hanzo_llm_refused_total", "counter", "Records that do not count", ("partition", "reason"))
 _QUANTILE = ("provider", "model", "stream", "window", "quantile")
@@ -59,6 +65,7 @@ FAMILIES = (
     COST,
     DURATION,
     TTFT,
+    IGNORED,
     DUPLICATES,
     REFUSED,
     DURATION_QUANTILE,
@@ -122,6 +129,9 @@ def _counted(labels: str, tally: Tally) -> Iterator[tuple[Family, str]]:
         yield COST, f'{{{labels},currency="{currency}"}} {cost:f}'
     for family, spread in ((DURATION, tally.latency), (TTFT, tally.ttft)):
         yield from ((family, line) for line in _histogram(labels, spread))
+    for (measurement, reason), count in tally.ignored.items():
+        if count:
+            yield IGNORED, f'{{{labels},measurement="{measurement}",reason="{reason}"}} {count}'
 
 
 def _histogram(labels: str, spread: Spread) -> Iterator[str]:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import NamedTuple
 
 OTHER = "other"
+QUOTED_CHARS_MAX = 100
+
+
+def quoted(text: str) -> str:
+    """A text of a record as it stands in a sentence: cut, in double quotes, as JSON spells it. Every sentence about a
+    record quotes its words so, because what stands in quotes is left out of causes."""
+    return json.dumps(text[:QUOTED_CHARS_MAX], ensure_ascii=False)
 
 
 class Cause(NamedTuple):

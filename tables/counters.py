@@ -9,14 +9,27 @@ EXACT = Context(prec=60, traps=[Inexact, Rounded, InvalidOperation, Overflow])
 
 NOTHING = Decimal("0E-12")
 
-Numbers = tuple[int, int, int, int, int, Decimal]
-"""requests, errors, cache_hits, prompt_tokens, completion_tokens, cost."""
+Numbers = tuple[int, int, int, int, int, Decimal, int, int]
+"""requests, errors, cache_hits, prompt_tokens, completion_tokens, cost, other_tokens, rounded. Rows of before
+`other_tokens` and `rounded` end with the cost."""
 
 
 class Counters:
-    """Counts of one line or of a whole hour. Mutable: the fold adds to it in place."""
+    """Counts of one line or of a whole hour. Mutable: the fold adds to it in place.
 
-    __slots__ = ("cache_hits", "completion_tokens", "cost", "errors", "prompt_tokens", "requests")
+    `other_tokens` stand in totals only: reasoning and tool tokens. `rounded` counts events whose cost was rounded.
+    """
+
+    __slots__ = (
+        "cache_hits",
+        "completion_tokens",
+        "cost",
+        "errors",
+        "other_tokens",
+        "prompt_tokens",
+        "requests",
+        "rounded",
+    )
 
     def __init__(
         self,
@@ -26,6 +39,8 @@ class Counters:
         prompt_tokens: int = 0,
         completion_tokens: int = 0,
         cost: Decimal = NOTHING,
+        other_tokens: int = 0,
+        rounded: int = 0,
     ) -> None:
         self.requests = requests
         self.errors = errors
@@ -33,11 +48,13 @@ class Counters:
         self.prompt_tokens = prompt_tokens
         self.completion_tokens = completion_tokens
         self.cost = cost
+        self.other_tokens = other_tokens
+        self.rounded = rounded
 
     @property
     def total_tokens(self) -> int:
-        """Prompt and completion together."""
-        return self.prompt_tokens + self.completion_tokens
+        """As the events state it: prompt, completion and what else they count."""
+        return self.prompt_tokens + self.completion_tokens + self.other_tokens
 
     def numbers(self) -> Numbers:
         """The counts as a tuple, in the constructor's order."""
@@ -48,17 +65,21 @@ class Counters:
             self.prompt_tokens,
             self.completion_tokens,
             self.cost,
+            self.other_tokens,
+            self.rounded,
         )
 
     def add(self, numbers: Numbers) -> None:
         """Count as much again, in place."""
-        requests, errors, cache_hits, prompt_tokens, completion_tokens, cost = numbers
+        requests, errors, cache_hits, prompt_tokens, completion_tokens, cost, other_tokens, rounded = numbers
         self.requests += requests
         self.errors += errors
         self.cache_hits += cache_hits
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
         self.cost = EXACT.add(self.cost, cost)
+        self.other_tokens += other_tokens
+        self.rounded += rounded
 
     def __add__(self, other: Counters) -> Counters:
         total = Counters(*self.numbers())
@@ -73,6 +94,8 @@ class Counters:
             self.prompt_tokens - other.prompt_tokens,
             self.completion_tokens - other.completion_tokens,
             EXACT.subtract(self.cost, other.cost),
+            self.other_tokens - other.other_tokens,
+            self.rounded - other.rounded,
         )
 
     def __eq__(self, other: object) -> bool:

@@ -8,10 +8,18 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Protocol
 
+from tables.cause import quoted
 from tables.outcome import Record, Refusal
 
 UNKNOWN = -1  # no record key, not even None, equals it
 HOMES_MAX = 100_000  # owners whose key was checked; more than a partition is likely to see at a time
+
+
+def unresolved(event: Any) -> str:
+    """Why an event belongs to no org, as a sentence."""
+    if event.team_id is None:
+        return "no org_id, and no team_id to look up in the directory"
+    return f"no org_id, and the directory does not know team {quoted(event.team_id)}"
 
 
 class UsageData(Protocol):
@@ -21,6 +29,7 @@ class UsageData(Protocol):
     model: str
     prompt_tokens: int
     completion_tokens: int
+    total_tokens: int  # at least both
     cost_usd: Any  # Decimal with exponent -12
     status: str
     cache_hit: bool
@@ -34,6 +43,7 @@ class Usage(Protocol):
     at_ms: int
     team_id: str
     org_id: str | None
+    is_rounded: bool  # its cost
     data: Any  # UsageData
 
 
@@ -66,8 +76,10 @@ class Door:
             return Refusal(record, event[0], event[1])
         owner = self.owner_of(event)
         if self._homes.get(owner, UNKNOWN) != record.key and not self._is_home(record.key, owner):
-            error = f"its key does not put {self.owner} {owner!r} on this partition"
+            error = f"its key does not put {self.owner} {quoted(owner)} on this partition"
             return Refusal(record, "wrong_partition", error)
+        if record.timestamp <= 0:
+            return Refusal(record, "record_timestamp_missing", "its record has no timestamp")
         if event.at_ms > record.timestamp + future_ms:
             return Refusal(record, "timestamp_in_future", "its time is more than 5 minutes ahead of its record's")
         return event

@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
-from tables.door import Door
+from tables.cause import quoted
+from tables.door import Door, unresolved
 from tables.express import Passing
 from tables.outcome import Folded, Position, Record, Refusal
 from tables.seen import Seen, SeenIds, expiry_of
@@ -107,7 +108,7 @@ class Fold(ABC, Generic[Out, Row]):
             return
         org = door.org(event)
         if org is None:
-            self._refuse(record, "org_unresolved", f"no org_id, and the directory does not know team {event.team_id!r}")
+            self._refuse(record, "org_unresolved", unresolved(event))
             return
         if event.at_ms > self.position.watermark_ms:  # first the watermark, then the count
             self.position.watermark_ms = event.at_ms
@@ -129,7 +130,7 @@ class Fold(ABC, Generic[Out, Row]):
         if counted.print_ == print_:
             self._outcome.duplicates += 1
         else:
-            self._refuse(record, "conflicting_duplicate", f"id {event_id!r} was counted before, with other bytes")
+            self._refuse(record, "conflicting_duplicate", f"id {quoted(event_id)} was counted before, with other bytes")
         return True
 
     def _too_late(self, at_ms: int, record: Record) -> bool:

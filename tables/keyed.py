@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tables.cause import quoted
 from tables.outcome import Position, Record, Refusal
 from tables.seen import Seen, StoredIds, expiry_of
 from tables.window import Rules, hour_of
@@ -150,7 +151,7 @@ class Keyed:
         if before.print_ == self.recipe.fingerprint(record.value):
             self._outcome.repeated += 1
         else:
-            self._refuse(record, "conflicting_duplicate", f"id {event_id!r} was counted before, with other bytes")
+            self._refuse(record, "conflicting_duplicate", f"id {quoted(event_id)} was counted before, with other bytes")
         return True
 
     def _advance(self, at_ms: int) -> None:

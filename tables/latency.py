@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tables.door import Door
+from tables.cause import quoted
+from tables.door import Door, unresolved
 from tables.latency_windows import LatencyOutcome, WindowRows, Windows
 from tables.outcome import Position, Record, Refusal
 from tables.places import Places
@@ -134,10 +135,12 @@ class Latency:
             if counted.print_ == print_:
                 self._outcome.duplicates += 1
             else:
-                self._refuse(record, "conflicting_duplicate", f"id {event.id!r} was counted before, with other bytes")
+                self._refuse(
+                    record, "conflicting_duplicate", f"id {quoted(event.id)} was counted before, with other bytes"
+                )
             return
         if event.org_id is None and door.org_of(event.team_id) is None:
-            self._refuse(record, "org_unresolved", f"no org_id, and the directory does not know team {event.team_id!r}")
+            self._refuse(record, "org_unresolved", unresolved(event))
             return
         if event.at_ms > self.position.watermark_ms:
             self.position.watermark_ms = event.at_ms

@@ -96,6 +96,11 @@ class Ledger(Fold[Outcome, UsageRow]):
         line.prompt_tokens += data.prompt_tokens
         line.completion_tokens += data.completion_tokens
         line.cost = EXACT.add(line.cost, data.cost_usd)
+        if data.total_tokens != (named := data.prompt_tokens + data.completion_tokens):
+            line.other_tokens += data.total_tokens - named
+        if event.is_rounded:
+            line.rounded += 1
+            self._outcome.rounded += 1
         if data.cache_hit:
             line.cache_hits += 1
         if data.status != "success":
@@ -108,6 +113,7 @@ class Ledger(Fold[Outcome, UsageRow]):
         touched = self._outcome.hours
         for line, numbers, first_offset, last_offset in self.express.take(self._new_line):
             line.add(numbers)
+            self._outcome.rounded += numbers[-1]
             row = line.row
             if row.first_offset < 0:
                 row.first_offset = first_offset

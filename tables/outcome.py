@@ -62,6 +62,7 @@ class Folded:
     accepted: int = 0
     duplicates: int = 0
     skipped: int = 0  # below the position: applied before
+    rounded: int = 0  # of the accepted: their cost had more than 12 decimals
 
 
 @dataclass

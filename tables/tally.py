@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from tables.counters import EXACT, NOTHING
 from tables.spread import BUCKETS, Spread, add_bins, bin_of, bucket_of, microseconds
 
-STATUSES: tuple[str, ...] = ("success", "error", "timeout", "rate_limited")
-"""How a call can end (decision 6), in the order in which they are counted."""
+KNOWN: tuple[str, ...] = ("success", "error", "timeout", "rate_limited")
+STATUSES: tuple[str, ...] = (*KNOWN, "other")
+"""How a call can end (decision 6): whatever else an event says is `other`."""
 
-STATUS_AT = {name: at for at, name in enumerate(STATUSES)}
 REST = "other"
 """Names and currencies beyond those that are told apart."""
 
@@ -45,11 +45,15 @@ ALL = Series(*EVERY, None)
 """All series of a window together."""
 
 
-_CACHE_HITS, _PROMPT, _COMPLETION, _LATENCY = range(len(STATUSES), len(STATUSES) + 4)
+_CACHE_HITS, _PROMPT, _COMPLETION, _LATENCY = range(len(KNOWN), len(KNOWN) + 4)
 _TTFT = _LATENCY + 1 + BUCKETS
-NUMBERS = _TTFT + 1 + BUCKETS
-"""How many numbers there are: by status, cache hits, tokens of prompts and completions; of latency and of ttft the sum
-and the buckets."""
+_OTHER_STATUS, _OTHER_TOKENS, _LATENCY_IGNORED, _TTFT_IGNORED = range(_TTFT + 1 + BUCKETS, _TTFT + 5 + BUCKETS)
+NUMBERS = _TTFT_IGNORED + 1
+"""How many numbers there are: by known status, cache hits, tokens of prompts and completions; of latency and of ttft
+the sum and the buckets; other statuses, tokens that stand in totals only, unusable latencies and ttfts. Rows of before
+end with the buckets of ttft."""
+
+_STATUS_AT = {name: at for at, name in enumerate(KNOWN)}
 
 
 class StoredBins(NamedTuple):
@@ -77,6 +81,8 @@ class Tally:
         ttft_bins: Bins | None = None,
     ) -> None:
         self.numbers = [0] * NUMBERS if numbers is None else numbers
+        if len(self.numbers) < NUMBERS:
+            self.numbers = self.numbers + [0] * (NUMBERS - len(self.numbers))
         self.cost: dict[str, Decimal] = {} if cost is None else cost
         self._bins: Bins = {} if bins is None else bins
         self._ttft_bins: Bins = {} if ttft_bins is None else ttft_bins
@@ -102,8 +108,8 @@ class Tally:
 
     @property
     def statuses(self) -> list[int]:
-        """Calls by how they ended."""
-        return self.numbers[:_CACHE_HITS]
+        """Calls by how they ended, in the order of `STATUSES`."""
+        return [*self.numbers[:_CACHE_HITS], self.numbers[_OTHER_STATUS]]
 
     @property
     def requests(self) -> int:
@@ -132,8 +138,8 @@ class Tally:
 
     @property
     def total_tokens(self) -> int:
-        """Prompt and completion together."""
-        return self.prompt_tokens + self.completion_tokens
+        """As the events state it: prompt, completion and what else they count."""
+        return self.prompt_tokens + self.completion_tokens + self.numbers[_OTHER_TOKENS]
 
     @property
     def latency(self) -> Spread:
@@ -143,21 +149,34 @@ class Tally:
     @property
     def ttft(self) -> Spread:
         """How long until their first tokens came."""
-        return Spread(self.numbers[_TTFT], self.numbers[_TTFT + 1 :], self.ttft_bins)
+        return Spread(self.numbers[_TTFT], self.numbers[_TTFT + 1 : _OTHER_STATUS], self.ttft_bins)
+
+    @property
+    def ignored(self) -> dict[tuple[str, str], int]:
+        """Calls without a duration, by measurement (`latency`, `ttft`) and reason (`missing`, `unusable`)."""
+        counts: dict[tuple[str, str], int] = {}
+        for name, at, unusable_at in (("latency", _LATENCY, _LATENCY_IGNORED), ("ttft", _TTFT, _TTFT_IGNORED)):
+            unusable, measured = self.numbers[unusable_at], sum(self.numbers[at + 1 : at + 1 + BUCKETS])
+            counts[name, "missing"] = self.requests - measured - unusable
+            counts[name, "unusable"] = unusable
+        return counts
 
     def count_one(self, data: Any, currency: str) -> None:
         """One more call; `data` is the payload of a usage event."""
         numbers = self.numbers
-        numbers[STATUS_AT[data.status]] += 1
+        numbers[_STATUS_AT.get(data.status, _OTHER_STATUS)] += 1
         numbers[_CACHE_HITS] += data.cache_hit
         numbers[_PROMPT] += data.prompt_tokens
         numbers[_COMPLETION] += data.completion_tokens
+        numbers[_OTHER_TOKENS] += data.total_tokens - data.prompt_tokens - data.completion_tokens
         self.cost[currency] = EXACT.add(self.cost.get(currency, NOTHING), data.cost_usd)
-        self._measure(_LATENCY, self.bins, data.latency_ms)
-        self._measure(_TTFT, self.ttft_bins, data.ttft_ms)
+        self._measure(_LATENCY, _LATENCY_IGNORED, self.bins, data.latency_ms)
+        self._measure(_TTFT, _TTFT_IGNORED, self.ttft_bins, data.ttft_ms)
 
-    def _measure(self, at: int, bins: dict[int, int], duration_ms: float | None) -> None:
-        if duration_ms is not None:
+    def _measure(self, at: int, ignored_at: int, bins: dict[int, int], duration_ms: float | None) -> None:
+        if duration_ms is not None and duration_ms < 0:
+            self.numbers[ignored_at] += 1
+        elif duration_ms is not None:
             duration_us = microseconds(duration_ms)
             self.numbers[at] += duration_us
             self.numbers[at + 1 + bucket_of(duration_us)] += 1

@@ -11,9 +11,9 @@ from streamapp.runtime.express.library import library
 from streamapp.schemas.decode import Usage
 from streamapp.schemas.money import EXACT
 from tables.spread import microseconds
-from tables.tally import STATUSES
+from tables.tally import REST, STATUSES
 
-UNMEASURED, INEXACT = -1, -2  # as in `usage.h`
+UNMEASURED, INEXACT, UNUSABLE = -1, -2, -3  # as in `usage.h`
 
 
 class Span(ctypes.Structure):
@@ -30,10 +30,11 @@ class _Usage(ctypes.Structure):
 
     _fields_ = (
         *((name, Span) for name in ("id", "team", "org", "provider", "model", "currency")),
-        *((name, ctypes.c_int64) for name in ("at_ms", "prompt_tokens", "completion_tokens", "padding")),
+        *((name, ctypes.c_int64) for name in ("at_ms", "prompt_tokens", "completion_tokens", "other_tokens")),
         *((name, ctypes.c_uint64) for name in ("cost_low", "cost_high")),
         *((name, ctypes.c_int) for name in ("is_error", "is_cache_hit", "status", "is_stream")),
         *((name, ctypes.c_int64) for name in ("latency_us", "ttft_us")),
+        ("is_rounded", ctypes.c_int),
     )
 
 
@@ -49,7 +50,9 @@ class PlainUsage(NamedTuple):
     at_ms: int
     prompt_tokens: int
     completion_tokens: int
+    total_tokens: int
     cost: Decimal
+    is_rounded: bool
     is_error: bool
     is_cache_hit: bool
     status: str
@@ -70,10 +73,12 @@ class PlainUsage(NamedTuple):
             usage.at_ms,
             data.prompt_tokens,
             data.completion_tokens,
+            data.total_tokens,
             data.cost_usd,
+            usage.is_rounded,
             data.status != "success",
-            data.cache_hit,
-            data.status,
+            bool(data.cache_hit),
+            data.status if data.status in STATUSES else REST,
             data.stream,
             _microseconds(data.latency_ms),
             _microseconds(data.ttft_ms),
@@ -81,7 +86,8 @@ class PlainUsage(NamedTuple):
 
 
 def _microseconds(duration_ms: float | None) -> int | None:
-    return None if duration_ms is None else microseconds(duration_ms)
+    """Unusable ones stay negative."""
+    return duration_ms if duration_ms is None else UNUSABLE if duration_ms < 0 else microseconds(duration_ms)
 
 
 def read_plain(raw: bytes) -> PlainUsage | None:
@@ -101,6 +107,8 @@ def read_plain(raw: bytes) -> PlainUsage | None:
         at_ms=usage.at_ms,
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
+        total_tokens=usage.prompt_tokens + usage.completion_tokens + usage.other_tokens,
+        is_rounded=bool(usage.is_rounded),
         cost=EXACT.scaleb(Decimal(usage.cost_high << 64 | usage.cost_low), -12),
         is_error=bool(usage.is_error),
         is_cache_hit=bool(usage.is_cache_hit),

@@ -18,14 +18,17 @@ from streamapp.errors import DeliveryFailed, Refused
 from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.decode import decode_usage
 from streamapp.schemas.envelope import SCHEMA, Envelope
+from streamapp.schemas.judge import first_problem
 from streamapp.schemas.llm_usage import LLM_USAGE
-from streamapp.schemas.money import exact_cost
+from streamapp.schemas.money import rounded_cost
 from streamapp.schemas.rejected import Reason, Rejected
 from streamapp.schemas.strict_json import Malformed, parse
 from streamapp.schemas.timestamp import format_ms
 from streamapp.topics.registry import Topic
+from tables.cause import quoted
 
 EVENT_BYTES_MAX = 900_000  # Kafka takes a megabyte, and the record's own frame needs some of it
+MEASUREMENTS = ("latency_ms", "ttft_ms")
 NAMED_MAX = 20  # events named in one error message; all are in `events`
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -86,8 +89,8 @@ def prepare(
     """The event, or why nobody would accept it.
 
     The record key is what the registry names for the topic: `team_id`, `org_id`, or a field of `data`. Decimals in
-    `data` become JSON numbers with their own digits. `cost_usd` is a Decimal, an int or the text of a number; a float
-    has lost the digits that count, and is refused.
+    `data` become JSON numbers with their own digits. `cost_usd` is a Decimal, an int or the text of a number, of any
+    number of decimals: it is billed rounded to 12. A float has lost the digits that count, and is refused.
     """
     fields = payload(data)
     if isinstance(fields, Rejected):
@@ -114,12 +117,15 @@ def prepare(
 
 
 def payload(data: Mapping[str, Any]) -> dict[str, Any] | Rejected:
-    """`data` as it is written: `cost_usd` exact."""
+    """`data` as it is written: `cost_usd` with its own digits; a measurement that is not finite is null."""
     fields = dict(data)
     for name, fact in fields.items():
-        # As JSON it would silently become null.
-        if isinstance(fact, float | Decimal) and not math.isfinite(fact) and name != "cost_usd":
-            return Rejected(Reason.INVALID_DATA, f"data.{name} is not a finite number")
+        if not isinstance(fact, float | Decimal) or math.isfinite(fact) or name == "cost_usd":
+            continue
+        if name in MEASUREMENTS:
+            fields[name] = None  # it never costs money (decision 6)
+        else:  # as JSON it would silently become null
+            return Rejected(Reason.INVALID_DATA, f"field {quoted(name)} of data is not a finite number")
     if "cost_usd" in fields:
         cost = _cost(fields["cost_usd"])
         if isinstance(cost, Rejected):
@@ -136,10 +142,12 @@ def _cost(given: Any) -> msgspec.Raw | Rejected:
     if type(given) is not Decimal and type(given) is not int:
         return Rejected(Reason.INVALID_COST, "data.cost_usd is not a number")
     try:
-        exact = exact_cost(given)
+        cost = rounded_cost(given)
     except ValueError as error:
         return Rejected(Reason.INVALID_COST, f"data.cost_usd {error}")
-    return msgspec.Raw(format(exact, "f").rstrip("0").rstrip(".").encode())
+    if cost != given:  # who bills it rounds and counts it
+        return msgspec.Raw(str(given).encode())
+    return msgspec.Raw(format(cost, "f").rstrip("0").rstrip(".").encode())
 
 
 def _judged(event: Event, event_type: str) -> Event | Rejected:
@@ -153,6 +161,8 @@ def _judged(event: Event, event_type: str) -> Event | Rejected:
         return verdict if isinstance(verdict, Rejected) else event
     try:
         (entry.model if entry is not None else Envelope).model_validate(parse(event.value)[0])
-    except (Malformed, ValidationError) as error:
-        return Rejected(Reason.INVALID_DATA, f"the event does not fit {event_type}: {error}")
+    except Malformed as error:
+        return Rejected(Reason.INVALID_DATA, f"the event does not fit {quoted(event_type)}: it {error}")
+    except ValidationError as error:
+        return Rejected(Reason.INVALID_DATA, f"the event does not fit {quoted(event_type)}: {first_problem(error)}")
     return event

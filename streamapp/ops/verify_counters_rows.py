@@ -19,6 +19,7 @@ from streamapp.ops.verify_usage import EXACT, ZERO
 
 _decode = msgspec.msgpack.Decoder().decode
 STATUSES = 4  # success first
+MEASURED = 2 * 14  # a sum and 13 buckets of latency, likewise of the time to the first token
 REST = "other"  # models and currencies that are not told apart
 
 
@@ -77,12 +78,15 @@ def total(parts: Iterable[Sums]) -> Sums:
 def _sums(row: list[Any]) -> Sums:
     numbers, costs = row[:2]
     *statuses, cache_hits, prompt, completion = map(int, numbers[: STATUSES + 3])
+    further = [int(number) for number in numbers[STATUSES + 3 + MEASURED :]]
+    other_status, other_tokens = further[:2] if further else (0, 0)  # rows of before have none
+    statuses.append(other_status)
     counts = {
         "errors": sum(statuses[1:]),
         "cache_hits": cache_hits,
         "prompt_tokens": prompt,
         "completion_tokens": completion,
-        "total_tokens": prompt + completion,
+        "total_tokens": prompt + completion + other_tokens,
     }
     amounts = {name: Decimal(count) for name, count in counts.items()}
     return Sums(sum(statuses), amounts | {f"cost {currency}": Decimal(cost) for currency, cost in costs.items()})

@@ -13,7 +13,7 @@ from streamapp.kafka.reader import Record
 from streamapp.ops.verify_usage import EXACT, FUTURE_MS, HOUR_MS, ZERO, Poison, parse, time_ms
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
-_PRICE = re.compile(r"\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
+_PRICE = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
 BY_ITSELF = frozenset({"empty_value", "malformed_json", "invalid_envelope", "unknown_type"})
 """Reasons that a record that can be read never has; `invalid_price` is another, but for spellings. The models look at
 more fields than settlements depend on: of `invalid_data` their word is taken."""
@@ -51,6 +51,8 @@ def read(record: Record) -> Call | Poison:
         return Poison(str(error))
     if record.key != call.agent.encode("utf-8", "surrogatepass"):
         return Poison("the record key is not the agent_id")
+    if record.timestamp_ms in (-1, 0):
+        return Poison("the record has no timestamp")
     if call.time_ms > record.timestamp_ms + FUTURE_MS:
         return Poison("the timestamp is more than 5 minutes ahead of the record")
     return call
@@ -99,7 +101,9 @@ def _cost(data: dict[str, Any]) -> Decimal:
         quantity = int(quantity)
     if isinstance(quantity, bool) or not isinstance(quantity, int) or quantity < 0:
         raise ValueError("quantity is not a whole number of at least 0")
-    cost = EXACT.multiply(Decimal(price), Decimal(quantity))
+    if Decimal(price) < 0:
+        raise ValueError("price is negative")
+    cost = EXACT.abs(EXACT.multiply(Decimal(price), Decimal(quantity)))
     exponent = EXACT.normalize(cost).as_tuple().exponent
     if cost >= 10**18 or not isinstance(exponent, int) or exponent < -12:
         raise ValueError("the amount has too many digits")

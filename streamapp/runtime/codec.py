@@ -26,6 +26,7 @@ from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
 
 _INT = struct.Struct(">q")
 _TRUE = 0xC3  # MessagePack
+_COST = 5  # of the numbers of a row
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 _decode_ids = msgspec.msgpack.Decoder(dict[int, tuple[bytes, bytes]]).decode
@@ -64,16 +65,17 @@ def unpack_hour(key: bytes, value: bytes) -> UsageRow:
     _, row.first_offset, row.last_offset, row.revision, stated, lines = _decode(value)
     row.stated = _counters(stated)
     for provider, model, *numbers in lines:
-        line = row.line(provider, model)
-        counts = map(int, numbers[:5])
-        line.requests, line.errors, line.cache_hits, line.prompt_tokens, line.completion_tokens = counts
-        line.cost = Decimal(numbers[5])
+        row.line(provider, model).add(_counters(numbers).numbers())
     return row
 
 
 def _counters(numbers: list[Any]) -> Counters:
-    requests, errors, cache_hits, prompt_tokens, completion_tokens = map(int, numbers[:5])
-    return Counters(requests, errors, cache_hits, prompt_tokens, completion_tokens, Decimal(numbers[5]))
+    """Rows of before there were other tokens and rounded costs have six numbers."""
+    requests, errors, cache_hits, prompt_tokens, completion_tokens = map(int, numbers[:_COST])
+    counts = Counters(requests, errors, cache_hits, prompt_tokens, completion_tokens, Decimal(numbers[_COST]))
+    if len(numbers) > _COST + 1:
+        counts.other_tokens, counts.rounded = map(int, numbers[_COST + 1 :])
+    return counts
 
 
 def pack_row(row: tuple[Any, ...]) -> bytes:

@@ -106,6 +106,7 @@ class HoursView:
             completion_tokens=totals.completion_tokens,
             total_tokens=totals.total_tokens,
             cost=totals.cost,
+            rounded=totals.rounded,
             revision=revision,
             bill_id=None if revision is None else bill_id(key, revision),
             partition=self.task.place.partition,

@@ -77,6 +77,7 @@ class UsageView(TableView):
             view.landed(outcome)
             metrics = self._metrics
             metrics.events.inc(outcome.accepted)
+            metrics.rounded.inc(outcome.rounded)
             metrics.duplicates.inc(outcome.duplicates)
             for refusal in outcome.refusals:
                 metrics.rejected(refusal.reason)

@@ -2,7 +2,8 @@
 
 Fields may be added with a default. They are not removed or renamed, their types do not change, and what was valid stays
 valid: no field becomes required, no value and no range is taken away. An added optional field is fine, although a
-strict reader would object that some producer may already send it with another type.
+strict reader would object that some producer may already send it with another type. A field that takes any value from
+now on is fine, too: it is not judged any more.
 """
 
 from __future__ import annotations
@@ -15,6 +16,23 @@ Schema = dict[str, Any]
 _LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems")
 _UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
 _FORM = ("pattern", "format")
+
+
+ANY = frozenset({"any"})
+REPLACED: frozenset[tuple[str, str]] = frozenset(
+    {
+        # Currencies of decision 15: of statements, and of calls. A call's may no longer begin with a digit.
+        (r"^[A-Z0-9]+$", r"^[A-Za-z0-9][A-Za-z0-9._-]*$"),
+        (r"^[A-Z0-9]+$", r"^[A-Za-z][A-Za-z0-9._-]*$"),
+        # Prices: -0 is zero.
+        (
+            r"^(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$",
+            r"^(-0(\.0+)?|(0|[1-9][0-9]*)(\.[0-9]+)?)([eE][+-]?[0-9]{1,3})?$",
+        ),
+    }
+)
+"""Pattern → the one that may take its place, because it takes all that the first one took. Nothing can tell that of two
+patterns, so those that were looked at are listed."""
 
 
 class Field(NamedTuple):
@@ -53,7 +71,7 @@ def fields(schema: Schema) -> dict[str, Field]:
 
 
 def _narrowed(old: Field, new: Field) -> Iterator[str]:
-    if old.types != new.types:
+    if old.types != new.types and new.types != ANY:
         yield f"changed its type from {_list(old.types)} to {_list(new.types)}"
     if new.required and not old.required and not new.default:
         yield "became required"
@@ -64,8 +82,10 @@ def _narrowed(old: Field, new: Field) -> Iterator[str]:
         yield only if old.values is None else f"no longer allows {_list(old.values - new.values)}"
     for key, limit in new.limits.items():
         before = old.limits.get(key)
-        if key in _FORM and before != limit:
+        if key in _FORM and before != limit and (before, limit) not in REPLACED:
             yield f"changed its {key}" if before is not None else f"got a {key}"
+        if key == "maxLength" and old.values is not None and all(len(value) - 2 <= limit for value in old.values):
+            continue  # the closed list was narrower
         if (key in _LOWER and (before is None or limit > before)) or (
             key in _UPPER and (before is None or limit < before)
         ):

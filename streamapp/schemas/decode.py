@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
+from streamapp.schemas.fields import measured
 from streamapp.schemas.judge import judge_usage
-from streamapp.schemas.money import COST, DECIMALS, UNIT, ZERO
+from streamapp.schemas.money import AMOUNT_END, EXACT, ROUND, UNIT, ZERO
 from streamapp.schemas.rejected import Reason, Rejected
 from streamapp.schemas.strict_json import DEPTH_MAX
 from streamapp.schemas.timestamp import parse_ms, seconds, tails
@@ -24,9 +25,10 @@ __all__ = ["Reason", "Rejected", "Usage", "UsageData", "decode_usage"]
 
 Judge = Callable[[bytes | None], Usage | Rejected]
 
-# One context from the digits to the amount: more than 30 digits, or exponents beyond reason, raise at once.
-_decode = msgspec.json.Decoder(Usage, float_hook=COST.create_decimal).decode
-_quantize = COST.quantize
+# Every digit up to the rounding: more than 64 digits, or exponents beyond reason, raise at once.
+_decode = msgspec.json.Decoder(Usage, float_hook=EXACT.create_decimal).decode
+_quantize = ROUND.quantize
+EXPONENT_MAX = 999_000
 _FLAT_MAX = 2 * DEPTH_MAX  # so few bytes cannot open and close more than DEPTH_MAX brackets
 
 
@@ -43,18 +45,25 @@ def decode_usage(raw: bytes | None, judge: Judge = judge_usage) -> Usage | Rejec
         data = usage.data
         if (
             is_well_formed(raw, usage.id)
-            and data.total_tokens == data.prompt_tokens + data.completion_tokens
+            and data.total_tokens >= data.prompt_tokens + data.completion_tokens
             and (data.currency == "USD" or is_currency(data.currency))
         ):
             usage.at_ms = moment_of(usage.timestamp)
             cost: Any = data.cost_usd
-            # Raises for more than 12 decimals, trailing zeros included, and for more than 18 integer digits.
-            data.cost_usd = exact = _quantize(cost, UNIT)
-            # It takes an int, too, and to Python true is one; false falls to `_is_zero`.
-            if cost and cost is not True and not exact.is_signed():
-                return usage
-            if _is_zero(cost):
-                data.cost_usd = ZERO
+            if cost and cost.__class__ is not bool and cost > 0:
+                data.cost_usd = rounded = _quantize(cost, UNIT)
+                usage.is_rounded = rounded != cost
+            elif cost == 0 and (cost.__class__ is int or cost.__class__ is Decimal) and _is_near(cost):
+                data.cost_usd, usage.is_rounded = ZERO, False
+            else:
+                return judge(raw)
+            if data.cache_hit is None:
+                data.cache_hit = False
+            if data.latency_ms is not None:
+                data.latency_ms = measured(data.latency_ms)
+            if data.ttft_ms is not None:
+                data.ttft_ms = measured(data.ttft_ms)
+            if data.cost_usd < AMOUNT_END:
                 return usage
     except Exception:
         # Whatever it was, the models decide; even running out of stack inside the C parser is only a refusal.
@@ -88,14 +97,11 @@ def moment_of(stamp: str) -> int:
     return at_ms
 
 
+def _is_near(zero: int | Decimal) -> bool:
+    # Exponents beyond reason are clamped in silence; the models see them as they are.
+    return abs(Decimal(zero).adjusted()) < EXPONENT_MAX
+
+
 def _is_visible(raw: bytes, name: str) -> bool:
     raw.decode()  # msgspec skips unknown fields without looking at their UTF-8
     return " " not in name and name.isascii() and name.isprintable()
-
-
-def _is_zero(cost: object) -> bool:
-    if type(cost) is Decimal:
-        exponent = cost.as_tuple().exponent
-        # quantize takes a zero with any number of decimals; create_decimal clamps exponents beyond reason.
-        return not cost and isinstance(exponent, int) and -DECIMALS <= exponent <= 0
-    return type(cost) is int and cost == 0

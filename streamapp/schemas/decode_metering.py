@@ -6,13 +6,15 @@ What the fast reader does not take, the models judge. It accepts nothing that th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from streamapp.schemas.decode import is_currency, is_well_formed, moment_of
+from streamapp.schemas.decode import is_well_formed, moment_of
+from streamapp.schemas.fields import CURRENCY_PATTERN, measured
 from streamapp.schemas.judge_metering import judge_metering
 from streamapp.schemas.metering import Metering
 from streamapp.schemas.money import AMOUNT_END, EXACT, ZERO, exact_price
@@ -22,8 +24,9 @@ PRICES_MAX = 8_192  # there are few prices; whoever sends a new one with every c
 
 Judge = Callable[[bytes | None], Metering | Rejected]
 
-_decode = msgspec.json.Decoder(Metering).decode
+_decode = msgspec.json.Decoder(Metering, float_hook=EXACT.create_decimal).decode
 _multiply = EXACT.multiply
+_is_currency = re.compile(CURRENCY_PATTERN.removesuffix("$") + r"\Z").search
 _prices: dict[str, Decimal] = {}  # text → exact price
 
 
@@ -39,11 +42,13 @@ def decode_metering(raw: bytes | None, judge: Judge = judge_metering) -> Meterin
     try:
         event = _decode(raw)
         data = event.data
-        if is_well_formed(raw, event.id) and is_currency(data.currency):
+        if is_well_formed(raw, event.id) and _is_currency(data.currency):
             event.at_ms = moment_of(event.timestamp)
             text: Any = data.price
             data.price = price = _prices[text] if text in _prices else _price(text)
             amount = _multiply(price, data.quantity)
+            if data.latency_ms is not None:
+                data.latency_ms = measured(data.latency_ms)
             if amount < AMOUNT_END:
                 event.amount = amount if data.status == "success" and not data.free_tier else ZERO
                 return event

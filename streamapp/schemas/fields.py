@@ -1,12 +1,14 @@
 """The field types that all event models share, with their limits.
 
-They are strict: "150" is no integer, true is no integer, 1.0 is no integer. Numbers arrive as `strict_json.parse`
-leaves them: int, or Decimal with the digits as written.
+They are strict: "150" is no integer, true is no integer. 150.0 and 1.5e2 are integers, as in JSON Schema. Numbers
+arrive as `strict_json.parse` leaves them: int, or Decimal with the digits as written.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import (
@@ -21,13 +23,17 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from streamapp.schemas.money import MONEY_PATTERN, PRICE_PATTERN, exact_cost, exact_price, money_of, money_text
+from streamapp.schemas.money import MONEY_PATTERN, PRICE_PATTERN, exact_price, money_of, money_text, rounded_cost
 from streamapp.schemas.timestamp import parse_ms
+from tables.cause import quoted
 
 ID_MAX = 128
 NAME_MAX = 256
+STATUS_MAX = 64
 SENTENCE_MAX = 2_000
 TOKENS_MAX = 2**53  # the largest integer that every JSON reader keeps exactly
+MEASURED_MAX_MS = 24 * 3_600_000  # a longer duration is a mistake of its producer
+UNUSABLE = -1.0  # a measurement that is stated, but is no duration (decision 6)
 
 
 class Model(BaseModel):
@@ -36,6 +42,24 @@ class Model(BaseModel):
     model_config = ConfigDict(
         strict=True, extra="ignore", frozen=True, serialize_by_alias=True, protected_namespaces=(), defer_build=True
     )
+
+
+def field_path(loc: Sequence[str | int]) -> str:
+    """Where a value stands, for a sentence: `data.methods."chat.send".cost`. Keys that are no field of ours are words
+    of the record, and quoted."""
+    return ".".join(str(step) if isinstance(step, int) or step in _field_names() else quoted(step) for step in loc)
+
+
+@cache
+def _field_names() -> frozenset[str]:
+    names: set[str] = set()
+    models: list[type[BaseModel]] = [Model]
+    while models:
+        model = models.pop()
+        models += model.__subclasses__()
+        for name, info in model.model_fields.items():
+            names |= {name, info.alias or name}
+    return frozenset(names)
 
 
 def _utf8(text: str) -> str:
@@ -58,7 +82,7 @@ def _cost(number: Any) -> Decimal:
     if type(number) is not int and type(number) is not Decimal:
         raise PydanticCustomError("cost", "is not a finite JSON number")
     try:
-        return exact_cost(number)
+        return rounded_cost(number)
     except ValueError as error:
         raise PydanticCustomError("cost", "{problem}", {"problem": str(error)}) from None
 
@@ -73,13 +97,20 @@ def _price(text: Any) -> Decimal:
         raise PydanticCustomError("price", "{problem}", {"problem": str(error)}) from None
 
 
-def _number(number: Any) -> Any:
-    # Decimals become floats here and only here: a latency is a measurement, not money.
-    if type(number) is Decimal or type(number) is int:
-        try:
-            return float(number)
-        except (OverflowError, ValueError):
-            raise PydanticCustomError("number", "is too large a number") from None
+def measured(value: Any) -> float | None:
+    """A measurement of any JSON value: milliseconds, None where none is stated, else `UNUSABLE`. It never refuses an
+    event (decision 6). Decimals become floats here and only here: a latency is a measurement, not money."""
+    if value is None:
+        return None
+    if type(value) in (int, float, Decimal) and 0 <= value <= MEASURED_MAX_MS:
+        return float(value) or 0.0  # -0 is 0
+    return UNUSABLE
+
+
+def _whole(number: Any) -> Any:
+    # To JSON Schema a number without a fraction is an integer, however it is spelt.
+    if type(number) is Decimal and number.is_finite() and abs(number) <= TOKENS_MAX and number == int(number):
+        return int(number)
     return number
 
 
@@ -97,20 +128,46 @@ Name = Annotated[str, Field(min_length=1, max_length=NAME_MAX), AfterValidator(_
 Label = Annotated[str, Field(max_length=NAME_MAX), AfterValidator(_utf8)]
 Sentence = Annotated[str, Field(min_length=1, max_length=SENTENCE_MAX), AfterValidator(_utf8)]
 Timestamp = Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
+CURRENCY_PATTERN = r"^[A-Za-z][A-Za-z0-9._-]*$"
 Currency = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[A-Z0-9]+$")]
-Count = Annotated[int, Field(ge=0, le=TOKENS_MAX)]
+# Of tokens on chains (decision 15): `USDC.e`.
+TokenCurrency = Annotated[str, Field(min_length=1, max_length=16, pattern=CURRENCY_PATTERN)]
+# What was stated stays readable: once, such a currency could begin with a digit.
+StatedCurrency = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Count = Annotated[int, Field(ge=0, le=TOKENS_MAX), BeforeValidator(_whole)]
+Status = Annotated[str, Field(max_length=STATUS_MAX), AfterValidator(_utf8)]
 Integer = Annotated[int, Field()]
-Measure = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
+Measurement = Annotated[
+    float | None,
+    PlainValidator(measured),
+    WithJsonSchema(
+        {
+            "description": f"Milliseconds from 0 to {MEASURED_MAX_MS}, fractions included. Anything else is no error: "
+            "it is ignored and counted."
+        }
+    ),
+]
 Cost = Annotated[
     Decimal,
     PlainValidator(_cost),
-    WithJsonSchema({"type": "number", "minimum": 0, "exclusiveMaximum": 10**18, "description": "At most 12 decimals."}),
+    WithJsonSchema(
+        {
+            "type": "number",
+            "minimum": 0,
+            "exclusiveMaximum": 10**18,
+            "description": "Rounded half to even at the 12th decimal.",
+        }
+    ),
 ]
 Price = Annotated[
     Decimal,
     PlainValidator(_price),
     WithJsonSchema(
-        {"type": "string", "pattern": PRICE_PATTERN, "description": "At most 12 decimals and 18 integer digits."}
+        {
+            "type": "string",
+            "pattern": PRICE_PATTERN,
+            "description": "At most 12 decimals, trailing zeros not counted, and 18 integer digits.",
+        }
     ),
 ]
 Money = Annotated[

@@ -154,5 +154,5 @@ def uuid_of(event_id: str) -> str:
 
 
 _COURT: Court[EventCaptured, EventCaptured] = Court(
-    EVENT_CAPTURED, EventCaptured, lambda event: event, ("data", "properties"), {}
+    EVENT_CAPTURED, EventCaptured, lambda event, _: event, "properties", (), {}
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -11,11 +10,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from streamapp.schemas.envelope import Envelope
-from streamapp.schemas.llm_usage import LLM_USAGE, LlmUsage, LlmUsageData, Status
+from streamapp.schemas.fields import field_path
+from streamapp.schemas.llm_usage import LLM_USAGE, SUCCESS, LlmUsage, LlmUsageData
 from streamapp.schemas.rejected import Reason, Rejected
-from streamapp.schemas.strict_json import Malformed, parse
+from streamapp.schemas.strict_json import Malformed, NotANumber, parse
 from streamapp.schemas.timestamp import parse_ms
 from streamapp.schemas.usage import Usage, UsageData
+from tables.cause import quoted
 
 _SENTENCES: dict[str, str] = {
     "missing": "is missing",
@@ -44,15 +45,17 @@ Made = TypeVar("Made")
 class Court(Generic[Event, Made]):
     """How one event type is judged.
 
-    made      model → what the workers hold
-    money_at  the field that NaN or Infinity makes wrong by itself; anywhere else they are not JSON
+    made      model, and the tree that it was made of → what the workers hold
+    money     the field of the payload that NaN or Infinity makes wrong by itself
+    measured  fields of the payload in which NaN or Infinity is ignored; anywhere else they are not JSON
     later     problem type → reason, of what is looked at last, in this order
     """
 
     event_type: str
     model: type[Event]
-    made: Callable[[Event], Made]
-    money_at: tuple[str, str]
+    made: Callable[[Event, dict[str, Any]], Made]
+    money: str
+    measured: tuple[str, ...]
     later: Mapping[str, Reason]
 
 
@@ -73,7 +76,7 @@ def judge(raw: bytes | None, court: Court[Event, Made]) -> Made | Rejected:
         tree, strange = parse(raw)
     except Malformed as error:
         return Rejected(Reason.MALFORMED_JSON, f"the value {error}")
-    if strange and not (len(strange) == 1 and _money_in(tree, court) is strange[0]):
+    if strange and not _bearable(strange, tree, court):
         return Rejected(Reason.MALFORMED_JSON, f"the value is not JSON: it contains {strange[0]}")
     if not isinstance(tree, dict):
         return Rejected(Reason.INVALID_ENVELOPE, "the value is not an object")
@@ -86,14 +89,14 @@ def _judge_tree(tree: dict[str, Any], court: Court[Event, Made]) -> Made | Rejec
     except ValidationError as error:
         return Rejected(Reason.INVALID_ENVELOPE, _sentence(_problems(error)[0]))
     if envelope.type != court.event_type:
-        name = json.dumps(envelope.type[:100])
+        name = quoted(envelope.type)
         carried = f"is not carried by this topic, which carries {court.event_type}"
         return Rejected(Reason.UNKNOWN_TYPE, f"type {name} {carried}")
     try:
         event = court.model.model_validate(tree)
     except ValidationError as error:
         return _reject(_problems(error), court)
-    return court.made(event)
+    return court.made(event, tree)
 
 
 def _problems(error: ValidationError) -> list[ErrorDetails]:
@@ -115,20 +118,23 @@ def _rank(problem: ErrorDetails, court: Court[Any, Any]) -> int:
 
 
 def _sentence(problem: ErrorDetails) -> str:
-    field = ".".join(str(step) for step in problem["loc"])
+    field = field_path(problem["loc"])
     if field == "data" and problem["type"] in ("tokens", "price"):  # of two fields: the sentence names them
         return f"{field}.{problem['msg']}"
     sentence = _SENTENCES.get(problem["type"], "{msg}").format(**{"msg": problem["msg"], **problem.get("ctx", {})})
     return f"{field} {sentence}"
 
 
-def _money_in(tree: Any, court: Court[Any, Any]) -> Any:
-    outer, name = court.money_at
-    data = tree.get(outer) if isinstance(tree, dict) else None
-    return data.get(name) if isinstance(data, dict) else None
+def _bearable(strange: list[NotANumber], tree: Any, court: Court[Any, Any]) -> bool:
+    """Whether all that is not JSON stands where it is judged by itself, or ignored."""
+    data = tree.get("data") if isinstance(tree, dict) else None
+    if not isinstance(data, dict):
+        return False
+    borne = [data.get(name) for name in (court.money, *court.measured)]
+    return all(any(value is one for value in borne) for one in strange)
 
 
-def _usage(event: LlmUsage) -> Usage:
+def _usage(event: LlmUsage, tree: dict[str, Any]) -> Usage:
     at_ms = parse_ms(event.timestamp)
     assert at_ms is not None
     return Usage(
@@ -141,6 +147,7 @@ def _usage(event: LlmUsage) -> Usage:
         org_id=event.org_id,
         data=_usage_data(event.data),
         at_ms=at_ms,
+        is_rounded=event.data.cost_usd != tree["data"]["cost_usd"],
     )
 
 
@@ -163,7 +170,7 @@ def _usage_data(data: LlmUsageData) -> UsageData:
         api_key_hash=data.api_key_hash,
         cache_hit=data.cache_hit or False,
         stream=data.stream,
-        status=(data.status or Status.SUCCESS).value,
+        status=SUCCESS if data.status is None else data.status,
         currency=data.currency or "USD",
         ttft_ms=data.ttft_ms,
         cache_read_tokens=data.cache_read_tokens,
@@ -176,6 +183,7 @@ _COURT: Court[LlmUsage, Usage] = Court(
     LLM_USAGE,
     LlmUsage,
     _usage,
-    ("data", "cost_usd"),
+    "cost_usd",
+    ("latency_ms", "ttft_ms"),
     {"cost": Reason.INVALID_COST, "tokens": Reason.TOKENS_MISMATCH},
 )

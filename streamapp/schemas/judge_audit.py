@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from streamapp.schemas.judge import first_problem
 from streamapp.schemas.rejected import Reason, Rejected
 from streamapp.schemas.strict_json import Malformed, parse
 from streamapp.schemas.timestamp import parse_ms
+from tables.cause import quoted
 
 # To Python `$` is also before a last line break, to the models it is not.
 PYTHON_TYPE = AUDIT_TYPE.removesuffix("$") + r"\Z"
@@ -48,8 +48,7 @@ def judge_audit(raw: bytes | None) -> Audited | Rejected:
     except ValidationError as error:
         return Rejected(Reason.INVALID_ENVELOPE, first_problem(error))
     if _is_audit_type(envelope.type) is None:
-        name = json.dumps(envelope.type[:100])
-        return Rejected(Reason.UNKNOWN_TYPE, f"type {name} is not <service>.<entity>.<action>")
+        return Rejected(Reason.UNKNOWN_TYPE, f"type {quoted(envelope.type)} is not <service>.<entity>.<action>")
     try:
         event = AuditEvent.model_validate(tree)
     except ValidationError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from streamapp.schemas.judge import Court, judge
 from streamapp.schemas.metering import Metering, MeteringData
 from streamapp.schemas.money import ZERO, exact_amount
@@ -19,7 +21,7 @@ def judge_metering(raw: bytes | None) -> Metering | Rejected:
     return judge(raw, _COURT)
 
 
-def _metering(event: RpcMetered) -> Metering:
+def _metering(event: RpcMetered, tree: dict[str, Any]) -> Metering:
     at_ms = parse_ms(event.timestamp)
     assert at_ms is not None
     data = event.data
@@ -62,5 +64,5 @@ def _data(data: RpcMeteredData) -> MeteringData:
 
 
 _COURT: Court[RpcMetered, Metering] = Court(
-    RPC_METERED, RpcMetered, _metering, ("data", "price"), {"price": Reason.INVALID_PRICE}
+    RPC_METERED, RpcMetered, _metering, "price", ("latency_ms",), {"price": Reason.INVALID_PRICE}
 )

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from streamapp.schemas.envelope import Envelope
-from streamapp.schemas.fields import Cost, Count, Currency, Label, Measure, Model, Name
+from streamapp.schemas.fields import Cost, Count, Currency, Label, Measurement, Model, Name, Status
 
 LLM_USAGE = "llm.usage.completed"
-
-
-class Status(StrEnum):
-    """How the call ended. Every status is counted and billed as stated; all but success are errors."""
-
-    SUCCESS = "success"
-    ERROR = "error"
-    TIMEOUT = "timeout"
-    RATE_LIMITED = "rate_limited"
+SUCCESS = "success"
 
 
 class LlmUsageData(Model):
@@ -30,13 +21,19 @@ class LlmUsageData(Model):
     model: Name
     prompt_tokens: Count
     completion_tokens: Count
-    total_tokens: Count = Field(description="prompt_tokens + completion_tokens.")
-    cost_usd: Cost = Field(description="The cost as a JSON number with at most 12 decimals, in `currency`.")
-    status: Annotated[Status, Field(strict=False)] | None = Status.SUCCESS
+    total_tokens: Count = Field(
+        description="At least prompt_tokens + completion_tokens; reasoning and tool tokens may stand in the total only."
+    )
+    cost_usd: Cost = Field(
+        description="The cost as a JSON number, in `currency`; rounded half to even at the 12th decimal."
+    )
+    status: Status | None = Field(
+        default=SUCCESS, description="How the call ended: `success`, or anything else for an error."
+    )
     cache_hit: bool | None = False
     currency: Currency | None = "USD"
-    latency_ms: Measure | None = None
-    ttft_ms: Measure | None = Field(default=None, description="Time to the first token.")
+    latency_ms: Measurement = None
+    ttft_ms: Measurement = None
     cache_read_tokens: Count | None = None
     cache_write_tokens: Count | None = None
     request_id: Label | None = None
@@ -46,11 +43,11 @@ class LlmUsageData(Model):
     stream: bool | None = None
 
     @model_validator(mode="after")
-    def _tokens_add_up(self) -> Self:
-        if self.total_tokens != self.prompt_tokens + self.completion_tokens:
+    def _total_holds_its_parts(self) -> Self:
+        if self.total_tokens < self.prompt_tokens + self.completion_tokens:
             raise PydanticCustomError(
                 "tokens",
-                "total_tokens is {total}, not {sum} = prompt_tokens + completion_tokens",
+                "total_tokens is {total}, less than {sum} = prompt_tokens + completion_tokens",
                 {"total": self.total_tokens, "sum": self.prompt_tokens + self.completion_tokens},
             )
         return self

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
+from urllib.parse import unquote_plus
 
 from streamapp.schemas.strict_json import too_deep
 
 MASKED = "[masked]"
 EMAIL = "[e-mail]"
+NAMES_MAX = 256  # characters; a longer text names no field
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SECRET_WORDS = frozenset(
@@ -36,11 +38,42 @@ _SECRET_WORDS = frozenset(
         "accesskey",
         "privatekey",
         "secretkey",
+        "passcode",
+        "pincode",
+        "otp",
+        "totp",
+        "dsn",
+        "cookies",
+        "jwt",
+        "mnemonic",
+        "cvv",
+        "cvc",
     )
 )
 _SECRET_PAIRS = frozenset(
-    {("api", "key"), ("access", "key"), ("private", "key"), ("secret", "key"), ("signing", "key")}
+    {
+        *((of, "key") for of in ("api", "access", "private", "secret", "signing")),
+        *((of, "keys") for of in ("api", "access", "private", "secret")),
+        *((of, "tokens") for of in ("access", "refresh", "api", "auth", "bearer")),
+        *((of, what) for of in ("recovery", "backup") for what in ("code", "codes")),
+        ("pin", "code"),
+        ("pass", "code"),
+        ("connection", "string"),
+        ("seed", "phrase"),
+    }
 )
+_SECRET_LAST = frozenset({"pass", "pin"})  # `user_pass`; a `pass_rate` is none
+_QUERY_ONLY = frozenset({"sig", "signature"})  # of signed URLs
+# What names a field beside its value, and where the value stands then: `{"field": "password", "old": …, "new": …}`.
+_NAMING = frozenset(
+    {"field", "name", "key", "type", "attribute", "attr", "property", "column", "path", "header", "param"}
+)
+_NAMED = frozenset(
+    {"value", "values", "old", "new", "before", "after", "from", "to", "previous", "current", "content", "data"}
+)
+_NAMED_WORDS = frozenset({"value", "old", "new", "before", "after", "previous", "current"})
+_PARAMETER = re.compile(r"((?:[?&#;]|\A(?=\S+\Z))\s*([^=&#?;\s]{1,100})=)([^&#;\s\"'<>]+)")
+_USER_INFORMATION = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@?#\"'<>]+(?:@[^\s/@?#\"'<>]*)*(?=@)")
 
 _NAME = (
     r"[\w-]{0,40}(?:passw(?:or)?d|passphrase|pwd|secret|token(?!s)|authorization|cookie|credentials?|"
@@ -80,7 +113,54 @@ def is_secret(name: str) -> bool:
     `prompt_tokens` does not: they are counted, not kept secret.
     """
     words = [word.lower() for text in (name, mask_text(name)) for word in (*_WORDS.findall(text), "")]
-    return not _SECRET_WORDS.isdisjoint(words) or any(pair in _SECRET_PAIRS for pair in pairwise(words))
+    if not _SECRET_WORDS.isdisjoint(words) or any(pair in _SECRET_PAIRS for pair in pairwise(words)):
+        return True
+    letters = [word for word in words if word.isalpha()]
+    return bool(letters) and letters[-1] in _SECRET_LAST
+
+
+Holds = Callable[[str], bool]
+"""Whether a field of this name holds a secret."""
+
+
+def mask_in_text(text: str, holds: Holds = is_secret) -> str:
+    """A text without the user information and the secret parameters of URLs, relative ones and forms included."""
+    if "://" in text:
+        text = _USER_INFORMATION.sub(rf"\1{MASKED}", text)
+    if "=" not in text:
+        return text
+
+    def masked(match: re.Match[str]) -> str:
+        name = unquote_plus(match[2])
+        return f"{match[1]}{MASKED}" if holds(name) or name.lower().split("-")[-1] in _QUERY_ONLY else match[0]
+
+    return _PARAMETER.sub(masked, text)
+
+
+def named_secret(members: Iterable[tuple[str, Any]], holds: Holds = is_secret) -> bool:
+    """Whether an object names a secret field beside its value: `{"field": "password", "new": "x"}`."""
+    return any(
+        name.lower() in _NAMING and isinstance(value, str) and len(value) <= NAMES_MAX and holds(value)
+        for name, value in members
+    )
+
+
+def is_value(name: str) -> bool:
+    """Whether a member of such an object is the value: `old`, `newValue`, `value_after`."""
+    words = {word.lower() for word in _WORDS.findall(name)}
+    return name.lower() in _NAMED or not words.isdisjoint(_NAMED_WORDS)
+
+
+def secret_places(items: Sequence[Any], holds: Holds = is_secret) -> set[int]:
+    """Which items of a list are secrets: the second of a pair `["Authorization", "Bearer …"]`, values in a flat list of
+    names and values, what follows `--password` in a command line."""
+    texts = [item if isinstance(item, str) and len(item) <= NAMES_MAX else "" for item in items]
+    paired = len(items) % 2 == 0
+    return {
+        at + 1
+        for at, text in enumerate(texts[:-1])
+        if text and ((paired and at % 2 == 0) or text.startswith("-")) and "=" not in text and holds(text)
+    }
 
 
 def mask_field(name: str, text: str) -> str:

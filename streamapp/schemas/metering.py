@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from streamapp.schemas.money import PRICE_CHARS_MAX, ZERO
 from streamapp.schemas.rpc_metering import CHAIN, CHAIN_ID
-from streamapp.schemas.usage import Count, Id, Label, Measure, Name
+from streamapp.schemas.usage import Count, Id, Label, Measurement, Name
 
 if TYPE_CHECKING:
     Price = Decimal
@@ -35,7 +35,7 @@ class MeteringData(Struct, gc=False, kw_only=True):
     currency: Annotated[str, Meta(min_length=1, max_length=16)]
     status: Literal["success", "error"] = "success"
     free_tier: bool = False
-    latency_ms: Measure | None = None
+    latency_ms: Measurement = None
     model: Label | None = None
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None

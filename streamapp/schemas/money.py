@@ -27,43 +27,53 @@ def exact_context(prec: int) -> Context:
 
 
 EXACT = exact_context(64)  # sums: 52 integer digits, far beyond anything that is ever billed
-COST = exact_context(INTEGER_DIGITS_MAX + DECIMALS)  # one event: quantize refuses more digits by itself
+ROUND = Context(prec=64, rounding=ROUND_HALF_EVEN, Emin=-999_999, Emax=999_999, traps=[InvalidOperation])
+"""The only context of the project that rounds: a stated cost to 12 decimals."""
 UNIT = Decimal("1E-12")
 ZERO = Decimal("0E-12")
 
 AMOUNT_END = Decimal(10**INTEGER_DIGITS_MAX)  # no amount of one event is as high
 
 _PRICE_TEXT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
-PRICE_PATTERN = r"^(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$"
+PRICE_PATTERN = r"^(-0(\.0+)?|(0|[1-9][0-9]*)(\.[0-9]+)?)([eE][+-]?[0-9]{1,3})?$"
 PRICE_CHARS_MAX = 64  # 18 digits, a point and 12 decimals are 31
 _MONEY_TEXT = re.compile(r"-?(0|[1-9][0-9]{0,51})\.[0-9]{12}", re.ASCII)
 MONEY_PATTERN = r"^-?(0|[1-9][0-9]{0,51})\.[0-9]{12}$"
 
 
-def exact_cost(number: Decimal | int) -> Decimal:
-    """The cost that a JSON number states, with exponent exactly -12; -0 is 0.
+def rounded_cost(number: Decimal | int) -> Decimal:
+    """The cost that a JSON number states, rounded half to even at the 12th decimal: exponent exactly -12; -0 is 0.
+    The result differs from `number` where a digit was lost (decision 5).
 
-    Raises ValueError, with the rest of a sentence that begins with the field's name: not finite, negative,
-    more than 12 decimals as written (trailing zeros count), more than 18 integer digits.
+    Raises ValueError, with the rest of a sentence that begins with the field's name: not finite, negative (however
+    small), more than 18 integer digits after rounding.
     """
     amount = Decimal(number)
     if not amount.is_finite():
         raise ValueError("is not a finite number")
-    exponent = amount.as_tuple().exponent
-    assert isinstance(exponent, int)
-    if exponent < -DECIMALS:
-        raise ValueError(f"has more than {DECIMALS} decimals")
     if not amount:
         return ZERO
     if amount.is_signed():
         raise ValueError("is negative")
     if amount.adjusted() >= INTEGER_DIGITS_MAX:
         raise ValueError(f"has more than {INTEGER_DIGITS_MAX} integer digits")
-    return COST.quantize(amount, UNIT)
+    cost = ROUND.quantize(amount, UNIT) if amount.adjusted() >= -DECIMALS - 1 else ZERO
+    if cost >= AMOUNT_END:
+        raise ValueError(f"has more than {INTEGER_DIGITS_MAX} integer digits")
+    return cost
+
+
+def exact_cost(number: Decimal | int) -> Decimal:
+    """As `rounded_cost`, but raises ValueError where a digit would be lost too. Trailing zeros are no digits."""
+    cost = rounded_cost(number)
+    if cost != number:
+        raise ValueError(f"has more than {DECIMALS} decimals")
+    return cost
 
 
 def exact_price(text: str) -> Decimal:
-    """The price that a text states, with exponent exactly -12. The text is a number as JSON spells it.
+    """The price that a text states, with exponent exactly -12. The text is a number as JSON spells it. A price is never
+    rounded: it has at most 12 decimals, and trailing zeros are none.
 
     Raises ValueError as `exact_cost` does, and for any other text: `NaN`, `+1`, `.5`, spaces, more than 64 characters.
     """

@@ -14,10 +14,11 @@ class Reason(StrEnum):
     INVALID_ENVELOPE = "invalid_envelope"  # the base envelope's fields
     UNKNOWN_TYPE = "unknown_type"  # a type that this topic does not carry
     INVALID_DATA = "invalid_data"  # the payload's fields
-    INVALID_COST = "invalid_cost"  # negative, not finite, more than 12 decimals or 18 integer digits
+    INVALID_COST = "invalid_cost"  # no number, negative, not finite, more than 18 integer digits
     INVALID_PRICE = "invalid_price"  # no decimal as text, negative, too many digits, or an amount that has too many
-    TOKENS_MISMATCH = "tokens_mismatch"  # total is not prompt + completion
+    TOKENS_MISMATCH = "tokens_mismatch"  # total is less than prompt + completion
     TIMESTAMP_IN_FUTURE = "timestamp_in_future"  # more than 5 minutes ahead of its broker record
+    RECORD_TIMESTAMP_MISSING = "record_timestamp_missing"  # the record has no timestamp: -1 or 0
     TOO_LATE = "too_late"  # older than the topic's retention behind the watermark
     ORG_UNRESOLVED = "org_unresolved"  # no org_id, and the directory does not know the team
     WRONG_PARTITION = "wrong_partition"  # the key is not the team's or agent's, or not where murmur2 puts it

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from streamapp.schemas.envelope import Envelope
-from streamapp.schemas.fields import Count, Currency, Label, Measure, Model, Name, Price
+from streamapp.schemas.fields import Count, Label, Measurement, Model, Name, Price, TokenCurrency
 from streamapp.schemas.money import exact_amount
 
 RPC_METERED = "agent.rpc.metered"
@@ -39,12 +39,12 @@ class RpcMeteredData(Model):
     method: Name
     quantity: Count = Field(description="How many units: 1 for a request, or tokens.")
     price: Price = Field(description="Of one unit, in `currency`: a decimal number as text.")
-    currency: Currency
+    currency: TokenCurrency
     unit: Annotated[Unit, Field(strict=False)] | None = Unit.PER_REQUEST
     status: Annotated[CallStatus, Field(strict=False)] | None = CallStatus.SUCCESS
     free_tier: bool | None = Field(default=False, description="Counted, but not charged.")
     request_id: Label | None = None
-    latency_ms: Measure | None = None
+    latency_ms: Measurement = None
     model: Label | None = None
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from streamapp.schemas.billing import Coverage
 from streamapp.schemas.envelope import Envelope
-from streamapp.schemas.fields import Count, Currency, Id, Label, Model, Money, Name, Timestamp
+from streamapp.schemas.fields import Count, Id, Label, Model, Money, Name, StatedCurrency, Timestamp
 from streamapp.schemas.timestamp import format_ms
 from streamapp.schemas.ulid import id_of
 
@@ -33,7 +33,7 @@ class SettledData(Model):
     request_count: Annotated[int, Field(ge=0)]
     period_start: Timestamp = Field(description="Start of the first hour with a call that is settled here.")
     period_end: Timestamp = Field(description="End of the hour whose closing settled it.")
-    currency: Currency
+    currency: StatedCurrency
     chain: Name = Field(description="Of the newest call that is settled here, like the wallets.")
     chain_id: Count
     agent_wallet: Label | None = None

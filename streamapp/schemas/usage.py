@@ -11,24 +11,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from streamapp.schemas.fields import ID_MAX, NAME_MAX, TOKENS_MAX
+from streamapp.schemas.fields import ID_MAX, NAME_MAX, STATUS_MAX, TOKENS_MAX
 
 if TYPE_CHECKING:
     Cost = Decimal
+    Measurement = float | None
 else:
     # For Decimal msgspec would take a string, too; for Any it hands the digits of a number to `float_hook`.
     Cost = Any
+    Measurement = Any  # any value at all, until `fields.measured` has read it
 
 Id = Annotated[str, Meta(min_length=1, max_length=ID_MAX)]
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
 Label = Annotated[str, Meta(max_length=NAME_MAX)]
 Count = Annotated[int, Meta(ge=0, le=TOKENS_MAX)]
-Measure = Annotated[float, Meta(ge=0)]
-Status = Literal["success", "error", "timeout", "rate_limited"]
+Status = Annotated[str, Meta(max_length=STATUS_MAX)]
 
 
 class UsageData(Struct, gc=False, kw_only=True):
-    """`cost_usd` is exact, in `currency`, with exponent -12. What is optional and null is None, or its default."""
+    """`cost_usd` is in `currency`, with exponent -12. A measurement is in milliseconds, or `fields.UNUSABLE`. What is
+    optional and null is None, or its default."""
 
     request_id: Label | None = None
     model: Name
@@ -36,22 +38,23 @@ class UsageData(Struct, gc=False, kw_only=True):
     prompt_tokens: Count
     completion_tokens: Count
     total_tokens: Count
-    latency_ms: Measure | None = None
+    latency_ms: Measurement = None
     cost_usd: Cost
     user_id: Label | None = None
     api_key_hash: Label | None = None
-    cache_hit: bool = False
+    cache_hit: bool | None = False
     stream: bool | None = None
     status: Status = "success"
     currency: Annotated[str, Meta(min_length=1, max_length=16)] = "USD"
-    ttft_ms: Measure | None = None
+    ttft_ms: Measurement = None
     cache_read_tokens: Count | None = None
     cache_write_tokens: Count | None = None
     project_id: Label | None = None
 
 
 class Usage(Struct, gc=False, kw_only=True):
-    """`at_ms` is `timestamp` in UTC milliseconds; it is always computed, whatever a field of that name says."""
+    """`at_ms` is `timestamp` in UTC milliseconds; `is_rounded`: the cost as stated had more digits. Both are always
+    computed, whatever fields of those names say."""
 
     schema: Literal["hanzo.stream.v1"]
     id: Id
@@ -62,3 +65,4 @@ class Usage(Struct, gc=False, kw_only=True):
     org_id: Name | None = None
     data: UsageData
     at_ms: int = -1
+    is_rounded: bool = False

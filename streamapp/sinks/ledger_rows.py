@@ -10,10 +10,12 @@ from pydantic import ValidationError
 
 from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED, BillingHourly, BillingRevised
 from streamapp.schemas.envelope import Envelope
+from streamapp.schemas.fields import field_path
 from streamapp.schemas.rejected import Reason, Rejected
 from streamapp.schemas.settlement import RPC_SETTLED, RpcSettled
 from streamapp.schemas.strict_json import Malformed, parse
 from streamapp.schemas.timestamp import parse_ms
+from tables.cause import quoted
 
 INT64_MAX = 2**63 - 1  # BIGINT
 COST_LIMIT = Decimal(10**26)  # NUMERIC(38,12)
@@ -84,7 +86,7 @@ def to_row(topic: str, partition: int, offset: int, value: bytes | None) -> Row 
     try:
         row = _ROWS[envelope.type](tree, (value.decode(), topic, partition, offset))
     except KeyError:
-        return Rejected(Reason.UNKNOWN_TYPE, f"type {envelope.type[:100]!r} is not a bill")
+        return Rejected(Reason.UNKNOWN_TYPE, f"type {quoted(envelope.type)} is not a bill")
     except ValidationError as error:
         return Rejected(Reason.INVALID_DATA, _sentence(error))
     problem = _problem(row)
@@ -167,4 +169,4 @@ def _ms(text: str) -> int:
 
 def _sentence(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, problem['loc'])) or 'the value'}: {problem['msg']}"
+    return f"{field_path(problem['loc']) or 'the value'}: {problem['msg']}"

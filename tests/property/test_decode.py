@@ -10,6 +10,7 @@ import json
 import random
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from plain_usage import PlainUsage, read_plain
 
 from streamapp.schemas.decode import Reason, Rejected, Usage, decode_usage
+from streamapp.schemas.fields import MEASURED_MAX_MS, UNUSABLE
 from streamapp.schemas.judge import judge_usage
 from streamapp.schemas.money import EXACT
 
@@ -66,7 +68,11 @@ NUMBER_TEXTS = """
     0 -0 0.0 -0.0 1 1.0 1e0 1E2 1e-12 1e-13 1.0e-12 0.1000000000000 0.000000000000 0.0000000000000 0e400 0e-13 -1
     -1e-13 1e17 1e18 999999999999999999.999999999999 1e400 -1e400 1e-400 1e99999999999999999999 0e99999999999999999999
     1e-99999999999999999999 9007199254740992 9007199254740993 18446744073709551616 123456789012345678901234567890.5
-    1.7976931348623157e308 1.7976931348623159e308 2.5e-324 5e-324 01 1. .5 +1 0x1 1e 1e+ - --1
+    150.0 1.5e2 0.0016150000000000001 2.9999999999999997e-05 0.0038000000000000 0E-20 0E-12 5e-13 15e-13 25e-13
+    5.1e-13 0.000000000000500000000000000000000000001 999999999999999999.9999999999994
+    999999999999999999.9999999999995 1e-400 9999999999999999999999999999999999999e-19
+    9999999999999999999999999999999999999 1e-38 1e-39 1e-52 86400000 86400000.0 86400000.5 86400001 -3 -0e0 1.e5 1e+5
+    1E-05 00.1 0e0 1.7976931348623157e308 1.7976931348623159e308 2.5e-324 5e-324 01 1. .5 +1 0x1 1e 1e+ - --1
 """
 NUMBERS = [
     *NUMBER_TEXTS.split(),
@@ -236,7 +242,47 @@ def test_costs_are_read_to_the_last_digit(whole: int, fraction: int, places: int
 def test_latencies_are_the_nearest_float(latency_ms: float) -> None:
     usage = same(spell(ENVELOPE, [*DATA, ('"latency_ms"', repr(latency_ms))]))
     assert isinstance(usage, Usage)
-    assert usage.data.latency_ms == latency_ms
+    assert usage.data.latency_ms == (latency_ms if latency_ms <= MEASURED_MAX_MS else UNUSABLE)
+
+
+def hand_rounded(digits: str, places: int, exponent: int) -> int:
+    """The number digits × 10^(exponent - places) in units of 10^-12, half to even, by integers alone."""
+    number, shift = int(digits), 12 - places + exponent
+    unit = int("1" + "0" * abs(shift))
+    if shift >= 0:
+        return number * unit
+    whole, rest = divmod(number, unit)
+    return whole + (2 * rest > unit or (2 * rest == unit and whole % 2 == 1))
+
+
+@given(
+    st.from_regex(r"[0-9]{1,45}", fullmatch=True) | st.from_regex(r"[0-9]{1,12}5(0{0,20})", fullmatch=True),
+    st.integers(0, 45),
+    st.none() | st.integers(-60, 30),
+    st.sampled_from(["e", "E"]),
+)
+@examples(1_500)
+def test_costs_are_rounded_half_to_even_by_every_reader(digits: str, places: int, exponent: int | None, e: str) -> None:
+    places = min(places, len(digits) - 1)
+    whole, fraction = digits[: len(digits) - places].lstrip("0") or "0", digits[len(digits) - places :]
+    text = whole + (f".{fraction}" if fraction else "") + ("" if exponent is None else f"{e}{exponent}")
+    units = hand_rounded(digits, places, exponent or 0)
+    usage = same(spell(ENVELOPE, [pair if pair[0] != '"cost_usd"' else (pair[0], text) for pair in DATA]))
+    if units >= 10**30:
+        assert isinstance(usage, Rejected)
+        return
+    assert isinstance(usage, Usage)
+    assert int(usage.data.cost_usd.scaleb(12, EXACT)) == units
+    assert usage.is_rounded == (Decimal(units).scaleb(-12, EXACT) != Decimal(text))
+
+
+@given(st.floats(min_value=0, max_value=1e6, allow_nan=False))
+@examples(400)
+def test_what_a_float_writes_is_billed_by_the_express_lane(cost: float) -> None:
+    raw = spell(ENVELOPE, [pair if pair[0] != '"cost_usd"' else (pair[0], repr(cost)) for pair in DATA])
+    assert isinstance(same(raw), Usage)
+    if abs(Decimal(repr(cost)).adjusted()) < 100:
+        assert read_plain(raw) is not None, raw
 
 
 @given(st.text(max_size=300), st.sampled_from(['"user_id"', '"model"', '"provider"', '"request_id"']), st.booleans())
@@ -279,10 +325,20 @@ def test_what_is_usual_is_taken_by_the_express_lane() -> None:
         *(
             spell(ENVELOPE, [*(pair for pair in DATA if pair[0] != key), (key, text)])
             for key, texts in {
-                '"cost_usd"': ("0", "0.0", "2", "1.000000000000", "999999999999999999.999999999999"),
-                '"latency_ms"': ("null", "0.25"),
+                '"cost_usd"': (
+                    "0.0016150000000000001",
+                    "2.9999999999999997e-05",
+                    "0E-20",
+                    "0",
+                    "0.0",
+                    "2",
+                    "1.000000000000",
+                    "999999999999999999.999999999999",
+                ),
+                '"latency_ms"': ("null", "0.25", "-3", '"fast"', "1000000000000", "[]"),
+                '"total_tokens"': ("623",),
                 '"cache_hit"': ("null", "true"),
-                '"status"': ("null", '"timeout"', '"rate_limited"', '"success"'),
+                '"status"': ("null", '"timeout"', '"rate_limited"', '"success"', '"failure"'),
                 '"currency"': ("null", '"AI"'),
                 '"model"': (f'"{"m" * 256}"',),
             }.items()
@@ -308,10 +364,10 @@ def test_moments_are_read_alike(second: int, fraction: int) -> None:
 
 
 def test_a_field_cannot_set_what_is_computed() -> None:
-    for value in ("7", '"x"', "null", "[]"):
-        usage = same(spell([*ENVELOPE, ('"at_ms"', value)], DATA))
+    for value in ("7", '"x"', "null", "[]", "true"):
+        usage = same(spell([*ENVELOPE, ('"at_ms"', value), ('"is_rounded"', value)], DATA))
         assert isinstance(usage, Usage)
-        assert usage.at_ms == 1_736_937_000_123
+        assert (usage.at_ms, usage.is_rounded) == (1_736_937_000_123, False)
 
 
 def test_bytes_that_are_not_utf8_inside_of_unknown_fields() -> None:

@@ -148,3 +148,84 @@ def test_the_fast_reader_takes_what_the_models_take(data: dict[str, Any], type_:
         assert made.text.count(b"\n") == 1
     else:
         assert made == judged
+
+
+SECRETS: dict[str, Any] = {
+    "json in a text": {"representation": '{"credentials": [{"type": "password", "value": "hunter2"}]}'},
+    "json in json in a text": {"body": json.dumps({"inner": json.dumps({"password": "hunter2"})})},
+    "a text that is json": {"body": json.dumps(json.dumps({"token": "hunter2"}))},
+    "field, old, new": {"changes": [{"field": "password", "old": "hunter2", "new": "hunter2"}]},
+    "name, value": {"attributes": [{"name": "api_key", "value": {"raw": "hunter2"}}]},
+    "key, before, after": {"changes": {"key": "client_secret", "before": "hunter2", "after": ["hunter2"]}},
+    "oldValue, newValue": {"changes": [{"attribute": "userPassword", "oldValue": "hunter2", "newValue": "hunter2"}]},
+    "json patch": {"patch": [{"op": "replace", "path": "/user/password", "value": "hunter2"}]},
+    "a pair": {"request_headers": [["Authorization", "Bearer hunter2"], ["Accept", "*/*"]]},
+    "a flat list": {"raw_headers": ["Host", "x.example", "Cookie", "sid=hunter2"]},
+    "a command line": {"argv": ["psql", "-h", "db", "--password", "hunter2"]},
+    "a query": {"url": "https://x.example/cb?a=1&access_token=hunter2&b=2"},
+    "a relative query": {"path": "/cb?access_token=hunter2"},
+    "a fragment": {"url": "https://x.example/cb#access_token=hunter2"},
+    "an escaped name": {"url": "https://x.example/cb?access%5Ftoken=hunter2"},
+    "a signed url": {"url": "https://s3.example/b/k?X-Amz-Signature=hunter2"},
+    "an otpauth url": {"qr": "otpauth://totp/x:anna?secret=hunter2&issuer=x"},
+    "a form": {"form": "grant_type=password&username=anna&password=hunter2"},
+    "user information": {"url": "postgresql://anna:hunter2@db.example/stream"},
+    "user information with @": {"url": "https://anna:p@hunter2@db.example/"},
+    "a token before @": {"url": "https://hunter2@git.example/x.git"},
+    "a url in a known field": {"user_agent": "bot (+https://anna:hunter2@x.example)"},
+    **{
+        name: {name: "hunter2"}
+        for name in (
+            "pass",
+            "user_pass",
+            "passcode",
+            "pin",
+            "pinCode",
+            "otp",
+            "totp",
+            "recovery_codes",
+            "dsn",
+            "cookie",
+        )
+    },
+    **{name: {name: ["hunter2"]} for name in ("backup_codes", "access_tokens", "jwt", "mnemonic", "connection_string")},
+}
+
+
+@pytest.mark.parametrize("where", SECRETS)
+def test_secrets_are_masked_in_every_representation(where: str) -> None:
+    made = line(changed(**SECRETS[where])).text
+    assert b"hunter2" not in made
+    assert b"[masked]" in made
+    assert mask_event(mask_event(made)) == mask_event(made)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"note": '{"a": 1.50}'},
+        {"note": '{"password": "x'},
+        {"note": "{[("},
+        {"note": "a = b, https://x.example/?page=2#top"},
+        {"changes": [{"field": "email", "old": "a", "new": "b"}]},
+        {"pair": ["role", "admin"]},
+        {"pass_rate": 0.9, "shopping": "x", "pinned": "x", "option": "x", "auth_method": "totp"},
+        {"url": "https://x.example/a?b=c@d"},
+        {"password": None, "changes": [{"field": "password", "old": None, "new": True}]},
+    ],
+)
+def test_what_holds_no_secret_stays_as_it_is(data: dict[str, Any]) -> None:
+    told = json.loads(line(changed(**data)).text)["event"]["data"]
+    assert {name: told[name] for name in data} == data
+
+
+def test_the_report_of_an_identity_provider() -> None:
+    raw = (
+        b'{"schema": "hanzo.stream.v1", "id": "evt_a", "type": "iam.user.created", "source": "iam", '
+        b'"timestamp": "2026-11-18T10:30:00.123Z", "org_id": "org_a", "data": {"user_id": "u1", "representation": '
+        b'"{\\"credentials\\": [{\\"type\\": \\"password\\", \\"value\\": \\"not-a-real-one\\"}]}", "changes": '
+        b'[{"field": "password", "old": "x1", "new": "x2"}], "url": "https://x.example/cb?access_token=abcdef123456"}}'
+    )
+    text = line(raw).text
+    for secret in (b"not-a-real-one", b"x1", b"x2", b"abcdef123456"):
+        assert secret not in text

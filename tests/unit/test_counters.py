@@ -12,18 +12,19 @@ from tables.counters import EXACT, NOTHING, Counters
 
 COUNTS = st.integers(0, 2**70)
 COST = st.integers(0, 10**40).map(lambda pico: EXACT.scaleb(Decimal(pico), -12))
-COUNTERS = st.builds(Counters, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COST)
+COUNTERS = st.builds(Counters, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COST, COUNTS, COUNTS)
 
 
 def test_nothing_counted_yet() -> None:
-    assert Counters().numbers() == (0, 0, 0, 0, 0, Decimal(0))
+    assert Counters().numbers() == (0, 0, 0, 0, 0, Decimal(0), 0, 0)
     assert str(Counters().cost) == "0E-12"
     assert Counters(1, 2, 3, 4, 5, Decimal(6)).total_tokens == 9
+    assert Counters(1, 2, 3, 4, 5, Decimal(6), 7).total_tokens == 16
 
 
 def test_counters_equal_by_value_and_cannot_be_keys() -> None:
     assert Counters(1) == Counters(1) != Counters(2)
-    assert Counters() != (0, 0, 0, 0, 0, NOTHING)
+    assert Counters() != (0, 0, 0, 0, 0, NOTHING, 0, 0)
     with pytest.raises(TypeError):
         hash(Counters())
 

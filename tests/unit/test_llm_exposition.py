@@ -15,10 +15,10 @@ NAMES = {"partition": "3", "provider": "p", "model": STRANGE, "stream": "true"}
 
 
 class Call:
-    prompt_tokens, completion_tokens, cost_usd, cache_hit = 10, 5, Decimal("0.000000000001"), True
+    prompt_tokens, completion_tokens, total_tokens, cost_usd, cache_hit = 10, 5, 17, Decimal("0.000000000001"), True
     ttft_ms = None
 
-    def __init__(self, status: str, latency_ms: float) -> None:
+    def __init__(self, status: str, latency_ms: float | None) -> None:
         self.status, self.latency_ms = status, latency_ms
 
 
@@ -52,6 +52,22 @@ def test_counters_are_what_was_counted() -> None:
     assert not [key for key in found if key[0].startswith("hanzo_llm_time_to_first_token")]
     assert found["hanzo_llm_duplicates_total", frozenset({("partition", "3")})] == 7
     assert found["hanzo_llm_refused_total", frozenset({("partition", "3"), ("reason", "too_late")})] == 2
+
+
+def test_measurements_that_are_ignored_are_counted_and_statuses_beyond_the_known_are_other() -> None:
+    tally = Tally()
+    for status, latency_ms in (("failure", -1.0), ("", None), ("success", 100.0)):
+        tally.count_one(Call(status, latency_ms), "USD")
+    found = samples(counters([PartitionCounts(3, {Series("p", STRANGE, True): tally}, {}, 0)]))
+    name = "hanzo_llm_measurements_ignored_total"
+    assert of(found, name, measurement="latency", reason="unusable") == 1
+    assert of(found, name, measurement="latency", reason="missing") == 1
+    assert of(found, name, measurement="ttft", reason="missing") == 3
+    assert of(found, name, measurement="ttft", reason="unusable") is None
+    assert of(found, "hanzo_llm_request_duration_seconds_count") == 1
+    assert of(found, "hanzo_llm_requests_total", status="other") == 2
+    assert of(found, "hanzo_llm_errors_total") == 2
+    assert tally.total_tokens == 51
 
 
 def test_quantiles_are_absent_while_somebody_is_silent() -> None:

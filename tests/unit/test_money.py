@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamapp.schemas.money import EXACT, exact_cost, money_of, money_text
+from streamapp.schemas.money import EXACT, exact_cost, money_of, money_text, rounded_cost
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,7 @@ def test_a_cost_as_written(written: str, text: str) -> None:
         ("-1", "is negative"),
         ("-1e-12", "is negative"),
         ("1e-13", "has more than 12 decimals"),
-        ("0.1000000000000", "has more than 12 decimals"),
-        ("0.0000000000000", "has more than 12 decimals"),
+        ("0.1000000000001", "has more than 12 decimals"),
         ("1e18", "has more than 18 integer digits"),
         ("1e400", "has more than 18 integer digits"),
         ("NaN", "is not a finite number"),
@@ -46,6 +45,36 @@ def test_a_cost_as_written(written: str, text: str) -> None:
 def test_a_cost_that_is_refused(written: str, problem: str) -> None:
     with pytest.raises(ValueError, match=f"^{problem}$"):
         exact_cost(Decimal(written))
+
+
+@pytest.mark.parametrize(
+    ("written", "billed", "changed"),
+    [
+        ("0.0016150000000000001", "0.001615000000", True),
+        ("2.9999999999999997e-05", "0.000030000000", True),
+        ("0.0038000000000000", "0.003800000000", False),
+        ("0E-20", "0.000000000000", False),
+        ("0e400", "0.000000000000", False),
+        ("-0.0", "0.000000000000", False),
+        ("1E2", "100.000000000000", False),
+        ("1e-400", "0.000000000000", True),
+        ("5e-13", "0.000000000000", True),
+        ("15e-13", "0.000000000002", True),
+        ("25e-13", "0.000000000002", True),
+        ("5.00000000000000000000000000000000000000000000001e-13", "0.000000000001", True),
+        ("999999999999999999.999999999999", "999999999999999999.999999999999", False),
+        ("999999999999999999.9999999999994", "999999999999999999.999999999999", True),
+    ],
+)
+def test_a_cost_is_rounded_half_to_even_at_the_12th_decimal(written: str, billed: str, changed: bool) -> None:
+    cost = rounded_cost(Decimal(written))
+    assert (money_text(cost), cost != Decimal(written)) == (billed, changed)
+
+
+@pytest.mark.parametrize("written", ["-1e-20", "1e18", "999999999999999999.9999999999995", "1e400", "NaN"])
+def test_a_cost_that_is_not_rounded_but_refused(written: str) -> None:
+    with pytest.raises(ValueError, match=r"negative|digits|finite"):
+        rounded_cost(Decimal(written))
 
 
 @given(st.integers(-(10**52) + 1, 10**52 - 1), st.integers(0, 10**12 - 1))

@@ -209,6 +209,9 @@ def test_what_is_not_a_call_of_this_partition_goes_to_dead_letter() -> None:
         ("org_unresolved", call("10:00", org=None, team="team_nobody")),
         ("wrong_partition", lost),
         ("timestamp_in_future", ahead),
+        ("record_timestamp_missing", replace(call("10:05"), timestamp=-1)),
+        ("record_timestamp_missing", replace(call("10:05"), timestamp=0)),
+        ("invalid_data", call("10:00", currency="1AI")),
     ]
     assert [reason for _, reason in refused_of(table.apply(*(record for _, record in reasons)))] == [
         reason for reason, _ in reasons

@@ -33,7 +33,7 @@ POISONS = {
     "audit_log": simulate_audit.POISONS,
 }
 SECRET = re.compile(r'"(password|token|secret)":"hush-')
-USAGE_SHA_256 = "fba22e31785cf346a7dcad8822f78fa61eb4f08675bb7c88463a0809f09fa573"
+USAGE_SHA_256 = "2ef8ff5d8c01299bc83c1fe8dc1b238ac87354223d870e64f5d708bc70c037c7"
 
 
 @pytest.fixture(params=STREAMS, ids=lambda one: one.topic)

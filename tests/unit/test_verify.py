@@ -468,7 +468,18 @@ def test_cost_that_counts(cost: str, value: str | None) -> None:
 
 @pytest.mark.parametrize(
     "cost",
-    ["-1", "1e-13", "0.0000000000001", "1e18", "NaN", "Infinity", "true", '"1"', "null", "1e999999999999999999999"],
+    [
+        "-1",
+        "-1e-20",
+        "999999999999999999.9999999999995",
+        "1e18",
+        "NaN",
+        "Infinity",
+        "true",
+        '"1"',
+        "null",
+        "1e999999999999999999999",
+    ],
 )
 def test_cost_that_is_poison(cost: str) -> None:
     record = _raw(cost)
@@ -484,8 +495,10 @@ def test_cost_that_is_poison(cost: str) -> None:
         ({"value": b"["}, "malformed_json"),
         ({"value": b"[" * 100_000}, "malformed_json"),
         ({"prompt_tokens": -150, "total_tokens": 80}, "invalid_data"),
-        ({"total_tokens": 381}, "tokens_mismatch"),
-        ({"status": "odd"}, "invalid_data"),
+        ({"total_tokens": 379}, "tokens_mismatch"),
+        ({"status": "x" * 65}, "invalid_data"),
+        ({"record_ms": -1}, "record_timestamp_missing"),
+        ({"record_ms": 0}, "record_timestamp_missing"),
         ({"top": {"id": ""}}, "invalid_envelope"),
         ({"top": {"id": "a b"}}, "invalid_envelope"),
         ({"top": {"schema": "v2"}}, "invalid_envelope"),

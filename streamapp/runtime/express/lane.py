@@ -17,7 +17,7 @@ from tables.express import LineKey, Sum
 from tables.usage_hourly import HourKey, Line
 from tables.window import HOUR_MS
 
-_SUM = struct.Struct("<7q2Q2q")  # `sum_t`
+_SUM = struct.Struct("<7q2Q4q")  # `sum_t`
 _UNIT = Decimal("1E-12")
 
 
@@ -55,14 +55,24 @@ class Lane(Walk):
         sums = ctypes.create_string_buffer(count * _SUM.size)
         self._library.lane_take(self._handle, sums)
         multiply, known = EXACT.multiply, self._lines
-        for hour_ms, number, *counts, cost_low, cost_high, first_offset, last_offset in _SUM.iter_unpack(sums):
+        for (
+            hour_ms,
+            number,
+            *counts,
+            cost_low,
+            cost_high,
+            other,
+            rounded,
+            first_offset,
+            last_offset,
+        ) in _SUM.iter_unpack(sums):
             lines = known[hour_ms]
             line = lines[number] if number < len(lines) else None
             if line is None:
                 line = line_of(self._key(hour_ms, number))
                 self._know(lines, number, line)
             units = cost_high << 64 | cost_low if cost_high else cost_low
-            yield line, (*counts, multiply(Decimal(units), _UNIT)), first_offset, last_offset
+            yield line, (*counts, multiply(Decimal(units), _UNIT), other, rounded), first_offset, last_offset
 
     def _key(self, hour_ms: int, number: int) -> LineKey:
         start = ctypes.c_void_p()

@@ -22,7 +22,7 @@ typedef struct {
     size_t length;
     uint64_t hash;
     unsigned __int128 cost;
-    int64_t requests, errors, cache_hits, prompt_tokens, completion_tokens;
+    int64_t requests, errors, cache_hits, prompt_tokens, completion_tokens, other_tokens, rounded;
     int64_t first_offset, last_offset;
 } line_t;
 
@@ -188,6 +188,8 @@ static void add(line_t *line, const usage_t *usage, int64_t offset) {
     line->cache_hits += usage->is_cache_hit;
     line->prompt_tokens += usage->prompt_tokens;
     line->completion_tokens += usage->completion_tokens;
+    line->other_tokens += usage->other_tokens;
+    line->rounded += usage->is_rounded;
     line->cost += usage->cost;
     line->last_offset = offset;
 }
@@ -253,6 +255,8 @@ void lane_take(lane_t *lane, sum_t *sums) {
             .completion_tokens = line->completion_tokens,
             .cost_low = (uint64_t)line->cost,
             .cost_high = (uint64_t)(line->cost >> 64),
+            .other_tokens = line->other_tokens,
+            .rounded = line->rounded,
             .first_offset = line->first_offset,
             .last_offset = line->last_offset,
         };

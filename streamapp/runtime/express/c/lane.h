@@ -18,6 +18,7 @@ typedef struct {
     int64_t line;
     int64_t requests, errors, cache_hits, prompt_tokens, completion_tokens;
     uint64_t cost_low, cost_high;
+    int64_t other_tokens, rounded;
     int64_t first_offset, last_offset;
 } sum_t;
 

@@ -1,6 +1,6 @@
 #include "metering.h"
 
-enum { CHAIN_ID = 36963 };
+enum { CHAIN_ID = 36963, PRICE_MAX = 64 };
 
 #define AMOUNT_END ((unsigned __int128)1000000000000000000ull * 1000000000000ull)
 
@@ -50,18 +50,25 @@ static const field_t PAYLOAD[] = {
     {NAMED("consumer_wallet"), {0}, LABEL, 1, IN(call.consumer_wallet)},
 };
 
-static int read_measure(text_t *text) {
-    uint64_t number;
-    return read_digits(text, MEASURE_DIGITS_MAX, &number) && read_fraction(text, FRACTION_MAX, &number) >= 0 &&
-           has_ended(text);
-}
-
-/* A decimal in quotes. An exponent is left to Python. */
+/* A decimal in quotes. It is not rounded. */
 static int read_price(text_t *text, unsigned __int128 *price) {
     span_t span;
     if (!read_string(text, &span)) return 0;
     text_t digits = {span.at, span.at + span.length};
-    return read_money(&digits, price) && digits.at == digits.end;
+    int is_rounded;
+    return span.length <= PRICE_MAX && read_money(&digits, price, &is_rounded) && digits.at == digits.end && !is_rounded;
+}
+
+static int is_letter(uint8_t byte) { return (unsigned)((byte | 0x20) - 'a') < 26; }
+
+/* Letters, digits, `.`, `_` and `-`, beginning with a letter (decision 15). */
+static int read_token(text_t *text, span_t *currency) {
+    if (!read_string(text, currency) || !currency->length || currency->length > 16 || !is_letter(*currency->at)) return 0;
+    for (size_t i = 1; i < currency->length; i++) {
+        uint8_t byte = currency->at[i];
+        if (!is_letter(byte) && (unsigned)(byte - '0') >= 10 && byte != '.' && byte != '_' && byte != '-') return 0;
+    }
+    return 1;
 }
 
 static int read_choice(text_t *text, const field_t *field, int *is_second) {
@@ -84,11 +91,11 @@ static inline int read_value(text_t *text, const field_t *field, fields_t *field
         case LABEL: return read_string(text, span) && span->length <= NAME_MAX;
         case TIMESTAMP: return read_timestamp(text, place);
         case COUNT: return read_count(text, place);
-        case MEASURE: return read_measure(text);
+        case MEASURE: return skip_value(text, 2); /* no amount depends on it */
         case PRICE: return read_price(text, place);
         case FLAG: return read_flag(text, place);
         case CHOICE: return read_choice(text, field, place);
-        case CURRENCY: return read_currency(text, place);
+        case CURRENCY: return read_token(text, place);
         case DATA: return read_object(text, PAYLOAD, LENGTH(PAYLOAD), fields);
     }
     return 0;

@@ -144,6 +144,10 @@ static int add_to_bin(slots_t *all, int64_t slot, int which, int32_t number) {
 static int add_duration(slots_t *all, int64_t slot, int which, int64_t us) {
     if (us == UNMEASURED) return 1;
     slot_sum_t *sum = &all->slots[slot];
+    if (us == UNUSABLE) {
+        *(which ? &sum->ttfts_ignored : &sum->latencies_ignored) += 1;
+        return 1;
+    }
     durations_t *durations = which ? &sum->ttft : &sum->latency;
     int bucket = 0;
     while (bucket < BOUNDS && all->bounds[bucket] < us) bucket++;
@@ -188,10 +192,11 @@ int slots_add(slots_t *all, const usage_t *usage, int32_t name, int32_t currency
     int64_t number = slot_of(all, &wanted);
     if (number < 0) return 0;
     slot_sum_t *slot = &all->slots[number];
-    slot->statuses[usage->status]++;
+    *(usage->status < STATUSES ? &slot->statuses[usage->status] : &slot->other_statuses) += 1;
     slot->cache_hits += usage->is_cache_hit;
     slot->prompt_tokens += usage->prompt_tokens;
     slot->completion_tokens += usage->completion_tokens;
+    slot->other_tokens += usage->other_tokens;
     return slots_pay(all, number, currency, usage->cost) && add_duration(all, number, 0, usage->latency_us) &&
            add_duration(all, number, 1, usage->ttft_us);
 }

@@ -8,7 +8,7 @@
 #include "pack.h"
 #include "usage.h"
 
-enum { STATUSES = 4, BOUNDS = 12 }; /* one bucket more than bounds */
+enum { BOUNDS = 12 }; /* one bucket more than bounds */
 
 typedef struct {
     int64_t sum_us;
@@ -26,6 +26,7 @@ typedef struct {
     int64_t statuses[STATUSES];
     int64_t cache_hits, prompt_tokens, completion_tokens;
     durations_t latency, ttft;
+    int64_t other_statuses, other_tokens, latencies_ignored, ttfts_ignored;
 } slot_sum_t;
 
 /* What a slot counted in a further currency. */

@@ -2,6 +2,7 @@
 
 enum {
     DEPTH_MAX = 32,
+    LONG_DIGITS_MAX = 37,
     DAY_S = 86400,
     YEAR_MIN = 1971, /* the edges of what a timestamp may be are left to Python, too */
     YEAR_MAX = 9998,
@@ -54,6 +55,65 @@ int read_timestamp(text_t *text, int64_t *at_ms) {
     }
     *at_ms = (days_since_epoch(year, month, day) * DAY_S + (hour * 60 + minute) * 60 + second) * 1000 + ms;
     return 1;
+}
+
+/* 10^power, up to 10^38. */
+static unsigned __int128 ten_to(int power) {
+    unsigned __int128 number = 1;
+    while (power-- > 0) number *= 10;
+    return number;
+}
+
+/* An exponent of at most three digits, if there is one. */
+static int read_exponent(text_t *text, int *exponent) {
+    uint64_t number = 0;
+    *exponent = 0;
+    if (text->at == text->end || (*text->at | 0x20) != 'e') return 1;
+    text->at++;
+    int is_negative = text->at < text->end && *text->at == '-';
+    if (text->at < text->end && (*text->at == '-' || *text->at == '+')) text->at++;
+    const uint8_t *start = text->at;
+    while (is_digit(text) && text->at - start < 3) number = number * 10 + (uint64_t)(*text->at++ - '0');
+    *exponent = is_negative ? -(int)number : (int)number;
+    return text->at > start && !is_digit(text);
+}
+
+/* As `read_money`: any number of at most 37 digits, so that it fits 128 bits. Longer ones are left to Python. */
+int read_long_money(text_t *text, unsigned __int128 *units, int *is_rounded) {
+    static const unsigned __int128 END = (unsigned __int128)1000000000000000000ull * 1000000000000ull;
+    unsigned __int128 number = 0;
+    int digits = 0, decimals = 0, exponent;
+    if (!is_digit(text)) return 0;
+    int is_zero_first = *text->at == '0';
+    for (; is_digit(text); digits++) {
+        if (digits == LONG_DIGITS_MAX) return 0;
+        number = number * 10 + (unsigned)(*text->at++ - '0');
+    }
+    if (is_zero_first && digits > 1) return 0;
+    if (text->at < text->end && *text->at == '.') {
+        text->at++;
+        for (; is_digit(text); digits++, decimals++) {
+            if (digits == LONG_DIGITS_MAX) return 0;
+            number = number * 10 + (unsigned)(*text->at++ - '0');
+        }
+        if (!decimals) return 0;
+    }
+    if (!read_exponent(text, &exponent)) return 0;
+    int shift = MONEY_DECIMALS - decimals + exponent;
+    *is_rounded = 0;
+    *units = number;
+    if (!number || !shift) return number < END;
+    if (shift > 0) {
+        if (shift > LONG_DIGITS_MAX || __builtin_mul_overflow(number, ten_to(shift), units)) return 0;
+        return *units < END;
+    }
+    /* Beyond 10^38 a number of so few digits is less than half. */
+    unsigned __int128 unit = ten_to(shift < -38 ? 38 : -shift), rest = number % unit;
+    *units = shift < -38 ? 0 : number / unit;
+    *is_rounded = shift < -38 || rest;
+    unsigned __int128 half = unit / 2;
+    if (shift >= -38 && (rest > half || (rest == half && (*units & 1)))) ++*units;
+    return *units < END;
 }
 
 static int skip_number(text_t *text) {

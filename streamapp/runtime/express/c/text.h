@@ -29,6 +29,7 @@ enum {
 int is_plain(const uint8_t *at, size_t length);
 int read_timestamp(text_t *text, int64_t *at_ms);
 int skip_value(text_t *text, int depth);
+int read_long_money(text_t *text, unsigned __int128 *units, int *is_rounded);
 
 static inline uint64_t word_at(const uint8_t *at) {
     uint64_t word;
@@ -132,15 +133,21 @@ static inline int read_count(text_t *text, int64_t *count) {
     return 1;
 }
 
-/* A decimal, in units of 10^-12. */
-static inline int read_money(text_t *text, unsigned __int128 *units) {
+/* A decimal, in units of 10^-12, rounded half to even; `is_rounded`: a digit was lost. The usual spelling is read here,
+ * more decimals and exponents in text.c. */
+static inline int read_money(text_t *text, unsigned __int128 *units, int *is_rounded) {
     static const uint64_t TENS[] = {1,         10,         100,         1000,         10000,         100000,       1000000,
                                     10000000, 100000000, 1000000000, 10000000000, 100000000000, 1000000000000};
+    const uint8_t *start = text->at;
     uint64_t whole, fraction;
     if (!read_digits(text, MONEY_DIGITS_MAX, &whole)) return 0;
     int decimals = read_fraction(text, MONEY_DECIMALS, &fraction);
-    if (decimals < 0) return 0;
+    if (decimals < 0 || (text->at < text->end && (*text->at | 0x20) == 'e')) {
+        text->at = start;
+        return read_long_money(text, units, is_rounded);
+    }
     *units = (unsigned __int128)whole * TENS[MONEY_DECIMALS] + fraction * TENS[MONEY_DECIMALS - decimals];
+    *is_rounded = 0;
     return 1;
 }
 

@@ -2,7 +2,7 @@
 
 enum { MEASURE_DECIMALS = 3 };
 
-#define MEASURE_MAX 1000000000ull
+#define MEASURE_MAX 86400000ull
 
 /* What a field's value must be. */
 typedef enum { SKIP, EXACTLY, NAME, ID, LABEL, TIMESTAMP, COUNT, MEASURE, COST, FLAG, STATUS, CURRENCY, DATA } kind_t;
@@ -35,7 +35,7 @@ static const field_t PAYLOAD[] = {
     {NAMED("completion_tokens"), {0}, COUNT, 0, IN(usage.completion_tokens)},
     {NAMED("total_tokens"), {0}, COUNT, 0, IN(total_tokens)},
     {NAMED("latency_ms"), {0}, MEASURE, 1, IN(usage.latency_us)},
-    {NAMED("cost_usd"), {0}, COST, 0, IN(usage.cost)},
+    {NAMED("cost_usd"), {0}, COST, 0, IN(usage)},
     {NAMED("user_id"), {0}, LABEL, 1, IN(label)},
     {NAMED("api_key_hash"), {0}, LABEL, 1, IN(label)},
     {NAMED("cache_hit"), {0}, FLAG, 1, IN(usage.is_cache_hit)},
@@ -48,25 +48,34 @@ static const field_t PAYLOAD[] = {
     {NAMED("project_id"), {0}, LABEL, 1, IN(label)},
 };
 
-/* Milliseconds, kept as microseconds where they are whole ones. */
+/* Milliseconds, kept as microseconds where they are whole ones. Any other value is none, but no reason to refuse. */
 static int read_measure(text_t *text, int64_t *us) {
     static const uint64_t TENS[] = {1000, 100, 10, 1};
     uint64_t whole, fraction;
+    if (!is_digit(text)) {
+        const uint8_t *sign = text->at;
+        *us = UNUSABLE;
+        /* -0 is 0: Python knows. */
+        return skip_value(text, 2) && !(*sign == '-' && sign[1] == '0');
+    }
     if (!read_digits(text, MEASURE_DIGITS_MAX, &whole)) return 0;
     int decimals = read_fraction(text, FRACTION_MAX, &fraction);
     if (decimals < 0 || !has_ended(text)) return 0;
-    int is_exact = whole < MEASURE_MAX && decimals <= MEASURE_DECIMALS;
-    *us = is_exact ? (int64_t)(whole * 1000 + fraction * TENS[decimals]) : INEXACT;
+    if (whole > MEASURE_MAX) *us = UNUSABLE;
+    else if (whole == MEASURE_MAX && decimals) return 0;
+    else *us = decimals <= MEASURE_DECIMALS ? (int64_t)(whole * 1000 + fraction * TENS[decimals]) : INEXACT;
     return 1;
 }
 
+static int read_cost(text_t *text, usage_t *usage) { return read_money(text, &usage->cost, &usage->is_rounded); }
+
 static int read_status(text_t *text, int *number) {
-    static const char *const STATUSES[] = {"success", "error", "timeout", "rate_limited"};
+    static const char *const KNOWN[STATUSES] = {"success", "error", "timeout", "rate_limited"};
     span_t status;
-    if (!read_string(text, &status)) return 0;
-    for (*number = 0; *number < 4; ++*number)
-        if (equals(status, STATUSES[*number])) return 1;
-    return 0;
+    if (!read_string(text, &status) || status.length > STATUS_MAX) return 0;
+    for (*number = 0; *number < STATUSES; ++*number)
+        if (equals(status, KNOWN[*number])) break;
+    return 1;
 }
 
 static inline int read_value(text_t *text, const field_t *field, fields_t *fields) {
@@ -83,7 +92,7 @@ static inline int read_value(text_t *text, const field_t *field, fields_t *field
         case TIMESTAMP: return read_timestamp(text, place);
         case COUNT: return read_count(text, place);
         case MEASURE: return read_measure(text, place);
-        case COST: return read_money(text, place) && has_ended(text);
+        case COST: return read_cost(text, place) && has_ended(text);
         case FLAG: return read_flag(text, place);
         case STATUS: return read_status(text, place);
         case CURRENCY: return read_currency(text, place);
@@ -102,7 +111,8 @@ int usage_read(const uint8_t *value, size_t length, usage_t *usage) {
     if (!read_object(&text, ENVELOPE, LENGTH(ENVELOPE), &fields)) return 0;
     skip_spaces(&text);
     if (text.at != text.end) return 0;
-    if (fields.total_tokens != fields.usage.prompt_tokens + fields.usage.completion_tokens) return 0;
+    fields.usage.other_tokens = fields.total_tokens - fields.usage.prompt_tokens - fields.usage.completion_tokens;
+    if (fields.usage.other_tokens < 0) return 0;
     *usage = fields.usage;
     usage->is_error = usage->status != 0;
     return 1;
