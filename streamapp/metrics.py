@@ -32,6 +32,9 @@ class GroupMetrics:
         self.records = counter("stream_records", "Records of the source topic that were applied").labels(group)
         self.events = counter("stream_events_accepted", "Events that count").labels(group)
         self.duplicates = counter("stream_events_duplicate", "Repeated events that were ignored").labels(group)
+        self.others = counter(
+            "stream_events_other", "Events that count under a name that their bill or account does not tell apart"
+        ).labels(group)
         self.chunks = counter("stream_chunks", "Chunks, each one transaction").labels(group)
         self._rejected = counter("stream_events_rejected", "Records written to dead_letter", "reason")
         self._statements = counter("stream_statements", "Statements written to billing_events", "kind")

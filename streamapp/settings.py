@@ -53,6 +53,9 @@ class BillingSettings(_Section):
         300, ge=0, le=604_800, description="How long after its end (event time) an hour stays open"
     )
     idle_seconds: float = Field(60, gt=0, description="A partition silent this long is closed by the wall clock")
+    lines_max: int = Field(
+        200, ge=10, le=250, description="Models of an hour's bill with a line of their own; further ones share one"
+    )
 
 
 class SettlementSettings(_Section):
@@ -65,6 +68,9 @@ class SettlementSettings(_Section):
         300, ge=0, le=86_400, description="How long after its end (event time) an hour of calls stays open"
     )
     idle_seconds: float = Field(60, gt=0, description="A partition silent this long is closed by the wall clock")
+    methods_max: int = Field(
+        200, ge=10, le=500, description="Methods that an account tells apart; calls of further ones count together"
+    )
 
 
 class WorkerSettings(_Section):

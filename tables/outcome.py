@@ -62,6 +62,7 @@ class Folded:
     accepted: int = 0
     duplicates: int = 0
     skipped: int = 0  # below the position: applied before
+    others: int = 0  # accepted, with a name that its row does not tell apart
 
 
 @dataclass
