@@ -78,6 +78,12 @@ class WorkerSettings(_Section):
 
     chunk_records: int = Field(5000, ge=1, le=50_000, description="Records folded in one transaction, at most")
     chunk_linger_ms: int = Field(100, ge=0, le=5000, description="How long a small chunk waits for more records")
+    fetch_wait_ms: int = Field(
+        800,
+        ge=0,
+        le=5000,
+        description="How long Kafka keeps a fetch that has less than 64 KiB to bring; less: more CPU",
+    )
     ids_in_memory: int = Field(
         250_000, ge=1000, description="Remembered event ids of a partition in memory, 30 bytes each; more go to disk"
     )
