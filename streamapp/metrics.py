@@ -35,6 +35,9 @@ class GroupMetrics:
         self.rounded = counter("stream_cost_rounded", "Costs that had more than 12 decimals and were rounded").labels(
             group
         )
+        self.others = counter(
+            "stream_events_other", "Events that count under a name that their bill or account does not tell apart"
+        ).labels(group)
         self.chunks = counter("stream_chunks", "Chunks, each one transaction").labels(group)
         self._rejected = counter("stream_events_rejected", "Records written to dead_letter", "reason")
         self._statements = counter("stream_statements", "Statements written to billing_events", "kind")

@@ -53,6 +53,9 @@ class BillingSettings(_Section):
         300, ge=0, le=604_800, description="How long after its end (event time) an hour stays open"
     )
     idle_seconds: float = Field(60, gt=0, description="A partition silent this long is closed by the wall clock")
+    lines_max: int = Field(
+        200, ge=10, le=250, description="Models of an hour's bill with a line of their own; further ones share one"
+    )
 
 
 class SettlementSettings(_Section):
@@ -65,6 +68,9 @@ class SettlementSettings(_Section):
         300, ge=0, le=86_400, description="How long after its end (event time) an hour of calls stays open"
     )
     idle_seconds: float = Field(60, gt=0, description="A partition silent this long is closed by the wall clock")
+    methods_max: int = Field(
+        200, ge=10, le=500, description="Methods that an account tells apart; calls of further ones count together"
+    )
 
 
 class WorkerSettings(_Section):
@@ -72,6 +78,12 @@ class WorkerSettings(_Section):
 
     chunk_records: int = Field(5000, ge=1, le=50_000, description="Records folded in one transaction, at most")
     chunk_linger_ms: int = Field(100, ge=0, le=5000, description="How long a small chunk waits for more records")
+    fetch_wait_ms: int = Field(
+        800,
+        ge=0,
+        le=5000,
+        description="How long Kafka keeps a fetch that has less than 64 KiB to bring; less: more CPU",
+    )
     ids_in_memory: int = Field(
         250_000, ge=1000, description="Remembered event ids of a partition in memory, 30 bytes each; more go to disk"
     )

@@ -21,7 +21,7 @@ from tables.express import Express, LineKey, NoExpress
 from tables.fold import NEVER, Fold
 from tables.outcome import Outcome, Position, Record, Rows
 from tables.seen import Seen, StoredIds, expiry_of
-from tables.usage_hourly import HourKey, Line, UsageRow, month_key, state
+from tables.usage_hourly import OTHER, HourKey, Line, UsageRow, month_key, state
 from tables.window import HOUR_MS, Rules, hour_of, mark_after
 
 
@@ -89,9 +89,9 @@ class Ledger(Fold[Outcome, UsageRow]):
 
     def _add(self, row: UsageRow, event: Any, record: Record) -> None:
         data = event.data
-        line = row.line(data.provider, data.model)
-        if not line.requests and row.key not in self.pending:
-            self.express.learn(LineKey(row.key, data.provider, data.model), line)
+        line = row.lines.get((data.provider, data.model))
+        if line is None:
+            line = self._line_of(row, data)
         line.requests += 1
         line.prompt_tokens += data.prompt_tokens
         line.completion_tokens += data.completion_tokens
@@ -108,6 +108,16 @@ class Ledger(Fold[Outcome, UsageRow]):
         row.last_offset = record.offset
         self._outcome.hours[row.key] = row
 
+    def _line_of(self, row: UsageRow, data: Any) -> Line:
+        """The line of names that have none yet: a new one, or that of the others when the row has no room."""
+        self._gather()  # lines that the lane has made came before
+        names = row.counted_as((data.provider, data.model), self.rules.names_max)
+        line = row.line(*names)
+        if not line.requests and row.key not in self.pending:
+            self.express.learn(LineKey(row.key, *names), line)
+        self._outcome.others += names == OTHER
+        return line
+
     def _gather(self) -> None:
         """Add to the rows what the express lane has counted."""
         touched = self._outcome.hours
@@ -119,6 +129,8 @@ class Ledger(Fold[Outcome, UsageRow]):
                 row.first_offset = first_offset
             row.last_offset = max(row.last_offset, last_offset) if row.key in touched else last_offset
             touched[row.key] = row
+            if line is row.lines.get(OTHER):
+                self._outcome.others += numbers[0]
 
     # -- rows ----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from tables.express import Passing
-from tables.settlement import CallsKey, HourCalls, Payment
+from tables.settlement import OTHER_METHOD, CallsKey, HourCalls, Payment
+from tables.usage_hourly import EVERY
 
 StoredCalls = tuple[bytes, bytes]
 """Key and value of an open hour's row, as they are stored."""
@@ -39,16 +40,21 @@ class OpenCalls(Passing, Protocol):
     def rows(self) -> Iterable[HourCalls]:
         """All rows of open hours, as they are now; they are not changed."""
 
+    def others(self) -> int:
+        """How many calls were counted as other methods since the last call of this."""
+
     def __len__(self) -> int:
         """How many rows there are."""
 
 
 class PlainCalls:
     """Open hours in dicts, and a lane that takes nothing: the table counts every record. `stored` says how a row is
-    stored."""
+    stored, `names_max` how many methods a row tells apart."""
 
-    def __init__(self, stored: Callable[[HourCalls], StoredCalls]) -> None:
+    def __init__(self, stored: Callable[[HourCalls], StoredCalls], names_max: int = EVERY) -> None:
         self._stored = stored
+        self._names_max = names_max
+        self._others = 0
         self._hours: dict[int, dict[CallsKey, HourCalls]] = {}
         self._changed: dict[CallsKey, HourCalls] = {}
 
@@ -63,7 +69,9 @@ class PlainCalls:
         row = hour.get(key)
         if row is None:
             row = hour[key] = HourCalls(key)
-        row.method(method).add(1, cost)
+        sums = row.method(method, self._names_max)
+        sums.add(1, cost)
+        self._others += sums is row.methods.get(OTHER_METHOD)
         row.cover(offset, offset, payment)
         self._changed[key] = row
 
@@ -79,6 +87,10 @@ class PlainCalls:
 
     def rows(self) -> Iterable[HourCalls]:
         return [row for hour in self._hours.values() for row in hour.values()]
+
+    def others(self) -> int:
+        others, self._others = self._others, 0
+        return others
 
     def __len__(self) -> int:
         return sum(map(len, self._hours.values()))

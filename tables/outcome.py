@@ -63,6 +63,7 @@ class Folded:
     duplicates: int = 0
     skipped: int = 0  # below the position: applied before
     rounded: int = 0  # of the accepted: their cost had more than 12 decimals
+    others: int = 0  # accepted, with a name that its row does not tell apart
 
 
 @dataclass

@@ -22,7 +22,16 @@ from tables.fold import NEVER, Fold
 from tables.open_calls import OpenCalls
 from tables.outcome import Folded, Position, Record
 from tables.seen import Seen, StoredIds, expiry_of
-from tables.settlement import Account, AccountRow, CallsKey, HourCalls, Payment, Settlement, settle
+from tables.settlement import (
+    OTHER_METHOD,
+    Account,
+    AccountRow,
+    CallsKey,
+    HourCalls,
+    Payment,
+    Settlement,
+    settle,
+)
 from tables.window import HOUR_MS, Rules, hour_of
 
 
@@ -130,7 +139,9 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
             self.express.add(row, data.method, event.amount, at, payment)
             return
         calls = row.wait(hour_of(event.at_ms))
-        calls.method(data.method).add(1, event.amount)
+        sums = calls.method(data.method, self.rules.names_max)
+        sums.add(1, event.amount)
+        self._outcome.others += sums is calls.methods.get(OTHER_METHOD)
         calls.cover(at, at, payment)
         self._outcome.accounts[row.account] = row
         self._weigh(row)
@@ -138,6 +149,7 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
 
     def _gather(self) -> None:
         self._outcome.hours = self.express.changed()
+        self._outcome.others += self.express.others()
 
     # -- rows ----------------------------------------------------------------------------------------------------
 
@@ -192,7 +204,7 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
         for calls in self.express.close(hour_ms):
             account = calls.key.account
             row = outcome.accounts[account] = self._account(account)
-            row.wait(hour_ms).absorb(calls)
+            row.wait(hour_ms).absorb(calls, self.rules.names_max)
             outcome.closed.append(calls.key)
             self._weigh(row)
 
@@ -200,7 +212,7 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
         """Whoever owes enough is settled."""
         for account in sorted(self.due):
             row = self._outcome.accounts[account] = self.due[account]
-            self._outcome.settlements.append(settle(row, end_ms, stated_ms))
+            self._outcome.settlements.append(settle(row, end_ms, stated_ms, self.rules.names_max))
         self.due.clear()
         self._due_ms = NEVER
 

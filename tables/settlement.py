@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from tables.counters import EXACT, NOTHING
+from tables.usage_hourly import EVERY
 
 ELSEWHERE = 1 << 62
 """So far below their numbers lie offsets of calls that an account has brought along from another partition."""
@@ -39,6 +40,10 @@ class Payment(NamedTuple):
     chain_id: int
     agent_wallet: str | None
     consumer_wallet: str | None
+
+
+OTHER_METHOD = ""
+"""The method under which calls count whose own one a row does not tell apart. No call has an empty one."""
 
 
 class MethodSum:
@@ -70,9 +75,9 @@ class Calls:
         self.last_offset = -1
         self.payment: Payment | None = None  # of the call at `last_offset`; None: no calls
 
-    def method(self, name: str) -> MethodSum:
-        """What is counted of a method; made when it is the first call."""
-        return method_of(self.methods, name)
+    def method(self, name: str, names_max: int = EVERY) -> MethodSum:
+        """What is counted of a method; made when it is the first call and there is room."""
+        return method_of(self.methods, name, names_max)
 
     def cover(self, first_offset: int, last_offset: int, payment: Payment) -> None:
         """Calls were counted that lie from one offset to another; the last one was paid like this."""
@@ -88,15 +93,15 @@ class Calls:
         if self.last_offset >= 0:
             self.last_offset -= ELSEWHERE
 
-    def absorb(self, other: Calls) -> None:
+    def absorb(self, other: Calls, names_max: int = EVERY) -> None:
         """Count another one's calls, too. The other one is ours from now on."""
         assert other.payment is not None, "there is nothing to count"
         if self.payment is None:
             self.methods = other.methods
             self.first_offset, self.last_offset, self.payment = other.first_offset, other.last_offset, other.payment
             return
-        for name, sums in other.methods.items():
-            self.method(name).add(sums.calls, sums.cost)
+        for name, sums in sorted(other.methods.items(), key=_name):  # the order must not depend on who counted them
+            self.method(name, names_max).add(sums.calls, sums.cost)
         self.cover(other.first_offset, other.last_offset, other.payment)
 
     @property
@@ -122,12 +127,19 @@ class Calls:
         return amount
 
 
-def method_of(methods: Methods, name: str) -> MethodSum:
-    """The sums of a method, made when they are not there."""
+def method_of(methods: Methods, name: str, names_max: int = EVERY) -> MethodSum:
+    """The sums of a method, made when they are not there; those of the others when so many are told apart already."""
     sums = methods.get(name)
+    if sums is None and len(methods) - (OTHER_METHOD in methods) >= names_max:
+        name = OTHER_METHOD
+        sums = methods.get(name)
     if sums is None:
         sums = methods[name] = MethodSum()
     return sums
+
+
+def _name(item: tuple[str, MethodSum]) -> str:
+    return item[0]
 
 
 class HourCalls(Calls):
@@ -181,15 +193,15 @@ class Settlement(NamedTuple):
     last_offset: int
 
 
-def settle(row: AccountRow, end_ms: int, at_ms: int) -> Settlement:
+def settle(row: AccountRow, end_ms: int, at_ms: int, names_max: int = EVERY) -> Settlement:
     """State everything pending. Changes the row: afterwards nothing is."""
     calls = row.pending
     assert calls.payment is not None, "nothing is pending"
     amount, methods = NOTHING, []
-    for name, sums in sorted(calls.methods.items()):
+    for name, sums in sorted(calls.methods.items(), key=_name):
         amount = EXACT.add(amount, sums.cost)
         methods.append((name, sums.calls, sums.cost))
-        method_of(row.settled, name).add(sums.calls, sums.cost)
+        method_of(row.settled, name, names_max).add(sums.calls, sums.cost)
     settlement = Settlement(
         account=row.account,
         start_ms=row.from_ms,

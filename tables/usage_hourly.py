@@ -1,5 +1,9 @@
 """The hourly usage row: one per (org, team, currency, UTC hour), with a line per (provider, model).
 
+A row tells so many names apart (`Rules.names_max`): the first ones in the order of the log. All others count in one
+line, `OTHER`. Once a row has that line no further name gets one of its own. So the names with a line are always the
+first ones, whatever the limit is and was.
+
 A row is open until its hour closes; closing states it (revision 0). What arrives later is stated again, as the next
 revision with the difference (decisions 9 to 11).
 """
@@ -11,6 +15,15 @@ from typing import NamedTuple
 
 from tables.counters import EXACT, NOTHING, Counters
 from tables.window import HOUR_MS, month_of
+
+EVERY = 1 << 62
+"""A limit that nothing reaches."""
+
+Names = tuple[str, str]
+"""Provider and model."""
+
+OTHER: Names = ("", "other")
+"""The line of names that have none of their own. No event has an empty provider."""
 
 
 class HourKey(NamedTuple):
@@ -46,19 +59,31 @@ class UsageRow:
 
     def __init__(self, key: HourKey) -> None:
         self.key = key
-        self.lines: dict[tuple[str, str], Line] = {}
+        self.lines: dict[Names, Line] = {}  # in the order in which they were made
         self.first_offset = -1
         self.last_offset = -1
         self.revision: int | None = None  # None: nothing stated yet
         self.stated = Counters()  # totals of the newest revision
 
     def line(self, provider: str, model: str) -> Line:
-        """The line of a provider and model, made when it is the first."""
+        """The line of these names, made when it is not there."""
         line = self.lines.get((provider, model))
         if line is None:
             line = self.lines[provider, model] = Line()
             line.row = self
         return line
+
+    def counted_as(self, names: Names, names_max: int) -> Names:
+        """The names of the line that usage of these names counts in: their own, or `OTHER`."""
+        if names in self.lines or (OTHER not in self.lines and len(self.lines) < names_max):
+            return names
+        return OTHER
+
+    @property
+    def others(self) -> int:
+        """How many records are counted in the line of the others."""
+        line = self.lines.get(OTHER)
+        return 0 if line is None else line.requests
 
     def totals(self) -> Counters:
         """The sum of the lines."""
@@ -93,7 +118,7 @@ class Statement(NamedTuple):
     stated_ms: int  # the mark that caused it
     totals: Counters
     delta: Counters
-    lines: tuple[tuple[str, str, Counters], ...]  # (provider, model, counters), sorted
+    lines: tuple[tuple[str, str, Counters], ...]  # (provider, model, counters), in the order of the log
     month: str
     running: MonthRow  # this statement included
     first_offset: int
@@ -121,14 +146,14 @@ def state(row: UsageRow, month: MonthRow, at_ms: int) -> tuple[Statement, MonthR
     row.revision = 0 if row.revision is None else row.revision + 1
     row.stated = totals
     month = MonthRow(EXACT.add(month.cost, delta.cost), month.total_tokens + delta.total_tokens)
-    lines = sorted((provider, model, Counters(*line.numbers())) for (provider, model), line in row.lines.items())
+    lines = tuple((provider, model, Counters(*line.numbers())) for (provider, model), line in row.lines.items())
     statement = Statement(
         key=row.key,
         revision=row.revision,
         stated_ms=at_ms,
         totals=totals,
         delta=delta,
-        lines=tuple(lines),
+        lines=lines,
         month=month_of(row.key.start_ms),
         running=month,
         first_offset=row.first_offset,

@@ -20,12 +20,14 @@ class Rules:
     retention_ms  how far behind the watermark a record may be and still count; older rows expire
     future_ms     how far ahead of its broker timestamp a record may be
     remember_ms   how long an event id is remembered after its hour closed, at least
+    names_max     how many names a row tells apart: models of a bill, methods of an account; the rest counts as one
     """
 
     grace_ms: int = 5 * MINUTE_MS
     retention_ms: int = 14 * DAY_MS
     future_ms: int = 5 * MINUTE_MS
     remember_ms: int = 24 * HOUR_MS
+    names_max: int = 200
 
 
 def hour_of(at_ms: int) -> int:

@@ -25,6 +25,7 @@ GRACE = FUTURE = MARK = 5 * MINUTE
 FORTNIGHT = 14 * 24 * HOUR
 EXACT = Context(prec=80, traps=[Inexact])
 COUNTS = ("requests", "errors", "cache_hits", "prompt_tokens", "completion_tokens", "total_tokens", "cost")
+OTHER = ("", "other")
 STAMP = re.compile(r"(.{16}):(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
 
 Name = tuple[int, str, str, str]
@@ -56,6 +57,7 @@ class Oracle:
     poison: Mapping[bytes, str]
     directory: Mapping[str, str] = field(default_factory=dict)
     partitions: int = 8
+    names_max: int = 200
     bills: list[Bill] = field(default_factory=list)
     letters: dict[tuple[int, int], str] = field(default_factory=dict)
     buckets: dict[int, dict[Name, Bucket]] = field(default_factory=dict)
@@ -117,7 +119,10 @@ class Oracle:
         tokens = data["prompt_tokens"], data["completion_tokens"], data["total_tokens"]
         failed = (data.get("status") or "success") != "success"
         one = [1, int(failed), int(bool(data.get("cache_hit"))), *tokens, Decimal(data["cost_usd"])]
-        line = bucket.lines.setdefault((data["provider"], data["model"]), [0] * 6 + [Decimal(0)])
+        names = data["provider"], data["model"]
+        if names not in bucket.lines and (OTHER in bucket.lines or len(bucket.lines) >= self.names_max):
+            names = OTHER
+        line = bucket.lines.setdefault(names, [0] * 6 + [Decimal(0)])
         line[:] = plus(line, one)
 
     def identity(self, name: Name, revision: int) -> str | None:

@@ -36,7 +36,7 @@ class Read(Protocol):
 class Call:
     offset: int
     hour: int
-    method: str
+    method: str  # as it counts: empty for one that is not told apart
     cost: Decimal
     data: dict[str, Any]
 
@@ -49,6 +49,7 @@ class Expected:
     partition: int = 0
     minimum: Decimal = Decimal("0.1")
     grace: int = GRACE
+    names_max: int = 200
     settled: list[dict[str, Any]] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
     duplicates: int = 0
@@ -90,7 +91,14 @@ class Expected:
         cost = EXACT.multiply(price, Decimal(data["quantity"])) if charged else Decimal(0)
         who = (event["org_id"], data["agent_id"], data["consumer_id"], data["currency"])
         where = self.pending if hour + HOUR <= self.closed else self.open[hour]
-        where[who].append(Call(record.offset, hour, data["method"], cost, data))
+        self.add(where[who], Call(record.offset, hour, data["method"], cost, data))
+
+    def add(self, calls: list[Call], call: Call) -> None:
+        """So many methods are told apart among calls that are counted together."""
+        known = {one.method for one in calls} - {""}
+        if call.method not in known and len(known) >= self.names_max:
+            call.method = ""
+        calls.append(call)
 
     def move(self, watermark: int) -> None:
         until = (watermark - self.grace) // HOUR * HOUR
@@ -105,7 +113,8 @@ class Expected:
         """An hour ends: its calls are pending, and whoever owes enough settles."""
         self.closed = max(self.closed, end)
         for who, calls in self.open.pop(end - HOUR, {}).items():
-            self.pending[who] += calls
+            for call in sorted(calls, key=lambda call: call.method):
+                self.add(self.pending[who], call)
         for who in sorted(self.pending):
             calls = self.pending[who]
             amount = total(call.cost for call in calls)

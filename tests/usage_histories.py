@@ -10,6 +10,7 @@ from usage_log import Rec, at, value
 from tables.window import HOUR_MS, MINUTE_MS, Rules
 
 SHORT = Rules(retention_ms=3 * HOUR_MS, remember_ms=HOUR_MS)
+FEW = replace(SHORT, names_max=1)  # of two models
 START = at("2025-01-31T21:00")
 OFFSETS = st.sets(st.integers(1, 40))
 MORE = (

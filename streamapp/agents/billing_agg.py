@@ -34,7 +34,8 @@ with starting():
     app = StreamApp(GROUP)
     directory = open_directory(app.settings.directory)
 usage = app.chunk_topic("llm_usage")
-rules = Rules(grace_ms=app.settings.billing.grace_seconds * 1000)
+billing = app.settings.billing
+rules = Rules(grace_ms=billing.grace_seconds * 1000, names_max=billing.lines_max)
 
 
 def usage_ledger(
@@ -54,7 +55,7 @@ def usage_ledger(
 source = Source(GROUP, "llm_usage", USAGE, registry.changelog(GROUP, USAGE.name), ("billing_events", "dead_letter"))
 metrics = GroupMetrics(GROUP)
 view = UsageView(app, metrics, app.clock, USAGE, rules.grace_ms)
-idle_ms = int(app.settings.billing.idle_seconds * 1000)
+idle_ms = int(billing.idle_seconds * 1000)
 app.own(source.topic, TableTakeover(source, app.settings, usage_ledger, idle_ms, app.clock, metrics.committed))
 app.ownership.taken = view.taken
 serve(app, view)

@@ -39,7 +39,7 @@ settlement = app.settings.settlement
 metering = app.chunk_topic(TOPIC)
 retention_ms = registry.topic(TOPIC).retention_ms
 assert retention_ms is not None, "it is an event topic"
-rules = Rules(grace_ms=settlement.grace_seconds * 1000, retention_ms=retention_ms)
+rules = Rules(settlement.grace_seconds * 1000, retention_ms, names_max=settlement.methods_max)
 
 
 def calls(place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None) -> RpcTask:

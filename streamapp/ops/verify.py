@@ -31,6 +31,7 @@ BILLS_TOPIC = "billing_events"
 LETTERS_TOPIC = "dead_letter"
 GROUP = "billing-agg"
 MARK_MS = 300_000  # late events are stated at multiples of this
+LINES_MIN = 10  # the lowest limit of lines that the settings take
 EVERYTHING = 1 << 63  # no offset is as high
 
 
@@ -48,6 +49,7 @@ class _Log:
     homes: Homes
     reach: Reach
     judged_from_ms: int
+    lines_min: int
     hours: dict[Bucket, Hour] = field(default_factory=dict)
     watermarks: dict[int, int] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)  # partition → behind the last record read
@@ -67,6 +69,7 @@ def audit(
     topic: str = USAGE_TOPIC,
     committed: Mapping[int, int] | None = None,
     since_ms: int | None = None,
+    lines_min: int = LINES_MIN,
 ) -> Report:
     """Check `bills` against `usage` and `letters`; each must be in offset order within a partition.
 
@@ -75,7 +78,8 @@ def audit(
     whose letters take a record out of the bills. `committed`: partition → offset, what the group had committed before
     any of the three was looked at; what lies behind it is waiting, not lost. None: the group has read everything.
     `since_ms`: `usage` begins at the first record of this timestamp or later. Only hours of which no event can have
-    come before are judged: none is further ahead of its record than `FUTURE_MS`.
+    come before are judged: none is further ahead of its record than `FUTURE_MS`. `lines_min`: a bill with fewer lines
+    of their own has none of the others.
     """
     report = Report()
     gathered = verify_letters.gather(letters, topic, report)
@@ -84,7 +88,8 @@ def audit(
     homes = Homes(partitions, [(bucket.team, chain.begun) for bucket, chain in chains.items()])
     judged_from_ms = 0 if since_ms is None else since_ms + FUTURE_MS
     reach = Reach(committed)
-    log = _Log(chains, gathered, directory or {}, starts or {}, grace_ms, group, report, homes, reach, judged_from_ms)
+    told = chains, gathered, directory or {}, starts or {}
+    log = _Log(*told, grace_ms, group, report, homes, reach, judged_from_ms, lines_min)
     late = []  # events of teams that have moved, where they live now
     for record in usage:
         if homes.waits(record):
@@ -238,17 +243,18 @@ def _compare(bucket: Bucket, chain: Chain, log: _Log, topic: str) -> None:
     else:
         if log.homes.moved(bucket.team) and log.homes.problem(bucket.team, covered.partition) is None:
             hour.partition = covered.partition  # either of its homes may have stated it
-        differing = list(_differences(stated, chain, hour, counted, topic))
+        differing = list(_differences(stated, chain, hour, counted, topic, log.lines_min))
         if differing:
             report.wrong.add(stated.where, f"{name}: {'; '.join(differing)}")
 
 
-def _differences(stated: Statement, chain: Chain, hour: Hour, counted: Totals, topic: str) -> Iterator[str]:
+def _differences(
+    stated: Statement, chain: Chain, hour: Hour, counted: Totals, topic: str, lines_min: int
+) -> Iterator[str]:
     for name, said, is_so in zip(Totals._fields, stated.totals, counted, strict=True):
         if said != is_so:
             yield f"{name} is {said}, must be {is_so}"
-    if stated.lines != hour.lines:
-        yield "lines differ"
+    yield from verify_bills.lines_differ(stated.lines, hour.lines, lines_min)
     if chain.whole and chain.deltas != counted:
         yield "the deltas of all revisions do not sum to it"
     must = (topic, hour.partition, hour.first_offset, hour.last_offset, counted.requests)

@@ -45,6 +45,31 @@ class Count(NamedTuple):
 Counts = dict[str, Count]
 
 
+OTHER = ""
+"""The name of all methods that an account does not tell apart."""
+
+
+def agree(has: Counts, must: Counts, methods_min: int) -> bool:
+    """Whether calls by method are those that must be there. Which methods are told apart depends on when hours closed,
+    so beside the rest (`OTHER`) none may have too much, and all together must be right. With fewer than `methods_min`
+    others there is no rest."""
+    if OTHER not in has:
+        return has == must
+    named = {name: count for name, count in has.items() if name != OTHER}
+    if len(named) < methods_min or not named.keys() <= must.keys():
+        return False
+    if any(count.calls > must[name].calls or count.cost > must[name].cost for name, count in named.items()):
+        return False
+    return _sum(has) == _sum(must)
+
+
+def _sum(counts: Counts) -> Count:
+    whole = Count()
+    for count in counts.values():
+        whole = whole.plus(*count)
+    return whole
+
+
 @dataclass
 class Held:
     """What a partition's table held at one moment: everything counted below `next_offset`."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
 from streamapp.kafka.reader import Record
 from streamapp.ops.verify_report import Report
-from streamapp.ops.verify_statement import HOURLY, REVISED, Bucket, Statement, Totals, statement
+from streamapp.ops.verify_statement import HOURLY, OTHER, REVISED, Bucket, Statement, Totals, statement, total
 from streamapp.ops.verify_usage import EXACT, ZERO, Poison, parse
 
 
@@ -24,6 +24,7 @@ class Chain(NamedTuple):
 
 
 Chains = dict[Bucket, Chain]
+Names = tuple[str, str]
 
 
 @dataclass
@@ -55,6 +56,25 @@ def gather(records: Iterable[Record], starts: Mapping[tuple[str, int], int], rep
             elif _first_time(stated, record, books, report):
                 _add(stated, books, starts.get((record.topic, record.partition), 0) > 0, report)
     return books.chains
+
+
+def lines_differ(stated: Mapping[Names, Totals], counted: Mapping[Names, Totals], lines_min: int) -> Iterator[str]:
+    """What is wrong with a bill's lines. `counted`: every model of the hour, in the order of the log. How many of them
+    have a line of their own need not be known: they are the first ones, and the rest is in the line of the others."""
+    own = [names for names in stated if names != OTHER]
+    if OTHER not in stated:
+        if stated != counted:
+            yield "lines differ"
+        return
+    if len(own) < lines_min:
+        yield f"it has a line of the others beside {len(own)} lines, fewer than any limit"
+    names = list(counted)
+    if set(own) != set(names[: len(own)]):
+        yield "the lines are not those of the first models of the hour"
+    elif any(stated[one] != counted[one] for one in own):
+        yield "lines differ"
+    elif stated[OTHER] != total(counted[one] for one in names[len(own) :]):
+        yield "the line of the others is not the sum of the other models"
 
 
 def _first_time(stated: Statement, record: Record, books: _Books, report: Report) -> bool:

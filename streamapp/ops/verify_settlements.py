@@ -22,7 +22,7 @@ from typing import NamedTuple
 from streamapp.errors import Misconfigured
 from streamapp.kafka.reader import Record
 from streamapp.ops import verify_metering
-from streamapp.ops.verify_accounts import CHANGELOG_TOPIC, Count, Counts, Held, Who, gather
+from streamapp.ops.verify_accounts import CHANGELOG_TOPIC, Count, Counts, Held, Who, agree, gather
 from streamapp.ops.verify_metering import Call
 from streamapp.ops.verify_pair import PairReport, Sums
 from streamapp.ops.verify_reading import LogReader
@@ -35,6 +35,7 @@ METERING_TOPIC = "agent_rpc_metering"
 BILLS_TOPIC = "billing_events"
 LETTERS_TOPIC = "dead_letter"
 GROUP = "rpc-billing"
+METHODS_MIN = 10  # the lowest limit of methods that the settings take
 
 Starts = Mapping[tuple[str, int], int]
 """(topic, partition) → where its log begins."""
@@ -54,6 +55,7 @@ class _Log:
     report: PairReport
     letters: dict[tuple[int, int], str]  # (partition, offset) → reason
     directory: Mapping[str, str]
+    methods_min: int
     calls: dict[tuple[int, Who], list[Counted]] = field(default_factory=lambda: defaultdict(list))
     seen: dict[tuple[int, str], bytes] = field(default_factory=dict)
 
@@ -77,13 +79,15 @@ def audit(
     *,
     directory: Mapping[str, str] | None = None,
     starts: Starts | None = None,
+    methods_min: int = METHODS_MIN,
 ) -> PairReport:
     """Compare settlements with the metered calls; each log in offset order within a partition, read once, in the order
-    of the arguments. `directory`: team → org. `starts`: where retention has moved a log's start from 0."""
+    of the arguments. `directory`: team → org. `starts`: where retention has moved a log's start from 0.
+    `methods_min`: as for `verify_accounts.agree`."""
     report = PairReport(NAME, METERING_TOPIC, "the settlements")
     tables = gather(changelog)
     stated = _stated(bills, report)
-    log = _Log(report, _refused(letters), directory or {})
+    log = _Log(report, _refused(letters), directory or {}, methods_min)
     for record in metering:
         _take(record, log)
     homes: dict[Who, set[int]] = defaultdict(set)
@@ -180,14 +184,14 @@ def _settle(account: tuple[int, Who], chain: list[Settled], held: Held, log: _Lo
         if one.first_offset < start:
             report.out_of_reach += 1
         else:
-            _compare(one, counted, report)
+            _compare(one, counted, report, log.methods_min)
         _note(report, counted, stated=True)
     _note(report, left, stated=False)
     report.waiting += len(left)
     if known_until_ms >= 0 and (not chain or chain[-1].end_ms < known_until_ms):
         report.lost.add(str(who), f"the table says settled until {known_until_ms}, and no such settlement is there")
     if held.first_offsets.get(who, start) >= start:
-        _compare_table(who, [each for each in table_left if each.offset < held.next_offset], held, report)
+        _compare_table(who, [each for each in table_left if each.offset < held.next_offset], held, log)
 
 
 def _settle_moved(who: Who, chain: list[Settled], held: Mapping[int, Held], log: _Log, starts: Starts) -> None:
@@ -213,7 +217,7 @@ def _settle_moved(who: Who, chain: list[Settled], held: Mapping[int, Held], log:
     has = _sum([waiting, *(one.methods for one in chain if one.end_ms <= until_ms)])
     _note(report, counted, stated=not waiting)
     report.waiting += sum(one.calls for one in waiting.values()) + len(calls) - len(counted)
-    _balance(who, "are settled or wait", _counts(counted), has, report)
+    _balance(who, "are settled or wait", _counts(counted), has, log)
 
 
 def _sum(several: Iterable[Counts]) -> Counts:
@@ -228,7 +232,7 @@ def _belongs(each: Counted, one: Settled) -> bool:
     return each.offset <= one.last_offset and each.call.hour_ms < one.end_ms
 
 
-def _compare(one: Settled, counted: list[Counted], report: PairReport) -> None:
+def _compare(one: Settled, counted: list[Counted], report: PairReport, methods_min: int) -> None:
     name = f"settlement {one.id} of {one.who}"
     if one.calls < len(counted):
         report.lost.add(one.where, f"{name} counts {one.calls} of {len(counted)} calls", len(counted) - one.calls)
@@ -237,7 +241,7 @@ def _compare(one: Settled, counted: list[Counted], report: PairReport) -> None:
         report.doubled.add(one.where, f"{name} counts {one.calls} calls, there are {len(counted)}", extra)
     elif counted:
         methods = _counts(counted)
-        if one.methods != methods:
+        if not agree(one.methods, methods, methods_min):
             report.wrong.add(one.where, f"{name}: methods are {one.methods}, must be {methods}")
         covered = (one.topic, one.first_offset, one.last_offset)
         must = (METERING_TOPIC, counted[0].offset, counted[-1].offset)
@@ -248,18 +252,19 @@ def _compare(one: Settled, counted: list[Counted], report: PairReport) -> None:
             report.wrong.add(one.where, f"{name}: period_start is {one.start_ms}, must be {first_ms}")
 
 
-def _compare_table(who: Who, left: list[Counted], held: Held, report: PairReport) -> None:
+def _compare_table(who: Who, left: list[Counted], held: Held, log: _Log) -> None:
     """What is in no settlement must wait in the table, and nothing else."""
-    _balance(who, "wait for a settlement", _counts(left), held.waiting.get(who, {}), report)
+    _balance(who, "wait for a settlement", _counts(left), held.waiting.get(who, {}), log)
 
 
-def _balance(who: Who, what: str, must: Counts, has: Counts, report: PairReport) -> None:
+def _balance(who: Who, what: str, must: Counts, has: Counts, log: _Log) -> None:
+    report = log.report
     calls, found = (sum(one.calls for one in counts.values()) for counts in (must, has))
     if found < calls:
         report.lost.add(str(who), f"{found} calls {what}, there are {calls}", calls - found)
     elif found > calls:
         report.doubled.add(str(who), f"{found} calls {what}, there are {calls}", found - calls)
-    elif must != has:
+    elif not agree(has, must, log.methods_min):
         report.wrong.add(str(who), f"{has} {what}, must be {must}")
 
 

@@ -78,6 +78,10 @@ class Coverage(NamedTuple):
     events: int
 
 
+OTHER = ("", "other")
+"""Provider and model of the line of all models that have none of their own."""
+
+
 class Statement(NamedTuple):
     """One bill. `problems` are sentences about what does not hold within it."""
 
@@ -124,7 +128,7 @@ def _statement(record: Record, event: dict[str, Any]) -> Statement:
     data = event["data"]
     start_ms = _time(data["period_start"])
     bucket = Bucket(_str(event["org_id"]), _str(data["team_id"]), _str(data["currency"]), start_ms)
-    lines = {(_str(line["provider"]), _str(line["model"])): _totals(line) for line in data["lines"]}
+    lines = {_names(line): _totals(line) for line in data["lines"]}
     covered, running, supersedes = data["coverage"], data["running_total"], data["supersedes"]
     stated = Statement(
         f"{record.topic}[{record.partition}]@{record.offset}",
@@ -184,6 +188,12 @@ def total(lines: Iterable[Totals]) -> Totals:
 def _totals(counters: dict[str, Any]) -> Totals:
     requests, errors, cache_hits, prompt, completion, tokens = (_int(counters[name]) for name in _COUNTERS)
     return Totals(requests, errors, cache_hits, prompt, completion, tokens, _money(counters["cost"]))
+
+
+def _names(line: dict[str, Any]) -> tuple[str, str]:
+    """Provider and model. `OTHER` has an empty provider."""
+    names = line["provider"], line["model"]
+    return OTHER if names == OTHER else (_str(names[0]), _str(names[1]))
 
 
 def _str(value: object) -> str:

@@ -28,6 +28,7 @@ from streamapp.runtime.records import Records, Stretch
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5  # how long a fetch waits when nothing arrives; ticks are looked at as often
+FETCH_MIN_BYTES = 64 * 1024  # less is worth waiting for: every chunk is a transaction, and costs Kafka the same
 CATCH_UP_S = 1.0  # how long a chunk waits to be full while more is known to come: a transaction costs the same for few
 
 
@@ -70,7 +71,8 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
             max_poll_records=None,  # all that a fetch brought: max_partition_fetch_bytes bounds it
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_max_wait_ms=500,
+            fetch_min_bytes=FETCH_MIN_BYTES,
+            fetch_max_wait_ms=self.app.settings.worker.fetch_wait_ms,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),

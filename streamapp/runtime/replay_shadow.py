@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from tables.counters import EXACT, Counters, Numbers
 from tables.door import Door
 from tables.ledger import Ledger
 from tables.outcome import Position
-from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
+from tables.usage_hourly import EVERY, OTHER, HourKey, MonthKey, MonthRow, UsageRow
 from tables.window import HOUR_MS, Rules
 
 Family = tuple[int, str, str]
@@ -61,7 +61,8 @@ class Shadow:
         self.rows = ShadowRows()
         self.contradicted: dict[str, list[int]] = defaultdict(list)  # team → offsets refused now, and not then
         self._refused = refused
-        self._ledger = Ledger(rules, door, self.rows, Position(), CompactSeen())
+        every = replace(rules, names_max=EVERY)  # how many lines a row has is seen when it is compared
+        self._ledger = Ledger(every, door, self.rows, Position(), CompactSeen())
 
     def count(self, records: Sequence[Any]) -> None:
         """The next records of the log."""
@@ -126,7 +127,8 @@ def compare(
             found.contradicted += 1
         else:
             found.hours += 1
-            change = Change(key, _stored(store, key), counted.get(key))
+            stored = _stored(store, key)
+            change = Change(key, stored, _shaped(counted.get(key), stored, rules.names_max))
             if _differs(change.table, change.shadow):
                 found.changes.append(change)
     return found
@@ -160,6 +162,19 @@ def _stored(store: Store, key: HourKey) -> UsageRow | None:
     raw = codec.hour_key(key)
     value = store.get(raw)
     return None if value is None else codec.unpack_hour(raw, value)
+
+
+def _shaped(shadow: UsageRow | None, table: UsageRow | None, names_max: int) -> UsageRow | None:
+    """The shadow with as many lines of its own as the table's row has: the limit may have been another then."""
+    own = 0 if table is None else len(table.lines) - (OTHER in table.lines)
+    most = own if table is not None and OTHER in table.lines else max(own, names_max)
+    if shadow is None or len(shadow.lines) <= most:
+        return shadow
+    row = UsageRow(shadow.key)
+    row.first_offset, row.last_offset = shadow.first_offset, shadow.last_offset
+    for names, line in shadow.lines.items():
+        row.line(*row.counted_as(names, most)).add(line.numbers())
+    return row
 
 
 def _differs(table: UsageRow | None, shadow: UsageRow | None) -> bool:

@@ -67,6 +67,7 @@ class RpcView(TableView):
             metrics = self._metrics
             metrics.events.inc(outcome.accepted)
             metrics.duplicates.inc(outcome.duplicates)
+            metrics.others.inc(outcome.others)
             for refusal in outcome.refusals:
                 metrics.rejected(refusal.reason)
             metrics.stated("settled", len(outcome.settlements))

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
 from streamapp.runtime import rpc_codec
 from streamapp.runtime.chunk import Send
 from streamapp.runtime.rows import Writes
+from streamapp.runtime.statement import BYTES_MAX
 from streamapp.schemas import settlement as schema
 from streamapp.schemas.money import money_text
 from streamapp.schemas.timestamp import format_ms
 from streamapp.topics.partitioner import partition_for
-from tables.settlement import Account, Settlement
+from tables.settlement import OTHER_METHOD, Account, MethodSum, Settlement
 
 SOURCE = "rpc-billing"
+METHODS_MAX = 500
+"""So many methods fit, whatever their names and numbers; an older account may have more."""
+
+_Methods = tuple[tuple[str, int, Decimal], ...]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,6 +37,7 @@ def event(settlement: Settlement, topic: str, partition: int) -> tuple[str, byte
     org, agent, consumer, currency = settlement.account
     made = settlement_id(settlement.account, settlement.end_ms)
     payment = settlement.payment
+    methods = _stated(settlement.methods)
     envelope = {
         "schema": "hanzo.stream.v1",
         "id": made,
@@ -50,9 +58,7 @@ def event(settlement: Settlement, topic: str, partition: int) -> tuple[str, byte
             "chain_id": payment.chain_id,
             "agent_wallet": payment.agent_wallet,
             "consumer_wallet": payment.consumer_wallet,
-            "methods": {
-                method: {"count": calls, "cost": money_text(cost)} for method, calls, cost in settlement.methods
-            },
+            "methods": methods,
             "coverage": {
                 "topic": topic,
                 "partition": partition,
@@ -62,7 +68,25 @@ def event(settlement: Settlement, topic: str, partition: int) -> tuple[str, byte
             },
         },
     }
-    return made, _encode(envelope)
+    value = _encode(envelope)
+    if len(value) > BYTES_MAX:
+        methods.clear()
+        methods.update(_stated(_fewer(settlement.methods)))
+        value = _encode(envelope)
+    return made, value
+
+
+def _stated(methods: _Methods) -> dict[str, dict[str, Any]]:
+    return {method: {"count": calls, "cost": money_text(cost)} for method, calls, cost in methods}
+
+
+def _fewer(methods: _Methods) -> _Methods:
+    """The first methods by name, and all others together."""
+    named = [one for one in methods if one[0] != OTHER_METHOD]
+    rest = MethodSum()
+    for _, calls, cost in (*named[METHODS_MAX:], *(one for one in methods if one[0] == OTHER_METHOD)):
+        rest.add(calls, cost)
+    return ((OTHER_METHOD, rest.calls, rest.cost), *named[:METHODS_MAX])
 
 
 def send(settlement: Settlement, source: str, partition: int, bills: str, partitions: int) -> tuple[Send, Writes]:

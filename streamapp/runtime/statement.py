@@ -1,4 +1,8 @@
-"""A statement as its event: the same statement always becomes the same bytes (decisions 10 to 12)."""
+"""A statement as its event: the same statement always becomes the same bytes (decisions 10 to 12).
+
+`billing_events` takes `BYTES_MAX` of them. A row has few enough lines to fit (`Rules.names_max`). A row that is older
+than that limit may have too many; then the last ones are stated together.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,16 @@ from streamapp.schemas.timestamp import format_ms
 from streamapp.schemas.ulid import statement_id
 from streamapp.topics.partitioner import partition_for
 from tables.counters import Counters
-from tables.usage_hourly import HourKey, Statement
+from tables.usage_hourly import OTHER, HourKey, Statement
 from tables.window import HOUR_MS
 
+LINES_MAX = 250
+"""So many lines fit, whatever their names and numbers."""
+
+BYTES_MAX = 1_000_000
+"""Of a statement. The topic's `max.message.bytes` is a little more: a key and the batch's head belong to it, too."""
+
+Lines = tuple[tuple[str, str, Counters], ...]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -34,6 +45,7 @@ def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]
     """Id and JSON of the billing event that states usage read from `topic`-`partition`."""
     key, revision = statement.key, statement.revision
     event_id = bill_id(key, revision)
+    lines: list[dict[str, Any]] = []
     envelope = {
         "schema": "hanzo.stream.v1",
         "id": event_id,
@@ -52,10 +64,7 @@ def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]
             "currency": key.currency,
             "totals": _counters(statement.totals),
             "delta": _counters(statement.delta),
-            "lines": [
-                {"provider": provider, "model": model, **_counters(counters)}
-                for provider, model, counters in statement.lines
-            ],
+            "lines": lines,
             "running_total": {
                 "month": statement.month,
                 "cost": money_text(statement.running.cost),
@@ -70,7 +79,12 @@ def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]
             },
         },
     }
-    return event_id, _encode(envelope)
+    lines += _lines(statement.lines)
+    value = _encode(envelope)
+    if len(value) > BYTES_MAX:
+        lines[:] = _lines(_fewer(statement.lines))
+        value = _encode(envelope)
+    return event_id, value
 
 
 def send(statement: Statement, source: str, partition: int, bills: str, partitions: int) -> tuple[Send, Writes]:
@@ -78,6 +92,22 @@ def send(statement: Statement, source: str, partition: int, bills: str, partitio
     event_id, value = event(statement, source, partition)
     key = statement.key.org.encode()
     return Send(bills, partition_for(key, partitions), key, value), {codec.bill_key(event_id): value}
+
+
+def _lines(lines: Lines) -> list[dict[str, Any]]:
+    return [
+        {"provider": provider, "model": model, **_counters(counters)}
+        for provider, model, counters in sorted(lines, key=lambda line: line[:2])
+    ]
+
+
+def _fewer(lines: Lines) -> Lines:
+    """The first lines, and all others together."""
+    own = [line for line in lines if line[:2] != OTHER]
+    rest = Counters()
+    for _, _, counters in (*own[LINES_MAX:], *(line for line in lines if line[:2] == OTHER)):
+        rest.add(counters.numbers())
+    return (*own[:LINES_MAX], (*OTHER, rest))
 
 
 def _counters(counters: Counters) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from typing import Any
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from streamapp.errors import Unavailable
+from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.lz4 import use_fast_lz4
 from streamapp.kafka.security import aiokafka_config
 from streamapp.runtime.chunk import Send, Transaction
 from streamapp.settings import KafkaSettings
+from streamapp.topics.registry import message_bytes_max
 
 BATCH_BYTES = 512 * 1024  # before compression; half the broker's default limit for a batch
 
@@ -91,9 +92,12 @@ class PartitionProducer:
 
     async def _send(self, topic: str, partition: int, pairs: Iterable[tuple[bytes | None, bytes | None]]) -> int:
         """Send records in as few batches as they need, wait until all are acknowledged, return the offset behind."""
+        most = message_bytes_max(topic)
         pending: list[tuple[Any, int]] = []
         batch, count = self._producer.create_batch(), 0
         for key, value in pairs:
+            if (size := len(key or b"") + len(value or b"")) > most:
+                raise _too_large(topic, partition, key, size, most)
             if batch.append(key=key, value=value, timestamp=None) is None:
                 pending.append((await self._producer.send_batch(batch, topic, partition=partition), count))
                 batch, count = self._producer.create_batch(), 0
@@ -105,6 +109,15 @@ class PartitionProducer:
             metadata = await future
             behind = metadata.offset + count
         return behind
+
+
+def _too_large(topic: str, partition: int, key: bytes | None, size: int, most: int) -> Misconfigured:
+    """Rows and statements have limits that make them fit, so this is a fault of ours, and no restart mends it."""
+    return Misconfigured(
+        f"a record of {size} bytes for {topic}-{partition}, key {(key or b'')[:80]!r}, is larger than the {most} bytes "
+        "that the topic takes. Nothing of the chunk was written. Lower STREAM_BILLING__LINES_MAX or "
+        "STREAM_SETTLEMENT__METHODS_MAX, or raise the topic's max.message.bytes, and start again"
+    )
 
 
 def _by_partition(sends: Iterable[Send]) -> dict[tuple[str, int], list[Send]]:

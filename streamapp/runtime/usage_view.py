@@ -79,6 +79,7 @@ class UsageView(TableView):
             metrics.events.inc(outcome.accepted)
             metrics.rounded.inc(outcome.rounded)
             metrics.duplicates.inc(outcome.duplicates)
+            metrics.others.inc(outcome.others)
             for refusal in outcome.refusals:
                 metrics.rejected(refusal.reason)
             revised = sum(1 for statement in outcome.statements if statement.revision)

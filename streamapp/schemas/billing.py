@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from streamapp.schemas.envelope import Envelope
-from streamapp.schemas.fields import Currency, Id, Integer, Model, Money, Name, Timestamp
+from streamapp.schemas.fields import Currency, Id, Integer, Label, Model, Money, Name, Timestamp
 
 BILLING_HOURLY = "billing.usage.hourly"
 BILLING_REVISED = "billing.usage.revised"
@@ -29,9 +29,11 @@ class Counters(Model):
 
 
 class Line(Counters):
-    """The counters of one provider's model."""
+    """The counters of one provider's model, or of all models of the hour that have no line of their own."""
 
-    provider: Name
+    provider: Label = Field(
+        description="Empty in one line only: there `model` is `other`, and stands for all the rest."
+    )
     model: Name
 
 
@@ -65,7 +67,7 @@ class BillingData(Model):
     currency: Currency
     totals: Counters = Field(description="Everything counted so far; the highest revision is what counts.")
     delta: Counters = Field(description="This revision minus the one before; the deltas add up to totals.")
-    lines: list[Line] = Field(description="Totals by (provider, model), sorted by them.")
+    lines: list[Line] = Field(description="Totals by (provider, model), sorted by them; they add up to totals.")
     running_total: RunningTotal
     coverage: Coverage
 

@@ -38,7 +38,9 @@ class SettledData(Model):
     chain_id: Count
     agent_wallet: Label | None = None
     consumer_wallet: Label | None = None
-    methods: dict[str, MethodCost]
+    methods: dict[str, MethodCost] = Field(
+        description="By name. The empty name stands for all methods that are not told apart."
+    )
     coverage: Coverage
 
 

@@ -12,6 +12,8 @@ from typing import Literal
 
 DAY_MS = 86_400_000
 MIB = 1 << 20
+MESSAGE_BYTES = 1_048_588  # Kafka's default
+BATCH_HEAD = 128  # of a batch with one record: 61 bytes, and at most 36 of the record's own lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,13 @@ GROUPS: tuple[Group, ...] = (
 def topic(name: str) -> Topic:
     """The registered topic. Raises KeyError."""
     return _BY_NAME[name]
+
+
+def message_bytes_max(name: str) -> int:
+    """How many bytes a record of a topic may have, with its key: `max.message.bytes` without the head of its batch."""
+    item = _BY_NAME.get(name)
+    limit = dict(item.configs).get("max.message.bytes") if item is not None else None
+    return (MESSAGE_BYTES if limit is None else int(limit)) - BATCH_HEAD
 
 
 def group(name: str) -> Group:

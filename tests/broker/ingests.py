@@ -81,6 +81,7 @@ class Ingest:
             "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
             "STREAM_WORKER__CHUNK_RECORDS": "20",
             "STREAM_WORKER__CHUNK_LINGER_MS": "5",
+            "STREAM_WORKER__FETCH_WAIT_MS": "100",
             "STREAM_CLICKHOUSE__URL": f"http://127.0.0.1:{self.port}",
             "STREAM_CLICKHOUSE__BATCH_ROWS": "60",
             "STREAM_CLICKHOUSE__FLUSH_SECONDS": "0.2",

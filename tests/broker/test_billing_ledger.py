@@ -51,6 +51,7 @@ class Stack:
             "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
             "STREAM_WORKER__CHUNK_RECORDS": "20",
             "STREAM_WORKER__CHUNK_LINGER_MS": "5",
+            "STREAM_WORKER__FETCH_WAIT_MS": "100",
         } | {f"STREAM_{name.upper()}": str(value) for name, value in settings.items()}
         log = self.folder / f"ledger-{self.started}.log"
         return WorkerProcess(log, environment, agent, code)

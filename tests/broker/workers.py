@@ -86,6 +86,7 @@ class Cluster:
             "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
             "STREAM_WORKER__CHUNK_RECORDS": "200",
             "STREAM_WORKER__CHUNK_LINGER_MS": "20",
+            "STREAM_WORKER__FETCH_WAIT_MS": "100",
         }
         environment |= {f"STREAM_{name.upper()}": str(value) for name, value in settings.items()}
         worker = WorkerProcess(self.folder / f"worker-{len(self.workers)}.log", environment, agent, code)

@@ -8,13 +8,15 @@ from random import Random
 from typing import Any
 
 from hypothesis import given, settings
-from usage_histories import OFFSETS, SHORT, logs
+from hypothesis import strategies as st
+from usage_histories import FEW, OFFSETS, SHORT, logs
 from usage_log import Rec, Table, at, value
 
 from streamapp.runtime import codec
 from streamapp.runtime.records import Records, Stretch, payload_of
 from tables.express import NoExpress
 from tables.outcome import Outcome
+from tables.window import Rules
 
 
 def told(outcome: Outcome) -> Any:
@@ -36,12 +38,14 @@ def stretched(records: Sequence[Rec], rng: Random) -> Records:
     return Records(parts)
 
 
-def histories(log: Sequence[Rec], cuts: set[int], restarts: set[int], idles: set[int]) -> tuple[list[Any], list[Any]]:
+def histories(
+    log: Sequence[Rec], cuts: set[int], restarts: set[int], idles: set[int], rules: Rules
+) -> tuple[list[Any], list[Any]]:
     """What the same chunks do, with the lane and without."""
     both: list[list[Any]] = []
     rng = Random(len(log))
     for express in (True, False):
-        table, begin, all_told = Table(SHORT), 0, list[Any]()
+        table, begin, all_told = Table(rules), 0, list[Any]()
         for end in [*sorted(cut for cut in cuts if 0 < cut < len(log)), len(log)]:
             if end in restarts:
                 table.restart()
@@ -54,16 +58,18 @@ def histories(log: Sequence[Rec], cuts: set[int], restarts: set[int], idles: set
             all_told.append(told(table.outcomes[-1]))
             begin = end
             if end in idles:
-                idle = table.idle_ms(log[end - 1].timestamp + SHORT.grace_ms)
+                idle = table.idle_ms(log[end - 1].timestamp + rules.grace_ms)
                 all_told.append(idle and told(idle))
         both.append(all_told)
     return both[0], both[1]
 
 
-@given(logs(), OFFSETS, OFFSETS, OFFSETS)
-@settings(max_examples=500, deadline=None, database=None)
-def test_the_lane_changes_nothing(log: list[Rec], cuts: set[int], restarts: set[int], idles: set[int]) -> None:
-    with_lane, without = histories(log, cuts | restarts | idles, restarts, idles)
+@given(logs(), OFFSETS, OFFSETS, OFFSETS, st.sampled_from([SHORT, FEW]))
+@settings(max_examples=600, deadline=None, database=None)
+def test_the_lane_changes_nothing(
+    log: list[Rec], cuts: set[int], restarts: set[int], idles: set[int], rules: Rules
+) -> None:
+    with_lane, without = histories(log, cuts | restarts | idles, restarts, idles, rules)
     assert with_lane == without
 
 

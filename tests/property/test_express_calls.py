@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -16,24 +17,26 @@ from usage_log import Rec
 from streamapp.runtime.rpc_codec import stored_hour, unsettled
 from streamapp.runtime.rpc_task import RpcTask
 from tables.open_calls import PlainCalls
+from tables.window import Rules
 
 OFFSETS = st.sets(st.integers(1, 40))
+FEW = replace(WEEK, names_max=1)  # of two methods
 
 
 def without_lane(task: RpcTask) -> None:
     """The same task with its open hours in dicts, as they are stored."""
     ledger = task.ledger
-    ledger.express = PlainCalls(stored_hour)
+    ledger.express = PlainCalls(stored_hour, ledger.rules.names_max)
     ledger.open.clear()
     ledger.restore(*unsettled(task.store), ())
 
 
-def histories(log: Sequence[Rec], cuts: set[int], restarts: set[int], idles: set[int]) -> list[Any]:
+def histories(log: Sequence[Rec], cuts: set[int], restarts: set[int], idles: set[int], rules: Rules) -> list[Any]:
     """What the same chunks write, with the lane and without."""
     both = []
     rng = Random(len(log))
     for with_lane in (True, False):
-        table, begin = Calls(), 0
+        table, begin = Calls(rules), 0
         if not with_lane:
             table.prepare = without_lane
             table.restart()
@@ -55,10 +58,12 @@ def histories(log: Sequence[Rec], cuts: set[int], restarts: set[int], idles: set
     return both
 
 
-@given(logs(), OFFSETS, OFFSETS, OFFSETS)
-@settings(max_examples=250, deadline=None, database=None)
-def test_the_lane_changes_nothing(log: list[Rec], cuts: set[int], restarts: set[int], idles: set[int]) -> None:
-    with_lane, without = histories(log, cuts | restarts | idles, restarts, idles)
+@given(logs(), OFFSETS, OFFSETS, OFFSETS, st.sampled_from([WEEK, FEW]))
+@settings(max_examples=300, deadline=None, database=None)
+def test_the_lane_changes_nothing(
+    log: list[Rec], cuts: set[int], restarts: set[int], idles: set[int], rules: Rules
+) -> None:
+    with_lane, without = histories(log, cuts | restarts | idles, restarts, idles, rules)
     assert with_lane == without
 
 

@@ -10,7 +10,7 @@ from decimal import Context, Decimal
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from usage_histories import OFFSETS, SHORT, logs
+from usage_histories import FEW, OFFSETS, SHORT, logs
 from usage_log import Rec, Table, at
 
 from tables.window import HOUR_MS, MINUTE_MS, Rules
@@ -29,7 +29,9 @@ def bills(log: Sequence[Rec], rules: Rules, cuts: set[int], restarts: set[int]) 
     return [msgspec.msgpack.encode(repr(statement)) for statement in table.statements()]
 
 
-@given(logs(), OFFSETS, OFFSETS, st.sampled_from([Rules(), SHORT, Rules(grace_ms=0), replace(SHORT, grace_ms=7_000)]))
+@given(
+    logs(), OFFSETS, OFFSETS, st.sampled_from([Rules(), SHORT, FEW, Rules(grace_ms=0), replace(FEW, grace_ms=7_000)])
+)
 @settings(max_examples=300, deadline=None, database=None)
 def test_any_cutting_and_any_restarts_give_the_same_bytes(
     log: list[Rec], cuts: set[int], restarts: set[int], rules: Rules

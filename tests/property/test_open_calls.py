@@ -14,6 +14,7 @@ from streamapp.runtime.rpc_codec import stored_hour, unpack_hour
 from tables.counters import EXACT
 from tables.open_calls import OpenCalls, PlainCalls
 from tables.settlement import Account, CallsKey, Payment
+from tables.usage_hourly import EVERY
 from tables.window import HOUR_MS
 
 HOURS = (HOUR_MS * 482_472, HOUR_MS * 482_473)
@@ -24,8 +25,8 @@ COSTS = st.integers(0, 10**30 - 1) | st.integers(0, 10**8) | st.sampled_from([0,
 CALL = st.tuples(st.integers(0, 4), st.integers(0, 19), COSTS, st.integers(0, 1 << 40), st.integers(0, 2))
 
 
-def compiled() -> CompiledCalls:
-    return CompiledCalls(CompactSeen(), 0, 1, 0)
+def compiled(names_max: int = EVERY) -> CompiledCalls:
+    return CompiledCalls(CompactSeen(), 0, 1, 0, names_max)
 
 
 def money(units: int) -> Decimal:
@@ -42,16 +43,18 @@ def stored(calls: OpenCalls) -> list[tuple[bytes, bytes]]:
     st.lists(NAMES, min_size=20, max_size=20, unique=True),
     st.lists(PAYMENTS, min_size=3, max_size=3),
     st.sets(st.integers(0, 60)),
+    st.sampled_from([EVERY, 1, 3]),
 )
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=200, deadline=None, database=None)
 def test_both_keep_the_same_rows(
     calls: list[tuple[int, int, int, int, int]],
     accounts: list[Account],
     methods: list[str],
     payments: list[Payment],
     cuts: set[int],
+    names_max: int,
 ) -> None:
-    one, other = compiled(), PlainCalls(stored_hour)
+    one, other = compiled(names_max), PlainCalls(stored_hour, names_max)
     for keeper in (one, other):
         for hour_ms in HOURS:
             keeper.open(hour_ms, hour_ms + 25 * HOUR_MS)
@@ -62,6 +65,7 @@ def test_both_keep_the_same_rows(
         if number in cuts:
             assert one.changed() == other.changed()
     assert len(one) == len(other)
+    assert one.others() == other.others()
     assert stored(one) == stored(other)
     again = compiled()
     again.open(HOURS[0], HOURS[0] + 25 * HOUR_MS)

@@ -20,7 +20,7 @@ from tables.window import HOUR_MS, MINUTE_MS, Rules
 
 OFFSETS = st.sets(st.integers(1, 40))
 SHORT = Rules(retention_ms=3 * HOUR_MS, remember_ms=HOUR_MS)
-RULES = [WEEK, SHORT, replace(WEEK, grace_ms=0), replace(SHORT, grace_ms=7_000)]
+RULES = [WEEK, SHORT, replace(WEEK, names_max=1), replace(SHORT, grace_ms=7_000, names_max=1)]
 
 
 def settled(log: Sequence[Rec], rules: Rules, cuts: set[int], restarts: set[int]) -> list[bytes | None]:
@@ -58,10 +58,14 @@ def test_reading_records_again_changes_nothing(log: list[Rec], cuts: set[int], b
     assert again == settled(log, SHORT, set(), set())
 
 
-@given(logs(jump_ms=30 * MINUTE_MS), OFFSETS, st.sampled_from([WEEK, replace(WEEK, grace_ms=0)]))
+@given(
+    logs(jump_ms=30 * MINUTE_MS),
+    OFFSETS,
+    st.sampled_from([WEEK, replace(WEEK, grace_ms=0), replace(WEEK, names_max=1)]),
+)
 @settings(max_examples=150, deadline=None, database=None)
 def test_settlements_are_what_the_rules_alone_say(log: list[Rec], cuts: set[int], rules: Rules) -> None:
-    expected = Expected(grace=rules.grace_ms).read(log)
+    expected = Expected(grace=rules.grace_ms, names_max=rules.names_max).read(log)
     events = [json.loads(value or b"") for value in settled(log, rules, cuts, cuts)]
     assert [stated(event) for event in events] == expected.settled
 

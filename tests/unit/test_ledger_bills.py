@@ -30,7 +30,7 @@ def test_counters_of_a_bill_and_its_lines() -> None:
     assert bill.totals == Counters(4, 2, 2, 24, 16, Decimal("1.0"))
     assert bill.totals.total_tokens == 40
     assert bill.delta == bill.totals
-    assert bill.lines == (
+    assert tuple(sorted(bill.lines, key=lambda line: line[:2])) == (
         ("anthropic", "claude", Counters(1, 1, 1, 10, 5, Decimal("0.4"))),
         ("anthropic", "z", Counters(1, 0, 1, 10, 5, Decimal("0.3"))),
         ("openai", "gpt-4o", Counters(2, 1, 0, 4, 6, Decimal("0.3"))),

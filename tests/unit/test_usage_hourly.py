@@ -54,7 +54,7 @@ def test_stating_gives_the_next_revision_the_difference_and_the_new_month() -> N
     assert (second.totals.requests, second.delta) == (4, Counters(1))
     assert month == first.running == MonthRow(Decimal(8), 37)
     assert month_after == second.running == month
-    assert [name for _, name, _ in first.lines] == ["a", "b"]
+    assert [name for _, name, _ in first.lines] == ["b", "a"]
     assert first.end_ms - first.key.start_ms == HOUR_MS
 
 

@@ -15,6 +15,7 @@ from streamapp.runtime.express.library import Added, library
 from streamapp.runtime.express.walk import Walk, done
 from tables.counters import EXACT
 from tables.settlement import CallsKey, HourCalls, Payment
+from tables.usage_hourly import EVERY
 from tables.window import HOUR_MS
 
 _LENGTHS = struct.Struct("<2I")
@@ -24,13 +25,15 @@ _UNITS = Decimal("1E12")
 
 class CompiledCalls(Walk):
     """`tables.open_calls.OpenCalls` in C. Plain calls are counted with the ids of `seen`; `partition` of `partitions`
-    is where its agents are at home."""
+    is where its agents are at home; `names_max` methods of a row are told apart."""
 
-    def __init__(self, seen: CompactSeen, partition: int, partitions: int, future_ms: int) -> None:
+    def __init__(
+        self, seen: CompactSeen, partition: int, partitions: int, future_ms: int, names_max: int = EVERY
+    ) -> None:
         super().__init__()
         self._library = library()
         self._seen = seen  # its memory is used as long as this lives
-        self._rows = self._library.rows_new()
+        self._rows = self._library.rows_new(names_max)
         self._handle = self._library.calls_new(seen.handle, self._rows, partition, partitions, future_ms)
         if not (self._rows and self._handle):
             raise MemoryError("no memory for open hours")
@@ -66,6 +69,10 @@ class CompiledCalls(Walk):
 
     def rows(self) -> Iterator[HourCalls]:
         return (rpc_codec.unpack_hour(key, value) for hour_ms in self._open for key, value in self._of(hour_ms))
+
+    def others(self) -> int:
+        count: int = self._library.rows_others(self._rows)
+        return count
 
     def __len__(self) -> int:
         count: int = self._library.rows_count(self._rows)

@@ -14,7 +14,7 @@ from streamapp.runtime.express.library import library
 from streamapp.runtime.express.walk import Walk, done
 from tables.counters import EXACT
 from tables.express import LineKey, Sum
-from tables.usage_hourly import HourKey, Line
+from tables.usage_hourly import EVERY, HourKey, Line
 from tables.window import HOUR_MS
 
 _SUM = struct.Struct("<7q2Q4q")  # `sum_t`
@@ -22,13 +22,16 @@ _UNIT = Decimal("1E-12")
 
 
 class Lane(Walk):
-    """Counts plain records with the ids of `seen`; `partition` of `partitions` is where its teams are at home."""
+    """Counts plain records with the ids of `seen`; `partition` of `partitions` is where its teams are at home;
+    `names_max` lines of a row are told apart."""
 
-    def __init__(self, seen: CompactSeen, partition: int, partitions: int, future_ms: int) -> None:
+    def __init__(
+        self, seen: CompactSeen, partition: int, partitions: int, future_ms: int, names_max: int = EVERY
+    ) -> None:
         super().__init__()
         self._library = library()
         self._seen = seen  # its memory is used as long as this lives
-        self._handle = self._library.lane_new(seen.handle, partition, partitions, future_ms)
+        self._handle = self._library.lane_new(seen.handle, partition, partitions, future_ms, names_max)
         if not self._handle:
             raise MemoryError("no memory for the express lane")
         weakref.finalize(self, self._library.lane_free, self._handle)
@@ -45,8 +48,9 @@ class Lane(Walk):
 
     def learn(self, key: LineKey, line: Line) -> None:
         hour = key.hour
-        text = "\0".join((hour.org, hour.team, hour.currency, key.provider, key.model)).encode()
-        number = done(self._library.lane_line(self._handle, hour.start_ms, text, len(text)))
+        row = "\0".join((hour.org, hour.team, hour.currency, "")).encode()
+        text = row + f"{key.provider}\0{key.model}".encode()
+        number = done(self._library.lane_line(self._handle, hour.start_ms, text, len(text), len(row)))
         if number >= 0:
             self._know(self._lines[hour.start_ms], number, line)
 

@@ -39,6 +39,18 @@ static int make_room(keys_t *keys) {
     return 1;
 }
 
+int64_t keys_find(const keys_t *keys, const uint8_t *bytes, size_t length) {
+    if (!keys->place_count) return -1;
+    uint64_t hash = xxh64(bytes, length, 0);
+    size_t mask = keys->place_count - 1;
+    for (size_t at = hash & mask; keys->places[at]; at = (at + 1) & mask) {
+        const named_t *name = &keys->names[keys->places[at] - 1];
+        if (name->hash == hash && name->length == length && !memcmp(name->bytes, bytes, length))
+            return keys->places[at] - 1;
+    }
+    return -1;
+}
+
 int64_t keys_number(keys_t *keys, const uint8_t *bytes, size_t length) {
     if (!make_room(keys)) return NO_MEMORY;
     uint64_t hash = xxh64(bytes, length, 0);

@@ -23,4 +23,7 @@ void keys_free(keys_t *keys);
 /* The number of a key, which becomes the next one if it is not there; -2 without memory. All zeros is no key yet. */
 int64_t keys_number(keys_t *keys, const uint8_t *bytes, size_t length);
 
+/* The number of a key; -1 when it is not there. */
+int64_t keys_find(const keys_t *keys, const uint8_t *bytes, size_t length);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include "hash.h"
 #include "home.h"
+#include "keys.h"
 #include "usage.h"
 
 enum {
@@ -14,6 +15,8 @@ enum {
     PLACES_MIN = 256,
 };
 
+#define OTHER "\0other" /* no provider, and this model */
+#define OTHER_LENGTH (sizeof OTHER - 1)
 #define NO_MEMORY (-2)
 #define NOT_THERE (-1)
 
@@ -26,10 +29,19 @@ typedef struct {
     int64_t first_offset, last_offset;
 } line_t;
 
+/* How many lines of its own a row has; `is_closed`: it has one of the others, and gets no more. */
+typedef struct {
+    int64_t count;
+    int is_closed;
+} row_t;
+
 typedef struct {
     int64_t hour_ms;
     uint32_t expiry_h;
     int is_new;
+    keys_t row_keys; /* org, team and currency → number of a row */
+    row_t *rows;
+    int64_t row_room;
     line_t *lines;
     int64_t count, room;
     uint32_t *places; /* line number + 1; 0: free */
@@ -47,7 +59,7 @@ const char *sources(void) { return SOURCES; }
 struct lane {
     ids_t *ids;
     int32_t partition, partitions;
-    int64_t future_ms;
+    int64_t future_ms, names_max;
     hour_t hours[HOURS_MAX];
     int hour_count;
     touched_t *touched;
@@ -62,17 +74,20 @@ static hour_t *hour_at(lane_t *lane, int64_t hour_ms) {
 
 static void hour_free(hour_t *hour) {
     for (int64_t i = 0; i < hour->count; i++) free(hour->lines[i].key);
+    keys_free(&hour->row_keys);
+    free(hour->rows);
     free(hour->lines);
     free(hour->places);
 }
 
-lane_t *lane_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms) {
+lane_t *lane_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms, int64_t names_max) {
     lane_t *lane = calloc(1, sizeof *lane);
     if (!lane) return NULL;
     lane->ids = ids;
     lane->partition = partition;
     lane->partitions = partitions;
     lane->future_ms = future_ms;
+    lane->names_max = names_max;
     return lane;
 }
 
@@ -124,7 +139,24 @@ static int more_places(hour_t *hour) {
     return 1;
 }
 
-static int64_t add_line(hour_t *hour, const uint8_t *key, size_t length, uint64_t hash) {
+/* The row of a key, made when it is not there; NULL without memory. */
+static row_t *row_of(hour_t *hour, const uint8_t *key, size_t row_length) {
+    if (hour->row_keys.count == hour->row_room) {
+        int64_t room = hour->row_room ? 2 * hour->row_room : PLACES_MIN;
+        row_t *rows = realloc(hour->rows, (size_t)room * sizeof *rows);
+        if (!rows) return NULL;
+        hour->rows = rows;
+        hour->row_room = room;
+    }
+    int64_t known = hour->row_keys.count, number = keys_number(&hour->row_keys, key, row_length);
+    if (number < 0) return NULL;
+    if (number == known) hour->rows[number] = (row_t){0};
+    return &hour->rows[number];
+}
+
+static int64_t add_line(hour_t *hour, const uint8_t *key, size_t length, uint64_t hash, size_t row_length) {
+    row_t *row = row_of(hour, key, row_length);
+    if (!row) return NO_MEMORY;
     if (2 * (size_t)hour->count >= hour->place_count && !more_places(hour)) return NO_MEMORY;
     if (hour->count == hour->room) {
         int64_t room = hour->room ? 2 * hour->room : PLACES_MIN;
@@ -138,6 +170,8 @@ static int64_t add_line(hour_t *hour, const uint8_t *key, size_t length, uint64_
     memcpy(own, key, length);
     hour->lines[hour->count] = (line_t){.key = own, .length = length, .hash = hash};
     hour->places[place_of(hour, key, length, hash)] = (uint32_t)hour->count + 1;
+    if (length - row_length == OTHER_LENGTH && !memcmp(key + row_length, OTHER, OTHER_LENGTH)) row->is_closed = 1;
+    else row->count++;
     return hour->count++;
 }
 
@@ -145,12 +179,12 @@ static int64_t find_line(const hour_t *hour, const uint8_t *key, size_t length, 
     return (int64_t)hour->places[place_of(hour, key, length, hash)] - 1;
 }
 
-int64_t lane_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t length) {
+int64_t lane_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t length, size_t row_length) {
     hour_t *hour = hour_at(lane, hour_ms);
     if (!hour) return NOT_THERE;
     uint64_t hash = xxh64(key, length, 0);
     int64_t line = find_line(hour, key, length, hash);
-    return line < 0 ? add_line(hour, key, length, hash) : line;
+    return line < 0 ? add_line(hour, key, length, hash, row_length) : line;
 }
 
 static uint8_t *append(uint8_t *to, span_t part, int is_last) {
@@ -160,13 +194,29 @@ static uint8_t *append(uint8_t *to, span_t part, int is_last) {
     return to;
 }
 
-static size_t key_of(const usage_t *usage, uint8_t key[KEY_MAX]) {
+/* As `lane_line` wants it. */
+static size_t key_of(const usage_t *usage, uint8_t key[KEY_MAX], size_t *row_length) {
     uint8_t *end = append(key, usage->org, 0);
     end = append(end, usage->team, 0);
     end = append(end, usage->currency, 0);
+    *row_length = (size_t)(end - key);
     end = append(end, usage->provider, 0);
     end = append(end, usage->model, 1);
     return (size_t)(end - key);
+}
+
+/* The line that a key without one counts in: a new one, or that of the others when the row has no room. The row is in
+ * memory as a whole when some line of it is known. NOT_THERE: that is not certain. `key` has room for the others' one. */
+static int64_t new_line(const lane_t *lane, hour_t *hour, uint8_t *key, size_t length, uint64_t hash, size_t row_length) {
+    const row_t *row = row_of(hour, key, row_length);
+    if (!row) return NO_MEMORY;
+    if (!row->is_closed && row->count < lane->names_max)
+        return hour->is_new ? add_line(hour, key, length, hash, row_length) : NOT_THERE;
+    memcpy(key + row_length, OTHER, OTHER_LENGTH);
+    length = row_length + OTHER_LENGTH;
+    hash = xxh64(key, length, 0);
+    int64_t line = find_line(hour, key, length, hash);
+    return line < 0 ? add_line(hour, key, length, hash, row_length) : line;
 }
 
 static int touch(lane_t *lane, int64_t hour_ms, int64_t line) {
@@ -214,14 +264,11 @@ static verdict_t count(lane_t *lane, const uint8_t *payload, const part_t *part,
     hour_t *hour = hour_at(lane, usage.at_ms - usage.at_ms % HOUR_MS);
     if (!hour) return NOT_PLAIN;
     uint8_t key[KEY_MAX];
-    size_t length = key_of(&usage, key);
+    size_t row_length, length = key_of(&usage, key, &row_length);
     uint64_t hash = xxh64(key, length, 0);
     int64_t line = find_line(hour, key, length, hash);
-    if (line < 0) {
-        if (!hour->is_new) return NOT_PLAIN;
-        line = add_line(hour, key, length, hash);
-        if (line < 0) return OUT_OF_MEMORY;
-    }
+    if (line < 0) line = new_line(lane, hour, key, length, hash, row_length);
+    if (line < 0) return line == NOT_THERE ? NOT_PLAIN : OUT_OF_MEMORY;
     if (!hour->lines[line].requests && !touch(lane, hour->hour_ms, line)) return OUT_OF_MEMORY;
     if (!ids_add(lane->ids, digest, print, hour->expiry_h)) return OUT_OF_MEMORY;
     add(&hour->lines[line], &usage, part->offset);

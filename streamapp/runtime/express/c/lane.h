@@ -2,7 +2,8 @@
  *
  * A record is plain when counting it changes nothing but one line of an hour that is open, the watermark, and the
  * remembered ids: a plain event of a team that is at home here, not ahead of its record, below the next mark, of a
- * line that is known, or new in an hour of which no row can be stored. A repetition with the same bytes is plain, too.
+ * line that is known, or new in an hour of which no row can be stored. A row has `names_max` lines of its own, the first
+ * ones; any other usage of a full row counts in its line of the others (tables/usage_hourly.py). A repetition with the same bytes is plain, too.
  * Nothing is done for a record that is not plain: the ledger (tables/ledger.py) does all of it. */
 #ifndef LANE_H
 #define LANE_H
@@ -28,7 +29,7 @@ typedef struct {
     int64_t duplicates;                 /* out */
 } run_t;
 
-lane_t *lane_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms);
+lane_t *lane_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms, int64_t names_max);
 void lane_free(lane_t *lane);
 
 /* An hour is open from now on, and its ids expire at `expiry_h`; `is_new`: no row of it can be stored. Returns -1 when
@@ -36,9 +37,9 @@ void lane_free(lane_t *lane);
 int lane_open(lane_t *lane, int64_t hour_ms, uint32_t expiry_h, int is_new);
 void lane_close(lane_t *lane, int64_t hour_ms);
 
-/* The number of a line; `key` is org, team, currency, provider and model, joined by zero bytes. It is made when it is
- * not there. Returns -1 for an hour that is not open, -2 without memory. */
-int64_t lane_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t length);
+/* The number of a line; `key` is org, team, currency, provider and model, joined by zero bytes; up to `row_length` it is
+ * that of the row, with a zero byte at its end. It is made when it is not there, whatever the limit. Returns -1 for an hour that is not open, -2 without memory. */
+int64_t lane_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t length, size_t row_length);
 
 /* Count the records of a payload from `from` to before `until`. Returns the first that is not plain, or `until`; -2
  * without memory. */

@@ -19,13 +19,15 @@ typedef struct {
     int64_t calls;
 } line_t;
 
-/* An account's calls. `lines` are numbers, in the order of the methods' names. */
+/* An account's calls. `lines` are numbers, in the order of the methods' names once they are sorted. */
 typedef struct {
     int64_t first_offset, last_offset;
     uint8_t *payment; /* of the call at `last_offset` */
     size_t payment_length;
     int64_t *lines;
     int64_t count, room;
+    int64_t named; /* lines of methods with a name */
+    int is_sorted;
     int is_changed;
 } row_t;
 
@@ -45,6 +47,7 @@ typedef struct {
 } changed_t;
 
 struct rows {
+    int64_t names_max, others;
     hour_t *hours;
     int64_t hour_count, hour_room;
     changed_t *changed;
@@ -78,7 +81,11 @@ static void hour_free(hour_t *hour) {
     free(hour->lines);
 }
 
-rows_t *rows_new(void) { return calloc(1, sizeof(rows_t)); }
+rows_t *rows_new(int64_t names_max) {
+    rows_t *rows = calloc(1, sizeof(rows_t));
+    if (rows) rows->names_max = names_max;
+    return rows;
+}
 
 void rows_free(rows_t *rows) {
     if (!rows) return;
@@ -125,31 +132,68 @@ static int64_t row_of(hour_t *hour, const uint8_t *account, size_t length) {
     return number;
 }
 
-static int compare(const hour_t *hour, int64_t one, int64_t other) {
-    const named_t *left = &hour->methods.names[one], *right = &hour->methods.names[other];
+static int compare(const named_t *left, const named_t *right) {
     size_t shorter = left->length < right->length ? left->length : right->length;
     int order = memcmp(left->bytes, right->bytes, shorter);
     return order ? order : (left->length > right->length) - (left->length < right->length);
 }
 
-/* The number of the line of a row's method; NO_MEMORY. */
-static int64_t line_of(hour_t *hour, int64_t row_number, buffer_t *key, const uint8_t *method, size_t length) {
-    row_t *row = &hour->rows[row_number];
+/* Down in a heap of `count` lines, whose highest name is on top. */
+static void sink(const named_t *names, int64_t *lines, int64_t at, int64_t count) {
+    int64_t line = lines[at];
+    for (int64_t below; (below = 2 * at + 1) < count; at = below) {
+        if (below + 1 < count && compare(&names[lines[below]], &names[lines[below + 1]]) < 0) below++;
+        if (compare(&names[line], &names[lines[below]]) >= 0) break;
+        lines[at] = lines[below];
+    }
+    lines[at] = line;
+}
+
+/* Heap sort: whatever names are chosen, n log n, and in place. */
+static void sort(const hour_t *hour, row_t *row) {
+    if (row->is_sorted) return;
+    const named_t *names = hour->methods.names;
+    for (int64_t at = row->count / 2; at-- > 0;) sink(names, row->lines, at, row->count);
+    for (int64_t left = row->count - 1; left > 0; left--) {
+        int64_t highest = row->lines[0];
+        row->lines[0] = row->lines[left];
+        row->lines[left] = highest;
+        sink(names, row->lines, 0, left);
+    }
+    row->is_sorted = 1;
+}
+
+/* A line's key: the number of its row, and its method; 0 without memory. */
+static int make_key(buffer_t *key, int64_t row_number, const uint8_t *method, size_t length) {
     key->length = 0;
     put_bytes(key, &row_number, sizeof row_number);
     put_bytes(key, method, length);
-    if (key->is_full) return NO_MEMORY;
+    return !key->is_full;
+}
+
+/* The number of the line that calls of a row's method count in; NO_MEMORY. */
+static int64_t line_of(hour_t *hour, int64_t row_number, buffer_t *key, const added_t *added, int64_t names_max) {
+    row_t *row = &hour->rows[row_number];
+    if (!make_key(key, row_number, added->method, added->method_length)) return NO_MEMORY;
+    int64_t found = keys_find(&hour->methods, key->bytes, key->length);
+    if (found >= 0) return found;
+    int is_named = added->method_length && row->named < names_max;
+    if (!is_named) {
+        if (!make_key(key, row_number, NULL, 0)) return NO_MEMORY;
+        found = keys_find(&hour->methods, key->bytes, key->length);
+        if (found >= 0) return found;
+    }
     line_t *lines = with_room(hour->lines, hour->methods.count, &hour->line_room, sizeof *lines);
     if (lines) hour->lines = lines;
     int64_t *numbers = with_room(row->lines, row->count, &row->room, sizeof *numbers);
     if (numbers) row->lines = numbers;
     if (!lines || !numbers) return NO_MEMORY;
-    int64_t known = hour->methods.count, number = keys_number(&hour->methods, key->bytes, key->length);
-    if (number != known) return number;
+    int64_t number = keys_number(&hour->methods, key->bytes, key->length);
+    if (number < 0) return NO_MEMORY;
     hour->lines[number] = (line_t){0};
-    int64_t at = row->count++;
-    for (; at && compare(hour, number, row->lines[at - 1]) < 0; at--) row->lines[at] = row->lines[at - 1];
-    row->lines[at] = number;
+    row->lines[row->count++] = number;
+    row->named += is_named;
+    row->is_sorted = 0;
     return number;
 }
 
@@ -189,14 +233,21 @@ int rows_add(rows_t *rows, const added_t *added, int is_stored) {
     int64_t number = row_of(hour, added->account, added->account_length);
     if (number < 0) return NO_MEMORY;
     row_t *row = &hour->rows[number];
-    int64_t line = line_of(hour, number, &rows->key, added->method, added->method_length);
+    int64_t line = line_of(hour, number, &rows->key, added, is_stored ? INT64_MAX : rows->names_max);
     if (line < 0) return NO_MEMORY;
     unsigned __int128 cost = (unsigned __int128)added->cost_high << 64 | added->cost_low;
     if (cost >= COST_END || hour->lines[line].cost + cost >= COST_END) return NOT_THERE;
     if (!is_stored && !touch(rows, hour->hour_ms, row, number)) return NO_MEMORY;
+    if (!is_stored && hour->methods.names[line].length == sizeof number) rows->others += added->calls;
     hour->lines[line].calls += added->calls;
     hour->lines[line].cost += cost;
     return cover(row, added->first_offset, added->last_offset, added->payment, added->payment_length) ? 1 : NO_MEMORY;
+}
+
+int64_t rows_others(rows_t *rows) {
+    int64_t others = rows->others;
+    rows->others = 0;
+    return others;
 }
 
 int64_t rows_count(const rows_t *rows) {
@@ -210,7 +261,8 @@ static void put_low_first(uint8_t *at, size_t number) {
 }
 
 static void put_row(buffer_t *out, const hour_t *hour, int64_t number) {
-    const row_t *row = &hour->rows[number];
+    row_t *row = &hour->rows[number];
+    sort(hour, row);
     const named_t *account = &hour->accounts.names[number];
     uint8_t head[8 + 9] = {[8] = 'h'};
     for (int i = 0; i < 8; i++) head[9 + i] = (uint8_t)((uint64_t)hour->hour_ms >> (56 - 8 * i));

@@ -20,7 +20,8 @@ typedef struct {
     int64_t first_offset, last_offset;
 } added_t;
 
-rows_t *rows_new(void);
+/* A row tells `names_max` methods apart: the first ones. Calls of any other count as the method without a name. */
+rows_t *rows_new(int64_t names_max);
 void rows_free(rows_t *rows);
 
 /* An hour is open from now on, and its ids expire at `expiry_h`. Returns -2 without memory. */
@@ -32,9 +33,12 @@ uint32_t rows_expiry(const rows_t *rows, int64_t hour_ms);
 /* The hour is open no longer: its rows go. */
 void rows_close(rows_t *rows, int64_t hour_ms);
 
-/* Count in an hour. `is_stored`: it is stored like that already. Returns 1; -1, and counts nothing, when the hour is not
+/* Count in an hour. `is_stored`: it is stored like that already, whatever the limit. Returns 1; -1, and counts nothing, when the hour is not
  * open or the sum has more than 38 digits; -2 without memory. */
 int rows_add(rows_t *rows, const added_t *added, int is_stored);
+
+/* How many calls were counted as the method without a name since the last call. */
+int64_t rows_others(rows_t *rows);
 
 /* How many rows there are. */
 int64_t rows_count(const rows_t *rows);
