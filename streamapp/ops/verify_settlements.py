@@ -83,7 +83,8 @@ def audit(
 ) -> PairReport:
     """Compare settlements with the metered calls; each log in offset order within a partition, read once, in the order
     of the arguments. `directory`: team → org. `starts`: where retention has moved a log's start from 0.
-    `committed`: partition → offset, asked for before anything else; a record behind it that has no letter may get one. None: all was read."""
+    `committed`: partition → offset, asked for before anything else; a record behind it that has no letter may get one.
+    None: all was read."""
     report = PairReport(NAME, METERING_TOPIC, "the settlements")
     tables = gather(changelog)
     stated = _stated(bills, report)
