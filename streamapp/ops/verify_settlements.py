@@ -11,18 +11,16 @@ An event id counts once in a partition's whole log here, as in `verify`.
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 from typing import NamedTuple
 
-from streamapp.errors import Misconfigured
 from streamapp.kafka.reader import Record
 from streamapp.ops import verify_metering
 from streamapp.ops.verify_accounts import CHANGELOG_TOPIC, Count, Counts, Held, Who, gather
+from streamapp.ops.verify_billing import read_directory
 from streamapp.ops.verify_metering import Call
 from streamapp.ops.verify_pair import PairReport, Sums
 from streamapp.ops.verify_reading import LogReader
@@ -67,7 +65,7 @@ def check_settlements(settings: Settings) -> PairReport:
     parts = {topic: logs.spans(topic) for topic in topics}
     starts = {(topic, number): span.start for topic, all_ in parts.items() for number, span in all_.items()}
     changelog, bills, letters, metering = (logs.records(topic, parts[topic]) for topic in topics)
-    directory = _directory(settings.directory)
+    directory = read_directory(settings.directory)
     return audit(changelog, bills, letters, metering, directory=directory, starts=starts, committed=committed)
 
 
@@ -295,14 +293,3 @@ def _plus(sums: Sums, call: Call) -> Sums:
     name = f"cost {call.currency}"
     before: Decimal = sums.amounts.get(name, ZERO)
     return Sums(sums.events + 1, {**sums.amounts, name: EXACT.add(before, call.cost)})
-
-
-def _directory(path: Path | None) -> dict[str, str]:
-    """team → org of the directory file; empty without one."""
-    if path is None:
-        return {}
-    try:
-        teams = tomllib.loads(path.read_text(encoding="utf-8")).get("teams", {})
-        return {team: str(entry["org"]) for team, entry in teams.items() if "org" in entry}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise Misconfigured(f"STREAM_DIRECTORY={path} cannot be used: {error}") from None
