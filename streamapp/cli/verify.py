@@ -78,7 +78,7 @@ def verify(settings: Settings, show_progress: bool, names: Sequence[str] = NAMES
 
     def bills(_: Settings) -> PairReport:
         found.append(check(settings, show_progress))
-        return verify_billing.pair(found[0])
+        return verify_billing.pair(found[-1])
 
     outcomes = []
     for name, check_pair in wanted(names):
@@ -89,7 +89,7 @@ def verify(settings: Settings, show_progress: bool, names: Sequence[str] = NAMES
             task = progress.add_task(name, total=None)
             outcomes.append(look(name, check_pair, settings))
             progress.update(task, total=1, completed=1)
-    return Verdict(found[0] if found else None, outcomes)
+    return Verdict(found[-1] if found else None, outcomes)
 
 
 def check(settings: Settings, show_progress: bool) -> Report:

@@ -2,13 +2,15 @@
 
 The events are read from the log with the check's own reading; which of them were refused, `dead_letter` says. Compared
 are all below what the group had committed before anything else was asked: their rows were there then. A copy of an
-event that was sent twice may be merged away by ClickHouse; the newest of them stays.
+event that was sent twice may be merged away by ClickHouse; the newest of them stays. It may have come after the
+committed offset was asked for: so the rows that replaced missing ones are asked for last (`verify_reading`, step 5).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from streamapp.kafka.reader import Record, Span
@@ -24,7 +26,9 @@ GROUP = "analytics-ingest"
 TOPIC = "events_plugin_ingestion"
 LETTERS = "dead_letter"
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ROWS_MAX = 200_000  # of one question to ClickHouse
+UUIDS_MAX = 1_000  # named in one question
 
 
 class Row(NamedTuple):
@@ -42,6 +46,17 @@ class Row(NamedTuple):
         return self.team, self.event, self.distinct_id, self.at_ms // DAY_MS
 
 
+class Place(NamedTuple):
+    """Where the record of a row lies."""
+
+    partition: int
+    offset: int
+
+
+Newest = Callable[[Collection[str]], Mapping[Row, Place]]
+"""The rows that ClickHouse has of these uuids at the moment of the call, each with the place of its newest copy."""
+
+
 def check(settings: Settings) -> PairReport:
     """Compare both sides, as they are now."""
     logs = LogReader(settings.kafka)
@@ -56,17 +71,23 @@ def check(settings: Settings) -> PairReport:
             upto = min(span.end, done.get(number, span.start))
             if upto > span.start:
                 events = logs.records(TOPIC, {number: Span(span.start, upto)})
-                compare(events, _kept(clickhouse, number, Span(span.start, upto)), refused.get(number, set()), report)
+                kept = _kept(clickhouse, number, Span(span.start, upto))
+                compare(events, kept, refused.get(number, set()), report, lambda uuids: _newest(clickhouse, uuids))
     finally:
         clickhouse.close()
     return report
 
 
-def compare(events: Iterable[Record], kept: Mapping[int, list[Row]], refused: set[int], report: PairReport) -> None:
-    """One partition. `kept`: offset → its rows; `refused`: the offsets that have a letter."""
+def compare(
+    events: Iterable[Record],
+    kept: Mapping[int, list[Row]],
+    refused: set[int],
+    report: PairReport,
+    newest: Newest,
+) -> None:
+    """One partition. `kept`: offset → its rows; `refused`: the offsets that have a letter; `newest` is asked last."""
     left: dict[int, int] = {}
-    missing: dict[tuple[Any, ...], list[tuple[int, str]]] = {}
-    newest: dict[tuple[Any, ...], int] = {}
+    missing: list[tuple[Record, Row]] = []
     seen: set[int] = set()
     for record in events:
         where = f"{record.topic}[{record.partition}]@{record.offset}"
@@ -85,20 +106,46 @@ def compare(events: Iterable[Record], kept: Mapping[int, list[Row]], refused: se
         if len(rows) > 1:
             report.doubled.add(where, f"is kept {len(rows)} times", len(rows) - 1)
         if not rows:
-            missing.setdefault((*row.merged_by, row.uuid), []).append((record.offset, where))
+            missing.append((record, row))
             continue
-        newest[*row.merged_by, row.uuid] = record.offset
         if rows[0]._replace(uuid=row.uuid if row.uuid is None else rows[0].uuid) != row:
             report.wrong.add(where, f"is kept as {tuple(rows[0])}, the event says {tuple(row)}")
-    for merged, places in missing.items():
-        for offset, where in places:
-            if newest.get(merged, -1) < offset:
-                report.lost.add(where, "is not in ClickHouse")
-            else:
-                report.events -= 1  # a copy
+    _replaced(missing, newest, report)
     for offset in kept.keys() - seen:
         report.wrong.add(f"{TOPIC}@{offset}", "is in ClickHouse and not in the log")
     _tell_hours(left, kept, report)
+
+
+def _replaced(missing: list[tuple[Record, Row]], newest: Newest, report: PairReport) -> None:
+    """Events without a row of their own: copies that a newer one has replaced, or lost. An event without a uuid is
+    never replaced."""
+    uuids = sorted({row.uuid for _, row in missing if row.uuid is not None})
+    there: dict[tuple[Any, ...], Place] = {}
+    for start in range(0, len(uuids), UUIDS_MAX):
+        for row, place in newest(uuids[start : start + UUIDS_MAX]).items():
+            there[*row.merged_by, row.uuid] = max(place, there.get((*row.merged_by, row.uuid), place))
+    for record, row in missing:
+        by = there.get((*row.merged_by, row.uuid))
+        replaced = by is not None and (by.partition != record.partition or by.offset > record.offset)
+        if row.uuid is not None and replaced:
+            report.events -= 1  # a copy
+        else:
+            report.lost.add(f"{record.topic}[{record.partition}]@{record.offset}", "is not in ClickHouse")
+
+
+def _newest(clickhouse: ClickHouse, uuids: Collection[str]) -> dict[Row, Place]:
+    """Asked of the whole table, without a bound: a newer copy may lie behind everything that was compared."""
+    named = ", ".join(f"'{uuid}'" for uuid in uuids if UUID.fullmatch(uuid))
+    if not named:
+        return {}
+    rows = clickhouse.rows(
+        f"SELECT _partition, _offset, team_id, event, distinct_id, toUnixTimestamp64Milli(timestamp), toString(uuid) "
+        f"FROM {clickhouse.database}.{EVENTS} WHERE _topic = '{TOPIC}' AND uuid IN ({named}) ORDER BY _offset"
+    )
+    return {
+        Row(team, event, distinct_id, int(at_ms), uuid): Place(int(partition), int(offset))
+        for partition, offset, team, event, distinct_id, at_ms, uuid in rows
+    }
 
 
 def _tell_hours(left: Mapping[int, int], kept: Mapping[int, list[Row]], report: PairReport) -> None:

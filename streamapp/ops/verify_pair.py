@@ -47,6 +47,11 @@ class PairReport:
         """How many events or records the two sides disagree about; 0 when all is well."""
         return self.lost.count + self.doubled.count + self.wrong.count
 
+    def confirm(self, before: PairReport) -> None:
+        """Keep the differences that `before`, an earlier reading of both sides, found at the same places."""
+        for (_, found), (_, earlier) in zip(self.faults(), before.faults(), strict=True):
+            found.keep(earlier)
+
     def compare_hours(self) -> None:
         """Sums that differ although nothing else was found are wrong, one finding for each hour."""
         if not self.difference:
@@ -80,8 +85,7 @@ class PairReport:
 
 Check = Callable[[Settings], PairReport]
 """Reads both sides to the end they have now. Raises `Unavailable` when one of them does not answer, `Misconfigured`
-when a person must change something. Events that the group has not committed yet are waiting, not lost: its committed
-offsets are asked for before the right side is read."""
+when a person must change something. The order in which a check looks at its sides is in `verify_reading`."""
 
 
 def _hour(start_ms: int, sides: tuple[Sums, Sums]) -> dict[str, Any]:

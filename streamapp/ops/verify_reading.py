@@ -1,4 +1,14 @@
-"""How a check looks at Kafka: what a group has committed first, then logs up to where they are settled."""
+"""How a check looks at Kafka, and when. Every pair follows the same rule of moments:
+
+1  what the group has committed: what lies below is judged, what lies behind it is waiting, whatever it is
+2  the right side: ends of the topics that the group writes, tables before statements before letters
+3  the ends of the left side, the topic that the group reads: it then holds all that the right side can count
+4  the records up to these ends, and the rows of a destination
+5  what replaced a row that step 4 misses: a newer copy may have taken its place in between
+
+`LogReader` refuses step 1 after step 2 or 3. A pair that differs all the same is read once more from step 1 on
+(`verify_pairs.look`), and only what both readings find is a difference.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +37,20 @@ class LogReader:
         self._config = confluent_config(kafka)
         self._transaction_s = kafka.transaction_timeout_seconds
         self._shown = shown
+        self._looked = False
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """partition → the offset that the group reads next; a partition it never committed is missing.
 
         To be asked for before anything else is: what lies below is done, whatever lies behind it may only be waiting.
         """
+        assert not self._looked, "committed offsets are asked for before the ends of any topic"
         wanted = [(topic, number) for number in range(self._admin.partitions(topic))]
         return {number: offset for (_, number), offset in self._admin.committed(group, wanted).items()}
 
     def spans(self, topic: str) -> dict[int, Span]:
         """What each partition holds; all that was committed before the call is within."""
+        self._looked = True
         return settled(self._admin, topic, self._admin.partitions(topic), self._transaction_s)
 
     def since(self, topic: str, spans: Mapping[int, Span], at_ms: int) -> dict[int, Span]:

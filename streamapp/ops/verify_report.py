@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from streamapp.ops.verify_hours import HourSums
 
 EXAMPLES = 20  # enough to see the pattern, few enough to read
+PLACES_MAX = 100_000  # findings of one kind whose places are remembered; with more, none is doubted
 
 
 class Example(NamedTuple):
@@ -21,15 +22,28 @@ class Example(NamedTuple):
 
 @dataclass
 class Findings:
-    """One kind of fault: how many, and the first examples."""
+    """One kind of fault: how many, the first examples, and how many at each place."""
 
     count: int = 0
     examples: list[Example] = field(default_factory=list)
+    places: Counter[str] = field(default_factory=Counter)
+    whole: bool = True  # whether `places` has all of them
 
     def add(self, where: str, what: str, count: int = 1) -> None:
         self.count += count
+        if where in self.places or len(self.places) < PLACES_MAX:
+            self.places[where] += count
+        else:
+            self.whole = False
         if len(self.examples) < EXAMPLES:
             self.examples.append(Example(where, what))
+
+    def keep(self, before: Findings) -> None:
+        """Drop what an earlier reading did not find at the same place. Nothing is dropped when there are too many."""
+        if self.whole and before.whole:
+            self.places = Counter({where: count for where, count in self.places.items() if where in before.places})
+            self.count = self.places.total()
+            self.examples = [example for example in self.examples if example.where in self.places]
 
 
 @dataclass

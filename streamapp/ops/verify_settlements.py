@@ -11,18 +11,16 @@ An event id counts once in a partition's whole log here, as in `verify`.
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 from typing import NamedTuple
 
-from streamapp.errors import Misconfigured
 from streamapp.kafka.reader import Record
 from streamapp.ops import verify_metering
 from streamapp.ops.verify_accounts import CHANGELOG_TOPIC, Count, Counts, Held, Who, agree, gather
+from streamapp.ops.verify_billing import read_directory
 from streamapp.ops.verify_metering import Call
 from streamapp.ops.verify_pair import PairReport, Sums
 from streamapp.ops.verify_reading import LogReader
@@ -56,6 +54,7 @@ class _Log:
     letters: dict[tuple[int, int], str]  # (partition, offset) → reason
     directory: Mapping[str, str]
     methods_min: int
+    committed: Mapping[int, int] | None
     calls: dict[tuple[int, Who], list[Counted]] = field(default_factory=lambda: defaultdict(list))
     seen: dict[tuple[int, str], bytes] = field(default_factory=dict)
 
@@ -63,12 +62,13 @@ class _Log:
 def check_settlements(settings: Settings) -> PairReport:
     """The pair metering=settlements (`verify_pair.Check`)."""
     logs = LogReader(settings.kafka)
-    # The table first, the metering last: what a settlement counts is then surely among the calls that are read.
+    committed = logs.committed(GROUP, METERING_TOPIC)
     topics = (CHANGELOG_TOPIC, BILLS_TOPIC, LETTERS_TOPIC, METERING_TOPIC)
     parts = {topic: logs.spans(topic) for topic in topics}
     starts = {(topic, number): span.start for topic, all_ in parts.items() for number, span in all_.items()}
     changelog, bills, letters, metering = (logs.records(topic, parts[topic]) for topic in topics)
-    return audit(changelog, bills, letters, metering, directory=_directory(settings.directory), starts=starts)
+    directory = read_directory(settings.directory)
+    return audit(changelog, bills, letters, metering, directory=directory, starts=starts, committed=committed)
 
 
 def audit(
@@ -80,14 +80,16 @@ def audit(
     directory: Mapping[str, str] | None = None,
     starts: Starts | None = None,
     methods_min: int = METHODS_MIN,
+    committed: Mapping[int, int] | None = None,
 ) -> PairReport:
     """Compare settlements with the metered calls; each log in offset order within a partition, read once, in the order
     of the arguments. `directory`: team → org. `starts`: where retention has moved a log's start from 0.
-    `methods_min`: as for `verify_accounts.agree`."""
+    `methods_min`: as for `verify_accounts.agree`. `committed`: partition → offset, asked for before anything else; a
+    record behind it that has no letter may get one. None: all was read."""
     report = PairReport(NAME, METERING_TOPIC, "the settlements")
     tables = gather(changelog)
     stated = _stated(bills, report)
-    log = _Log(report, _refused(letters), directory or {}, methods_min)
+    log = _Log(report, _refused(letters), directory or {}, methods_min, committed)
     for record in metering:
         _take(record, log)
     homes: dict[Who, set[int]] = defaultdict(set)
@@ -148,11 +150,11 @@ def _take(record: Record, log: _Log) -> None:
             report.wrong.add(where, f"was refused as {reason}, and can be settled")
         return
     if isinstance(call, Poison):
-        report.lost.add(where, f"cannot be settled and has no dead letter: {call.error}")
+        _missing(record, f"cannot be settled and has no dead letter: {call.error}", log)
         return
     org = call.org or log.directory.get(call.team or "")
     if org is None:
-        report.lost.add(where, f"no org is known for team {call.team}, and it has no dead letter")
+        _missing(record, f"no org is known for team {call.team}, and it has no dead letter", log)
         return
     digest = hashlib.blake2b(record.value or b"", digest_size=16).digest()
     before = log.seen.get((record.partition, call.id))
@@ -162,7 +164,15 @@ def _take(record: Record, log: _Log) -> None:
         log.calls[record.partition, who].append(Counted(record.offset, call))
         report.events += 1
     elif before != digest:
-        report.lost.add(where, f"has the id {call.id} of an earlier call, other bytes and no dead letter")
+        _missing(record, f"has the id {call.id} of an earlier call, other bytes and no dead letter", log)
+
+
+def _missing(record: Record, what: str, log: _Log) -> None:
+    """A record that must have a letter and has none; behind what the group had committed, it is waiting for one."""
+    if log.committed is None or record.offset < log.committed.get(record.partition, 0):
+        log.report.lost.add(f"{record.topic}[{record.partition}]@{record.offset}", what)
+    else:
+        log.report.waiting += 1
 
 
 def _known(tables: Mapping[int, Held]) -> Iterable[tuple[int, Who]]:
@@ -287,14 +297,3 @@ def _plus(sums: Sums, call: Call) -> Sums:
     name = f"cost {call.currency}"
     before: Decimal = sums.amounts.get(name, ZERO)
     return Sums(sums.events + 1, {**sums.amounts, name: EXACT.add(before, call.cost)})
-
-
-def _directory(path: Path | None) -> dict[str, str]:
-    """team → org of the directory file; empty without one."""
-    if path is None:
-        return {}
-    try:
-        teams = tomllib.loads(path.read_text(encoding="utf-8")).get("teams", {})
-        return {team: str(entry["org"]) for team, entry in teams.items() if "org" in entry}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise Misconfigured(f"STREAM_DIRECTORY={path} cannot be used: {error}") from None
