@@ -62,7 +62,7 @@ $(EXPRESS)/express.so: $(wildcard $(EXPRESS)/c/*.[ch]) $(EXPRESS)/build.py | $(T
 
 .PHONY: ready
 ready:
-	@$(MAKE) --no-print-directory -j3 $(RUN) $(JARS) $(EXPRESS)/express.so
+	@$(MAKE) --no-print-directory --silent -j3 $(RUN) $(JARS) $(EXPRESS)/express.so
 
 run: ready ## Start everything on this machine; FOR=120: stop after two minutes and verify
 	@$(BIN)/streamapp run $(if $(FOR),--for $(FOR))
