@@ -1,21 +1,30 @@
-# One image for every process: docker-compose.yml says which one a container is.
-FROM python:3.11-slim
+# One image for every process: docker-compose.yml says which one a container is. It holds what requirements.lock names:
+# no broker and no ClickHouse of its own. `python -m bench.image` adds up what is in it.
+FROM python:3.11-slim AS build
 
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-
-RUN useradd --create-home --uid 10001 stream && install -d -o stream -g stream /var/lib/stream
-WORKDIR /app
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 UV_NO_CACHE=1
+WORKDIR /build
+COPY requirements-tools.lock ./
+RUN pip install --require-hashes -r requirements-tools.lock && python -m venv --without-pip /app
 
 # The lock first: the layer of dependencies is made again only when it changes.
 COPY requirements.lock ./
-RUN pip install --require-hashes -r requirements.lock
+RUN uv pip install --python /app/bin/python --compile-bytecode --require-hashes --no-deps -r requirements.lock
 COPY pyproject.toml README.md ./
 COPY streamapp ./streamapp
 COPY tables ./tables
-# The express lane is C; its compiler comes as a package and does not stay.
-RUN pip install ziglang==0.17.1 && python -m streamapp.runtime.express.build && pip uninstall --yes ziglang \
-    && pip install --no-deps --no-build-isolation .
+# The express lane is C; its compiler comes as a package and stays in this stage.
+RUN pip install ziglang==0.17.1 && python streamapp/runtime/express/build.py \
+    && pip wheel --no-deps --no-build-isolation --wheel-dir wheel . \
+    && uv pip install --python /app/bin/python --compile-bytecode --no-deps wheel/*.whl
+COPY deploy/strip.py ./
+RUN python strip.py /app
 
+FROM python:3.11-slim
+
+RUN useradd --create-home --uid 10001 stream && install -d -o stream -g stream /var/lib/stream
+COPY --from=build /app /app
+WORKDIR /app
 USER stream
-ENV STREAM_STATE_DIR=/var/lib/stream
+ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 STREAM_STATE_DIR=/var/lib/stream
 CMD ["streamapp", "--help"]

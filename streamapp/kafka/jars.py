@@ -2,7 +2,8 @@
 
 `jars.lock` names every jar with its SHA-256. Fetching follows the lock and resolves nothing, because resolving
 `kafka_2.13` together with a log4j binding silently yields older Kafka clients and a broker that cannot start.
-`python -m streamapp.kafka.jars` writes the lock anew from `ROOTS`, each resolved on its own.
+`python -m streamapp.kafka.jars lock` writes the lock anew from `ROOTS`, each resolved on its own;
+`python -m streamapp.kafka.jars fetch DIR` fetches into a cache directory.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-
-from jgo.maven import MavenContext, PythonResolver
+from typing import Any
 
 from streamapp.errors import Misconfigured, Unavailable
+from streamapp.extras import local
 
 KAFKA_VERSION = "4.3.1"
 # (coordinate, whether its dependencies are wanted): the tools need Kafka's own jars only, not Connect's web server.
@@ -137,14 +138,19 @@ def _fetch_one(coordinate: str, digest: str, folder: Path, tmp: Path, fetch: Fet
 
 def _download(coordinate: str, room: Path) -> Path:
     group, artifact, version = coordinate.split(":")
-    context = MavenContext(resolver=PythonResolver(), repo_cache=room, timeout=TIMEOUT_S)
+    context = _maven(room)
     path: Path = context.project(group, artifact).at_version(version).artifact().resolve()
     return path
 
 
+def _maven(room: Path) -> Any:
+    maven = local("jgo.maven")
+    return maven.MavenContext(resolver=maven.PythonResolver(), repo_cache=room, timeout=TIMEOUT_S)
+
+
 def resolve(room: Path) -> dict[str, str]:
     """Coordinate → SHA-256 of what `ROOTS` need, sorted. Raises `Misconfigured` if two roots want two versions."""
-    context = MavenContext(resolver=PythonResolver(), repo_cache=room, timeout=TIMEOUT_S)
+    context = _maven(room)
     found: dict[str, str] = {}
     for root, with_dependencies in ROOTS:
         dependency = context.create_dependency(root)
@@ -157,8 +163,20 @@ def resolve(room: Path) -> dict[str, str]:
     return {coordinate: _sha256(_download(coordinate, room)) for coordinate in coordinates}
 
 
-def main() -> None:
-    """Write `jars.lock` anew."""
+def main(arguments: list[str]) -> None:
+    """`lock`: write `jars.lock` anew. `fetch DIR`: see `jars`."""
+    match arguments:
+        case ["fetch", folder]:
+            if not present(Path(folder)):
+                sys.stdout.write(f"fetching Apache Kafka {KAFKA_VERSION} (45 MB, once) ...\n")
+            jars(Path(folder))
+        case ["lock"]:
+            _write_lock()
+        case _:
+            sys.exit("usage: python -m streamapp.kafka.jars lock | fetch DIR")
+
+
+def _write_lock() -> None:
     room = Path(tempfile.mkdtemp())
     try:
         rows = resolve(room)
@@ -170,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -30,7 +30,8 @@ LINE_MAX = 400
 TOLD_MAX = 1000
 
 _ERROR = re.compile(r"\[(ERROR|CRITICAL)\]|^\S+ (ERROR|CRITICAL) |^streamapp: |^Error: ")
-_FRAME = re.compile(r"^\[[^\]]*\] \[[^\]]*\] \[[^\]]*\] (\[\^[^\]]*\]: ?)?")  # time, process, level, Faust's service
+# Time, process, level and Faust's service; or time and level of the commands that are no workers.
+_FRAME = re.compile(r"^(?:\[[^\]]*\] \[[^\]]*\] \[[^\]]*\] (?:\[\^[^\]]*\]: ?)?|\S+ \S+ \[[A-Z]+\] )")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +48,27 @@ class Job:
 
 
 class News(NamedTuple):
-    """Something a person should see. `fatal`: this process will not be started again."""
+    """Something a person should see. `fatal`: this process will not be started again. `said`: a line of its log,
+    without time, process and level."""
 
     name: str
     text: str
     fatal: bool = False
+    said: bool = False
 
 
 class Supervisor:
     """Runs each job in a child process that cannot outlive this one; its log is `<logs>/<name>.log`.
 
     A job that ends is started again after 0.5 s, then 1 s, 2 s … 30 s; after half a minute of running the pauses begin
-    anew. Not so with exit code 78 (a person must change something): its message is fatal news.
+    anew. Not so with exit code 78 (a person must change something): its message is fatal news. Errors in a log are
+    news, each message once in the life of a process; those that match `counted` are only counted.
     """
 
-    def __init__(self, jobs: Iterable[Job], logs: Path) -> None:
+    def __init__(self, jobs: Iterable[Job], logs: Path, counted: re.Pattern[str] | None = None) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._logs = logs
+        self._counted = counted
         self._runs: dict[str, _Run] = {}
         self.add(*jobs)
 
@@ -71,7 +76,7 @@ class Supervisor:
         """Look after these jobs, too; they are not started yet."""
         for job in jobs:
             assert job.name not in self._runs, job.name
-            self._runs[job.name] = _Run(job, self._logs / f"{job.name}.log")
+            self._runs[job.name] = _Run(job, self._logs / f"{job.name}.log", self._counted)
 
     def start(self, *names: str) -> None:
         """Start these jobs, all by default; those that run already stay as they are."""
@@ -90,6 +95,11 @@ class Supervisor:
     def done(self, name: str) -> bool:
         """Whether a job that ends has ended with 0, or was stopped."""
         return self._runs[name].done
+
+    @property
+    def counted(self) -> int:
+        """How many log lines matched `counted`, of all processes since this object was made."""
+        return sum(run.counted for run in self._runs.values())
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -130,8 +140,10 @@ class _Process(Child):
 class _Run:
     """One job's process, now and before."""
 
-    def __init__(self, job: Job, log: Path) -> None:
+    def __init__(self, job: Job, log: Path, pattern: re.Pattern[str] | None) -> None:
         self.job = job
+        self.counted = 0
+        self._pattern = pattern
         self.child: _Process | None = None
         self.done = False
         self._log = log
@@ -153,7 +165,7 @@ class _Run:
         self.done, self._due_s, self._started_s = False, None, now_s
 
     def tick(self, now_s: float) -> list[News]:
-        news = [News(self.job.name, line) for line in self._errors()]
+        news = [News(self.job.name, line, said=True) for line in self._errors()]
         if self.child is None or self.done or not self.child.exited.is_set():
             return news
         if self._due_s is None:
@@ -182,12 +194,12 @@ class _Run:
         pause_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(self._crashes, 10))
         self._crashes += 1
         self._due_s = now_s + pause_s
-        how = f"signal {-code}" if code < 0 else f"code {code}"
-        return [News(self.job.name, f"ended with {how}; starts again in {pause_s:g} s; log: {self._log}")]
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return [News(self.job.name, f"ended with {how}; restarts in {pause_s:g} s; log: {self._log}")]
 
     def _errors(self) -> list[str]:
-        """New lines of the log that tell of an error, each message once in the life of a process."""
-        if not self._log.exists():
+        """New errors in the log, each message once in the life of a process. A log of an earlier run is not read."""
+        if self.child is None or not self._log.exists():
             return []
         with self._log.open("rb") as log:
             log.seek(self._read_to)
@@ -195,13 +207,19 @@ class _Run:
         text = text[: text.rfind(b"\n") + 1]  # a line that is still being written is for the next time
         self._read_to += len(text)
         lines = [line[:LINE_MAX] for line in text.decode(errors="replace").splitlines() if _ERROR.search(line)]
-        fresh = {_FRAME.sub("", line): line for line in lines if _FRAME.sub("", line) not in self._told}
+        loud = [line for line in lines if self._pattern is None or not self._pattern.search(line)]
+        self.counted += len(lines) - len(loud)
+        fresh = [said for line in loud if (said := _FRAME.sub("", line)) not in self._told]
         if len(self._told) < TOLD_MAX:
             self._told.update(fresh)
-        return list(fresh.values())[:LINES_MAX]
+        return list(dict.fromkeys(fresh))[:LINES_MAX]
 
     def _message(self) -> str:
         """What the process said last."""
         lines = self._log.read_text(errors="replace").splitlines()
         said = [line for line in lines if _ERROR.search(line)] or [line for line in lines if line.strip()]
-        return _FRAME.sub("", said[-1]).removeprefix("streamapp: ") if said else "misconfigured, without a word"
+        return (
+            _FRAME.sub("", said[-1]).removeprefix("streamapp: ")
+            if said
+            else f"exit code {MISCONFIGURED} without a message"
+        )

@@ -38,9 +38,10 @@ from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.partition import Task
 from streamapp.runtime.place import Place
 from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position
+from streamapp.runtime.reading import reading
 from streamapp.runtime.repartition_rows import IDS, copies, is_foreign, position_after, rows_of, settles
 from streamapp.runtime.repartition_stage import Found, Stage, await_partitions, look, stage_of, survey
-from streamapp.runtime.replay import chunks_of, reading, refuse_running, translated
+from streamapp.runtime.replay import chunks_of, refuse_running, translated
 from streamapp.runtime.restore import restore
 from streamapp.runtime.rocks import RocksStore
 from streamapp.runtime.rows import Writes, stored_position

@@ -17,13 +17,12 @@ from aiokafka.errors import KafkaError
 
 from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.security import aiokafka_config
 from streamapp.runtime.chunk import Transaction
+from streamapp.runtime.reading import reading
 from streamapp.runtime.takeover import started
 from streamapp.settings import KafkaSettings
 
 SILENT_STATES = frozenset({"Empty", "Dead"})
-FETCH_BYTES = 8 * 1024 * 1024
 POLL_MS = 200
 
 
@@ -107,25 +106,6 @@ async def translated() -> AsyncIterator[None]:
         yield
     except KafkaError as error:
         raise Unavailable(f"Kafka did not do it ({type(error).__name__}: {error}); run the command again") from error
-
-
-@asynccontextmanager
-async def reading(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group, that reads what is committed."""
-    consumer = AIOKafkaConsumer(
-        **aiokafka_config(kafka),
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=FETCH_BYTES,
-        fetch_max_wait_ms=100,
-    )
-    await consumer.start()
-    await asyncio.sleep(0)  # its routines must have begun: aiokafka cannot stop one that has not
-    try:
-        yield consumer
-    finally:
-        await consumer.stop()
 
 
 async def chunks_of(

@@ -28,7 +28,8 @@ from streamapp.runtime.ledger_task import LedgerTask
 from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.place import Place
 from streamapp.runtime.position import StoredPosition
-from streamapp.runtime.replay import Move, chunks_of, reading, translated
+from streamapp.runtime.reading import reading
+from streamapp.runtime.replay import Move, chunks_of, translated
 from streamapp.runtime.replay_shadow import Change, Comparison, Shadow, compare, lines_of
 from streamapp.runtime.rows import Store, Writes, stored_position
 from streamapp.runtime.takeover import Hold, MakeTask, Source, check, held

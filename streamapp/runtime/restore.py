@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streamapp.clock import Clock, wall_ms
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.security import aiokafka_config
+from streamapp.runtime.reading import reading
 from streamapp.runtime.rows import CHANGELOG, CHECKPOINT, Store, Writes
 from streamapp.settings import KafkaSettings
 
@@ -30,16 +30,7 @@ async def restore(kafka: KafkaSettings, changelog: str, stores: Mapping[int, Sto
 
     A store that was away for so long that the changelog may have forgotten deletions starts over.
     """
-    consumer = AIOKafkaConsumer(
-        **aiokafka_config(kafka),
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=8 * 1024 * 1024,
-        fetch_max_wait_ms=100,
-    )
-    await consumer.start()
-    try:
+    async with reading(kafka) as consumer:
         waiting = [TopicPartition(changelog, partition) for partition in stores]
         consumer.assign(waiting)
         ends = await consumer.end_offsets(waiting)
@@ -61,8 +52,6 @@ async def restore(kafka: KafkaSettings, changelog: str, stores: Mapping[int, Sto
                     stores[at.partition].write(writes, records[-1].offset + 1)
                     count += len(records)
         return count
-    finally:
-        await consumer.stop()
 
 
 def _tombstones_live_ms(kafka: KafkaSettings, changelog: str) -> int:

@@ -21,6 +21,8 @@ from urllib.parse import parse_qsl
 import lz4.frame
 import zstandard
 
+from streamapp.extras import local
+
 log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 256 << 20
@@ -54,14 +56,12 @@ class Engine:
     """The engine in a folder, with one session a thread. Raises RuntimeError when another process has the folder."""
 
     def __init__(self, folder: Path) -> None:
-        import chdb
-
         folder.mkdir(parents=True, exist_ok=True)
         self._scratch = folder / "incoming"
         self._scratch.mkdir(exist_ok=True)
         for left in self._scratch.iterdir():
             left.unlink()
-        self._session = chdb.connect(str(folder))
+        self._session = local("chdb").connect(str(folder))
 
     def run(self, query: str, body: bytes, settings: Mapping[str, str]) -> Answer:
         """Run a query; `body` belongs to it."""

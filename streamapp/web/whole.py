@@ -165,5 +165,5 @@ def _look(registered: Registered, standing: Standing, workers: group.Group, now_
 def _unheard(asked: Heard[Mapping[str, Standing]]) -> str:
     if not asked.problem:
         return "Kafka is being asked how the groups stand; what is shown is what their workers say."
-    since = f"; its word of {show.clock(asked.as_of_ms)} UTC is shown" if asked.as_of_ms is not None else ""
-    return f"How the groups stand is not known from Kafka: {asked.problem}{since}."
+    since = f" Consumer group status is from {show.clock(asked.as_of_ms)} UTC." if asked.as_of_ms is not None else ""
+    return f"Kafka is unreachable ({asked.problem}).{since}"

@@ -68,9 +68,36 @@ def test_images_are_the_versions_that_are_tested_here() -> None:
 def test_our_image_has_the_python_that_the_project_needs_and_is_not_root() -> None:
     text = DOCKERFILE.read_text()
     needed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
-    assert re.findall(r"^FROM (.*)$", text, re.MULTILINE) == [f"python:{needed}-slim"]
+    assert re.findall(r"^FROM (.*)$", text, re.MULTILINE) == [f"python:{needed}-slim AS build", f"python:{needed}-slim"]
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["stream"]
-    assert "--require-hashes -r requirements.lock" in text
+    assert "--require-hashes -r requirements-tools.lock" in text
+    assert "--require-hashes --no-deps -r requirements.lock" in text
+
+
+def locked(name: str) -> dict[str, str]:
+    """Package (and the marker of its line) → version."""
+    text = (PROJECT / name).read_text()
+    return {f"{one[1]}{one[3]}": one[2] for one in re.finditer(r"^([\w.-]+)==(\S+)(.*?) \\$", text, re.MULTILINE)}
+
+
+def test_each_lock_holds_the_smaller_one_at_the_same_versions() -> None:
+    image, here, dev = (locked(f"requirements{name}.lock") for name in ("", "-local", "-dev"))
+    assert image.items() < here.items() < dev.items()
+
+
+def test_the_image_holds_no_broker_and_no_engine_of_its_own() -> None:
+    extra = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["local"]
+    names = {re.split(r"[=<>]", one)[0] for one in extra}
+    assert names <= locked("requirements-local.lock").keys()
+    assert not names & locked("requirements.lock").keys()
+
+
+def test_every_line_of_a_lock_has_its_hash() -> None:
+    for path in sorted(PROJECT.glob("requirements*.lock")):
+        lines = path.read_text().splitlines()
+        packages = [number for number, line in enumerate(lines) if "==" in line]
+        assert len(packages) > 1, path
+        assert all(lines[number + 1].startswith("    --hash=sha256:") for number in packages), path
 
 
 @pytest.mark.parametrize("name", sorted(procfile().keys() - STAND_INS))

@@ -185,3 +185,8 @@ def told(node: ast.AST) -> str | None:
         case ast.Raise(exc=ast.Call(func=ast.Name(id="Misconfigured"), args=[ast.JoinedStr(values=parts)])):
             return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
     return None
+
+
+def test_the_script_that_a_run_names_is_the_example_of_the_readme() -> None:
+    example = (PROJECT / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    assert (PROJECT / "docs" / "send_usage.py").read_text() == example

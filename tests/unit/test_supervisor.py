@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def test_a_crashed_process_starts_again_after_longer_and_longer_pauses(
     supervisor, now_s, pauses = supervise(job("raise SystemExit(3)")), 0.0, []
     for _ in range(4):
         (news,) = next_news(supervisor, until, now_s)
-        assert news.text.startswith("ended with code 3; starts again in ")
+        assert news.text.startswith("ended with exit code 3; restarts in ")
         pauses.append(float(news.text.split(" in ")[1].split(" s")[0]))
         assert supervisor.tick(now_s + pauses[-1] - 0.01) == []
         now_s += pauses[-1]
@@ -128,7 +129,7 @@ def test_errors_are_told_once_and_everything_is_in_the_log(
     lines = [f"[2026-01-01 00:00:0{number}] [1] [{level}] {text}" for number, (level, text) in enumerate(levels)]
     supervisor = supervise(job(f"print(*{lines!r}, sep=chr(10), flush=True); {FOREVER}"))
     (news,) = next_news(supervisor, until)
-    assert news.text.endswith("[ERROR] broken")
+    assert news == News("job", "broken", said=True)
     assert supervisor.tick(0) == []
     assert (tmp_path / "logs" / "job.log").read_text().splitlines() == lines
 
@@ -178,3 +179,28 @@ threading.Event().wait()
         assert runs(child)
         parent.kill()
     until(lambda: not runs(child))
+
+
+def test_errors_of_an_earlier_run_are_no_news(tmp_path: Path, until: Until) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "job.log").write_text("[2026-01-01 00:00:00] [1] [ERROR] of the day before\n")
+    supervisor = Supervisor([job(f"print('[t] [1] [ERROR] of today', flush=True); {FOREVER}")], logs)
+    try:
+        assert supervisor.tick(0) == []
+        supervisor.start()
+        assert next_news(supervisor, until) == [News("job", "of today", said=True)]
+    finally:
+        supervisor.stop()
+    assert "of the day before" in (logs / "job.log.1").read_text()
+
+
+def test_expected_errors_are_counted_and_not_told(tmp_path: Path, until: Until) -> None:
+    lines = [f"[t] [1] [ERROR] incident opened: {number}" for number in range(3)]
+    code = f"print(*{lines!r}, sep=chr(10), flush=True); {FOREVER}"
+    supervisor = Supervisor([job(code)], tmp_path / "logs", re.compile("incident opened"))
+    supervisor.start()
+    try:
+        until(lambda: supervisor.tick(0) == [] and supervisor.counted == 3)
+    finally:
+        supervisor.stop()

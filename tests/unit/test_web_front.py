@@ -128,7 +128,9 @@ def test_when_kafka_is_away_the_page_says_so_and_keeps_what_it_knows() -> None:
         stage.later()
         twin = await eventually(stage, lambda: reader.json("/"), lambda twin: twin["verdict"] == "stale")
         assert set(states(twin).values()) == {"running"}
-        assert "Kafka at 127.0.0.1:9092 does not answer; its word of " in twin["findings"][0]["text"]
+        assert (
+            "(Kafka at 127.0.0.1:9092 does not answer). Consumer group status is from " in twin["findings"][0]["text"]
+        )
         stage.kafka.problem = ""
         stage.later()
         await eventually(stage, lambda: reader.json("/"), lambda twin: twin["verdict"] == "ok")

@@ -1,0 +1,83 @@
+"""What `streamapp run` shows: numbers of the front page, and one message for one cause."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from streamapp.cli.run import headline
+from streamapp.cli.run_console import Front, GroupNow, Money, Now, Screen, picture, summary
+from streamapp.cli.run_news import AFTER_S, HOLD_S, Reporter
+from streamapp.cli.verify import Verdict
+from streamapp.errors import Unavailable
+from streamapp.ops.supervisor import News
+from streamapp.ops.verify_pairs import Outcome
+
+NOW = Now(
+    [GroupNow("billing-agg", "running", 1_234, 250.4, 2), GroupNow("analytics-ingest", "never started")],
+    [Money("USD", "1.00", "45.012102306182")],
+    1_234,
+    300.0,
+    120,
+    220,
+)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_the_table_fits_the_terminal(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, record=True)
+    console.print(picture(NOW, ["billing-agg", "analytics-ingest"], "everything is read", 11, width))
+    text = console.export_text()
+    assert all(len(line.rstrip()) <= width for line in text.splitlines())
+    assert "billing-agg" in text
+    assert "1,234" in text
+    assert "billed today 45.01 USD" in " ".join(text.split())
+
+
+def test_incidents_are_counted_and_explained() -> None:
+    assert summary(NOW, 11)[-1] == "220 dead letters (11 incidents; the demo sends invalid events on purpose)"
+    assert summary(NOW, 0)[-1] == "220 dead letters"
+    assert summary(None, 3) == []
+
+
+def test_without_a_terminal_a_line_now_and_then(tmp_path: Path) -> None:
+    out = io.StringIO()
+    with Screen(Console(file=out, width=80), Front("http://127.0.0.1:1/"), [], lambda: "starting", lambda: 0) as screen:
+        screen.refresh()
+        screen.refresh()
+    assert out.getvalue() == "starting\n"
+
+
+def test_a_message_is_told_after_a_while_with_its_log() -> None:
+    told: list[str] = []
+    reporter = Reporter(told.append, Path("logs"))
+    reporter.add([News("a", "it broke", said=True), News("b", "ended with signal 9")], 0)
+    assert told == []
+    reporter.add([], HOLD_S)
+    assert told == ["a reports: it broke (log: logs/a.log)", "b: ended with signal 9"]
+
+
+def test_a_broker_that_does_not_answer_is_one_message_and_one_when_it_does() -> None:
+    told: list[str] = []
+    reporter = Reporter(told.append, Path("logs"))
+    for second in range(35):
+        reporter.add([News(f"worker-{second % 15}", f"failed {second}", said=True)], second)
+        reporter.kafka(False, "Kafka does not answer.", second)
+    reporter.kafka(True, "", 35)
+    reporter.add([News("worker-1", "failed late")], 36)
+    reporter.add([], 36 + HOLD_S)
+    assert len(told) == 2
+    assert told[0] == "Kafka does not answer. The processes wait for it."
+    assert told[1].startswith("Kafka answers again. 35 messages of processes about it are in logs/.")
+    reporter.add([News("worker-1", "something else")], 36 + AFTER_S)
+    reporter.add([], 36 + AFTER_S + HOLD_S)
+    assert told[2] == "worker-1: something else"
+
+
+def test_the_verdict_is_one_line() -> None:
+    away = Outcome("usage=bills", 1.0, error=Unavailable("Kafka does not answer"))
+    assert "usage=bills could not be checked" in headline(Verdict(None, [away])).plain
+    assert "everything is correct" in headline(Verdict(None, [])).plain
