@@ -17,16 +17,11 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from streamapp.capture.answers import INVALID_EVENT, MALFORMED_JSON, Kind
+from streamapp.capture.mend import mend
 from streamapp.capture.pieces import Unclear, pieces
 
 UNSAID = Raw(b"")
 
-# Half of a surrogate pair: a text cut in the middle of a letter. JavaScript writes it; no UTF-8 can hold it.
-# One match is all that is whole, and the half behind it: as many steps as there are halves, whatever the bytes are.
-_HALF = rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
-_PAIR = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_UP_TO_A_HALF = re.compile(rb"((?:[^\\]++|" + _PAIR + rb"|(?!" + _HALF + rb")\\.)*+)(" + _HALF + rb")?", re.DOTALL)
-HALVES_MAX = 10_000  # texts that were cut; what has more of them is no text
 FIELD_BYTES_MAX = 64 << 10  # of what is an id, a name or a moment, however it is written
 _ESCAPED_LETTER = re.compile(rb"\\u00[67]")  # in a name: "b\\u0061tch" is one of "batch"
 LARGE_BYTES = 256 << 10  # a smaller body costs little memory, whatever is in it
@@ -198,14 +193,6 @@ def is_stated(raw: Raw) -> bool:
 def raw_events(raw: bytes, sent: Sent, most: int) -> list[bytes]:
     """The bytes of the first `most` events of a body that `read` could read, as they came."""
     return [bytes(one) for one in _split(raw, most)[0]] if sent.raws is None else sent.raws
-
-
-def mend(raw: bytes) -> bytes:
-    """What no UTF-8 can hold becomes U+FFFD, as a browser shows it; of halves of surrogate pairs the first
-    `HALVES_MAX` do."""
-    if not raw.isascii():
-        raw = raw.decode(errors="replace").encode()
-    return _UP_TO_A_HALF.sub(lambda match: match[1] + (rb"\ufffd" if match[2] else b""), raw, HALVES_MAX)
 
 
 def _split(raw: bytes, most: int) -> tuple[list[Raw], Any]:
