@@ -1,12 +1,14 @@
-"""A letter of capture's → the record that the door would have written, had it taken the event. Pure.
+"""A letter of capture's → the records that the door would have written, had it taken the events. Pure.
 
-What the event's own bytes do not say comes from the letter: the team is its key, the moment it came in is `failed_at`,
-the client's address and clock are headers. An event without a uuid gets one that is made of the letter's id, the same
-however often it is made.
+A letter about a whole body that was mended is as many records as the body has events, in one transaction; when one of
+them would still be refused, all of them wait. What the event's own bytes do not say comes from the letter: the team
+is its key, the moment it came in is `failed_at`, the client's address and clock are headers. An event without a uuid
+gets one that is made of the letter's id and its place, the same however often it is made.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 
 from streamapp.capture import answers
@@ -21,6 +23,8 @@ from streamapp.directory import Directory
 from streamapp.ops.letters import Letter
 from streamapp.ops.letters_plan import Entered
 
+EVENTS_MAX = 10_000  # of one body: with their receipt they are one transaction
+
 
 class Again:
     """Capture as the door that its own letters go through once more: an `ops.letters_plan.Door`."""
@@ -29,30 +33,41 @@ class Again:
         self._teams, self._bytes_max = Teams(directory), bytes_max
 
     def __call__(self, letter: Letter, value: bytes | None) -> Entered | str:
-        """`value` is one event as a client sends it, in any wrapping; with the token, where the letter has no key."""
+        """`value` is a body as a client sends it, in any wrapping; with the token, where the letter has no key."""
         unwrapped = unwrap(value or b"", self._bytes_max)
         if isinstance(unwrapped, Refusal):
             return _still(unwrapped.kind)
-        found = read(unwrapped.json, 1)
-        if isinstance(found, str):
+        sent = read(unwrapped.json, EVENTS_MAX)
+        if isinstance(sent, str):
             return _still(answers.MALFORMED_JSON)
-        sent = found[1]
-        if len(sent.events) != 1:
-            return "it is a body of several events: send them to the door in smaller bodies, then drop the letter"
+        if not sent.events:
+            return _still(answers.EMPTY_BODY)
+        if len(sent.events) > EVENTS_MAX:
+            return f"it is a body of more than {EVENTS_MAX} events: send them in smaller bodies, then drop the letter"
         team = self._team(letter, sent)
         if isinstance(team, Refusal):
             return _still(team.kind)
         told = {name: content.decode(errors="replace") for name, content in letter.headers if content is not None}
-        sent_ms = read_ms(told[SENT_AT_HEADER]) if SENT_AT_HEADER in told else sent_ms_of(sent, {})
+        sent_ms = read_ms(told[SENT_AT_HEADER]) if SENT_AT_HEADER in told else sent_ms_of(sent, unwrapped.fields)
         arrived = arrival(team, letter.failed_ms, told.get(IP_HEADER, ""), sent_ms)
-        made = captured(sent.events[0], arrived, lambda count: blake2b(letter.id.encode(), digest_size=count).digest())
-        return Entered(team.key, made) if isinstance(made, bytes) else _still(made[0])
+        values: list[bytes] = []
+        for place, event in enumerate(sent.events):
+            made = captured(event, arrived, _entropy(letter.id, place))
+            if not isinstance(made, bytes):
+                return _still(made[0])
+            values.append(made)
+        return Entered(team.key, values)
 
     def _team(self, letter: Letter, sent: Sent) -> Team | Refusal:
         if letter.key is not None:
             return self._teams.named(letter.key.decode(errors="replace"))
         token = token_of(sent, {})
         return token if isinstance(token, Refusal) else self._teams.of(token, 0.0)
+
+
+def _entropy(letter_id: str, place: int) -> Callable[[int], bytes]:
+    seed = f"{letter_id}/{place}" if place else letter_id
+    return lambda count: blake2b(seed.encode(), digest_size=count).digest()
 
 
 def _still(kind: Kind) -> str:

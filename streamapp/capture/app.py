@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from streamapp.capture import answers, cors
+from streamapp.capture.addresses import forwarded_for, read_address
 from streamapp.capture.answers import Answer, Refusal, refused
 from streamapp.capture.counters import Counters
 from streamapp.capture.events import TOPIC
@@ -66,7 +67,7 @@ class App:
             now_s = self._time_s = asyncio.get_running_loop().time
         began_s = now_s()
         length = 0
-        origin = forwarded = None
+        origin = forwarded = standard = None
         for name, value in scope["headers"]:
             if name == b"content-length":
                 length = int(value)  # the parser below us takes digits only
@@ -74,6 +75,10 @@ class App:
                 origin = value
             elif name == b"x-forwarded-for":
                 forwarded = value if forwarded is None else forwarded + b"," + value
+            elif name == b"forwarded":
+                standard = value if standard is None else standard + b"," + value
+        if forwarded is None and standard is not None:
+            forwarded = forwarded_for(standard)
         path, method = scope["path"], scope["method"]
         extra: list[cors.Header] = [] if origin is None else cors.of(origin)
         if path in DOORS and method in ("POST", "GET"):
@@ -171,6 +176,8 @@ class App:
         self.counters.events += verdict.events
         if verdict.refused:
             self.counters.refused.update(verdict.refused)
+        if verdict.unreadable:
+            self.counters.unreadable.update(verdict.unreadable)
         return verdict.answer
 
     def _too_much(self, held: int) -> Refusal | None:
@@ -184,9 +191,9 @@ class App:
         hops = self._limits.proxies
         if hops and forwarded is not None:
             addresses = forwarded.decode("latin-1").split(",")
-            return addresses[-min(hops, len(addresses))].strip()[:64]
+            return read_address(addresses[-min(hops, len(addresses))])
         client = scope["client"]
-        return client[0] if client else ""
+        return read_address(client[0]) if client else ""
 
     def _page(self, path: str) -> tuple[int, cors.Header, bytes]:
         try:

@@ -2,6 +2,8 @@
 
 What the bytes are decides, not what a header claims: gzip by its first two bytes, JSON by its first letter, a form by
 its field `data`, and base64 is what is left. Nothing unpacks to more than `limit` bytes.
+
+Every byte of a body is read, or the body is refused: nothing that follows what was understood is passed over.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ from streamapp.capture.answers import BODY_TOO_LARGE, EMPTY_BODY, UNREADABLE_BOD
 
 WRAPPINGS_MAX = 3  # a form of base64 of gzip is the deepest that any client makes
 FIELDS_MAX = 100  # of a form; the clients send three
+MEMBERS_MAX = 10_000  # of a gzip stream; a member for each event of a full body is far fewer
+PIECE_BYTES = 64 << 10  # what is copied at most to find a member's end
 GZIP = b"\x1f\x8b"
 GZIP_WINDOW = 31  # zlib's number for "gzip, any window"
 BOM = b"\xef\xbb\xbf"
 
 _FORM = re.compile(rb"(?:^|&)data=")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
+_PADDING = re.compile(rb"\0*")
 _SPACE = b" \t\r\n"
 _TO_URLSAFE = bytes.maketrans(b"+/ ", b"-_-")  # a form turns + into a space
 
@@ -54,8 +59,11 @@ def unwrap(raw: bytes, limit: int) -> Unwrapped | Refusal:
         if inner[:1] in (b"{", b"[") or inner[:2] == GZIP:
             continue
         if _FORM.search(inner, 0, 10_000):
-            fields |= _form(inner)
-            inner = fields.pop("data", "").encode("latin-1", "replace")
+            form = form_fields(inner.decode("latin-1"))
+            if form is None or not all(b"=" in field for field in inner.split(b"&") if field):
+                return Refusal(UNREADABLE_BODY, "the form cannot be read, or it has two fields data")
+            inner = form.pop("data").encode("latin-1")
+            fields |= form
             continue
         decoded = _base64(inner)
         if decoded is None:
@@ -65,25 +73,54 @@ def unwrap(raw: bytes, limit: int) -> Unwrapped | Refusal:
 
 
 def gunzip(raw: bytes, limit: int) -> bytes | Refusal:
-    """Unpacked, but never more than `limit` bytes; what follows the first member is ignored."""
+    """All members of a gzip stream unpacked (RFC 1952, 2.2), together never more than `limit` bytes.
+
+    Zeros behind a member are padding. Anything else behind it, and a member that is not complete, is an error.
+    """
     stream = isal_zlib.decompressobj(GZIP_WINDOW)
     try:
         unpacked: bytes = stream.decompress(raw, limit + 1)
+        if len(unpacked) > limit:
+            return Refusal(BODY_TOO_LARGE, f"unpacked, the body is larger than {limit} bytes")
+        if not stream.eof:
+            return Refusal(UNREADABLE_BODY, "the gzip data ends too early")
+        return _with_members(unpacked, stream.unused_data, limit) if stream.unused_data else unpacked
     except Exception as error:  # the library's own, which its stubs do not name
         return Refusal(UNREADABLE_BODY, f"the gzip data is broken: {error}")
-    if len(unpacked) > limit:
-        return Refusal(BODY_TOO_LARGE, f"unpacked, the body is larger than {limit} bytes")
-    if not stream.eof:
-        return Refusal(UNREADABLE_BODY, "the gzip data ends too early")
-    return unpacked
 
 
-def _form(raw: bytes) -> dict[str, str]:
+def _with_members(first: bytes, rest: bytes, limit: int) -> bytes | Refusal:
+    """The first member's content, and that of the members behind it. Raises the library's own error."""
+    parts, held, view, at = [first], len(first), memoryview(rest), 0
+    while (at := _PADDING.match(rest, at).end()) < len(rest):  # type: ignore[union-attr]  # it matches everywhere
+        if not rest.startswith(GZIP, at):
+            return Refusal(UNREADABLE_BODY, "something that is no gzip data stands behind the gzip data")
+        if len(parts) == MEMBERS_MAX:
+            return Refusal(UNREADABLE_BODY, f"the gzip data has more than {MEMBERS_MAX} members")
+        stream, size = isal_zlib.decompressobj(GZIP_WINDOW), 512
+        while not stream.eof:
+            if at == len(rest):
+                return Refusal(UNREADABLE_BODY, "the gzip data ends too early")
+            piece = view[at : at + size]
+            part = stream.decompress(piece, limit + 1 - held)
+            held += len(part)
+            if held > limit:
+                return Refusal(BODY_TOO_LARGE, f"unpacked, the body is larger than {limit} bytes")
+            parts.append(part)
+            at += len(piece) - len(stream.unused_data)
+            size = min(2 * size, PIECE_BYTES)
+    return b"".join(parts)
+
+
+def form_fields(raw: str) -> dict[str, str] | None:
+    """The fields of a form or a query, their bytes as Latin-1. None when it is no form, or says its data twice."""
     try:
         # Latin-1 both ways keeps every byte; percent signs are decoded to the bytes they stand for.
-        return dict(parse_qsl(raw.decode("latin-1"), encoding="latin-1", max_num_fields=FIELDS_MAX))
+        pairs = parse_qsl(raw, keep_blank_values=True, encoding="latin-1", max_num_fields=FIELDS_MAX)
     except ValueError:
-        return {}
+        return None
+    fields = dict(pairs)
+    return None if "data" in fields and sum(name == "data" for name, _ in pairs) > 1 else fields
 
 
 def _base64(raw: bytes) -> bytes | None:

@@ -20,6 +20,7 @@ class Counters(Collector):
     def __init__(self, under_way: Callable[[], tuple[int, int]], connections: Callable[[], int]) -> None:
         self.answers: Counter[tuple[int, str]] = Counter()
         self.refused: Counter[str] = Counter()
+        self.unreadable: Counter[str] = Counter()
         self.events = 0
         self.body_bytes = 0
         self._seconds = [0] * (len(SECONDS) + 1)
@@ -45,6 +46,11 @@ class Counters(Collector):
         for reason, count in sorted(self.refused.items()):
             refused.add_metric((reason,), count)
         yield refused
+        about = "Events whose timestamp cannot be read: they count as of now, or of their offset"
+        unreadable = CounterMetricFamily("capture_timestamps_unreadable", about, labels=("lib",))
+        for lib, count in sorted(self.unreadable.items()):
+            unreadable.add_metric((lib,), count)
+        yield unreadable
         yield CounterMetricFamily("capture_events", "Events acknowledged by all replicas", value=self.events)
         yield CounterMetricFamily("capture_body_bytes", "Bytes of bodies received", value=self.body_bytes)
         buckets, total = [], 0

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -15,11 +15,13 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from streamapp.capture import answers
 from streamapp.capture.answers import Kind
 from streamapp.capture.ids import id_of, new_uuid, read_uuid
+from streamapp.capture.libraries import library
 from streamapp.capture.moments import happened_ms, read_ms, text_of
 from streamapp.capture.sent import (
     UNSAID,
     Broken,
     SentEvent,
+    Unread,
     is_stated,
     look_over_properties,
     read_properties,
@@ -69,7 +71,8 @@ class _Envelope(Struct, gc=False):
 
 @dataclass(slots=True)
 class Arrival:
-    """What the events of one request have in common. `sent_text` is `sent_ms` as the envelope writes it."""
+    """What the events of one request have in common. `sent_text` is `sent_ms` as the envelope writes it.
+    `unreadable` is added to."""
 
     team: Team
     org: str | UnsetType
@@ -77,6 +80,7 @@ class Arrival:
     ip: str | UnsetType
     sent_ms: int | None
     sent_text: str | UnsetType
+    unreadable: list[str] = field(default_factory=list)  # a library for each timestamp that cannot be read
 
 
 def arrival(team: Team, now_ms: int, ip: str, sent_ms: int | None) -> Arrival:
@@ -86,11 +90,11 @@ def arrival(team: Team, now_ms: int, ip: str, sent_ms: int | None) -> Arrival:
     return Arrival(team, team.org or UNSET, now_ms, ip or UNSET, known_ms, text)
 
 
-def captured(event: SentEvent | None, arrived: Arrival, entropy: Callable[[int], bytes]) -> bytes | Trouble:
+def captured(event: SentEvent | Unread, arrived: Arrival, entropy: Callable[[int], bytes]) -> bytes | Trouble:
     """The record's value, or the kind of trouble and a sentence. `entropy(n)`: n random bytes, for an event without
     a uuid."""
-    if event is None:
-        return answers.INVALID_EVENT, "the event is not an object"
+    if isinstance(event, Unread):
+        return event
     name = event.event
     if type(name) is not str or not name:
         return answers.MISSING_EVENT_NAME, "event is missing or not a text"
@@ -110,14 +114,15 @@ def captured(event: SentEvent | None, arrived: Arrival, entropy: Callable[[int],
             return answers.MISSING_DISTINCT_ID, "distinct_id is missing or empty"
     session: str | UnsetType = UNSET if looked_for.session is None else _text(looked_for.session) or UNSET
     now_ms, team = arrived.now_ms, arrived.team
-    stated_ms = None if event.timestamp is None else read_ms(event.timestamp)
+    stated_ms = None
+    if event.timestamp is not None and (stated_ms := read_ms(event.timestamp)) is None:
+        arrived.unreadable.append(library(looked_for.lib))
     sent_ms = None if looked_for.ignore_sent_at is True else arrived.sent_ms
     at_ms = happened_ms(stated_ms, event.offset, sent_ms, now_ms)
     uuid = read_uuid(event.uuid) or new_uuid(now_ms, entropy(RANDOM_BYTES))
-    made_ms = now_ms if stated_ms is None or not 0 <= stated_ms < END_MS else stated_ms
     name = name if len(name) <= CUT_AT else name[:CUT_AT]
     data = _Data(name, who, properties, arrived.ip, session, arrived.sent_text, uuid)
-    made = id_of(uuid, team.key, made_ms)
+    made = id_of(uuid, team.key)
     value = _encode(_Envelope(SCHEMA, made, EVENT_CAPTURED, SOURCE, text_of(at_ms), team.id, arrived.org, data))
     if len(value) > EVENT_BYTES_MAX:
         return _TOO_LARGE

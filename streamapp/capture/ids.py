@@ -1,8 +1,8 @@
 """A client's uuid and the event's id. The same event sent again is the same event: same uuid, same id.
 
-The id's time part is that of the uuid (version 7), else the client's own timestamp, which does not change either. Its
-80 other bits are a digest of team and uuid: nothing downstream looks at an id without its team, so that a team that
-finds two uuids of one digest only hurts itself.
+The id is a function of team and uuid alone. Its time part is that of the uuid (version 7), else 0: there is no time
+that every attempt to send the event would agree on. Its 80 other bits are a digest of team and uuid: nothing
+downstream looks at an id without its team, so that a team that finds two uuids of one digest only hurts itself.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def new_uuid(now_ms: int, entropy: bytes) -> str:
     return str(UUID(int=bits & ~(0x3 << 62) | 2 << 62))
 
 
-def id_of(uuid: str, team: bytes, stated_ms: int) -> str:
-    """`evt_` and a ULID. `stated_ms`: when the client says that it happened, or now; 0 ≤ stated_ms < 2^48."""
-    made_ms = int(uuid[:8] + uuid[9:13], 16) if uuid[14] == "7" else stated_ms
+def id_of(uuid: str, team: bytes) -> str:
+    """`evt_` and a ULID."""
+    made_ms = int(uuid[:8] + uuid[9:13], 16) if uuid[14] == "7" else 0
     letters = xxh3_128_digest(team + uuid.encode()).translate(_LETTERS).decode()
     return _high(made_ms >> 10) + _PAIRS[made_ms & 1023] + letters
 

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
 
 from msgspec import UNSET
 
 from streamapp.capture import answers
 from streamapp.capture.answers import Answer, Refusal, RefusedEvent, accepted, refused
-from streamapp.capture.body import Unwrapped, unwrap
+from streamapp.capture.body import Unwrapped, form_fields, unwrap
 from streamapp.capture.events import SOURCE, TOPIC, Arrival, Trouble, arrival, captured
 from streamapp.capture.moments import read_ms, sent_query_ms
 from streamapp.capture.quota import Buckets
-from streamapp.capture.sent import Broken, Sent, SentEvent, look_over_properties, raw_events, read, read_properties
+from streamapp.capture.sent import (
+    Broken,
+    Sent,
+    SentEvent,
+    Unread,
+    look_over_properties,
+    raw_events,
+    read,
+    read_properties,
+)
 from streamapp.capture.teams import Team, Teams
 from streamapp.kafka.loop_producer import Group
 from streamapp.schemas import letter as letters
@@ -45,6 +53,7 @@ class Verdict(NamedTuple):
     answer: Answer
     events: int = 0
     refused: Sequence[str] = ()
+    unreadable: Sequence[str] = ()  # a library for each timestamp that could not be read
 
 
 class Intake:
@@ -56,9 +65,14 @@ class Intake:
 
     def judge(self, ask: Ask, raw: bytes, now_ms: int, now_s: float) -> Verdict:
         """`now_ms` is the wall clock, `now_s` a clock that never steps. Never raises, whatever the bytes are."""
-        query = dict(parse_qsl(ask.query, max_num_fields=None)) if ask.query else {}
-        if not raw and "data" in query:
-            raw = query["data"].encode()
+        query = form_fields(ask.query) if ask.query else {}
+        if query is None:
+            return self._unread(Refusal(answers.UNREADABLE_BODY, "the query says its data twice"), raw, now_ms, now_s)
+        if said := query.pop("data", "").encode("latin-1", "replace"):
+            if raw:
+                both = Refusal(answers.UNREADABLE_BODY, "there are events in the body and in the query's data")
+                return self._unread(both, raw, now_ms, now_s)
+            raw = said
         if len(raw) > self._limits.body_bytes_max:
             return self._no(Refusal(answers.BODY_TOO_LARGE))
         fields: dict[str, str] = {}
@@ -72,7 +86,7 @@ class Intake:
         found = read(inner, self._limits.events_max)
         if isinstance(found, str):
             return self._unread(Refusal(answers.MALFORMED_JSON, found), raw, now_ms, now_s)
-        mended, sent = found
+        sent = found
         about = query | fields if fields else query
         team = self._team(sent, about, now_s)
         if isinstance(team, Refusal):
@@ -87,13 +101,13 @@ class Intake:
         if quota is not None and (wait_s := self._buckets.wait_s(team.id, quota, count, now_s)):
             return self._no(Refusal(answers.QUOTA_EXCEEDED, f"{team.id} may send {quota:g} events/s", wait_s))
         arrived = arrival(team, now_ms, ask.ip, sent_ms_of(sent, about))
-        return self._events(sent.events, mended, arrived, about.get("beacon") == "1")
+        return self._events(sent, inner, arrived, about.get("beacon") == "1")
 
-    def _events(self, events: Sequence[SentEvent | None], mended: bytes, arrived: Arrival, beacon: bool) -> Verdict:
+    def _events(self, sent: Sent, inner: bytes, arrived: Arrival, beacon: bool) -> Verdict:
         key, entropy = arrived.team.key, self._entropy
         values: list[bytes] = []
         troubles: list[tuple[int, Trouble]] = []
-        for index, event in enumerate(events):
+        for index, event in enumerate(sent.events):
             made = captured(event, arrived, entropy)
             if type(made) is bytes:
                 values.append(made)
@@ -101,17 +115,17 @@ class Intake:
                 assert not isinstance(made, bytes)
                 troubles.append((index, made))
         if not troubles:
-            return Verdict((Group(TOPIC, key, values),), accepted((), beacon), len(values))
-        raws = raw_events(mended, self._limits.events_max)
-        told = [RefusedEvent(index, kind, error, bytes(raws[index])) for index, (kind, error) in troubles]
+            return Verdict((Group(TOPIC, key, values),), accepted((), beacon), len(values), (), arrived.unreadable)
+        raws = raw_events(inner, sent, self._limits.events_max)
+        told = [RefusedEvent(index, kind, error, raws[index]) for index, (kind, error) in troubles]
         headers = _headers(arrived)
         about = [self._letter(one.kind, one.error, key, one.raw, arrived.now_ms, headers) for one in told]
         slugs = [one.kind.slug for one in told]
         if values:
             groups = (Group(TOPIC, key, values), letters_group(about))
-            return Verdict(groups, accepted(told, beacon), len(values), slugs)
+            return Verdict(groups, accepted(told, beacon), len(values), slugs, arrived.unreadable)
         first = Refusal(told[0].kind, told[0].error)
-        return Verdict((letters_group(about),), refused(first, told if len(events) > 1 else ()), 0, slugs)
+        return Verdict((letters_group(about),), refused(first, told if len(sent.events) > 1 else ()), 0, slugs)
 
     def _team(self, sent: Sent, about: dict[str, str], now_s: float) -> Team | Refusal:
         token = token_of(sent, about)
@@ -173,7 +187,9 @@ def token_of(sent: Sent, about: dict[str, str]) -> Any | Refusal:
     if token is None:
         token = about.get("api_key") or about.get("token")
     if token is None:
-        tokens = {found for event in sent.events if event is not None and (found := _token_in(event)) is not None}
+        tokens = {
+            found for event in sent.events if not isinstance(event, Unread) and (found := _token_in(event)) is not None
+        }
         if len(tokens) > 1:
             return Refusal(answers.TOKENS_DIFFER)
         token = tokens.pop() if tokens else None

@@ -3,7 +3,7 @@
     timestamp and sent_at    now - (sent_at - timestamp): a wrong clock of the client does not matter
     timestamp alone          as it is
     offset                   that many milliseconds ago; wins over timestamp
-    none, or unreadable      now
+    none, or unreadable      now; unreadable ones are counted by library
 
 More than 23 hours ahead is a broken clock: now. What the envelope cannot say (before 1970, after 9999) is 1970.
 """
@@ -11,8 +11,7 @@ More than 23 hours ahead is a broken clock: now. What the envelope cannot say (b
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Any
 
@@ -21,13 +20,24 @@ from dateutil import parser as dateutil_parser
 from streamapp.schemas.timestamp import END_MS, format_ms, parse_ms
 
 AHEAD_MAX_MS = 23 * 3_600_000
-TEXT_MAX = 64  # the longest date that a client writes, JavaScript's with the zone's name, has 63 letters
+TEXT_MAX = 200  # JavaScript writes the zone's name, in the language of its user, behind the date
+DATE_MAX = 64  # without that name
 SENT_MIN_MS = 1_577_836_800_000  # 2020: a smaller `_` is in seconds, from libraries of long ago
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TAILS = tuple(f"{ms:03d}Z" for ms in range(1000))
 _NUMBER = re.compile(r"[0-9]{1,19}(?:\.[0-9]+)?", re.ASCII)
-_ZONE_NAME = re.compile(r"\s*\([^)]*\)$")  # "(Central European Standard Time)"
+_COMMENT = re.compile(r"\s*\(.*\)$")  # "(Central European Standard Time)"
+_TIME = re.compile(r"\b[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?![0-9:])")
+_TAIL = re.compile(
+    r"(?P<half>\s*[ap]\.?m\.?(?![a-z]))?\s*(?P<name>[a-z]+)?\s*(?P<offset>[+-][0-9]{1,2}(?::?[0-9]{2})?)?(?P<year>\s+[0-9]{4})?\s*",
+    re.IGNORECASE,
+)
+_ZONES = {
+    # letters → hours: RFC 5322, 4.3. All others mean several things.
+    **dict.fromkeys(("Z", "UTC", "UT", "GMT"), 0),
+    **{"EDT": -4, "EST": -5, "CDT": -5, "CST": -6, "MDT": -6, "MST": -7, "PDT": -7, "PST": -8},
+}
 _SHORT_ZONE = re.compile(r"(T.*[+-][0-9]{2})$")
 _YEAR = re.compile(r"[0-9]{4}")
 _FRACTIONS = tuple(f"{ms:03d}Z" for ms in range(1000))
@@ -74,10 +84,12 @@ def _second(second: int) -> str:
 def _read_text(text: str) -> int | None:
     if len(text) > TEXT_MAX:
         return None
-    text = _ZONE_NAME.sub("", text.strip())
+    text = _COMMENT.sub("", text.strip())
+    if len(text) > DATE_MAX:
+        return None
     if _NUMBER.fullmatch(text):
         return _epoch_ms(text)
-    for read in (_iso, parsedate_to_datetime, _anything):
+    for read in (_iso, _with_zone):
         try:
             moment = read(text)
             if moment.tzinfo is None:
@@ -92,11 +104,47 @@ def _iso(text: str) -> datetime:
     return datetime.fromisoformat(_SHORT_ZONE.sub(r"\1:00", text) if "T" in text else text)
 
 
+def _with_zone(text: str) -> datetime:
+    """A date in words. Its zone is read here: libraries ignore some, guess others, and turn the sign of `UTC+3`."""
+    time = _TIME.search(text)
+    tail = None if time is None else _TAIL.fullmatch(text, time.end())
+    if time is None or tail is None:
+        return _anything(text)
+    zone = _zone(tail["name"], tail["offset"])
+    rest = f"{text[: time.end()]}{tail['half'] or ''}{tail['year'] or ''}"
+    return _anything(rest).replace(tzinfo=zone)
+
+
+def _zone(name: str | None, offset: str | None) -> tzinfo:
+    """East of Greenwich is +, whatever letters of UTC stand before it. Raises ValueError for other letters."""
+    hours = 0 if name is None else _ZONES.get(name.upper())
+    if hours is None or (hours and offset):
+        raise ValueError(f"{name} is no zone that all agree on")
+    if not offset:
+        return timezone(timedelta(hours=hours))
+    digits = offset[1:].replace(":", "")
+    away = (
+        timedelta(hours=int(digits[:-2] or 0), minutes=int(digits[-2:]))
+        if len(digits) > 2
+        else timedelta(hours=int(digits))
+    )
+    return timezone(-away if offset[0] == "-" else away)
+
+
 def _anything(text: str) -> datetime:
     if _YEAR.search(text) is None:
         raise ValueError("a date without a year")  # dateutil would take the present one
-    moment: datetime = dateutil_parser.parse(text, default=_EPOCH)
+    moment: datetime = dateutil_parser.parse(text, default=_EPOCH, tzinfos=_named)
     return moment
+
+
+def _named(name: str | None, offset: int | None) -> tzinfo | None:
+    """What dateutil asks for each zone that it finds in an unusual place."""
+    if name is None:
+        return None if offset is None else timezone(timedelta(seconds=offset))
+    if offset:
+        raise ValueError("letters and an offset in an unusual place")
+    return _zone(name, None)
 
 
 def _epoch_ms(digits: str) -> int | None:

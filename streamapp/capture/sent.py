@@ -1,6 +1,9 @@
 """What PostHog's clients send, read leniently: the JSON of a body → its events, with `properties` left as bytes.
 
-One pass over the body. Only a body in which something is wrong is read a second time, event by event.
+One pass over the body. Only a body in which something is wrong is read a second time, event by event: what is wrong
+with one of them is then its own affair.
+
+Text that cannot be UTF-8 is mended, not refused: bytes that are none, and halves of surrogate pairs, become U+FFFD.
 """
 
 from __future__ import annotations
@@ -13,15 +16,14 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
+from streamapp.capture.answers import INVALID_EVENT, MALFORMED_JSON, Kind
+from streamapp.capture.mend import mend
+from streamapp.capture.pieces import Unclear, pieces
+
 UNSAID = Raw(b"")
 
-# Half of a surrogate pair: a text cut in the middle of a letter. JavaScript writes it; no UTF-8 can hold it.
-# One match is all that is whole, and the half behind it: as many steps as there are halves, whatever the bytes are.
-_HALF = rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
-_PAIR = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_UP_TO_A_HALF = re.compile(rb"((?:[^\\]++|" + _PAIR + rb"|(?!" + _HALF + rb")\\.)*+)(" + _HALF + rb")?", re.DOTALL)
-HALVES_MAX = 10_000  # texts that were cut; what has more of them is no text
 FIELD_BYTES_MAX = 64 << 10  # of what is an id, a name or a moment, however it is written
+_ESCAPED_LETTER = re.compile(rb"\\u00[67]")  # in a name: "b\\u0061tch" is one of "batch"
 LARGE_BYTES = 256 << 10  # a smaller body costs little memory, whatever is in it
 
 
@@ -60,21 +62,44 @@ class SentProperties(Struct, gc=False):
 
     distinct_id: Any = None
     token: Any = None
+    lib: Any = field(default=None, name="$lib")
     session: Any = field(default=None, name="$session_id")
     ignore_sent_at: Any = field(default=None, name="$ignore_sent_at")
 
 
-class Sent(NamedTuple):
-    """The events of a body, None for one that is no object, and what stands around them."""
+class Unread(NamedTuple):
+    """An event that cannot be read: the kind of trouble, and a sentence about it."""
 
-    events: list[SentEvent | None]
+    kind: Kind
+    error: str
+
+
+class Sent(NamedTuple):
+    """The events of a body, and what stands around them. `raws`: the events' own bytes, if they were taken apart."""
+
+    events: list[SentEvent | Unread]
     token: Any
     sent_at: Any
+    raws: list[bytes] | None = None
+
+
+class _Counted(Struct, array_like=True):
+    """A batch that is only counted: one is made for each field of this name, also for those that a later one hides."""
+
+    made = 0
+
+    def __post_init__(self) -> None:
+        _Counted.made += 1
+
+
+class _Batches(Struct):
+    batch: _Counted | UnsetType | None = UNSET
 
 
 class _Around(Struct):
     """What stands around the events of a batch."""
 
+    event: Any = None
     token: Any = None
     api_key: Any = None
     token_alias: Any = field(default=None, name="$token")
@@ -85,6 +110,7 @@ _body = msgspec.json.Decoder(SentBody, float_hook=Fraction).decode
 _events = msgspec.json.Decoder(list[SentEvent], float_hook=Fraction).decode
 _event = msgspec.json.Decoder(SentEvent, float_hook=Fraction).decode
 read_properties = msgspec.json.Decoder(SentProperties, float_hook=Fraction).decode
+_batches = msgspec.json.Decoder(_Batches).decode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -116,11 +142,11 @@ def _look_over(raw: bytes | Raw, unread: Callable[[bytes], Struct]) -> None:
         raise msgspec.ValidationError(f"a field is longer than {FIELD_BYTES_MAX} bytes")
 
 
-Broken = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+Broken = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, Unclear)
 
 
-def read(raw: bytes, most: int) -> tuple[bytes, Sent] | str:
-    """The body, mended if need be, and its events; or, as the rest of a sentence, why it is not JSON.
+def read(raw: bytes, most: int) -> Sent | str:
+    """The events of a body; or, as the rest of a sentence, why it is not JSON.
 
     Of more than `most` events there may be only one more than that.
     """
@@ -130,12 +156,11 @@ def read(raw: bytes, most: int) -> tuple[bytes, Sent] | str:
         if not raw.isascii():
             raw.decode()
         if len(raw) < LARGE_BYTES:
-            return raw, _read(raw)
+            return _read(raw)
     except Broken as error:
         problem = _sentence(error)
     try:
-        mended = mend(raw)
-        return mended, _read_each(mended, most)
+        return _read_each(raw, most)
     except Broken as error:
         return problem or _sentence(error)
 
@@ -161,18 +186,13 @@ def with_person(event: SentEvent) -> Raw:
 
 
 def is_stated(raw: Raw) -> bool:
-    """Whether a field is there and not null."""
-    return len(raw) > 0 and (len(raw) != 4 or bytes(raw) != b"null")
+    """Whether a field is there, and neither null nor `[]`: what PHP writes for a map without entries."""
+    return len(raw) > 4 or (len(raw) > 0 and bytes(raw).translate(None, b" \t\r\n") not in (b"null", b"[]"))
 
 
-def raw_events(raw: bytes, most: int) -> list[Raw]:
-    """The bytes of the first `most` events of a body that `read` could read."""
-    return _split(raw, most)[0]
-
-
-def mend(raw: bytes) -> bytes:
-    """Halves of surrogate pairs become U+FFFD, as a browser shows them; the first `HALVES_MAX` do."""
-    return _UP_TO_A_HALF.sub(lambda match: match[1] + (rb"\ufffd" if match[2] else b""), raw, HALVES_MAX)
+def raw_events(raw: bytes, sent: Sent, most: int) -> list[bytes]:
+    """The bytes of the first `most` events of a body that `read` could read, as they came."""
+    return [bytes(one) for one in _split(raw, most)[0]] if sent.raws is None else sent.raws
 
 
 def _split(raw: bytes, most: int) -> tuple[list[Raw], Any]:
@@ -202,20 +222,70 @@ def _read(raw: bytes) -> Sent:
     token = body.api_key or body.token or body.token_alias
     if body.batch is UNSET or body.batch is None:
         return Sent([body], token, body.sent_at)
+    _only_a_batch(raw, body.event)
     return Sent(list(body.batch), token, body.sent_at)
 
 
+def _only_a_batch(raw: bytes, event: Any) -> None:
+    """Refuse a body of which some events would not be read: with two batches, or with one and an event of its own."""
+    if event is not None:
+        raise Unclear("the body is an event and a batch at once")
+    if raw.count(b'"batch"') == 1 and _ESCAPED_LETTER.search(raw) is None:
+        return
+    before = _Counted.made
+    _batches(raw)
+    if _Counted.made - before > 1:
+        raise Unclear("the body has more than one batch")
+
+
 def _read_each(raw: bytes, most: int) -> Sent:
+    try:
+        split, body = _split(raw, most + 1)
+        raws = [bytes(one) for one in split]
+        around: bytes | None = raw
+    except Broken:
+        found = pieces(raw, most + 1)
+        raws, around = found.events, found.around
+        body = None if around is None else _around(mend(around))
+    events = [_each(one) for one in raws]
+    if body is None:
+        return Sent(events, None, None, raws)
+    if body.batch is UNSET or body.batch is None:
+        if isinstance(events[0], Unread):
+            raise Unclear(events[0].error)
+    else:
+        _only_a_batch(around or b"", body.event)
+    return Sent(events, body.api_key or body.token or body.token_alias, body.sent_at, raws)
+
+
+def _around(raw: bytes) -> Any:
+    _look_over(raw, _raw_around)
+    return _first_of(0)[1].decode(raw)
+
+
+def _each(raw: bytes) -> SentEvent | Unread:
+    """One event by itself; mended, if that helps."""
+    try:
+        return _event_in(raw)
+    except msgspec.ValidationError as error:
+        return Unread(INVALID_EVENT, _about(error))
+    except Broken:
+        pass
+    try:
+        return _event_in(mend(raw))
+    except msgspec.ValidationError as error:
+        return Unread(INVALID_EVENT, _about(error))
+    except Broken as error:
+        return Unread(MALFORMED_JSON, f"the event is not JSON: {_sentence(error)}")
+
+
+def _event_in(raw: bytes) -> SentEvent:
     if not raw.isascii():
         raw.decode()
-    raws, body = _split(raw, most + 1)
-    events: list[SentEvent | None] = []
-    for one in raws:
-        try:
-            _look_over(one, _raw_event)
-            events.append(_event(one))
-        except msgspec.ValidationError:
-            events.append(None)
-    if body is None:
-        return Sent(events, None, None)
-    return Sent(events, body.api_key or body.token or body.token_alias, body.sent_at)
+    _look_over(raw, _raw_event)
+    return _event(raw)
+
+
+def _about(error: msgspec.ValidationError) -> str:
+    text = str(error)
+    return "the event is not an object" if text.startswith("Expected `object`") else text

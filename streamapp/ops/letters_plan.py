@@ -7,7 +7,7 @@ help, or not be exact, stays, and the plan says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -75,23 +75,28 @@ class Fix:
 
 
 class Entered(NamedTuple):
-    """What a door makes of an event: key and value of its record."""
+    """What a door makes of a letter's value: the key, and the value of each record."""
 
     key: bytes
-    value: bytes
+    values: Sequence[bytes]
 
 
 Door = Callable[[Letter, bytes | None], Entered | str]
-"""The record of a letter of the door's own, with this value; or why there is none, the same for the same obstacle."""
+"""The records of a letter of the door's own, with this value; or why there is none, the same for the same obstacle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resend:
-    """A record to send, and what is different about it."""
+    """The records to send in one transaction, and what differs. A body of several events is several records."""
 
     letter: Letter
-    record: Outgoing
+    records: tuple[Outgoing, ...]
     changed: tuple[str, ...]
+
+    @property
+    def record(self) -> Outgoing:
+        """The first of them, and nearly always the only one."""
+        return self.records[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +125,18 @@ def plan(letter: Letter, done: Done, rules: Rules) -> Resend | Stays:
     if obstacle is not None:
         return Stays(letter, obstacle)
     try:
-        key, value, headers = _content(letter, rules)
+        key, values, headers = _content(letter, rules)
     except _CannotGo as error:
         return Stays(letter, str(error))
     partitions = rules.partitions[letter.topic]
     partition = (letter.partition or 0) % partitions if key is None else partition_for(key, partitions)
     about = (ATTEMPT_HEADER, str(letter.attempt).encode()), (LETTER_HEADER, letter.id.encode())
-    record = Outgoing(letter.topic, partition, key, value, (*headers, *about))
-    if _size(record) > _most(letter.topic):
+    records = tuple(Outgoing(letter.topic, partition, key, value, (*headers, *about)) for value in values)
+    if max(map(_size, records)) > _most(letter.topic):
         return Stays(letter, f"the record is larger than {letter.topic} takes")
     moved = letter.record is not None and partition != letter.partition
-    differs = {"value": value != letter.value, "key": key != letter.key, "partition": moved}
-    return Resend(letter, record, tuple(name for name, changed in differs.items() if changed))
+    differs = {"value": tuple(values) != (letter.value,), "key": key != letter.key, "partition": moved}
+    return Resend(letter, records, tuple(name for name, changed in differs.items() if changed))
 
 
 def _obstacle(letter: Letter, done: Done, rules: Rules) -> str | None:
@@ -160,7 +165,7 @@ class _Content(NamedTuple):
     """A record without its place, and without the headers that a redrive adds."""
 
     key: bytes | None
-    value: bytes | None
+    values: Sequence[bytes | None]
     headers: tuple[Header, ...]
 
 
@@ -172,7 +177,7 @@ def _content(letter: Letter, rules: Rules) -> _Content:
         entered = rules.doors[letter.by](letter, value)
         if isinstance(entered, str):
             raise _CannotGo(entered)
-        return _Content(*entered, ())
+        return _Content(entered.key, entered.values, ())
     if letter.reason == Reason.WRONG_PARTITION or fix.changes:
         named = _key_named(letter.topic, value)
         if named is None and letter.reason == Reason.WRONG_PARTITION:
@@ -181,7 +186,7 @@ def _content(letter: Letter, rules: Rules) -> _Content:
     if letter.record is None and _schema(value) != SCHEMA:
         raise _CannotGo("its producer left no whole event: give one with --value")
     kept = tuple(header for header in letter.headers if header[0] not in (ATTEMPT_HEADER, LETTER_HEADER))
-    return _Content(key, value, kept)
+    return _Content(key, (value,), kept)
 
 
 def _fixed(value: bytes | None, fix: Fix) -> bytes:

@@ -181,7 +181,7 @@ def _batches(found: Iterator[Resend | Stays | None], most: int) -> Iterator[list
     for step in found:
         if isinstance(step, Resend):
             batch.append(step)
-            size += len(step.record.value or b"")
+            size += sum(len(record.value or b"") for record in step.records)
             if len(batch) == most or size >= BATCH_BYTES:
                 yield batch
                 batch, size = [], 0
@@ -193,12 +193,14 @@ def _write(out: TransactedProducer, batch: Sequence[Resend], now_ms: int, run: s
     receipts: list[Receipt] = []
 
     def about(offsets: Sequence[int]) -> list[Any]:
-        for step, offset in zip(batch, offsets, strict=True):
+        first = 0
+        for step in batch:
             letter, record = step.letter, step.record
-            sent = (record.topic, record.partition, offset)
+            sent = (record.topic, record.partition, offsets[first])
+            first += len(step.records)
             attempt, changed = letter.attempt, step.changed
             receipts.append(Receipt(letter.id, "redriven", now_ms, letter.record, sent, attempt, changed, run=run))
         return [row(receipt) for receipt in receipts]
 
-    out.commit([step.record for step in batch], about)
+    out.commit([record for step in batch for record in step.records], about)
     return receipts

@@ -6,7 +6,9 @@ out an insert whose token it knows: a block may be written again after a crash, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamapp.schemas.insights import KEPT_UNTIL_MS, CapturedEvent
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 TEXTS = ("uuid", "event", "properties", "team_id", "distinct_id", "session_id")
 NUMBERS = ("timestamp", "created_at", "_offset")
+DIGITS_MAX = 20  # of an integer that may fit, with its sign
+_WIDE = re.compile(r"[0-9]{19}|[0-9][eE]")  # a number, or part of a text, that has to be looked at
+_WORD = re.compile(r'"(?:[^"\\]++|\\.)*+"|-?[0-9][0-9.eE+-]*', re.DOTALL)
 _ORDER = (*TEXTS[:3], "timestamp", *TEXTS[3:], "created_at", "_topic", "_partition", "_offset")
 
 
@@ -74,10 +79,31 @@ def token_of(topic: str, partition: int, first: int, last: int) -> str:
 
 def row_of(event: CapturedEvent, record: Any, keep_ip: bool) -> Row:
     """The row of an event that was judged by itself; `express/c/columns.c` makes the same of plain ones."""
-    properties = _with_ip(event.properties, event.ip) if keep_ip else event.properties
+    properties = queryable(event.properties)
+    properties = _with_ip(properties, event.ip) if keep_ip else properties
     created_ms = min(max(record.timestamp, 0), KEPT_UNTIL_MS - 1)
     who = event.team_id, event.distinct_id, event.session_id
     return Row(event.uuid, event.event, properties, *who, event.at_ms, created_ms, record.offset)
+
+
+def queryable(properties: str) -> str:
+    """The properties with numbers that ClickHouse's parser does not take as strings of the same digits.
+
+    One such number makes every JSONExtract of its event empty. They are integers outside of −2^63 … 2^64−1, and
+    numbers beyond a double.
+    """
+    return _WORD.sub(_number, properties) if _WIDE.search(properties) else properties
+
+
+def _number(word: re.Match[str]) -> str:
+    text = word[0]
+    if text[0] == '"':
+        return text
+    if any(letter in text for letter in ".eE"):
+        fits = isfinite(float(text))
+    else:
+        fits = len(text) <= DIGITS_MAX and -(1 << 63) <= int(text) < 1 << 64
+    return text if fits else f'"{text}"'
 
 
 def _with_ip(properties: str, ip: str) -> str:

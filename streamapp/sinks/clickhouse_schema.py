@@ -42,6 +42,23 @@ MIGRATIONS: tuple[tuple[int, str, str], ...] = (
         "each event once, also before its copies are merged",
         f"CREATE VIEW IF NOT EXISTS {{database}}.{EVENTS}_once AS SELECT * FROM {{database}}.{EVENTS} FINAL",
     ),
+    (
+        3,
+        "a uuid is one event of its team, also when its copies have other days or names (ADR 0025)",
+        f"""
+        CREATE OR REPLACE VIEW {{database}}.{EVENTS}_once AS
+        SELECT * FROM {{database}}.{EVENTS} FINAL
+        WHERE (team_id, uuid, created_at, _partition, _offset) NOT IN (
+            SELECT team_id, uuid, older.1, older.2, older.3 FROM (
+                SELECT team_id, uuid,
+                    arrayJoin(arrayPopBack(arraySort(groupArray((created_at, _partition, _offset))))) AS older
+                FROM {{database}}.{EVENTS} FINAL
+                GROUP BY team_id, uuid
+                HAVING count() > 1
+            )
+        )
+        """,
+    ),
 )
 
 

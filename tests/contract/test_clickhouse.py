@@ -194,7 +194,7 @@ def test_every_value_comes_back_as_it_was(events: Events) -> None:
         (
             "01942a00-0000-7000-8000-000000000007",
             ODD[:-1] + "x",
-            json.dumps({"text": ODD, "big": 10**30}),
+            json.dumps({"text": ODD, "big": str(10**30)}),
             AT_MS,
             "team_a",
             ODD,
@@ -205,6 +205,37 @@ def test_every_value_comes_back_as_it_was(events: Events) -> None:
             2**40,
         )
     ]
+
+
+WIDE = ["18446744073709551616", "-9223372036854775809", "1e400", "-1E+309", "1" * 400, "9" * 320 + ".5"]
+NARROW = ["18446744073709551615", "-9223372036854775808", "1e-400", "1E308", "0.1234567890123456789012", "-0"]
+
+
+def test_a_number_that_is_too_large_does_not_hide_the_other_properties(events: Events) -> None:
+    values = [*WIDE, *NARROW, '"18446744073709551616"', f'[{WIDE[0]},{{"a":{WIDE[2]}}}]', '"1e400, \\"7"']
+    raws = [
+        captured(number, properties={"plan": "pro", "n": "@"}).replace(b'"@"', value.encode())
+        for number, value in enumerate(values)
+    ]
+    events.insert(events.rows(*raws))
+    found = events.ask("JSONExtractString(properties, 'plan'), JSONExtractRaw(properties, 'n')", " ORDER BY _offset")
+    assert [plan for plan, _ in found] == ["pro"] * len(values)
+    assert [raw for _, raw in found[: len(WIDE)]] == [f'"{digits}"' for digits in WIDE]
+    columns = EventColumns(keep_ip=False)
+    columns.read([Record(raw, number) for number, raw in enumerate(raws)])
+    assert columns.arrow()["properties"].to_pylist() == [row.properties for row in events.rows(*raws)]
+
+
+@pytest.mark.parametrize("edge_ms", [1_736_985_600_000, 1_738_368_000_000])  # midnight, also of another month
+def test_one_uuid_on_both_sides_of_midnight_is_one_event(events: Events, edge_ms: int) -> None:
+    events.insert(events.rows(captured(1, edge_ms - 15), captured(2, edge_ms - 15)))
+    events.insert(events.rows(captured(1, edge_ms + 15), captured(3, edge_ms + 15), first=5))
+    events.insert(events.rows(captured(1, edge_ms - 15), first=9))
+    other = captured(1, edge_ms).replace(b"team_a", b"team_b")
+    events.insert(events.rows(other, first=20))
+    assert events.ask("team_id, _offset", "_once ORDER BY _offset") == [
+        ("team_a", 1), ("team_a", 6), ("team_a", 9), ("team_b", 20)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("at", ["1970-01-01T00:00:00Z", "2099-12-31T23:59:59.999Z"])
@@ -238,10 +269,11 @@ def test_the_newest_copy_of_an_event_stands(events: Events) -> None:
     events.insert(events.rows(captured(1, session_id="old"), captured(2), first=4))
     events.insert(events.rows(captured(1, AT_MS + 86_400_000), first=20))
     assert events.count == 4
-    kept = [("new", 9), ("", 5), ("", 20)]
+    kept = [("", 5), ("", 20)]  # of the newest copy the time counts, too
     assert sorted(events.ask("session_id, _offset", "_once")) == sorted(kept)
     events.clickhouse.command(f"OPTIMIZE TABLE {events.clickhouse.database}.events FINAL")
-    assert sorted(events.ask("session_id, _offset")) == sorted(kept)
+    assert sorted(events.ask("session_id, _offset", "_once")) == sorted(kept)
+    assert sorted(events.ask("session_id, _offset")) == sorted([*kept, ("new", 9)])  # the key of the table has the day
 
 
 def test_columns_and_order_are_those_of_the_decision(events: Events) -> None:

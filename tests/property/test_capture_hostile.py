@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import tempfile
+from base64 import b64encode
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from capture_bodies import EVENTS, JSON, hostile
 from capture_calls import TOKEN, Door, directory_in
@@ -55,6 +59,73 @@ def test_every_event_of_a_batch_is_taken_or_refused_by_name(events: list[Any]) -
     # The order of a team is kept: what was taken stands in the topic as it stood in the body.
     names = [event["event"][:200] for number, event in enumerate(events) if number not in refused]
     assert [event["data"]["event"] for event in taken] == [mended(name) for name in names]
+
+
+ODD = st.sampled_from(
+    [
+        b"1",
+        b"NaN",
+        b'"\t"',
+        b'"\xff"',
+        rb'"\ud800"',
+        rb'"\x"',
+        b"[1,]",
+        b"01",
+        b'"open',
+        b"[1}",
+        b"}",
+        b"]",
+        b'"',
+        b"\0",
+    ]
+)
+BEHIND = st.sampled_from([b"", b" \n", b"\0\0", b"junk", b"{}", b"]", b"&x", b"=", b"\xef\xbb\xbf"])
+
+
+@st.composite
+def marked(draw: st.DrawFn) -> tuple[bytes, list[bytes], bool]:
+    """A body, the names that its events have, and whether junk stands behind it."""
+    values = draw(st.lists(ODD | st.just(b"1"), min_size=1, max_size=5))
+    names = [b"e%d." % number for number in range(len(values) + 1)]
+    events = [
+        b'{"event":"%s","distinct_id":"d","token":"%s","properties":{"x":%s}}' % (name, TOKEN.encode(), value)
+        for name, value in zip(names, [*values, b"1"], strict=True)
+    ]
+    joined = b",".join(events[:-1])
+    body = draw(st.sampled_from([b"[%s]", b'{"api_key":"' + TOKEN.encode() + b'","batch":[%s]}'])) % joined
+    other = b"[%s]" % events[-1]
+    behind, again = draw(BEHIND), draw(st.sampled_from(["", "inside", "member", "form"]))
+    names = names if again else names[:-1]
+    raw = body + behind + (other if again == "inside" else b"")
+    cuts = sorted(draw(st.lists(st.integers(0, len(raw)), max_size=3)))
+    places = [0, *cuts, len(raw)]
+    zipped = b"".join(gzip.compress(raw[a:b], mtime=0) for a, b in pairwise(places))
+    if again == "member":
+        zipped += draw(st.sampled_from([b"", b"\0\0", b"x"])) + gzip.compress(other, mtime=0)
+        raw = raw + other
+    wrapped = draw(st.sampled_from([raw, zipped, b64encode(raw), b64encode(zipped), urlencode({"data": raw}).encode()]))
+    if again == "form":
+        wrapped = urlencode([("data", b64encode(raw)), ("data", other)]).encode()
+    junk = draw(st.sampled_from([b"", b"junk!", b"{}", b"&{}"]))
+    return wrapped + junk, names, junk != b""
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(body=marked())
+def test_bytes_accepted_are_bytes_read(body: tuple[bytes, list[bytes], bool]) -> None:
+    raw, names, junk = body
+    door = Door(DIRECTORY, unknown_letters_per_second=1e9)
+    reply = door.call(raw)
+    if reply.status == 400:
+        assert door.events() == []
+        assert door.letters()
+        return
+    assert reply.status in {200, 401}
+    if reply.status == 200:
+        assert not junk
+        kept = [json.dumps(event).encode() for event in door.events()] + [bytes_ for _, bytes_ in door.letters()]
+        assert len(door.letters()) == len(reply.json.get("refused", []))
+        assert all(sum(name in one for one in kept) == 1 for name in names), (raw, kept)
 
 
 def mended(text: str) -> str:

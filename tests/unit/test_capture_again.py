@@ -123,7 +123,10 @@ def test_nobody_writes_for_another_team_by_a_detour(door: Door, again: Again) ->
         (b"{", None, "refuse it still: the body is not JSON"),
         (b"{", EVENT, "refuse it still: no project token"),
         (b"{", {**EVENT, "api_key": "ha_nobody"}, "refuse it still: no team"),
-        (b"{", [EVENT | {"api_key": TOKEN}] * 2, "several events"),
+        (b"{", [EVENT | {"api_key": TOKEN}] * 10_001, "more than 10000 events"),
+        (b"{", [EVENT | {"api_key": TOKEN}, NAMELESS], "refuse it still: the event has no name"),
+        (b"{", [EVENT | {"api_key": TOKEN}, 5], "refuse it still: the event has fields"),
+        (b"{", SENT | {"batch": []}, "refuse it still: the request carries no event"),
         (b"{", b"", "refuse it still: the request carries no event"),
     ],
 )
@@ -133,3 +136,27 @@ def test_what_the_door_would_not_take_stays(door: Door, again: Again, body: Any,
     found = step(letter, again, fix)
     assert isinstance(found, Stays), found
     assert why in found.why
+
+
+@pytest.mark.parametrize("uuids", [True, False])
+def test_a_body_that_was_mended_is_each_of_its_events_once(door: Door, again: Again, uuids: bool) -> None:
+    events = [{**EVENT, "event": f"e{n}", "uuid": f"{UUID[:-1]}{n}"} for n in range(3)]
+    if not uuids:
+        events = [{name: value for name, value in event.items() if name != "uuid"} for event in events]
+    body = compact({**SENT, "batch": events})
+    (letter,) = refused(door, gzip.compress(body[:-1]))
+    assert (letter.reason, letter.key) == ("malformed_json", None)
+    steps = [step(letter, again, Fix(value=body)) for _ in range(2)]
+    first, second = (one for one in steps if isinstance(one, Resend))
+    assert first == second
+    found = [json.loads(record.value or b"") for record in first.records]
+    assert [one["data"]["event"] for one in found] == ["e0", "e1", "e2"]
+    assert len({one["id"] for one in found}) == 3
+    assert {record.key for record in first.records} == {b"team_abc123"}
+    if uuids:
+        door.pipeline.written.clear()
+        door.call(body)
+        at_once = door.events()
+        for event in at_once:
+            del event["data"]["ip"]  # the letter about a body does not say it
+        assert found == at_once

@@ -40,7 +40,6 @@ def batch(*events: Any, **fields: Any) -> dict[str, Any]:
         (batch(), "empty_value"),
         (b"{", "malformed_json"),
         (b'{"event": NaN}', "malformed_json"),
-        (b'{"api_key": "\xff"}', "malformed_json"),
         (b"[[[", "malformed_json"),
         (b'{"batch": 5}', "malformed_json"),
         (b"nothing of the kind", "unreadable_body"),
@@ -138,7 +137,7 @@ MANY = 1_000_000
         (b"[" + b"5," * MANY + b"5]", 401),
         (b'{"api_key":"%s","batch":[' % TOKEN.encode() + b"{}," * MANY + b"5]}", 400),
         (b'["' + b"\\a" * MANY, 400),
-        (b'["' + b"\\ud800" * MANY + b'"]', 400),
+        (b'["' + b"\\ud800" * MANY + b'"]', 401),
         (b'{"token":[' + b"[]," * MANY + b"[]]}", 400),
         (b'{"api_key":"%s","event":"e","distinct_id":[' % TOKEN.encode() + b"[]," * MANY + b"[]]}", 400),
         (b'{"api_key":"%s","event":"e","properties":{"token":[' % TOKEN.encode() + b"[]," * MANY + b"[]]}}", 400),
@@ -157,12 +156,12 @@ def test_a_million_small_pieces_cost_no_memory(door: Door, body: bytes, status: 
     "body",
     [
         b'{"a":',
-        b'{"a":"\xff"}',
+        b'{"api_key":"%s","a":"\xff"}' % TOKEN.encode(),
         b'{"a":' * 10_000,
         b"no JSON",
         b"\x1f\x8bno gzip",
         b'{"batch":5}',
-        b'{"api_key":"%s","batch":[5,{"event":"e"},{"event":"e","distinct_id":"d","properties":[]}]}' % TOKEN.encode(),
+        b'{"api_key":"%s","batch":[5,{"event":"e"},{"event":"e","distinct_id":"d","properties":5}]}' % TOKEN.encode(),
     ],
 )
 def test_nothing_of_a_refused_body_waits_for_the_collector(door: Door, body: bytes) -> None:

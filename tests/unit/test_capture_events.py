@@ -227,22 +227,26 @@ def test_skew_is_not_corrected_where_the_client_says_so(door: Door) -> None:
 
 
 def test_the_same_event_sent_again_has_the_same_id(door: Door) -> None:
-    for uuid in (V7, V4):
-        body = {"api_key": TOKEN, "event": "e", "distinct_id": "d", "uuid": uuid, "timestamp": WHEN}
+    for uuid, when in ((V7, {"timestamp": WHEN}), (V4, {"timestamp": WHEN}), (V7[:-1] + "f", {}), (V4[:-1] + "f", {})):
+        body = {"api_key": TOKEN, "event": "e", "distinct_id": "d", "uuid": uuid, **when}
         assert door.call(body).status == 200
         door.outside.now_ms += 60_000  # an hour of outage would be the same
         assert door.call(body, _=str(NOW_MS)).status == 200
     ids = [event["id"] for event in door.events()]
-    assert ids[0] == ids[1] != ids[2] == ids[3]
+    assert ids[::2] == ids[1::2]
+    assert len(set(ids)) == 4
+    stated = {"api_key": TOKEN, "event": "e", "distinct_id": "d", "uuid": V4[:-1] + "f", "timestamp": WHEN}
+    assert door.call(stated).status == 200
+    assert door.events()[-1]["id"] == ids[-1]
 
 
-def test_ids_are_real_ulids_of_the_moment_and_differ_by_team() -> None:
-    made = id_of(V4, b"team_a", NOW_MS)
+def test_ids_are_real_ulids_of_the_uuids_moment_and_differ_by_team() -> None:
+    made = id_of(V4, b"team_a")
     assert made.startswith("evt_")
-    assert int(ULID.from_str(made[4:]).timestamp * 1000) == NOW_MS
-    assert made != id_of(V4, b"team_b", NOW_MS)
-    assert int(ULID.from_str(id_of(V7, b"team_a", 5)[4:]).timestamp * 1000) == int(V7[:8] + V7[9:13], 16)
-    assert len({id_of(str(uuids.UUID(int=n)), b"t", 0) for n in range(10_000)}) == 10_000
+    assert ULID.from_str(made[4:]).timestamp == 0
+    assert made != id_of(V4, b"team_b")
+    assert int(ULID.from_str(id_of(V7, b"team_a")[4:]).timestamp * 1000) == int(V7[:8] + V7[9:13], 16)
+    assert len({id_of(str(uuids.UUID(int=n)), b"t") for n in range(10_000)}) == 10_000
 
 
 def test_an_event_without_a_uuid_gets_one_of_its_own(door: Door) -> None:
@@ -296,10 +300,58 @@ def test_the_sample_of_the_standard_is_valid() -> None:
         (2, "6.6.6.6, 198.51.100.7, 10.0.0.1", "198.51.100.7"),
         (3, "198.51.100.7", "198.51.100.7"),
         (1, None, "203.0.113.42"),
+        (1, "203.0.113.7:51234", "203.0.113.7"),
+        (1, "[2001:db8::1]:443", "2001:db8::1"),
+        (1, "[2001:db8::1]", "2001:db8::1"),
+        (1, "2001:DB8:0::1", "2001:db8::1"),
+        (1, "fe80::1%eth0", "fe80::1"),
+        (1, "::ffff:203.0.113.7", "203.0.113.7"),
+        (1, "[::ffff:203.0.113.7]:80", "203.0.113.7"),
+        (1, "unknown", None),
+        (1, "_hidden", None),
+        (1, "203.0.113.7:port", None),
+        (1, "[203.0.113.7", None),
+        (1, "", None),
+        (1, "6.6.6.6,", None),
     ],
 )
-def test_the_address_is_the_clients_not_a_proxys(tmp_path: Path, proxies: int, forwarded: str | None, ip: str) -> None:
+def test_the_address_is_the_clients_not_a_proxys(
+    tmp_path: Path, proxies: int, forwarded: str | None, ip: str | None
+) -> None:
     door = Door(directory_in(tmp_path), proxies=proxies)
     headers = {} if forwarded is None else {"x-forwarded-for": forwarded}
     assert door.call({"api_key": TOKEN, "event": "e", "distinct_id": "d"}, headers=headers).status == 200
-    assert only_event(door)["data"]["ip"] == ip
+    assert only_event(door)["data"].get("ip") == ip
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "ip"),
+    [
+        ('for="[2001:db8::1]:443";proto=https', "2001:db8::1"),
+        ("for=6.6.6.6, proto=http;For=203.0.113.7:51234", "203.0.113.7"),
+        ("for=unknown", None),
+        ("by=203.0.113.7", None),
+    ],
+)
+def test_the_standard_header_tells_the_address_where_the_usual_one_is_missing(
+    tmp_path: Path, forwarded: str, ip: str | None
+) -> None:
+    door = Door(directory_in(tmp_path), proxies=1)
+    body = {"api_key": TOKEN, "event": "e", "distinct_id": "d"}
+    assert door.call(body, headers={"forwarded": forwarded}).status == 200
+    assert only_event(door)["data"].get("ip") == ip
+    both = {"forwarded": forwarded, "x-forwarded-for": "198.51.100.7"}
+    assert door.call(body, headers=both).status == 200
+    assert door.events()[1]["data"]["ip"] == "198.51.100.7"
+
+
+def test_timestamps_that_cannot_be_read_are_counted_by_library(door: Door) -> None:
+    libs = ["posthog-php", "posthog-php", "my own " * 50, None, 5]
+    events = [
+        {"event": "e", "distinct_id": "d", "timestamp": "10:30 CET", "properties": {} if lib is None else {"$lib": lib}}
+        for lib in libs
+    ]
+    assert door.call({"api_key": TOKEN, "batch": [*events, {"event": "e", "distinct_id": "d"}]}).status == 200
+    told = door.app.counters.exposition().decode()
+    for lib, count in (("posthog-php", 2), ("other", 2), ("none", 1)):
+        assert f'capture_timestamps_unreadable_total{{lib="{lib}"}} {count}.0' in told

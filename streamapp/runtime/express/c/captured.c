@@ -51,11 +51,29 @@ static int read_uuid(text_t *text, span_t *uuid) {
     return 1;
 }
 
+/* Whether a number may be one that ClickHouse does not take: 19 digits in a row or an exponent. Of valid JSON. */
+static int has_wide_number(span_t json) {
+    const uint8_t *at = json.at, *end = json.at + json.length;
+    while (at < end) {
+        if (*at == '"') {
+            for (at++; at < end && *at != '"'; at++) at += *at == '\\';
+            at++;
+        } else if ((unsigned)(*at - '0') < 10) {
+            const uint8_t *start = at;
+            while (at < end && (unsigned)(*at - '0') < 10) at++;
+            if (at - start >= 19 || (at < end && (*at | 0x20) == 'e')) return 1;
+        } else {
+            at++;
+        }
+    }
+    return 0;
+}
+
 static int read_properties(text_t *text, span_t *properties) {
     const uint8_t *start = text->at;
     if (text->at == text->end || *text->at != '{' || !skip_value(text, 2)) return 0;
     *properties = (span_t){start, (size_t)(text->at - start)};
-    return 1;
+    return !has_wide_number(*properties); /* the slow reader turns it into a text */
 }
 
 static inline int read_value(text_t *text, const field_t *field, fields_t *fields) {
