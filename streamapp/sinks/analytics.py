@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from streamapp.errors import Misconfigured, Unavailable
 from streamapp.schemas.insights import KEPT_UNTIL_MS, CapturedEvent
 from streamapp.sinks.clickhouse import ClickHouse
 from streamapp.sinks.clickhouse_schema import EVENTS, migrate
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 TEXTS = ("uuid", "event", "properties", "team_id", "distinct_id", "session_id")
 NUMBERS = ("timestamp", "created_at", "_offset")
+GONE = (60, 81)  # ClickHouse's codes: no such table, no such database
 _ORDER = (*TEXTS[:3], "timestamp", *TEXTS[3:], "created_at", "_topic", "_partition", "_offset")
 
 
@@ -54,9 +56,18 @@ class AnalyticsEvents:
         return pa.table({name: columns[name] for name in _ORDER})
 
     def insert(self, block: pyarrow.Table, token: str) -> None:
-        """Keep a block; one that is there already is left alone. Raises `Unavailable` to be asked again."""
+        """Keep a block; one that is there already is left alone. Raises `Unavailable` to be asked again.
+
+        A table that was dropped is made again, empty, before the next attempt: see `clickhouse_schema.migrate`.
+        """
         self._open()
-        self._clickhouse.insert(EVENTS, block, token)
+        try:
+            self._clickhouse.insert(EVENTS, block, token)
+        except (Misconfigured, Unavailable) as error:
+            if getattr(error.__cause__, "code", None) not in GONE:
+                raise
+            self._opened = False
+            raise Unavailable(f"{error}; it is made again, empty") from error
 
     def _open(self) -> None:
         if not self._opened:
