@@ -44,8 +44,8 @@ class BatchView(TableView):
         # What was handed over and is not kept yet is lag.
         since_s = task.trouble_since_s
         since_ms = None if since_s is None else self.clock() - int((now_s - since_s) * 1000)
-        waiting = {"position": task.waits_from, "gathered": task.gathered}
-        return replace(facts, **waiting, trouble=task.trouble, trouble_since_ms=since_ms)
+        facts = replace(facts, position=task.waits_from, gathered=task.gathered)
+        return replace(facts, trouble=task.trouble, trouble_since_ms=since_ms)
 
     def _tasks(self) -> dict[int, BatchTask[Any]]:
         tasks = {number: partition.task for number, partition in self._partitions().items()}
