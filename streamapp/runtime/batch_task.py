@@ -22,11 +22,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.runtime.batch_codec import BATCH_KEY, INTENT_KEY, Extent, Mark, pack_mark, unpack_mark
+from streamapp.runtime.batch_sink import BatchSink
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.letter import Origin, letter
@@ -44,32 +45,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0  # a sink that is back is used within
 LAST_WORD_S = 2.0  # what a sink that was asked has left to answer when the partition goes
 
 Row = TypeVar("Row")
-
-
-class Sealed(NamedTuple):
-    """A batch as it will be written, and the sink's state behind it: whatever the next batch depends on."""
-
-    content: Any
-    state: bytes
-
-
-class BatchSink(Protocol[Row]):
-    """Keeps batches. Everything but `write` and `holds` is a function of its arguments."""
-
-    def parse(self, records: Sequence[Any]) -> tuple[list[Row], list[Refusal]]:
-        """What the records are as rows, in their order, and those that cannot be kept. A row may stand for many of
-        them; there is none where all were refused."""
-
-    def seal(self, place: Place, extent: Extent, rows: Sequence[Row], state: bytes) -> Sealed:
-        """The batch as it will be written; `state` is what the batch before left behind (empty at the beginning). The
-        same arguments give the same bytes. Called in a thread."""
-
-    async def write(self, place: Place, extent: Extent, sealed: Sealed) -> None:
-        """Keep a batch. One that is there already is left alone. Raises `Unavailable` to be asked again."""
-
-    async def holds(self, place: Place, mark: Mark) -> bool:
-        """Whether a promised batch is there, whole. False where that is not known: it is written again then. Raises
-        `Unavailable` to be asked again."""
 
 
 @dataclass(frozen=True, slots=True)

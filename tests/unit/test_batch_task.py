@@ -11,7 +11,8 @@ import pytest
 
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.runtime.batch_codec import INTENT_KEY, Extent, Mark, batch_table
-from streamapp.runtime.batch_task import BatchTask, Bounds, Sealed
+from streamapp.runtime.batch_sink import Sealed
+from streamapp.runtime.batch_task import BatchTask, Bounds
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.partition import LetGo
 from streamapp.runtime.place import Place

@@ -13,7 +13,8 @@ from streamapp.errors import Unavailable
 from streamapp.facts import PartitionFacts
 from streamapp.metrics import GroupMetrics
 from streamapp.runtime.batch_codec import BATCH_KEY, INTENT_KEY, Extent, Mark, batch_table, pack_mark
-from streamapp.runtime.batch_task import BatchTask, Bounds, Sealed
+from streamapp.runtime.batch_sink import Sealed
+from streamapp.runtime.batch_task import BatchTask, Bounds
 from streamapp.runtime.batch_view import BatchView
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.partition import LetGo, Partition
@@ -38,14 +39,17 @@ class Keeps:
         return Sealed(None, b"")
 
 
+KEEPS = Keeps()
+
+
 def record(offset: int) -> Any:
     return SimpleNamespace(offset=offset, value=b"x")
 
 
-def view(metrics: GroupMetrics, sink: Any = None, producer: Any = None) -> tuple[BatchView, BatchTask[Any]]:
+def view(metrics: GroupMetrics, sink: Any = KEEPS, producer: Any = None) -> tuple[BatchView, BatchTask[Any]]:
     bounds = Bounds(records=100, size_bytes=1000, age_ms=60_000)
     limit = PoisonLimit(1.0, 100)
-    task = BatchTask(PLACE, MemoryStore(always_settled), producer, None, sink or Keeps(), bounds, limit)
+    task = BatchTask(PLACE, MemoryStore(always_settled), producer, None, sink, bounds, limit)
     partition = Partition(2, task, fetch_from=0, silent_since_ms=0, idle_ms=0, clock=lambda: 0)
     partition.high_water, partition.at_end = 10, True
     app = SimpleNamespace(

@@ -1,4 +1,4 @@
-"""What a large team directory costs a worker: `python tests/bench/directory.py [TEAMS]`.
+"""What a large team directory costs a worker: `python tests/bench/large_directory.py [TEAMS]`.
 
 Prints seconds to the first answer, the growth of this process's memory, the microseconds of a lookup, the longest time
 that an event loop was held up by lookups while a changed file was read again, and how long that took.
