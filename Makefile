@@ -12,7 +12,7 @@ DEV := $(VENV)/.dev
 JARS := $(VENV)/.jars
 EXPRESS := streamapp/runtime/express
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check docs bench browser lock
+.PHONY: help setup run test check docs bench browser pgbouncer lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -68,7 +68,7 @@ run: ready ## Start everything on this machine; FOR=120: stop after two minutes 
 	@$(BIN)/streamapp run $(if $(FOR),--for $(FOR))
 
 # Three at once on two processors: the tests of the broker mostly wait. What they share is made before them.
-test: setup browser check ## Check and run every test
+test: setup browser pgbouncer check ## Check and run every test
 	STREAM_CACHE_DIR=.cache $(BIN)/streamapp broker prepare
 	PYTHONPATH=. $(BIN)/python tests/real_s3.py
 	$(BIN)/pytest -n 3 --dist worksteal
@@ -98,6 +98,11 @@ browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 		&& apt-get update && apt-get install -y chromium; } \
 		|| { echo "The browser tests need chromium: install the package chromium" >&2; exit 1; }
+
+pgbouncer:
+	@command -v pgbouncer /usr/sbin/pgbouncer >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update && apt-get install -y pgbouncer; } \
+		|| { echo "The tests of the ledger need pgbouncer: install the package pgbouncer" >&2; exit 1; }
 
 LOCK = $(UV) compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate

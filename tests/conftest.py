@@ -12,7 +12,6 @@ PostgreSQL, folders and a block of ports of its own.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import shutil
@@ -25,7 +24,7 @@ from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
-import asyncpg
+import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 from real_postgres import postgres_server
@@ -170,13 +169,9 @@ def postgres() -> Iterator[str]:
 def postgres_url(postgres: str) -> str:
     """The URL of an empty database."""
 
-    async def make() -> str:
-        connection = await asyncpg.connect(postgres)
-        try:
-            name = f"ledger_{await connection.fetchval('SELECT count(*) FROM pg_database')}"
-            await connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
-            return urlsplit(postgres)._replace(path=f"/{name}").geturl()
-        finally:
-            await connection.close()
-
-    return asyncio.run(make())
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        found = connection.execute("SELECT count(*) FROM pg_database").fetchone()
+        assert found is not None
+        name = f"ledger_{found[0]}"
+        connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0".encode())
+    return urlsplit(postgres)._replace(path=f"/{name}").geturl()
