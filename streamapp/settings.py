@@ -72,6 +72,11 @@ class WorkerSettings(_Section):
 
     chunk_records: int = Field(5000, ge=1, le=50_000, description="Records folded in one transaction, at most")
     chunk_linger_ms: int = Field(100, ge=0, le=5000, description="How long a small chunk waits for more records")
+    batch_bytes_max: int = Field(
+        64 << 20,
+        ge=1 << 20,
+        description="A record batch that unpacks to more becomes a dead letter; at least the topics' max.message.bytes",
+    )
     ids_in_memory: int = Field(
         250_000, ge=1000, description="Remembered event ids of a partition in memory, 30 bytes each; more go to disk"
     )
