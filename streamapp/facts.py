@@ -38,6 +38,7 @@ class PartitionFacts:
     rejected: int  # dead letters written since the worker started
     gathered: int = 0  # of the lag: records that wait for others to be kept with, as they should
     trouble: str | None = None  # why records wait although the worker is well: what it writes to does not answer
+    trouble_since_ms: int | None = None  # wall clock
     caught_up_ms: int | None = None  # wall clock when it was last read to its end
 
     @property

@@ -84,6 +84,11 @@ class WorkerSettings(_Section):
         le=5000,
         description="How long Kafka keeps a fetch that has less than 64 KiB to bring; less: more CPU",
     )
+    batch_bytes_max: int = Field(
+        64 << 20,
+        ge=1 << 20,
+        description="A record batch that unpacks to more becomes a dead letter; at least the topics' max.message.bytes",
+    )
     ids_in_memory: int = Field(
         250_000, ge=1000, description="Remembered event ids of a partition in memory, 30 bytes each; more go to disk"
     )

@@ -6,8 +6,12 @@ not answer · 78 something must be configured.
 
 from __future__ import annotations
 
+import atexit
 import importlib
+import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 import click
 
@@ -71,4 +75,23 @@ def main() -> None:
         command(prog_name="streamapp")
     except StreamError as error:
         click.echo(f"streamapp: {error}", err=True)
-        sys.exit(error.exit_code)
+        _leave(error.exit_code)
+    except SystemExit as error:
+        if error.code is not None and not isinstance(error.code, int):
+            raise
+        _leave(error.code or 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End with a code.
+
+    The client of the archive's store (obstore) has threads of its own. One that answers late, while the interpreter is
+    taken down, asks for what is gone and aborts the process (134). So where it was used nothing is taken down.
+    """
+    if "obstore" not in sys.modules:
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code)

@@ -26,7 +26,7 @@ from streamapp.kafka.admin import Admin
 from streamapp.runtime.partition import Partition, Task
 from streamapp.runtime.place import Place
 from streamapp.runtime.position import StoredPosition
-from streamapp.runtime.restore import restore
+from streamapp.runtime.restore import refuse_deleting, restore
 from streamapp.runtime.rocks import Damaged, RocksStore
 from streamapp.runtime.rows import stored_position
 from streamapp.runtime.table import Table
@@ -147,6 +147,15 @@ class Hold:
         RocksStore.wipe(path)
         await self.restore(numbers)
 
+    async def position(self, number: int) -> StoredPosition | None:
+        """The partition's position row; read again from the changelog if it is damaged here."""
+        try:
+            return stored_position(self.stores[number])
+        except Damaged as error:
+            path = error.path
+        await self.renew(path, [number])
+        return stored_position(self.stores[number])
+
     def place(self, number: int) -> Place:
         """Where a partition stands in its cluster."""
         source, at = self.source, self.situation
@@ -200,6 +209,7 @@ def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
             f"{source.topic} has {topic.partitions} partitions, its table's changelog {source.changelog} has "
             f"{states[source.changelog].partitions}: {source.table.how_to_grow}"
         )
+    refuse_deleting(source.changelog, states[source.changelog].configs)
     mine = [(source.topic, number) for number in numbers]
     starts, ends = admin.start_offsets(mine), admin.end_offsets(mine)
     committed = admin.committed(source.group, mine, settled=True)

@@ -139,6 +139,8 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
     _table("dead-letter-monitor", "letters", follows="dead_letter", configs=_CHANGELOG[1:]),  # its rows are small
     _batches("audit-archive", "archive", follows="audit_log"),
     _batches("analytics-ingest", "ingest", follows="events_plugin_ingestion"),
+    # How far the ledger's worker is, and its counts of refused records: no table, its rows are in the database.
+    replace(_batches("billing-ledger", "kept", follows="billing_events"), table=None),
     Topic(
         # Which letters were sent again, or dropped, by whoever runs `streamapp dead-letters`.
         name="dead-letter-monitor-letters_done-changelog",

@@ -13,7 +13,8 @@ typedef struct {
 } part_t;
 
 /* Find `count` records in a decompressed payload. `append_ms` is their timestamp if the broker set one, else -1.
- * Returns 0 if the payload is not exactly so many records. */
+ * Returns 0 if the payload is not exactly so many records,
+ * or if their offsets do not ascend. */
 int batch_read(const uint8_t *payload, size_t length, int64_t base_offset, int64_t base_ms, int64_t append_ms,
                int64_t count, part_t *parts);
 
