@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+import searches
 from confluent_kafka.admin import AdminClient, NewTopic
 from real_postgres import postgres_server
 
@@ -38,6 +39,9 @@ CACHE_DIR = PROJECT / ".cache"
 
 _numbers = itertools.count(1)
 _sessions: list[int] = []  # the processes of pytest-xdist that run the tests
+
+
+searches.register()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,8 +63,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who may take longer than others begins first: at the end of a run, one long test would keep everybody waiting."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long searches run in `make test-all` only. Tests with a longer limit begin first: a long test at the end of a run
+    would keep everybody waiting."""
+    if not searches.is_long():
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 

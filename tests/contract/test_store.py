@@ -8,8 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from searches import search
 from usage_log import at
 
 from streamapp.errors import Unavailable
@@ -245,7 +246,7 @@ def test_an_overlay_reads_like_a_dict_whatever_has_landed(
     make: Callable[[Path], Store], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     @given(CHUNKS, st.integers(0, 6))
-    @settings(max_examples=25, deadline=None, database=None)
+    @search(25)
     def holds(chunks: list[Writes], landed: int) -> None:
         store = make(tmp_path_factory.mktemp("store") / "rows")
         overlay, model = Overlay(store), dict[bytes, bytes]()

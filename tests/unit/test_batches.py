@@ -10,8 +10,9 @@ from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from searches import search
 
 from streamapp.runtime.batches import Batches
 from streamapp.runtime.records import Record, Records, Stretch, payload_of, read_payload, since, values_bytes
@@ -52,7 +53,7 @@ def read(data: bytes, since: int, whole: bool, aborted: list[tuple[int, int]] | 
 
 
 @given(st.lists(st.tuples(RECORDS, st.sampled_from(CODECS)), min_size=1, max_size=4), st.integers(0, 20))
-@settings(max_examples=200, deadline=None, database=None)
+@search(200)
 def test_every_record_is_the_one_that_aiokafka_reads(batches: list[tuple[list[Parts], int]], since: int) -> None:
     base, data = 0, b""
     for records, codec in batches:
@@ -63,7 +64,7 @@ def test_every_record_is_the_one_that_aiokafka_reads(batches: list[tuple[list[Pa
 
 
 @given(RECORDS, st.integers(0, 12), st.integers(0, 12))
-@settings(max_examples=200, deadline=None, database=None)
+@search(200)
 def test_records_are_a_sequence(parts: list[Parts], start: int, stop: int) -> None:
     half = len(parts) // 2
     records = Records()

@@ -6,8 +6,9 @@ import json
 from decimal import Decimal
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from searches import search
 
 from streamapp.runtime import codec
 from streamapp.runtime.position import POSITION_KEY, PoisonCounts, StoredPosition, pack_position, unpack_position
@@ -27,7 +28,7 @@ LINES = st.dictionaries(st.tuples(TEXT, TEXT), COUNTERS, max_size=4)
 IDS: st.SearchStrategy[StoredIds] = st.dictionaries(
     st.integers(0, 2**53), st.tuples(st.binary(max_size=64), st.binary(max_size=32)), max_size=4
 )
-many = settings(max_examples=150, deadline=None, database=None)
+many = search(150)
 
 
 def facts(row: UsageRow) -> object:
