@@ -25,7 +25,7 @@ CALL = st.tuples(st.integers(0, 4), st.integers(0, 19), COSTS, st.integers(0, 1 
 
 
 def compiled() -> CompiledCalls:
-    return CompiledCalls(CompactSeen(), 0, 1, 0)
+    return CompiledCalls(CompactSeen(bytes(16)), 0, 1, 0)
 
 
 def money(units: int) -> Decimal:

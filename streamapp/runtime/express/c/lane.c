@@ -98,6 +98,10 @@ void lane_close(lane_t *lane, int64_t hour_ms) {
     if (!hour) return;
     hour_free(hour);
     *hour = lane->hours[--lane->hour_count];
+    int64_t kept = 0;
+    for (int64_t i = 0; i < lane->touched_count; i++)
+        if (lane->touched[i].hour_ms != hour_ms) lane->touched[kept++] = lane->touched[i];
+    lane->touched_count = kept;
 }
 
 static size_t place_of(const hour_t *hour, const uint8_t *key, size_t length, uint64_t hash) {
@@ -148,7 +152,7 @@ static int64_t find_line(const hour_t *hour, const uint8_t *key, size_t length, 
 int64_t lane_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t length) {
     hour_t *hour = hour_at(lane, hour_ms);
     if (!hour) return NOT_THERE;
-    uint64_t hash = xxh64(key, length, 0);
+    uint64_t hash = map_hash(key, length);
     int64_t line = find_line(hour, key, length, hash);
     return line < 0 ? add_line(hour, key, length, hash) : line;
 }
@@ -203,17 +207,15 @@ static verdict_t count(lane_t *lane, const uint8_t *payload, const part_t *part,
     const uint8_t *team = payload + part->key_at;
     if (!is_at_home(&usage, team, (size_t)part->key_length, lane->partition, lane->partitions)) return NOT_PLAIN;
 
-    digest_t digest = {xxh64(usage.id.at, usage.id.length, 0), xxh64(usage.id.at, usage.id.length, 1)};
-    uint64_t print = xxh64(value, (size_t)part->value_length, 0), known_print;
-    uint32_t expiry_h;
-    int known = ids_find(lane->ids, digest, &known_print, &expiry_h);
-    if (known) return known > 0 && known_print == print ? REPEATED : NOT_PLAIN;
+    mark_t mark;
+    known_t known = ids_look(lane->ids, usage.id.at, usage.id.length, value, (size_t)part->value_length, &mark);
+    if (known != ID_NEW) return known == ID_SAME ? REPEATED : NOT_PLAIN;
 
     hour_t *hour = hour_at(lane, usage.at_ms - usage.at_ms % HOUR_MS);
     if (!hour) return NOT_PLAIN;
     uint8_t key[KEY_MAX];
     size_t length = key_of(&usage, key);
-    uint64_t hash = xxh64(key, length, 0);
+    uint64_t hash = map_hash(key, length);
     int64_t line = find_line(hour, key, length, hash);
     if (line < 0) {
         if (!hour->is_new) return NOT_PLAIN;
@@ -221,7 +223,7 @@ static verdict_t count(lane_t *lane, const uint8_t *payload, const part_t *part,
         if (line < 0) return OUT_OF_MEMORY;
     }
     if (!hour->lines[line].requests && !touch(lane, hour->hour_ms, line)) return OUT_OF_MEMORY;
-    if (!ids_add(lane->ids, digest, print, hour->expiry_h)) return OUT_OF_MEMORY;
+    if (!ids_add(lane->ids, &mark, hour->expiry_h)) return OUT_OF_MEMORY;
     add(&hour->lines[line], &usage, part->offset);
     if (usage.at_ms > run->watermark_ms) run->watermark_ms = usage.at_ms;
     return COUNTED;
@@ -263,6 +265,7 @@ void lane_take(lane_t *lane, sum_t *sums) {
 
 size_t lane_key(const lane_t *lane, int64_t hour_ms, int64_t line, const uint8_t **key) {
     const hour_t *hour = hour_at((lane_t *)lane, hour_ms);
-    *key = hour->lines[line].key;
-    return hour->lines[line].length;
+    int is_there = hour && line >= 0 && line < hour->count;
+    *key = is_there ? hour->lines[line].key : NULL;
+    return is_there ? hour->lines[line].length : 0;
 }
