@@ -1,5 +1,4 @@
-"""The only place that reads the time and the system's randomness. Elsewhere they are arguments, or handed in as a `Clock`
-or an `Entropy`."""
+"""The only place that reads the time and the system's randomness. Elsewhere they are arguments: a `Clock`, an `Entropy`."""
 
 from __future__ import annotations
 
