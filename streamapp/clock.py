@@ -1,4 +1,4 @@
-"""The only place that reads the time and the system's randomness. Elsewhere they are arguments: a `Clock`, an `Entropy`."""
+"""The only place that reads the time and randomness of the system. Elsewhere they are arguments: `Clock`, `Entropy`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from streamapp.errors import Misconfigured
 from streamapp.runtime.express.build import LIBRARY, SOURCES, compiler
 from streamapp.runtime.express.calls import CompiledCalls
 from streamapp.runtime.express.ids import CompactSeen
-from streamapp.runtime.express.library import library
+from streamapp.runtime.express.library import Run, library
 from streamapp.runtime.records import payload_of
 from tables.seen import StoredIds
 from tables.settlement import Account, CallsKey, Payment
@@ -61,9 +61,8 @@ def test_an_hour_that_is_closed_before_it_is_taken_takes_its_counts_along() -> N
     lane = ctypes.c_void_p(c.lane_new(seen.handle, 0, 1, 0))
     hour_ms = record.timestamp - record.timestamp % HOUR_MS
     assert c.lane_open(lane, hour_ms, hour_ms // HOUR_MS + 26, 1) == 1
-    run = (ctypes.c_int64 * 3)(-1, 1 << 62, 0)
-    counted = ctypes.cast(run, c.lane_run.argtypes[-1])
-    assert c.lane_run(lane, payload.data, payload.parts, 0, 1, counted) == 1
+    run = Run(-1, 1 << 62, 0)
+    assert c.lane_run(lane, payload.data, payload.parts, 0, 1, ctypes.byref(run)) == 1
     assert c.lane_touched(lane) == 1
     c.lane_close(lane, hour_ms)
     assert c.lane_touched(lane) == 0
@@ -112,7 +111,8 @@ def test_a_signal_during_a_write_or_a_read_loses_nothing(tmp_path: Path) -> None
         typedef ssize_t (*io_t)(int, void *, size_t, off_t);
         ssize_t pwrite(int f, const void *b, size_t n, off_t o) {
             EVERY_OTHER() return ((io_t)dlsym(RTLD_NEXT, "pwrite"))(f, (void *)b, n, o); }
-        ssize_t pread(int f, void *b, size_t n, off_t o) { EVERY_OTHER() return ((io_t)dlsym(RTLD_NEXT, "pread"))(f, b, n, o); }
+        ssize_t pread(int f, void *b, size_t n, off_t o) {
+            EVERY_OTHER() return ((io_t)dlsym(RTLD_NEXT, "pread"))(f, b, n, o); }
         ssize_t __pread_chk(int f, void *b, size_t n, off_t o, size_t room) { (void)room; return pread(f, b, n, o); }
         """,
         tmp_path,
