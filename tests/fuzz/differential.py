@@ -1,7 +1,7 @@
 """The compiled lanes against the models: one random log in the same chunks, once with a lane and once without.
 
-`PYTHONPATH=.:tests python tests/fuzz/differential.py SECONDS [SEED]`. A difference in verdict, amount, key, digest or row ends it with 1 and
-names the seed of the log, which is all that is needed to see it again.
+`PYTHONPATH=.:tests python tests/fuzz/differential.py SECONDS [SEED]`. A difference in verdict, amount, key, digest or
+row ends it with 1 and names the seed of the log, which is all that is needed to see it again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 from time import monotonic, time_ns
 from typing import Any
@@ -92,8 +93,8 @@ def log_of(rng: Random, make: Callable[[Random, int, int], bytes], keys: tuple[b
     """Records around a clock that moves on: late, repeated, contradicting, damaged, at home elsewhere."""
     now_ms, log = START_MS, Log()
     for number in range(rng.randrange(1, 60)):
-        now_ms += rng.choice([0, 1, 30_000, 5 * MINUTE_MS, 20 * MINUTE_MS, HOUR_MS, 4 * HOUR_MS])
-        at_ms = max(START_MS, now_ms - rng.choice([0, 0, 0, 1, 7 * MINUTE_MS, HOUR_MS, 3 * HOUR_MS]))
+        now_ms += rng.choice([*[0, 1, 1000, 30_000] * 6, 5 * MINUTE_MS, 20 * MINUTE_MS, HOUR_MS, 4 * HOUR_MS])
+        at_ms = max(START_MS, now_ms - rng.choice([*[0] * 12, 1, 1000, 7 * MINUTE_MS, HOUR_MS, 3 * HOUR_MS]))
         content = make(rng, number, at_ms)
         key = next((key for key in keys if b'"' + key + b'"' in content), keys[0])
         kind = rng.randrange(20)
@@ -154,7 +155,7 @@ def differs(seed: int) -> str | None:
         log = log_of(rng, make, keys)
         cuts = sorted({0, len(log), *(rng.randrange(len(log)) for _ in range(rng.randrange(4)))})
         with_lane, without = table_of(True), table_of(False)
-        for begin, end in zip(cuts, cuts[1:], strict=False):
+        for begin, end in pairwise(cuts):
             outcomes = [table.apply(*map(replace, log[begin:end])) for table in (with_lane, without)]
             if said(outcomes[0]) != said(outcomes[1]):
                 return (

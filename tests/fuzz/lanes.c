@@ -113,7 +113,7 @@ static size_t step(world_t *world, const uint8_t *data, size_t size) {
     if (length > size - (size < 4 ? size : 4)) length = size < 4 ? 0 : size - 4;
     switch (data[0]) {
         case 'o':
-            lane_open(world->lane, hour_ms, hour + 26, data[1] & 1);
+            lane_open(world->lane, hour_ms, hour + 26, data[1] < 160);
             tally_open(world->tally, hour_ms, hour + 26);
             rows_open(world->rows, hour_ms, hour + 26);
             return 2;
