@@ -100,6 +100,20 @@ chaos: setup ## Break everything on purpose, then check every bill; MINUTES=, SE
 search: setup ## Real workers in random histories, every bill compared; EXAMPLES=, STEPS=, SEED= are passed on
 	$(BIN)/pytest tests/broker/test_broker_model.py -k any_history -s --hypothesis-profile=long --model-examples $(or $(EXAMPLES),20) --model-steps $(or $(STEPS),10) --model-seed $(or $(SEED),1)
 
+.PHONY: fuzz
+fuzz: setup clang ## Hostile bytes for the library, under sanitizers, and lanes against models; SECONDS=
+	$(BIN)/python tests/fuzz/run.py $(or $(SECONDS),60)
+
+.PHONY: sanitize
+sanitize: setup ## The library's tests under gcc's address and undefined-behaviour sanitizers
+	$(BIN)/python tests/fuzz/sanitized.py
+
+.PHONY: clang
+clang:
+	@command -v clang >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update && apt-get install -y clang libclang-rt-14-dev; } \
+		|| { echo "make fuzz needs clang and its sanitizers: install the packages clang and libclang-rt-14-dev" >&2; exit 1; }
+
 browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 		&& apt-get update && apt-get install -y chromium; } \

@@ -198,7 +198,7 @@ async def _compared(
     position = stored_position(store)
     if position is None:
         return None
-    shadow = Shadow(ledger.rules, ledger.door, refused)
+    shadow = Shadow(ledger.rules, ledger.door, refused, ledger.seen.secret)
     done = _lead(move)
     most = settings.worker.chunk_records
     async with reading(settings.kafka) as consumer:

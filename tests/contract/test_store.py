@@ -30,6 +30,7 @@ from streamapp.runtime.store import (
     stored_position,
     unsettled,
 )
+from tables.seen import StoredIds
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow, state
 
 LAST = b"\xff" * 40
@@ -99,7 +100,7 @@ def test_the_index_follows_hours_from_open_to_settled_to_late_to_gone(store: Sto
 
 def test_remembered_ids_and_the_position_are_read_back(store: Store) -> None:
     position = StoredPosition(3, 2, 1, "topic", 8, 4)
-    ids = {at("12:00"): (bytes(16), bytes(8))}
+    ids = StoredIds(b"a secret of 16 b", {at("12:00"): (bytes(16), bytes(8))})
     store.write({POSITION_KEY: pack_position(position), codec.ids_key(5): codec.pack_ids(ids)}, 1)
     store.write({codec.ids_key(2): codec.pack_ids(ids)}, 2)
     assert stored_position(store) == position

@@ -113,7 +113,7 @@ def test_no_judge_lets_a_word_through(who: str, where: str, words: str) -> None:
 def test_no_door_lets_a_word_through(team: str, name: str, timestamp: int) -> None:
     raw = json.dumps({**tree_of("usage", "model", name), "team_id": team}).encode()
     for at_home in (_anywhere, _nowhere):
-        door = Door(judge_usage, lambda _: b"", lambda _: b"", at_home, lambda _: None)
+        door = Door(judge_usage, at_home, lambda _: None)
         let_in = door.let_in(Rec(raw, timestamp), 300_000)
         if isinstance(let_in, Refusal):
             wordless(let_in.error)

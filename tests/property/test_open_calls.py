@@ -27,7 +27,7 @@ CALL = st.tuples(st.integers(0, 4), st.integers(0, 19), COSTS, st.integers(0, 1 
 
 
 def compiled(names_max: int = EVERY) -> CompiledCalls:
-    return CompiledCalls(CompactSeen(), 0, 1, 0, names_max)
+    return CompiledCalls(CompactSeen(bytes(16)), 0, 1, 0, names_max)
 
 
 def money(units: int) -> Decimal:

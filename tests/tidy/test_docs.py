@@ -35,7 +35,7 @@ FILE = re.compile(r"[\w/.-]+\.(?:py|md|png|toml|yml|lock|html|css|js)")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 VARIABLE = re.compile(r"\bSTREAM_[A-Z_]*[A-Z]")
-TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
+TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 OUTSIDE = {"directory.toml", "broker.log"}  # files of whoever runs the system
 
 

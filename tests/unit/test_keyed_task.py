@@ -16,7 +16,6 @@ from streamapp.runtime.position import POSITION_KEY, unpack_position
 from streamapp.runtime.row_table import RowTable
 from streamapp.runtime.rows import MemoryStore, Store, always_settled, stored_position
 from streamapp.runtime.sink_task import SinkTask
-from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.schemas.rejected import Reason, Rejected
 from tables.keyed import Recipe, never
 from tables.window import Rules
@@ -33,7 +32,7 @@ class Row(NamedTuple):
 
 
 TABLE = RowTable("counts", Key, Row)
-RECIPE = Recipe(lambda value: REFUSED, Rejected, lambda rows, event: None, never, digest_of, print_of)
+RECIPE = Recipe(lambda value: REFUSED, Rejected, lambda rows, event: None, never)
 
 
 def bad(*offsets: int) -> list[Rec]:

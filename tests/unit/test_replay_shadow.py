@@ -59,7 +59,7 @@ def recompute(table: Table, start: int = 0, upto: int | None = None) -> Comparis
     position = stored_position(table.store)
     assert position is not None
     refused = frozenset(refusal.record.offset for outcome in table.outcomes for refusal in outcome.refusals)
-    shadow = Shadow(table.rules, table.task.ledger.door, refused)
+    shadow = Shadow(table.rules, table.task.ledger.door, refused, table.task.ledger.seen.secret)
     records = [record for record in table.log if upto is None or record.offset >= upto]
     for at_ in range(0, len(records), 2):
         shadow.count(records[at_ : at_ + 2])

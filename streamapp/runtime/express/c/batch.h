@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "machine.h"
+
 typedef struct {
     int64_t offset, timestamp;
     int32_t key_at, key_length;     /* a length of -1: null */
