@@ -1,7 +1,8 @@
 """Fuzz the library under address and undefined-behaviour sanitizers, then compare lanes and models.
 
 `python tests/fuzz/run.py SECONDS` shares the seconds among the harnesses (libFuzzer, built by clang) and the
-differential fuzzer. What is found is kept in build/fuzz/, with its log; exit code 1. New inputs go to build/fuzz/corpus;
+differential fuzzer. What is found is kept in build/fuzz/, with its log; exit code 1. New inputs go to
+build/fuzz/corpus;
 the seeds in tests/fuzz/corpus are only read.
 """
 
