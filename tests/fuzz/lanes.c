@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { HOUR_MS = 3600000 };
+enum { HOUR_MS = 3600000, NAMES_MAX = 3 };
 
 static const int64_t START_MS = 1736935200000; /* 2025-01-15T10:00Z, an hour of the corpus */
 
@@ -139,10 +139,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const int64_t EDGES[] = {0, 10, 100, 1000, 10000, 100000}, BOUNDS_US[BOUNDS] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
     world_t world = {0};
     for (int i = 0; i < 3; i++) world.ids[i] = must(ids_new(SECRET, i ? "/tmp" : NULL, 4));
-    world.lane = must(lane_new(world.ids[0], 0, 1, 0));
+    world.lane = must(lane_new(world.ids[0], 0, 1, 0, NAMES_MAX));
     world.slots = must(slots_new(EDGES, 6, BOUNDS_US));
     world.tally = must(tally_new(world.ids[1], world.slots, 0, 1, 0));
-    world.rows = must(rows_new());
+    world.rows = must(rows_new(NAMES_MAX));
     world.calls = must(calls_new(world.ids[2], world.rows, 0, 1, 0));
     for (size_t at = 0; at + 2 <= size;) at += step(&world, data + at, size - at);
     calls_free(world.calls);

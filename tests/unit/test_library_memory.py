@@ -58,7 +58,7 @@ def test_a_cost_that_cannot_be_added_up_leaves_no_row_behind() -> None:
 def test_an_hour_that_is_closed_before_it_is_taken_takes_its_counts_along() -> None:
     record, seen = event("10:30"), CompactSeen(SECRET)
     c, payload = library(), payload_of([record])
-    lane = ctypes.c_void_p(c.lane_new(seen.handle, 0, 1, 0))
+    lane = ctypes.c_void_p(c.lane_new(seen.handle, 0, 1, 0, 1 << 30))
     hour_ms = record.timestamp - record.timestamp % HOUR_MS
     assert c.lane_open(lane, hour_ms, hour_ms // HOUR_MS + 26, 1) == 1
     run = Run(-1, 1 << 62, 0)
