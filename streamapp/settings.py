@@ -13,9 +13,9 @@ from decimal import Decimal
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Literal, TypeGuard
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -27,6 +27,7 @@ NEAR = 0.7  # how alike two names must be for one to be proposed for the other; 
 # What a service named `stream` or `stream-…` puts into the environment of its neighbours. `STREAM_WEB_PORT` may also be
 # a slip for `STREAM_WEB__PORT`: the value of a service's is an address, `tcp://10.0.0.7:80`.
 _LINK = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+_SERVER = re.compile(r"([^\s:/\[\]@]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 _LINK_PORT = re.compile(r"(.+_)?PORT")
 
 
@@ -49,6 +50,16 @@ class KafkaSettings(_Section):
     transaction_timeout_seconds: float = Field(
         60.0, gt=0, description="After this the broker aborts a worker's unfinished transaction"
     )
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _servers(cls, given: str) -> str:
+        for server in given.split(","):
+            if _SERVER.fullmatch(server.strip()) is None:
+                host = server.strip().rpartition("://")[2].rstrip("/") or "kafka"
+                right = host if _SERVER.fullmatch(host) else f"{host.partition('/')[0].partition(':')[0]}:9092"
+                raise ValueError(f"write host:port[,host:port…] without a scheme, as in {right}")
+        return given
 
 
 class BrokerSettings(_Section):
@@ -330,4 +341,4 @@ def _variable(path: tuple[str | int, ...]) -> str:
 
 
 def _sentence(variable: str, item: ErrorDetails) -> str:
-    return f"{variable}={item.get('input')!r} is not usable: {item['msg']}"
+    return f"{variable}={item.get('input')!r} is not usable: {item['msg'].removeprefix('Value error, ')}"
