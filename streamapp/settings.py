@@ -6,15 +6,29 @@ Read from the environment: prefix `STREAM_`, nested names joined by `__`
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streamapp.errors import Misconfigured
+
+PREFIX, DELIMITER = "STREAM_", "__"
+NEAR = 0.7  # how alike two names must be for one to be proposed for the other; 1 is the same
+
+# What a service named `stream` or `stream-…` puts into the environment of its neighbours. `STREAM_WEB_PORT` may also be
+# a slip for `STREAM_WEB__PORT`: the value of a service's is an address, `tcp://10.0.0.7:80`.
+_LINK = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+_SERVER = re.compile(r"([^\s:/\[\]@]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
+_LINK_PORT = re.compile(r"(.+_)?PORT")
 
 
 class _Section(BaseModel):
@@ -36,6 +50,16 @@ class KafkaSettings(_Section):
     transaction_timeout_seconds: float = Field(
         60.0, gt=0, description="After this the broker aborts a worker's unfinished transaction"
     )
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _servers(cls, given: str) -> str:
+        for server in given.split(","):
+            if _SERVER.fullmatch(server.strip()) is None:
+                host = server.strip().rpartition("://")[2].rstrip("/") or "kafka"
+                right = host if _SERVER.fullmatch(host) else f"{host.partition('/')[0].partition(':')[0]}:9092"
+                raise ValueError(f"write host:port[,host:port…] without a scheme, as in {right}")
+        return given
 
 
 class BrokerSettings(_Section):
@@ -226,7 +250,7 @@ class ArchiveSettings(_Section):
 class Settings(BaseSettings):
     """All settings. Instances are immutable; tests make their own."""
 
-    model_config = SettingsConfigDict(env_prefix="STREAM_", env_nested_delimiter="__", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=DELIMITER, frozen=True, extra="ignore")
 
     kafka: KafkaSettings = KafkaSettings()
     broker: BrokerSettings = BrokerSettings()
@@ -263,12 +287,17 @@ class Settings(BaseSettings):
 def load() -> Settings:
     """Read the settings from the environment.
 
-    Raises `Misconfigured` with one sentence for each wrong setting, naming its variable.
+    Raises `Misconfigured` with one sentence for each wrong setting and for each variable that names none.
     """
+    wrong = _unknown(os.environ)
     try:
-        return Settings()
+        found = Settings()
     except ValidationError as error:
-        raise Misconfigured("; ".join(_sentence(item) for item in error.errors())) from None
+        items = ((_variable(item["loc"]), item) for item in error.errors())
+        wrong |= {name: _sentence(name, item) for name, item in items if name not in wrong}
+    if wrong:
+        raise Misconfigured("; ".join(wrong.values()))
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -277,7 +306,44 @@ def current() -> Settings:
     return load()
 
 
-def _sentence(item: object) -> str:
-    assert isinstance(item, dict)
-    variable = "STREAM_" + "__".join(str(part).upper() for part in item["loc"])
-    return f"{variable}={item.get('input')!r} is not usable: {item['msg']}"
+def variables() -> Iterator[str]:
+    """The variable of every setting, in the order of the tree."""
+    for name, field in Settings.model_fields.items():
+        if _is_section(field.annotation):
+            yield from (_variable((name, inner)) for inner in field.annotation.model_fields)
+        else:
+            yield _variable((name,))
+
+
+def _is_section(annotation: object) -> TypeGuard[type[_Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, _Section)
+
+
+def _unknown(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variable → sentence, of those that begin as ours do and name no setting: without it the default would be used
+    as if nothing had been set. Names are compared as pydantic does, without case."""
+    known = {name.removeprefix(PREFIX): name for name in variables()}
+    sections = {name.upper() for name, field in Settings.model_fields.items() if _is_section(field.annotation)}
+    wrong = {}
+    for variable, value in sorted(environment.items()):
+        name = variable.upper()
+        rest = name.removeprefix(PREFIX)
+        if rest == name or rest in known or rest in sections or _is_service_link(rest, value):
+            continue
+        near = get_close_matches(rest, known, n=1, cutoff=NEAR)
+        hint = f"did you mean {known[near[0]]}?" if near else "`streamapp settings` lists all"
+        wrong[name] = f"{variable} is not a setting: {hint}"
+    return wrong
+
+
+def _is_service_link(rest: str, value: str) -> bool:
+    """Whether Kubernetes or Docker set it, because a service has a name like `stream` or `stream-web`."""
+    return _LINK.fullmatch(rest) is not None or (_LINK_PORT.fullmatch(rest) is not None and "://" in value)
+
+
+def _variable(path: tuple[str | int, ...]) -> str:
+    return PREFIX + DELIMITER.join(str(part).upper() for part in path)
+
+
+def _sentence(variable: str, item: ErrorDetails) -> str:
+    return f"{variable}={item.get('input')!r} is not usable: {item['msg'].removeprefix('Value error, ')}"

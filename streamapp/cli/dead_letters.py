@@ -15,6 +15,7 @@ from rich.table import Table
 
 from streamapp.cli.dead_letters_act import drop_command, redrive_command
 from streamapp.cli.letters_options import console, facts, filters, source, wanted
+from streamapp.cli.reached import reached
 from streamapp.errors import Refused
 from streamapp.kafka.security import confluent_config
 from streamapp.ops.letters import Letter, Unreadable, extent, letters
@@ -23,7 +24,6 @@ from streamapp.ops.letters_plan import Wanted
 from streamapp.schemas.cause import shape
 from streamapp.schemas.mask import mask_field, mask_text, mask_value
 from streamapp.schemas.timestamp import format_ms
-from streamapp.settings import current
 
 STATES = ("waiting", "redriven", "dropped")
 STYLES = {"waiting": "yellow", "redriven": "green", "dropped": "dim"}
@@ -55,7 +55,7 @@ command.add_command(drop_command)
 def list_command(state: str, limit: int, as_json: bool, **options: Any) -> None:
     """Letters, newest first."""
     want = wanted(options, state=None if state == "all" else state)
-    done = read_done(confluent_config(current().kafka))
+    done = read_done(confluent_config(reached().kafka))
     newest: deque[Letter] = deque(maxlen=limit)
     matching, unreadable = 0, 0
     for letter in _all():
@@ -96,7 +96,7 @@ def show_command(letter_id: str, raw: bool, output: Path | None, as_json: bool) 
     if raw:
         _write_raw(letter, output)
         return
-    done = read_done(confluent_config(current().kafka))
+    done = read_done(confluent_config(reached().kafka))
     fact = facts(letter, done)
     fact["key"] = None if letter.key is None else mask_text(letter.key.decode(errors="replace"))
     fact["headers"] = [
@@ -140,7 +140,7 @@ def _print_letter(letter: Letter, fact: dict[str, Any]) -> None:
 def stats_command(state: str, as_json: bool, **options: Any) -> None:
     """How many, by topic and reason, by cause, by hour."""
     want = wanted(options, state=None if state == "all" else state)
-    done = read_done(confluent_config(current().kafka))
+    done = read_done(confluent_config(reached().kafka))
     reasons: Counter[tuple[str, str, str]] = Counter()
     causes: Counter[tuple[str, str, str, str, str]] = Counter()
     hours: Counter[str] = Counter()
@@ -193,7 +193,7 @@ def _print_stats(
 
 
 def _all() -> Iterator[Letter | Unreadable]:
-    config = confluent_config(current().kafka)
+    config = confluent_config(reached().kafka)
     return letters(config, extent(config))
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from streamapp import settings
+from streamapp.cli.reached import reached
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.provision import apply, planned
 from streamapp.topics.plan import Plan
@@ -57,11 +57,11 @@ def check_command(as_json: bool) -> None:
 
 
 def _admin() -> Admin:
-    return Admin(settings.current().kafka)
+    return Admin(reached().kafka)
 
 
 def _replicas() -> int:
-    return settings.current().kafka.replication_factor
+    return reached().kafka.replication_factor
 
 
 def _changes(found: Plan) -> str:

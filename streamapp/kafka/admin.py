@@ -93,8 +93,7 @@ class Admin:
         self._bootstrap = kafka.bootstrap_servers
         self._timeout_s = timeout_s
         self._last_trouble: KafkaError | None = None
-        # log_level 0: librdkafka would write each failed connection to stderr; the error says it once.
-        self._config = {**confluent_config(kafka), "log_level": 0, "error_cb": self._remember}
+        self._config = {**confluent_config(kafka), "error_cb": self._remember}
         self._client = AdminClient(self._config)
 
     def topics(self) -> frozenset[str]:

@@ -23,6 +23,7 @@ def confluent_config(kafka: KafkaSettings) -> dict[str, Any]:
     config: dict[str, Any] = {
         "bootstrap.servers": kafka.bootstrap_servers,
         "security.protocol": kafka.security_protocol,
+        "log_level": 0,  # librdkafka would write each failed connection to stderr; errors say it once
     }
     if kafka.ssl_ca_file is not None:
         config["ssl.ca.location"] = str(kafka.ssl_ca_file)

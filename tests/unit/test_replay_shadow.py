@@ -289,7 +289,7 @@ def test_where_to() -> None:
     with pytest.raises(click.BadParameter, match="neither an offset"):
         Offsets().convert("0:", None, None)
     with pytest.raises(click.BadParameter, match="not a time"):
-        Moment().convert("yesterday", None, None)
+        Moment().convert("last week", None, None)
 
 
 def test_a_move_never_goes_ahead() -> None:
