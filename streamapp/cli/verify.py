@@ -157,7 +157,9 @@ def _examples(faults: Sequence[tuple[str, Findings]], console: Console, of: str 
 @contextmanager
 def _progress(shown: bool) -> Iterator[Progress]:
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not shown) as progress:
+    with Progress(
+        *columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not shown, transient=True
+    ) as progress:
         yield progress
 
 
