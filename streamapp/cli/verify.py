@@ -152,7 +152,7 @@ def show(report: Report, console: Console) -> None:
 def _examples(faults: Sequence[tuple[str, Findings]], console: Console, of: str = "") -> None:
     for name, found in faults:
         for example in found.examples:
-            console.print(f"{of}{name}: {example.where}: {example.what}", style="red", markup=False, highlight=False)
+            console.print(f"{of}{name}: {example.where}: {example.what}", style="red", markup=False, soft_wrap=True)
         if found.count > len(found.examples) > 0:
             console.print(f"{of}{name}: {found.count:,} in all", markup=False)
 
@@ -160,7 +160,9 @@ def _examples(faults: Sequence[tuple[str, Findings]], console: Console, of: str 
 @contextmanager
 def _progress(shown: bool) -> Iterator[Progress]:
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not shown) as progress:
+    with Progress(
+        *columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not shown, transient=True
+    ) as progress:
         yield progress
 
 

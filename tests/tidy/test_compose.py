@@ -144,7 +144,7 @@ def test_every_setting_of_a_container_is_known(monkeypatch: pytest.MonkeyPatch) 
 
 def test_simulators_are_started_with_options_that_exist() -> None:
     known = {option for parameter in simulate_command.params for option in parameter.opts}
-    for command in (services()["simulate"]["command"], simulate_job(Settings(), ["llm_usage"], 60, 10).command):
+    for command in (services()["simulate"]["command"], simulate_job(Settings(), ["llm_usage"], 60).command):
         assert known.issuperset(word for word in command if word.startswith("--"))
 
 
