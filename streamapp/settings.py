@@ -111,6 +111,7 @@ class WorkerSettings(_Section):
     batch_bytes_max: int = Field(
         64 << 20,
         ge=1 << 20,
+        le=95 << 20,  # librdkafka, which the commands read with, unpacks up to 100 MB
         description="A record batch that unpacks to more becomes a dead letter; at least the topics' max.message.bytes",
     )
     ids_in_memory: int = Field(

@@ -7,6 +7,7 @@ that builds its own. So a batch is unpacked in pieces, up to a limit, and whatev
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,7 +21,7 @@ LENGTH_END = 12  # behind the offset and the length, which every format begins w
 RECORD_BYTES_MIN = 7  # a record without key, value and headers
 UNCONFIRMED = 1_000_000  # offsets that a batch with a wrong checksum may claim, when no other follows it
 PIECE_BYTES = 1 << 20
-LZ4_USUAL_RATIO, LZ4_ROOM_BYTES, LZ4_GROWTH = 8, 1 << 14, 8  # LZ4 frames do not say how long they are
+LZ4_ROOM_BYTES, LZ4_ROOM_KEPT_BYTES, LZ4_GROWTH = 1 << 20, 16 << 20, 4  # LZ4 frames do not say how long they are
 CODEC, LOG_APPEND_TIME, CONTROL = 0x07, 0x08, 0x20
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
@@ -156,19 +157,32 @@ def _snappy_block(data: bytes, at_most: int) -> bytes:
     return bytes(cramjam.snappy.decompress_raw(data))
 
 
+class _Scratch(threading.local):
+    """Where a thread unpacks LZ4: zeroing new memory for every batch costs as much as unpacking into it."""
+
+    def __init__(self) -> None:
+        self.room = bytearray(LZ4_ROOM_BYTES)
+
+
+_scratch = _Scratch()
+
+
 def _lz4(data: bytes, at_most: int) -> bytes:
-    room = min(at_most, LZ4_USUAL_RATIO * len(data) + LZ4_ROOM_BYTES)
+    out = _scratch.room
     while True:
-        out = bytearray(room)
         try:
             size = cramjam.lz4.decompress_into(data, out)
         except cramjam.DecompressionError as error:
             if "whole buffer" not in str(error):
                 raise
-            if room == at_most:
+            if len(out) >= at_most:
                 raise _too_large(at_most) from None
-            room = min(at_most, LZ4_GROWTH * room)
+            out = bytearray(min(at_most, LZ4_GROWTH * len(out)))
             continue
+        if size > at_most:
+            raise _too_large(at_most)
+        if len(out) <= LZ4_ROOM_KEPT_BYTES:
+            _scratch.room = out
         with memoryview(out) as view:
             return bytes(view[:size])
 

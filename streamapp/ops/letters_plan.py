@@ -148,6 +148,9 @@ def _obstacle(letter: Letter, done: Done, rules: Rules) -> str | None:
         return "its record was sent again before"
     if letter.topic not in rules.partitions or letter.topic not in {topic.name for topic in registry.EVENT_TOPICS}:
         return f"there is no event topic {letter.topic}"
+    whole_batch = _whole_batch(letter)
+    if whole_batch is not None:
+        return whole_batch
     if letter.truncated and rules.fix.value is None:
         return "the letter does not have the whole record, it was cut"
     if letter.attempt >= rules.attempts_max:
@@ -155,6 +158,13 @@ def _obstacle(letter: Letter, done: Done, rules: Rules) -> str | None:
     if letter.reason == Reason.ORG_UNRESOLVED and not rules.fix.changes and rules.org_of(letter.team or "") is None:
         return "the directory (STREAM_DIRECTORY) does not know its team"
     return None
+
+
+def _whole_batch(letter: Letter) -> str | None:
+    """Why a letter about many records cannot go as one, whatever value it is given."""
+    if letter.reason != Reason.UNREADABLE_BATCH:
+        return None
+    return "it is about a whole record batch, not one record: let its producer send the events again, then drop it"
 
 
 class _CannotGo(Exception):

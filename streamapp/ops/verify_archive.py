@@ -43,6 +43,7 @@ async def _check(settings: Settings) -> PairReport:
     report = PairReport("audit=archive", TRAIL, "the archive")
     logs = LogReader(settings.kafka)
     committed = logs.committed(GROUP, TRAIL)  # before the archive is read: what is below it, is there
+    refused = logs.refused(GROUP, TRAIL)
     log = logs.spans(TRAIL)
     store = open_archive(settings.archive, settings.archive_url)
     parts = {shelf.partition: shelf for shelf in (await shelves(store, TRAIL))[0]}
@@ -51,7 +52,7 @@ async def _check(settings: Settings) -> PairReport:
         done = min(committed.get(number, 0), span.end)
         report.waiting += span.end - max(done, span.start)
         shelf = parts.get(number, Shelf(TRAIL, number))
-        records = logs.records(TRAIL, {number: Span(span.start, done)}, headers=True)
+        records = logs.records(TRAIL, {number: Span(span.start, done)}, headers=True, refused=refused)
         await merge.partition(records if done > span.start else iter(()), archived(store, shelf), span.start, done)
     merge.finish()
     return report

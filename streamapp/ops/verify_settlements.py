@@ -66,7 +66,9 @@ def check_settlements(settings: Settings) -> PairReport:
     topics = (CHANGELOG_TOPIC, BILLS_TOPIC, LETTERS_TOPIC, METERING_TOPIC)
     parts = {topic: logs.spans(topic) for topic in topics}
     starts = {(topic, number): span.start for topic, all_ in parts.items() for number, span in all_.items()}
-    changelog, bills, letters, metering = (logs.records(topic, parts[topic]) for topic in topics)
+    refused = logs.refused(GROUP, METERING_TOPIC, parts[LETTERS_TOPIC])
+    changelog, bills, letters = (logs.records(topic, parts[topic]) for topic in topics[:3])
+    metering = logs.records(METERING_TOPIC, parts[METERING_TOPIC], refused=refused)
     directory = read_directory(settings.directory)
     return audit(changelog, bills, letters, metering, directory=directory, starts=starts, committed=committed)
 
