@@ -74,12 +74,16 @@ _WRONG = _NOT_LET_IN | {
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as the cluster has it. `configs` are the values in force, `overridden` those set on the topic itself."""
+    """A topic as the cluster has it. `configs` are the values in force, `overridden` those set on the topic itself.
+
+    Of replicas, and of those in sync, the number is that of the partition with the fewest.
+    """
 
     name: str
     topic_id: str
     partitions: int
     replication_factor: int
+    in_sync: int
     configs: Mapping[str, str]
     overridden: frozenset[str]
 
@@ -129,6 +133,7 @@ class Admin:
                 topic_id=str(topic.topic_id),
                 partitions=len(topic.partitions),
                 replication_factor=min(len(partition.replicas) for partition in topic.partitions),
+                in_sync=min(len(partition.isr) for partition in topic.partitions),
                 configs={key: str(entry.value) for key, entry in entries.items()},
                 overridden=frozenset(key for key, entry in entries.items() if _is_set_on_topic(entry)),
             )

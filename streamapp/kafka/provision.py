@@ -69,4 +69,5 @@ def _have(state: TopicState, written: bool) -> Have:
         configs=state.configs,
         overridden=state.overridden,
         written=written,
+        in_sync=state.in_sync,
     )

@@ -179,6 +179,11 @@ def message_bytes_max(name: str) -> int:
     return (MESSAGE_BYTES if limit is None else int(limit)) - BATCH_HEAD
 
 
+def offsets_retention_minutes() -> int:
+    """The least `offsets.retention.minutes` of a broker: the longest retention of a topic that is read (decision 34)."""
+    return max(item.retention_ms or 0 for item in EVENT_TOPICS) // 60_000
+
+
 def group(name: str) -> Group:
     """The registered group. Raises KeyError."""
     return _GROUPS_BY_NAME[name]
