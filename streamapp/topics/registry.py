@@ -180,7 +180,7 @@ def message_bytes_max(name: str) -> int:
 
 
 def offsets_retention_minutes() -> int:
-    """The least `offsets.retention.minutes` of a broker: the longest retention of a topic that is read (decision 34)."""
+    """The least `offsets.retention.minutes` of a broker: the longest retention of a topic (decision 34)."""
     return max(item.retention_ms or 0 for item in EVENT_TOPICS) // 60_000
 
 
@@ -201,17 +201,26 @@ def port_offset(group_name: str) -> int:
 
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_SEPARATOR = re.compile(r"[-_.]")
 _ENVIRONMENTS = frozenset({"prod", "production", "stg", "staging", "dev", "development", "test", "qa"})
 _VERSION_OR_INSTANCE = re.compile(r"v?\d+")
 
 
 def event_topic_name_problem(name: str) -> str | None:
     """What the standard has against this name of an event topic, in one sentence, or None."""
+    problems = []
     if not _SNAKE.fullmatch(name):
-        return f"{name} is not snake_case"
-    if name.split("_")[0] in _ENVIRONMENTS:
-        return f"{name} starts with an environment; environments are separate clusters"
-    return None
+        problems.append("is not snake_case")
+    if _SEPARATOR.split(name)[0].lower() in _ENVIRONMENTS:
+        problems.append("starts with an environment, and environments are separate clusters")
+    return f"{name} {' and '.join(problems)}" if problems else None
+
+
+def topic_name_problem(name: str, groups: frozenset[str]) -> str | None:
+    """The same for any topic: one that ends as an internal topic does must be named as one."""
+    if name.endswith("-changelog"):
+        return internal_topic_name_problem(name, groups)
+    return event_topic_name_problem(name)
 
 
 def internal_topic_name_problem(name: str, groups: frozenset[str]) -> str | None:
