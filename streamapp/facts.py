@@ -62,6 +62,7 @@ class WorkerFacts:
     dead_letters: int  # written since the worker started
     partition_count: int | None = None  # of the source topic; lets the pages name partitions that nobody owns
     recent_events_per_s: tuple[float, ...] = ()  # one per second, oldest first, at most 120: the small curve
+    missing_topics: tuple[str, ...] = ()  # topics that the worker needs and Kafka does not have
 
 
 @dataclass(frozen=True, slots=True)

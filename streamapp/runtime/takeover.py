@@ -23,6 +23,7 @@ from aiokafka import TopicPartition
 from streamapp.clock import Clock, monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.admin import Admin
+from streamapp.runtime.needs import Needs
 from streamapp.runtime.partition import Partition, Task
 from streamapp.runtime.place import Place
 from streamapp.runtime.position import StoredPosition
@@ -199,10 +200,9 @@ async def started(
 
 def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
     """Ask Kafka about the source, the outputs and the group. Blocks."""
-    states = admin.describe((source.topic, source.changelog, *source.outputs))
-    missing = sorted({source.topic, source.changelog, *source.outputs} - set(states))
-    if missing:
-        raise Misconfigured(f"topics are missing: {', '.join(missing)}; run `streamapp topics apply`")
+    names = (source.topic, source.changelog, *source.outputs)
+    states = admin.describe(names)
+    Needs(names, lambda: frozenset(states)).demand()
     topic = states[source.topic]
     if states[source.changelog].partitions != topic.partitions:
         raise Misconfigured(

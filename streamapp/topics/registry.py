@@ -189,6 +189,14 @@ def group(name: str) -> Group:
     return _GROUPS_BY_NAME[name]
 
 
+def needed_by(group_name: str) -> tuple[str, ...]:
+    """The topics without which a worker of the group cannot work: its sources, its outputs, its changelogs, and
+    `dead_letter`. Raises KeyError."""
+    sources = group(group_name).topics
+    touched = (item.name for item in TOPICS if group_name in item.producers or item.name == "dead_letter")
+    return tuple(dict.fromkeys((*sources, *touched)))
+
+
 def tables() -> dict[str, Topic]:
     """Table → the internal topic that holds its rows. Its only producer is the group that keeps the table."""
     return {item.table: item for item in INTERNAL_TOPICS if item.table is not None}

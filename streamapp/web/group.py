@@ -155,7 +155,12 @@ def gather(answers: Sequence[Answer[WorkerFacts]]) -> Group:
 
 def findings(group: Group, now_ms: int) -> list[Finding]:
     """What is not as it should be, worst first; empty when all is well."""
+    absent = sorted({name for facts, stale in group.workers if not stale for name in facts.missing_topics})
     found = [
+        Finding("wrong", f"Topics are missing: {', '.join(absent)}; create them with `streamapp topics apply`.")
+        for _ in absent[:1]
+    ]
+    found += [
         Finding("stale", f"Worker {show.visible(s.name)} does not answer ({s.problem})" + _what_is_shown(s, now_ms))
         for s in group.silent
     ]
