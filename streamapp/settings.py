@@ -7,28 +7,19 @@ Read from the environment: prefix `STREAM_`, nested names joined by `__`
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TypeGuard
+from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streamapp.errors import Misconfigured
+from streamapp.settings_words import host_ports, unknown
 
 PREFIX, DELIMITER = "STREAM_", "__"
-NEAR = 0.7  # how alike two names must be for one to be proposed for the other; 1 is the same
-
-# What a service named `stream` or `stream-…` puts into the environment of its neighbours. `STREAM_WEB_PORT` may also be
-# a slip for `STREAM_WEB__PORT`: the value of a service's is an address, `tcp://10.0.0.7:80`.
-_LINK = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
-_SERVER = re.compile(r"([^\s:/\[\]@]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
-_LINK_PORT = re.compile(r"(.+_)?PORT")
 
 
 class _Section(BaseModel):
@@ -51,15 +42,7 @@ class KafkaSettings(_Section):
         60.0, gt=0, description="After this the broker aborts a worker's unfinished transaction"
     )
 
-    @field_validator("bootstrap_servers")
-    @classmethod
-    def _servers(cls, given: str) -> str:
-        for server in given.split(","):
-            if _SERVER.fullmatch(server.strip()) is None:
-                host = server.strip().rpartition("://")[2].rstrip("/") or "kafka"
-                right = host if _SERVER.fullmatch(host) else f"{host.partition('/')[0].partition(':')[0]}:9092"
-                raise ValueError(f"write host:port[,host:port…] without a scheme, as in {right}")
-        return given
+    _servers = field_validator("bootstrap_servers")(host_ports)
 
 
 class BrokerSettings(_Section):
@@ -290,7 +273,7 @@ def load() -> Settings:
 
     Raises `Misconfigured` with one sentence for each wrong setting and for each variable that names none.
     """
-    wrong = _unknown(os.environ)
+    wrong = unknown(os.environ, Settings, PREFIX, DELIMITER)
     try:
         found = Settings()
     except ValidationError as error:
@@ -305,41 +288,6 @@ def load() -> Settings:
 def current() -> Settings:
     """The settings of this process, read once."""
     return load()
-
-
-def variables() -> Iterator[str]:
-    """The variable of every setting, in the order of the tree."""
-    for name, field in Settings.model_fields.items():
-        if _is_section(field.annotation):
-            yield from (_variable((name, inner)) for inner in field.annotation.model_fields)
-        else:
-            yield _variable((name,))
-
-
-def _is_section(annotation: object) -> TypeGuard[type[_Section]]:
-    return isinstance(annotation, type) and issubclass(annotation, _Section)
-
-
-def _unknown(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variable → sentence, of those that begin as ours do and name no setting: without it the default would be used
-    as if nothing had been set. Names are compared as pydantic does, without case."""
-    known = {name.removeprefix(PREFIX): name for name in variables()}
-    sections = {name.upper() for name, field in Settings.model_fields.items() if _is_section(field.annotation)}
-    wrong = {}
-    for variable, value in sorted(environment.items()):
-        name = variable.upper()
-        rest = name.removeprefix(PREFIX)
-        if rest == name or rest in known or rest in sections or _is_service_link(rest, value):
-            continue
-        near = get_close_matches(rest, known, n=1, cutoff=NEAR)
-        hint = f"did you mean {known[near[0]]}?" if near else "`streamapp settings` lists all"
-        wrong[name] = f"{variable} is not a setting: {hint}"
-    return wrong
-
-
-def _is_service_link(rest: str, value: str) -> bool:
-    """Whether Kubernetes or Docker set it, because a service has a name like `stream` or `stream-web`."""
-    return _LINK.fullmatch(rest) is not None or (_LINK_PORT.fullmatch(rest) is not None and "://" in value)
 
 
 def _variable(path: tuple[str | int, ...]) -> str:

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from streamapp.cli.settings import MASK, command, rows
 from streamapp.errors import Misconfigured
-from streamapp.settings import Settings, current, load, variables
+from streamapp.settings import DELIMITER, PREFIX, Settings, current, load
+from streamapp.settings_words import variables
 
 
 def test_every_setting_has_a_meaning_and_a_name_of_its_own() -> None:
@@ -110,7 +111,8 @@ def test_a_section_may_be_given_as_json(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_variables_are_those_that_are_printed() -> None:
-    assert list(variables()) == [row.variable for row in rows(Settings())]
+    found = variables(Settings, PREFIX, DELIMITER)
+    assert [name for name, is_one in found.items() if is_one] == [row.variable for row in rows(Settings())]
 
 
 @pytest.mark.parametrize(
