@@ -3,9 +3,7 @@
 Which calls a settlement counts follows from what it says: those of its account that arrived up to the last one it
 covers, in hours that end with its period or before, and are in no earlier settlement. So neither grace nor the wall
 clock matters. What is in no settlement must wait in the group's table, as the table was at one moment: settled, pending
-and open calls together are the accepted ones, each once.
-
-An event id counts once in a partition's whole log here, as in `verify`.
+and open calls together are the accepted ones, each once. An event id counts once in a partition's whole log here.
 """
 
 from __future__ import annotations
