@@ -56,6 +56,7 @@ def view(metrics: GroupMetrics, sink: Any = KEEPS, producer: Any = None) -> tupl
         conf=SimpleNamespace(id="audit-archive", canonical_url="http://127.0.0.1:6086"),
         slot=SimpleNamespace(instance_id="audit-archive-host-0"),
         consumer=SimpleNamespace(topic_partitions=lambda topic: 4),
+        needs=SimpleNamespace(missing=()),
         ownership=SimpleNamespace(topic="audit_log", partitions={2: partition}),
     )
     return BatchView(app, metrics, lambda: 0, batch_table("archive")), task
