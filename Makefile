@@ -12,10 +12,10 @@ DEV := $(VENV)/.dev
 JARS := $(VENV)/.jars
 EXPRESS := streamapp/runtime/express
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check docs bench browser lock
+.PHONY: help setup run test test-all tested check docs bench browser pgbouncer lock
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
 
 setup: $(DEV) ready ## Make the environment in .venv for tests and checks, again only when a lock or C sources have changed
 
@@ -68,10 +68,16 @@ run: ready ## Start everything on this machine; FOR=120: stop after two minutes 
 	@$(BIN)/streamapp run $(if $(FOR),--for $(FOR))
 
 # Three at once on two processors: the tests of the broker mostly wait. What they share is made before them.
-test: setup browser check ## Check and run every test
+PYTEST = $(BIN)/pytest -n 3 --dist worksteal
+tested: setup browser pgbouncer check
 	STREAM_CACHE_DIR=.cache $(BIN)/streamapp broker prepare
 	PYTHONPATH=. $(BIN)/python tests/real_s3.py
-	$(BIN)/pytest -n 3 --dist worksteal
+
+test: tested ## Check and run every test; long searches look at a quarter of their examples
+	$(PYTEST)
+
+test-all: tested ## Check and run every test, and every search at its full length
+	$(PYTEST) --hypothesis-profile=long
 
 check: setup ## Formatting, lint, types, the import rule, the reference
 	$(BIN)/ruff format --check
@@ -92,12 +98,31 @@ chaos: setup ## Break everything on purpose, then check every bill; MINUTES=, SE
 
 .PHONY: search
 search: setup ## Real workers in random histories, every bill compared; EXAMPLES=, STEPS=, SEED= are passed on
-	$(BIN)/pytest tests/broker/test_broker_model.py -k any_history -s --model-examples $(or $(EXAMPLES),20) --model-steps $(or $(STEPS),10) --model-seed $(or $(SEED),1)
+	$(BIN)/pytest tests/broker/test_broker_model.py -k any_history -s --hypothesis-profile=long --model-examples $(or $(EXAMPLES),20) --model-steps $(or $(STEPS),10) --model-seed $(or $(SEED),1)
+
+.PHONY: fuzz
+fuzz: setup clang ## Hostile bytes for the library, under sanitizers, and lanes against models; SECONDS=
+	$(BIN)/python tests/fuzz/run.py $(or $(SECONDS),60)
+
+.PHONY: sanitize
+sanitize: setup ## The library's tests under gcc's address and undefined-behaviour sanitizers
+	$(BIN)/python tests/fuzz/sanitized.py
+
+.PHONY: clang
+clang:
+	@command -v clang >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update && apt-get install -y clang libclang-rt-14-dev; } \
+		|| { echo "make fuzz needs clang and its sanitizers: install the packages clang and libclang-rt-14-dev" >&2; exit 1; }
 
 browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 		&& apt-get update && apt-get install -y chromium; } \
 		|| { echo "The browser tests need chromium: install the package chromium" >&2; exit 1; }
+
+pgbouncer:
+	@command -v pgbouncer /usr/sbin/pgbouncer >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update && apt-get install -y pgbouncer; } \
+		|| { echo "The tests of the ledger need pgbouncer: install the package pgbouncer" >&2; exit 1; }
 
 LOCK = $(UV) compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate

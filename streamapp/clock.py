@@ -1,12 +1,21 @@
-"""The only place that reads the time. Elsewhere time is an argument, or a `Clock` handed in."""
+"""The only place that reads the time and randomness of the system. Elsewhere they are arguments: `Clock`, `Entropy`."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
 Clock = Callable[[], int]
 """Returns milliseconds since the Unix epoch, UTC."""
+
+Entropy = Callable[[int], bytes]
+"""Returns so many bytes that nobody can guess."""
+
+
+def entropy(count: int) -> bytes:
+    """So many bytes of the system's randomness."""
+    return os.urandom(count)
 
 
 def wall_ms() -> int:

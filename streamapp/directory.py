@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-import tomllib
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from streamapp.directory_index import SAME, make
 from streamapp.errors import Misconfigured
 
 log = logging.getLogger(__name__)
+
+SMALL_BYTES = 64 << 10  # read within milliseconds: not worth a process
+REMEMBERED = 10_000  # answers of each kind that are not looked up again
 
 
 class Directory(Protocol):
@@ -47,82 +57,127 @@ class FileDirectory:
         tokens = ["ha_…"]
         quota_per_second = 1000    # optional; each capture process lets through so many
 
-    Raises `Misconfigured` when the file cannot be read at first; a later broken version is reported and the last good
-    one stays in force.
+    A process beside this one reads it, unless it is small, and makes an index, where each answer is looked up by its
+    key: the memory of a worker does not grow with the directory, and no caller waits while a new version is read. Only
+    the constructor waits. It raises `Misconfigured` when the file cannot be read; a later broken version is reported
+    and the last good one stays in force.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp: tuple[int, int] | None = None
-        self._orgs: dict[str, str] = {}
-        self._teams: dict[str, str] = {}
-        self._quotas: dict[str, float] = {}
-        self._read()
+        self._index: _Index | None = None
+        self._reading: _Reading | None = None
+        try:
+            self._start()
+        except OSError as error:
+            raise Misconfigured(f"STREAM_DIRECTORY={path} cannot be used: {error}") from None
+        self._finish()
 
     def org_of(self, team: str) -> str | None:
-        self._refresh()
-        return self._orgs.get(team)
+        return self._current().org_of(team)
 
     def team_of(self, token: str) -> str | None:
-        self._refresh()
-        return self._teams.get(token)
+        return self._current().team_of(token)
 
     def quota_of(self, team: str) -> float | None:
-        self._refresh()
-        return self._quotas.get(team)
+        return self._current().quota_of(team)
 
-    def _refresh(self) -> None:
+    @property
+    def is_reading(self) -> bool:
+        """Whether a newer version is on its way, and the answers are still those of the one before."""
+        self._current()
+        return self._reading is not None
+
+    def _current(self) -> _Index:
         try:
-            stamp = self._stat()
-            if stamp != self._stamp:
-                self._stamp = stamp  # a broken version is reported once
-                self._read()
+            if self._reading is None and _stamp(self._path) != self._stamp:
+                self._start()
+            if self._reading is not None and self._reading.is_over:
+                self._finish()
         except (Misconfigured, OSError) as error:
             log.warning("the team directory stays as it was: %s", error)
+        assert self._index is not None
+        return self._index
 
-    def _stat(self) -> tuple[int, int]:
-        stat = os.stat(self._path)
-        return stat.st_mtime_ns, stat.st_size
+    def _start(self) -> None:
+        self._stamp = _stamp(self._path)  # a broken version is reported once
+        self._reading = _Reading(self._path, None if self._index is None else self._index.digest)
 
-    def _read(self) -> None:
+    def _finish(self) -> None:
+        reading, self._reading = self._reading, None
+        assert reading is not None
+        self._index = reading.index() or self._index
+
+
+class _Reading:
+    """The index of the file as it is now, in the making: by a process of its own, unless the file is small."""
+
+    def __init__(self, path: Path, known: str | None) -> None:
+        self._path = path
+        self._folder = Path(tempfile.mkdtemp(prefix="streamapp-directory-"))  # its tokens are for this user alone
+        index = self._folder / "index"
+        self._process: subprocess.Popen[str] | None = None
+        self._made = 0, ""
+        if path.exists() and path.stat().st_size > SMALL_BYTES:
+            command = [sys.executable, "-m", "streamapp.directory_index", str(path), str(index)]
+            self._process = subprocess.Popen(
+                [*command, *filter(None, [known])], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            )
+        else:
+            self._made = make(path, index, known)
+
+    @property
+    def is_over(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def index(self) -> _Index | None:
+        """What was made; None when the file has the same bytes as before. Waits for it. Raises `Misconfigured`."""
         try:
-            stamp = self._stat()
-            teams = tomllib.loads(self._path.read_text(encoding="utf-8")).get("teams", {})
-            orgs, tokens = _parse(teams)
-            quotas = _quotas(teams)
-        except (OSError, ValueError) as error:
-            raise Misconfigured(f"STREAM_DIRECTORY={self._path} cannot be used: {error}") from None
-        self._stamp, self._orgs, self._teams, self._quotas = stamp, orgs, tokens, quotas
+            code, said = self._made
+            if self._process is not None:
+                said, _ = self._process.communicate()
+                code = self._process.returncode
+            if code == SAME:
+                return None
+            if code != 0:
+                why = said or f"its reader ended with {code}"
+                raise Misconfigured(f"STREAM_DIRECTORY={self._path} cannot be used: {why}")
+            return _Index(self._folder / "index", said)
+        finally:
+            shutil.rmtree(self._folder)  # what is open stays readable until it is closed
+
+
+class _Index:
+    """An open index. It has no name any more: it goes with the process, however that ends."""
+
+    def __init__(self, path: Path, digest: str) -> None:
+        self.digest = digest
+        self._database = sqlite3.connect(f"file:{path}?immutable=1", uri=True, check_same_thread=False)
+        self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the file
+        self.org_of: Callable[[str], str | None] = lru_cache(REMEMBERED)(
+            lambda team: self._one("SELECT org FROM teams WHERE team = ?", team)
+        )
+        self.team_of: Callable[[str], str | None] = lru_cache(REMEMBERED)(
+            lambda token: self._one("SELECT team FROM tokens WHERE token = ?", token)
+        )
+        self.quota_of: Callable[[str], float | None] = lru_cache(REMEMBERED)(
+            lambda team: self._one("SELECT quota FROM teams WHERE team = ?", team)
+        )
+
+    def _one(self, query: str, key: str) -> Any:
+        try:
+            row = self._database.execute(query, (key,)).fetchone()
+        except UnicodeEncodeError:  # half of a surrogate pair is in no file
+            return None
+        return None if row is None else row[0]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    stat = os.stat(path)
+    return stat.st_mtime_ns, stat.st_size
 
 
 def open_directory(path: Path | None) -> Directory:
     """The directory that the setting names."""
     return EmptyDirectory() if path is None else FileDirectory(path)
-
-
-def _parse(teams: Any) -> tuple[dict[str, str], dict[str, str]]:
-    orgs: dict[str, str] = {}
-    tokens: dict[str, str] = {}
-    if not isinstance(teams, dict):
-        raise ValueError("[teams] is not a table")
-    for team, facts in teams.items():
-        org = facts.get("org") if isinstance(facts, dict) else None
-        if not isinstance(org, str) or not org:
-            raise ValueError(f'[teams.{team}] needs org = "…"')
-        orgs[team] = org
-        for token in facts.get("tokens", []):
-            if tokens.setdefault(token, team) != team:
-                raise ValueError(f"a token of {team} belongs to {tokens[token]}, too")
-    return orgs, tokens
-
-
-def _quotas(teams: dict[str, dict[str, Any]]) -> dict[str, float]:
-    quotas: dict[str, float] = {}
-    for team, facts in teams.items():
-        quota = facts.get("quota_per_second")
-        if quota is None:
-            continue
-        if isinstance(quota, bool) or not isinstance(quota, int | float) or not 0 <= quota < float("inf"):
-            raise ValueError(f"[teams.{team}] quota_per_second is not a number from 0 on")
-        quotas[team] = float(quota)
-    return quotas

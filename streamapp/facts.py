@@ -38,6 +38,7 @@ class PartitionFacts:
     rejected: int  # dead letters written since the worker started
     gathered: int = 0  # of the lag: records that wait for others to be kept with, as they should
     trouble: str | None = None  # why records wait although the worker is well: what it writes to does not answer
+    trouble_since_ms: int | None = None  # wall clock
     caught_up_ms: int | None = None  # wall clock when it was last read to its end
 
     @property
@@ -61,6 +62,7 @@ class WorkerFacts:
     dead_letters: int  # written since the worker started
     partition_count: int | None = None  # of the source topic; lets the pages name partitions that nobody owns
     recent_events_per_s: tuple[float, ...] = ()  # one per second, oldest first, at most 120: the small curve
+    missing_topics: tuple[str, ...] = ()  # topics that the worker needs and Kafka does not have
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,20 @@ Read from the environment: prefix `STREAM_`, nested names joined by `__`
 
 from __future__ import annotations
 
+import os
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streamapp.errors import Misconfigured
+from streamapp.settings_words import host_ports, unknown
+
+PREFIX, DELIMITER = "STREAM_", "__"
 
 
 class _Section(BaseModel):
@@ -36,6 +41,8 @@ class KafkaSettings(_Section):
     transaction_timeout_seconds: float = Field(
         60.0, gt=0, description="After this the broker aborts a worker's unfinished transaction"
     )
+
+    _servers = field_validator("bootstrap_servers")(host_ports)
 
 
 class BrokerSettings(_Section):
@@ -83,6 +90,12 @@ class WorkerSettings(_Section):
         ge=0,
         le=5000,
         description="How long Kafka keeps a fetch that has less than 64 KiB to bring; less: more CPU",
+    )
+    batch_bytes_max: int = Field(
+        64 << 20,
+        ge=1 << 20,
+        le=95 << 20,  # librdkafka, which the commands read with, unpacks up to 100 MB
+        description="A record batch that unpacks to more becomes a dead letter; at least the topics' max.message.bytes",
     )
     ids_in_memory: int = Field(
         250_000, ge=1000, description="Remembered event ids of a partition in memory, 30 bytes each; more go to disk"
@@ -221,7 +234,7 @@ class ArchiveSettings(_Section):
 class Settings(BaseSettings):
     """All settings. Instances are immutable; tests make their own."""
 
-    model_config = SettingsConfigDict(env_prefix="STREAM_", env_nested_delimiter="__", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=DELIMITER, frozen=True, extra="ignore")
 
     kafka: KafkaSettings = KafkaSettings()
     broker: BrokerSettings = BrokerSettings()
@@ -258,12 +271,17 @@ class Settings(BaseSettings):
 def load() -> Settings:
     """Read the settings from the environment.
 
-    Raises `Misconfigured` with one sentence for each wrong setting, naming its variable.
+    Raises `Misconfigured` with one sentence for each wrong setting and for each variable that names none.
     """
+    wrong = unknown(os.environ, Settings, PREFIX, DELIMITER)
     try:
-        return Settings()
+        found = Settings()
     except ValidationError as error:
-        raise Misconfigured("; ".join(_sentence(item) for item in error.errors())) from None
+        items = ((_variable(item["loc"]), item) for item in error.errors())
+        wrong |= {name: _sentence(name, item) for name, item in items if name not in wrong}
+    if wrong:
+        raise Misconfigured("; ".join(wrong.values()))
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -272,7 +290,9 @@ def current() -> Settings:
     return load()
 
 
-def _sentence(item: object) -> str:
-    assert isinstance(item, dict)
-    variable = "STREAM_" + "__".join(str(part).upper() for part in item["loc"])
-    return f"{variable}={item.get('input')!r} is not usable: {item['msg']}"
+def _variable(path: tuple[str | int, ...]) -> str:
+    return PREFIX + DELIMITER.join(str(part).upper() for part in path)
+
+
+def _sentence(variable: str, item: ErrorDetails) -> str:
+    return f"{variable}={item.get('input')!r} is not usable: {item['msg'].removeprefix('Value error, ')}"

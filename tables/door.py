@@ -51,18 +51,14 @@ class Usage(Protocol):
 class Door:
     """The door of one partition. What it asks is handed in, so that the arithmetic stays pure:
 
-    decode       bytes → event, or a pair (reason, error)
-    digest       128-bit hash of an id: what is remembered of it
-    fingerprint  64-bit hash of the bytes; both are the same in every process
-    at_home      whether a record with this key belongs on this partition, the key being the owner's
-    org_of       team → org by the directory, or None
-    owner_of     event → who must be the record key
-    owner        what such a one is called
+    decode    bytes → event, or a pair (reason, error)
+    at_home   whether a record with this key belongs on this partition, the key being the owner's
+    org_of    team → org by the directory, or None
+    owner_of  event → who must be the record key
+    owner     what such a one is called
     """
 
     decode: Callable[[Any], Any]
-    digest: Callable[[Any], bytes]
-    fingerprint: Callable[[Any], bytes]
     at_home: Callable[[Any, str], bool]
     org_of: Callable[[str], str | None]
     owner_of: Callable[[Any], str] = attrgetter("team_id")

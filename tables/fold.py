@@ -15,7 +15,7 @@ from tables.cause import quoted
 from tables.door import Door, unresolved
 from tables.express import Passing
 from tables.outcome import Folded, Position, Record, Refusal
-from tables.seen import Seen, SeenIds, expiry_of
+from tables.seen import Known, Seen, SeenIds, expiry_of
 from tables.window import HOUR_MS, Rules
 
 NEVER = 1 << 62
@@ -103,8 +103,7 @@ class Fold(ABC, Generic[Out, Row]):
         if isinstance(event, Refusal):
             self._outcome.refusals.append(event)
             return
-        digest, print_ = door.digest(event.id), door.fingerprint(record.value)
-        if self._repeated(record, event.id, digest, print_):
+        if self._repeated(record, event.id):
             return
         org = door.org(event)
         if org is None:
@@ -118,16 +117,16 @@ class Fold(ABC, Generic[Out, Row]):
         if row is None:
             return
         expiry_ms = expiry_of(event.at_ms, self.position.watermark_ms, self.rules)
-        self.seen.add(digest, print_, expiry_ms)
+        self.seen.add(event.id, record.value, expiry_ms)
         self.next_mark_ms = min(self.next_mark_ms, expiry_ms)
         self._add(row, event, record)
 
-    def _repeated(self, record: Record, event_id: str, digest: bytes, print_: bytes) -> bool:
+    def _repeated(self, record: Record, event_id: str) -> bool:
         """Whether a record's id is remembered: then it does not count."""
-        counted = self.seen.find(digest)
-        if counted is None:
+        known = self.seen.look(event_id, record.value)
+        if known == Known.NEW:
             return False
-        if counted.print_ == print_:
+        if known == Known.SAME:
             self._outcome.duplicates += 1
         else:
             self._refuse(record, "conflicting_duplicate", f"id {quoted(event_id)} was counted before, with other bytes")

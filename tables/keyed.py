@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from tables.cause import quoted
 from tables.outcome import Position, Record, Refusal
-from tables.seen import Seen, StoredIds, expiry_of
+from tables.seen import Known, Seen, StoredIds, expiry_of
 from tables.window import Rules, hour_of
 
 Rows = MutableMapping[Any, Any]
@@ -36,20 +36,16 @@ def never(key: Any, limit_ms: int) -> bool:
 class Recipe:
     """What a group brings along.
 
-    read         a record's value → an `Event`, None for one that does not matter here, or a `refusal`
-    refusal      the type of a pair (reason, error)
-    count        changes rows for one event
-    over         whether a row can go, by its key: no event at or after this moment (ms) belongs to it
-    digest       16-byte hash of an id: what is remembered of it
-    fingerprint  8-byte hash of the bytes; both are the same in every process
+    read     a record's value → an `Event`, None for one that does not matter here, or a `refusal`
+    refusal  the type of a pair (reason, error)
+    count    changes rows for one event
+    over     whether a row can go, by its key: no event at or after this moment (ms) belongs to it
     """
 
     read: Callable[[Any], Any]
     refusal: type[tuple[Any, str]]
     count: Callable[[Rows, Any], None]
     over: Callable[[Any, int], bool]
-    digest: Callable[[str], bytes]
-    fingerprint: Callable[[Any], bytes]
 
 
 @dataclass
@@ -58,7 +54,7 @@ class KeyedOutcome:
 
     rows: dict[Any, Any] = field(default_factory=dict)
     chunk: int = -1  # the offset that names the chunk's ids
-    ids: StoredIds = field(default_factory=dict)
+    ids: StoredIds | None = None
     old_ids: list[int] = field(default_factory=list)  # chunks whose ids are forgotten
     refusals: list[Refusal] = field(default_factory=list)
     counted: int = 0
@@ -103,14 +99,14 @@ class Keyed:
         self.rules = rules
         self.position = position
         self._stored = stored
-        self._seen = seen
+        self.seen = seen
         self._outcome = KeyedOutcome()
         self._rows: Rows = Changes(stored, {})
 
     def restore(self, ids: Iterable[tuple[int, StoredIds]]) -> None:
         """Remember each stored chunk's ids again."""
         for chunk, stored in ids:
-            self._seen.restore(chunk, stored, self.position.watermark_ms)
+            self.seen.restore(chunk, stored, self.position.watermark_ms)
 
     def apply(self, records: Sequence[Record]) -> KeyedOutcome:
         """Fold consecutive records. Records below the position were applied before and are passed over."""
@@ -122,7 +118,7 @@ class Keyed:
                 outcome.skipped += 1
             else:
                 self._fold(record)
-        outcome.ids = self._seen.keep(outcome.chunk)
+        outcome.ids = self.seen.keep(outcome.chunk)
         position.next_offset = max(position.next_offset, records[-1].offset + 1)
         return outcome
 
@@ -140,15 +136,15 @@ class Keyed:
         elif not self._repeated(record, event.id):
             self._advance(event.at_ms)
             expiry_ms = expiry_of(event.at_ms, position.watermark_ms, rules)
-            self._seen.add(recipe.digest(event.id), recipe.fingerprint(record.value), expiry_ms)
+            self.seen.add(event.id, record.value, expiry_ms)
             recipe.count(self._rows, event)
             self._outcome.counted += 1
 
     def _repeated(self, record: Record, event_id: str) -> bool:
-        before = self._seen.find(self.recipe.digest(event_id))
-        if before is None:
+        known = self.seen.look(event_id, record.value)
+        if known == Known.NEW:
             return False
-        if before.print_ == self.recipe.fingerprint(record.value):
+        if known == Known.SAME:
             self._outcome.repeated += 1
         else:
             self._refuse(record, "conflicting_duplicate", f"id {quoted(event_id)} was counted before, with other bytes")
@@ -159,7 +155,7 @@ class Keyed:
         before, self.position.watermark_ms = self.position.watermark_ms, max(self.position.watermark_ms, at_ms)
         if hour_of(before) == hour_of(self.position.watermark_ms):
             return
-        self._outcome.old_ids += self._seen.forget(self.position.watermark_ms)
+        self._outcome.old_ids += self.seen.forget(self.position.watermark_ms)
         limit_ms = self.position.watermark_ms - self.rules.retention_ms
         over = self.recipe.over
         if over is not never:  # then all keys are looked at

@@ -19,7 +19,7 @@ from tables.door import Door, unresolved
 from tables.latency_windows import LatencyOutcome, WindowRows, Windows
 from tables.outcome import Position, Record, Refusal
 from tables.places import Places
-from tables.seen import Seen, SeenIds, StoredIds, expiry_of
+from tables.seen import Known, Seen, SeenIds, StoredIds, expiry_of
 from tables.tally import OTHERS, REST, Name, Series, Tally
 from tables.tally_lane import NoTallyLane, TallyLane
 from tables.window import HOUR_MS, MINUTE_MS, Rules, hour_of
@@ -129,10 +129,9 @@ class Latency:
         if isinstance(event, Refusal):
             self._outcome.refusals.append(event)
             return
-        digest, print_ = door.digest(event.id), door.fingerprint(record.value)
-        counted = self.seen.find(digest)
-        if counted is not None:
-            if counted.print_ == print_:
+        known = self.seen.look(event.id, record.value)
+        if known != Known.NEW:
+            if known == Known.SAME:
                 self._outcome.duplicates += 1
             else:
                 self._refuse(
@@ -150,7 +149,7 @@ class Latency:
             self._refuse(record, "too_late", "it is older than the topic's retention behind the watermark")
             return
         expiry_ms = expiry_of(event.at_ms, self.position.watermark_ms, self.rules)
-        self.seen.add(digest, print_, expiry_ms)
+        self.seen.add(event.id, record.value, expiry_ms)
         self.next_mark_ms = min(self.next_mark_ms, expiry_ms)
         self._open_hour(hour_of(event.at_ms), expiry_ms)
         self._add(event.at_ms, event.data)

@@ -48,7 +48,7 @@ class LatencyOutcome:
     candidates: Mapping[Name, int] | None = None  # None: as before
     passed_over: dict[str, int] = field(default_factory=dict)  # reason or `DUPLICATE` → records, for ever
     chunk: int = -1  # the offset that names the chunk's ids
-    ids: StoredIds = field(default_factory=dict)
+    ids: StoredIds | None = None
     old_ids: list[int] = field(default_factory=list)  # chunks whose ids are forgotten
     refusals: list[Refusal] = field(default_factory=list)
     accepted: int = 0

@@ -56,7 +56,7 @@ class Folded:
     """What every fold of a chunk tells, whatever the table."""
 
     chunk: int = -1  # the offset that names the chunk's ids
-    ids: StoredIds = field(default_factory=dict)
+    ids: StoredIds | None = None
     refusals: list[Refusal] = field(default_factory=list)
     old_ids: list[int] = field(default_factory=list)  # chunks whose ids are forgotten
     accepted: int = 0

@@ -4,50 +4,74 @@ An id is remembered until a full hour of event time that is at least `remember_m
 arrived. The watermark alone decides when that is, at the record that reaches it: so what counts as a duplicate is a
 function of the log, however it is cut into chunks.
 
-What is remembered of an id is a digest of 16 bytes, with a fingerprint of 8 bytes of the record it came in.
+What is remembered of an id is a digest of 16 bytes, with a fingerprint of 8 bytes of the record it came in. Both are
+keyed by a secret (docs/adr/0027): nobody who does not know it can find two ids of one digest. Ids are stored with the
+secret they are under, so that rows of another partition, or of an earlier version, stay known under theirs.
 """
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from enum import IntEnum
 from typing import NamedTuple
 
 from tables.window import HOUR_MS, Rules, hour_at_or_after, hour_of
 
+SECRET_BYTES = 16
 DIGEST_BYTES = 16
 PRINT_BYTES = 8
 
-StoredIds = dict[int, tuple[bytes, bytes]]
+IdsByExpiry = dict[int, tuple[bytes, bytes]]
 """Expiry (a watermark, ms) → the digests, back to back, and the fingerprints, as stored."""
 
 
-class Counted(NamedTuple):
-    """What is remembered of an id."""
+class StoredIds(NamedTuple):
+    """A chunk's ids as they are stored. `secret` is what they are under; empty: stored before there were secrets."""
 
-    print_: bytes
-    expiry_ms: int
+    secret: bytes
+    by_expiry: IdsByExpiry
+
+
+class Known(IntEnum):
+    """What is known of an event."""
+
+    NEW = 0
+    SAME = 1  # its id is remembered, from an event of the same bytes
+    OTHER = 2  # its id is remembered, from an event of other bytes
+
+
+class Hashes(NamedTuple):
+    """Secret and id → digest; secret and record value → fingerprint. An empty secret is no secret."""
+
+    digest: Callable[[bytes, bytes], bytes]
+    print_: Callable[[bytes, bytes], bytes]
 
 
 class Seen(ABC):
-    """The ids one partition remembers, and the chunks whose stored ids are still needed."""
+    """The ids one partition remembers, and the chunks whose stored ids are still needed. `secret`: 16 bytes that the
+    ids added here are under."""
 
-    def __init__(self) -> None:
+    def __init__(self, secret: bytes) -> None:
+        assert len(secret) == SECRET_BYTES, "a secret has 16 bytes"
+        self.secret = secret
         self._chunks: dict[int, list[int]] = {}  # expiry of a chunk's last id → chunks
 
     @abstractmethod
-    def find(self, digest: bytes) -> Counted | None:
-        """What is remembered of an id."""
+    def look(self, event_id: str, value: bytes) -> Known:
+        """What is known of an event, by its id and its record's value."""
 
     @abstractmethod
-    def add(self, digest: bytes, print_: bytes, expiry_ms: int) -> None:
+    def add(self, event_id: str, value: bytes, expiry_ms: int) -> None:
         """Remember an id that is not remembered until the watermark reaches `expiry_ms`, a full hour."""
 
     @abstractmethod
-    def _take(self) -> StoredIds:
+    def _take(self) -> IdsByExpiry:
         """The ids added since the last call, in the order of counting, but those that have expired."""
 
     @abstractmethod
-    def _put_back(self, digests: bytes, prints: bytes, expiry_ms: int) -> None:
+    def _put_back(self, secret: bytes, digests: bytes, prints: bytes, expiry_ms: int) -> None:
         """Remember stored ids again."""
 
     @abstractmethod
@@ -67,19 +91,22 @@ class Seen(ABC):
         first = self._first_expiry_ms()
         return min(self._chunks if first is None else (first, *self._chunks), default=None)
 
-    def keep(self, chunk: int) -> StoredIds:
-        """A chunk ends: what has to be stored of its ids under `chunk`, until the last of them expires."""
-        stored = self._take()
-        self._note(chunk, stored)
-        return stored
+    def keep(self, chunk: int) -> StoredIds | None:
+        """A chunk ends: what has to be stored of its ids under `chunk`, until the last of them expires; None: there are
+        none."""
+        by_expiry = self._take()
+        if not by_expiry:
+            return None
+        self._note(chunk, by_expiry)
+        return StoredIds(self.secret, by_expiry)
 
     def restore(self, chunk: int, stored: StoredIds, watermark_ms: int) -> None:
         """Remember a stored chunk's ids again, but those whose time has come: a later chunk may have counted the same
         id anew, and that one must stay."""
-        for expiry_ms, (digests, prints) in stored.items():
+        for expiry_ms, (digests, prints) in stored.by_expiry.items():
             if expiry_ms > watermark_ms:
-                self._put_back(digests, prints, expiry_ms)
-        self._note(chunk, stored)
+                self._put_back(stored.secret, digests, prints, expiry_ms)
+        self._note(chunk, stored.by_expiry)
 
     def forget(self, watermark_ms: int) -> list[int]:
         """Forget the ids whose time has come. Returns the chunks whose stored ids are no longer needed."""
@@ -89,49 +116,70 @@ class Seen(ABC):
             gone.extend(self._chunks.pop(expiry_ms))
         return gone
 
-    def _note(self, chunk: int, stored: StoredIds) -> None:
-        if stored:
-            self._chunks.setdefault(max(stored), []).append(chunk)
+    def _note(self, chunk: int, by_expiry: IdsByExpiry) -> None:
+        if by_expiry:
+            self._chunks.setdefault(max(by_expiry), []).append(chunk)
+
+
+def _blake2b(size: int) -> Callable[[bytes, bytes], bytes]:
+    return lambda secret, text: hashlib.blake2b(text, key=secret, digest_size=size).digest()
+
+
+BLAKE2 = Hashes(_blake2b(DIGEST_BYTES), _blake2b(PRINT_BYTES))
 
 
 class SeenIds(Seen):
-    """Remembered ids in a dict: two hundred bytes each. The workers keep them in less (`runtime/express/ids.py`)."""
+    """Remembered ids in a dict: two hundred bytes each. The workers keep them in less, under hashes of their own
+    (`runtime/express/ids.py`)."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._counted: dict[bytes, Counted] = {}
-        self._by_expiry: dict[int, list[bytes]] = {}
-        self._new: dict[int, list[bytes]] = {}  # since the last chunk was kept
+    def __init__(self, secret: bytes = bytes(SECRET_BYTES), hashes: Hashes = BLAKE2) -> None:
+        super().__init__(secret)
+        self._hashes = hashes
+        self._counted: dict[tuple[bytes, bytes], bytes] = {}  # secret and digest → fingerprint
+        self._by_expiry: dict[int, list[tuple[bytes, bytes]]] = {}
+        self._new: dict[int, list[bytes]] = {}  # digests, since the last chunk was kept
+        self._others: dict[bytes, int] = {}  # other secrets → when the last of their ids expires
 
-    def find(self, digest: bytes) -> Counted | None:
-        return self._counted.get(digest)
+    def look(self, event_id: str, value: bytes) -> Known:
+        name = event_id.encode()
+        for secret in (self.secret, *self._others):
+            print_ = self._counted.get((secret, self._hashes.digest(secret, name)))
+            if print_ is not None:
+                return Known.SAME if print_ == self._hashes.print_(secret, value) else Known.OTHER
+        return Known.NEW
 
-    def add(self, digest: bytes, print_: bytes, expiry_ms: int) -> None:
-        self._counted[digest] = Counted(print_, expiry_ms)
-        self._by_expiry.setdefault(expiry_ms, []).append(digest)
+    def add(self, event_id: str, value: bytes, expiry_ms: int) -> None:
+        digest = self._hashes.digest(self.secret, event_id.encode())
+        self._remember(self.secret, digest, self._hashes.print_(self.secret, value), expiry_ms)
         self._new.setdefault(expiry_ms, []).append(digest)
 
-    def _take(self) -> StoredIds:
+    def _remember(self, secret: bytes, digest: bytes, print_: bytes, expiry_ms: int) -> None:
+        self._counted[secret, digest] = print_
+        self._by_expiry.setdefault(expiry_ms, []).append((secret, digest))
+
+    def _take(self) -> IdsByExpiry:
         new, self._new = self._new, {}
         return {
-            expiry_ms: (b"".join(digests), b"".join(self._counted[digest].print_ for digest in digests))
+            expiry_ms: (b"".join(digests), b"".join(self._counted[self.secret, digest] for digest in digests))
             for expiry_ms, digests in new.items()
         }
 
-    def _put_back(self, digests: bytes, prints: bytes, expiry_ms: int) -> None:
+    def _put_back(self, secret: bytes, digests: bytes, prints: bytes, expiry_ms: int) -> None:
+        if secret != self.secret:
+            self._others[secret] = max(expiry_ms, self._others.get(secret, 0))
         for at in range(len(digests) // DIGEST_BYTES):
             digest = digests[at * DIGEST_BYTES : (at + 1) * DIGEST_BYTES]
-            self._counted[digest] = Counted(prints[at * PRINT_BYTES : (at + 1) * PRINT_BYTES], expiry_ms)
-            self._by_expiry.setdefault(expiry_ms, []).append(digest)
+            self._remember(secret, digest, prints[at * PRINT_BYTES : (at + 1) * PRINT_BYTES], expiry_ms)
 
     def _first_expiry_ms(self) -> int | None:
         return min(self._by_expiry, default=None)
 
     def _drop(self, watermark_ms: int) -> None:
         for expiry_ms in [e for e in self._by_expiry if e <= watermark_ms]:
-            for digest in self._by_expiry.pop(expiry_ms):
-                del self._counted[digest]
+            for name in self._by_expiry.pop(expiry_ms):
+                del self._counted[name]
             self._new.pop(expiry_ms, None)
+        self._others = {secret: until_ms for secret, until_ms in self._others.items() if until_ms > watermark_ms}
 
     def __len__(self) -> int:
         return len(self._counted)

@@ -12,7 +12,6 @@ PostgreSQL, folders and a block of ports of its own.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import shutil
@@ -25,8 +24,9 @@ from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
-import asyncpg
+import psycopg
 import pytest
+import searches
 from confluent_kafka.admin import AdminClient, NewTopic
 from real_postgres import postgres_server
 
@@ -39,6 +39,9 @@ CACHE_DIR = PROJECT / ".cache"
 
 _numbers = itertools.count(1)
 _sessions: list[int] = []  # the processes of pytest-xdist that run the tests
+
+
+searches.register()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,8 +63,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who may take longer than others begins first: at the end of a run, one long test would keep everybody waiting."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long searches run in `make test-all` only. Tests with a longer limit begin first: a long test at the end of a run
+    would keep everybody waiting."""
+    if not searches.is_long():
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
@@ -170,13 +178,9 @@ def postgres() -> Iterator[str]:
 def postgres_url(postgres: str) -> str:
     """The URL of an empty database."""
 
-    async def make() -> str:
-        connection = await asyncpg.connect(postgres)
-        try:
-            name = f"ledger_{await connection.fetchval('SELECT count(*) FROM pg_database')}"
-            await connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
-            return urlsplit(postgres)._replace(path=f"/{name}").geturl()
-        finally:
-            await connection.close()
-
-    return asyncio.run(make())
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        found = connection.execute("SELECT count(*) FROM pg_database").fetchone()
+        assert found is not None
+        name = f"ledger_{found[0]}"
+        connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0".encode())
+    return urlsplit(postgres)._replace(path=f"/{name}").geturl()

@@ -48,7 +48,7 @@ class LatencyTable:
 
     def restart(self) -> None:
         """A new process on the same store."""
-        place = Place("llm-metrics", "llm_usage", self.partition, "topic-id", self.partitions, OUTPUTS)
+        place = Place("llm-metrics", "llm_usage", self.partition, "topic-id", self.partitions, OUTPUTS, entropy=bytes)
         producer = NowProducer(self.store.checkpoint())
         door = make_door(self.partition, self.partitions)
         position = stored_position(self.store)

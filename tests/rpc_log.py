@@ -18,7 +18,6 @@ from streamapp.runtime.rows import MemoryStore, Store, stored_position
 from streamapp.runtime.rpc_codec import RPC, is_unsettled
 from streamapp.runtime.rpc_task import RpcTask
 from streamapp.schemas.decode_metering import decode_metering
-from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.schemas.timestamp import format_ms
 from streamapp.topics.partitioner import partition_for
 from tables.door import Door
@@ -86,7 +85,7 @@ def make_door(partition: int = 0, partitions: int = 1) -> Door:
         return key == agent.encode() and partition_for(key, partitions) == partition
 
     owner = attrgetter("data.agent_id")
-    return Door(decode_metering, digest_of, print_of, at_home, DIRECTORY.get, owner, "agent")
+    return Door(decode_metering, at_home, DIRECTORY.get, owner, "agent")
 
 
 @dataclass
@@ -107,7 +106,7 @@ class Calls:
 
     def restart(self) -> None:
         """A new process on the same store."""
-        place = Place("rpc-billing", METERING, self.number, "topic-id", 1, OUTPUTS)
+        place = Place("rpc-billing", METERING, self.number, "topic-id", 1, OUTPUTS, entropy=bytes)
         producer = NowProducer(self.store.checkpoint())
         position = stored_position(self.store)
         self.task = RpcTask(place, self.store, producer, position, self.rules, self.min_amount, make_door())

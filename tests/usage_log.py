@@ -13,7 +13,6 @@ from streamapp.runtime.ledger_task import LedgerTask
 from streamapp.runtime.place import Place
 from streamapp.runtime.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.decode import decode_usage
-from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.topics.partitioner import partition_for
 from tables.door import Door
 from tables.latency_windows import LatencyOutcome
@@ -118,7 +117,7 @@ def make_door(partition: int = 0, partitions: int = 1) -> Door:
     def at_home(key: bytes | None, team: str) -> bool:
         return key == team.encode() and partition_for(key, partitions) == partition
 
-    return Door(decode_usage, digest_of, print_of, at_home, DIRECTORY.get)
+    return Door(decode_usage, at_home, DIRECTORY.get)
 
 
 @dataclass
@@ -137,7 +136,7 @@ class Table:
 
     def restart(self) -> None:
         """A new process on the same store."""
-        place = Place("billing-agg", "llm_usage", self.partition, "topic-id", self.partitions, OUTPUTS)
+        place = Place("billing-agg", "llm_usage", self.partition, "topic-id", self.partitions, OUTPUTS, entropy=bytes)
         producer = NowProducer(self.store.checkpoint())
         door = make_door(self.partition, self.partitions)
         self.task = LedgerTask(place, self.store, producer, stored_position(self.store), self.rules, door)

@@ -13,7 +13,8 @@ from streamapp.agents.pages import serve
 from streamapp.metrics import GroupMetrics
 from streamapp.runtime.app import StreamApp, chunks
 from streamapp.runtime.batch_codec import Extent, Mark, batch_table
-from streamapp.runtime.batch_task import BatchTask, Bounds, Sealed
+from streamapp.runtime.batch_sink import Sealed
+from streamapp.runtime.batch_task import BatchTask, Bounds
 from streamapp.runtime.batch_view import BatchView
 from streamapp.runtime.express.columns import EventColumns
 from streamapp.runtime.failstop import starting

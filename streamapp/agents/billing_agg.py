@@ -22,7 +22,6 @@ from streamapp.runtime.takeover import Source, TableTakeover
 from streamapp.runtime.transaction import PartitionProducer
 from streamapp.runtime.usage_view import UsageView
 from streamapp.schemas.decode import decode_usage
-from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
 from tables.door import Door
@@ -46,7 +45,7 @@ def usage_ledger(
     def at_home(key: bytes | None, team: str) -> bool:
         return key == team.encode() and partition_for(key, place.partitions) == place.partition
 
-    door = Door(decode_usage, digest_of, print_of, at_home, directory.org_of)
+    door = Door(decode_usage, at_home, directory.org_of)
     worker = app.settings.worker
     limit = poison_limit(worker, position)
     return LedgerTask(place, store, producer, position, rules, door, limit, worker.ids_in_memory)

@@ -18,7 +18,6 @@ from streamapp.runtime.row_table import RowTable
 from streamapp.runtime.rows import Store
 from streamapp.runtime.takeover import Source, TableTakeover
 from streamapp.runtime.transaction import PartitionProducer
-from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.schemas.rejected import Rejected
 from streamapp.topics import registry
 from tables.keyed import Recipe, Rows, never
@@ -39,7 +38,7 @@ def fold_into(
     `read`, `count` and `over` are those of `tables.keyed.Recipe`. The table's changelog must be in the registry.
     """
     group, settings = app.conf.id, app.settings
-    recipe = Recipe(read, Rejected, count, over, digest_of, print_of)
+    recipe = Recipe(read, Rejected, count, over)
     retention_ms = registry.topic(topic).retention_ms
     assert retention_ms is not None, f"{topic} is no event topic"
     rules = Rules(retention_ms=retention_ms)

@@ -21,7 +21,6 @@ from streamapp.runtime.rows import Store
 from streamapp.runtime.takeover import Source, TableTakeover
 from streamapp.runtime.transaction import PartitionProducer
 from streamapp.schemas.decode import decode_usage
-from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
 from tables.door import Door
@@ -44,7 +43,7 @@ def latency(place: Place, store: Store, producer: PartitionProducer, position: S
     def at_home(key: bytes | None, team: str) -> bool:
         return key == team.encode() and partition_for(key, place.partitions) == place.partition
 
-    door = Door(decode_usage, digest_of, print_of, at_home, directory.org_of)
+    door = Door(decode_usage, at_home, directory.org_of)
     return LatencyTask(place, store, producer, position, rules, door, limits)
 
 

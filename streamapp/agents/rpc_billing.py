@@ -23,7 +23,6 @@ from streamapp.runtime.rpc_view import RpcView
 from streamapp.runtime.takeover import Source, TableTakeover
 from streamapp.runtime.transaction import PartitionProducer
 from streamapp.schemas.decode_metering import decode_metering
-from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
 from tables.door import Door
@@ -49,7 +48,7 @@ def calls(place: Place, store: Store, producer: PartitionProducer, position: Sto
         return key == agent.encode() and partition_for(key, place.partitions) == place.partition
 
     owner = attrgetter("data.agent_id")
-    door = Door(decode_metering, digest_of, print_of, at_home, directory.org_of, owner, "agent")
+    door = Door(decode_metering, at_home, directory.org_of, owner, "agent")
     limit = poison_limit(app.settings.worker, position)
     return RpcTask(place, store, producer, position, rules, settlement.min_amount, door, limit)
 

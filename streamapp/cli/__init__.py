@@ -6,8 +6,13 @@ not answer · 78 something must be configured.
 
 from __future__ import annotations
 
+import atexit
 import importlib
+import os
 import sys
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import NoReturn
 
 import click
 
@@ -48,6 +53,15 @@ class LazyGroup(click.Group):
                 return command
         return None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The same as click's; for an unknown command it proposes the one that was probably meant."""
+        near = get_close_matches(args[0], self.list_commands(ctx), n=1)
+        if near and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command {args[0]!r}: did you mean {near[0]}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, _, line in COMMANDS])
@@ -71,4 +85,23 @@ def main() -> None:
         command(prog_name="streamapp")
     except StreamError as error:
         click.echo(f"streamapp: {error}", err=True)
-        sys.exit(error.exit_code)
+        _leave(error.exit_code)
+    except SystemExit as error:
+        if error.code is not None and not isinstance(error.code, int):
+            raise
+        _leave(error.code or 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End with a code.
+
+    The client of the archive's store (obstore) has threads of its own. One that answers late, while the interpreter is
+    taken down, asks for what is gone and aborts the process (134). So where it was used nothing is taken down.
+    """
+    if "obstore" not in sys.modules:
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code)

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from streamapp.cli.letters_options import console
 from streamapp.cli.moment import Moment
+from streamapp.cli.reached import reached
 from streamapp.errors import Misconfigured, StreamError, Unavailable
 from streamapp.ops.archive_read import Listed, Step, Wanted, listed, matching
 from streamapp.ops.archive_verify import ArchiveReport, verify_archive
@@ -151,6 +152,7 @@ def _store(settings: Settings) -> ArchiveStore:
 def _chains(settings: Settings) -> tuple[dict[int, tuple[int, str]], str]:
     """Where the group's chains end; and why that cannot be said, if it cannot."""
     try:
+        reached()
         return committed_chains(settings), ""
     except (Unavailable, Misconfigured) as error:
         return {}, str(error)

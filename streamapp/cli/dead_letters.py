@@ -15,6 +15,7 @@ from rich.table import Table
 
 from streamapp.cli.dead_letters_act import drop_command, redrive_command
 from streamapp.cli.letters_options import console, counted, facts, filters, place, source, wanted
+from streamapp.cli.reached import reached
 from streamapp.errors import Refused
 from streamapp.kafka.security import confluent_config
 from streamapp.ops.letters import Letter, Unreadable, extent, letters
@@ -22,7 +23,6 @@ from streamapp.ops.letters_done import read_done
 from streamapp.schemas.cause import shape
 from streamapp.schemas.mask import mask_field, mask_text, mask_value
 from streamapp.schemas.timestamp import format_ms
-from streamapp.settings import current
 
 STATES = ("waiting", "redriven", "dropped")
 STYLES = {"waiting": "yellow", "redriven": "green", "dropped": "dim"}
@@ -55,7 +55,7 @@ command.add_command(drop_command)
 def list_command(state: str, limit: int, as_json: bool, **options: Any) -> None:
     """Letters, newest first."""
     want = wanted(options, state=None if state == "all" else state)
-    done = read_done(confluent_config(current().kafka))
+    done = read_done(confluent_config(reached().kafka))
     newest: deque[Letter] = deque(maxlen=limit)
     matching, unreadable = 0, 0
     for letter in _all():
@@ -101,7 +101,7 @@ def show_command(letter_id: str, raw: bool, output: Path | None, as_json: bool) 
     if raw:
         _write_raw(letter, output)
         return
-    done = read_done(confluent_config(current().kafka))
+    done = read_done(confluent_config(reached().kafka))
     fact = facts(letter, done)
     fact["key"] = None if letter.key is None else mask_text(letter.key.decode(errors="replace"))
     fact["headers"] = [
@@ -148,7 +148,7 @@ def _print_letter(letter: Letter, fact: dict[str, Any]) -> None:
 def stats_command(state: str, as_json: bool, **options: Any) -> None:
     """Count rejected events by topic, reason, cause and hour."""
     want = wanted(options, state=None if state == "all" else state)
-    done = read_done(confluent_config(current().kafka))
+    done = read_done(confluent_config(reached().kafka))
     reasons: Counter[tuple[str, str, str]] = Counter()
     causes: Counter[tuple[str, str, str, str, str]] = Counter()
     hours: Counter[str] = Counter()
@@ -201,7 +201,7 @@ def _print_stats(
 
 
 def _all() -> Iterator[Letter | Unreadable]:
-    config = confluent_config(current().kafka)
+    config = confluent_config(reached().kafka)
     return letters(config, extent(config))
 
 

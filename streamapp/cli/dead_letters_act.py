@@ -18,6 +18,7 @@ from rich.table import Table
 from streamapp.capture.again import Again
 from streamapp.capture.events import SOURCE
 from streamapp.cli.letters_options import console, counted, filters, progress, source, wanted
+from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
 from streamapp.directory import open_directory
 from streamapp.errors import Refused
@@ -31,7 +32,7 @@ from streamapp.ops.letters_receipts import receipts_to
 from streamapp.ops.letters_redrive import Plan, drop, planned, redrive, to_drop, unknown
 from streamapp.schemas.mask import mask_text
 from streamapp.schemas.strict_json import parse
-from streamapp.settings import Settings, current
+from streamapp.settings import Settings
 from streamapp.topics.registry import EVENT_TOPICS
 
 _ids = click.argument("ids", nargs=-1, metavar="[ID]...")
@@ -100,7 +101,7 @@ def redrive_command(
     """
     if value is not None and (patch is not None or len(ids) != 1):
         raise click.UsageError("--value is for one ID, and without --patch")
-    settings, want = current(), wanted(options, ids=frozenset(ids) or None)
+    settings, want = reached(), wanted(options, ids=frozenset(ids) or None)
     fix = Fix(patch, None if value is None else value.read_bytes())
     upto = extent(confluent_config(settings.kafka))
     rules = _rules(settings, fix, max_attempts)
@@ -144,7 +145,7 @@ def drop_command(
     """Mark letters as dealt with: they no longer wait, and are not sent again. Nothing is deleted."""
     if bool(because) == undo:
         raise click.UsageError("say why with --because, or take it back with --undo")
-    settings = current()
+    settings = reached()
     want: Wanted = wanted(options, ids=frozenset(ids) or None)
     upto = extent(confluent_config(settings.kafka))
     _refuse_unknown(settings, upto, ids)

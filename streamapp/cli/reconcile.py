@@ -11,7 +11,7 @@ import threading
 import click
 
 from streamapp.clock import wall_ms
-from streamapp.ops.reconcile import Reconciler
+from streamapp.ops.reconcile import Reconciler, check_topics
 from streamapp.ops.reconcile_server import application, listen
 from streamapp.ops.verify_pairs import NAMES, wanted
 from streamapp.settings import Settings, current
@@ -25,8 +25,9 @@ log = logging.getLogger("streamapp.reconcile")
 def command() -> None:
     """Check all that must agree every STREAM_RECONCILE__INTERVAL_SECONDS, and tell Prometheus and the pages.
 
-    The checks are those of `streamapp verify`. Serves /metrics with stream_reconciliation_difference of each pair,
-    /reconciliation.json and /health. A check that fails, because Kafka or a destination is away, does not end it.
+    The checks are those of `streamapp verify` and `streamapp topics check`. Serves /metrics with
+    stream_reconciliation_difference of each pair and stream_topics_findings of each kind, /reconciliation.json and
+    /health. A check that fails, because Kafka or a destination is away, does not end it.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s")
     os.nice(NICE)
@@ -37,7 +38,7 @@ async def _run(settings: Settings) -> None:
     over, stop = asyncio.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
-    reconciler = Reconciler(settings, wanted(NAMES), wall_ms)
+    reconciler = Reconciler(settings, wanted(NAMES), wall_ms, check_topics)
     runner, port = await listen(application(reconciler), settings.reconcile.host, settings.reconcile.port)
     log.info("listening on http://%s:%d/ for %s", settings.reconcile.host, port, settings.kafka.bootstrap_servers)
     # A daemon: it only reads, so a check that is under way at the end is not waited for.

@@ -12,11 +12,12 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from streamapp.cli.reached import reached
 from streamapp.cli.tables import table_of
 from streamapp.clock import wall_ms
 from streamapp.runtime.repartition import Moved, repartition
 from streamapp.runtime.takeover import TableTakeover
-from streamapp.settings import Settings, current
+from streamapp.settings import Settings
 from streamapp.topics import registry
 
 TABLES = sorted(name for name, changelog in registry.tables().items() if changelog.keyed)
@@ -37,7 +38,7 @@ def command(table: str, dry_run: bool, as_json: bool) -> None:
     """
     takes_over = table_of(registry.tables()[table].producers[0])
     with TemporaryDirectory(prefix="streamapp-repartition-") as folder:
-        moved = asyncio.run(_move(takes_over, current(), Path(folder), dry_run, show_progress=not as_json))
+        moved = asyncio.run(_move(takes_over, reached(), Path(folder), dry_run, show_progress=not as_json))
     click.echo(json.dumps(as_object(table, moved, dry_run), indent=2) if as_json else sentence(table, moved, dry_run))
 
 

@@ -18,12 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.table import Table
 
 from streamapp.cli.moment import Moment
+from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
 from streamapp.errors import Refused
 from streamapp.runtime.replay import Move, Where, planned, put_back
 from streamapp.runtime.replay_recompute import Published, Recomputation, offsets_to_read, publish, recomputation
 from streamapp.runtime.replay_shadow import money
-from streamapp.settings import Settings, current
+from streamapp.settings import Settings
 from streamapp.topics import registry
 
 GROUPS = sorted({changelog.producers[0] for changelog in registry.tables().values()})
@@ -86,7 +87,7 @@ def command(
         )
     where = Where(at_ms=at_ms) if offsets is None else offsets
     talk = Talk(Console(quiet=as_json), dry_run, yes)
-    result = asyncio.run(_replay(group, where, recompute, current(), talk))
+    result = asyncio.run(_replay(group, where, recompute, reached(), talk))
     if as_json:
         click.echo(json.dumps(result, indent=2))
 

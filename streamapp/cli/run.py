@@ -14,17 +14,17 @@ from streamapp.cli.run_jobs import chosen_groups
 from streamapp.cli.run_stack import PLAY_S, Stack
 from streamapp.cli.run_state import wipe
 from streamapp.cli.verify import Verdict, show_verdict, verify
-from streamapp.clock import monotonic_s
 from streamapp.ops.verify_pairs import kept_by
 from streamapp.settings import current
 
-DRAIN_S = 12.0  # of `--for`: for what is under way when the simulator stops
 INTERRUPTED = 130  # as shells say it: ended by Ctrl-C before anything was verified
 GROUP = click.Choice([name for name, _, _ in AGENTS])
 
 
 @click.command(name="run")
-@click.option("--for", "for_seconds", type=click.FloatRange(30), help="Stop after so many seconds and verify.")
+@click.option(
+    "--for", "for_seconds", type=click.FloatRange(10), help="Stop so many seconds after all is up, and verify."
+)
 @click.option("--fresh", is_flag=True, help="Begin with nothing: wipe the local state of earlier runs.")
 @click.option("--only", multiple=True, type=GROUP, help="Start only this group; may be repeated [default: all].")
 def command(for_seconds: float | None, fresh: bool, only: tuple[str, ...]) -> None:
@@ -33,14 +33,13 @@ def command(for_seconds: float | None, fresh: bool, only: tuple[str, ...]) -> No
     Twelve hours of events are played in the first minute, on every topic that others write, so that hours close and
     bills appear; then the streams go on at the present time. The first page answers while the other workers still
     start. Ctrl-C stops all; the next run goes on with the same state. When STREAM_KAFKA__BOOTSTRAP_SERVERS is set, that
-    Kafka is used and no broker is started. With --for, what ran is verified at the end; exit code 1: something is
-    wrong.
+    Kafka is used and no broker is started. With --for, the seconds count from the moment every process is up; then what
+    ran is verified and stopped. Exit code 1: something is wrong.
 
     \b
       streamapp run --for 120 --fresh                         from nothing to a verdict
       streamapp run --only billing-agg --only billing-ledger  only the bills, on a small machine
     """
-    begin_s = monotonic_s()
     console = Console(highlight=False)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -52,16 +51,14 @@ def command(for_seconds: float | None, fresh: bool, only: tuple[str, ...]) -> No
             wipe(settings)
         stack.start_kafka()
         stack.start_workers()
+        stack.start_simulator(PLAY_S if for_seconds is None else min(PLAY_S, for_seconds * 0.7))
+        length = "Ctrl-C stops everything" if for_seconds is None else f"verifies {for_seconds:g} s after all is up"
+        console.print(stack.welcome(length), markup=False, soft_wrap=True)
         if for_seconds is None:
-            stack.start_simulator(PLAY_S, None)
-            console.print(stack.welcome("Ctrl-C stops everything"), markup=False, soft_wrap=True)
             stack.watch(lambda: False)
             return
-        left_s = max(10.0, for_seconds - DRAIN_S - (monotonic_s() - begin_s))
-        stack.start_simulator(min(PLAY_S, left_s * 0.7), left_s)
-        length = f"verifies in {left_s:.0f} s, then stops"
-        console.print(stack.welcome(length), markup=False, soft_wrap=True)
-        stack.watch(lambda: stack.simulated)
+        stack.watch(lambda: stack.up_for_s >= for_seconds)
+        stack.stop_simulator()
         console.print("The demo has sent its events. Waiting until every group has read them …")
         stack.drain()
         if stop.is_set():
@@ -69,6 +66,7 @@ def command(for_seconds: float | None, fresh: bool, only: tuple[str, ...]) -> No
         # The jobs still run: some are asked. What did not run was not worked on either.
         console.print(f"Verifying: {len(kept_by(groups))} checks read everything again with code of their own …")
         verdict = verify(stack.settings, show_progress=console.is_terminal, names=kept_by(groups))
+        stack.tell_rest()
         console.print(headline(verdict))
         show_verdict(verdict, console)
     verdict.end()

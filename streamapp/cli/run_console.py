@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import urllib.request
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +22,7 @@ from streamapp.clock import monotonic_s
 ASK_EVERY_S = 1.0
 ASK_TIMEOUT_S = 3.0
 LINE_EVERY_S = 10.0
+DOT = " · "
 NARROW = 100  # columns; below, the least important column is left out
 STATES = {"no worker": "starting", "never started": "starting", "running": "running", "rebalancing": "rebalancing"}
 
@@ -114,8 +115,8 @@ class Screen:
         elif monotonic_s() - self._lined_s >= LINE_EVERY_S:
             self._lined_s = monotonic_s()
             sums = summary(self._front.now, self._incidents())
-            text = " · ".join([self._status(), *sums])
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            for number, line in enumerate(packed([self._status(), *sums], self._console.width - 2)):
+                self._console.print(f"{'  ' if number else ''}{line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def picture(
@@ -132,8 +133,19 @@ def picture(
         style = "green" if state == "running" else "yellow"
         cells = [str(one.answering_workers), f"{one.events_per_s:,.0f}", "-" if one.lag is None else f"{one.lag:,}"]
         table.add_row(one.group, Text(state, style), *cells[width < 60 :])
-    lines = [Text(line) for line in (" · ".join(summary(now, incidents)), status) if line]
+    lines = [Text(line) for line in (*packed(summary(now, incidents), width), *packed(status.split(DOT), width))]
     return Group(Text(), table, Text(), *lines)
+
+
+def packed(parts: Iterable[str], width: int) -> list[str]:
+    """The parts on as few lines of at most `width` columns as they need; a part is never broken. Pure."""
+    lines: list[str] = []
+    for part in filter(None, parts):
+        if lines and len(lines[-1]) + len(DOT) + len(part) <= width:
+            lines[-1] += DOT + part
+        else:
+            lines.append(part)
+    return lines
 
 
 def summary(now: Now | None, incidents: int) -> list[str]:
@@ -142,11 +154,13 @@ def summary(now: Now | None, incidents: int) -> list[str]:
         return []
     sums = [f"{now.events_per_s:,.0f} events/s"]
     sums += [] if now.lag is None else [f"lag {now.lag:,}"]
-    sums += [f"billed today {_amount(one.closed_today)} {one.currency}" for one in now.money if one.closed_today]
+    billed = [f"{_amount(one.closed_today)} {one.currency}" for one in now.money if one.closed_today]
+    sums += [f"billed today {', '.join(billed)}"] if billed else []
     sums += [] if now.open_hours is None else [f"{now.open_hours:,} bills open"]
     if now.letters_waiting is not None:
-        causes = f" ({incidents:,} incidents; the demo sends invalid events on purpose)" if incidents else ""
+        causes = f" in {incidents:,} incidents" if incidents else ""
         sums.append(f"{now.letters_waiting:,} dead letters{causes}")
+        sums += ["the demo sends invalid events on purpose"] if now.letters_waiting else []
     return sums
 
 

@@ -120,8 +120,8 @@ def worker_jobs(
     return tuple(jobs)
 
 
-def simulate_job(settings: Settings, topics: Sequence[str], play_s: float, for_s: float | None) -> Job:
-    """A history that is played in `play_s`, then the present; for ever, or `for_s` seconds in all."""
+def simulate_job(settings: Settings, topics: Sequence[str], play_s: float) -> Job:
+    """A history that is played in `play_s`, then the present until it is stopped."""
     shape = {
         "--hours": HISTORY_HOURS,
         "--events": round(HISTORY_RATE * play_s),
@@ -130,8 +130,7 @@ def simulate_job(settings: Settings, topics: Sequence[str], play_s: float, for_s
     }
     numbers = [text for name, value in shape.items() for text in (name, str(value))]
     chosen = [text for name in topics for text in ("--topic", name)]
-    until = ["--forever"] if for_s is None else ["--for", f"{for_s:.1f}"]
-    command = (sys.executable, "-m", "streamapp", "simulate", "--continue", "--json", *numbers, *chosen, *until)
+    command = (sys.executable, "-m", "streamapp", "simulate", "--continue", "--json", "--forever", *numbers, *chosen)
     return Job("simulate", command, SENDERS, ends=True, environment=(_kafka(settings),))
 
 

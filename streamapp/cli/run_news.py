@@ -29,7 +29,7 @@ class Reporter:
             self._tell(f"Kafka answers again.{held} No event is lost: the workers continue from their offsets.")
             self._held, self._back_s = 0, now_s
         elif not answers and not self._away:
-            self._tell(f"{why} The processes wait for it.")
+            self._tell(f"Problem: {why} The processes wait for it.")
         self._away = not answers
 
     def add(self, news: Iterable[News], now_s: float) -> None:
@@ -42,9 +42,16 @@ class Reporter:
             else:
                 self._tell(self._line(one))
 
+    def flush(self) -> None:
+        """Tell what waits, and how much was not told because Kafka was away shortly before."""
+        for _, one in self._waiting:
+            self._tell(self._line(one))
+        self._waiting.clear()
+        if self._held:
+            self._tell(f"{self._held} more messages of the time around Kafka's outage are in {self._logs}/.")
+            self._held = 0
+
     def _line(self, news: News) -> str:
-        return (
-            f"{news.name} reports: {news.text} (log: {self._logs}/{news.name}.log)"
-            if news.said
-            else (f"{news.name}: {news.text}")
-        )
+        """A reader who looks for problems finds each by the word at its beginning."""
+        log = f" (log: {self._logs}/{news.name}.log)" if news.said else ""
+        return f"Problem: {news.name}{' reports' if news.said else ''}: {news.text}{log}"

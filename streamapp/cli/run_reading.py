@@ -39,6 +39,10 @@ class Drained:
             self._last, self._since_s = standings, now_s
         return not any(each.lag for each in standings) and now_s - self._since_s >= SETTLED_S
 
+    def still_s(self, now_s: float) -> float:
+        """For how long nothing has moved."""
+        return now_s - self._since_s
+
 
 def behind_text(standings: Sequence[Standing]) -> str:
     """Who is behind, and how far; short, however many groups there are."""

@@ -61,7 +61,7 @@ class Stack:
         self._ports = service_ports(settings)
         self.settings = settings_here(settings, self._ports)
         self.logs = settings.state_dir / "logs"
-        self.simulated = self._simulating = False
+        self._up_since_s: float | None = None
         self._groups, self._fed, self._readings = groups, fed_topics(groups), readings(groups)
         self._console, self._stop = console, stop
         self._broker: Broker | None = None
@@ -130,18 +130,28 @@ class Stack:
         self._launch = Launch((*services, *others), STARTING_MAX)
         self._front.start()
 
-    def start_simulator(self, play_s: float, for_s: float | None) -> None:
-        """A history in `play_s` seconds, then the present: for ever, or `for_s` seconds in all."""
+    def start_simulator(self, play_s: float) -> None:
+        """A history in `play_s` seconds, then the present until it is stopped."""
         assert self._supervisor is not None
-        self._supervisor.add(simulate_job(self.settings, self._fed, play_s, for_s))
+        self._supervisor.add(simulate_job(self.settings, self._fed, play_s))
         self._supervisor.start("simulate")
-        self._simulating = True
+
+    def stop_simulator(self) -> None:
+        """Let it send what is under way, and end."""
+        assert self._supervisor is not None
+        self._supervisor.stop("simulate")
+
+    @property
+    def up_for_s(self) -> float:
+        """Seconds since every process was up, or had its time; 0 before."""
+        return 0.0 if self._up_since_s is None else monotonic_s() - self._up_since_s
 
     def welcome(self, length: str) -> str:
         """Where the pages are and what to try. `length` says when the run ends."""
         pages = f"http://{self.settings.web.host}:{self._page_port}"
         lines = [
-            f"Pages: {pages}/ (bills: /hours · dead letters: /letters · groups, lag and money: /)",
+            f"Pages: {pages}/",
+            "  groups, lag and money: / · bills: /hours · dead letters: /letters",
             "",
             "Try next:",
         ]
@@ -182,6 +192,8 @@ class Stack:
         with Screen(self._console, self._front, self._groups, lambda: self._status, self._incidents) as screen:
             while not self._stop.wait(TICK_S) and not over():
                 self._tick()
+                if self._up_since_s is None and self._launch.done:
+                    self._up_since_s = monotonic_s()
                 if monotonic_s() - asked_s >= STATUS_S:
                     self._status, asked_s = self._progress(), monotonic_s()
                 if monotonic_s() - shown_s >= SHOW_S:
@@ -189,17 +201,23 @@ class Stack:
                     shown_s = monotonic_s()
 
     def drain(self) -> None:
-        """Wait until every group has read everything; after a minute go on, and say so."""
-        end_s, drained = monotonic_s() + DRAIN_TIMEOUT_S, Drained()
+        """Wait until every group has read everything; when none gets on for a minute go on, and say so."""
+        drained = Drained()
         while not self._stop.wait(TICK_S):
             self._tick()
             now = standings(self._admin, self._readings)
-            if self._launch.done and drained.done(now, monotonic_s()):
+            if drained.done(now, monotonic_s()):
                 return
-            if monotonic_s() > end_s:
-                up = "" if self._launch.done else f"{self._launch.up} of {self._launch.total} processes are up; "
-                self._say(f"Not everything is read after {DRAIN_TIMEOUT_S:g} s: {up}{behind_text(now)}")
+            if drained.still_s(monotonic_s()) > DRAIN_TIMEOUT_S:
+                self._say(
+                    f"Not everything is read, and nothing has moved for {DRAIN_TIMEOUT_S:g} s: {behind_text(now)}"
+                )
                 return
+
+    def tell_rest(self) -> None:
+        """Tell every problem that is known by now."""
+        self._tick()
+        self._reporter.flush()
 
     def stop_jobs(self) -> None:
         """Stage by stage: whoever sends, then each group before those who read what it writes, then what they need."""
@@ -226,7 +244,6 @@ class Stack:
             if one.fatal:
                 raise Misconfigured(f"{one.name}: {one.text}")
         self._reporter.add(news, monotonic_s())
-        self.simulated = self._simulating and self._supervisor.done("simulate")
         if self._broker is not None and self._broker.pid is None:
             self._reporter.kafka(
                 False, f"The broker ended and is restarted (log: {self._broker.data_dir}/broker.log).", 0
@@ -242,7 +259,7 @@ class Stack:
             return "waiting for Kafka"  # a worker that cannot go on says so itself
         self._reporter.kafka(True, "", monotonic_s())
         launch = self._launch
-        return text if launch.done else f"starting the other processes: {launch.up} of {launch.total} · {text}"
+        return text if launch.done else f"starting: {launch.up} of {launch.total} other processes are up"
 
     def _incidents(self) -> int:
         return 0 if self._supervisor is None else self._supervisor.counted

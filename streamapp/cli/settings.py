@@ -14,9 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streamapp.settings import Settings, current
+from streamapp.settings import DELIMITER, PREFIX, Settings, current
 
-PREFIX = "STREAM_"
 MASK = "••••••"
 _PASSWORD_IN_URL = re.compile(r"(://[^/@:]*:)[^/@]*@")
 
@@ -42,7 +41,7 @@ def _flat(section: BaseModel, prefix: str) -> Iterator[Row]:
         value = getattr(section, name)
         variable = prefix + name.upper()
         if isinstance(value, BaseModel):
-            yield from _flat(value, f"{variable}__")
+            yield from _flat(value, variable + DELIMITER)
             continue
         yield Row(
             variable=variable,

@@ -15,6 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from streamapp.cli.reached import reached
 from streamapp.cli.simulate_summary import Summary, show
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.errors import Misconfigured
@@ -26,7 +27,7 @@ from streamapp.ops.simulate_stream import HOUR_MS, StreamSpec, history
 from streamapp.ops.simulate_topics import STREAMS, Simulated, mixed
 from streamapp.ops.verify_billing import read_directory
 from streamapp.schemas.timestamp import parse_ms
-from streamapp.settings import Settings, current
+from streamapp.settings import Settings
 
 TAIL = 50  # records of each partition that are asked how far the stream came
 WAIT_S = 0.02
@@ -109,7 +110,7 @@ def command(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    settings = current()
+    settings = reached()
     streams = [one for one in STREAMS if one.topic in topics or not topics]
     missing = sorted({one.topic for one in streams} - Admin(settings.kafka).topics())
     if missing:

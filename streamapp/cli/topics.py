@@ -8,9 +8,9 @@ from dataclasses import asdict
 
 import click
 
-from streamapp import settings
+from streamapp.cli.reached import reached
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.provision import apply, planned
+from streamapp.kafka.provision import apply, checked, planned
 from streamapp.topics.plan import Plan
 from streamapp.topics.registry import TOPICS
 
@@ -25,7 +25,7 @@ def command() -> None:
     """Plan, apply and check the topics of the registry.
 
     Creates what is missing, raises partitions and retention. Never shrinks, never deletes, never touches a topic that
-    is not registered; every other difference is reported as drift.
+    is not registered; every other difference is reported.
     """
 
 
@@ -50,18 +50,30 @@ def apply_command(as_json: bool) -> None:
 @command.command(name="check")
 @_json
 def check_command(as_json: bool) -> None:
-    """Change nothing. Exit code 0: the cluster is as registered; 1: something is missing or has drifted."""
-    found = planned(_admin(), TOPICS, _replicas())
-    _print(found, as_json, f"{_changes(found)} missing" if found.changes else f"{len(TOPICS)} topics as registered")
-    sys.exit(0 if found.is_clean else NOT_AS_REGISTERED)
+    """Change nothing. Exit code 0: all is as registered; 1: there are findings, each of a kind.
+
+    missing, drift: a topic of the registry. unregistered_topic, topic_name, unregistered_group, group_name: a topic or
+    a consumer group that nobody registered, or whose name breaks the convention. auto_create, offsets_retention: a
+    broker that creates topics by itself, or forgets offsets before the records.
+    """
+    found = checked(_admin(), TOPICS, _replicas())
+    if as_json:
+        rows = [{"text": str(item), **asdict(item)} for item in found]
+        click.echo(json.dumps({"findings": rows}, indent=2, ensure_ascii=False))
+    else:
+        for item in found:
+            click.echo(f"! {item.kind}: {item}")
+        count = f"{len(found)} finding{'' if len(found) == 1 else 's'}"
+        click.echo(count if found else f"{len(TOPICS)} topics as registered")
+    sys.exit(NOT_AS_REGISTERED if found else 0)
 
 
 def _admin() -> Admin:
-    return Admin(settings.current().kafka)
+    return Admin(reached().kafka)
 
 
 def _replicas() -> int:
-    return settings.current().kafka.replication_factor
+    return reached().kafka.replication_factor
 
 
 def _changes(found: Plan) -> str:

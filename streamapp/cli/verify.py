@@ -14,12 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from streamapp.cli.reached import reached
 from streamapp.kafka.reader import Record
 from streamapp.ops import verify_billing
 from streamapp.ops.verify_pair import PairReport
 from streamapp.ops.verify_pairs import NAMES, Outcome, look, wanted
 from streamapp.ops.verify_report import COUNTS, Findings, Report
 from streamapp.settings import Settings, current
+from streamapp.sinks.ledger import open_ledger
 
 MEANINGS = {
     "lost": "stands on no bill, or was refused without a dead letter",
@@ -64,7 +66,8 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     is waiting, not lost. Ends with 0 when nothing is lost, doubled or wrong, with 1 when something is, and with 69 or
     78 when a pair cannot be checked.
     """
-    verdict = verify(current(), show_progress=not as_json, names=names or NAMES)
+    open_ledger(current().ledger)  # a wrong URL is refused before anything is read
+    verdict = verify(reached(), show_progress=not as_json, names=names or NAMES)
     if as_json:
         click.echo(json.dumps(verdict.as_json(), indent=2, ensure_ascii=False))
     else:
@@ -149,7 +152,7 @@ def show(report: Report, console: Console) -> None:
 def _examples(faults: Sequence[tuple[str, Findings]], console: Console, of: str = "") -> None:
     for name, found in faults:
         for example in found.examples:
-            console.print(f"{of}{name}: {example.where}: {example.what}", style="red", markup=False, highlight=False)
+            console.print(f"{of}{name}: {example.where}: {example.what}", style="red", markup=False, soft_wrap=True)
         if found.count > len(found.examples) > 0:
             console.print(f"{of}{name}: {found.count:,} in all", markup=False)
 
@@ -157,7 +160,9 @@ def _examples(faults: Sequence[tuple[str, Findings]], console: Console, of: str 
 @contextmanager
 def _progress(shown: bool) -> Iterator[Progress]:
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not shown) as progress:
+    with Progress(
+        *columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not shown, transient=True
+    ) as progress:
         yield progress
 
 

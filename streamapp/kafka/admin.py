@@ -34,6 +34,7 @@ from streamapp.kafka.security import confluent_config
 from streamapp.settings import KafkaSettings
 
 LEADER_POLL_S = 0.05
+ON_TOPIC = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
 
 _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _NO_ANSWER = frozenset(
@@ -74,12 +75,14 @@ _WRONG = _NOT_LET_IN | {
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as the cluster has it. `configs` are the values in force, `overridden` those set on the topic itself."""
+    """A topic as the cluster has it. `configs` are the values in force, `overridden` those set on the topic itself.
+    `replication_factor` and `in_sync` are those of the partition with the fewest."""
 
     name: str
     topic_id: str
     partitions: int
     replication_factor: int
+    in_sync: int
     configs: Mapping[str, str]
     overridden: frozenset[str]
 
@@ -93,8 +96,7 @@ class Admin:
         self._bootstrap = kafka.bootstrap_servers
         self._timeout_s = timeout_s
         self._last_trouble: KafkaError | None = None
-        # log_level 0: librdkafka would write each failed connection to stderr; the error says it once.
-        self._config = {**confluent_config(kafka), "log_level": 0, "error_cb": self._remember}
+        self._config = {**confluent_config(kafka), "error_cb": self._remember}
         self._client = AdminClient(self._config)
 
     def topics(self) -> frozenset[str]:
@@ -130,10 +132,27 @@ class Admin:
                 topic_id=str(topic.topic_id),
                 partitions=len(topic.partitions),
                 replication_factor=min(len(partition.replicas) for partition in topic.partitions),
+                in_sync=min(len(partition.isr) for partition in topic.partitions),
                 configs={key: str(entry.value) for key, entry in entries.items()},
-                overridden=frozenset(key for key, entry in entries.items() if _is_set_on_topic(entry)),
+                overridden=frozenset(key for key, entry in entries.items() if entry.source == ON_TOPIC),
             )
         return found
+
+    def groups(self) -> frozenset[str]:
+        """The names of all consumer groups that Kafka still keeps something of, ours and others."""
+        answer = self._client.list_consumer_groups(request_timeout=self._timeout_s)
+        found = self._asked("list consumer groups", answer.result)
+        if found.errors:
+            raise self._translated("list consumer groups", found.errors[0].args[0])
+        return frozenset(item.group_id for item in found.valid)
+
+    def broker_configs(self) -> dict[int, dict[str, str]]:
+        """Of each broker that is there, its settings in force."""
+        metadata = self._asked("list brokers", lambda: self._client.list_topics(timeout=self._timeout_s))
+        resources = {number: ConfigResource(ConfigResource.Type.BROKER, str(number)) for number in metadata.brokers}
+        answers = self._client.describe_configs(list(resources.values()), request_timeout=self._timeout_s)
+        asked = {n: self._asked(f"read the settings of broker {n}", answers[r].result) for n, r in resources.items()}
+        return {n: {key: str(entry.value) for key, entry in entries.items()} for n, entries in asked.items()}
 
     def create(self, name: str, partitions: int, replication_factor: int, configs: Mapping[str, str]) -> None:
         """Create a topic; done already is done."""
@@ -276,7 +295,3 @@ class Admin:
 
 class _Missing(Misconfigured):
     """A topic that is asked about does not exist."""
-
-
-def _is_set_on_topic(entry: ConfigEntry) -> bool:
-    return bool(entry.source == ConfigSource.DYNAMIC_TOPIC_CONFIG.value)

@@ -51,6 +51,7 @@ PROPERTIES: Mapping[str, str] = {
     "min.insync.replicas": "1",
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
+    "offsets.retention.minutes": "129600",  # decision 34
     "transaction.state.log.replication.factor": "1",
     "transaction.state.log.min.isr": "1",
     "transaction.state.log.num.partitions": "8",

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from streamapp.clock import monotonic_s
 from streamapp.errors import Unavailable
 from streamapp.kafka.admin import Admin, TopicState
+from streamapp.topics.findings import Finding, Seen, findings
 from streamapp.topics.plan import AddPartitions, Change, Create, Have, Plan, RaiseConfig, plan
 from streamapp.topics.registry import Topic
 
@@ -28,6 +29,15 @@ def planned(admin: Admin, topics: Iterable[Topic], replication_factor: int) -> P
     """What would make this cluster match the registry."""
     topics = tuple(topics)
     return plan(topics, have(admin, topics), replication_factor)
+
+
+def checked(admin: Admin, topics: Iterable[Topic], replication_factor: int) -> tuple[Finding, ...]:
+    """Everything that is not as it must be. Reads all names and the brokers' settings besides what a plan reads.
+
+    Raises what `Admin` raises: `Misconfigured` when it may not read (it needs DescribeConfigs on the cluster).
+    """
+    seen = Seen(admin.topics(), admin.groups(), admin.broker_configs())
+    return findings(planned(admin, topics, replication_factor), seen)
 
 
 def apply(admin: Admin, topics: Iterable[Topic], replication_factor: int) -> Plan:
@@ -69,4 +79,5 @@ def _have(state: TopicState, written: bool) -> Have:
         configs=state.configs,
         overridden=state.overridden,
         written=written,
+        in_sync=state.in_sync,
     )

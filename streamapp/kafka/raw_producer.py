@@ -39,7 +39,6 @@ def producer_config(kafka: KafkaSettings, buffer_records: int) -> dict[str, Any]
         # A broker that came back should be found well within the delivery timeout; the default waits up to 10 s.
         "reconnect.backoff.max.ms": 1000,
         "allow.auto.create.topics": False,
-        "log_level": 0,  # each failed connection would be a line on stderr; errors say it once
     }
 
 

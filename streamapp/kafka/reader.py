@@ -13,10 +13,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
+from streamapp.kafka.raw_batch import batch_at
+from streamapp.schemas.rejected import UnreadableBatch
 
 BATCH_RECORDS = 10_000
 POLL_SECONDS = 0.2
 ANSWER_SECONDS = 10.0  # metadata and watermarks: one round trip each
+DAMAGED = (KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError._NOT_IMPLEMENTED, KafkaError._UNDERFLOW)
 MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)  # a new topic, or one changing brokers
 
 
@@ -62,6 +65,7 @@ def read(
     """Every committed record of the topic in offset order within each partition, in the spans of `upto` (default: all
     there is as the first record is asked for).
 
+    A batch that cannot be read is one record, at its first offset, with an `UnreadableBatch` as its value.
     Ends also when the last offsets hold nothing to deliver: markers of transactions, aborted or compacted records.
     Raises `Unavailable` when no partition gets on for `silence_seconds`, `Misconfigured` when there is no such topic.
     """
@@ -71,7 +75,7 @@ def read(
         ends = {partition: span.end for partition, span in wanted.items() if span.end > span.start}
         if ends:
             consumer.assign([TopicPartition(topic, partition, wanted[partition].start) for partition in ends])
-        yield from _until(consumer, topic, ends, silence_seconds, headers)
+        yield from _until(consumer, topic, ends, silence_seconds, headers, config)
     except KafkaException as error:
         raise _translated(error.args[0], topic) from None
     finally:
@@ -79,9 +83,15 @@ def read(
 
 
 def _until(
-    consumer: Consumer, topic: str, ends: dict[int, int], silence_seconds: float, headers: bool
+    consumer: Consumer,
+    topic: str,
+    ends: dict[int, int],
+    silence_seconds: float,
+    headers: bool,
+    config: Mapping[str, Any],
 ) -> Iterator[Record]:
     left, quiet_polls = set(ends), 0
+    passed = dict.fromkeys(ends, -1)  # the last offset of the newest batch that cannot be read
     while left:
         messages = consumer.consume(BATCH_RECORDS, timeout=POLL_SECONDS)
         quiet_polls = 0 if messages else quiet_polls + 1
@@ -89,6 +99,8 @@ def _until(
             raise Unavailable(f"topic {topic}: silent before the end of partitions {sorted(left)}")
         for message in messages:
             partition, error = message.partition(), message.error()
+            if message.offset() is not None and 0 <= message.offset() <= passed[partition]:
+                continue
             if error is None:
                 if message.offset() < ends[partition]:
                     yield _record(topic, message, headers)
@@ -97,11 +109,31 @@ def _until(
                 # The last offsets of a transactional log are markers that no consumer is given, so waiting for the
                 # last offset would wait for ever. This event says that nothing more can be read now.
                 arrived = True
+            elif error.code() in DAMAGED:
+                record = _lost(config, topic, message, error)
+                passed[partition] = _last(record)
+                if record.offset < ends[partition]:
+                    yield record
+                arrived = passed[partition] >= ends[partition] - 1
+                if not arrived:
+                    consumer.seek(TopicPartition(topic, partition, passed[partition] + 1))
             else:
                 raise _translated(error, topic)
             if arrived and partition in left:
                 left.remove(partition)
                 consumer.incremental_unassign([TopicPartition(topic, partition)])
+
+
+def _lost(config: Mapping[str, Any], topic: str, message: Message, error: KafkaError) -> Record:
+    """The record that stands for a batch that cannot be read, as the groups' workers refuse it: at its first offset."""
+    partition = message.partition()
+    found = batch_at(config, topic, partition, message.offset(), f"cannot be read: {error.str()}", ANSWER_SECONDS)
+    return Record(topic, partition, found.batch.first, found.timestamp_ms, None, found.batch)
+
+
+def _last(record: Record) -> int:
+    assert isinstance(record.value, UnreadableBatch)
+    return record.value.last
 
 
 def _record(topic: str, message: Message, headers: bool) -> Record:
@@ -117,6 +149,7 @@ def _consumer(config: Mapping[str, Any]) -> Consumer:
         "isolation.level": "read_committed",
         "auto.offset.reset": "earliest",  # retention may cut the log while it is read
         "enable.partition.eof": True,
+        "check.crcs": True,
         "allow.auto.create.topics": False,
     }
     return Consumer({**config, **own})

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from pydantic import SecretStr
 
 from streamapp.errors import Misconfigured
 from streamapp.settings import KafkaSettings
@@ -19,6 +23,7 @@ def confluent_config(kafka: KafkaSettings) -> dict[str, Any]:
     config: dict[str, Any] = {
         "bootstrap.servers": kafka.bootstrap_servers,
         "security.protocol": kafka.security_protocol,
+        "log_level": 0,  # librdkafka would write each failed connection to stderr; errors say it once
     }
     if kafka.ssl_ca_file is not None:
         config["ssl.ca.location"] = str(kafka.ssl_ca_file)
@@ -43,6 +48,21 @@ def aiokafka_config(kafka: KafkaSettings) -> dict[str, Any]:
         config["sasl_plain_username"] = kafka.sasl_username
         config["sasl_plain_password"] = kafka.sasl_password.get_secret_value()
     return config
+
+
+def same_for_aiokafka(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Where `confluent_config` leads, as keyword arguments of aiokafka's clients; what else is in it is left out."""
+    password = config.get("sasl.password")
+    ca_file = config.get("ssl.ca.location")
+    return aiokafka_config(
+        KafkaSettings(
+            bootstrap_servers=config["bootstrap.servers"],
+            security_protocol=config.get("security.protocol", "PLAINTEXT"),
+            sasl_username=config.get("sasl.username"),
+            sasl_password=None if password is None else SecretStr(password),
+            ssl_ca_file=None if ca_file is None else Path(ca_file),
+        )
+    )
 
 
 def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:

@@ -50,6 +50,7 @@ class Letter:
     failed_ms: int
     attempt: int
     truncated: bool
+    last_offset: int | None = None  # of a letter about a whole batch
 
     @property
     def record(self) -> Coordinates | None:
@@ -103,6 +104,7 @@ class _Data(msgspec.Struct):
     value_b64: str | None
     source_partition: int | None = None
     source_offset: int | None = None
+    source_last_offset: int | None = None
     group: str | None = None
     producer: str | None = None
     headers: list[_Header] = []
@@ -143,6 +145,7 @@ def parse(record: Record) -> Letter | Unreadable:
             failed_ms,
             data.attempt,
             data.truncated,
+            data.source_last_offset,
         )
     except (msgspec.MsgspecError, binascii.Error, ValueError, RecursionError) as error:
         return Unreadable(where, str(error))

@@ -160,6 +160,9 @@ def _obstacle(letter: Letter, done: Done, rules: Rules) -> str | None:
         return SENT_BEFORE
     if letter.topic not in rules.partitions or letter.topic not in {topic.name for topic in registry.EVENT_TOPICS}:
         return f"there is no event topic {letter.topic}"
+    whole_batch = _whole_batch(letter)
+    if whole_batch is not None:
+        return whole_batch
     if letter.truncated and rules.fix.value is None:
         return "the letter does not have the whole record, it was cut"
     if letter.attempt >= rules.attempts_max:
@@ -179,6 +182,13 @@ def _refused_again(topic: str, values: Sequence[bytes | None]) -> str | None:
         if isinstance(verdict, Rejected):
             return f"it would be refused again: {verdict.reason}, {shape(verdict.error)}"
     return None
+
+
+def _whole_batch(letter: Letter) -> str | None:
+    """Why a letter about many records cannot go as one, whatever value it is given."""
+    if letter.reason != Reason.UNREADABLE_BATCH:
+        return None
+    return "it is about a whole record batch, not one record: let its producer send the events again, then drop it"
 
 
 class _CannotGo(Exception):

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from streamapp.clock import Clock, cpu_s
 from streamapp.errors import StreamError
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.provision import checked
 from streamapp.ops.verify_pair import Check, PairReport
 from streamapp.ops.verify_pairs import Outcome, look
 from streamapp.settings import Settings
+from streamapp.topics.findings import KINDS, Finding
+from streamapp.topics.registry import TOPICS
 
 IDLE_SHARE = 4  # a pause is at least so many times the CPU time of the round before: a fifth of a core, at most
 ROUNDS_DIFFERING = 3  # so many in a row are reported, even when each reading finds other places
@@ -52,11 +56,19 @@ class Standing:
 
 
 class Reconciler:
-    """Checks `pairs`, one after the other, every so often."""
+    """Checks `pairs`, one after the other, every so often, and before them the topics if it is told how."""
 
-    def __init__(self, settings: Settings, pairs: tuple[tuple[str, Check], ...], clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pairs: tuple[tuple[str, Check], ...],
+        clock: Clock,
+        topics: Callable[[Settings], Iterable[Finding]] | None = None,
+    ) -> None:
         self.pause_s = settings.reconcile.interval_seconds
         self._settings, self._pairs, self._clock = settings, pairs, clock
+        self._topics = topics
+        self._findings: Mapping[str, int] | None = None
         self._standings: Mapping[str, Standing] = {name: Standing(name) for name, _ in pairs}
         self._stepped_ms = clock()
 
@@ -70,6 +82,8 @@ class Reconciler:
 
     def round(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Check every pair once. What goes wrong with one is its own standing, whatever it is."""
+        if self._topics is not None:
+            self._findings = _count(self._topics, self._settings)
         for name, check in self._pairs:
             if stopped():
                 return
@@ -87,6 +101,11 @@ class Reconciler:
         """Every pair, in order."""
         return tuple(self._standings.values())
 
+    @property
+    def topic_findings(self) -> Mapping[str, int] | None:
+        """Kind → how many findings of `streamapp topics check`. None: not looked at yet, or it could not be done."""
+        return self._findings
+
     def as_json(self) -> dict[str, Any]:
         """Plain JSON types."""
         pairs = [standing.as_json() for standing in self.standings]
@@ -97,6 +116,25 @@ class Reconciler:
         if self._clock() - self._stepped_ms > 1000 * (self.pause_s + STUCK_S):
             return "stuck"
         return "starting" if any(one.outcome is None for one in self.standings) else "ok"
+
+
+def check_topics(settings: Settings) -> tuple[Finding, ...]:
+    """What `streamapp topics check` finds."""
+    return checked(Admin(settings.kafka), TOPICS, settings.kafka.replication_factor)
+
+
+def _count(look: Callable[[Settings], Iterable[Finding]], settings: Settings) -> Mapping[str, int] | None:
+    try:
+        found = tuple(look(settings))
+    except StreamError as error:
+        log.warning("the topics could not be checked: %s", error)
+        return None
+    except Exception:
+        log.exception("the check of the topics met an error that nobody foresaw")
+        return None
+    for item in found:
+        log.warning("topics: %s: %s", item.kind, item)
+    return {kind: sum(item.kind == kind for item in found) for kind in KINDS}
 
 
 def _guarded(check: Check) -> Check:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -17,8 +17,12 @@ PAIR = ("pair",)
 class ReconcileMetrics(Collector):
     """A pair that could not be checked has no difference: its gauge is absent, and `failed` is 1."""
 
-    def __init__(self, standings: Callable[[], Iterable[Standing]]) -> None:
-        self._standings = standings
+    def __init__(
+        self,
+        standings: Callable[[], Iterable[Standing]],
+        topic_findings: Callable[[], Mapping[str, int] | None] = lambda: None,
+    ) -> None:
+        self._standings, self._topic_findings = standings, topic_findings
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
@@ -50,6 +54,15 @@ class ReconcileMetrics(Collector):
                 waiting.add_metric(pair, outcome.report.waiting)
             if standing.succeeded_ms is not None:
                 succeeded.add_metric(pair, standing.succeeded_ms / 1000)
+        topics = GaugeMetricFamily(
+            "stream_topics_findings",
+            "What streamapp topics check finds; absent: it could not be done",
+            None,
+            ("kind",),
+        )
+        for kind, count in (self._topic_findings() or {}).items():
+            topics.add_metric((kind,), count)
+        yield topics
         yield from (differs, failed, seconds, events, waiting, succeeded)
 
     def exposition(self) -> bytes:

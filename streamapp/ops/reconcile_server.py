@@ -18,7 +18,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 def application(reconciler: Reconciler) -> web.Application:
     """`/metrics`, `/reconciliation.json` and `/health`; nothing else, and nothing can be changed."""
-    metrics = ReconcileMetrics(lambda: reconciler.standings)
+    metrics = ReconcileMetrics(lambda: reconciler.standings, lambda: reconciler.topic_findings)
 
     async def exposition(request: web.Request) -> web.Response:
         headers = {**HEADERS, "Content-Type": "text/plain; version=0.0.4; charset=utf-8"}

@@ -23,6 +23,7 @@ from streamapp.ops.verify_pair import PairReport
 from streamapp.ops.verify_pairs import Outcome
 from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.rejected import Reason
+from streamapp.topics.findings import KINDS
 from streamapp.topics.registry import DAY_MS, GROUPS, TOPICS, Topic
 
 TITLE = """# Reference
@@ -65,7 +66,11 @@ def reference(handed: Handed) -> str:
             "`/metrics` of every worker, with Prometheus' `process_*` beside them.",
             _metrics(_group_metrics()),
         ),
-        _section("Metrics of reconcile", "Its own `/metrics`, of each pair.", _metrics(_reconcile_metrics())),
+        _section(
+            "Metrics of reconcile",
+            "Its own `/metrics`, of each pair, and of each kind of finding of `streamapp topics check`.",
+            _metrics(_reconcile_metrics()),
+        ),
         _section("Metrics of llm-metrics", "On its workers' `/metrics`, too.", _metrics(_llm_metrics())),
         _section("Exit codes", "Of `streamapp` and of workers.", _exit_codes(handed)),
     )
@@ -180,7 +185,7 @@ def metric_rows(families: Iterable[Metric]) -> Iterator[Row]:
 
 def _reconcile_metrics() -> Iterator[Row]:
     checked = Standing("left=right", Outcome("left=right", 0.0, PairReport("left=right", "", "")), 0, 0)
-    return metric_rows(ReconcileMetrics(lambda: [checked]).collect())
+    return metric_rows(ReconcileMetrics(lambda: [checked], lambda: dict.fromkeys(KINDS, 0)).collect())
 
 
 def _some_letters() -> LetterCounts:

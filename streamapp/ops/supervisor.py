@@ -30,8 +30,10 @@ LINE_MAX = 400
 TOLD_MAX = 1000
 
 _ERROR = re.compile(r"\[(ERROR|CRITICAL)\]|^\S+ (ERROR|CRITICAL) |^streamapp: |^Error: ")
-# Time, process, level and Faust's service; or time and level of the commands that are no workers.
-_FRAME = re.compile(r"^(?:\[[^\]]*\] \[[^\]]*\] \[[^\]]*\] (?:\[\^[^\]]*\]: ?)?|\S+ \S+ \[[A-Z]+\] )")
+# Time, process, level and Faust's service; or time, level and logger of the commands that are no workers.
+_FRAME = re.compile(
+    r"^(?:\[[^\]]*\] \[[^\]]*\] \[[^\]]*\] (?:\[\^[^\]]*\]: ?)?|\S+ \S+ \[[A-Z]+\] (?:\w+(?:\.\w+)+: )?)"
+)
 
 
 @dataclass(frozen=True, slots=True)

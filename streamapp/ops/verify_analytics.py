@@ -61,7 +61,8 @@ def check(settings: Settings) -> PairReport:
     """Compare both sides, as they are now."""
     logs = LogReader(settings.kafka)
     done = logs.committed(GROUP, TOPIC)
-    refused = _refused(logs.records(LETTERS, logs.spans(LETTERS)))
+    letters = logs.spans(LETTERS)
+    refused, batches = _refused(logs.records(LETTERS, letters)), logs.refused(GROUP, TOPIC, letters)
     there = logs.spans(TOPIC)
     report = PairReport(NAME, TOPIC, "ClickHouse")
     report.waiting = sum(max(0, span.end - done.get(number, span.start)) for number, span in there.items())
@@ -70,7 +71,7 @@ def check(settings: Settings) -> PairReport:
         for number, span in there.items():
             upto = min(span.end, done.get(number, span.start))
             if upto > span.start:
-                events = logs.records(TOPIC, {number: Span(span.start, upto)})
+                events = logs.records(TOPIC, {number: Span(span.start, upto)}, refused=batches)
                 kept = _kept(clickhouse, number, Span(span.start, upto))
                 compare(events, kept, refused.get(number, set()), report, lambda uuids: _newest(clickhouse, uuids))
     finally:

@@ -10,7 +10,7 @@ import asyncio
 import json
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -22,7 +22,7 @@ from streamapp.ops.verify_pair import PairReport, Sums
 from streamapp.ops.verify_reading import LogReader
 from streamapp.schemas.audit_line import keeps_secret
 from streamapp.schemas.judge_audit import judge_audit
-from streamapp.schemas.mask import MASKED
+from streamapp.schemas.mask import MASKED, is_value, mask_in_text, named_secret, secret_places
 from streamapp.schemas.rejected import Rejected
 from streamapp.settings import Settings
 from streamapp.sinks.archive import event_ms, lines_of
@@ -43,6 +43,7 @@ async def _check(settings: Settings) -> PairReport:
     report = PairReport("audit=archive", TRAIL, "the archive")
     logs = LogReader(settings.kafka)
     committed = logs.committed(GROUP, TRAIL)  # before the archive is read: what is below it, is there
+    refused = logs.refused(GROUP, TRAIL)
     log = logs.spans(TRAIL)
     store = open_archive(settings.archive, settings.archive_url)
     parts = {shelf.partition: shelf for shelf in (await shelves(store, TRAIL))[0]}
@@ -51,7 +52,7 @@ async def _check(settings: Settings) -> PairReport:
         done = min(committed.get(number, 0), span.end)
         report.waiting += span.end - max(done, span.start)
         shelf = parts.get(number, Shelf(TRAIL, number))
-        records = logs.records(TRAIL, {number: Span(span.start, done)}, headers=True)
+        records = logs.records(TRAIL, {number: Span(span.start, done)}, headers=True, refused=refused)
         await merge.partition(records if done > span.start else iter(()), archived(store, shelf), span.start, done)
     merge.finish()
     return report
@@ -73,9 +74,7 @@ async def archived(store: ArchiveStore, shelf: Shelf) -> AsyncIterator[tuple[str
     lost then."""
     for name in shelf.in_order():
         try:
-            lines = [
-                json.loads(line, parse_float=str, parse_int=_number) for line in lines_of(await store.get(name) or b"")
-            ]
+            lines = [_json(line) for line in lines_of(await store.get(name) or b"")]
         except ValueError:
             lines = []
         for line in lines:
@@ -166,8 +165,8 @@ def difference(record: Record, line: Mapping[str, Any]) -> str | None:
     ]
     if line.get("headers") != headers:
         return "its headers"
-    event = json.loads(record.value or b"", parse_float=str, parse_int=_number)
-    return _unlike(event, line.get("event"), "event")
+    event = _json(record.value or b"")
+    return _unlike(event, line.get("event"), "event", envelope=True)
 
 
 def _key(line: Mapping[str, Any]) -> bytes | None:
@@ -185,19 +184,46 @@ def _number(digits: str) -> int | str:
     return int(digits) if len(digits) <= 4_000 else digits
 
 
-def _unlike(whole: Any, kept: Any, path: str) -> str | None:
-    """Where two trees differ. A secret must be masked, everything else must be the same."""
+def _unlike(whole: Any, kept: Any, path: str, *, envelope: bool = False) -> str | None:
+    """Where two trees differ. A secret must be masked, everything else must be the same (decision 17). `envelope`: the
+    event itself, whose type names no secret."""
     if isinstance(whole, dict) and isinstance(kept, dict):
         if list(whole) != list(kept):
             return f"the fields of {path}"
-        for name, value in whole.items():
-            below = f"{path}.{name}"
-            if keeps_secret(name) and value is not None and not isinstance(value, bool):
-                if kept[name] != MASKED:
-                    return f"{below}, which is not masked"
-            elif (found := _unlike(value, kept[name], below)) is not None:
-                return found
-        return None
+        named = not envelope and named_secret(whole.items(), keeps_secret)
+        pairs = ((keeps_secret(name) or (named and is_value(name)), name, value) for name, value in whole.items())
+        return _first_unlike((secret, value, kept[name], f"{path}.{name}") for secret, name, value in pairs)
     if isinstance(whole, list) and isinstance(kept, list) and len(whole) == len(kept):
-        return next((at for a, b in zip(whole, kept, strict=True) if (at := _unlike(a, b, f"{path}[]"))), None)
+        secret = secret_places(whole, keeps_secret)
+        both = enumerate(zip(whole, kept, strict=True))
+        return _first_unlike((at in secret, one, other, f"{path}[]") for at, (one, other) in both)
+    if isinstance(whole, str) and isinstance(kept, str):
+        return _unlike_text(whole, kept, path)
     return None if type(whole) is type(kept) and whole == kept else path
+
+
+def _first_unlike(members: Iterable[tuple[bool, Any, Any, str]]) -> str | None:
+    """The first difference among these: (is a secret, as it was, as it is kept, where)."""
+    for secret, whole, kept, path in members:
+        if secret and whole is not None and not isinstance(whole, bool):
+            if kept != MASKED:
+                return f"{path}, which is not masked"
+        elif (found := _unlike(whole, kept, path)) is not None:
+            return found
+    return None
+
+
+def _unlike_text(whole: str, kept: str, path: str) -> str | None:
+    """The same for texts, which may hold JSON, or URLs with secrets in them."""
+    try:
+        inside = _json(whole) if whole.lstrip()[:1] in ("{", "[", '"') else None
+        shown = None if inside is None else _json(kept)
+    except (ValueError, RecursionError):
+        inside = None
+    if inside is not None:
+        return _unlike(inside, shown, path)
+    return None if kept == mask_in_text(whole, keeps_secret) else path
+
+
+def _json(text: str | bytes) -> Any:
+    return json.loads(text, parse_float=str, parse_int=_number)

@@ -36,6 +36,7 @@ def bills_report(settings: Settings, shown: Shown = unseen, since_ms: int | None
     logs = LogReader(settings.kafka, shown)
     committed = logs.committed(GROUP, USAGE_TOPIC)
     parts = {topic: logs.spans(topic) for topic in (BILLS_TOPIC, LETTERS_TOPIC)}
+    refused = logs.refused(GROUP, USAGE_TOPIC, parts[LETTERS_TOPIC])
     parts[RECEIPTS_TOPIC] = _receipts(logs)
     whole = parts[USAGE_TOPIC] = logs.spans(USAGE_TOPIC)
     if since_ms is not None:
@@ -43,7 +44,7 @@ def bills_report(settings: Settings, shown: Shown = unseen, since_ms: int | None
     starts = {(topic, partition): span.start for topic, all_ in parts.items() for partition, span in all_.items()}
     redrives = Redrives()
     report = audit(
-        redrives.watch(logs.records(USAGE_TOPIC, parts[USAGE_TOPIC], headers=True)),
+        redrives.watch(logs.records(USAGE_TOPIC, parts[USAGE_TOPIC], headers=True, refused=refused)),
         logs.records(BILLS_TOPIC, parts[BILLS_TOPIC]),
         logs.records(LETTERS_TOPIC, parts[LETTERS_TOPIC]),
         grace_ms=settings.billing.grace_seconds * 1000,

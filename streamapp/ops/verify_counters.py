@@ -50,7 +50,9 @@ def check(settings: Settings) -> PairReport:
     committed, judged = (logs.committed(group, USAGE_TOPIC) for group in (GROUP, BILLING))
     # Letters behind the offsets that they are of, rows behind both, usage last: it only grows meanwhile.
     parts = {topic: logs.spans(topic) for topic in (LETTERS_TOPIC, BILLS_TOPIC, CHANGELOG, USAGE_TOPIC)}
-    letters, bills, changelog, usage = (logs.records(topic, upto) for topic, upto in parts.items())
+    refused = logs.refused(BILLING, USAGE_TOPIC, parts[LETTERS_TOPIC])
+    letters, bills, changelog = (logs.records(topic, parts[topic]) for topic in (LETTERS_TOPIC, BILLS_TOPIC, CHANGELOG))
+    usage = logs.records(USAGE_TOPIC, parts[USAGE_TOPIC], refused=refused)
     org_of = open_directory(settings.directory).org_of
     homes = Homes(len(parts[USAGE_TOPIC]), _covered(bills))
     made = Reconciliation(changelog, letters, committed, judged, parts[USAGE_TOPIC], org_of, homes)

@@ -138,9 +138,10 @@ async def _check(settings: Settings) -> PairReport:
     await ledger.open(create=False)
     try:
         has = await ledger.offsets(TOPIC)
+        refused = logs.refused(GROUP, TOPIC)
         done = {number: max(has.get(number, 0), committed.get(number, 0)) for number in {*has, *committed}}
         spans = logs.spans(TOPIC)
-        return await Comparison(ledger, spans, done).compare(logs.records(TOPIC, spans))
+        return await Comparison(ledger, spans, done).compare(logs.records(TOPIC, spans, refused=refused))
     finally:
         await ledger.close()
 

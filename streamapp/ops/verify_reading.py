@@ -18,6 +18,8 @@ from streamapp.kafka.admin import Admin
 from streamapp.kafka.reader import Record, Span, read
 from streamapp.kafka.security import confluent_config
 from streamapp.kafka.settled import settled
+from streamapp.ops.verify_batches import Refused, as_refused, refused_batches
+from streamapp.schemas.letter import TOPIC as LETTERS
 from streamapp.settings import KafkaSettings
 
 Shown = Callable[[Iterator[Record], str, int], Iterator[Record]]
@@ -53,6 +55,12 @@ class LogReader:
         self._looked = True
         return settled(self._admin, topic, self._admin.partitions(topic), self._transaction_s)
 
+    def refused(self, group: str, topic: str, upto: Mapping[int, Span] | None = None) -> Refused:
+        """The batches of `topic` that the group refused as a whole, by its letters in these spans (default: all there
+        are now)."""
+        spans = self.spans(LETTERS) if upto is None else upto
+        return refused_batches(read(self._config, LETTERS, spans), group, topic)
+
     def since(self, topic: str, spans: Mapping[int, Span], at_ms: int) -> dict[int, Span]:
         """The parts of these spans from the first record of that timestamp on."""
         begins = self._admin.offsets_at([(topic, number) for number in spans], at_ms)
@@ -62,7 +70,10 @@ class LogReader:
             cut[number] = Span(max(span.start, span.end if begin < 0 else min(begin, span.end)), span.end)
         return cut
 
-    def records(self, topic: str, upto: Mapping[int, Span], *, headers: bool = False) -> Iterator[Record]:
-        """The committed records of these spans, in offset order within a partition."""
+    def records(
+        self, topic: str, upto: Mapping[int, Span], *, headers: bool = False, refused: Refused | None = None
+    ) -> Iterator[Record]:
+        """The committed records of these spans, in offset order within a partition; each batch of `refused` as one."""
         offsets = sum(span.end - span.start for span in upto.values())
-        return self._shown(read(self._config, topic, upto, headers=headers), topic, offsets)
+        records = self._shown(read(self._config, topic, upto, headers=headers), topic, offsets)
+        return as_refused(records, refused) if refused else records

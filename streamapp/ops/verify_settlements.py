@@ -3,9 +3,7 @@
 Which calls a settlement counts follows from what it says: those of its account that arrived up to the last one it
 covers, in hours that end with its period or before, and are in no earlier settlement. So neither grace nor the wall
 clock matters. What is in no settlement must wait in the group's table, as the table was at one moment: settled, pending
-and open calls together are the accepted ones, each once.
-
-An event id counts once in a partition's whole log here, as in `verify`.
+and open calls together are the accepted ones, each once. An event id counts once in a partition's whole log here.
 """
 
 from __future__ import annotations
@@ -66,7 +64,9 @@ def check_settlements(settings: Settings) -> PairReport:
     topics = (CHANGELOG_TOPIC, BILLS_TOPIC, LETTERS_TOPIC, METERING_TOPIC)
     parts = {topic: logs.spans(topic) for topic in topics}
     starts = {(topic, number): span.start for topic, all_ in parts.items() for number, span in all_.items()}
-    changelog, bills, letters, metering = (logs.records(topic, parts[topic]) for topic in topics)
+    refused = logs.refused(GROUP, METERING_TOPIC, parts[LETTERS_TOPIC])
+    changelog, bills, letters = (logs.records(topic, parts[topic]) for topic in topics[:3])
+    metering = logs.records(METERING_TOPIC, parts[METERING_TOPIC], refused=refused)
     directory = read_directory(settings.directory)
     return audit(changelog, bills, letters, metering, directory=directory, starts=starts, committed=committed)
 

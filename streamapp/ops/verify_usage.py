@@ -178,12 +178,20 @@ def _cost(data: dict[str, Any]) -> Decimal:
     value = data.get("cost_usd")
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise _Wrong("cost_usd is not a number")
-    cost = Decimal(value)
-    if cost.is_zero():
-        return ZERO
-    if not 0 < cost < 10**18 or (billed := TO_TWELVE.quantize(cost, TWELFTH)) >= 10**18:
+    billed = _billed(Decimal(value))
+    if billed is None:
         raise _Wrong("cost_usd is negative or has more than 18 integer digits")
     return billed
+
+
+def _billed(cost: Decimal) -> Decimal | None:
+    """The cost as it is billed, rounded half to even at the 12th decimal (decision 5). None: out of range."""
+    if cost.is_zero():
+        return ZERO
+    if not 0 < cost < 10**18:
+        return None
+    billed = TO_TWELVE.quantize(cost, TWELFTH)
+    return billed if billed < 10**18 else None
 
 
 def _fraction(digits: str) -> Decimal | str:
@@ -220,7 +228,7 @@ def _bad_cost(record: Record, event: dict[str, Any] | Poison) -> bool:
     value = data.get("cost_usd") if isinstance(data, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return True
-    return value < 0 or value >= 10**18 - TWELFTH
+    return _billed(Decimal(value)) is None
 
 
 def _bad_total(_: Record, event: dict[str, Any] | Poison) -> bool:

@@ -6,8 +6,10 @@ Replaced is what loses or doubles events (docs/adr/0001): the event path, offset
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
+import threading
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -25,10 +27,11 @@ from mode.supervisors import CrashingSupervisor
 
 from streamapp import settings as settings_module
 from streamapp.clock import Clock, wall_ms
-from streamapp.errors import StreamError
+from streamapp.errors import StreamError, Unavailable
 from streamapp.runtime.chunk import Chunk
 from streamapp.runtime.consumer import ChunkSchema, ChunkTransport
 from streamapp.runtime.failstop import failstop
+from streamapp.runtime.needs import LOOK_S, Needs, missing_text, topics_there
 from streamapp.runtime.ownership import Ownership, TakeOver
 from streamapp.runtime.repeats import thin_out
 from streamapp.runtime.slot import Slot, take_slot
@@ -43,6 +46,7 @@ GC_THRESHOLD = (100_000, 20, 50)
 and cost a third of the worker's time."""
 
 WATCH_S = 1.0
+STOP_S = 18.0  # from SIGTERM to the end of the process; a chunk under way takes less while Kafka answers
 
 
 class NoRecovery(Recovery):
@@ -85,9 +89,26 @@ class PagesOnly(AiohttpWeb):
 class PlacedWorker(faust.Worker):
     """What `faust worker` starts: an app that has its place on this host."""
 
+    _bound: threading.Timer | None = None
+
     def __init__(self, app: Any, *services: Any, **options: Any) -> None:
         app.take_place()
         super().__init__(app, *services, **options)
+
+    def _schedule_shutdown(self, signal: Any) -> None:
+        """Kafka's clients wait long for a broker that is away, and Kubernetes kills after 30 s. To end sooner loses
+        nothing: the next owner settles what is under way."""
+        if self._bound is None:
+            self._bound = threading.Timer(STOP_S, _stopped_too_long)
+            self._bound.daemon = True
+            self._bound.start()
+        super()._schedule_shutdown(signal)
+
+
+def _stopped_too_long() -> None:
+    """Said by a thread of its own: whatever the event loop waits for, the process ends."""
+    reason = f"Kafka did not answer for {STOP_S:g} s; nothing is lost, the next owner goes on"
+    failstop(Unavailable(reason), "stopping the worker")
 
 
 class StreamApp(faust.App):
@@ -102,6 +123,7 @@ class StreamApp(faust.App):
     def __init__(self, group: str, *, settings: Settings | None = None, clock: Clock = wall_ms) -> None:
         self.settings = settings = settings or settings_module.load()
         self.clock = clock
+        self.needs = Needs(registry.needed_by(group), topics_there(settings.kafka))
         # Faust knows no port 0: until the worker has its place, the usual one stands for "any".
         self._first_port = (settings.web.port or ANY_PORT) + registry.port_offset(group)
         worker = settings.worker
@@ -184,6 +206,29 @@ class StreamApp(faust.App):
 
         self.on_rebalance_complete.connect(taken, weak=False)
         self.on_partitions_revoked.connect(revoked, weak=False)
+
+    async def on_first_start(self) -> None:
+        """Demand the topics before the worker joins its group."""
+        try:
+            await asyncio.to_thread(self.needs.demand)
+        except StreamError as error:
+            failstop(error, "starting the worker")
+        await super().on_first_start()
+
+    @Service.task
+    async def _watch_topics(self) -> None:
+        """A topic may be deleted while the worker runs: `/health` and the pages say so until it is there again."""
+        while not self.should_stop:
+            await self.sleep(LOOK_S)
+            try:
+                changed = await asyncio.to_thread(self.needs.look)
+            except StreamError as error:
+                log.warning("%s", error)
+                continue
+            if changed and self.needs.missing:
+                log.error("%s", missing_text(self.needs.missing))
+            elif changed:
+                log.info("all topics exist again")
 
     @Service.task
     async def _watch_group(self) -> None:

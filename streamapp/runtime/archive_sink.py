@@ -1,4 +1,4 @@
-"""Audit records in batches of the archive: `batch_task.BatchSink` over `sinks.archive`."""
+"""Audit records in batches of the archive: `batch_sink.BatchSink` over `sinks.archive`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamapp.runtime.batch_codec import Extent, Mark
-from streamapp.runtime.batch_task import Sealed
+from streamapp.runtime.batch_sink import Sealed
 from streamapp.runtime.place import Place
 from streamapp.schemas.audit_line import Line, audit_line
 from streamapp.schemas.rejected import Rejected

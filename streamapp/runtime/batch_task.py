@@ -22,10 +22,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-from streamapp.errors import Unavailable
+from streamapp.clock import monotonic_s
+from streamapp.errors import Misconfigured, Unavailable
 from streamapp.runtime.batch_codec import BATCH_KEY, INTENT_KEY, Extent, Mark, pack_mark, unpack_mark
+from streamapp.runtime.batch_sink import BatchSink
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.letter import Origin, letter
@@ -43,32 +45,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0  # a sink that is back is used within
 LAST_WORD_S = 2.0  # what a sink that was asked has left to answer when the partition goes
 
 Row = TypeVar("Row")
-
-
-class Sealed(NamedTuple):
-    """A batch as it will be written, and the sink's state behind it: whatever the next batch depends on."""
-
-    content: Any
-    state: bytes
-
-
-class BatchSink(Protocol[Row]):
-    """Keeps batches. Everything but `write` and `holds` is a function of its arguments."""
-
-    def parse(self, records: Sequence[Any]) -> tuple[list[Row], list[Refusal]]:
-        """What the records are as rows, in their order, and those that cannot be kept. A row may stand for many of
-        them; there is none where all were refused."""
-
-    def seal(self, place: Place, extent: Extent, rows: Sequence[Row], state: bytes) -> Sealed:
-        """The batch as it will be written; `state` is what the batch before left behind (empty at the beginning). The
-        same arguments give the same bytes. Called in a thread."""
-
-    async def write(self, place: Place, extent: Extent, sealed: Sealed) -> None:
-        """Keep a batch. One that is there already is left alone. Raises `Unavailable` to be asked again."""
-
-    async def holds(self, place: Place, mark: Mark) -> bool:
-        """Whether a promised batch is there, whole. False where that is not known: it is written again then. Raises
-        `Unavailable` to be asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +92,7 @@ class BatchTask(Generic[Row]):
         self.place = place
         self.store = store
         self.trouble: str | None = None  # why the sink does not take a batch, while it does not
+        self.trouble_since_s: float | None = None  # monotonic
         self._producer = producer
         self._sink = sink
         self._bounds = bounds
@@ -251,26 +228,35 @@ class BatchTask(Generic[Row]):
     async def _kept(self, batch: _Batch[Row]) -> bytes:
         """Have the sink keep a batch. Returns the sink's state behind it."""
         promised = batch.promised
-        if promised is not None and await self._patiently(lambda: self._sink.holds(self.place, promised)):
+        if promised is not None and await self._patiently(lambda: self._sink.holds(self.place, promised), promised):
             return promised.state
         sealed = await asyncio.to_thread(self._sink.seal, self.place, batch.extent, batch.rows, self._state)
         mark = Mark(batch.extent, sealed.state)
         if mark != promised:
-            await self._land(Transaction({INTENT_KEY: pack_mark(mark)}, (), None))
-        await self._patiently(lambda: self._sink.write(self.place, batch.extent, sealed))
+            await self._promise(mark)
+        await self._patiently(lambda: self._sink.write(self.place, batch.extent, sealed), mark)
         return sealed.state
 
-    async def _patiently(self, ask: Callable[[], Any]) -> Any:
-        """Ask the sink until it answers. Raises `LetGo` when the partition goes before that."""
+    async def _promise(self, mark: Mark) -> None:
+        await self._land(Transaction({INTENT_KEY: pack_mark(mark)}, (), None))
+
+    async def _patiently(self, ask: Callable[[], Any], promised: Mark) -> Any:
+        """Ask the sink until it answers. Raises `LetGo` when the partition goes before that.
+
+        A refusal counts only from the owner: one that was frozen finds its successor's batches and would take them for
+        a stranger's. So the promise is made again first, which Kafka denies to all but the owner.
+        """
         pause_s = FIRST_PAUSE_S
         while True:
             try:
                 answer = await self._answer(ask)
             except Unavailable as error:
-                self.trouble = str(error)
-                log.warning("%s-%d stands still: %s", self.place.topic, self.place.partition, error)
+                self._stands_still(str(error))
+            except Misconfigured:
+                await self._promise(promised)
+                raise
             else:
-                self.trouble = None
+                self.trouble = self.trouble_since_s = None
                 return answer
             try:
                 await asyncio.wait_for(self._let_go.wait(), pause_s)
@@ -278,6 +264,12 @@ class BatchTask(Generic[Row]):
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
                 raise LetGo
+
+    def _stands_still(self, why: str) -> None:
+        self.trouble = why
+        if self.trouble_since_s is None:
+            self.trouble_since_s = monotonic_s()
+        log.warning("%s-%d stands still: %s", self.place.topic, self.place.partition, why)
 
     async def _answer(self, ask: Callable[[], Any]) -> Any:
         """What the sink says. A partition that goes does not wait long for it: the next owner asks again."""

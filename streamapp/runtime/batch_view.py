@@ -42,7 +42,10 @@ class BatchView(TableView):
         if task is None or task.waits_from is None:
             return facts
         # What was handed over and is not kept yet is lag.
-        return replace(facts, position=task.waits_from, gathered=task.gathered, trouble=task.trouble)
+        since_s = task.trouble_since_s
+        since_ms = None if since_s is None else self.clock() - int((now_s - since_s) * 1000)
+        facts = replace(facts, position=task.waits_from, gathered=task.gathered)
+        return replace(facts, trouble=task.trouble, trouble_since_ms=since_ms)
 
     def _tasks(self) -> dict[int, BatchTask[Any]]:
         tasks = {number: partition.task for number, partition in self._partitions().items()}

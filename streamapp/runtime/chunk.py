@@ -38,4 +38,3 @@ class Transaction(NamedTuple):
     writes: Writes  # rows, for the changelog and then the store
     sends: Sequence[Send]  # statements and dead letters
     next_offset: int | None  # of the source; None leaves the group's offset where it is
-    note: str = ""  # kept by Kafka with the offset, for the next owner of a partition without a table

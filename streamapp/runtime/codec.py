@@ -4,7 +4,8 @@ A key is a letter for its kind, then what sorts it, so that a kind is a range an
 
     b  bill      b + event id                          the statement's exact JSON
     h  hour      h + start (8 bytes, big endian) + …   UsageRow; … = MessagePack [org, team, currency]
-    i  ids       i + offset (8 bytes, big endian)      {expiry: (digests, fingerprints)} of the chunk that began there
+    i  ids       i + offset (8 bytes, big endian)      [secret, {expiry: (digests, fingerprints)}] of the chunk that
+                                                       began there; rows of earlier versions are the map alone
     m  month     m + "2025-01" + …                     MonthRow
     p  position  p                                     StoredPosition
 """
@@ -21,7 +22,7 @@ from streamapp.runtime.position import POSITION_KEY, readable_position
 from streamapp.schemas.timestamp import parse_ms
 from streamapp.schemas.ulid import RANDOM_BYTES, event_id
 from tables.counters import Counters
-from tables.seen import DIGEST_BYTES, StoredIds
+from tables.seen import DIGEST_BYTES, IdsByExpiry, StoredIds
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
 
 _INT = struct.Struct(">q")
@@ -29,7 +30,7 @@ _TRUE = 0xC3  # MessagePack
 _COST = 5  # of the numbers of a row
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
-_decode_ids = msgspec.msgpack.Decoder(dict[int, tuple[bytes, bytes]]).decode
+_decode_ids = msgspec.msgpack.Decoder(IdsByExpiry | tuple[bytes, IdsByExpiry]).decode
 
 
 def hour_key(key: HourKey) -> bytes:
@@ -132,8 +133,14 @@ def pack_ids(ids: StoredIds) -> bytes:
 
 
 def unpack_ids(value: bytes) -> StoredIds:
-    """Inverse of `pack_ids`."""
-    return _decode_ids(value)
+    """Inverse of `pack_ids`; also of how earlier versions packed them."""
+    stored = _decode_ids(value)
+    return StoredIds(b"", stored) if isinstance(stored, dict) else StoredIds(*stored)
+
+
+def readable_ids(value: bytes) -> dict[int, int]:
+    """A chunk's ids as a person or a JSON document shows them: expiry → how many."""
+    return {expiry: len(digests) // DIGEST_BYTES for expiry, (digests, _) in unpack_ids(value).by_expiry.items()}
 
 
 def bill_key(bill_id: str) -> bytes:
@@ -163,9 +170,7 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
     if kind == b"m":
         return ("month", *unpack_month_key(key)), unpack_month(value)._asdict()
     if kind == b"i":
-        return ("ids", unpack_ids_key(key)), {
-            expiry: len(ids) // DIGEST_BYTES for expiry, (ids, _) in unpack_ids(value).items()
-        }
+        return ("ids", unpack_ids_key(key)), readable_ids(value)
     if kind == b"b":
         return ("bill", key[1:].decode()), _decode_json(value)
     return ("position",), readable_position(value)

@@ -50,7 +50,7 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
     async def _fetch_records(self, consumer: Any, *args: Any, **options: Any) -> Any:
         fetcher = consumer._fetcher
         if not isinstance(fetcher._records, WholeBatches):
-            fetcher._records = WholeBatches(fetcher._records)
+            fetcher._records = WholeBatches(fetcher._records, self.app.settings.worker.batch_bytes_max)
         return await super()._fetch_records(consumer, *args, **options)
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
@@ -174,6 +174,15 @@ class ChunkConsumer(Consumer):
             records = records.since(expected)
         if not records:
             return records
+        sound = records.before_lost(partition.lost_seen)
+        if len(sound) < len(records):  # damaged on its way, perhaps: it is fetched again once, then it is a letter
+            lost = records[len(sound) :].first_offset
+            partition.lost_seen = lost
+            self._thread.seek(tp, lost)
+            records = sound
+            if not records:
+                partition.fetch_next = lost
+                return records
         first = records.first_offset
         if expected not in (None, first) and partition.gap_seen != (expected, first):
             partition.gap_seen = (expected, first)

@@ -12,7 +12,7 @@ from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.letter import Origin, letter
 from streamapp.runtime.place import Place, Producer
 from streamapp.runtime.poison import PoisonLimit
-from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position
+from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position, secret_of
 from streamapp.runtime.rows import Overlay, Store, Writes
 from tables.fold import Fold
 from tables.outcome import Folded, Position
@@ -40,6 +40,7 @@ class FoldTask(ABC, Generic[Out]):
         self.producer = producer
         self.active_ms = 0 if position is None else position.active_ms
         self.moved_ms = -1 if position is None else position.moved_ms
+        self.secret = secret_of(position, place.entropy)
         self.start = Position() if position is None else position.position()
         self.poison = poison or PoisonLimit(ratio=1.0, consecutive=1 << 62)
         self.landed: Callable[[Out], None] = lambda outcome: None  # told of each chunk when it has committed
@@ -118,4 +119,5 @@ class FoldTask(ABC, Generic[Out]):
             self.moved_ms,
             self.poison.counts,
             at.closed_ms,
+            self.ledger.seen.secret,
         )

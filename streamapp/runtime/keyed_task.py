@@ -12,7 +12,7 @@ from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.letter import Origin, letter
 from streamapp.runtime.place import Place, Producer
 from streamapp.runtime.poison import PoisonLimit
-from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position
+from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position, secret_of
 from streamapp.runtime.row_table import RowTable, StoredRows
 from streamapp.runtime.rows import Overlay, Store, Writes
 from streamapp.runtime.store import remembered
@@ -44,7 +44,8 @@ class KeyedTask:
         self._table = table
         self._rows = Overlay(store)
         start = Position() if position is None else position.position()
-        self.keyed = Keyed(recipe, rules, StoredRows(table, self._rows), start, CompactSeen())
+        seen = CompactSeen(secret_of(position, place.entropy))
+        self.keyed = Keyed(recipe, rules, StoredRows(table, self._rows), start, seen)
         self.keyed.restore(remembered(store))
         self._poison = poison
         self._landed = landed  # told of each chunk when it has committed
@@ -102,6 +103,7 @@ class KeyedTask:
             place.partitions,
             self.active_ms,
             poison=self._poison.counts,
+            secret=self.keyed.seen.secret,
         )
         writes[POSITION_KEY] = pack_position(position)
         return writes

@@ -2,7 +2,7 @@
 
 f  frequent  f                                    {[provider, model]: calls} of names without a place
 h  hour      h + start (8 bytes, big endian) + …  Tally; … = MessagePack [provider, model, stream]
-i  ids       i + offset (8 bytes)                 {expiry: (digests, fingerprints)} of the chunk that began there
+i  ids       i + offset (8 bytes)                 the ids of the chunk that began there, as in codec.py
 m  minute    m + start (8 bytes) + …              Tally
 n  name      n + MessagePack [provider, model]    calls that earned its place
 p  position  p                                    StoredPosition
@@ -22,12 +22,11 @@ from typing import Any
 
 import msgspec
 
-from streamapp.runtime.codec import ids_key, pack_row, unpack_ids, unpack_ids_key
-from streamapp.runtime.position import POSITION_KEY, unpack_position
+from streamapp.runtime.codec import ids_key, pack_row, readable_ids, unpack_ids_key
+from streamapp.runtime.position import POSITION_KEY, readable_position
 from streamapp.runtime.rows import always_settled
 from streamapp.runtime.table import Table, anywhere
 from tables.latency_windows import HOUR, MINUTE, WindowKey
-from tables.seen import DIGEST_BYTES
 from tables.tally import Bins, Name, Series, StoredBins, Tally
 
 FREQUENT_KEY = b"f"
@@ -149,9 +148,8 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
     if kind == b"f":
         return ("frequent",), [[*name, count] for name, count in unpack_frequent(value).items()]
     if kind == b"i":
-        sizes = {expiry: len(ids) // DIGEST_BYTES for expiry, (ids, _) in unpack_ids(value).items()}
-        return ("ids", unpack_ids_key(key)), sizes
-    return ("position",), msgspec.structs.asdict(unpack_position(value))
+        return ("ids", unpack_ids_key(key)), readable_ids(value)
+    return ("position",), readable_position(value)
 
 
 def _names(series: Series) -> tuple[str, str, str]:

@@ -11,7 +11,7 @@ from streamapp.runtime.codec import ids_key, pack_ids
 from streamapp.runtime.express.ids import CompactSeen
 from streamapp.runtime.express.tally import CompiledTally
 from streamapp.runtime.place import Place, Producer
-from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position
+from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position, secret_of
 from streamapp.runtime.rows import Overlay, Store, Writes
 from streamapp.runtime.store import remembered
 from tables.door import Door
@@ -55,7 +55,7 @@ class LatencyTask:
         self._rows = WindowOverlay(store)
         self._folded: list[LatencyOutcome] = []
         start = Position() if position is None else position.position()
-        seen = CompactSeen(place.folder)
+        seen = CompactSeen(secret_of(position, place.entropy), place.folder)
         lane = CompiledTally(seen, place.partition, place.partitions, rules.future_ms)
         self.latency = Latency(rules, door, self._rows, start, seen, lane, limits)
         frequent = store.get(codec.FREQUENT_KEY)
@@ -125,5 +125,11 @@ class LatencyTask:
     def _position(self) -> StoredPosition:
         at, place = self.latency.position, self.place
         return StoredPosition(
-            at.next_offset, at.watermark_ms, at.expired_ms, place.topic_id, place.partitions, self.active_ms
+            at.next_offset,
+            at.watermark_ms,
+            at.expired_ms,
+            place.topic_id,
+            place.partitions,
+            self.active_ms,
+            secret=self.latency.seen.secret,
         )

@@ -39,7 +39,7 @@ class LedgerTask(FoldTask[Outcome]):
     ) -> None:
         super().__init__(place, store, producer, position, poison)
         self.rows = Overlay(store)
-        seen = CompactSeen(place.folder, ids_in_memory)
+        seen = CompactSeen(self.secret, place.folder, ids_in_memory)
         lane = Lane(seen, place.partition, place.partitions, rules.future_ms, rules.names_max)
         self.ledger = Ledger(rules, door, self.rows, self.start, seen, lane)
         self.ledger.restore(unsettled(store), remembered(store), self.moved_ms)

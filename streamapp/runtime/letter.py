@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from streamapp.runtime.chunk import Send
 from streamapp.schemas import letter as letters
+from streamapp.schemas.rejected import UnreadableBatch
 from streamapp.topics.partitioner import partition_for
 
 TOPIC = letters.TOPIC
@@ -20,11 +21,14 @@ class Origin(NamedTuple):
 
 
 def letter(record: Any, reason: str, error: str, origin: Origin, now_ms: int, partitions: int) -> Send:
-    """The letter about a record; `partitions` is how many `dead_letter` has."""
+    """The letter about a record, or about a batch that cannot be read: then its first record is the letter's.
+    `partitions` is how many `dead_letter` has."""
+    batch = record.value if isinstance(record.value, UnreadableBatch) else None
     refused = letters.Refused(
         topic=origin.topic,
         partition=origin.partition,
-        offset=record.offset,
+        offset=batch.first if batch else record.offset,
+        last_offset=batch.last if batch else None,
         group=origin.group,
         reason=reason,
         error=error,

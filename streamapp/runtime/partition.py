@@ -79,6 +79,7 @@ class Partition:
         self.caught_up_ms: int | None = None  # when it was last read to its end
         self.at_end = False  # everything readable was handed over; the last offsets may be control records
         self.gap_seen: tuple[int, int] | None = None  # a hole in the fetched offsets, fetched again once
+        self.lost_seen = -1  # the newest batch that could not be read, by its first offset; fetched again once
         self.last_commit_ms: int | None = None
         self.last_record_ms: int | None = None
         self._clock = clock

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from streamapp.clock import Entropy, entropy
 from streamapp.runtime.chunk import Transaction
 
 
@@ -14,7 +15,7 @@ class Place:
     """Where a partition stands in its cluster.
 
     `outputs` gives the partition count of every topic that statements and letters go to. `folder` is the worker's, for
-    files that need not outlive it; None: there is none.
+    files that need not outlive it; None: there is none. `entropy` makes the secret of a table that has none yet.
     """
 
     group: str
@@ -24,6 +25,7 @@ class Place:
     partitions: int
     outputs: dict[str, int]
     folder: Path | None = None
+    entropy: Entropy = entropy
 
 
 class Producer(Protocol):

@@ -4,7 +4,7 @@ What is refused comes from outside, one record at a time; when nearly everything
 ours, and letters would only hide it. Nothing of the chunk that goes over the limit has happened: after the repair it is
 read again.
 
-The counts are part of the position row, or a note with the group's offset where there is no table. A worker that is
+The counts are part of the position row. A worker that is
 started again goes on counting where the last one stopped, and stops at the same record; so a supervisor that starts it
 over and over writes no letter more. Whoever has found that the records are bad indeed says up to which moment: those no
 longer count.
@@ -96,19 +96,14 @@ def poison_limit(worker: WorkerSettings, position: StoredPosition | None) -> Poi
 
 
 def limit_behind(worker: WorkerSettings, counts: PoisonCounts | None) -> PoisonLimit:
-    """The same for a partition without a table: its counts travel as a note with the group's offset."""
+    """The same, with the counts themselves."""
     return PoisonLimit(
         worker.poison_limit_ratio, worker.poison_limit_consecutive, worker.poison_accepted_until_ms, counts
     )
 
 
-def note_of(counts: PoisonCounts) -> str:
-    """Counts as a note: about a hundred characters; Kafka takes 4,096."""
-    return msgspec.json.encode(counts).decode()
-
-
 def counts_in(note: str) -> PoisonCounts | None:
-    """Inverse of `note_of`; None for anybody else's note, or none."""
+    """Counts that an earlier release kept in the metadata of an offset; None for anybody else's metadata, or none."""
     try:
         return msgspec.json.decode(note, type=PoisonCounts)
     except msgspec.MsgspecError:

@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
+from streamapp.clock import Entropy
 from tables.outcome import Position
+from tables.seen import SECRET_BYTES
 
 POSITION_KEY = b"p"
 _encode = msgspec.msgpack.Encoder().encode
@@ -32,6 +34,9 @@ class StoredPosition(msgspec.Struct, array_like=True, frozen=True):
     moved_ms: int = -1  # hours that start at or before this may count records of other partitions, too
     poison: PoisonCounts | None = None
     closed_ms: int = -1  # of a table whose hours close all at once
+    secret: bytes = (
+        b""  # what its ids are under, made once; empty: the table has no ids, or is from before there were any
+    )
 
     def position(self) -> Position:
         """The part the ledger works with."""
@@ -39,6 +44,11 @@ class StoredPosition(msgspec.Struct, array_like=True, frozen=True):
 
 
 _decode_position = msgspec.msgpack.Decoder(StoredPosition).decode
+
+
+def secret_of(position: StoredPosition | None, entropy: Entropy) -> bytes:
+    """The secret of a table's ids: the one that it has, or a new one, which is kept with its next chunk."""
+    return (position and position.secret) or entropy(SECRET_BYTES)
 
 
 def pack_position(position: StoredPosition) -> bytes:
@@ -52,8 +62,9 @@ def unpack_position(value: bytes) -> StoredPosition:
 
 
 def readable_position(value: bytes) -> dict[str, Any]:
-    """The position row as a person or a JSON document shows it."""
+    """The position row as a person or a JSON document shows it: without the secret."""
     position = unpack_position(value)
     facts = msgspec.structs.asdict(position)
+    del facts["secret"]
     facts["poison"] = None if position.poison is None else msgspec.structs.asdict(position.poison)
     return facts

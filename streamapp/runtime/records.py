@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 from typing import Any, NamedTuple, overload
 
-from streamapp.errors import Unavailable
 from streamapp.runtime.express.library import library
+from streamapp.schemas.rejected import UnreadableBatch
 
 PART = struct.Struct("<2q6i")
 """`part_t`: offset, timestamp; where key, value and headers lie, and how long they are (-1: null)."""
@@ -62,6 +62,11 @@ class Payload:
                 () if headers <= 1 else _headers(data[headers_at : headers_at + headers]),
             )
 
+    @property
+    def first_offset(self) -> int:
+        """The first offset that it covers."""
+        return self.offset(0)
+
     def offset(self, at: int) -> int:
         offset: int = self._part(at)[0]
         return offset
@@ -71,6 +76,30 @@ class Payload:
 
     def _bytes(self, at: int, length: int) -> bytes | None:
         return None if length < 0 else self.data[at : at + length]
+
+
+@dataclass(frozen=True, slots=True)
+class LostPayload(Payload):
+    """A batch that cannot be read, as one record in place of all: its offset is the batch's last, its value the batch.
+    To the readers in C it is a record without a value: such a one they leave to those in Python."""
+
+    batch: UnreadableBatch
+
+    @classmethod
+    def of(cls, batch: UnreadableBatch, timestamp_ms: int) -> LostPayload:
+        part = PART.pack(batch.last, timestamp_ms, 0, -1, 0, -1, 0, 0)
+        return cls(b"", ctypes.create_string_buffer(part, len(part)), 1, batch)
+
+    @property
+    def first_offset(self) -> int:
+        return self.batch.first
+
+    def record(self, at: int) -> Record:
+        offset, timestamp, *_ = self._part(at)
+        return Record(offset, timestamp, None, self.batch, ())
+
+    def records(self, start: int, stop: int) -> Iterator[Record]:
+        return (self.record(at) for at in range(start, stop))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +128,12 @@ class Stretch:
 def read_payload(data: bytes, base_offset: int, base_ms: int, append_ms: int | None, count: int) -> Payload:
     """Find the records of a decompressed batch. `append_ms` is their timestamp if the broker set it.
 
-    Raises `Unavailable` for bytes that are no such batch: they are damaged, though their checksum was right.
+    Raises ValueError for bytes that are no such batch, though their checksum may be right.
     """
     parts = ctypes.create_string_buffer(count * PART.size)
     append = -1 if append_ms is None else append_ms
     if not library().batch_read(data, len(data), base_offset, base_ms, append, count, parts):
-        raise Unavailable(f"the record batch at offset {base_offset} cannot be read")
+        raise ValueError(f"the batch does not have the {count} records that it says")
     return Payload(data, parts, count)
 
 
@@ -168,12 +197,19 @@ class Records(Sequence[Record]):
     @property
     def first_offset(self) -> int:
         part = self.stretches[0]
-        return part.payload.offset(part.start)
+        return part.payload.offset(part.start) if part.start else part.payload.first_offset
 
     @property
     def last_offset(self) -> int:
         part = self.stretches[-1]
         return part.payload.offset(part.stop - 1)
+
+    def before_lost(self, passed: int) -> Records:
+        """The records before the first batch that cannot be read and begins behind `passed`; else all."""
+        for number, part in enumerate(self.stretches):
+            if isinstance(part.payload, LostPayload) and part.payload.first_offset > passed:
+                return Records(self.stretches[:number])
+        return self
 
     def extend(self, more: Records) -> None:
         """Add records that follow."""

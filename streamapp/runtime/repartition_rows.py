@@ -7,7 +7,8 @@ and cannot be one of the partition's own, which are offsets:
     own      chunk = offset of the chunk's first record, 0 or more
     copy     chunk = -2^62 + (partition << 44) + offset      2^44 records a partition, 2^17 partitions
 
-A copy that is copied again keeps its key. Copies expire as their originals do.
+A copy that is copied again keeps its key. Copies expire as their originals do. A row of ids names the secret that they
+are under, so a copy is understood wherever it is; a new partition goes on with the secret of one that it has rows from.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def position_after(
     if own is None:
         watermark_ms = min((position.watermark_ms for position in known), default=-1)
         active_ms = max((position.active_ms for position in others), default=0)
-        own = StoredPosition(0, watermark_ms, -1, topic_id, new, active_ms)
+        secret = next((one.secret for one in others if one.secret), b"")  # most of its ids are under it, then
+        own = StoredPosition(0, watermark_ms, -1, topic_id, new, active_ms, secret=secret)
     # Every record counted elsewhere was at or below a watermark there.
     moved_ms = max(own.moved_ms, *(max(one.watermark_ms, one.moved_ms) for one in others), -1)
     begun_ms = -1 if moved_ms < 0 else hour_of(moved_ms) + HOUR_MS

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.admin import Admin
+from streamapp.runtime.needs import missing_text
 from streamapp.runtime.position import StoredPosition
 from streamapp.runtime.takeover import Situation, Source
 
@@ -75,7 +76,7 @@ def look(source: Source, admin: Admin) -> Found:
     states = admin.describe(wanted)
     missing = sorted(wanted - set(states))
     if missing:
-        raise Misconfigured(f"topics are missing: {', '.join(missing)}; run `streamapp topics apply`")
+        raise Misconfigured(missing_text(missing))
     topic, changelog = states[source.topic], states[source.changelog]
     if changelog.partitions > topic.partitions:
         raise Misconfigured(

@@ -104,7 +104,8 @@ def refusals(source: Source, settings: Settings) -> Mapping[int, frozenset[int]]
         except msgspec.DecodeError:
             continue  # somebody else's, about something else
         if data.group == source.group and data.source_topic == source.topic:
-            found.setdefault(data.source_partition, set()).add(data.source_offset)
+            last = data.source_offset if data.source_last_offset is None else data.source_last_offset
+            found.setdefault(data.source_partition, set()).update(range(data.source_offset, last + 1))
     return {partition: frozenset(offsets) for partition, offsets in found.items()}
 
 
@@ -198,7 +199,7 @@ async def _compared(
     position = stored_position(store)
     if position is None:
         return None
-    shadow = Shadow(ledger.rules, ledger.door, refused)
+    shadow = Shadow(ledger.rules, ledger.door, refused, ledger.seen.secret)
     done = _lead(move)
     most = settings.worker.chunk_records
     async with reading(settings.kafka) as consumer:
@@ -222,6 +223,7 @@ class _LetterData(msgspec.Struct):
     group: str
     source_partition: int
     source_offset: int
+    source_last_offset: int | None = None
 
 
 class _Letter(msgspec.Struct):

@@ -55,14 +55,14 @@ class ShadowRows:
 
 
 class Shadow:
-    """Counts records anew. `refused` are the offsets that have a dead letter."""
+    """Counts records anew. `refused` are the offsets that have a dead letter; `secret` is what ids are under."""
 
-    def __init__(self, rules: Rules, door: Door, refused: frozenset[int]) -> None:
+    def __init__(self, rules: Rules, door: Door, refused: frozenset[int], secret: bytes) -> None:
         self.rows = ShadowRows()
         self.contradicted: dict[str, list[int]] = defaultdict(list)  # team → offsets refused now, and not then
         self._refused = refused
         every = replace(rules, names_max=EVERY)  # how many lines a row has is seen when it is compared
-        self._ledger = Ledger(every, door, self.rows, Position(), CompactSeen())
+        self._ledger = Ledger(every, door, self.rows, Position(), CompactSeen(secret))
 
     def count(self, records: Sequence[Any]) -> None:
         """The next records of the log."""

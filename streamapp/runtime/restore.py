@@ -10,6 +10,7 @@ from itertools import islice
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streamapp.clock import Clock, wall_ms
+from streamapp.errors import Misconfigured
 from streamapp.kafka.admin import Admin
 from streamapp.runtime.reading import reading
 from streamapp.runtime.rows import CHANGELOG, CHECKPOINT, Store, Writes
@@ -28,6 +29,7 @@ async def restore(kafka: KafkaSettings, changelog: str, stores: Mapping[int, Sto
     move. The end is reached when the consumer's *position* is there: the last offsets are control records, which nobody
     delivers.
 
+    Raises `Misconfigured` when the changelog begins behind a store's checkpoint: rows were deleted from it.
     A store that was away for so long that the changelog may have forgotten deletions starts over.
     """
     async with reading(kafka) as consumer:
@@ -40,7 +42,14 @@ async def restore(kafka: KafkaSettings, changelog: str, stores: Mapping[int, Sto
             for at in await _outslept(consumer, behind, stores, clock() - alive_ms // 2):
                 log.warning("%s-%d forgot deletions since its rows were last here: all are read again", *at)
                 _start_over(stores[at.partition])
+        starts = await consumer.beginning_offsets(waiting)
         for at in waiting:
+            if starts[at] > stores[at.partition].checkpoint() + MARKER:
+                raise Misconfigured(
+                    f"the changelog {changelog}-{at.partition} begins at {starts[at]}, and the rows here end at "
+                    f"{stores[at.partition].checkpoint()}: rows between were deleted, the table would not be whole; "
+                    f"see docs/runbook.md, A changelog that was cut"
+                )
             consumer.seek(at, min(stores[at.partition].checkpoint(), ends[at]))
         count = 0
         while waiting:
@@ -52,6 +61,16 @@ async def restore(kafka: KafkaSettings, changelog: str, stores: Mapping[int, Sto
                     stores[at.partition].write(writes, records[-1].offset + 1)
                     count += len(records)
         return count
+
+
+def refuse_deleting(changelog: str, configs: Mapping[str, str]) -> None:
+    """Raises `Misconfigured` for a changelog that Kafka does more with than to compact it."""
+    policy = configs["cleanup.policy"]
+    if policy != "compact":
+        raise Misconfigured(
+            f"the changelog {changelog} has cleanup.policy={policy}, so Kafka deletes rows of the table, and a worker "
+            f"would go on with what is left; set it to compact, then see docs/runbook.md, A changelog that was cut"
+        )
 
 
 def _tombstones_live_ms(kafka: KafkaSettings, changelog: str) -> int:

@@ -21,12 +21,11 @@ from typing import Any
 import msgspec
 
 from streamapp.runtime import codec, rows
-from streamapp.runtime.position import POSITION_KEY, unpack_position
+from streamapp.runtime.position import POSITION_KEY, readable_position
 from streamapp.runtime.rows import Store, unsettled_rows
 from streamapp.runtime.table import Table
 from streamapp.schemas.timestamp import parse_ms
 from streamapp.schemas.ulid import RANDOM_BYTES, event_id
-from tables.seen import DIGEST_BYTES
 from tables.settlement import Account, AccountRow, Calls, CallsKey, HourCalls, Methods, MethodSum, Payment
 
 _INT = struct.Struct(">q")
@@ -145,11 +144,10 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
         }
         return ("account", *account.account), facts
     if kind == b"i":
-        counts = {expiry: len(ids) // DIGEST_BYTES for expiry, (ids, _) in codec.unpack_ids(value).items()}
-        return ("ids", codec.unpack_ids_key(key)), counts
+        return ("ids", codec.unpack_ids_key(key)), codec.readable_ids(value)
     if kind == b"s":
         return ("settlement", key[1:].decode()), msgspec.json.decode(value)
-    return ("position",), msgspec.structs.asdict(unpack_position(value))
+    return ("position",), readable_position(value)
 
 
 def readable_key(parts: tuple[Any, ...]) -> bytes:

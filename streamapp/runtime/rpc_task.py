@@ -39,7 +39,7 @@ class RpcTask(FoldTask[CallsOutcome]):
     ) -> None:
         super().__init__(place, store, producer, position, poison)
         self.rows = rpc_codec.RpcRows(store)
-        seen = CompactSeen(place.folder)
+        seen = CompactSeen(self.secret, place.folder)
         lane = CompiledCalls(seen, place.partition, place.partitions, rules.future_ms, rules.names_max)
         self.ledger = RpcLedger(rules, min_amount, door, self.rows, self.start, seen, lane)
         self.ledger.restore(*rpc_codec.unsettled(store), remembered(store))

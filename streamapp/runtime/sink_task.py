@@ -3,7 +3,7 @@
 1  parse the records; what cannot be kept becomes a dead letter; too many of these stop the worker
 2  the destination: rows and the offset behind them, at once     crash: nothing happened
 3  a Kafka transaction: dead letters, the group's offset, and    crash: the destination knows better; the next
-   with it a note of how many were refused                       takeover sets the group to where it is
+   the position row, with how many were refused                  takeover sets the group to where it is
 """
 
 from __future__ import annotations
@@ -18,20 +18,28 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from streamapp.clock import Clock, monotonic_s
 from streamapp.errors import Misconfigured
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.groups import GroupSeen
+from streamapp.runtime.batch_codec import batch_table
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.letter import TOPIC as DEAD_LETTER
 from streamapp.runtime.letter import Origin, letter
 from streamapp.runtime.partition import Partition
-from streamapp.runtime.poison import PoisonLimit, counts_in, limit_behind, note_of
-from streamapp.runtime.takeover import OnCommit, started
-from streamapp.runtime.transaction import PartitionProducer
+from streamapp.runtime.place import Place, Producer
+from streamapp.runtime.poison import PoisonLimit, counts_in, limit_behind
+from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position
+from streamapp.runtime.rows import Store, Writes
+from streamapp.runtime.takeover import Hold, OnCommit, Source, held
 from streamapp.schemas.rejected import Rejected
 from streamapp.settings import Settings
+from streamapp.topics import registry
 from tables.outcome import Refusal
 
 log = logging.getLogger(__name__)
 
 Row = TypeVar("Row")
+
+KEPT = batch_table("kept")
+"""Rows of a group whose destination has everything else: the position."""
 
 
 class Destination(Protocol[Row]):
@@ -60,30 +68,27 @@ class SinkTask(Generic[Row]):
 
     def __init__(
         self,
-        group: str,
-        topic: str,
-        partition: int,
+        place: Place,
+        store: Store,
+        producer: Producer,
         destination: Destination[Row],
-        producer: PartitionProducer,
-        letters: int,
         poison: PoisonLimit,
         on_rejected: Callable[[str], None],
     ) -> None:
-        self.group = group
-        self.topic = topic
-        self.partition = partition
+        self.place = place
+        self.store = store
+        self.producer = producer
         self._destination = destination
-        self._producer = producer
-        self._letters = letters
         self._poison = poison
         self._on_rejected = on_rejected
         self._kept: list[Kept] = []
 
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
+        place = self.place
         rows: list[Any] = []
         refusals: list[Refusal] = []
         for record in records:
-            row = self._destination.parse(self.topic, self.partition, record)
+            row = self._destination.parse(place.topic, place.partition, record)
             if isinstance(row, Rejected):
                 refusals.append(Refusal(record, row.reason, row.error))
             else:
@@ -91,9 +96,16 @@ class SinkTask(Generic[Row]):
         self._poison.check(len(records), records[-1].offset, refusals)
         next_offset = records[-1].offset + 1
         self._kept.append(Kept(next_offset, rows, [refusal.reason for refusal in refusals]))
-        origin = Origin(self.group, self.topic, self.partition)
-        sends = [letter(record, reason, error, origin, now_ms, self._letters) for record, reason, error in refusals]
-        return Transaction({}, sends, next_offset, note_of(self._poison.counts))
+        origin, letters = Origin(place.group, place.topic, place.partition), place.outputs[DEAD_LETTER]
+        sends = [letter(record, reason, error, origin, now_ms, letters) for record, reason, error in refusals]
+        return Transaction(self.position(next_offset, now_ms), sends, next_offset)
+
+    def position(self, next_offset: int, now_ms: int) -> Writes:
+        """The position row, the only one: where the group is, and what was refused."""
+        place = self.place
+        counts = self._poison.counts
+        row = StoredPosition(next_offset, -1, -1, place.topic_id, place.partitions, now_ms, poison=counts)
+        return {POSITION_KEY: pack_position(row)}
 
     def tick(self, now_ms: int) -> Transaction | None:
         return None
@@ -103,16 +115,23 @@ class SinkTask(Generic[Row]):
 
     async def commit(self, transaction: Transaction) -> None:
         kept = self._kept.pop(0)
-        await self._destination.apply(self.topic, self.partition, kept.next_offset, kept.rows)
-        await self._producer.commit(transaction)
+        await self._destination.apply(self.place.topic, self.place.partition, kept.next_offset, kept.rows)
+        await self.land(transaction)
         for reason in kept.reasons:
             self._on_rejected(reason)
+
+    async def land(self, transaction: Transaction) -> None:
+        """Commit to Kafka, then keep the row here: the store is never ahead of the changelog."""
+        checkpoint = await self.producer.commit(transaction)
+        assert checkpoint is not None, "every transaction has the position row"
+        self.store.write(transaction.writes, checkpoint)
 
     def stop_waiting(self) -> None:
         pass  # commits wait for nobody else
 
     async def close(self) -> None:
-        await self._producer.stop()
+        await self.producer.stop()
+        self.store.close()
 
 
 @dataclass(frozen=True)
@@ -128,55 +147,38 @@ class SinkTakeover(Generic[Row]):
     on_rejected: Callable[[str], None]
 
     async def __call__(self, numbers: Sequence[int], folder: Path) -> dict[int, Partition]:
-        began = monotonic_s()
-        partitions = await self._partitions(numbers)
+        began, changelog = monotonic_s(), registry.changelog(self.group, KEPT.name)
+        source = Source(self.group, self.topic, KEPT, changelog, (DEAD_LETTER,))
+        async with held(source, self.settings.kafka, numbers, folder) as hold:
+            kept = await self.destination.offsets(self.topic)
+            seen = await asyncio.to_thread(Admin(self.settings.kafka).group, self.group)
+            partitions = {}
+            for number in numbers:
+                offset = kept.get(number, 0)
+                self._check(number, offset, hold.situation.ends[number])
+                partitions[number] = await self._partition(number, offset, hold, seen)
         seconds = monotonic_s() - began
-        log.info("took over %s partitions %s in %.2f s, %d rows restored", self.topic, numbers, seconds, 0)
+        log.info("took over %s partitions %s in %.2f s, %d rows restored", self.topic, numbers, seconds, hold.rows)
         return partitions
 
-    async def _partitions(self, numbers: Sequence[int]) -> dict[int, Partition]:
-        kafka = self.settings.kafka
-        async with started(kafka, self.group, self.topic, numbers, None) as producers:
-            admin = Admin(kafka)
-            mine = [(self.topic, number) for number in numbers]
-            states = await asyncio.to_thread(admin.describe, (self.topic, DEAD_LETTER))
-            if DEAD_LETTER not in states:
-                raise Misconfigured(f"topic {DEAD_LETTER} is missing; run `streamapp topics apply`")
-            kept = await self.destination.offsets(self.topic)
-            ends = await asyncio.to_thread(admin.end_offsets, mine)
-            seen = await asyncio.to_thread(admin.group, self.group)
-            committed = seen.committed or {}
-            notes = {number: seen.notes.get((self.topic, number), "") for number in numbers}
-            for number in numbers:
-                self._check(number, kept.get(number, 0), ends[self.topic, number])
-                at = committed.get((self.topic, number), 0)
-                await self._align(number, at, kept.get(number, 0), notes[number], producers[number])
-            letters = states[DEAD_LETTER].partitions
-            tasks = {
-                number: SinkTask(
-                    self.group,
-                    self.topic,
-                    number,
-                    self.destination,
-                    producers[number],
-                    letters,
-                    limit_behind(self.settings.worker, counts_in(notes[number])),
-                    self.on_rejected,
-                )
-                for number in numbers
-            }
-            return {
-                number: Partition(
-                    number,
-                    task,
-                    fetch_from=kept.get(number, 0),
-                    silent_since_ms=self.clock(),
-                    idle_ms=0,
-                    clock=self.clock,
-                    on_commit=self.on_commit,
-                )
-                for number, task in tasks.items()
-            }
+    async def _partition(self, number: int, kept: int, hold: Hold, seen: GroupSeen) -> Partition:
+        note = seen.notes.get((self.topic, number), "")
+        position = await hold.position(number)
+        # A release before 0030 kept the counts in the offset's metadata: they hold until there is a row.
+        counts = counts_in(note) if position is None else position.poison
+        limit = limit_behind(self.settings.worker, counts)
+        place, store, producer = hold.place(number), hold.stores[number], hold.producers[number]
+        task = SinkTask(place, store, producer, self.destination, limit, self.on_rejected)
+        await self._align(task, (seen.committed or {}).get((self.topic, number), 0), kept, note)
+        return Partition(
+            number,
+            task,
+            fetch_from=kept,
+            silent_since_ms=self.clock(),
+            idle_ms=0,
+            clock=self.clock,
+            on_commit=self.on_commit,
+        )
 
     def _check(self, number: int, kept: int, end: int) -> None:
         if kept > end:
@@ -185,8 +187,11 @@ class SinkTakeover(Generic[Row]):
                 f"topic was created again; give the group an empty destination, it is filled from the beginning"
             )
 
-    async def _align(self, number: int, committed: int, kept: int, note: str, producer: PartitionProducer) -> None:
+    async def _align(self, task: SinkTask[Row], committed: int, kept: int, note: str) -> None:
+        """Set the group to where the destination is, and its offset free of metadata."""
+        if committed == kept and not note:
+            return
         if committed != kept:
-            where = f"{self.topic}-{number}"
+            where = f"{self.topic}-{task.place.partition}"
             log.warning("%s: group %s is at %d, its destination at %d: going there", where, self.group, committed, kept)
-            await producer.commit(Transaction({}, (), kept, note))
+        await task.land(Transaction(task.position(kept, self.clock()), (), kept))

@@ -23,10 +23,11 @@ from aiokafka import TopicPartition
 from streamapp.clock import Clock, monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.admin import Admin
+from streamapp.runtime.needs import Needs
 from streamapp.runtime.partition import Partition, Task
 from streamapp.runtime.place import Place
 from streamapp.runtime.position import StoredPosition
-from streamapp.runtime.restore import restore
+from streamapp.runtime.restore import refuse_deleting, restore
 from streamapp.runtime.rocks import Damaged, RocksStore
 from streamapp.runtime.rows import stored_position
 from streamapp.runtime.table import Table
@@ -147,6 +148,15 @@ class Hold:
         RocksStore.wipe(path)
         await self.restore(numbers)
 
+    async def position(self, number: int) -> StoredPosition | None:
+        """The partition's position row; read again from the changelog if it is damaged here."""
+        try:
+            return stored_position(self.stores[number])
+        except Damaged as error:
+            path = error.path
+        await self.renew(path, [number])
+        return stored_position(self.stores[number])
+
     def place(self, number: int) -> Place:
         """Where a partition stands in its cluster."""
         source, at = self.source, self.situation
@@ -190,16 +200,16 @@ async def started(
 
 def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
     """Ask Kafka about the source, the outputs and the group. Blocks."""
-    states = admin.describe((source.topic, source.changelog, *source.outputs))
-    missing = sorted({source.topic, source.changelog, *source.outputs} - set(states))
-    if missing:
-        raise Misconfigured(f"topics are missing: {', '.join(missing)}; run `streamapp topics apply`")
+    names = (source.topic, source.changelog, *source.outputs)
+    states = admin.describe(names)
+    Needs(names, lambda: frozenset(states)).demand()
     topic = states[source.topic]
     if states[source.changelog].partitions != topic.partitions:
         raise Misconfigured(
             f"{source.topic} has {topic.partitions} partitions, its table's changelog {source.changelog} has "
             f"{states[source.changelog].partitions}: {source.table.how_to_grow}"
         )
+    refuse_deleting(source.changelog, states[source.changelog].configs)
     mine = [(source.topic, number) for number in numbers]
     starts, ends = admin.start_offsets(mine), admin.end_offsets(mine)
     committed = admin.committed(source.group, mine, settled=True)

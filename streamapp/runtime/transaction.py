@@ -79,7 +79,8 @@ class PartitionProducer:
             pairs = [(send.key, send.value) for send in sends]
             await self._send(topic, partition, pairs)
         if transaction.next_offset is not None:
-            offset = OffsetAndMetadata(transaction.next_offset, transaction.note)
+            # No metadata: librdkafka (2.16.1) reads it without its length, and tools that use it end (docs/adr/0030).
+            offset = OffsetAndMetadata(transaction.next_offset, "")
             await producer.send_offsets_to_transaction({self.source: offset}, self.group)
         await producer.commit_transaction()
         return checkpoint

@@ -41,6 +41,7 @@ class GroupView:
             revised_cost_today=revised,
             dead_letters=self._letters(),
             partition_count=self.app.consumer.topic_partitions(self.app.ownership.topic),
+            missing_topics=self.app.needs.missing,
             recent_events_per_s=tuple(float(sum(counts)) for counts in zip(*recent, strict=True)),
         )
 

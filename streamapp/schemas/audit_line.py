@@ -141,8 +141,9 @@ def keeps_secret(name: str) -> bool:
 def mask_event(raw: bytes) -> bytes:
     """JSON on one line, with every digit and every repeated key as written, and the secrets masked (decision 17):
     fields by their names, values beside the name of a field, pairs, parameters and user information of URLs, and all
-    of these in JSON that stands inside of a text. `true`, `false` and `null` are no secrets."""
-    return _written(_tree(raw)).encode()
+    of these in JSON that stands inside of a text. `true`, `false` and `null` are no secrets. The event itself is no
+    field beside its value: the type `iam.token.issued` says nothing about `data`."""
+    return _written(_tree(raw), envelope=True).encode()
 
 
 def _tree(raw: bytes | str) -> Any:
@@ -225,11 +226,11 @@ class _Pairs(list[tuple[str, Any]]):
     """An object, repeated keys included."""
 
 
-def _written(tree: Any) -> str:
+def _written(tree: Any, *, envelope: bool = False) -> str:
     if isinstance(tree, _Digits):
         return tree
     if isinstance(tree, _Pairs):
-        named = named_secret(tree, keeps_secret)
+        named = not envelope and named_secret(tree, keeps_secret)
         members = (
             f"{_quoted(name)}:{_masked_value(value, keeps_secret(name) or (named and is_value(name)))}"
             for name, value in tree

@@ -33,6 +33,9 @@ class RejectedData(Model):
     source_offset: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="null if it never reached the topic."
     )
+    source_last_offset: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Of a record batch that cannot be read: its last offset; source_offset is its first."
+    )
     group: Name | None = Field(default=None, description="The consumer group that refused it.")
     producer: Name | None = Field(default=None, description="The producer that refused it before it was sent.")
     reason: Annotated[Reason, Field(strict=False)]

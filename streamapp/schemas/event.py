@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from streamapp.schemas.envelope import Envelope
 from streamapp.schemas.judge import first_problem
-from streamapp.schemas.rejected import Reason, Rejected
+from streamapp.schemas.rejected import NO_VALUE, Reason, Rejected, nothing_to_read
 from streamapp.schemas.strict_json import Malformed, parse
 from streamapp.schemas.timestamp import parse_ms
 
@@ -30,8 +30,9 @@ def read_event(raw: bytes | None) -> Event | Rejected:
 
     Reasons in this order: empty_value, malformed_json, invalid_envelope.
     """
-    if not raw:
-        return Rejected(Reason.EMPTY_VALUE, "the record has no value")
+    nothing = nothing_to_read(raw)
+    if raw is None or nothing is not None:
+        return nothing or NO_VALUE
     try:
         tree, strange = parse(raw)
     except Malformed as error:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from streamapp.schemas.envelope import Envelope
 from streamapp.schemas.fields import field_path
 from streamapp.schemas.llm_usage import LLM_USAGE, SUCCESS, LlmUsage, LlmUsageData
-from streamapp.schemas.rejected import Reason, Rejected
+from streamapp.schemas.rejected import NO_VALUE, Reason, Rejected, nothing_to_read
 from streamapp.schemas.strict_json import Malformed, NotANumber, parse
 from streamapp.schemas.timestamp import parse_ms
 from streamapp.schemas.usage import Usage, UsageData
@@ -70,8 +70,9 @@ def judge_usage(raw: bytes | None) -> Usage | Rejected:
 
 def judge(raw: bytes | None, court: Court[Event, Made]) -> Made | Rejected:
     """The event in a record's value, or the first reason to refuse it. Never raises."""
-    if not raw:
-        return Rejected(Reason.EMPTY_VALUE, "the record has no value")
+    nothing = nothing_to_read(raw)
+    if raw is None or nothing is not None:
+        return nothing or NO_VALUE
     try:
         tree, strange = parse(raw)
     except Malformed as error:

@@ -40,6 +40,8 @@ _encode = msgspec.json.Encoder().encode
 class Refused:
     """A record, and who refused it why.
 
+    `last_offset`: the letter is about a whole batch that cannot be read, which ends there; `value` is the batch.
+
     `partition` and `offset` are None for a record that never reached its topic. Exactly one of `group` and `producer`
     says who refused it. `timestamp_ms` is the record's own, or the moment it came in. `attempt` None: as the record's
     `hanzo-attempt` header says.
@@ -48,6 +50,7 @@ class Refused:
     topic: str
     partition: int | None = None
     offset: int | None = None
+    last_offset: int | None = None
     group: str | None = None
     producer: str | None = None
     reason: str
@@ -81,6 +84,7 @@ def letter(refused: Refused, now_ms: int, entropy: bytes = b"") -> Letter:
         "source_topic": refused.topic,
         "source_partition": refused.partition,
         "source_offset": refused.offset,
+        **({} if refused.last_offset is None else {"source_last_offset": refused.last_offset}),
         ("group" if refused.group is not None else "producer"): by,
         "reason": refused.reason,
         "error": _sentence(refused.error),

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     MISSING_DISTINCT_ID = "missing_distinct_id"  # capture: nobody did it
     EVENT_TOO_LARGE = "event_too_large"  # capture: larger than Kafka takes
     CONFLICTING_DUPLICATE = "conflicting_duplicate"  # an id seen before, with other bytes
+    UNREADABLE_BATCH = "unreadable_batch"  # a whole record batch: damaged, of an unknown codec, or unpacked too large
 
 
 class Rejected(NamedTuple):
@@ -35,3 +36,33 @@ class Rejected(NamedTuple):
 
     reason: Reason
     error: str
+
+
+NO_VALUE = Rejected(Reason.EMPTY_VALUE, "the record has no value")
+
+
+class UnreadableBatch(bytes):
+    """A record batch of Kafka's log that cannot be unpacked. It stands for its records as the value of one.
+
+    The bytes are the batch's own with its header, as the broker sent them. They are never JSON: the first eight are an
+    offset. `first` and `last` are the offsets it covers, `error` is one sentence.
+    """
+
+    first: int
+    last: int
+    error: str
+
+    @classmethod
+    def of(cls, data: bytes, first: int, last: int, why: str) -> UnreadableBatch:
+        """`why` says what is wrong with the batch, as a predicate: "does not match its checksum"."""
+        made = cls(data)
+        made.first, made.last = first, last
+        made.error = f"the record batch of offsets {first} to {last} {why}"
+        return made
+
+
+def nothing_to_read(value: bytes | None) -> Rejected | None:
+    """Why a record's value is no event before anybody looks into it: there is none, or its batch cannot be read."""
+    if isinstance(value, UnreadableBatch):
+        return Rejected(Reason.UNREADABLE_BATCH, value.error)
+    return None if value else NO_VALUE

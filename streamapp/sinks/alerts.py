@@ -89,6 +89,12 @@ class Alerts(Protocol):
     async def close(self) -> None: ...
 
 
+def session(timeout_s: float) -> aiohttp.ClientSession:
+    """How destinations are reached: through the proxy that `HTTPS_PROXY` or `HTTP_PROXY` names, except for the hosts
+    in `NO_PROXY`; `SSL_CERT_FILE` names the certificates that are trusted. To be made inside the loop that uses it."""
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s), trust_env=True)
+
+
 async def post(session: aiohttp.ClientSession, url: str, body: dict[str, Any], headers: dict[str, str]) -> Answer:
     """POST JSON and read the answer as HTTP means it: 2xx told; 408, 429 and 5xx later; anything else never."""
     try:

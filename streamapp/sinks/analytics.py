@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from streamapp.errors import Misconfigured, Unavailable
 from streamapp.schemas.insights import KEPT_UNTIL_MS, CapturedEvent
 from streamapp.sinks.clickhouse import ClickHouse
 from streamapp.sinks.clickhouse_schema import EVENTS, migrate
@@ -23,6 +24,7 @@ NUMBERS = ("timestamp", "created_at", "_offset")
 DIGITS_MAX = 20  # of an integer that may fit, with its sign
 _WIDE = re.compile(r"[0-9]{19}|[0-9][eE]")  # a number, or part of a text, that has to be looked at
 _WORD = re.compile(r'"(?:[^"\\]++|\\.)*+"|-?[0-9][0-9.eE+-]*', re.DOTALL)
+GONE = (60, 81)  # ClickHouse's codes: no such table, no such database
 _ORDER = (*TEXTS[:3], "timestamp", *TEXTS[3:], "created_at", "_topic", "_partition", "_offset")
 
 
@@ -59,9 +61,18 @@ class AnalyticsEvents:
         return pa.table({name: columns[name] for name in _ORDER})
 
     def insert(self, block: pyarrow.Table, token: str) -> None:
-        """Keep a block; one that is there already is left alone. Raises `Unavailable` to be asked again."""
+        """Keep a block; one that is there already is left alone. Raises `Unavailable` to be asked again.
+
+        A table that was dropped is made again, empty, before the next attempt: see `clickhouse_schema.migrate`.
+        """
         self._open()
-        self._clickhouse.insert(EVENTS, block, token)
+        try:
+            self._clickhouse.insert(EVENTS, block, token)
+        except (Misconfigured, Unavailable) as error:
+            if getattr(error.__cause__, "code", None) not in GONE:
+                raise
+            self._opened = False
+            raise Unavailable(f"{error}; it is made again, empty") from error
 
     def _open(self) -> None:
         if not self._opened:

@@ -6,10 +6,18 @@ it finds undone.
 
 from __future__ import annotations
 
+import logging
+
 from streamapp.errors import Misconfigured
 from streamapp.sinks.clickhouse import ClickHouse
 
+log = logging.getLogger(__name__)
+
 EVENTS = "events"
+DROPPED = (
+    "the table %s.%s at %s was dropped: it is made again, empty. Rows of before are missing until you restore them "
+    'from a backup, or fill the table from the topic: "A ClickHouse table that was dropped" in the runbook'
+)
 WINDOW_BLOCKS = 10_000  # inserts whose tokens are remembered; a batch is written again within seconds, or not at all
 
 MIGRATIONS: tuple[tuple[int, str, str], ...] = (
@@ -65,6 +73,9 @@ MIGRATIONS: tuple[tuple[int, str, str], ...] = (
 def migrate(clickhouse: ClickHouse) -> list[int]:
     """Bring the database to the newest step. Returns what was done.
 
+    When the steps are noted as done and the table of events is not there, somebody has dropped it: it is made again by
+    all steps, empty, with an error in the log. Its rows come back from a backup or from the topic, by a person's hand.
+
     Raises `Misconfigured` when it is newer than this program.
     """
     name = clickhouse.database
@@ -80,6 +91,9 @@ def migrate(clickhouse: ClickHouse) -> list[int]:
             f"the database {name} at {clickhouse.settings.url} was made by a newer version: it has step {max(have)}, "
             f"this one knows {newest}; start the newer version"
         )
+    if have and not clickhouse.rows(f"EXISTS TABLE {name}.{EVENTS}")[0][0]:
+        log.error(DROPPED, name, EVENTS, clickhouse.settings.url)
+        have = set()
     plan = [step for step in MIGRATIONS if step[0] not in have]
     for number, what, statement in plan:
         clickhouse.command(statement.format(database=name))

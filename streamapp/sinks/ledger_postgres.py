@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-import asyncpg
-
-from streamapp.errors import Misconfigured, Unavailable
+from streamapp.errors import Misconfigured
 from streamapp.sinks.ledger import BILLS_MAX, check_same, new_ids, not_ready
 from streamapp.sinks.ledger_rows import Bill, Row, Settlement
+from streamapp.sinks.postgres import Connection, Postgres, ask, value
 
 ANSWER_SECONDS = 30.0  # connecting, and any one statement: a chunk takes milliseconds
-CLOSE_SECONDS = 5.0  # for the goodbye
-CONNECTIONS_MAX = 4  # one writes, pages may read
 LOCK = 0x5374_7265_616D_4C67  # any number that nobody else locks: "StreamLg"
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -80,6 +75,8 @@ def _insert_into(table: str, columns: Sequence[tuple[str, str]]) -> str:
 
 _INSERTS = {"bills": _insert_into("bills", (*_BILL, *_PLACE))}
 _INSERTS["settlements"] = _insert_into("settlements", (*_SETTLEMENT, *_PLACE))
+_ADVANCE = """INSERT INTO ledger_offsets VALUES ($1, $2, $3) ON CONFLICT (topic, partition)
+    DO UPDATE SET next_offset = greatest(ledger_offsets.next_offset, excluded.next_offset)"""
 _BY_RECORD = f"""SELECT {_BILL_NAMES} FROM bills WHERE topic = $1 AND partition = $2 AND record_offset >= $3
     AND record_offset < $4 ORDER BY record_offset, id"""
 _SELECT = f"""SELECT {_BILL_NAMES} FROM {{source}}
@@ -92,23 +89,6 @@ _SELECT_SETTLEMENTS = f"""SELECT {_SETTLEMENT_NAMES} FROM settlements
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
-_WRONG = (
-    asyncpg.InvalidAuthorizationSpecificationError,  # unknown user, wrong password
-    asyncpg.InvalidCatalogNameError,  # no such database
-    asyncpg.InsufficientPrivilegeError,
-    asyncpg.exceptions.ClientConfigurationError,
-)
-_AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,  # the connection was closed under us
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # shutting down, starting up
-    asyncpg.InsufficientResourcesError,  # too many connections, disk full
-    asyncpg.TransactionRollbackError,  # deadlock, serialization
-    asyncpg.ReadOnlySQLTransactionError,  # a stand-by: the primary has moved
-)
-
 
 class PostgresLedger:
     """`Ledger` in the database that `url` names, in its default schema."""
@@ -116,54 +96,33 @@ class PostgresLedger:
     def __init__(self, url: str, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._url = url
         self._answer_seconds = answer_seconds
-        self._pool: Any = None
+        self._database: Postgres | None = None
 
     async def open(self, *, create: bool = True) -> None:
-        with _translating():
-            pool = await self._connect()
-            try:
-                async with pool.acquire() as connection, connection.transaction():
-                    await (_migrate if create else _check_schema)(connection)
-            except BaseException:
-                pool.terminate()
-                raise
-            self._pool = pool
+        async def prepare(connection: Connection) -> None:
+            async with connection.transaction():
+                await (_migrate if create else _check_schema)(connection)
 
-    async def _connect(self) -> Any:
+        database = Postgres(self._url, self._answer_seconds)
         try:
-            return await asyncpg.create_pool(
-                self._url,
-                min_size=1,
-                max_size=CONNECTIONS_MAX,
-                timeout=self._answer_seconds,
-                command_timeout=self._answer_seconds,
-                server_settings={"application_name": "billing-ledger"},
-            )
-        except ValueError as error:  # how asyncpg says that it cannot read a URL
-            raise Misconfigured(f"STREAM_LEDGER_URL is not a usable PostgreSQL URL: {error}") from None
+            await database.run(prepare)
+        except BaseException:
+            await database.close()
+            raise
+        self._database = database
 
     async def close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await pool.close()
-        except (TimeoutError, *_AWAY):
-            pool.terminate()  # a database that is away answers no goodbye; what is not committed is done again
+        database, self._database = self._database, None
+        if database is not None:
+            await database.close()
 
     async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Row]) -> int:
         by_id = new_ids(rows)
-        with _translating():
-            async with self._opened.acquire() as connection, connection.transaction():
+
+        async def write(connection: Connection) -> int:
+            async with connection.transaction():
                 # First, so that two writers of one partition wait for each other here and nowhere else.
-                await connection.execute(
-                    """INSERT INTO ledger_offsets VALUES ($1, $2, $3) ON CONFLICT (topic, partition)
-                    DO UPDATE SET next_offset = greatest(ledger_offsets.next_offset, excluded.next_offset)""",
-                    topic,
-                    partition,
-                    next_offset,
-                )
+                await ask(connection, _ADVANCE, topic, partition, next_offset)
                 new = 0
                 for table, kind in (("bills", Bill), ("settlements", Settlement)):
                     # Sorted: two writers that (wrongly) hold the same rows from different partitions lock in one order.
@@ -171,34 +130,29 @@ class PostgresLedger:
                     new += await _insert(connection, table, {id_: by_id[id_] for id_ in ids}) if ids else 0
                 return new
 
+        return await self._opened.run(write)
+
     async def offsets(self, topic: str) -> dict[int, int]:
-        with _translating():
-            rows = await self._opened.fetch("SELECT partition, next_offset FROM ledger_offsets WHERE topic = $1", topic)
-            return {row["partition"]: row["next_offset"] for row in rows}
+        found = await self._ask("SELECT partition, next_offset FROM ledger_offsets WHERE topic = $1", topic)
+        return dict(found)
 
     async def bills(
         self, org: str | None = None, team: str | None = None, *, latest: bool = False, limit: int = BILLS_MAX
     ) -> list[Bill]:
         query = _SELECT.format(source="bills_latest" if latest else "bills")
-        with _translating():
-            return [_bill(tuple(row)) for row in await self._opened.fetch(query, org, team, limit)]
+        return [_bill(row) for row in await self._ask(query, org, team, limit)]
 
     async def rows(self, topic: str, partition: int, start: int, end: int) -> list[Bill]:
-        with _translating():
-            found = await self._opened.fetch(_BY_RECORD, topic, partition, start, end)
-            return [_bill(tuple(row)) for row in found]
+        return [_bill(row) for row in await self._ask(_BY_RECORD, topic, partition, start, end)]
 
     async def kept(self, ids: Sequence[str]) -> dict[str, Bill]:
-        query = f"SELECT {_BILL_NAMES} FROM bills WHERE id = ANY($1::text[])"
-        with _translating():
-            return {row["id"]: _bill(tuple(row)) for row in await self._opened.fetch(query, [*ids])}
+        found = await self._ask(f"SELECT {_BILL_NAMES} FROM bills WHERE id = ANY($1::text[])", [*ids])
+        return {row[0]: _bill(row) for row in found}
 
     async def settlements(
         self, org: str | None = None, agent: str | None = None, *, limit: int = BILLS_MAX
     ) -> list[Settlement]:
-        with _translating():
-            rows = await self._opened.fetch(_SELECT_SETTLEMENTS, org, agent, limit)
-            return [_settlement(tuple(row)) for row in rows]
+        return [_settlement(row) for row in await self._ask(_SELECT_SETTLEMENTS, org, agent, limit)]
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -209,43 +163,46 @@ class PostgresLedger:
     ) -> None:
         await self.close()
 
+    async def _ask(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        return await self._opened.run(lambda connection: ask(connection, query, *parameters))
+
     @property
-    def _opened(self) -> Any:
-        assert self._pool is not None, "open() comes first"
-        return self._pool
+    def _opened(self) -> Postgres:
+        assert self._database is not None, "open() comes first"
+        return self._database
 
 
-async def _migrate(connection: Any) -> None:
-    await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)  # two starts at once: one waits
-    encoding = await connection.fetchval("SHOW server_encoding")
+async def _migrate(connection: Connection) -> None:
+    await ask(connection, "SELECT pg_advisory_xact_lock($1)", LOCK)  # two starts at once: one waits
+    encoding = await value(connection, "SHOW server_encoding")
     if encoding != "UTF8":
         raise Misconfigured(f"the ledger's database is encoded as {encoding}; make one with ENCODING 'UTF8'")
-    await connection.execute("CREATE TABLE IF NOT EXISTS ledger_schema (version integer NOT NULL)")
-    version = await connection.fetchval("SELECT max(version) FROM ledger_schema") or 0
+    await ask(connection, "CREATE TABLE IF NOT EXISTS ledger_schema (version integer NOT NULL)")
+    version = await value(connection, "SELECT max(version) FROM ledger_schema") or 0
     if version > len(MIGRATIONS):
         raise Misconfigured(
             f"the ledger has schema {version}, this program knows {len(MIGRATIONS)}: use a newer program"
         )
     for number, migration in enumerate(MIGRATIONS[version:], version + 1):
         for statement in migration:
-            await connection.execute(statement)
-        await connection.execute("INSERT INTO ledger_schema VALUES ($1)", number)
+            await ask(connection, statement)
+        await ask(connection, "INSERT INTO ledger_schema VALUES ($1)", number)
 
 
-async def _check_schema(connection: Any) -> None:
-    there = await connection.fetchval("SELECT to_regclass('ledger_schema')")
-    version = await connection.fetchval("SELECT max(version) FROM ledger_schema") if there is not None else None
+async def _check_schema(connection: Connection) -> None:
+    there = await value(connection, "SELECT to_regclass('ledger_schema')")
+    version = await value(connection, "SELECT max(version) FROM ledger_schema") if there is not None else None
     if version != len(MIGRATIONS):
         raise not_ready("database", version, len(MIGRATIONS))
 
 
-async def _insert(connection: Any, table: str, by_id: dict[str, Row]) -> int:
+async def _insert(connection: Connection, table: str, by_id: dict[str, Row]) -> int:
     rows = [_columns(row) for row in by_id.values()]
-    inserted = {row["id"] for row in await connection.fetch(_INSERTS[table], *map(list, zip(*rows, strict=True)))}
+    inserted = {row[0] for row in await ask(connection, _INSERTS[table], *map(list, zip(*rows, strict=True)))}
     known = [id_ for id_ in by_id if id_ not in inserted]
     query = f"SELECT id, event FROM {table} WHERE id = ANY($1::text[])"
-    for row in await connection.fetch(query, known) if known else ():
-        check_same(by_id[row["id"]], row["event"])
+    for id_, event in await ask(connection, query, known) if known else ():
+        check_same(by_id[id_], event)
     return len(inserted)
 
 
@@ -267,14 +224,3 @@ def _bill(row: tuple[Any, ...]) -> Bill:
 def _settlement(row: tuple[Any, ...]) -> Settlement:
     period = (row[5] - _EPOCH) // _MS, (row[6] - _EPOCH) // _MS
     return Settlement(*[*row[:5], *period, *row[7:]])
-
-
-@contextmanager
-def _translating() -> Iterator[None]:
-    # No URL in the message: it holds the password.
-    try:
-        yield
-    except _WRONG as error:
-        raise Misconfigured(f"STREAM_LEDGER_URL: PostgreSQL refuses: {error}") from error
-    except _AWAY as error:
-        raise Unavailable(f"the ledger's PostgreSQL does not answer: {type(error).__name__} {error}") from error

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED, BillingHourly, BillingRevised
 from streamapp.schemas.envelope import Envelope
 from streamapp.schemas.fields import field_path
-from streamapp.schemas.rejected import Reason, Rejected
+from streamapp.schemas.rejected import NO_VALUE, Reason, Rejected, nothing_to_read
 from streamapp.schemas.settlement import RPC_SETTLED, RpcSettled
 from streamapp.schemas.strict_json import Malformed, parse
 from streamapp.schemas.timestamp import parse_ms
@@ -71,8 +71,9 @@ Row = Bill | Settlement
 
 def to_row(topic: str, partition: int, offset: int, value: bytes | None) -> Row | Rejected:
     """The row a billing event makes, or why it cannot be kept. Never raises."""
-    if not value:
-        return Rejected(Reason.EMPTY_VALUE, "the record has no value")
+    nothing = nothing_to_read(value)
+    if value is None or nothing is not None:
+        return nothing or NO_VALUE
     try:
         tree, strange = parse(value)
     except Malformed as error:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp
-
 from streamapp.schemas.timestamp import format_ms
-from streamapp.sinks.alerts import Answer, Notice, post
+from streamapp.sinks.alerts import Answer, Notice, post, session
 
 SUMMARY_CHARS_MAX = 1024  # PagerDuty's
 CLIENT = "Hanzo Stream"
@@ -24,7 +22,7 @@ class Pager:
 
     def __init__(self, url: str, routing_key: str, timeout_s: float) -> None:
         self._url, self._routing_key = url, routing_key
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s))
+        self._session = session(timeout_s)
 
     async def tell(self, notice: Notice) -> Answer:
         return await post(self._session, self._url, event(notice, self._routing_key), {})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import aiohttp
-
-from streamapp.sinks.alerts import Answer, Notice, post
+from streamapp.sinks.alerts import Answer, Notice, post, session
 
 
 class Webhook:
@@ -15,7 +13,7 @@ class Webhook:
     def __init__(self, url: str, token: str | None, timeout_s: float) -> None:
         self._url = url
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s))
+        self._session = session(timeout_s)
 
     async def tell(self, notice: Notice) -> Answer:
         return await post(self._session, self._url, {**notice.facts(), "summary": notice.summary}, self._headers)

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from streamapp.topics.registry import Topic
 
-RAISED = frozenset({"retention.ms", "max.message.bytes", "min.insync.replicas"})
+MIN_IN_SYNC = "min.insync.replicas"
+REPLICAS_FOR_TWO = 3
+RAISED = frozenset({"retention.ms", "max.message.bytes", MIN_IN_SYNC})
 """Topic settings that a plan may raise: more is kept, larger is taken, more replicas must have it."""
 
 
@@ -21,6 +23,8 @@ RAISED = frozenset({"retention.ms", "max.message.bytes", "min.insync.replicas"})
 class Have:
     """A topic as the cluster has it. `configs` are the values in force, `overridden` those set on the topic itself.
 
+    `replication_factor` and `in_sync` are those of the partition that has the fewest: replicas, and replicas in sync.
+    While a partition is reassigned, Kafka counts its new replicas from the beginning, in sync or not.
     `written` says whether any record was ever written to it.
     """
 
@@ -29,6 +33,7 @@ class Have:
     configs: Mapping[str, str]
     overridden: frozenset[str]
     written: bool
+    in_sync: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,30 +110,29 @@ def plan(topics: Iterable[Topic], have: Mapping[str, Have], replication_factor: 
     found: list[Change | Drift] = []
     for item in topics:
         now = have.get(item.name)
-        configs = wanted_configs(item, replication_factor)
         if now is None:
-            found.append(_create(item, grown, replication_factor, configs))
+            found.append(_create(item, grown, replication_factor, wanted_configs(item, replication_factor)))
             continue
         found += _partitions(item, now, grown)
         found += _replication(item, now, replication_factor)
-        found += _configs(item, now, configs)
+        found += _configs(item, now, wanted_configs(item, now.replication_factor))
     return Plan(
         changes=tuple(item for item in found if not isinstance(item, Drift)),
         drifts=tuple(item for item in found if isinstance(item, Drift)),
     )
 
 
-def wanted_configs(item: Topic, replication_factor: int) -> dict[str, str]:
-    """Every setting that the registry gives this topic.
+def wanted_configs(item: Topic, replicas: int) -> dict[str, str]:
+    """Every setting that the registry gives this topic. `replicas`: those that it really has, or is created with.
 
-    With three or more replicas, acknowledged means that two have it; with fewer, one must be enough.
+    With three or more replicas, acknowledged means that two have it; with fewer, one must be enough (decision 33).
     """
     if item.retention_ms is None:
         configs = {"cleanup.policy": "compact"}
     else:
         configs = {"cleanup.policy": "delete", "retention.ms": str(item.retention_ms)}
-    if replication_factor >= 3:
-        configs["min.insync.replicas"] = "2"
+    if replicas >= REPLICAS_FOR_TWO:
+        configs[MIN_IN_SYNC] = "2"
     return {**configs, **dict(item.configs)}
 
 
@@ -206,7 +210,14 @@ def _configs(item: Topic, now: Have, wanted: Mapping[str, str]) -> Iterator[Chan
         have = now.configs.get(name, "unknown")
         if have == value:
             continue
-        if name in RAISED and _as_number(name, have) < _as_number(name, value):
+        if name == MIN_IN_SYNC and have == "1" and now.in_sync < REPLICAS_FOR_TWO:
+            # Raised now, acks=all would fail until the new replicas have caught up.
+            yield Drift(
+                item.name,
+                f"{name}={have}, the registry says {value}, but a partition has {now.in_sync} replicas in sync",
+                "wait until the reassignment is done or the broker is back, then apply",
+            )
+        elif name in RAISED and _as_number(name, have) < _as_number(name, value):
             yield RaiseConfig(item.name, name, have, value)
         else:
             yield Drift(

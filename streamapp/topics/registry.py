@@ -139,6 +139,8 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
     _table("dead-letter-monitor", "letters", follows="dead_letter", configs=_CHANGELOG[1:]),  # its rows are small
     _batches("audit-archive", "archive", follows="audit_log"),
     _batches("analytics-ingest", "ingest", follows="events_plugin_ingestion"),
+    # How far the ledger's worker is, and its counts of refused records: no table, its rows are in the database.
+    replace(_batches("billing-ledger", "kept", follows="billing_events"), table=None),
     Topic(
         # Which letters were sent again, or dropped, by whoever runs `streamapp dead-letters`.
         name="dead-letter-monitor-letters_done-changelog",
@@ -177,9 +179,22 @@ def message_bytes_max(name: str) -> int:
     return (MESSAGE_BYTES if limit is None else int(limit)) - BATCH_HEAD
 
 
+def offsets_retention_minutes() -> int:
+    """The least `offsets.retention.minutes` of a broker: the longest retention of a topic (decision 34)."""
+    return max(item.retention_ms or 0 for item in EVENT_TOPICS) // 60_000
+
+
 def group(name: str) -> Group:
     """The registered group. Raises KeyError."""
     return _GROUPS_BY_NAME[name]
+
+
+def needed_by(group_name: str) -> tuple[str, ...]:
+    """The topics without which a worker of the group cannot work: its sources, its outputs, its changelogs, and
+    `dead_letter`. Raises KeyError."""
+    sources = group(group_name).topics
+    touched = (item.name for item in TOPICS if group_name in item.producers or item.name == "dead_letter")
+    return tuple(dict.fromkeys((*sources, *touched)))
 
 
 def tables() -> dict[str, Topic]:
@@ -194,17 +209,26 @@ def port_offset(group_name: str) -> int:
 
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_SEPARATOR = re.compile(r"[-_.]")
 _ENVIRONMENTS = frozenset({"prod", "production", "stg", "staging", "dev", "development", "test", "qa"})
 _VERSION_OR_INSTANCE = re.compile(r"v?\d+")
 
 
 def event_topic_name_problem(name: str) -> str | None:
     """What the standard has against this name of an event topic, in one sentence, or None."""
+    problems = []
     if not _SNAKE.fullmatch(name):
-        return f"{name} is not snake_case"
-    if name.split("_")[0] in _ENVIRONMENTS:
-        return f"{name} starts with an environment; environments are separate clusters"
-    return None
+        problems.append("is not snake_case")
+    if _SEPARATOR.split(name)[0].lower() in _ENVIRONMENTS:
+        problems.append("starts with an environment, and environments are separate clusters")
+    return f"{name} {' and '.join(problems)}" if problems else None
+
+
+def topic_name_problem(name: str, groups: frozenset[str]) -> str | None:
+    """The same for any topic: one that ends as an internal topic does must be named as one."""
+    if name.endswith("-changelog"):
+        return internal_topic_name_problem(name, groups)
+    return event_topic_name_problem(name)
 
 
 def internal_topic_name_problem(name: str, groups: frozenset[str]) -> str | None:

@@ -155,7 +155,12 @@ def gather(answers: Sequence[Answer[WorkerFacts]]) -> Group:
 
 def findings(group: Group, now_ms: int) -> list[Finding]:
     """What is not as it should be, worst first; empty when all is well."""
+    absent = sorted({name for facts, stale in group.workers if not stale for name in facts.missing_topics})
     found = [
+        Finding("wrong", f"Topics are missing: {', '.join(absent)}; create them with `streamapp topics apply`.")
+        for _ in absent[:1]
+    ]
+    found += [
         Finding("stale", f"Worker {show.visible(s.name)} does not answer ({s.problem})" + _what_is_shown(s, now_ms))
         for s in group.silent
     ]
@@ -190,8 +195,13 @@ def _partition_finding(owned: Owned, now_ms: int) -> Finding | None:
 
 
 def stuck(facts: PartitionFacts, now_ms: int) -> bool:
-    """Records wait, and for longer than a healthy worker ever takes nothing was committed, nor all of it read."""
-    if facts.lag <= facts.gathered or facts.state not in {"running", "idle"}:
+    """Records wait, and for longer than a healthy worker ever takes nothing was committed, nor all of it read; or
+    what it writes to has not answered for as long. All may be read then: what is read is not kept."""
+    if facts.state not in {"running", "idle"}:
+        return False
+    if facts.trouble_since_ms is not None and now_ms - facts.trouble_since_ms > STUCK_MS:
+        return True
+    if facts.lag <= facts.gathered:
         return False
     moved = [at_ms for at_ms in (facts.last_commit_ms, facts.caught_up_ms) if at_ms is not None]
     if not moved:

@@ -25,6 +25,7 @@ ADVICE: Mapping[str, str] = {
     Reason.MISSING_EVENT_NAME: "An event without a name: give it one with a patch, and put the call right.",
     Reason.MISSING_DISTINCT_ID: "Nobody did it: say who with a patch, and put the call right.",
     Reason.EVENT_TOO_LARGE: "Kafka does not take an event of this size: make the client send less with it.",
+    Reason.UNREADABLE_BATCH: "Find the producer that wrote the batch, let it send its events again, then drop this.",
     Reason.CONFLICTING_DUPLICATE: "An event with this id was counted. If both are true, patch its id; else drop it.",
 }
 

@@ -41,7 +41,14 @@ class Live:
         self._stopping.set()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """`/events?page=<path of a page>`; 503 when too many pages are open."""
+        """`/events?page=<path of a page>`; 503 when too many pages are open. With `&once=1` the parts as they are now,
+        as JSON by element id, and 304 while they are those of `If-None-Match`.
+
+        A browser has six connections to a host, and a stream holds one for as long as its page is open: so app.js
+        streams for at most three pages, and asks again and again for the others.
+        """
+        if request.query.get("once"):
+            return await self._once(request)
         if self.clients >= self._clients_max or self._stopping.is_set():
             raise Problem(503, "Too many pages are open", "This page stays as it is; reload it to see what is new.")
         page = request.query.get("page", "/")
@@ -58,6 +65,14 @@ class Live:
         finally:
             self.clients -= 1
         return response
+
+    async def _once(self, request: web.Request) -> web.Response:
+        body = orjson.dumps(_safe(await self._rendered(request.query.get("page", "/"))))
+        tag = f'"{fingerprint(body.decode()).hex()}"'
+        headers = {**HEADERS, "ETag": tag}
+        if request.headers.get("If-None-Match") == tag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=body, content_type="application/json", headers=headers)
 
     async def _stream(
         self, request: web.Request, response: web.StreamResponse, page: str, parts: dict[str, str]

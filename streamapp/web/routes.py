@@ -115,11 +115,23 @@ class Pages:
         return web.Response(body=body, content_type="application/json", headers=headers)
 
     async def health(self, request: web.Request) -> web.Response:
-        """`/health`: 200 while this worker does its work, 503 when a partition of it stands still."""
+        """`/health`: 200 while this worker does its work, 503 when a partition of it stands still or a
+        topic that it needs is missing."""
         facts, now = self.view.worker(), self.clock()
         stuck = [p.partition for p in facts.partitions if group.stuck(p, now)]
         moving = [p.partition for p in facts.partitions if p.state in {"taking over", "restoring"}]
-        state = "stuck" if stuck else "starting" if moving else "ok" if facts.partitions else "standby"
+        absent = facts.missing_topics
+        state = (
+            "topics missing"
+            if absent
+            else "stuck"
+            if stuck
+            else "starting"
+            if moving
+            else "ok"
+            if facts.partitions
+            else "standby"
+        )
         body = {
             "status": state,
             "group": facts.group,
@@ -128,11 +140,12 @@ class Pages:
             "partitions": len(facts.partitions),
             "stuck": stuck,
             "starting": moving,
+            "missing_topics": absent,
             "lag": sum(p.lag for p in facts.partitions),
         }
         return web.Response(
             body=wire.json_bytes(body),
-            status=503 if stuck else 200,
+            status=503 if stuck or absent else 200,
             content_type="application/json",
             headers=render.HEADERS,
         )

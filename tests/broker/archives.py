@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import zstandard
 from confluent_kafka import Producer
 from conftest import wait_until
+from workers import variable
 
 from streamapp.clock import wall_ms
 from streamapp.kafka.admin import Admin
@@ -75,7 +76,10 @@ class Trail:
         return {"STREAM_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap, **where}
 
     def start(self, agent: str = AGENT, code: Path | None = None, state: str = "state", **more: str) -> WorkerProcess:
-        """An archiver. Objects are small and soon written, unless `archive__…` says otherwise."""
+        """An archiver. Objects are small and soon written, unless `archive__…` says otherwise.
+
+        A name in capitals is a variable of the agent's own.
+        """
         environment = {
             **self.environment(),
             "STREAM_STATE_DIR": str(self.folder / state),
@@ -88,7 +92,7 @@ class Trail:
             "STREAM_ARCHIVE__FLUSH_SECONDS": "0.5",
             "STREAM_ARCHIVE__TIMEOUT_SECONDS": "2",
         }
-        environment |= {f"STREAM_{name.upper()}": value for name, value in more.items()}
+        environment |= {variable(name): value for name, value in more.items()}
         worker = WorkerProcess(self.folder / f"archiver-{len(self.workers)}.log", environment, agent, code)
         self.workers.append(worker)
         return worker

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from streamapp import clock
 
-_file = Path(os.environ["STREAM_STEP_FILE"])
+_file = Path(os.environ["STEP_FILE"])
 _right_ms = clock.wall_ms
 
 

@@ -123,6 +123,7 @@ class Site:
             "STREAM_WEB__PORT": self.port,
             "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
             "STREAM_WORKER__CHUNK_RECORDS": "50",
+            "STREAM_WORKER__FETCH_WAIT_MS": "100",
         }
         log = self.project / f"worker-{len(self.workers)}.log"
         self.workers.append(WorkerProcess(log, where, "streamapp.agents.logins_count", self.project))

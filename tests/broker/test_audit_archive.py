@@ -108,7 +108,7 @@ def test_killed_between_the_write_and_the_commit_the_next_owner_finds_it_done(tr
     root = trail.folder / "archive"
     trail.send(range(1000))
     for step in ("object", "entry", "manifest"):
-        worker = trail.start(agent="ended_archive", code=PLANTED, ended_behind=step)
+        worker = trail.start(agent="ended_archive", code=PLANTED, ENDED_BEHIND=step)
         wait_until(worker.exited.is_set, 60)
         assert worker.exit_code == 9, worker.said()[-2000:]
     worker = trail.start_ready()

@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
+import aiokafka
 import pytest
-from confluent_kafka import Producer
+from aiokafka import AIOKafkaConsumer
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 from verify_logs import TEN, Logs
 
@@ -213,3 +216,34 @@ def test_a_worker_that_has_kept_everything_is_healthy_and_without_lag(fresh_brok
     stack.wait(lambda: stack.done() >= 8 and "Worker ready" in worker.said(), worker)
     stack.wait(lambda: (health()["status"], health()["lag"]) == ("ok", 0), worker)
     assert worker.stop() == 0
+
+
+async def commit_noted(broker: Broker, partition: int, note: str) -> None:
+    """Commit offset 0 with metadata, as an earlier release did."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap, group_id=GROUP, enable_auto_commit=False)
+    await consumer.start()
+    at = aiokafka.TopicPartition(TOPIC, partition)
+    consumer.assign([at])
+    await consumer.commit({at: (0, note)})
+    await consumer.stop()
+
+
+def test_what_an_earlier_release_noted_beside_the_offset_is_carried_over_and_stock_clients_read_the_offset(
+    fresh_broker: Broker, tmp_path: Path
+) -> None:
+    stack, url = Stack(fresh_broker, tmp_path), f"sqlite:///{tmp_path / 'ledger.db'}"
+    settings = {"bootstrap.servers": fresh_broker.bootstrap, "group.id": GROUP, "log_level": 0}
+    (good,) = bills(1)
+    asyncio.run(commit_noted(fresh_broker, good.partition, "[4,1700000000000,[[4,4]]]"))
+    stack.produce([good._replace(value=b"{not a bill")] * 2)
+    worker = stack.worker(url, worker__poison_limit_consecutive=5)
+    wait_until(worker.exited.is_set, 60)
+    assert worker.exit_code == 78, worker.said()[-3000:]
+    assert "6 records in a row were refused" in worker.said()
+    stock = Consumer(settings)
+    (found,) = stock.committed([TopicPartition(TOPIC, good.partition)], timeout=10)
+    stock.close()
+    assert (found.offset, found.metadata) == (0, None)  # since the takeover, before any record
+    client = AdminClient({"bootstrap.servers": fresh_broker.bootstrap, "log_level": 0})
+    groups = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(GROUP)])
+    assert {part.metadata for part in groups[GROUP].result(timeout=30).topic_partitions} == {None}

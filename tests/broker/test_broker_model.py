@@ -21,6 +21,8 @@ from lives import STATES, Life, live
 
 from streamapp.kafka.broker import Broker
 
+pytestmark = pytest.mark.long  # `tests/simulation/test_group_model.py` makes the same promise without a broker
+
 
 class Search(NamedTuple):
     """How long is searched. Without a seed always the same examples."""

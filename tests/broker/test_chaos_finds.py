@@ -72,6 +72,7 @@ def found(report: dict[str, Any]) -> bool:
     return report["lost"] + report["doubled"] + report["wrong"] > 0 or "was set ahead" in report["refused"]
 
 
+@pytest.mark.long  # the simulation finds the same bugs in seconds
 @pytest.mark.parametrize("bug", BUGS)
 @pytest.mark.timeout(600)
 def test_a_planted_bug_makes_it_fail(bug: str, tmp_path: Path, cache_dir: Path) -> None:

@@ -51,6 +51,7 @@ class Watch:
             "STREAM_WEB__PORT": str(self.port),
             "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
             "STREAM_WORKER__CHUNK_RECORDS": "100",
+            "STREAM_WORKER__FETCH_WAIT_MS": "100",
             "STREAM_ALERTS__PAGERDUTY_ROUTING_KEY": ROUTING_KEY,
             "STREAM_ALERTS__PAGERDUTY_URL": f"{self.pager.url}/v2/enqueue",
             "STREAM_ALERTS__WEBHOOK_URL": f"{self.pager.url}/hook",

@@ -68,7 +68,7 @@ def test_a_clock_that_steps_by_hours_states_nothing_wrong(fresh_broker: Broker, 
     hour_ms = hours_ago(1) + HOUR_MS  # the present one
     with cluster(fresh_broker, tmp_path) as stack:
         worker = stack.start_agent(
-            "stepped_billing", Path(__file__).parent, step_file=step, billing__idle_seconds=STEPPED_S
+            "stepped_billing", Path(__file__).parent, STEP_FILE=step, billing__idle_seconds=STEPPED_S
         )
         stack.send(of_hour("first", hour_ms))
         stack.drain(worker)

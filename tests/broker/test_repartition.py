@@ -136,6 +136,7 @@ def test_a_move_whose_process_is_killed_goes_on(fresh_broker: Broker, tmp_path: 
         assert stack.verify().duplicates > 200
 
 
+@pytest.mark.long  # the test above ends it at one step
 def test_a_move_that_is_ended_at_any_step_goes_on(fresh_broker: Broker, tmp_path: Path) -> None:
     records = usage(seed=2)
     with cluster(fresh_broker, tmp_path) as stack:

@@ -201,6 +201,7 @@ def test_a_recomputation_publishes_what_changed_and_no_more(fresh_broker: Broker
         stack.verify(new)
 
 
+@pytest.mark.long
 def test_a_recomputation_that_is_killed_goes_on(fresh_broker: Broker, tmp_path: Path) -> None:
     teams = [f"team_{number}" for number in range(24)]
     old = list_teams(tmp_path / "old.toml", dict.fromkeys(teams, "org_a"))

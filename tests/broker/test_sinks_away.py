@@ -63,6 +63,7 @@ class Settlements:
             "STREAM_LEDGER_URL": url,
             "STREAM_WEB__PORT": "0",
             "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
+            "STREAM_WORKER__FETCH_WAIT_MS": "100",
         }
         self._supervisor = Supervisor(
             [Job("ledger", (sys.executable, *agent), 1, environment=tuple(environment.items()))], folder / "logs"

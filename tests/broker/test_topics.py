@@ -70,7 +70,13 @@ def test_plan_apply_check_and_apply_again(fresh_broker: Broker, run: Callable[..
     again = run(fresh_broker, "apply")
     assert (again.exit_code, again.output) == (0, "0 changes\n")
     assert run(fresh_broker, "plan").exit_code == 0
-    assert run(fresh_broker, "check").exit_code == 0
+    checked = run(fresh_broker, "check")
+    assert checked.exit_code == 1
+    assert checked.output.splitlines() == [
+        "! unregistered_topic: somebody_elses: is a topic that nobody registered; add it to "
+        "streamapp/topics/registry.py, or delete it once nobody uses it",
+        "1 finding",
+    ]
 
     states = admin.describe(item.name for item in TOPICS)
     assert {(s.name, s.partitions) for s in states.values()} == {(t.name, t.partitions) for t in TOPICS}
@@ -91,11 +97,35 @@ def test_drift_is_reported_and_left(fresh_broker: Broker, run: Callable[..., Res
     result = run(fresh_broker, "check", "--json")
     assert result.exit_code == 1
     found = json.loads(result.output)
-    assert found["changes"] == []
-    assert [drift["topic"] for drift in found["drifts"]] == ["audit_log", "audit_log", "dead_letter"]
+    assert [(item["kind"], item["name"]) for item in found["findings"]] == [
+        ("drift", "audit_log"),
+        ("drift", "audit_log"),
+        ("drift", "dead_letter"),
+    ]
     assert run(fresh_broker, "plan").exit_code == 2
     assert run(fresh_broker, "apply").exit_code == 1
     assert admin.describe(["audit_log"])["audit_log"].configs["retention.ms"] == "9000000000"
+
+
+def test_check_finds_what_nobody_registered(new_broker: Callable[..., Broker], run: Callable[..., Result]) -> None:
+    broker = new_broker(properties={"auto.create.topics.enable": "true", "offsets.retention.minutes": "10080"})
+    broker.start()
+    admin = admin_of(broker)
+    apply(admin, TOPICS, 1)
+    admin.create("prod_MyAdhoc-topic", 1, 1, {})
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "billing-agg-v2"})
+    consumer.commit(offsets=[TopicPartition("llm_usage", 0, 0)], asynchronous=False)
+    consumer.close()
+    result = run(broker, "check", "--json")
+    assert result.exit_code == 1
+    assert [(item["kind"], item["name"]) for item in json.loads(result.output)["findings"]] == [
+        ("unregistered_topic", "prod_MyAdhoc-topic"),
+        ("topic_name", "prod_MyAdhoc-topic"),
+        ("unregistered_group", "billing-agg-v2"),
+        ("group_name", "billing-agg-v2"),
+        ("auto_create", "broker 1"),
+        ("offsets_retention", "broker 1"),
+    ]
 
 
 def test_a_source_is_raised_only_while_its_table_is_empty(fresh_broker: Broker) -> None:

@@ -58,6 +58,11 @@ class Letter(NamedTuple):
     value: bytes | None
 
 
+def variable(name: str) -> str:
+    """The environment variable of a setting; what is written in capitals is none of ours and stays as it is."""
+    return name if name.isupper() else f"STREAM_{name.upper()}"
+
+
 class Cluster:
     """A broker with the registry's topics, and the workers that were started on it."""
 
@@ -77,7 +82,7 @@ class Cluster:
         return self.start_agent(BILLING, None, state, **settings)
 
     def start_agent(self, agent: str, code: Path | None, state: str = "state", **settings: object) -> WorkerProcess:
-        """The same with another agent, found in the folder `code`."""
+        """The same with another agent, found in the folder `code`; one in capitals is a variable of the agent's own."""
         environment = {
             "STREAM_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap,
             "STREAM_STATE_DIR": str(self.folder / state),
@@ -88,7 +93,7 @@ class Cluster:
             "STREAM_WORKER__CHUNK_LINGER_MS": "20",
             "STREAM_WORKER__FETCH_WAIT_MS": "100",
         }
-        environment |= {f"STREAM_{name.upper()}": str(value) for name, value in settings.items()}
+        environment |= {variable(name): str(value) for name, value in settings.items()}
         worker = WorkerProcess(self.folder / f"worker-{len(self.workers)}.log", environment, agent, code)
         self.workers.append(worker)
         return worker

@@ -162,3 +162,47 @@ def test_without_scripts_the_charts_are_pictures_and_a_table() -> None:
         assert errors == []
 
     browse(check)
+
+
+HELD = "navigator.locks.query().then((found) => found.held.length)"
+
+
+def test_nine_visible_pages_of_one_worker_all_load_and_go_on() -> None:
+    """A browser has six connections to a host: three of the pages have a stream, the others ask again and again."""
+
+    async def check(browser: Browser, served: list[Served], teller: Teller) -> None:
+        context = await browser.new_context()
+        pages = [await context.new_page() for _ in range(9)]
+        for page in pages:
+            await page.goto(served[0].url)
+            await expect(page.locator("#pulse")).to_have_text("Live")
+        assert await pages[0].evaluate(HELD) == 3
+        await pages[0].close()
+        await pages[1].goto("about:blank")
+        await go_on(pages[2:])
+        assert await pages[2].evaluate(HELD) == 3
+
+    browse(check)
+
+
+def test_pages_without_locks_ask_again_and_go_on() -> None:
+    """Browsers keep locks on secure origins only."""
+
+    async def check(browser: Browser, served: list[Served], teller: Teller) -> None:
+        context = await browser.new_context()
+        await context.add_init_script("Object.defineProperty(Navigator.prototype, 'locks', { value: undefined })")
+        pages = [await context.new_page() for _ in range(2)]
+        for page in pages:
+            await page.goto(served[0].url)
+            await expect(page.locator("#pulse")).to_have_text("Live")
+        await go_on(pages)
+
+    browse(check)
+
+
+async def go_on(pages: list[Page]) -> None:
+    """Each shows something else than before, twice: what it saw first may have been on its way."""
+    for _ in range(2):
+        shown = [await page.locator("#main").inner_html() for page in pages]
+        for page, before in zip(pages, shown, strict=True):
+            await page.wait_for_function("(before) => document.getElementById('main').innerHTML !== before", arg=before)

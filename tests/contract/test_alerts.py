@@ -168,3 +168,54 @@ def test_waits_grow_to_a_limit_and_start_again_after_success() -> None:
     backoff.succeeded()
     assert backoff.failed() == 1
     assert Backoff(lambda: 0.0, first_s=1).failed() == 0.5
+
+
+@asynccontextmanager
+async def forward_proxy() -> AsyncIterator[tuple[str, list[str]]]:
+    """A proxy by HTTP: its address, and the first line of each request. It forwards plain requests, and refuses to
+    CONNECT anywhere."""
+    asked: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, target, _ = head.split(b"\r\n")[0].decode().split(" ")
+        asked.append(f"{method} {target}")
+        if method == "CONNECT":
+            writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+        else:
+            host, _, port = target.split("/")[2].partition(":")
+            far_reader, far_writer = await asyncio.open_connection(host, int(port))
+            length = int(next(line.split(b":")[1] for line in head.lower().split(b"\r\n") if b"content-length" in line))
+            path = "/" + target.split("/", 3)[3]
+            far_writer.write(head.replace(target.encode(), path.encode(), 1) + await reader.readexactly(length))
+            writer.write(await far_reader.readuntil(b"\r\n\r\n"))
+            far_writer.close()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+
+
+@BOTH
+@pytest.mark.parametrize("no_proxy", ["", "127.0.0.1"])
+def test_a_proxy_of_the_environment_is_asked_except_for_those_it_is_not_for(
+    far: StandIn, make: Callable[..., Alerts], no_proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        async with forward_proxy() as (proxy, asked):
+            monkeypatch.setenv("HTTP_PROXY", proxy)
+            monkeypatch.setenv("HTTPS_PROXY", proxy)
+            monkeypatch.setenv("NO_PROXY", no_proxy)
+            for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+                monkeypatch.delenv(name, raising=False)
+            near, elsewhere = make(far.url), make("https://events.pager.invalid")
+            await near.tell(NOTICE)
+            assert [line.split("/")[2] for line in asked] == ([] if no_proxy else [far.url.split("/")[2]])
+            assert far.requests == 1
+            assert isinstance(await elsewhere.tell(NOTICE), Later)
+            assert asked[-1] == "CONNECT events.pager.invalid:443"
+            for each in (near, elsewhere):
+                await each.close()
+
+    asyncio.run(run())

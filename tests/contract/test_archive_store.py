@@ -16,7 +16,7 @@ from streamapp.ops.archive_read import Wanted, listed, matching
 from streamapp.ops.archive_verify import ArchiveReport, verify_archive
 from streamapp.runtime.archive_sink import ArchiveSink
 from streamapp.runtime.batch_codec import Extent, Mark
-from streamapp.runtime.batch_task import Sealed
+from streamapp.runtime.batch_sink import Sealed
 from streamapp.runtime.place import Place
 from streamapp.schemas.timestamp import DAY_MS, format_ms
 from streamapp.settings import ArchiveSettings

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from searches import search
 
 from streamapp.cli.schemas import command, file_text
 from streamapp.schemas.catalog import CATALOG, json_schema, json_schemas
@@ -185,7 +186,7 @@ def test_a_closed_list_may_grow_and_may_become_any_text_that_is_long_enough() ->
 
 @pytest.mark.parametrize("pair", sorted(REPLACED))
 @given(st.data())
-@settings(max_examples=200, deadline=None, database=None)
+@search(200)
 def test_a_pattern_that_replaces_another_takes_all_that_it_took(pair: tuple[str, str], data: st.DataObject) -> None:
     old, new = pair
     text = data.draw(st.from_regex(re.compile(old.replace("$", r"\Z"), re.ASCII)))

@@ -320,6 +320,33 @@ def test_a_database_of_a_newer_version_is_left_alone(connect: Callable[..., Clic
         migrate(clickhouse)
 
 
+@pytest.mark.parametrize("dropped", ["TABLE {}.events", "DATABASE {}"])
+def test_a_table_that_was_dropped_is_made_again_and_the_loss_is_said(
+    connect: Callable[..., ClickHouse], caplog: pytest.LogCaptureFixture, dropped: str
+) -> None:
+    events = Events(connect())
+    events.insert(events.rows(captured(1)))
+    connect().command(f"DROP {dropped.format(events.clickhouse.database)}")
+    block = events.rows(captured(2), captured(3), first=1)
+    with pytest.raises(Unavailable, match="it is made again, empty"):
+        events.insert(block)
+    events.insert(block)  # as the worker does: it asks again
+    events.insert(block)
+    assert events.count == 2
+    assert events.clickhouse.rows(f"SELECT count() FROM {events.clickhouse.database}.events_once") == [(2,)]
+    said = [record.message for record in caplog.records if "was dropped" in record.message]
+    assert len(said) == (1 if "TABLE" in dropped else 0)
+
+
+def test_a_worker_that_starts_without_its_table_makes_it_again(connect: Callable[..., ClickHouse]) -> None:
+    events = Events(connect())
+    events.insert(events.rows(captured(1)))
+    connect().command(f"DROP TABLE {events.clickhouse.database}.events")
+    events = Events(connect())
+    events.insert(events.rows(captured(2), first=1))
+    assert events.count == 1
+
+
 def test_a_database_that_is_not_there_is_for_a_person(connect: Callable[..., ClickHouse]) -> None:
     events = Events(connect(database="nowhere"))
     with pytest.raises(Misconfigured, match="create the database, or set STREAM_CLICKHOUSE__DATABASE"):

@@ -1,4 +1,4 @@
-"""One suite for every ledger: SQLite, and a real PostgreSQL."""
+"""One suite for every ledger: SQLite, a real PostgreSQL, and the same behind a PgBouncer in transaction mode."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import asyncpg
+import psycopg
 import pytest
+from real_pgbouncer import pgbouncer_server
 from verify_logs import HOUR_MS, TEN, Logs, money, text
 
 from streamapp.errors import Misconfigured, Unavailable
@@ -32,13 +33,18 @@ Answer = TypeVar("Answer")
 TOPIC = "billing_events"
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", "postgres", "pgbouncer"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'deep' / 'ledger.db'}"
+        yield f"sqlite:///{tmp_path / 'deep' / 'ledger.db'}"
+        return
     found = request.getfixturevalue("postgres_url")
     assert isinstance(found, str)
-    return found
+    if request.param == "postgres":
+        yield found
+        return
+    with pgbouncer_server(found) as pooled:
+        yield pooled
 
 
 def within(url: str, work: Callable[[Ledger], Awaitable[Answer]]) -> Answer:
@@ -98,6 +104,15 @@ def settlement(agent: str = "agent_1") -> dict[str, Any]:
 
 def some_rows() -> list[Bill]:
     return [row(record) for record in some_logs().bills[:4]]
+
+
+def trickle(count: int) -> list[Record]:
+    """One bill of each of `count` teams."""
+    logs = Logs()
+    for number in range(count):
+        logs.use(TEN + number, team=f"team_{number}")
+        logs.state(TEN, team=f"team_{number}")
+    return logs.bills
 
 
 def every_row() -> list[Row]:
@@ -343,10 +358,9 @@ def test_sqlite_file_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_postgres_newer_schema_is_left_alone(postgres_url: str) -> None:
     async def run() -> None:
-        connection = await asyncpg.connect(postgres_url)
-        await connection.execute("CREATE TABLE ledger_schema (version integer NOT NULL)")
-        await connection.execute("INSERT INTO ledger_schema VALUES (99)")
-        await connection.close()
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE ledger_schema (version integer NOT NULL)")
+            connection.execute("INSERT INTO ledger_schema VALUES (99)")
         with pytest.raises(Misconfigured, match="schema 99"):
             await open_ledger(postgres_url).open()
 
@@ -363,21 +377,20 @@ def test_postgres_away_is_unavailable(tmp_path: Path) -> None:
 
 def test_postgres_connection_lost_is_unavailable_and_heals(postgres_url: str) -> None:
     async def run() -> None:
-        other = await asyncpg.connect(postgres_url)
+        other = await psycopg.AsyncConnection.connect(postgres_url)
         async with open_ledger(postgres_url) as ledger:
             await ledger.apply(TOPIC, 0, 0, [])
-            transaction = other.transaction()
-            await transaction.start()
             await other.execute("SELECT * FROM ledger_offsets FOR UPDATE")
             writing = asyncio.ensure_future(ledger.apply(TOPIC, 0, 5, some_rows()))
             kill = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                 WHERE datname = current_database() AND wait_event_type = 'Lock'"""
             killed = 0
             while not killed:
-                killed = await other.fetchval(kill)
+                await other.execute("SELECT pg_stat_clear_snapshot()")
+                (killed,) = await (await other.execute(kill)).fetchone() or (0,)
             with pytest.raises(Unavailable):
                 await writing
-            await transaction.rollback()
+            await other.rollback()
             assert await ledger.bills() == []
             assert await ledger.apply(TOPIC, 0, 5, every_row()) == 5
         await other.close()
@@ -387,11 +400,11 @@ def test_postgres_connection_lost_is_unavailable_and_heals(postgres_url: str) ->
 
 def test_postgres_that_answers_too_slowly_is_unavailable(postgres_url: str) -> None:
     async def run() -> None:
-        other = await asyncpg.connect(postgres_url)
+        other = await psycopg.AsyncConnection.connect(postgres_url)
         async with open_ledger(postgres_url) as ledger:
             await ledger.apply(TOPIC, 0, 0, [])
         # Enough to open it on a busy machine.
-        async with PostgresLedger(postgres_url, answer_seconds=1) as ledger, other.transaction():
+        async with PostgresLedger(postgres_url, answer_seconds=1) as ledger:
             await other.execute("SELECT * FROM ledger_offsets FOR UPDATE")
             with pytest.raises(Unavailable):
                 await ledger.apply(TOPIC, 0, 5, some_rows())
@@ -400,11 +413,100 @@ def test_postgres_that_answers_too_slowly_is_unavailable(postgres_url: str) -> N
     asyncio.run(run())
 
 
+def test_a_trickle_of_bills_through_pgbouncer_never_loses_its_statements(postgres_url: str) -> None:
+    rows = [row(record) for record in trickle(60)]
+
+    async def write(ledger: Ledger, part: list[Bill]) -> None:
+        for bill in part:
+            assert await ledger.apply(TOPIC, bill.partition, bill.offset + 1, [bill]) == 1
+            assert await ledger.kept([bill.id]) == {bill.id: bill}
+            assert bill in await ledger.rows(TOPIC, bill.partition, 0, bill.offset + 1)
+
+    async def run(url: str) -> None:
+        async with open_ledger(url) as first, open_ledger(url) as second:
+            await asyncio.gather(write(first, rows[::2]), write(second, rows[1::2]))
+            assert len(await first.bills()) == 60
+
+    with pgbouncer_server(postgres_url) as url:
+        asyncio.run(run(url))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "pgbouncer=true",
+        "connect_timeout=10",
+        "sslmode=prefer&channel_binding=prefer",
+        "sslmode=allow&gssencmode=disable&target_session_attrs=read-write",
+        "sslmode=disable&sslcert=/nonexistent/client.crt",
+        "application_name=mine&keepalives=1&keepalives_idle=30&keepalives_count=3&tcp_user_timeout=10000",
+        "options=-c%20statement_timeout%3D10000&passfile=/nonexistent/passfile&connection_limit=1",
+    ],
+)
+def test_postgres_takes_the_parameters_of_libpq(postgres_url: str, parameters: str) -> None:
+    url = f"{postgres_url}&{parameters}" if "?" in postgres_url else f"{postgres_url}?{parameters}"
+    for scheme in ("postgresql", "postgres"):
+        assert within(urlsplit(url)._replace(scheme=scheme).geturl(), lambda ledger: ledger.offsets(TOPIC)) == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        (
+            "postgresql://u:secret@h/db?sslmode=verify-full&sslrootcert=/nonexistent/ca.pem",
+            "sslrootcert names /nonexist",
+        ),
+        ("postgresql://u:secret@h/db?sslcert=/nonexistent/client.crt", "sslcert names /nonexistent/client.crt"),
+        ("postgresql://u:secret@h/db?sslkey=/nonexistent/client.key", "sslkey names /nonexistent/client.key"),
+        ("postgresql://u:secret@127.0.0.1:1/db?service=nowhere", "nowhere"),
+        ("postgresql://u:secret@127.0.0.1:1/db?sslmode=enforce", "sslmode"),
+        ("postgresql://u:secret@127.0.0.1:1/db?target_session_attrs=any-old", "target_session_attrs"),
+        ("postgresql://u:secret@127.0.0.1:1/db?sslmodus=require", "no parameter sslmodus"),
+        ("postgresql://u:pg/secret@h/db", "%40"),
+        ("postgresql://u:pg@secret@h/db", "%40"),
+        ("postgresql://u:pg%secret@h/db", "%40"),
+        ("postgresql://[::1/db", "%40"),
+    ],
+)
+def test_postgres_url_that_cannot_be_used_is_one_sentence_without_the_password(url: str, sentence: str) -> None:
+    with pytest.raises(Misconfigured, match=sentence) as caught:
+        asyncio.run(open_ledger(url).open())
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_postgres_url_with_several_hosts_finds_the_one_that_answers(postgres_url: str) -> None:
+    with pgbouncer_server(postgres_url) as url:
+        parts = urlsplit(url)
+        several = parts._replace(netloc=f"postgres@127.0.0.1:1,127.0.0.1:{parts.port}").geturl()
+        assert within(several, lambda ledger: ledger.offsets(TOPIC)) == {}
+
+
+def test_a_startup_parameter_that_pgbouncer_refuses_is_named(postgres_url: str) -> None:
+    with pgbouncer_server(postgres_url) as url, pytest.raises(Misconfigured, match="startup parameter"):
+        asyncio.run(open_ledger(f"{url}?options=-c%20statement_timeout%3D1").open())
+
+
+def test_a_server_without_tls_is_refused_where_the_url_demands_it(postgres_url: str) -> None:
+    with pgbouncer_server(postgres_url) as url, pytest.raises(Misconfigured, match="SSL"):
+        asyncio.run(open_ledger(f"{url}?sslmode=require&channel_binding=require").open())
+
+
+def test_postgres_that_has_lost_a_table_says_how_to_mend_it(postgres_url: str) -> None:
+    async def run() -> None:
+        async with open_ledger(postgres_url) as ledger:
+            with psycopg.connect(postgres_url, autocommit=True) as connection:
+                connection.execute("DROP TABLE bills CASCADE")
+            with pytest.raises(Misconfigured, match="ledger_schema"):
+                await ledger.apply(TOPIC, 0, 5, every_row())
+
+    asyncio.run(run())
+
+
 def test_postgres_wrong_database_or_encoding(postgres_url: str) -> None:
     async def run() -> None:
-        connection = await asyncpg.connect(postgres_url)
-        await connection.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
-        await connection.close()
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
         for name, sentence in (("nowhere", "nowhere"), ("ascii", "SQL_ASCII")):
             with pytest.raises(Misconfigured, match=sentence):
                 await open_ledger(urlsplit(postgres_url)._replace(path=f"/{name}").geturl()).open()

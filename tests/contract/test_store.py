@@ -8,8 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from searches import search
 from usage_log import at
 
 from streamapp.errors import Unavailable
@@ -29,6 +30,7 @@ from streamapp.runtime.store import (
     stored_position,
     unsettled,
 )
+from tables.seen import StoredIds
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow, state
 
 LAST = b"\xff" * 40
@@ -98,7 +100,7 @@ def test_the_index_follows_hours_from_open_to_settled_to_late_to_gone(store: Sto
 
 def test_remembered_ids_and_the_position_are_read_back(store: Store) -> None:
     position = StoredPosition(3, 2, 1, "topic", 8, 4)
-    ids = {at("12:00"): (bytes(16), bytes(8))}
+    ids = StoredIds(b"a secret of 16 b", {at("12:00"): (bytes(16), bytes(8))})
     store.write({POSITION_KEY: pack_position(position), codec.ids_key(5): codec.pack_ids(ids)}, 1)
     store.write({codec.ids_key(2): codec.pack_ids(ids)}, 2)
     assert stored_position(store) == position
@@ -245,7 +247,7 @@ def test_an_overlay_reads_like_a_dict_whatever_has_landed(
     make: Callable[[Path], Store], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     @given(CHUNKS, st.integers(0, 6))
-    @settings(max_examples=25, deadline=None, database=None)
+    @search(25)
     def holds(chunks: list[Writes], landed: int) -> None:
         store = make(tmp_path_factory.mktemp("store") / "rows")
         overlay, model = Overlay(store), dict[bytes, bytes]()

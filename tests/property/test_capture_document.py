@@ -9,10 +9,11 @@ from typing import Any
 
 from capture_bodies import BODIES, hostile
 from capture_calls import DIRECTORY, OTHER_TOKEN, TOKEN, Door, directory_in
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from openapi_calls import Document
 from openapi_spec_validator import validate
+from searches import search
 
 from streamapp.capture.answers import ELSEWHERE, KINDS
 from streamapp.capture.pipeline import MemoryPipeline
@@ -26,9 +27,7 @@ DOORS = [path for path, item in WHOLE.paths.items() if "post" in item]
 BODY = WHOLE.validator(WHOLE.shape("Body"))
 SINGLE = {"api_key": TOKEN, "event": "e", "distinct_id": "d"}
 
-many = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+many = search(100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 
 def test_it_is_valid_openapi() -> None:

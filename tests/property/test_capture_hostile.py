@@ -14,8 +14,9 @@ from urllib.parse import urlencode
 
 from capture_bodies import EVENTS, JSON, hostile
 from capture_calls import TOKEN, Door, directory_in
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from searches import search
 
 from streamapp.schemas.captured import EventCaptured
 from streamapp.schemas.dead_letter import EventRejected
@@ -24,7 +25,7 @@ from streamapp.schemas.strict_json import parse
 DIRECTORY = directory_in(Path(tempfile.mkdtemp(prefix="capture-")))
 
 
-@settings(max_examples=500, deadline=None)
+@search(500)
 @given(
     body=hostile(),
     query=st.dictionaries(st.sampled_from(["_", "beacon", "data", "sent_at", "compression"]), st.text(max_size=20)),
@@ -46,7 +47,7 @@ def test_any_bytes_are_answered_and_nothing_is_lost(body: bytes, query: dict[str
         assert bool(letters) == (reply.status == 400), reply.body
 
 
-@settings(max_examples=200, deadline=None)
+@search(200)
 @given(events=st.lists(EVENTS | JSON, min_size=1, max_size=8))
 def test_every_event_of_a_batch_is_taken_or_refused_by_name(events: list[Any]) -> None:
     door = Door(DIRECTORY)
@@ -110,7 +111,7 @@ def marked(draw: st.DrawFn) -> tuple[bytes, list[bytes], bool]:
     return wrapped + junk, names, junk != b""
 
 
-@settings(max_examples=1_000, deadline=None)
+@search(1_000)
 @given(body=marked())
 def test_bytes_accepted_are_bytes_read(body: tuple[bytes, list[bytes], bool]) -> None:
     raw, names, junk = body
@@ -133,7 +134,7 @@ def mended(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-@settings(max_examples=200, deadline=None)
+@search(200)
 @given(body=hostile(), cuts=st.lists(st.integers(0, 400), max_size=5), gone=st.booleans())
 def test_any_pieces_are_one_body(body: bytes, cuts: list[int], gone: bool) -> None:
     places = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]

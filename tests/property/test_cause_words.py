@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from searches import search
 
 from streamapp.kafka.outgoing import prepare
 from streamapp.schemas.cause import cause_of, shape
@@ -100,7 +101,7 @@ def wordless(error: str) -> None:
 @pytest.mark.parametrize("who", JUDGES)
 @given(st.sampled_from(FIELDS), WORDS)
 @example("type", 'a".private words of a record')
-@settings(max_examples=300, deadline=None, database=None)
+@search(300)
 def test_no_judge_lets_a_word_through(who: str, where: str, words: str) -> None:
     verdict = JUDGES[who](json.dumps(tree_of(who, where, words)).encode())
     if isinstance(verdict, Rejected):
@@ -108,11 +109,11 @@ def test_no_judge_lets_a_word_through(who: str, where: str, words: str) -> None:
 
 
 @given(WORDS, WORDS, st.sampled_from([-1, 0, 1_700_000_000, 1_700_000_000_000_000]))
-@settings(max_examples=300, deadline=None, database=None)
+@search(300)
 def test_no_door_lets_a_word_through(team: str, name: str, timestamp: int) -> None:
     raw = json.dumps({**tree_of("usage", "model", name), "team_id": team}).encode()
     for at_home in (_anywhere, _nowhere):
-        door = Door(judge_usage, lambda _: b"", lambda _: b"", at_home, lambda _: None)
+        door = Door(judge_usage, at_home, lambda _: None)
         let_in = door.let_in(Rec(raw, timestamp), 300_000)
         if isinstance(let_in, Refusal):
             wordless(let_in.error)
@@ -122,7 +123,7 @@ def test_no_door_lets_a_word_through(team: str, name: str, timestamp: int) -> No
 
 
 @given(st.sampled_from(FIELDS), WORDS, st.sampled_from(["llm_usage", "audit_log", "agent_rpc_metering"]))
-@settings(max_examples=200, deadline=None, database=None)
+@search(200)
 def test_no_producer_lets_a_word_through(where: str, words: str, topic: str) -> None:
     tree = tree_of("usage", where, words)
     data: dict[str, Any] = {**tree["data"], words: float("nan")} if where == "lines" else tree["data"]

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_usage import PlainUsage, read_plain
+from searches import search
 
 from streamapp.schemas.decode import Reason, Rejected, Usage, decode_usage
 from streamapp.schemas.fields import MEASURED_MAX_MS, UNUSABLE
@@ -28,7 +29,7 @@ FAST_REFUSES = Rejected(Reason.EMPTY_VALUE, "left to the models")
 
 
 def examples(number: int) -> settings:
-    return settings(max_examples=number, deadline=None, database=None)
+    return search(number)
 
 
 ENVELOPE: Pairs = [

@@ -7,8 +7,9 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from searches import search
 from usage_histories import FEW, OFFSETS, SHORT, logs
 from usage_log import Rec, Table, at, value
 
@@ -65,7 +66,7 @@ def histories(
 
 
 @given(logs(), OFFSETS, OFFSETS, OFFSETS, st.sampled_from([SHORT, FEW]))
-@settings(max_examples=600, deadline=None, database=None)
+@search(600)
 def test_the_lane_changes_nothing(
     log: list[Rec], cuts: set[int], restarts: set[int], idles: set[int], rules: Rules
 ) -> None:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rpc_histories import logs
 from rpc_log import WEEK, Calls, call
+from searches import search
 from test_express import stretched
 from usage_log import Rec
 
@@ -59,7 +60,7 @@ def histories(log: Sequence[Rec], cuts: set[int], restarts: set[int], idles: set
 
 
 @given(logs(), OFFSETS, OFFSETS, OFFSETS, st.sampled_from([WEEK, FEW]))
-@settings(max_examples=300, deadline=None, database=None)
+@search(300)
 def test_the_lane_changes_nothing(
     log: list[Rec], cuts: set[int], restarts: set[int], idles: set[int], rules: Rules
 ) -> None:

@@ -15,14 +15,13 @@ from streamapp.runtime.place import Place
 from streamapp.runtime.poison import PoisonLimit
 from streamapp.runtime.row_table import RowTable
 from streamapp.runtime.rows import MemoryStore, always_settled, stored_position
-from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.schemas.rejected import Reason, Rejected
 from tables.keyed import KeyedOutcome, Recipe, Rows
 from tables.window import DAY_MS, HOUR_MS, Rules
 
 NOW_MS = 1_763_900_000_000 // HOUR_MS * HOUR_MS
 RULES = Rules(retention_ms=2 * DAY_MS)
-PLACE = Place("group-of-tests", "topic", 0, "id", 1, {"dead_letter": 1})
+PLACE = Place("group-of-tests", "topic", 0, "id", 1, {"dead_letter": 1}, entropy=bytes)
 
 
 class Key(NamedTuple):
@@ -67,7 +66,7 @@ def over(key: Key, limit_ms: int) -> bool:
     return key.start_ms + HOUR_MS <= limit_ms
 
 
-RECIPE = Recipe(read, Rejected, count, over, digest_of, print_of)
+RECIPE = Recipe(read, Rejected, count, over)
 TABLE = RowTable("said_hourly", Key, Row)
 
 

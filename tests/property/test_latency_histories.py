@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 from latency_log import LatencyTable, Numbers, numbers, summed
+from searches import search
 from usage_histories import OFFSETS, SHORT, logs
 from usage_log import Rec, Table, at, refused, value
 
@@ -47,7 +48,7 @@ def billed(log: list[Rec], cuts: set[int]) -> tuple[Table, dict[int, Numbers]]:
 
 
 @given(logs(), OFFSETS, OFFSETS, st.sampled_from([LIMITS, FEW]))
-@settings(max_examples=60, deadline=None, database=None, phases=PHASES)
+@search(60, phases=PHASES)
 def test_rows_are_a_function_of_the_log_and_the_lane_changes_nothing(
     log: list[Rec], cuts: set[int], restarts: set[int], limits: Limits
 ) -> None:
@@ -87,7 +88,7 @@ def call(hour: int, number: int) -> Rec:
 
 
 @given(logs(), OFFSETS, OFFSETS)
-@settings(max_examples=60, deadline=None, database=None, phases=PHASES)
+@search(60, phases=PHASES)
 def test_hours_sum_up_to_the_bills(log: list[Rec], cuts: set[int], others: set[int]) -> None:
     table = applied(log, cuts, set())
     ledger, hours = billed(log, others)
@@ -99,7 +100,7 @@ def test_hours_sum_up_to_the_bills(log: list[Rec], cuts: set[int], others: set[i
 
 
 @given(logs(), OFFSETS, st.sampled_from([LIMITS, FEW]))
-@settings(max_examples=60, deadline=None, database=None, phases=PHASES)
+@search(60, phases=PHASES)
 def test_every_sum_agrees_with_every_other(log: list[Rec], cuts: set[int], limits: Limits) -> None:
     table = applied(log, cuts, set(), limits)
     windows, totals = table.windows(), Tally()

@@ -8,8 +8,9 @@ from dataclasses import replace
 from decimal import Context, Decimal
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from searches import search
 from usage_histories import FEW, OFFSETS, SHORT, logs
 from usage_log import Rec, Table, at
 
@@ -32,7 +33,7 @@ def bills(log: Sequence[Rec], rules: Rules, cuts: set[int], restarts: set[int]) 
 @given(
     logs(), OFFSETS, OFFSETS, st.sampled_from([Rules(), SHORT, FEW, Rules(grace_ms=0), replace(FEW, grace_ms=7_000)])
 )
-@settings(max_examples=300, deadline=None, database=None)
+@search(300)
 def test_any_cutting_and_any_restarts_give_the_same_bytes(
     log: list[Rec], cuts: set[int], restarts: set[int], rules: Rules
 ) -> None:
@@ -42,7 +43,7 @@ def test_any_cutting_and_any_restarts_give_the_same_bytes(
 
 
 @given(logs(), OFFSETS, st.lists(st.integers(0, 40), max_size=4))
-@settings(max_examples=100, deadline=None, database=None)
+@search(100)
 def test_reading_records_again_changes_nothing(log: list[Rec], cuts: set[int], backs: list[int]) -> None:
     table, begin = Table(SHORT), 0
     for end in [*sorted(cut for cut in cuts if cut < len(log)), len(log)]:
@@ -55,7 +56,7 @@ def test_reading_records_again_changes_nothing(log: list[Rec], cuts: set[int], b
 
 
 @given(logs(jump_ms=30 * MINUTE_MS), OFFSETS, st.lists(st.integers(0, 6 * HOUR_MS), max_size=8), OFFSETS)
-@settings(max_examples=200, deadline=None, database=None)
+@search(200)
 def test_highest_revisions_and_deltas_both_end_at_the_true_sums(
     log: list[Rec], cuts: set[int], idles: list[int], restarts: set[int]
 ) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from letters_log import NOON, RULES, Monitor, Rec, refusal
+from searches import search
 
 from streamapp.runtime import letters_codec as codec
 from tables.incident import CauseRow
@@ -26,7 +27,7 @@ LETTERS = st.lists(
     max_size=60,
 )
 STEPS = st.lists(st.sampled_from(["chunk", "chunk", "chunk", "kill", "again", "deliver", "tick"]), max_size=60)
-many = settings(max_examples=100, deadline=None, database=None)
+many = search(100)
 
 
 def log_of(letters: list[tuple[int, int]]) -> list[Rec]:

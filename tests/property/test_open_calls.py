@@ -5,8 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from searches import search
 
 from streamapp.runtime.express.calls import CompiledCalls
 from streamapp.runtime.express.ids import CompactSeen
@@ -26,7 +27,7 @@ CALL = st.tuples(st.integers(0, 4), st.integers(0, 19), COSTS, st.integers(0, 1 
 
 
 def compiled(names_max: int = EVERY) -> CompiledCalls:
-    return CompiledCalls(CompactSeen(), 0, 1, 0, names_max)
+    return CompiledCalls(CompactSeen(bytes(16)), 0, 1, 0, names_max)
 
 
 def money(units: int) -> Decimal:
@@ -45,7 +46,7 @@ def stored(calls: OpenCalls) -> list[tuple[bytes, bytes]]:
     st.sets(st.integers(0, 60)),
     st.sampled_from([EVERY, 1, 3]),
 )
-@settings(max_examples=200, deadline=None, database=None)
+@search(200)
 def test_both_keep_the_same_rows(
     calls: list[tuple[int, int, int, int, int]],
     accounts: list[Account],

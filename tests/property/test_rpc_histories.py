@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rpc_histories import logs
 from rpc_log import WEEK, Calls
 from rpc_oracle import EXACT, Expected, stated
+from searches import search
 from usage_log import Rec
 
 from tables.settlement import Account
@@ -35,7 +36,7 @@ def settled(log: Sequence[Rec], rules: Rules, cuts: set[int], restarts: set[int]
 
 
 @given(logs(), OFFSETS, OFFSETS, st.sampled_from(RULES))
-@settings(max_examples=150, deadline=None, database=None)
+@search(150)
 def test_any_cutting_and_any_restarts_give_the_same_bytes(
     log: list[Rec], cuts: set[int], restarts: set[int], rules: Rules
 ) -> None:
@@ -45,7 +46,7 @@ def test_any_cutting_and_any_restarts_give_the_same_bytes(
 
 
 @given(logs(), OFFSETS, st.lists(st.integers(0, 40), max_size=4))
-@settings(max_examples=60, deadline=None, database=None)
+@search(60)
 def test_reading_records_again_changes_nothing(log: list[Rec], cuts: set[int], backs: list[int]) -> None:
     table, begin = Calls(SHORT), 0
     for end in [*sorted(cut for cut in cuts if cut < len(log)), len(log)]:
@@ -63,7 +64,7 @@ def test_reading_records_again_changes_nothing(log: list[Rec], cuts: set[int], b
     OFFSETS,
     st.sampled_from([WEEK, replace(WEEK, grace_ms=0), replace(WEEK, names_max=1)]),
 )
-@settings(max_examples=150, deadline=None, database=None)
+@search(150)
 def test_settlements_are_what_the_rules_alone_say(log: list[Rec], cuts: set[int], rules: Rules) -> None:
     expected = Expected(grace=rules.grace_ms, names_max=rules.names_max).read(log)
     events = [json.loads(value or b"") for value in settled(log, rules, cuts, cuts)]
@@ -71,7 +72,7 @@ def test_settlements_are_what_the_rules_alone_say(log: list[Rec], cuts: set[int]
 
 
 @given(logs(jump_ms=30 * MINUTE_MS), OFFSETS, st.lists(st.integers(0, 6 * HOUR_MS), max_size=8), OFFSETS)
-@settings(max_examples=100, deadline=None, database=None)
+@search(100)
 def test_every_call_is_settled_once_or_waits(
     log: list[Rec], cuts: set[int], idles: list[int], restarts: set[int]
 ) -> None:

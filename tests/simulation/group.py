@@ -25,7 +25,6 @@ from streamapp.runtime.place import Place
 from streamapp.runtime.store import MemoryStore, Store, Writes, stored_position
 from streamapp.runtime.takeover import Situation, check
 from streamapp.schemas.decode import decode_usage
-from streamapp.schemas.fingerprint import digest_of, print_of
 from tables.door import Door
 from tables.window import HOUR_MS
 
@@ -233,12 +232,12 @@ class Group(Arrivals):
             position,
             Situation(TOPIC_ID, "changelog", PARTITIONS, OUTPUTS, committed, {partition: 0}, ends),
         )
-        place = Place("billing-agg", "llm_usage", partition, TOPIC_ID, PARTITIONS, OUTPUTS)
+        place = Place("billing-agg", "llm_usage", partition, TOPIC_ID, PARTITIONS, OUTPUTS, entropy=bytes)
 
         def at_home(key: bytes | None, team: str) -> bool:
             return key == team.encode() and HOMES.get(team) == partition
 
-        door = Door(decode_usage, digest_of, print_of, at_home, DIRECTORY.get)
+        door = Door(decode_usage, at_home, DIRECTORY.get)
         task = self.task_class(place, store, producer, position, RULES, door)
         return Owner(process, task, producer, committed.get(partition, 0))
 

@@ -10,11 +10,12 @@ from collections.abc import Iterable
 
 import pytest
 from planted import PLANTED
+from searches import of
 from world import World
 
 from streamapp.errors import Misconfigured
 
-HISTORIES = 250  # at about 30 ms each
+HISTORIES = of(250)  # at about 30 ms each
 HISTORIES_UNTIL_FOUND = 60
 
 

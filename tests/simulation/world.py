@@ -58,7 +58,7 @@ class World:
         return not self.calm and self.rng.random() < likelihood
 
     def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> LedgerTask:
-        place = Place("billing-agg", "llm_usage", partition, TOPIC_ID, len(self.kafka.usage), OUTPUTS)
+        place = Place("billing-agg", "llm_usage", partition, TOPIC_ID, len(self.kafka.usage), OUTPUTS, entropy=bytes)
         door = make_door(partition, len(self.kafka.usage))
         return self.task_class(place, store, producer, stored_position(store), RULES, door)
 

@@ -130,7 +130,7 @@ def test_every_process_is_a_group_of_the_registry_or_a_command_of_ours() -> None
 
 def test_every_setting_of_a_container_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     for service in services().values():
-        names = {name: "x" for name in service.get("environment", {}) if name.startswith("STREAM_")}
+        names = {name: "x:1" for name in service.get("environment", {}) if name.startswith("STREAM_")}
         for name, value in names.items():
             monkeypatch.setenv(name, value)
         settings = load()
@@ -139,12 +139,12 @@ def test_every_setting_of_a_container_is_known(monkeypatch: pytest.MonkeyPatch) 
             for part in name.removeprefix("STREAM_").lower().split("__"):
                 section = getattr(section, part)
             told = section.get_secret_value() if isinstance(section, SecretStr) else str(section)
-            assert told == "x"
+            assert told == "x:1"
 
 
 def test_simulators_are_started_with_options_that_exist() -> None:
     known = {option for parameter in simulate_command.params for option in parameter.opts}
-    for command in (services()["simulate"]["command"], simulate_job(Settings(), ["llm_usage"], 60, 10).command):
+    for command in (services()["simulate"]["command"], simulate_job(Settings(), ["llm_usage"], 60).command):
         assert known.issuperset(word for word in command if word.startswith("--"))
 
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamapp.kafka.reader import Record
+from streamapp.ops.verify_archive import difference
 from streamapp.schemas.audit_line import Line, audit_line, keeps_secret, mask_event
 from streamapp.schemas.judge_audit import Audited, judge_audit
 from streamapp.schemas.rejected import Reason, Rejected
@@ -229,3 +231,27 @@ def test_the_report_of_an_identity_provider() -> None:
     text = line(raw).text
     for secret in (b"not-a-real-one", b"x1", b"x2", b"abcdef123456"):
         assert secret not in text
+
+
+@pytest.mark.parametrize("type_", ["iam.token.issued", "iam.password.changed", "gateway.api_key.rotated"])
+def test_an_event_about_a_secret_keeps_its_data(type_: str) -> None:
+    event = {**changed(token="hunter2", scope="read"), "type": type_}
+    told = json.loads(line(event).text)["event"]["data"]
+    assert told == {**event["data"], "token": "[masked]"}
+
+
+def differing(event: dict[str, Any], kept: dict[str, Any]) -> str | None:
+    record = Record("audit_log", 3, 42, 1_736_937_120_790, b"org_hanzo", json.dumps(event).encode())
+    told = json.loads(line(event).text, parse_float=str)
+    return difference(record, {**told, "event": kept})
+
+
+@pytest.mark.parametrize("where", SECRETS)
+def test_the_check_takes_what_is_masked_and_nothing_else(where: str) -> None:
+    for type_ in ("iam.user.created", "iam.token.issued"):
+        event = {**changed(**SECRETS[where]), "type": type_}
+        kept = json.loads(line(event).text)["event"]
+        assert differing(event, kept) is None
+        assert differing(event, {**kept, "data": "[masked]"}) == "event.data"
+        assert differing(event, {**kept, "data": {**kept["data"], "ip": "[masked]"}}) == "event.data.ip"
+        assert differing(event, event) is not None

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from streamapp.errors import Unavailable
-from streamapp.runtime.batch_codec import Extent, Mark, batch_table
-from streamapp.runtime.batch_task import BatchTask, Bounds, Sealed
+from streamapp.errors import Misconfigured, Unavailable
+from streamapp.runtime.batch_codec import INTENT_KEY, Extent, Mark, batch_table
+from streamapp.runtime.batch_sink import Sealed
+from streamapp.runtime.batch_task import BatchTask, Bounds
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.partition import LetGo
 from streamapp.runtime.place import Place
@@ -242,3 +243,36 @@ def test_a_partition_that_goes_does_not_wait_for_a_sink_that_hangs() -> None:
 
     asyncio.run(run())
     assert owner.offset == 0
+
+
+@dataclass
+class Strangers(Elsewhere):
+    """A sink that finds batches it does not know, as the archive does behind another chain."""
+
+    async def write(self, place: Place, extent: Extent, sealed: Sealed) -> None:
+        raise Misconfigured("it has objects that this group did not write")
+
+    async def holds(self, place: Place, mark: Mark) -> bool:
+        raise Misconfigured("it has objects that this group did not write")
+
+
+def promised() -> Owner:
+    """An owner that made a promise and ended."""
+    owner = Owner(lives=1)
+    with pytest.raises(Ended):
+        read(owner, LOG, 5)
+    return owner
+
+
+@pytest.mark.parametrize("owner", [Owner(), promised()], ids=["writing", "asking for what was promised"])
+def test_an_owner_whose_partition_is_anothers_says_so_and_not_what_its_sink_says(owner: Owner) -> None:
+    """It was frozen between its promise and the sink's answer; its next transaction is refused by Kafka."""
+    owner.sink = Strangers()
+    owner.lives = 0 if owner.store.get(INTENT_KEY) is not None else 1
+    with pytest.raises(Ended):
+        read(owner, LOG, 5)
+
+
+def test_the_owner_itself_is_told_what_its_sink_says() -> None:
+    with pytest.raises(Misconfigured, match="did not write"):
+        read(Owner(sink=Strangers()), LOG, 5)

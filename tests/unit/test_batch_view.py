@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from streamapp.errors import Unavailable
 from streamapp.facts import PartitionFacts
 from streamapp.metrics import GroupMetrics
 from streamapp.runtime.batch_codec import BATCH_KEY, INTENT_KEY, Extent, Mark, batch_table, pack_mark
+from streamapp.runtime.batch_sink import Sealed
 from streamapp.runtime.batch_task import BatchTask, Bounds
 from streamapp.runtime.batch_view import BatchView
-from streamapp.runtime.partition import Partition
+from streamapp.runtime.chunk import Transaction
+from streamapp.runtime.partition import LetGo, Partition
 from streamapp.runtime.place import Place
 from streamapp.runtime.poison import PoisonLimit
 from streamapp.runtime.rows import MemoryStore, always_settled
 from streamapp.web.fleet import Answer
-from streamapp.web.group import findings, gather, stuck
+from streamapp.web.group import STUCK_MS, findings, gather, stuck
 from tables.outcome import Refusal
 
 PLACE = Place("audit-archive", "audit_log", 2, "id", 4, {"dead_letter": 1})
@@ -31,14 +35,18 @@ class Keeps:
     def parse(self, records: Any) -> Any:
         return list(records), []
 
+    def seal(self, *about: Any) -> Sealed:
+        return Sealed(None, b"")
+
+
+KEEPS = Keeps()
+
 
 def record(offset: int) -> Any:
     return SimpleNamespace(offset=offset, value=b"x")
 
 
-def view(metrics: GroupMetrics) -> tuple[BatchView, BatchTask[Any]]:
-    sink: Any = Keeps()
-    producer: Any = None
+def view(metrics: GroupMetrics, sink: Any = KEEPS, producer: Any = None) -> tuple[BatchView, BatchTask[Any]]:
     bounds = Bounds(records=100, size_bytes=1000, age_ms=60_000)
     limit = PoisonLimit(1.0, 100)
     task = BatchTask(PLACE, MemoryStore(always_settled), producer, None, sink, bounds, limit)
@@ -48,6 +56,7 @@ def view(metrics: GroupMetrics) -> tuple[BatchView, BatchTask[Any]]:
         conf=SimpleNamespace(id="audit-archive", canonical_url="http://127.0.0.1:6086"),
         slot=SimpleNamespace(instance_id="audit-archive-host-0"),
         consumer=SimpleNamespace(topic_partitions=lambda topic: 4),
+        needs=SimpleNamespace(missing=()),
         ownership=SimpleNamespace(topic="audit_log", partitions={2: partition}),
     )
     return BatchView(app, metrics, lambda: 0, batch_table("archive")), task
@@ -83,6 +92,41 @@ def test_a_sink_that_does_not_answer_is_the_first_thing_to_be_seen() -> None:
     assert [str(finding.text) for finding in found if "stands still" in finding.text] == [
         "Partition 2 stands still: the store does not answer"
     ]
+
+
+def test_a_sink_that_does_not_answer_is_stuck_although_everything_is_read() -> None:
+    """The offset stands, and lag is what was gathered: that is how a table that was dropped looks."""
+
+    asked = asyncio.Event()
+
+    class Away(Keeps):
+        async def write(self, place: Place, extent: Extent, sealed: Sealed) -> None:
+            asked.set()
+            raise Unavailable("the table is gone")
+
+    class Answers:
+        async def commit(self, transaction: Transaction) -> int:
+            return 1
+
+    shown, task = view(GroupMetrics("audit-archive"), Away(), Answers())
+
+    async def run() -> None:
+        transaction = task.fold([record(9)], 0) or task.tick(60_000)
+        assert transaction is not None
+        committing = asyncio.ensure_future(task.commit(transaction))
+        await asked.wait()
+        await asyncio.sleep(0.05)  # the commit hears the answer; it asks again in half a second
+        task.fold([record(10)], 0)
+        now = replace(facts(shown), caught_up_ms=OLD_MS, last_commit_ms=OLD_MS, gathered=2)
+        assert now.lag <= now.gathered
+        assert now.trouble_since_ms is not None
+        assert not stuck(now, now.trouble_since_ms + STUCK_MS)
+        assert stuck(now, now.trouble_since_ms + STUCK_MS + 1)
+        task.stop_waiting()
+        with pytest.raises(LetGo):
+            await committing
+
+    asyncio.run(run())
 
 
 def test_what_was_kept_and_refused_is_counted() -> None:

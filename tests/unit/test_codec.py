@@ -6,13 +6,14 @@ import json
 from decimal import Decimal
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from searches import search
 
 from streamapp.runtime import codec
 from streamapp.runtime.position import POSITION_KEY, PoisonCounts, StoredPosition, pack_position, unpack_position
 from tables.counters import EXACT, Counters
-from tables.seen import StoredIds
+from tables.seen import IdsByExpiry, StoredIds
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow, state
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
@@ -24,10 +25,8 @@ COUNT = st.integers(0, 2**70)
 COST = st.integers(0, 10**40).map(lambda pico: EXACT.scaleb(Decimal(pico), -12))
 COUNTERS = st.builds(Counters, COUNT, COUNT, COUNT, COUNT, COUNT, COST)
 LINES = st.dictionaries(st.tuples(TEXT, TEXT), COUNTERS, max_size=4)
-IDS: st.SearchStrategy[StoredIds] = st.dictionaries(
-    st.integers(0, 2**53), st.tuples(st.binary(max_size=64), st.binary(max_size=32)), max_size=4
-)
-many = settings(max_examples=150, deadline=None, database=None)
+IDS = st.dictionaries(st.integers(0, 2**53), st.tuples(st.binary(max_size=64), st.binary(max_size=32)), max_size=4)
+many = search(150)
 
 
 def facts(row: UsageRow) -> object:
@@ -71,11 +70,12 @@ def test_months(key: MonthKey, cost: Decimal, tokens: int) -> None:
     assert repr(codec.unpack_month(codec.pack_month(row))) == repr(row)
 
 
-@given(OFFSET, IDS)
+@given(OFFSET, st.binary(max_size=16), IDS)
 @many
-def test_ids(chunk: int, ids: StoredIds) -> None:
+def test_ids(chunk: int, secret: bytes, ids: IdsByExpiry) -> None:
     assert codec.unpack_ids_key(codec.ids_key(chunk)) == chunk
-    assert codec.unpack_ids(codec.pack_ids(ids)) == ids
+    assert codec.unpack_ids(codec.pack_ids(StoredIds(secret, ids))) == StoredIds(secret, ids)
+    assert codec.unpack_ids(msgspec.msgpack.encode(ids)) == StoredIds(b"", ids), "as earlier versions wrote them"
 
 
 @given(OFFSET, st.integers(-1, 2**45), st.integers(-1, 2**45), TEXT, st.integers(1, 1000), st.integers(0, 2**45))
@@ -89,12 +89,13 @@ def test_positions(
     assert (at.next_offset, at.watermark_ms, at.expired_ms) == (next_offset, watermark_ms, expired_ms)
 
 
-def test_a_position_without_counts_of_poison_is_read() -> None:
+def test_positions_of_earlier_versions_are_read() -> None:
     counted = StoredPosition(3, 2, 1, "topic", 8, 4, 5, PoisonCounts(7, 9, ((5000, 1), (20, 20))))
     assert unpack_position(pack_position(counted)) == counted
-    for known in (6, 7):  # as earlier versions wrote it
+    for known in (6, 7, 9):  # as earlier versions wrote it
         earlier = msgspec.msgpack.encode(msgspec.structs.astuple(counted)[:known])
-        assert unpack_position(earlier).poison is None
+        assert unpack_position(earlier).poison == (counted.poison if known > 7 else None)
+        assert unpack_position(earlier).secret == b""
 
 
 @given(st.lists(HOUR, min_size=2, max_size=6), st.lists(OFFSET, min_size=2, max_size=6))
@@ -111,13 +112,13 @@ def test_keys_sort_by_time_and_by_offset(hours: list[HourKey], chunks: list[int]
 def test_every_kind_of_row_can_be_shown_to_a_person() -> None:
     row = UsageRow(HourKey(0, "o", "t", "USD"))
     row.line("p", "m").requests = 1
-    position = StoredPosition(3, 2, 1, "topic", 8, 4)
+    position = StoredPosition(3, 2, 1, "topic", 8, 4, secret=b"a secret of 16 b")
     shown = dict(
         codec.readable(key, value)
         for key, value in {
             codec.hour_key(row.key): codec.pack_hour(row),
             codec.month_key(MonthKey("2025-01", "o", "t", "USD")): codec.pack_month(MonthRow(Decimal(1), 2)),
-            codec.ids_key(7): codec.pack_ids({5: (bytes(32), bytes(16))}),
+            codec.ids_key(7): codec.pack_ids(StoredIds(b"a secret of 16 b", {5: (bytes(32), bytes(16))})),
             codec.bill_key("evt_1"): b'{"id":"evt_1"}',
             POSITION_KEY: pack_position(position),
         }.items()
@@ -131,5 +132,8 @@ def test_every_kind_of_row_can_be_shown_to_a_person() -> None:
     ]
     assert shown[("ids", 7)] == {5: 2}
     assert shown[("bill", "evt_1")] == {"id": "evt_1"}
-    assert shown[("position",)] == msgspec.structs.asdict(position)
+    facts = msgspec.structs.asdict(position)
+    assert facts.pop("secret")
+    assert shown[("position",)] == facts, "a secret is shown to nobody"
+    assert "a secret" not in repr(shown)
     assert json.loads(msgspec.json.encode(shown[("hour", 0, "o", "t", "USD")]))["revision"] is None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from decimal import Context, Decimal, Inexact, localcontext
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from searches import search
 
 from tables.counters import EXACT, NOTHING, Counters
 
@@ -30,7 +31,7 @@ def test_counters_equal_by_value_and_cannot_be_keys() -> None:
 
 
 @given(COUNTERS, COUNTERS, COUNTERS)
-@settings(max_examples=200, deadline=None, database=None)
+@search(200)
 def test_sums_do_not_depend_on_order_and_differences_undo_them(a: Counters, b: Counters, c: Counters) -> None:
     with localcontext(Context(prec=3)):
         assert repr((a + b) + c) == repr(a + (b + c)) == repr(c + b + a)

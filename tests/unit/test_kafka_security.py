@@ -19,7 +19,7 @@ LOGIN = KafkaSettings(
 
 def test_plaintext_is_an_address_only() -> None:
     kafka = KafkaSettings(bootstrap_servers="a:1,b:2")
-    assert confluent_config(kafka) == {"bootstrap.servers": "a:1,b:2", "security.protocol": "PLAINTEXT"}
+    assert confluent_config(kafka) == {"bootstrap.servers": "a:1,b:2", "security.protocol": "PLAINTEXT", "log_level": 0}
     assert aiokafka_config(kafka) == {"bootstrap_servers": "a:1,b:2", "security_protocol": "PLAINTEXT"}
 
 
@@ -38,6 +38,7 @@ def test_a_login_goes_over_tls_1_3() -> None:
     }
     assert confluent_config(LOGIN) == {
         "bootstrap.servers": "kafka:9093",
+        "log_level": 0,
         "security.protocol": "SASL_SSL",
         "sasl.mechanism": "PLAIN",
         "sasl.username": "iam",

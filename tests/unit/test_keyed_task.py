@@ -11,11 +11,11 @@ from usage_log import NowProducer, Rec, now
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.keyed_task import KeyedTask
 from streamapp.runtime.place import Place
-from streamapp.runtime.poison import PoisonFlood, PoisonLimit, counts_in
+from streamapp.runtime.poison import PoisonFlood, PoisonLimit
+from streamapp.runtime.position import POSITION_KEY, unpack_position
 from streamapp.runtime.row_table import RowTable
 from streamapp.runtime.rows import MemoryStore, Store, always_settled, stored_position
 from streamapp.runtime.sink_task import SinkTask
-from streamapp.schemas.fingerprint import digest_of, print_of
 from streamapp.schemas.rejected import Reason, Rejected
 from tables.keyed import Recipe, never
 from tables.window import Rules
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 TABLE = RowTable("counts", Key, Row)
-RECIPE = Recipe(lambda value: REFUSED, Rejected, lambda rows, event: None, never, digest_of, print_of)
+RECIPE = Recipe(lambda value: REFUSED, Rejected, lambda rows, event: None, never)
 
 
 def bad(*offsets: int) -> list[Rec]:
@@ -72,16 +72,17 @@ class Nowhere:
         return {}
 
 
-def sink_task(note: str) -> SinkTask[Any]:
-    limit = PoisonLimit(1.0, 5, counts=counts_in(note))
-    producer: Any = NowProducer(0)
-    return SinkTask("keeper", "billing_events", 0, Nowhere(), producer, 1, limit, lambda reason: None)
+def sink_task(before: Transaction | None) -> SinkTask[Any]:
+    row = None if before is None else before.writes[POSITION_KEY]
+    limit = PoisonLimit(1.0, 5, counts=None if row is None else unpack_position(row).poison)
+    place = Place("keeper", "billing_events", 0, "id", 1, {"dead_letter": 1})
+    return SinkTask(place, MemoryStore(always_settled), NowProducer(0), Nowhere(), limit, lambda reason: None)
 
 
-def test_a_sink_goes_on_counting_by_the_note_beside_its_offset() -> None:
-    first: Transaction = sink_task("").fold(bad(0, 1, 2), 9_000)
+def test_a_sink_goes_on_counting_by_its_position_row() -> None:
+    first: Transaction = sink_task(None).fold(bad(0, 1, 2), 9_000)
     assert (first.next_offset, len(first.sends)) == (3, 3)
-    second = sink_task(first.note).fold(bad(3, 4), 9_000)
+    second = sink_task(first).fold(bad(3, 4), 9_000)
     for _ in range(2):
         with pytest.raises(PoisonFlood, match="6 records in a row were refused"):
-            sink_task(second.note).fold(bad(5), 9_000)
+            sink_task(second).fold(bad(5), 9_000)

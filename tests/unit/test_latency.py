@@ -5,9 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from latency_log import LatencyTable, summed
+from searches import search
 from usage_log import Rec, at, value
 
 from streamapp.runtime import latency_codec as codec
@@ -97,7 +98,7 @@ TALLIES = st.builds(
 
 
 @given(SERIES, TALLIES, st.sampled_from([MINUTE, HOUR]))
-@settings(max_examples=30, deadline=None, database=None)
+@search(30)
 def test_rows_come_back_as_they_were(series: Series, tally: Tally, span: str) -> None:
     key = WindowKey(span, 1_737_000_000_000, series)
     assert codec.unpack_window_key(codec.window_key(key)) == key

@@ -98,6 +98,8 @@ def test_a_patch_changes_what_it_names_and_no_other_digit() -> None:
         ({"value": b"x" * 2_000_000}, Fix(), "larger than llm_usage takes"),
         ({"attempt": 5}, Fix(), "refused 5 times"),
         ({"reason": "org_unresolved"}, Fix(), "does not know its team"),
+        ({"reason": "unreadable_batch", "last_offset": 1009}, Fix(), "whole record batch"),
+        ({"reason": "unreadable_batch", "last_offset": 1009}, Fix(value=GOOD), "whole record batch"),
         ({**UNSENT, "value": b'{"event":"x"}'}, Fix(), "left no whole event"),
     ],
 )

@@ -175,7 +175,7 @@ def test_methods_in_descending_order_cost_what_they_cost_in_any_other() -> None:
     """Inserting each into a sorted list took the square: sixteen times as long for four times as many."""
 
     def seconds(count: int) -> float:
-        calls = CompiledCalls(CompactSeen(), 0, 1, 0)
+        calls = CompiledCalls(CompactSeen(bytes(16)), 0, 1, 0)
         calls.open(0, HOUR_MS)
         key, payment = CallsKey(0, Account("o", "a", "c", "AI")), Payment("hanzo", 1, None, None)
         began = process_time()

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from streamapp.runtime.poison import WINDOW_RECORDS, PoisonFlood, PoisonLimit, counts_in, note_of
+from streamapp.runtime.poison import WINDOW_RECORDS, PoisonFlood, PoisonLimit, counts_in
 from streamapp.runtime.position import PoisonCounts
 from tables.outcome import Refusal
 
@@ -84,13 +84,8 @@ def test_an_older_acceptance_does_not_forget_what_was_counted_since() -> None:
         again.check(1, 206, refusals(206))
 
 
-def test_counts_travel_as_a_note_and_other_notes_are_none() -> None:
-    limit = PoisonLimit(ratio=1.0, consecutive=5)
-    limit.check(7_000, 6_999, refusals(6_998, 6_999))
-    limit.check(3, 7_002, refusals(7_000, 7_001, 7_002))
-    assert counts_in(note_of(limit.counts)) == limit.counts != PoisonCounts()
-    full = PoisonCounts(20_000, 2**53, ((5_000, 5_000),) * 11)
-    assert len(note_of(full)) < 300
+def test_counts_of_an_earlier_release_are_read_and_other_metadata_is_none() -> None:
+    assert counts_in("[5,7002,[[7000,2],[3,3]]]") == PoisonCounts(5, 7002, ((7000, 2), (3, 3)))
     assert [counts_in(note) for note in ("", "somebody", "7", "[]", '["x"]', "{}")] == [
         None, None, None, PoisonCounts(), None, None,
     ]  # fmt: skip

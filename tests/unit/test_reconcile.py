@@ -16,10 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.ops.reconcile import STUCK_S, Reconciler
+from streamapp.ops.reconcile_metrics import ReconcileMetrics
 from streamapp.ops.reconcile_server import application, listen
 from streamapp.ops.verify_pair import PairReport
 from streamapp.ops.verify_pairs import NAMES, PAIRS, wanted
 from streamapp.settings import ReconcileSettings, Settings
+from streamapp.topics.findings import KINDS, Finding
 
 PROJECT = Path(__file__).parent.parent.parent
 
@@ -174,6 +176,35 @@ def test_a_pair_that_could_not_be_checked_has_no_difference() -> None:
         assert told["difference", "b=c"] == 0
 
     served(world, ask)
+
+
+def test_every_round_counts_the_findings_of_the_topics() -> None:
+    found: list[Finding] = []
+    error: list[Exception] = []
+
+    def look(settings: Settings) -> list[Finding]:
+        if error:
+            raise error[0]
+        return found
+
+    job = Reconciler(Settings(), (), lambda: 0, look)
+    metrics = ReconcileMetrics(lambda: job.standings, lambda: job.topic_findings)
+
+    def told() -> dict[str, float]:
+        families = text_string_to_metric_families(metrics.exposition().decode())
+        rows = [sample for family in families for sample in family.samples if family.name == "stream_topics_findings"]
+        return {sample.labels["kind"]: sample.value for sample in rows}
+
+    assert told() == {}
+    job.round()
+    assert told() == dict.fromkeys(KINDS, 0)
+    found += [Finding("topic_name", "X", "is X", "do"), Finding("topic_name", "Y", "is Y", "do")]
+    job.round()
+    assert told() == dict.fromkeys(KINDS, 0) | {"topic_name": 2}
+    for one in (Unavailable("away"), ZeroDivisionError("unforeseen")):
+        error[:] = [one]
+        job.round()
+        assert told() == {}, "unknown is absent"
 
 
 def test_a_job_that_does_not_get_on_is_not_healthy() -> None:

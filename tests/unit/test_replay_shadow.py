@@ -59,7 +59,7 @@ def recompute(table: Table, start: int = 0, upto: int | None = None) -> Comparis
     position = stored_position(table.store)
     assert position is not None
     refused = frozenset(refusal.record.offset for outcome in table.outcomes for refusal in outcome.refusals)
-    shadow = Shadow(table.rules, table.task.ledger.door, refused)
+    shadow = Shadow(table.rules, table.task.ledger.door, refused, table.task.ledger.seen.secret)
     records = [record for record in table.log if upto is None or record.offset >= upto]
     for at_ in range(0, len(records), 2):
         shadow.count(records[at_ : at_ + 2])
@@ -289,7 +289,7 @@ def test_where_to() -> None:
     with pytest.raises(click.BadParameter, match="neither an offset"):
         Offsets().convert("0:", None, None)
     with pytest.raises(click.BadParameter, match="not a time"):
-        Moment().convert("yesterday", None, None)
+        Moment().convert("last week", None, None)
 
 
 def test_a_move_never_goes_ahead() -> None:

@@ -105,7 +105,7 @@ def test_a_folder_that_is_no_brokers_is_never_wiped(tmp_path: Path) -> None:
 def test_what_sends_stops_first_and_each_group_before_those_who_read_what_it_writes(tmp_path: Path) -> None:
     configured = settings(tmp_path)
     services = service_jobs(configured, {service.name: 1 for service in SERVICES})
-    simulator = simulate_job(configured, [], 60, None)
+    simulator = simulate_job(configured, [], 60)
     jobs = [*services, *worker_jobs(configured, 6066, {}), simulator]
     order = [job.name for job in sorted(jobs, key=lambda job: job.stage)]
     assert order[:3] == ["capture", "reconcile", "simulate"]
@@ -144,7 +144,7 @@ def test_only_some_groups_are_started_and_fed(tmp_path: Path) -> None:
     assert fed_topics(chosen) == ("llm_usage",)
     names = {job.name for job in worker_jobs(settings(tmp_path), 6066, {}, chosen)}
     assert names == {"billing-agg-1", "billing-agg-2", "billing-ledger"}
-    assert simulate_job(settings(tmp_path), ["llm_usage"], 60, None).command.count("--topic") == 1
+    assert simulate_job(settings(tmp_path), ["llm_usage"], 60).command.count("--topic") == 1
     with pytest.raises(Refused, match="nobody writes what they read"):
         chosen_groups(("dead-letter-monitor",))
 
@@ -188,7 +188,9 @@ def test_all_is_read_when_nobody_is_behind_and_nothing_has_moved_for_a_while() -
     assert not drained.done((read[0], standing("b", 0, end=101)), 1 + SETTLED_S)
     assert not drained.done(read, 2 + SETTLED_S)
     assert drained.done(read, 2 + 2 * SETTLED_S)
+    assert drained.still_s(3 + 2 * SETTLED_S) == 1 + SETTLED_S
     assert not drained.done((standing("a", 5), read[1]), 3 + 2 * SETTLED_S)
+    assert drained.still_s(3 + 2 * SETTLED_S) == 0
 
 
 def test_the_progress_line_names_only_those_who_are_farthest_behind() -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from streamapp.cli.run import headline
-from streamapp.cli.run_console import Front, GroupNow, Money, Now, Screen, picture, summary
+from streamapp.cli.run_console import Front, GroupNow, Money, Now, Screen, packed, picture, summary
 from streamapp.cli.run_news import AFTER_S, HOLD_S, Reporter
 from streamapp.cli.verify import Verdict
 from streamapp.errors import Unavailable
@@ -38,9 +38,14 @@ def test_the_table_fits_the_terminal(width: int) -> None:
 
 
 def test_incidents_are_counted_and_explained() -> None:
-    assert summary(NOW, 11)[-1] == "220 dead letters (11 incidents; the demo sends invalid events on purpose)"
-    assert summary(NOW, 0)[-1] == "220 dead letters"
+    assert summary(NOW, 11)[-2:] == ["220 dead letters in 11 incidents", "the demo sends invalid events on purpose"]
+    assert summary(NOW, 0)[-2] == "220 dead letters"
     assert summary(None, 3) == []
+
+
+def test_parts_stay_whole_and_lines_within_the_width() -> None:
+    assert packed(["a b", "", "c", "d"], 7) == ["a b · c", "d"]
+    assert all(len(line) <= 78 for line in packed(summary(NOW, 1_000), 78))
 
 
 def test_without_a_terminal_a_line_now_and_then(tmp_path: Path) -> None:
@@ -57,7 +62,21 @@ def test_a_message_is_told_after_a_while_with_its_log() -> None:
     reporter.add([News("a", "it broke", said=True), News("b", "ended with signal 9")], 0)
     assert told == []
     reporter.add([], HOLD_S)
-    assert told == ["a reports: it broke (log: logs/a.log)", "b: ended with signal 9"]
+    assert told == ["Problem: a reports: it broke (log: logs/a.log)", "Problem: b: ended with signal 9"]
+
+
+def test_nothing_is_kept_back_at_the_end() -> None:
+    told: list[str] = []
+    reporter = Reporter(told.append, Path("logs"))
+    reporter.kafka(False, "Kafka does not answer.", 0)
+    reporter.kafka(True, "", 1)
+    reporter.add([News("a", "of the outage")], 1)
+    reporter.add([News("b", "just now", said=True)], 1 + HOLD_S)
+    reporter.flush()
+    assert told[2:] == [
+        "Problem: b reports: just now (log: logs/b.log)",
+        "1 more messages of the time around Kafka's outage are in logs/.",
+    ]
 
 
 def test_a_broker_that_does_not_answer_is_one_message_and_one_when_it_does() -> None:
@@ -70,11 +89,11 @@ def test_a_broker_that_does_not_answer_is_one_message_and_one_when_it_does() -> 
     reporter.add([News("worker-1", "failed late")], 36)
     reporter.add([], 36 + HOLD_S)
     assert len(told) == 2
-    assert told[0] == "Kafka does not answer. The processes wait for it."
+    assert told[0] == "Problem: Kafka does not answer. The processes wait for it."
     assert told[1].startswith("Kafka answers again. 35 messages of processes about it are in logs/.")
     reporter.add([News("worker-1", "something else")], 36 + AFTER_S)
     reporter.add([], 36 + AFTER_S + HOLD_S)
-    assert told[2] == "worker-1: something else"
+    assert told[2] == "Problem: worker-1: something else"
 
 
 def test_the_verdict_is_one_line() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
 
 from streamapp.cli.settings import MASK, command, rows
 from streamapp.errors import Misconfigured
-from streamapp.settings import Settings, current, load
+from streamapp.settings import DELIMITER, PREFIX, Settings, current, load
+from streamapp.settings_words import variables
 
 
 def test_every_setting_has_a_meaning_and_a_name_of_its_own() -> None:
@@ -51,6 +55,82 @@ def test_each_wrong_setting_is_one_sentence_with_its_variable(monkeypatch: pytes
         load()
     assert "STREAM_BROKER__PORT='many'" in str(wrong.value)
     assert "STREAM_KAFKA__REPLICATION_FACTOR='0'" in str(wrong.value)
+
+
+SLIP = "STREAM_KAFKA_BOOTSTRAP_SERVERS"
+SLIP_SAID = f"streamapp: {SLIP} is not a setting: did you mean STREAM_KAFKA__BOOTSTRAP_SERVERS?"
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        (SLIP, "STREAM_KAFKA__BOOTSTRAP_SERVERS"),
+        ("STREAM_BOOTSTRAP_SERVERS", "STREAM_KAFKA__BOOTSTRAP_SERVERS"),
+        ("STREAM_KAFKA__BOOTSTRAP_SERVER", "STREAM_KAFKA__BOOTSTRAP_SERVERS"),
+        ("stream_kafka_bootstrap_servers", "STREAM_KAFKA__BOOTSTRAP_SERVERS"),
+        ("STREAM_LEDGER", "STREAM_LEDGER_URL"),
+        ("STREAM_WEB_PORT", "STREAM_WEB__PORT"),
+        ("STREAM__STATE_DIR", "STREAM_STATE_DIR"),
+    ],
+)
+def test_a_misspelt_variable_is_refused_with_the_one_that_was_meant(
+    variable: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "8000")
+    with pytest.raises(Misconfigured) as wrong:
+        load()
+    assert str(wrong.value) == f"{variable} is not a setting: did you mean {meant}?"
+
+
+def test_a_misspelt_secret_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_KAFKA__SASL_PASWORD", "hush")
+    monkeypatch.setenv("STREAM_QUUX", "hush")
+    with pytest.raises(Misconfigured) as wrong:
+        load()
+    assert str(wrong.value) == (
+        "STREAM_KAFKA__SASL_PASWORD is not a setting: did you mean STREAM_KAFKA__SASL_PASSWORD?; "
+        "STREAM_QUUX is not a setting: `streamapp settings` lists all"
+    )
+
+
+def test_every_variable_of_a_service_named_like_us_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    for service in ("STREAM", "STREAM_WEB", "STREAM_KAFKA_BOOTSTRAP"):
+        monkeypatch.setenv(f"{service}_SERVICE_HOST", "10.0.0.7")
+        monkeypatch.setenv(f"{service}_SERVICE_PORT", "9092")
+        monkeypatch.setenv(f"{service}_SERVICE_PORT_HTTP", "9092")
+        monkeypatch.setenv(f"{service}_PORT", "tcp://10.0.0.7:9092")
+        monkeypatch.setenv(f"{service}_PORT_9092_TCP", "tcp://10.0.0.7:9092")
+        for fact in ("PROTO", "PORT", "ADDR"):
+            monkeypatch.setenv(f"{service}_PORT_9092_TCP_{fact}", "tcp")
+    assert load() == Settings()
+
+
+def test_a_section_may_be_given_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_KAFKA", '{"replication_factor": 3}')
+    assert load().kafka.replication_factor == 3
+
+
+def test_the_variables_are_those_that_are_printed() -> None:
+    found = variables(Settings, PREFIX, DELIMITER)
+    assert [name for name, is_one in found.items() if is_one] == [row.variable for row in rows(Settings())]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["faust", "-A", "streamapp.agents.billing_agg", "worker"],
+        ["faust", "-A", "streamapp.agents.analytics_ingest", "worker"],
+        ["streamapp", "topics", "plan"],
+        ["streamapp", "capture"],
+        ["streamapp", "run"],
+        ["streamapp", "verify"],
+        ["streamapp", "settings"],
+    ],
+)
+def test_every_process_ends_with_78_over_a_misspelt_variable(words: list[str]) -> None:
+    environment = {**os.environ, SLIP: "kafka.prod:9092"}
+    ran = subprocess.run([sys.executable, "-m", *words], env=environment, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout, ran.stderr.strip()) == (78, "", SLIP_SAID)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json"]])

@@ -9,8 +9,9 @@ import pytest
 from ddsketch.ddsketch import BaseDDSketch
 from ddsketch.mapping import LogarithmicMapping
 from ddsketch.store import DenseStore
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from searches import search
 
 from tables.spread import ACCURACY, BOUNDS_US, EDGES_US, LONGEST_US, Spread, bin_of, bucket_of, microseconds
 
@@ -35,7 +36,7 @@ def counted(durations: list[int]) -> Spread:
 
 @given(DURATIONS, st.sampled_from([-1, 0, 1]))
 @example(1, 0)
-@settings(max_examples=500, deadline=None, database=None)
+@search(500)
 def test_a_bin_is_the_librarys(duration_us: int, beside: int) -> None:
     duration_us = min(max(duration_us + beside, 0), LONGEST_US)
     assert bin_of(duration_us) == (MAPPING.key(duration_us) + 1 if duration_us else 0)
@@ -48,7 +49,7 @@ def test_there_are_so_many_bins_and_no_more() -> None:
 
 
 @given(st.lists(DURATIONS), st.lists(DURATIONS))
-@settings(max_examples=100, deadline=None, database=None)
+@search(100)
 def test_adding_counts_is_merging_sketches(some: list[int], others: list[int]) -> None:
     added = counted(some)
     added.add(counted(others))

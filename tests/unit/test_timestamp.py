@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from searches import search
 
 from streamapp.schemas import timestamp
 from streamapp.schemas.timestamp import END_MS, format_ms, parse_ms
@@ -92,7 +93,7 @@ def test_what_is_remembered_has_a_limit() -> None:
     st.integers(-1439, 1439),
     st.text("0123456789", max_size=12),
 )
-@settings(deadline=None, database=None, max_examples=500)
+@search(500)
 def test_agrees_with_datetime(at_s: int, offset_minutes: int, fraction: str) -> None:
     zoned = datetime.fromtimestamp(at_s, timezone(timedelta(minutes=offset_minutes)))
     text = zoned.isoformat()
@@ -117,6 +118,6 @@ def test_output_looks_like_the_standards() -> None:
 
 
 @given(st.text(alphabet=st.characters(categories=["Nd", "L", "P", "S", "Z", "Cc"]), max_size=40))
-@settings(deadline=None, database=None, max_examples=300)
+@search(300)
 def test_no_text_makes_it_raise(text: str) -> None:
     assert parse_ms(text) is None

@@ -17,7 +17,9 @@ EVENTS = topic("billing_events")
 
 def as_registered(item: Topic, replication_factor: int = 1) -> Have:
     configs = wanted_configs(item, replication_factor)
-    return Have(item.partitions, replication_factor, configs, frozenset(configs), written=False)
+    return Have(
+        item.partitions, replication_factor, configs, frozenset(configs), written=False, in_sync=replication_factor
+    )
 
 
 def with_configs(item: Topic, **changed: str) -> Have:
@@ -58,6 +60,28 @@ def test_three_replicas_need_two_to_acknowledge() -> None:
     assert isinstance(change, Create)
     assert change.replication_factor == 3
     assert ("min.insync.replicas", "2") in change.configs
+
+
+def test_what_is_acknowledged_follows_the_replicas_a_topic_has() -> None:
+    one, three = as_registered(EVENTS), as_registered(EVENTS, 3)
+    unset = {**one.configs, "min.insync.replicas": "1"}
+    few = replace(one, configs=unset)
+    found = plan([EVENTS], {EVENTS.name: few}, 3)
+    assert found.changes == (), "three are wanted, but the topic has one: with two to acknowledge nothing is written"
+    assert "1 replicas, wanted are 3" in str(found.drifts[0])
+    full = replace(three, configs=unset)
+    raised = (RaiseConfig(EVENTS.name, "min.insync.replicas", "1", "2"),)
+    assert plan([EVENTS], {EVENTS.name: full}, 3).changes == raised
+    assert plan([EVENTS], {EVENTS.name: full}, 1).changes == raised, "whatever the setting says"
+
+
+def test_what_is_acknowledged_waits_for_the_reassignment() -> None:
+    three = as_registered(EVENTS, 3)
+    moving = replace(three, configs={**three.configs, "min.insync.replicas": "1"}, in_sync=1)
+    found = plan([EVENTS], {EVENTS.name: moving}, 3)
+    assert found.changes == ()
+    assert "1 replicas in sync" in str(found.drifts[0])
+    assert plan([EVENTS], {EVENTS.name: replace(three, in_sync=2)}, 3).is_clean, "a broker that is away is no drift"
 
 
 def test_partitions_and_retention_are_raised() -> None:
@@ -150,7 +174,7 @@ def test_rows_of_every_table_hold_their_topic() -> None:
 
 
 def test_foreign_topics_are_not_looked_at() -> None:
-    foreign = Have(1, 1, {"retention.ms": "1"}, frozenset({"retention.ms"}), written=True)
+    foreign = Have(1, 1, {"retention.ms": "1"}, frozenset({"retention.ms"}), written=True, in_sync=1)
     assert plan(TOPICS, cluster(somebody_elses=foreign), 1).is_clean
 
 
@@ -178,7 +202,14 @@ def applied(have: dict[str, Have], todo: Plan) -> dict[str, Have]:
     for change in todo.changes:
         match change:
             case Create(name, partitions, replication_factor, configs):
-                after[name] = Have(partitions, replication_factor, dict(configs), frozenset(dict(configs)), False)
+                after[name] = Have(
+                    partitions,
+                    replication_factor,
+                    dict(configs),
+                    frozenset(dict(configs)),
+                    written=False,
+                    in_sync=replication_factor,
+                )
             case AddPartitions(name, _, wanted):
                 after[name] = replace(after[name], partitions=wanted)
             case RaiseConfig(name, config, _, value):

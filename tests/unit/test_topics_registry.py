@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+import yaml
+
+from streamapp.kafka.broker import PROPERTIES
 from streamapp.topics.registry import (
     EVENT_TOPICS,
     GROUPS,
@@ -14,9 +18,11 @@ from streamapp.topics.registry import (
     group,
     group_name_problem,
     internal_topic_name_problem,
+    offsets_retention_minutes,
     topic,
 )
 
+PROJECT = Path(__file__).parent.parent.parent
 GROUP_NAMES = frozenset(item.name for item in GROUPS)
 
 
@@ -68,6 +74,13 @@ def test_an_internal_topic_follows_a_topic_its_group_reads() -> None:
         (owner,) = item.consumers
         assert item.follows in group(owner).topics
         assert item.partitions == topic(item.follows).partitions
+
+
+def test_offsets_are_kept_as_long_as_the_records() -> None:
+    assert offsets_retention_minutes() == 129_600
+    assert PROPERTIES["offsets.retention.minutes"] == "129600"
+    compose = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+    assert compose["services"]["kafka"]["environment"]["KAFKA_OFFSETS_RETENTION_MINUTES"] == 129_600
 
 
 def test_only_dead_letter_and_changelogs_take_large_records() -> None:

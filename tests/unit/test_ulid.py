@@ -6,8 +6,9 @@ import hashlib
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from searches import search
 from ulid import ULID
 
 from streamapp.schemas.ulid import TIME_MAX_MS, event_id, statement_id
@@ -18,7 +19,7 @@ BILL = ("billing.usage.hourly", "org_hanzo", "team_abc123", "USD", START_MS, STA
 
 
 @given(st.integers(0, TIME_MAX_MS), st.binary(min_size=10, max_size=10))
-@settings(deadline=None, database=None, max_examples=300)
+@search(300)
 def test_an_event_id_is_a_ulid(now_ms: int, random80: bytes) -> None:
     made = event_id(now_ms, random80)
     assert made == f"evt_{ULID(now_ms.to_bytes(6) + random80)}"

@@ -6,9 +6,10 @@ from collections.abc import Collection
 from dataclasses import replace
 from decimal import Decimal
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 from latency_log import LatencyTable
+from searches import search
 from usage_histories import OFFSETS, SHORT, START, logs
 from usage_log import DIRECTORY, Rec, value
 
@@ -77,7 +78,7 @@ def calls() -> list[Rec]:
 
 
 @given(logs(), OFFSETS, st.sampled_from([LIMITS, FEW]))
-@settings(max_examples=40, deadline=None, database=None, phases=(Phase.explicit, Phase.generate))
+@search(40, phases=(Phase.explicit, Phase.generate))
 def test_the_table_agrees_with_the_log(log: list[Rec], cuts: set[int], limits: Limits) -> None:
     table = counted(log, cuts, limits)
     report = compared(log, table)

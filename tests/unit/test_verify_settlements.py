@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from rpc_histories import logs
 from rpc_log import METERING, WEEK, Calls, call
+from searches import search
 from usage_log import Rec
 
 from streamapp.kafka.reader import Record
@@ -68,7 +69,7 @@ def test_what_is_right_is_left_alone() -> None:
 
 
 @given(logs())
-@settings(max_examples=60, deadline=None, database=None)
+@search(60)
 def test_whatever_the_log_the_worker_is_right(log: list[Rec]) -> None:
     table = Logged(rules=LASTING)
     for at in range(0, len(log), 7):

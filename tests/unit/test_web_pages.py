@@ -357,6 +357,24 @@ def test_live_updates_send_only_what_changed() -> None:
     visit(check, FakeWorker(world, "agg-0"))
 
 
+def test_parts_are_answered_once_and_not_again_while_they_are_the_same() -> None:
+    world = World(hours_back=3)
+
+    async def check(reader: Reader, served: list[Served]) -> None:
+        url, asked = reader.base + "/events", {"page": "/hours?team=team_abc", "once": "1"}
+        async with reader.session.get(url, params=asked) as answer:
+            assert set(await answer.json()) == {"live-notices", "live-states", "live-rows"}
+            known = {"If-None-Match": answer.headers["ETag"]}
+        async with reader.session.get(url, params=asked, headers=known) as same:
+            assert (same.status, await same.read()) == (304, b"")
+        world.advance(30_000)
+        async with reader.session.get(url, params=asked, headers=known) as changed:
+            assert changed.status == 200
+        assert served[0].pages.live.clients == 0
+
+    visit(check, FakeWorker(world, "agg-0"))
+
+
 def test_the_number_of_live_readers_is_bounded_and_shutdown_does_not_wait() -> None:
     async def check(reader: Reader, served: list[Served]) -> None:
         url = reader.base + "/events"

@@ -16,7 +16,10 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 SOURCES = FOLDER / "c"
 LIBRARY = FOLDER / "express.so"
-FLAGS = ("-std=c11", "-O3", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared")
+WARNINGS = ("-Wall", "-Wextra", "-Werror")
+# A write beyond an array, or a call through a pointer that was overwritten, ends the process.
+HARDENED = ("-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2", "-Wl,-z,relro,-z,now")
+FLAGS = ("-std=c11", "-O3", *WARNINGS, *HARDENED, "-fPIC", "-shared")
 
 
 def sources_digest() -> str:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
-import struct
 import weakref
 from pathlib import Path
 
-from streamapp.errors import Unavailable
-from streamapp.runtime.express.library import Digest, library
-from tables.seen import DIGEST_BYTES, PRINT_BYTES, Counted, Seen, StoredIds
+from streamapp.errors import Misconfigured, Unavailable
+from streamapp.runtime.express.library import Stored, library
+from tables.seen import DIGEST_BYTES, PRINT_BYTES, IdsByExpiry, Known, Seen
 from tables.window import HOUR_MS
 
-_HALVES = struct.Struct("<QQ")
-_PRINT = struct.Struct("<Q")
+_MARK_BYTES = DIGEST_BYTES + PRINT_BYTES
+_UNREADABLE, _MALFORMED = -1, -1  # as in `ids.h`
 EXPIRIES_MAX = 4096  # as in `ids.h`: different expiries at a time
 IN_MEMORY = 250_000  # ids of a partition; eight such partitions take 70 MB
 
@@ -24,29 +23,29 @@ class CompactSeen(Seen):
 
     96 bits of a digest are compared, `SeenIds` compares 128; both are stored alike. When more than `in_memory` ids are
     there, they go to a file in `folder`, which nobody else sees and which goes with the process; without a folder all
-    stay in memory. Raises `Unavailable` when that file cannot be read.
+    stay in memory. Raises `Unavailable` when that file cannot be read, `Misconfigured` for stored ids that are damaged.
     """
 
-    def __init__(self, folder: Path | None = None, in_memory: int = IN_MEMORY) -> None:
-        super().__init__()
+    def __init__(self, secret: bytes, folder: Path | None = None, in_memory: int = IN_MEMORY) -> None:
+        super().__init__(secret)
         self._library = library()
-        self.handle = _allocated(self._library.ids_new(None if folder is None else os.fsencode(folder), in_memory))
+        where = None if folder is None else os.fsencode(folder)
+        self.handle = _allocated(self._library.ids_new(secret, where, in_memory))
         weakref.finalize(self, self._library.ids_free, self.handle)
 
-    def find(self, digest: bytes) -> Counted | None:
-        print_, expiry_h = ctypes.c_uint64(), ctypes.c_uint32()
-        known = self._library.ids_find(self.handle, _digest(digest), ctypes.byref(print_), ctypes.byref(expiry_h))
-        if known < 0:
+    def look(self, event_id: str, value: bytes) -> Known:
+        name, mark = event_id.encode(), ctypes.create_string_buffer(_MARK_BYTES)
+        known = self._library.ids_look(self.handle, name, len(name), value, len(value), mark)
+        if known == _UNREADABLE:
             raise Unavailable("the file of remembered ids cannot be read; is the disk of STREAM_STATE_DIR sound?")
-        if not known:
-            return None
-        return Counted(_PRINT.pack(print_.value), expiry_h.value * HOUR_MS)
+        return Known(known)
 
-    def add(self, digest: bytes, print_: bytes, expiry_ms: int) -> None:
-        (number,) = _PRINT.unpack(print_)
-        _allocated(self._library.ids_add(self.handle, _digest(digest), number, _hour(expiry_ms)))
+    def add(self, event_id: str, value: bytes, expiry_ms: int) -> None:
+        name = event_id.encode()
+        add = self._library.ids_add_event
+        _allocated(add(self.handle, name, len(name), value, len(value), _hour(expiry_ms)))
 
-    def _take(self) -> StoredIds:
+    def _take(self) -> IdsByExpiry:
         expiries = (ctypes.c_uint32 * EXPIRIES_MAX)()
         count = self._library.ids_expiries(self.handle, expiries, EXPIRIES_MAX)
         assert count <= EXPIRIES_MAX, "a chunk's ids expire at more different hours than there can be"
@@ -61,9 +60,15 @@ class CompactSeen(Seen):
         count = self._library.ids_take(self.handle, expiry_h, digests, prints)
         return digests.raw[: count * DIGEST_BYTES], prints.raw[: count * PRINT_BYTES]
 
-    def _put_back(self, digests: bytes, prints: bytes, expiry_ms: int) -> None:
-        count = len(digests) // DIGEST_BYTES
-        _allocated(self._library.ids_restore(self.handle, digests, prints, count, _hour(expiry_ms)))
+    def _put_back(self, secret: bytes, digests: bytes, prints: bytes, expiry_ms: int) -> None:
+        stored = Stored(secret, digests, prints, len(secret), len(digests), len(prints), _hour(expiry_ms))
+        restored = self._library.ids_restore(self.handle, ctypes.byref(stored))
+        if restored == _MALFORMED:
+            raise Misconfigured(
+                f"a stored row of remembered ids is damaged ({len(digests)} bytes of digests, {len(prints)} of "
+                f"fingerprints, {len(secret)} of secret): restore the table's changelog"
+            )
+        _allocated(restored)
 
     def _first_expiry_ms(self) -> int | None:
         return self._library.ids_first_expiry(self.handle) * HOUR_MS or None
@@ -78,13 +83,15 @@ class CompactSeen(Seen):
         count: int = self._library.ids_in_memory(self.handle)
         return count
 
+    @property
+    def secrets(self) -> int:
+        """How many secrets an id is looked for under."""
+        count: int = self._library.ids_secrets(self.handle)
+        return count
+
     def __len__(self) -> int:
         count: int = self._library.ids_count(self.handle)
         return count
-
-
-def _digest(digest: bytes) -> Digest:
-    return Digest(*_HALVES.unpack(digest))
 
 
 def _hour(expiry_ms: int) -> int:

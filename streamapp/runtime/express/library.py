@@ -6,14 +6,21 @@ import ctypes
 from ctypes import POINTER, Structure, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from functools import lru_cache
 
+from streamapp.clock import entropy
 from streamapp.errors import Misconfigured
 from streamapp.runtime.express.build import LIBRARY, sources_digest
 
+SEED_BYTES = 16  # of the maps of this process
 
-class Digest(Structure):
-    """`digest_t`: two halves of 64 bits."""
 
-    _fields_ = (("low", c_uint64), ("high", c_uint64))
+class Stored(Structure):
+    """`stored_t`: remembered ids as they were stored."""
+
+    _fields_ = (
+        *((name, c_char_p) for name in ("secret", "digests", "prints")),
+        *((name, c_size_t) for name in ("secret_length", "digests_length", "prints_length")),
+        ("expiry_h", c_uint32),
+    )
 
 
 class Run(Structure):
@@ -50,11 +57,13 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     # name            result     arguments
     ("batch_read", c_int, (c_char_p, c_size_t, c_int64, c_int64, c_int64, c_int64, c_void_p)),
     ("batch_bytes", c_int64, (c_void_p, c_int64, c_int64)),
-    ("ids_new", c_void_p, (c_char_p, c_size_t)),
+    ("map_seed", None, (c_char_p,)),
+    ("ids_new", c_void_p, (c_char_p, c_char_p, c_size_t)),
     ("ids_free", None, (c_void_p,)),
-    ("ids_find", c_int, (c_void_p, Digest, POINTER(c_uint64), POINTER(c_uint32))),
-    ("ids_add", c_int, (c_void_p, Digest, c_uint64, c_uint32)),
-    ("ids_restore", c_int, (c_void_p, c_char_p, c_char_p, c_size_t, c_uint32)),
+    ("ids_look", c_int, (c_void_p, c_char_p, c_size_t, c_char_p, c_size_t, c_void_p)),
+    ("ids_add_event", c_int, (c_void_p, c_char_p, c_size_t, c_char_p, c_size_t, c_uint32)),
+    ("ids_restore", c_int, (c_void_p, POINTER(Stored))),
+    ("ids_secrets", c_size_t, (c_void_p,)),
     ("ids_forget", c_int, (c_void_p, c_uint32)),
     ("ids_first_expiry", c_uint32, (c_void_p,)),
     ("ids_count", c_size_t, (c_void_p,)),
@@ -117,4 +126,5 @@ def library() -> ctypes.CDLL:
     for name, result, arguments in _FUNCTIONS:
         function = getattr(loaded, name)
         function.restype, function.argtypes = result, arguments
+    loaded.map_seed(entropy(SEED_BYTES))
     return loaded

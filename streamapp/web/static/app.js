@@ -76,10 +76,18 @@
     return template.content;
   };
 
-  // Live updates: one stream while the page is visible.
+  // Live updates while the page is visible: by a stream, or by asking again where three other pages of this browser have
+  // one. A stream holds a connection, and a browser has six to a host: without a limit the seventh page never loads.
+  const STREAMS_MAX = 3;
+  const ASK_MS = 2000;
   const pulse = document.getElementById("pulse");
   const page = document.body.dataset.page;
+  const events = `/events?page=${encodeURIComponent(page)}`;
   let stream = null;
+  let leave = null; // gives the place among the streams back
+  let asking = 0; // the timer of the next question
+  let tag = "";
+  let isOpen = false;
   let worry = 0;
   const say = (name, text) => {
     if (pulse.textContent === text) return;
@@ -89,25 +97,63 @@
   };
   const calm = () => { clearTimeout(worry); worry = 0; say("live", "Live"); };
   const fret = () => { worry = worry || setTimeout(() => say("paused", "Not updating"), 4000); };
-  const close = () => { if (stream) stream.close(); stream = null; };
-  const open = () => {
-    if (stream || !page || !document.getElementById("main").querySelector("[id^=live-]")) return;
-    stream = new EventSource(`/events?page=${encodeURIComponent(page)}`);
+  const show = (parts) => {
+    for (const id of Object.keys(parts)) {
+      const old = document.getElementById(id);
+      if (!old) continue;
+      const fresh = parse(parts[id]);
+      dress(fresh);
+      if (fresh.firstElementChild) morph(old, fresh.firstElementChild);
+    }
+  };
+  const close = () => {
+    isOpen = false;
+    if (stream) stream.close();
+    stream = null;
+    if (leave) leave();
+    leave = null;
+    clearTimeout(asking);
+  };
+  const listen = () => {
+    stream = new EventSource(events);
     stream.onopen = calm;
     stream.onerror = () => {
       fret();
       if (stream && stream.readyState === EventSource.CLOSED) { close(); setTimeout(() => document.hidden || open(), 10000); }
     };
-    stream.addEventListener("parts", (event) => {
-      const parts = JSON.parse(event.data);
-      for (const id of Object.keys(parts)) {
-        const old = document.getElementById(id);
-        if (!old) continue;
-        const fresh = parse(parts[id]);
-        dress(fresh);
-        if (fresh.firstElementChild) morph(old, fresh.firstElementChild);
-      }
-    });
+    stream.addEventListener("parts", (event) => show(JSON.parse(event.data)));
+  };
+  // One of the places, or null. Browsers keep locks on secure origins (https, localhost) only; elsewhere all pages ask.
+  const place = async () => {
+    if (!navigator.locks) return null;
+    for (let number = 0; number < STREAMS_MAX; number += 1) {
+      const found = await new Promise((resolve) => {
+        const held = (lock) => (lock ? new Promise((free) => resolve(free)) : resolve(null));
+        navigator.locks.request(`stream-${number}`, { ifAvailable: true }, held).catch(() => resolve(null));
+      });
+      if (found) return found;
+    }
+    return null;
+  };
+  const ask = async () => {
+    try {
+      const answer = await fetch(`${events}&once=1`, { headers: tag ? { "If-None-Match": tag } : {}, cache: "no-store" });
+      if (answer.status === 200) { tag = answer.headers.get("ETag") || ""; show(await answer.json()); }
+      if (answer.status === 200 || answer.status === 304) calm(); else fret();
+    } catch { fret(); }
+  };
+  const follow = async () => {
+    const found = await place();
+    if (!isOpen || stream) { if (found) found(); return; }
+    if (found) { leave = found; listen(); return; }
+    await ask();
+    clearTimeout(asking);
+    if (isOpen) asking = setTimeout(follow, ASK_MS);
+  };
+  const open = () => {
+    if (isOpen || !page || !document.getElementById("main").querySelector("[id^=live-]")) return;
+    isOpen = true;
+    follow();
   };
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   addEventListener("pagehide", close);

@@ -8,7 +8,7 @@ from importlib import import_module
 from streamapp.sinks import archive_store
 from streamapp.sinks.archive_chain import MANIFEST, OBJECT
 
-STEP = os.environ["STREAM_ENDED_BEHIND"]
+STEP = os.environ["ENDED_BEHIND"]
 EXIT_CODE = 9
 
 archive_agent = import_module("streamapp.agents.audit_archive")

@@ -60,8 +60,10 @@ int batch_read(const uint8_t *payload, size_t length, int64_t base_offset, int64
                int64_t count, part_t *parts) {
     cursor_t cursor = {payload, payload, payload + length};
     if (length > INT32_MAX) return 0;
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < count; i++) {
         if (!read_record(&cursor, base_offset, base_ms, append_ms, &parts[i])) return 0;
+        if (parts[i].offset < (i ? parts[i - 1].offset + 1 : base_offset)) return 0;
+    }
     return cursor.at == cursor.end;
 }
 

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "machine.h"
+
 typedef struct {
     int64_t offset, timestamp;
     int32_t key_at, key_length;     /* a length of -1: null */
@@ -13,7 +15,8 @@ typedef struct {
 } part_t;
 
 /* Find `count` records in a decompressed payload. `append_ms` is their timestamp if the broker set one, else -1.
- * Returns 0 if the payload is not exactly so many records. */
+ * Returns 0 if the payload is not exactly so many records,
+ * or if their offsets do not ascend. */
 int batch_read(const uint8_t *payload, size_t length, int64_t base_offset, int64_t base_ms, int64_t append_ms,
                int64_t count, part_t *parts);
 

@@ -100,17 +100,15 @@ static verdict_t count(calls_t *calls, const uint8_t *payload, const part_t *par
     if (call.at_ms >= run->next_mark_ms || call.at_ms - calls->future_ms > part->timestamp) return NOT_PLAIN;
     if (!is_at_home(calls, &call, payload + part->key_at, (size_t)part->key_length)) return NOT_PLAIN;
 
-    digest_t digest = {xxh64(call.id.at, call.id.length, 0), xxh64(call.id.at, call.id.length, 1)};
-    uint64_t print = xxh64(value, (size_t)part->value_length, 0), known_print;
-    uint32_t known_expiry_h, expiry_h;
-    int known = ids_find(calls->ids, digest, &known_print, &known_expiry_h);
-    if (known) return known > 0 && known_print == print ? REPEATED : NOT_PLAIN;
+    mark_t mark;
+    known_t known = ids_look(calls->ids, call.id.at, call.id.length, value, (size_t)part->value_length, &mark);
+    if (known != ID_NEW) return known == ID_SAME ? REPEATED : NOT_PLAIN;
 
-    expiry_h = rows_expiry(calls->rows, call.at_ms - call.at_ms % HOUR_MS);
+    uint32_t expiry_h = rows_expiry(calls->rows, call.at_ms - call.at_ms % HOUR_MS);
     if (!expiry_h) return NOT_PLAIN;
     verdict_t verdict = add(calls, &call, part->offset);
     if (verdict != COUNTED) return verdict;
-    if (!ids_add(calls->ids, digest, print, expiry_h)) return OUT_OF_MEMORY;
+    if (!ids_add(calls->ids, &mark, expiry_h)) return OUT_OF_MEMORY;
     if (call.at_ms > run->watermark_ms) run->watermark_ms = call.at_ms;
     return COUNTED;
 }

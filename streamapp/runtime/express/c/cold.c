@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "cold.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,6 +113,7 @@ static int write_whole(int file, const void *data, size_t size, int64_t at) {
     const char *from = data;
     while (size) {
         ssize_t done = pwrite(file, from, size, at);
+        if (done < 0 && errno == EINTR) continue; /* a signal came first: nothing was written */
         if (done <= 0) return 0;
         from += done;
         at += done;
@@ -124,6 +126,7 @@ static int read_whole(int file, void *data, size_t size, int64_t at) {
     char *to = data;
     while (size) {
         ssize_t done = pread(file, to, size, at);
+        if (done < 0 && errno == EINTR) continue;
         if (done <= 0) return 0;
         to += done;
         at += done;

@@ -3,6 +3,7 @@
 #ifndef FIELDS_H
 #define FIELDS_H
 
+#include <limits.h>
 #include <stddef.h>
 
 typedef struct {
@@ -30,8 +31,11 @@ static const field_t *field_of(span_t key, const field_t *table, size_t length, 
     return &UNKNOWN;
 }
 
-static int read_object(text_t *text, const field_t *table, size_t length, fields_t *fields) {
-    uint32_t seen = 0;
+/* Each field of a table has a bit of this. */
+typedef uint32_t seen_t;
+
+static int read_fields(text_t *text, const field_t *table, size_t length, fields_t *fields) {
+    seen_t seen = 0;
     size_t next = 0;
     span_t key;
     if (!take(text, '{')) return 0;
@@ -45,7 +49,7 @@ static int read_object(text_t *text, const field_t *table, size_t length, fields
         if (field->kind != SKIP) {
             size_t at = (size_t)(field - table);
             if (seen >> at & 1) return 0;
-            seen |= 1u << at;
+            seen |= (seen_t)1 << at;
             next = at + 1;
         }
         if (!read_value(text, field, fields)) return 0;
@@ -54,5 +58,13 @@ static int read_object(text_t *text, const field_t *table, size_t length, fields
         if (!table[at].is_optional && !(seen >> at & 1)) return 0;
     return take(text, '}');
 }
+
+/* Reads an object by a table of so many fields. */
+#define read_object(text, table, length, fields)                                                                        \
+    ((void)sizeof(struct {                                                                                              \
+         _Static_assert((length) <= sizeof(seen_t) * CHAR_BIT, "the table has more fields than `seen_t` has bits");    \
+         int unused;                                                                                                    \
+     }),                                                                                                                \
+     read_fields(text, table, length, fields))
 
 #endif

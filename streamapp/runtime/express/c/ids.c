@@ -99,8 +99,9 @@ static int make_room(ids_t *ids) {
     return resize(ids, ids->places + ids->places / 4, 0);
 }
 
-ids_t *ids_new(const char *folder, size_t hot) {
+ids_t *ids_new(const uint8_t *secret, const char *folder, size_t hot) {
     ids_t *ids = calloc(1, sizeof *ids);
+    if (ids) secret_make(&ids->secret, secret);
     if (ids && !allocate(ids, PLACES_MIN)) {
         ids_free(ids);
         return NULL;
@@ -114,20 +115,49 @@ void ids_free(ids_t *ids) {
     if (!ids) return;
     release(ids);
     cold_free(ids->cold);
+    free(ids->others);
     free(ids->log);
     free(ids);
 }
 
-int ids_find(const ids_t *ids, digest_t digest, uint64_t *print, uint32_t *expiry_h) {
+/* Returns 1 when the digest is remembered, 0 when it is not, -1 when the file cannot be read. */
+static int find(const ids_t *ids, digest_t digest, uint64_t *print) {
+    uint32_t expiry_h;
     size_t at = place_of(ids, digest);
     if (!ids->expiry[at])
-        return ids->cold ? cold_find(ids->cold, digest.low, (uint32_t)digest.high, print, expiry_h) : 0;
+        return ids->cold ? cold_find(ids->cold, digest.low, (uint32_t)digest.high, print, &expiry_h) : 0;
     *print = ids->prints[at];
-    *expiry_h = ids->expiries_h[ids->expiry[at]];
     return 1;
 }
 
-int ids_add(ids_t *ids, digest_t digest, uint64_t print, uint32_t expiry_h) {
+static known_t known(int found, uint64_t print, uint64_t own) {
+    if (found <= 0) return found < 0 ? ID_UNREADABLE : ID_NEW;
+    return print == own ? ID_SAME : ID_OTHER;
+}
+
+/* As `ids_look`, among the ids under another secret. */
+static known_t look_under(const ids_t *ids, const other_t *other, const uint8_t *id, size_t id_length,
+                          const uint8_t *value, size_t length) {
+    uint64_t print = 0;
+    digest_t digest = other->is_old ? wrapped(&ids->secret, old_digest_of(id, id_length))
+                                    : digest_of(&other->secret, id, id_length);
+    int found = find(ids, digest, &print);
+    if (found <= 0) return known(found, 0, 0);
+    return known(found, print, other->is_old ? old_print_of(value, length) : print_of(&other->secret, value, length));
+}
+
+known_t ids_look(const ids_t *ids, const uint8_t *id, size_t id_length, const uint8_t *value, size_t length,
+                 mark_t *mark) {
+    uint64_t print = 0;
+    *mark = (mark_t){digest_of(&ids->secret, id, id_length), print_of(&ids->secret, value, length)};
+    int found = find(ids, mark->digest, &print);
+    known_t all = known(found, print, mark->print);
+    for (size_t at = 0; at < ids->other_count && all == ID_NEW; at++)
+        all = look_under(ids, &ids->others[at], id, id_length, value, length);
+    return all;
+}
+
+int ids_add(ids_t *ids, const mark_t *mark, uint32_t expiry_h) {
     if (!make_room(ids)) return 0;
     if (ids->logged == ids->log_places) {
         size_t places = ids->log_places ? 2 * ids->log_places : PLACES_MIN;
@@ -136,17 +166,53 @@ int ids_add(ids_t *ids, digest_t digest, uint64_t print, uint32_t expiry_h) {
         ids->log = log;
         ids->log_places = places;
     }
-    if (!put(ids, digest, print, expiry_h)) return 0;
-    ids->log[ids->logged++] = (counted_t){digest, print, expiry_h};
+    if (!put(ids, mark->digest, mark->print, expiry_h)) return 0;
+    ids->log[ids->logged++] = (counted_t){*mark, expiry_h};
     return 1;
 }
 
-int ids_restore(ids_t *ids, const digest_t *digests, const uint64_t *prints, size_t count, uint32_t expiry_h) {
+int ids_add_event(ids_t *ids, const uint8_t *id, size_t id_length, const uint8_t *value, size_t length,
+                  uint32_t expiry_h) {
+    mark_t mark = {digest_of(&ids->secret, id, id_length), print_of(&ids->secret, value, length)};
+    return ids_add(ids, &mark, expiry_h);
+}
+
+/* That ids are under another secret until this hour. Returns 0 without memory. */
+static int note_other(ids_t *ids, const stored_t *stored) {
+    int is_old = !stored->secret_length;
+    for (size_t at = 0; at < ids->other_count; at++) {
+        other_t *other = &ids->others[at];
+        if (other->is_old != is_old || (!is_old && memcmp(other->secret.bytes, stored->secret, SECRET_BYTES))) continue;
+        if (other->until_h < stored->expiry_h) other->until_h = stored->expiry_h;
+        return 1;
+    }
+    other_t *others = realloc(ids->others, (ids->other_count + 1) * sizeof *others);
+    if (!others) return 0;
+    ids->others = others;
+    other_t *other = &others[ids->other_count++];
+    *other = (other_t){.is_old = is_old, .until_h = stored->expiry_h};
+    if (!is_old) secret_make(&other->secret, stored->secret);
+    return 1;
+}
+
+int ids_restore(ids_t *ids, const stored_t *stored) {
+    size_t count = stored->prints_length / PRINT_BYTES;
+    if (stored->secret_length && stored->secret_length != SECRET_BYTES) return -1;
+    if (stored->prints_length % PRINT_BYTES || stored->digests_length != count * DIGEST_BYTES) return -1;
+    int is_own = stored->secret_length && !memcmp(ids->secret.bytes, stored->secret, SECRET_BYTES);
+    if (count && !is_own && !note_other(ids, stored)) return 0;
     for (size_t at = 0; at < count; at++) {
-        if (!make_room(ids) || !put(ids, digests[at], prints[at], expiry_h)) return 0;
+        digest_t digest;
+        uint64_t print;
+        memcpy(&digest, stored->digests + at * DIGEST_BYTES, DIGEST_BYTES);
+        memcpy(&print, stored->prints + at * PRINT_BYTES, PRINT_BYTES);
+        if (!stored->secret_length) digest = wrapped(&ids->secret, digest);
+        if (!make_room(ids) || !put(ids, digest, print, stored->expiry_h)) return 0;
     }
     return 1;
 }
+
+size_t ids_secrets(const ids_t *ids) { return 1 + ids->other_count; }
 
 int ids_forget(ids_t *ids, uint32_t until_h) {
     size_t kept = 0;
@@ -157,6 +223,10 @@ int ids_forget(ids_t *ids, uint32_t until_h) {
     for (size_t at = 0; at < ids->logged; at++)
         if (ids->log[at].expiry_h > until_h) ids->log[kept++] = ids->log[at];
     ids->logged = kept;
+    kept = 0;
+    for (size_t at = 0; at < ids->other_count; at++)
+        if (ids->others[at].until_h > until_h) ids->others[kept++] = ids->others[at];
+    ids->other_count = kept;
     if (ids->cold) cold_forget(ids->cold, until_h);
     return 1;
 }
@@ -174,12 +244,12 @@ size_t ids_in_memory(const ids_t *ids) { return ids->taken; }
 
 size_t ids_logged(const ids_t *ids) { return ids->logged; }
 
-size_t ids_take(const ids_t *ids, uint32_t expiry_h, digest_t *digests, uint64_t *prints) {
+size_t ids_take(const ids_t *ids, uint32_t expiry_h, uint8_t *digests, uint8_t *prints) {
     size_t count = 0;
     for (size_t at = 0; at < ids->logged; at++)
         if (ids->log[at].expiry_h == expiry_h) {
-            digests[count] = ids->log[at].digest;
-            prints[count++] = ids->log[at].print;
+            memcpy(digests + count * DIGEST_BYTES, &ids->log[at].mark.digest, DIGEST_BYTES);
+            memcpy(prints + count++ * PRINT_BYTES, &ids->log[at].mark.print, PRINT_BYTES);
         }
     return count;
 }

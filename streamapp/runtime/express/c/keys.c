@@ -41,7 +41,7 @@ static int make_room(keys_t *keys) {
 
 int64_t keys_find(const keys_t *keys, const uint8_t *bytes, size_t length) {
     if (!keys->place_count) return -1;
-    uint64_t hash = xxh64(bytes, length, 0);
+    uint64_t hash = map_hash(bytes, length);
     size_t mask = keys->place_count - 1;
     for (size_t at = hash & mask; keys->places[at]; at = (at + 1) & mask) {
         const named_t *name = &keys->names[keys->places[at] - 1];
@@ -53,7 +53,7 @@ int64_t keys_find(const keys_t *keys, const uint8_t *bytes, size_t length) {
 
 int64_t keys_number(keys_t *keys, const uint8_t *bytes, size_t length) {
     if (!make_room(keys)) return NO_MEMORY;
-    uint64_t hash = xxh64(bytes, length, 0);
+    uint64_t hash = map_hash(bytes, length);
     size_t mask = keys->place_count - 1, at = hash & mask;
     for (; keys->places[at]; at = (at + 1) & mask) {
         const named_t *name = &keys->names[keys->places[at] - 1];

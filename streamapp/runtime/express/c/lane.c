@@ -113,6 +113,10 @@ void lane_close(lane_t *lane, int64_t hour_ms) {
     if (!hour) return;
     hour_free(hour);
     *hour = lane->hours[--lane->hour_count];
+    int64_t kept = 0;
+    for (int64_t i = 0; i < lane->touched_count; i++)
+        if (lane->touched[i].hour_ms != hour_ms) lane->touched[kept++] = lane->touched[i];
+    lane->touched_count = kept;
 }
 
 static size_t place_of(const hour_t *hour, const uint8_t *key, size_t length, uint64_t hash) {
@@ -182,7 +186,7 @@ static int64_t find_line(const hour_t *hour, const uint8_t *key, size_t length, 
 int64_t lane_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t length, size_t row_length) {
     hour_t *hour = hour_at(lane, hour_ms);
     if (!hour) return NOT_THERE;
-    uint64_t hash = xxh64(key, length, 0);
+    uint64_t hash = map_hash(key, length);
     int64_t line = find_line(hour, key, length, hash);
     return line < 0 ? add_line(hour, key, length, hash, row_length) : line;
 }
@@ -214,7 +218,7 @@ static int64_t new_line(const lane_t *lane, hour_t *hour, uint8_t *key, size_t l
         return hour->is_new ? add_line(hour, key, length, hash, row_length) : NOT_THERE;
     memcpy(key + row_length, OTHER, OTHER_LENGTH);
     length = row_length + OTHER_LENGTH;
-    hash = xxh64(key, length, 0);
+    hash = map_hash(key, length);
     int64_t line = find_line(hour, key, length, hash);
     return line < 0 ? add_line(hour, key, length, hash, row_length) : line;
 }
@@ -255,22 +259,20 @@ static verdict_t count(lane_t *lane, const uint8_t *payload, const part_t *part,
     const uint8_t *team = payload + part->key_at;
     if (!is_at_home(&usage, team, (size_t)part->key_length, lane->partition, lane->partitions)) return NOT_PLAIN;
 
-    digest_t digest = {xxh64(usage.id.at, usage.id.length, 0), xxh64(usage.id.at, usage.id.length, 1)};
-    uint64_t print = xxh64(value, (size_t)part->value_length, 0), known_print;
-    uint32_t expiry_h;
-    int known = ids_find(lane->ids, digest, &known_print, &expiry_h);
-    if (known) return known > 0 && known_print == print ? REPEATED : NOT_PLAIN;
+    mark_t mark;
+    known_t known = ids_look(lane->ids, usage.id.at, usage.id.length, value, (size_t)part->value_length, &mark);
+    if (known != ID_NEW) return known == ID_SAME ? REPEATED : NOT_PLAIN;
 
     hour_t *hour = hour_at(lane, usage.at_ms - usage.at_ms % HOUR_MS);
     if (!hour) return NOT_PLAIN;
     uint8_t key[KEY_MAX];
     size_t row_length, length = key_of(&usage, key, &row_length);
-    uint64_t hash = xxh64(key, length, 0);
+    uint64_t hash = map_hash(key, length);
     int64_t line = find_line(hour, key, length, hash);
     if (line < 0) line = new_line(lane, hour, key, length, hash, row_length);
     if (line < 0) return line == NOT_THERE ? NOT_PLAIN : OUT_OF_MEMORY;
     if (!hour->lines[line].requests && !touch(lane, hour->hour_ms, line)) return OUT_OF_MEMORY;
-    if (!ids_add(lane->ids, digest, print, hour->expiry_h)) return OUT_OF_MEMORY;
+    if (!ids_add(lane->ids, &mark, hour->expiry_h)) return OUT_OF_MEMORY;
     add(&hour->lines[line], &usage, part->offset);
     if (usage.at_ms > run->watermark_ms) run->watermark_ms = usage.at_ms;
     return COUNTED;
@@ -314,6 +316,7 @@ void lane_take(lane_t *lane, sum_t *sums) {
 
 size_t lane_key(const lane_t *lane, int64_t hour_ms, int64_t line, const uint8_t **key) {
     const hour_t *hour = hour_at((lane_t *)lane, hour_ms);
-    *key = hour->lines[line].key;
-    return hour->lines[line].length;
+    int is_there = hour && line >= 0 && line < hour->count;
+    *key = is_there ? hour->lines[line].key : NULL;
+    return is_there ? hour->lines[line].length : 0;
 }

@@ -35,6 +35,8 @@ void lane_free(lane_t *lane);
 /* An hour is open from now on, and its ids expire at `expiry_h`; `is_new`: no row of it can be stored. Returns -1 when
  * too many hours are open, -2 without memory. */
 int lane_open(lane_t *lane, int64_t hour_ms, uint32_t expiry_h, int is_new);
+
+/* It is open no longer. What its lines counted and was not taken goes with them. */
 void lane_close(lane_t *lane, int64_t hour_ms);
 
 /* The number of a line; `key` is org, team, currency, provider and model, joined by zero bytes; up to `row_length` it is
@@ -49,7 +51,7 @@ int64_t lane_run(lane_t *lane, const uint8_t *payload, const part_t *parts, int6
 int64_t lane_touched(const lane_t *lane);
 void lane_take(lane_t *lane, sum_t *sums);
 
-/* The key of a line; returns its length. */
+/* The key of a line; returns its length, 0 when there is no such line. */
 size_t lane_key(const lane_t *lane, int64_t hour_ms, int64_t line, const uint8_t **key);
 
 #endif

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "machine.h"
+
 /* `is_full`: there was no memory, and something is missing. */
 typedef struct {
     uint8_t *bytes;

@@ -229,14 +229,15 @@ static int cover(row_t *row, int64_t first_offset, int64_t last_offset, const ui
 
 int rows_add(rows_t *rows, const added_t *added, int is_stored) {
     hour_t *hour = hour_at(rows, added->hour_ms);
-    if (!hour) return NOT_THERE;
+    unsigned __int128 cost = (unsigned __int128)added->cost_high << 64 | added->cost_low;
+    /* Before a row or a line is made: a new one holds any cost below the end. */
+    if (!hour || cost >= COST_END) return NOT_THERE;
     int64_t number = row_of(hour, added->account, added->account_length);
     if (number < 0) return NO_MEMORY;
     row_t *row = &hour->rows[number];
     int64_t line = line_of(hour, number, &rows->key, added, is_stored ? INT64_MAX : rows->names_max);
     if (line < 0) return NO_MEMORY;
-    unsigned __int128 cost = (unsigned __int128)added->cost_high << 64 | added->cost_low;
-    if (cost >= COST_END || hour->lines[line].cost + cost >= COST_END) return NOT_THERE;
+    if (hour->lines[line].cost + cost >= COST_END) return NOT_THERE;
     if (!is_stored && !touch(rows, hour->hour_ms, row, number)) return NO_MEMORY;
     if (!is_stored && hour->methods.names[line].length == sizeof number) rows->others += added->calls;
     hour->lines[line].calls += added->calls;

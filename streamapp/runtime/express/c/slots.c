@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hash.h"
+
 enum {
     MINUTE_MS = 60000,
     NAMES_MAX = 4096,
@@ -47,17 +49,13 @@ void slots_free(slots_t *slots) {
     free(slots);
 }
 
-static uint64_t mixed(uint64_t number) {
-    number *= 0x9E3779B97F4A7C15u;
-    return number ^ number >> 29;
-}
-
 static uint64_t slot_hash(const slot_sum_t *slot) {
-    return mixed((uint64_t)slot->start_ms / MINUTE_MS * 3 * NAMES_MAX + (uint64_t)(slot->name * 3 + slot->stream + 1));
+    uint64_t minute = (uint64_t)slot->start_ms / MINUTE_MS;
+    return map_hash_number(minute * 3 * NAMES_MAX + (uint64_t)(slot->name * 3 + slot->stream + 1));
 }
 
 static uint64_t bin_hash(const bin_t *bin) {
-    return mixed((uint64_t)bin->slot << 32 | (uint64_t)bin->which << 16 | (uint64_t)bin->bin);
+    return map_hash_number((uint64_t)bin->slot << 32 | (uint64_t)bin->which << 16 | (uint64_t)bin->bin);
 }
 
 /* Room for one more of `count` numbers; the caller puts them in again after the places have grown. Returns 1 when they

@@ -87,7 +87,7 @@ static size_t item_place(const tally_t *tally, const uint8_t *key, size_t length
 }
 
 int64_t tally_learn(tally_t *tally, const uint8_t *key, size_t length, int32_t name, int32_t currency) {
-    uint64_t hash = xxh64(key, length, 0);
+    uint64_t hash = map_hash(key, length);
     size_t at = item_place(tally, key, length, hash);
     if (tally->item_places[at]) return (int64_t)tally->item_places[at] - 1;
     if (tally->item_count == ITEMS_MAX) return NOT_THERE;
@@ -114,7 +114,7 @@ static int64_t item_of(const tally_t *tally, const usage_t *usage) {
         end += parts[i].length;
     }
     size_t length = (size_t)(end - key);
-    return (int64_t)tally->item_places[item_place(tally, key, length, xxh64(key, length, 0))] - 1;
+    return (int64_t)tally->item_places[item_place(tally, key, length, map_hash(key, length))] - 1;
 }
 
 typedef enum { COUNTED, REPEATED, NOT_PLAIN, OUT_OF_MEMORY } verdict_t;
@@ -129,17 +129,15 @@ static verdict_t count(tally_t *tally, const uint8_t *payload, const part_t *par
     const uint8_t *key = payload + part->key_at;
     if (!is_at_home(&usage, key, (size_t)part->key_length, tally->partition, tally->partitions)) return NOT_PLAIN;
 
-    digest_t digest = {xxh64(usage.id.at, usage.id.length, 0), xxh64(usage.id.at, usage.id.length, 1)};
-    uint64_t print = xxh64(value, (size_t)part->value_length, 0), known_print;
-    uint32_t expiry_h;
-    int known = ids_find(tally->ids, digest, &known_print, &expiry_h);
-    if (known) return known > 0 && known_print == print ? REPEATED : NOT_PLAIN;
+    mark_t mark;
+    known_t known = ids_look(tally->ids, usage.id.at, usage.id.length, value, (size_t)part->value_length, &mark);
+    if (known != ID_NEW) return known == ID_SAME ? REPEATED : NOT_PLAIN;
 
     const open_t *hour = hour_at(tally, usage.at_ms - usage.at_ms % HOUR_MS);
     int64_t number = item_of(tally, &usage);
     if (!hour || number < 0) return NOT_PLAIN;
     const item_t *item = &tally->items[number];
-    if (!ids_add(tally->ids, digest, print, hour->expiry_h)) return OUT_OF_MEMORY;
+    if (!ids_add(tally->ids, &mark, hour->expiry_h)) return OUT_OF_MEMORY;
     if (!slots_add(tally->slots, &usage, item->name, item->currency)) return OUT_OF_MEMORY;
     if (usage.at_ms > run->watermark_ms) run->watermark_ms = usage.at_ms;
     return COUNTED;

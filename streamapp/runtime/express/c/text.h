@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "machine.h"
+
 typedef struct {
     const uint8_t *at;
     size_t length;

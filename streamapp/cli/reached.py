@@ -1,0 +1,21 @@
+"""The settings of a command that needs Kafka, which is asked first."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from streamapp.kafka.admin import Admin
+from streamapp.settings import Settings, current
+
+ANSWER_S = 10.0
+
+
+@lru_cache(maxsize=1)
+def reached() -> Settings:
+    """The settings of this process, when Kafka answers; it is asked once, before anything else is done.
+
+    Raises `Unavailable` when it does not answer, `Misconfigured` when it does not let us in.
+    """
+    settings = current()
+    Admin(settings.kafka, timeout_s=ANSWER_S).topics()
+    return settings

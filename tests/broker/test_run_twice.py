@@ -1,0 +1,51 @@
+"""`streamapp run --for` as a process: twice in one folder, each time with a verdict and nothing that looks like a
+failure."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamapp.kafka.child import free_port
+from streamapp.settings import Settings
+
+RUN_S = 240  # bounds a run on a machine that does much else
+FAILURES = re.compile(r"ERROR|Traceback|CRITICAL|Unclosed|Problem|[Ee]xception")
+
+
+@pytest.mark.timeout(2 * RUN_S + 60)
+def test_two_runs_in_one_folder_say_that_everything_is_correct(tmp_path: Path) -> None:
+    for _ in range(2):
+        text = run(tmp_path)
+        assert not FAILURES.search(text), text
+        verdict = text.index("Verdict: everything is correct. 7 of 7 checks agree")
+        assert verdict < text.index("Every bill against the raw events") < text.index("What must agree")
+        assert all(len(line) <= 80 for line in text[text.index("Logs:") : verdict].splitlines()[1:]), text
+
+
+def run(folder: Path) -> str:
+    """What the console of a run shows that ended with 0."""
+    ports = {f"STREAM_{name}__PORT": str(free_port()) for name in ("BROKER", "CAPTURE", "RECONCILE", "CLICKHOUSE")}
+    cache = Settings().cache_dir.resolve()
+    places = {"STREAM_STATE_DIR": str(folder / "state"), "STREAM_CACHE_DIR": str(cache), "COLUMNS": "80"}
+    command = [sys.executable, "-m", "streamapp", "run", "--for", "20"]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, **ports, **places, "STREAM_WEB__PORT": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            text, _ = process.communicate(timeout=RUN_S)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGTERM)  # it stops what it started
+            text, _ = process.communicate()
+    assert process.returncode == 0, text
+    return text

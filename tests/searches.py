@@ -1,0 +1,36 @@
+"""How long a search goes on: a quarter of its examples in `make test`, all of them in `make test-all`.
+
+Hypothesis's own option chooses: `pytest --hypothesis-profile=long`. Tests that are marked `long` run in that profile
+only; each of them has a shorter test of the same promise beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+
+LONG = "long"
+SHORT = "short"
+
+
+def register() -> None:
+    """Make both profiles known. `conftest.py` calls it before any test is collected."""
+    settings.register_profile(SHORT, settings())
+    settings.register_profile(LONG, settings())
+    settings.load_profile(SHORT)
+
+
+def is_long() -> bool:
+    """Whether searches run at their full length."""
+    return bool(settings.get_current_profile_name() == LONG)
+
+
+def of(number: int) -> int:
+    """How many of `number` examples or histories are tried in this run."""
+    return number if is_long() else max(1, number // 4)
+
+
+def search(examples: int, **more: Any) -> settings:
+    """The settings of a property test that tries `examples` inputs when it is long."""
+    return settings(**{"max_examples": of(examples), "deadline": None, "database": None, **more})

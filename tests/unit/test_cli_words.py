@@ -1,0 +1,40 @@
+"""What a person types in a hurry: a day for a time, a command with a slip."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from streamapp.cli import command
+from streamapp.cli.moment import Moment
+from streamapp.schemas.timestamp import parse_ms
+
+NOW = "2026-11-29T08:30:00Z"
+
+
+@pytest.mark.parametrize(
+    ("given", "means"),
+    [
+        ("yesterday", "2026-11-28T00:00:00Z"),
+        ("today", "2026-11-29T00:00:00Z"),
+        ("now", NOW),
+        ("2026-11-28", "2026-11-28T00:00:00Z"),
+        ("2026-11-28T10:00:00", "2026-11-28T10:00:00Z"),
+    ],
+)
+def test_a_day_is_its_midnight_in_utc(given: str, means: str) -> None:
+    assert Moment(lambda: parse_ms(NOW) or 0).convert(given, None, None) == parse_ms(means)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("deadletters", "dead-letters"), ("verfy", "verify"), ("topic", "topics")]
+)
+def test_a_mistyped_command_is_told_the_one_that_was_meant(typed: str, meant: str) -> None:
+    found = CliRunner().invoke(command, [typed])
+    assert found.exit_code == 2
+    assert f"No such command {typed!r}: did you mean {meant}?" in found.output
+
+
+def test_a_command_like_no_other_is_only_unknown() -> None:
+    found = CliRunner().invoke(command, ["xyzzy"])
+    assert (found.exit_code, "did you mean" in found.output) == (2, False)
