@@ -13,8 +13,9 @@ from streamapp.schemas.letter import letter as written
 
 NOW_MS = 1_737_110_537_000  # 2025-01-17T10:42:17Z
 GOOD = (
-    b'{"schema":"hanzo.stream.v1","id":"evt_1","type":"llm.usage.completed","team_id":"team_a","org_id":"org_a",'
-    b'"data":{"cost_usd":0.00380000000000000001,"total_tokens":15}}'
+    b'{"schema":"hanzo.stream.v1","id":"evt_1","type":"llm.usage.completed","source":"gateway",'
+    b'"timestamp":"2025-01-17T10:00:00Z","team_id":"team_a","org_id":"org_a","data":{"provider":"p","model":"m",'
+    b'"prompt_tokens":10,"completion_tokens":5,"cost_usd":0.00380000000000000001,"total_tokens":15}}'
 )
 
 

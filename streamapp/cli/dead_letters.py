@@ -14,13 +14,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamapp.cli.dead_letters_act import drop_command, redrive_command
-from streamapp.cli.letters_options import console, facts, filters, source, wanted
+from streamapp.cli.letters_options import console, counted, facts, filters, place, source, wanted
 from streamapp.cli.reached import reached
 from streamapp.errors import Refused
 from streamapp.kafka.security import confluent_config
 from streamapp.ops.letters import Letter, Unreadable, extent, letters
-from streamapp.ops.letters_done import Done, read_done
-from streamapp.ops.letters_plan import Wanted
+from streamapp.ops.letters_done import read_done
 from streamapp.schemas.cause import shape
 from streamapp.schemas.mask import mask_field, mask_text, mask_value
 from streamapp.schemas.timestamp import format_ms
@@ -29,6 +28,7 @@ STATES = ("waiting", "redriven", "dropped")
 STYLES = {"waiting": "yellow", "redriven": "green", "dropped": "dim"}
 HOURS_SHOWN = 24
 CAUSES_SHOWN = 20
+EVENT_LETTERS = 20  # of one event, the newest
 
 _state = click.option(
     "--state", type=click.Choice((*STATES, "all")), default="waiting", show_default=True, help="What became of them."
@@ -78,8 +78,10 @@ def list_command(state: str, limit: int, as_json: bool, **options: Any) -> None:
     out = console()
     if newest:
         out.print(table)
-    which = "" if state == "all" else f" {state}"
-    out.print(f"{matching:,}{which} letters" + (f", the newest {limit:,} shown" if matching > limit else ""))
+    which = "" if state == "all" else state
+    out.print(
+        counted(matching, f"{which} letter".strip()) + (f", the newest {limit:,} shown" if matching > limit else "")
+    )
     _say_unreadable(unreadable)
 
 
@@ -89,7 +91,10 @@ def list_command(state: str, limit: int, as_json: bool, **options: Any) -> None:
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="With --raw: to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, masked.")
 def show_command(letter_id: str, raw: bool, output: Path | None, as_json: bool) -> None:
-    """One letter: why, where from, and what the record was. Secrets and e-mail addresses are masked without --raw."""
+    """One letter, by its own id or its event's: why, where from, and what the record was.
+
+    Secrets and e-mail addresses are masked without --raw.
+    """
     if output is not None and not raw:
         raise click.UsageError("--output is where --raw writes to")
     letter = _one(letter_id)
@@ -120,7 +125,10 @@ def _print_letter(letter: Letter, fact: dict[str, Any]) -> None:
     table.add_row("letter", f"{letter.at[0]}[{letter.at[1]}]@{letter.at[2]}")
     for name in ("sent", "done_at", "dropped_because"):
         if fact[name] is not None:
-            table.add_row(name.replace("_", " "), escape(str(fact[name])))
+            table.add_row(
+                "sent to" if name == "sent" else name.replace("_", " "),
+                escape(place(fact[name]) if name == "sent" else str(fact[name])),
+            )
     for header in fact["headers"]:
         table.add_row(f"header {escape(header['key'])}", escape(str(header["value"])))
     out.print(table)
@@ -138,7 +146,7 @@ def _print_letter(letter: Letter, fact: dict[str, Any]) -> None:
 @_state
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def stats_command(state: str, as_json: bool, **options: Any) -> None:
-    """How many, by topic and reason, by cause, by hour."""
+    """Count rejected events by topic, reason, cause and hour."""
     want = wanted(options, state=None if state == "all" else state)
     done = read_done(confluent_config(reached().kafka))
     reasons: Counter[tuple[str, str, str]] = Counter()
@@ -177,7 +185,7 @@ def _print_stats(
     out = console()
     for title, heads, counts, most in (
         ("By topic and reason", ("topic", "refused by", "reason"), reasons, None),
-        ("By cause", ("cause", "topic", "refused by", "reason", "error, without what differs"), causes, CAUSES_SHOWN),
+        ("By cause", ("cause", "topic", "refused by", "reason", "error pattern"), causes, CAUSES_SHOWN),
         ("By hour (UTC)", ("hour",), Counter({(hour,): count for hour, count in hours.items()}), None),
     ):
         rows: list[tuple[tuple[str, ...], int]] = list(counts.most_common(most))
@@ -189,7 +197,7 @@ def _print_stats(
             table.add_row(*map(escape, names), f"{count:,}")
         if rows:
             out.print(table)
-    out.print(f"{reasons.total():,} letters")
+    out.print(counted(reasons.total(), "letter"))
 
 
 def _all() -> Iterator[Letter | Unreadable]:
@@ -197,12 +205,22 @@ def _all() -> Iterator[Letter | Unreadable]:
     return letters(config, extent(config))
 
 
-def _one(letter_id: str) -> Letter:
-    want, nothing = Wanted(ids=frozenset({letter_id})), Done()
+def _one(name: str) -> Letter:
+    """The letter with this id, else the newest about the event with this id; the others are said."""
+    about: deque[Letter] = deque(maxlen=EVENT_LETTERS)
     for letter in _all():
-        if isinstance(letter, Letter) and want.takes(letter, nothing):
-            return letter
-    raise Refused(f"no letter {letter_id} is on dead_letter; letters are kept for 30 days")
+        if isinstance(letter, Letter):
+            if letter.id == name:
+                return letter
+            if letter.event_id == name:
+                about.append(letter)
+    if not about:
+        raise Refused(f"no letter has the id {name}, nor is one about an event {name}; letters are kept for 30 days")
+    newest = about.pop()
+    if about:
+        others = ", ".join(letter.id for letter in reversed(about))
+        click.echo(f"the newest letter about event {name}; there are more: {others}", err=True)
+    return newest
 
 
 def _write_raw(letter: Letter, output: Path | None) -> None:
@@ -219,4 +237,4 @@ def _write_raw(letter: Letter, output: Path | None) -> None:
 
 def _say_unreadable(count: int) -> None:
     if count:
-        click.echo(f"{count:,} records on dead_letter are no letters that can be read", err=True)
+        click.echo(f"{counted(count, 'record')} on dead_letter cannot be read as letters", err=True)

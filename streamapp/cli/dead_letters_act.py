@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,19 @@ from rich.table import Table
 
 from streamapp.capture.again import Again
 from streamapp.capture.events import SOURCE
-from streamapp.cli.letters_options import console, filters, progress, source, wanted
+from streamapp.cli.letters_options import console, counted, filters, progress, source, wanted
 from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
 from streamapp.directory import open_directory
+from streamapp.errors import Refused
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.reader import Span
 from streamapp.kafka.security import confluent_config
 from streamapp.ops.letters import extent
 from streamapp.ops.letters_done import read_done
 from streamapp.ops.letters_plan import ATTEMPTS_MAX, Fix, Rules, Wanted
 from streamapp.ops.letters_receipts import receipts_to
-from streamapp.ops.letters_redrive import Plan, drop, planned, redrive, to_drop
+from streamapp.ops.letters_redrive import Plan, drop, planned, redrive, to_drop, unknown
 from streamapp.schemas.mask import mask_text
 from streamapp.schemas.strict_json import parse
 from streamapp.settings import Settings
@@ -50,7 +53,7 @@ class Patch(click.ParamType):
         except OSError as error:
             self.fail(f"{value} cannot be read: {error.strerror}", param, ctx)
         except (ValueError, TypeError, KeyError, jsonpatch.JsonPatchException) as error:
-            self.fail(f"{value} is no JSON Patch (RFC 6902): {error}", param, ctx)
+            self.fail(f"{value} is not a JSON Patch (RFC 6902): {error}", param, ctx)
 
 
 @click.command("redrive")
@@ -102,16 +105,17 @@ def redrive_command(
     fix = Fix(patch, None if value is None else value.read_bytes())
     upto = extent(confluent_config(settings.kafka))
     rules = _rules(settings, fix, max_attempts)
+    _refuse_unknown(settings, upto, ids)
     made = planned(settings.kafka, upto, want, rules, limit)
     _print_plan(made, Console(stderr=True) if str(receipt) == "-" else console())
     if dry_run:
-        return
+        return _refuse_stuck(made)
     with receipts_to(receipt, sys.stdout.buffer, f"run_{os.urandom(8).hex()}") as to:
         if not made.records:
             to.complete(read_done(confluent_config(settings.kafka)))
-        elif yes or click.confirm(f"Send {made.records:,} records again?"):
+            _refuse_stuck(made)
+        elif yes or click.confirm(f"Send {counted(made.records, 'record')} again?"):
             with progress("letters", made.records) as told:
-                pause = threading.Event().wait
                 sent = redrive(
                     settings.kafka,
                     upto,
@@ -120,11 +124,11 @@ def redrive_command(
                     limit=limit,
                     rate=rate,
                     clock=wall_ms,
-                    pause=pause,
+                    pause=threading.Event().wait,
                     told=told,
                     receipts=to,
                 )
-            click.echo(f"{sent:,} records sent again", err=True)
+            click.echo(f"{counted(sent, 'record')} sent again", err=True)
 
 
 @click.command("drop")
@@ -144,14 +148,32 @@ def drop_command(
     settings = reached()
     want: Wanted = wanted(options, ids=frozenset(ids) or None)
     upto = extent(confluent_config(settings.kafka))
+    _refuse_unknown(settings, upto, ids)
     count = to_drop(settings.kafka, upto, want, undo, limit)
     what = "let wait again" if undo else "drop"
-    click.echo(f"{count:,} letters to {what}", err=True)
-    if dry_run or not count or not (yes or click.confirm(f"Go on: {what} {count:,} letters?")):
+    click.echo(f"{counted(count, 'letter')} to {what}", err=True)
+    if dry_run or not count or not (yes or click.confirm(f"Go on: {what} {counted(count, 'letter')}?")):
         return
     with progress("letters", count) as advance:
         done = drop(settings.kafka, upto, want, reason=because, undo=undo, limit=limit, clock=wall_ms, told=advance)
-    click.echo(f"{done:,} letters {'wait again' if undo else 'dropped'}", err=True)
+    click.echo(f"{counted(done, 'letter')} {'waiting again' if undo else 'dropped'}", err=True)
+
+
+def _refuse_unknown(settings: Settings, upto: Mapping[int, Span], ids: tuple[str, ...]) -> None:
+    """Raises `Refused` when an ID is not that of a letter: a mistyped one must not look like success."""
+    missing = unknown(settings.kafka, upto, ids)
+    if missing:
+        one = missing[0]
+        raise Refused(
+            f"no dead letter has the id {', '.join(missing)}; nothing was changed. Letters are kept for 30 days; for "
+            f"the id of an event, `streamapp dead-letters show {one}` finds its letters"
+        )
+
+
+def _refuse_stuck(made: Plan) -> None:
+    """Raises `Refused` when letters wait and none of them can be sent."""
+    if made.stuck and not made.records:
+        raise Refused("no letter can be sent: the plan says why each of them is skipped")
 
 
 def _rules(settings: Settings, fix: Fix, attempts_max: int) -> Rules:
@@ -170,7 +192,7 @@ def _print_plan(made: Plan, out: Console) -> None:
         how = "sent again" + (f", {', '.join(changed)} changed" if changed else " as it came")
         table.add_row(escape(topic), escape(reason), f"[green]{how}[/]", f"{count:,}")
     for (topic, reason, why), count in made.stays.most_common():
-        table.add_row(escape(topic), escape(reason), f"[yellow]stays[/]: {escape(why)}", f"{count:,}")
+        table.add_row(escape(topic), escape(reason), f"[yellow]skipped[/]: {escape(why)}", f"{count:,}")
     if made.sends or made.stays:
         out.print(table)
     for step in made.examples:
@@ -181,5 +203,5 @@ def _print_plan(made: Plan, out: Console) -> None:
     if made.records > len(made.examples):
         out.print(f"… and {made.records - len(made.examples):,} more")
     if made.unreadable:
-        out.print(f"{made.unreadable:,} records on dead_letter are no letters that can be read")
-    out.print(f"{made.records:,} records to send")
+        out.print(f"{counted(made.unreadable, 'record')} on dead_letter cannot be read as letters")
+    out.print(f"{counted(made.records, 'record')} to send")

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streamapp.cli.moment import Moment
-from streamapp.ops.letters import Letter
+from streamapp.ops.letters import Coordinates, Letter
 from streamapp.ops.letters_done import Done
 from streamapp.ops.letters_plan import Wanted
 from streamapp.schemas.mask import mask_text
@@ -34,7 +34,7 @@ def filters(command: Command) -> Command:
             click.option("--reason", type=reasons, help="Refused for this reason."),
             click.option("--group", help="Refused by this consumer group or producer."),
             click.option("--team", help="Of this team, as the event says, else its key."),
-            click.option("--cause", help="Of this cause: a fingerprint that `stats` shows."),
+            click.option("--cause", help="Only this cause (fingerprint from `stats`)."),
             click.option("--since", "since_ms", type=Moment(), help="Refused at this time or later."),
             click.option("--until", "until_ms", type=Moment(), help="Refused before this time."),
         )
@@ -64,9 +64,20 @@ def progress(text: str, total: int, shown: bool = True) -> Iterator[Callable[[in
         yield lambda count: bar.advance(task, count)
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 record`, `1,200 records`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def source(letter: Letter) -> str:
     """Where the record is, or that it never was there."""
     return letter.topic if letter.record is None else f"{letter.topic}[{letter.partition}]@{letter.offset}"
+
+
+def place(sent: Coordinates) -> str:
+    """`llm_usage[4]@31617`."""
+    topic, partition, offset = sent
+    return f"{topic}[{partition}]@{offset}"
 
 
 def facts(letter: Letter, done: Done) -> dict[str, Any]:

@@ -72,6 +72,12 @@ class Letter:
         return event if isinstance(event, dict) else {}
 
     @property
+    def event_id(self) -> str | None:
+        """The event's own id; of what capture refused, the uuid that the client gave it."""
+        event = self.event
+        return next((event[name] for name in ("id", "uuid") if isinstance(event.get(name), str)), None)
+
+    @property
     def team(self) -> str | None:
         """Whose event it was: as the event says, else its key. Of an event that never reached its topic the key comes
         first: who refused it wrote it, the event may be a stranger's."""

@@ -18,13 +18,17 @@ import msgspec
 from streamapp.kafka.transacted import Outgoing
 from streamapp.ops.letters import Letter
 from streamapp.ops.letters_done import Done, State
+from streamapp.schemas.catalog import JUDGES
+from streamapp.schemas.cause import shape
 from streamapp.schemas.envelope import SCHEMA
 from streamapp.schemas.letter import ATTEMPT_HEADER, Header
-from streamapp.schemas.rejected import Reason
+from streamapp.schemas.rejected import Reason, Rejected
 from streamapp.schemas.strict_json import Malformed, parse
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
 
+DROPPED = "it was dropped"
+SENT_BEFORE = "its record was already sent again"
 LETTER_HEADER = "hanzo-letter"  # names the letter that a record was sent again for
 ATTEMPTS_MAX = 5  # who was refused so often is not repaired by sending it again
 FRAME_BYTES = 512  # what Kafka adds to a record and its batch, generously
@@ -94,6 +98,11 @@ class Resend:
     changed: tuple[str, ...]
 
     @property
+    def event_ids(self) -> tuple[str, ...]:
+        """The ids of the events that are sent."""
+        return tuple(name for record in self.records if (name := _field(record.value, "id")) is not None)
+
+    @property
     def record(self) -> Outgoing:
         """The first of them, and nearly always the only one."""
         return self.records[0]
@@ -134,6 +143,9 @@ def plan(letter: Letter, done: Done, rules: Rules) -> Resend | Stays:
     records = tuple(Outgoing(letter.topic, partition, key, value, (*headers, *about)) for value in values)
     if max(map(_size, records)) > _most(letter.topic):
         return Stays(letter, f"the record is larger than {letter.topic} takes")
+    refused = _refused_again(letter.topic, values)
+    if refused is not None:
+        return Stays(letter, refused)
     moved = letter.record is not None and partition != letter.partition
     differs = {"value": tuple(values) != (letter.value,), "key": key != letter.key, "partition": moved}
     return Resend(letter, records, tuple(name for name, changed in differs.items() if changed))
@@ -143,9 +155,9 @@ def _obstacle(letter: Letter, done: Done, rules: Rules) -> str | None:
     """Why this letter must not be sent again, whatever is changed about it."""
     receipt = done.by_letter.get(letter.id)
     if receipt is not None and receipt.state == "dropped":
-        return "it was dropped"
+        return DROPPED
     if done.sent_already(letter) is not None:
-        return "its record was sent again before"
+        return SENT_BEFORE
     if letter.topic not in rules.partitions or letter.topic not in {topic.name for topic in registry.EVENT_TOPICS}:
         return f"there is no event topic {letter.topic}"
     whole_batch = _whole_batch(letter)
@@ -157,6 +169,18 @@ def _obstacle(letter: Letter, done: Done, rules: Rules) -> str | None:
         return f"it was refused {rules.attempts_max} times or more: find the cause, then raise --max-attempts"
     if letter.reason == Reason.ORG_UNRESOLVED and not rules.fix.changes and rules.org_of(letter.team or "") is None:
         return "the directory (STREAM_DIRECTORY) does not know its team"
+    return None
+
+
+def _refused_again(topic: str, values: Sequence[bytes | None]) -> str | None:
+    """Why the topic's readers would refuse one of the values, whatever its key and partition are."""
+    judge = JUDGES.get(topic)  # the streams that are made here have none
+    if judge is None:
+        return None
+    for value in values:
+        verdict = judge(value)
+        if isinstance(verdict, Rejected):
+            return f"it would be refused again: {verdict.reason}, {shape(verdict.error)}"
     return None
 
 
@@ -193,7 +217,7 @@ def _content(letter: Letter, rules: Rules) -> _Content:
         if named is None and letter.reason == Reason.WRONG_PARTITION:
             raise _CannotGo(f"the event does not name its {registry.topic(letter.topic).key}, so its key is unknown")
         key = key if named is None else named
-    if letter.record is None and _schema(value) != SCHEMA:
+    if letter.record is None and _field(value, "schema") != SCHEMA:
         raise _CannotGo("its producer left no whole event: give one with --value")
     kept = tuple(header for header in letter.headers if header[0] not in (ATTEMPT_HEADER, LETTER_HEADER))
     return _Content(key, (value,), kept)
@@ -235,12 +259,14 @@ def _key_named(topic: str, value: bytes | None) -> bytes | None:
     return None
 
 
-def _schema(value: bytes | None) -> object:
+def _field(value: bytes | None, name: str) -> str | None:
+    """A field of the event, where it is a text."""
     try:
         tree, _ = parse(value or b"")
     except Malformed:
         return None
-    return tree.get("schema") if isinstance(tree, dict) else None
+    found = tree.get(name) if isinstance(tree, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _size(record: Outgoing) -> int:

@@ -13,19 +13,22 @@ Order, and what each failure costs:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
 from streamapp.clock import Clock
+from streamapp.errors import Refused
 from streamapp.kafka.reader import Span
 from streamapp.kafka.security import confluent_config
 from streamapp.kafka.transacted import TransactedProducer
 from streamapp.ops.letters import Letter, letters
 from streamapp.ops.letters_done import TRANSACTIONAL_ID, Done, Receipt, State, read_done, row, tombstone
-from streamapp.ops.letters_plan import Resend, Rules, Stays, Wanted, plan
+from streamapp.ops.letters_plan import DROPPED, SENT_BEFORE, Resend, Rules, Stays, Wanted, plan
 from streamapp.ops.letters_receipts import Receipts
+from streamapp.schemas.mask import mask_text
 from streamapp.settings import KafkaSettings
 
 BATCH_RECORDS = 500
@@ -46,14 +49,19 @@ class Plan:
         """How many records would be sent."""
         return self.sends.total()
 
+    @property
+    def stuck(self) -> int:
+        """How many letters wait still and cannot be sent."""
+        return sum(count for (_, _, why), count in self.stays.items() if why not in (DROPPED, SENT_BEFORE))
+
 
 def steps(
     config: Mapping[str, Any], upto: Mapping[int, Span], wanted: Wanted, done: Done, rules: Rules, limit: int | None
 ) -> Iterator[Resend | Stays | None]:
     """What happens to each letter that is meant, oldest first, until `limit` of them are sent; None for what cannot be
-    read. Two letters about one record send it once."""
+    read. Two letters about one record send it once. Raises `Refused` where two events would get one id."""
     sent = 0
-    records = set()
+    records, events = set(), _Events()
     for letter in letters(config, upto):
         if not isinstance(letter, Letter):
             yield None
@@ -67,10 +75,48 @@ def steps(
         if isinstance(step, Resend):
             if name in records:
                 step = Stays(letter, "another letter about the same record sends it")
+            elif events.clash(step):
+                step = Stays(letter, "another letter of this plan sends an event with the same id and other content")
             else:
                 records.add(name)
                 sent += 1
         yield step
+
+
+class _Events:
+    """The events that a plan sends: topic and id → its letter, that letter's own id of the event, and the bytes."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], tuple[str, str | None, bytes]] = {}
+
+    def clash(self, step: Resend) -> bool:
+        """Whether an event of this step has the id of another one and other bytes; else remember them.
+
+        Raises `Refused` where the change of values made the ids equal: the second event would never count.
+        """
+        letter, own, body = step.letter, step.letter.event_id, b"".join(record.value or b"" for record in step.records)
+        fingerprint = blake2b(body, digest_size=16).digest()
+        for name in step.event_ids:
+            other = self._seen.get((letter.topic, name))
+            if other is not None and "value" in step.changed and other[1] != own:
+                raise Refused(
+                    f"letters {other[0]} and {letter.id} would both be sent as event {mask_text(name)}, and the second "
+                    "would not count: leave /id out of the patch, or send one letter at a time. Nothing was sent"
+                )
+            if other is not None and other[2] != fingerprint:
+                return True
+        self._seen.update({(letter.topic, name): (letter.id, own, fingerprint) for name in step.event_ids})
+        return False
+
+
+def unknown(kafka: KafkaSettings, upto: Mapping[int, Span], ids: Collection[str]) -> list[str]:
+    """The ids that no letter has. Raises `Unavailable` or `Misconfigured`."""
+    left = dict.fromkeys(ids)
+    if left:
+        for letter in letters(confluent_config(kafka), upto):
+            if isinstance(letter, Letter):
+                left.pop(letter.id, None)
+    return list(left)
 
 
 def planned(

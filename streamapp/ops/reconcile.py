@@ -22,6 +22,7 @@ from streamapp.topics.findings import KINDS, Finding
 from streamapp.topics.registry import TOPICS
 
 IDLE_SHARE = 4  # a pause is at least so many times the CPU time of the round before: a fifth of a core, at most
+ROUNDS_DIFFERING = 3  # so many in a row are reported, even when each reading finds other places
 STUCK_S = 3600.0  # a check that takes longer than this beyond the interval helps nobody
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Standing:
     outcome: Outcome | None = None
     checked_ms: int | None = None
     succeeded_ms: int | None = None  # when it could last be checked, whatever was found
+    differing: int = 0  # rounds in a row in which both readings differed
 
     @property
     def state(self) -> State:
@@ -85,10 +87,12 @@ class Reconciler:
         for name, check in self._pairs:
             if stopped():
                 return
-            outcome = look(name, _guarded(check), self._settings)
-            before, now_ms = self._standings[name], self._clock()
+            before = self._standings[name]
+            anywhere = before.differing >= ROUNDS_DIFFERING - 1
+            outcome, now_ms = look(name, _guarded(check), self._settings, anywhere=anywhere), self._clock()
             succeeded_ms = before.succeeded_ms if outcome.report is None else now_ms
-            self._standings = {**self._standings, name: Standing(name, outcome, now_ms, succeeded_ms)}
+            differing = _differing(before.differing, outcome)
+            self._standings = {**self._standings, name: Standing(name, outcome, now_ms, succeeded_ms, differing)}
             self._stepped_ms = now_ms
             _tell(outcome)
 
@@ -146,6 +150,13 @@ def _guarded(check: Check) -> Check:
             raise StreamError(f"an error that nobody foresaw, see the log: {type(error).__name__} {error}") from error
 
     return guarded
+
+
+def _differing(before: int, outcome: Outcome) -> int:
+    """How many rounds in a row differ now. A round that could not check says nothing."""
+    if outcome.report is None:
+        return before
+    return before + 1 if outcome.differed else 0
 
 
 def _tell(outcome: Outcome) -> None:

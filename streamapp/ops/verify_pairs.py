@@ -46,6 +46,7 @@ class Outcome:
     seconds: float
     report: PairReport | None = None
     error: StreamError | None = None
+    differed: bool = False  # both readings did, wherever
 
     @property
     def ok(self) -> bool:
@@ -58,18 +59,20 @@ class Outcome:
         return {**found, "seconds": round(self.seconds, 3), "error": None if self.error is None else str(self.error)}
 
 
-def look(name: str, check: Check, settings: Settings) -> Outcome:
+def look(name: str, check: Check, settings: Settings, *, anywhere: bool = False) -> Outcome:
     """Check one pair. A pair that differs is read once more at once: only what both readings find at the same place is
-    a difference. What the world breaks is an outcome, too."""
-    began_s = monotonic_s()
+    a difference; with `anywhere`, all that the second reading finds. What the world breaks is an outcome, too."""
+    began_s, differed = monotonic_s(), False
     try:
         report = check(settings)
         if report.difference:
             first, report = report, check(settings)
-            report.confirm(first)
+            differed = report.difference > 0
+            if not anywhere:
+                report.confirm(first)
     except StreamError as error:
         return Outcome(name, monotonic_s() - began_s, error=error)
-    return Outcome(name, monotonic_s() - began_s, report)
+    return Outcome(name, monotonic_s() - began_s, report, differed=differed)
 
 
 def wanted(names: Collection[str], pairs: tuple[Pair, ...] = PAIRS) -> tuple[tuple[str, Check], ...]:

@@ -20,10 +20,11 @@ from streamapp.kafka.admin import Admin
 from streamapp.runtime.chunk import Transaction
 from streamapp.runtime.reading import reading
 from streamapp.runtime.takeover import started
-from streamapp.settings import KafkaSettings
+from streamapp.settings import KafkaSettings, WorkerSettings
 
 SILENT_STATES = frozenset({"Empty", "Dead"})
 POLL_MS = 200
+SESSION_S: float = WorkerSettings.model_fields["session_timeout_seconds"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,11 @@ def refuse_running(admin: Admin, group: str) -> None:
             ", ".join(sorted(member.client_id for member in state.members))
             or "a member whose session has not ended yet"
         )
-        raise Refused(f"group {group} runs ({state.state.lower()}: {members}); stop its workers first")
+        raise Refused(
+            f"group {group} runs ({state.state.lower()}: {members}); stop its workers first. A worker that was killed "
+            f"stays a member until its session times out (STREAM_WORKER__SESSION_TIMEOUT_SECONDS, {SESSION_S:.0f} s by "
+            "default): wait that long, then run this again"
+        )
 
 
 async def planned(kafka: KafkaSettings, group: str, topic: str, where: Where) -> list[Move]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from streamapp.schemas.audit import AUDIT_EVENT, AuditEvent
@@ -9,7 +10,12 @@ from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED, BillingHo
 from streamapp.schemas.captured import EVENT_CAPTURED, EventCaptured
 from streamapp.schemas.dead_letter import EVENT_REJECTED, EventRejected
 from streamapp.schemas.envelope import Envelope
+from streamapp.schemas.insights import judge_captured
+from streamapp.schemas.judge import judge_usage
+from streamapp.schemas.judge_audit import judge_audit
+from streamapp.schemas.judge_metering import judge_metering
 from streamapp.schemas.llm_usage import LLM_USAGE, LlmUsage
+from streamapp.schemas.rejected import Rejected
 from streamapp.schemas.rpc_metering import RPC_METERED, RpcMetered
 from streamapp.schemas.settlement import RPC_SETTLED, RpcSettled
 
@@ -39,6 +45,14 @@ CATALOG: tuple[Entry, ...] = (
     Entry(AUDIT_EVENT, AuditEvent, "audit_log", family=True),
     Entry(EVENT_REJECTED, EventRejected, "dead_letter"),
 )
+
+JUDGES: Mapping[str, Callable[[bytes | None], object | Rejected]] = {
+    "llm_usage": judge_usage,
+    "agent_rpc_metering": judge_metering,
+    "audit_log": judge_audit,
+    "events_plugin_ingestion": judge_captured,
+}
+"""Event topic → the final verdict on a record's value. It does not look at key, partition or record timestamp."""
 
 
 def json_schema(event_type: str) -> dict[str, Any]:

@@ -105,11 +105,12 @@ def test_what_was_refused_is_put_right_and_goes_in_once(
         "STREAM_DIRECTORY": str(tmp_path / "directory.toml"),
     }
 
-    def redrive(*words: str) -> int:
-        ran = subprocess.run([*command, *words], env=os.environ | settings, check=True, capture_output=True)
+    def redrive(*words: str, code: int = 0) -> int:
+        ran = subprocess.run([*command, *words], env=os.environ | settings, capture_output=True)
+        assert ran.returncode == code, ran.stderr.decode()
         return len(ran.stdout.splitlines())
 
-    assert redrive() == 0, "they are no better than before"
+    assert redrive(code=1) == 0, "they are no better than before"
     assert redrive("--patch", str(tmp_path / "patch.json")) == 20
     assert redrive("--patch", str(tmp_path / "patch.json")) == 0
     assert capture.ask(json.dumps({"api_key": TOKEN} | good[0]).encode())[0] == 200  # it is the same event

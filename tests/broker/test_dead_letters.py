@@ -37,11 +37,11 @@ def start(stack: Cluster, *words: str, **settings: str) -> subprocess.Popen[byte
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def run(stack: Cluster, *words: str, **settings: str) -> bytes:
-    """The same to its end; its standard output."""
+def run(stack: Cluster, *words: str, code: int = 0, **settings: str) -> bytes:
+    """The same to its end; its standard output. `code` is its exit code."""
     with start(stack, *words, **settings) as process:
         out, error = process.communicate(timeout=120)
-    assert process.returncode == 0, (words, out.decode(), error.decode())
+    assert process.returncode == code, (words, out.decode(), error.decode())
     return bytes(out)
 
 
@@ -58,7 +58,7 @@ def usage(number: int, team: str = "team_a", **facts: Any) -> bytes:
 
 
 def wrong_total(value: bytes) -> bytes:
-    return value.replace(b'"total_tokens":15', b'"total_tokens":99')
+    return value.replace(b'"total_tokens":15', b'"total_tokens":9')
 
 
 def sent_again(stack: Cluster) -> Counter[str]:
@@ -119,10 +119,14 @@ def test_the_refused_are_put_right_sent_again_and_billed_once(fresh_broker: Brok
         assert f"{3 * count + 1} records to send" not in run(stack, "redrive", "--dry-run").decode()
         assert stack.ends() == before
 
+        plain = run(stack, "redrive", "--dry-run", "--reason", "tokens_mismatch", code=1).decode()
+        assert "would be refused again: tokens_mismatch" in plain
+        assert "0 records to send" in plain
+
         again = ("redrive", "--yes", "--receipt", str(receipt))
         run(stack, *again, "--reason", "tokens_mismatch", "--patch", str(patch))
         run(stack, *again, "--reason", "wrong_partition")
-        assert "0 records to send" in run(stack, *again, "--reason", "org_unresolved").decode()
+        assert "0 records to send" in run(stack, *again, "--reason", "org_unresolved", code=1).decode()
         directory.write_text('[teams.team_listed]\norg = "org_listed"\n')
         run(stack, *again, "--reason", "org_unresolved", STREAM_DIRECTORY=str(directory))
 
@@ -227,16 +231,21 @@ def test_a_redrive_that_is_killed_goes_on_where_it_was(fresh_broker: Broker, tmp
 
 
 def test_what_was_refused_too_often_or_dropped_is_left_alone(fresh_broker: Broker, tmp_path: Path) -> None:
+    directory = tmp_path / "teams.toml"
+    directory.write_text('[teams.team_listed]\norg = "org_listed"\n')
     with cluster(fresh_broker, tmp_path) as stack:
         worker = stack.start_ready(billing__idle_seconds=1)
-        stack.send([Sent(b"team_a", wrong_total(usage(1))), Sent(b"team_a", b"x anna@example.com")])
+        stack.send([Sent(b"team_listed", usage(1, "team_listed", org=None)), Sent(b"team_a", b"x anna@example.com")])
         drain(stack, worker)
         for attempt in (2, 3):
-            run(stack, "redrive", "--yes", "--reason", "tokens_mismatch")
+            # The command knows the team, the worker does not.
+            run(stack, "redrive", "--yes", "--reason", "org_unresolved", STREAM_DIRECTORY=str(directory))
             drain(stack, worker)
-            (waiting,) = listed(stack, "--reason", "tokens_mismatch")
+            (waiting,) = listed(stack, "--reason", "org_unresolved")
             assert waiting["attempt"] == attempt
-        plan = run(stack, "redrive", "--yes", "--max-attempts", "3", "--reason", "tokens_mismatch").decode()
+        known = {"STREAM_DIRECTORY": str(directory)}
+        limited = ("redrive", "--yes", "--max-attempts", "3", "--reason", "org_unresolved")
+        plan = run(stack, *limited, code=1, **known).decode()
         assert "it was refused 3 times or more" in plan
         assert "0 records to send" in plan
 
@@ -252,7 +261,7 @@ def test_what_was_refused_too_often_or_dropped_is_left_alone(fresh_broker: Broke
         assert stats["total"] == 2
         assert sum(stats["hours"].values()) == 2
         assert {(one["topic"], one["by"], one["reason"]) for one in stats["reasons"]} == {
-            ("llm_usage", "billing-agg", "tokens_mismatch"),
+            ("llm_usage", "billing-agg", "org_unresolved"),
             ("llm_usage", "billing-agg", "malformed_json"),
         }
         for words in (("list", "--state", "all"), ("stats",), ("show", broken["id"])):
@@ -308,7 +317,7 @@ def test_what_a_producer_refuses_is_a_letter_before_its_caller_is_told(fresh_bro
 
         async def send() -> int:
             async with UsageProducer(stack.kafka, source="llm-gateway") as producer:
-                facts = {"team_id": "team_a", "org_id": "org_a", "at_ms": at_ms, "data": {**data, "total_tokens": 99}}
+                facts = {"team_id": "team_a", "org_id": "org_a", "at_ms": at_ms, "data": {**data, "total_tokens": 9}}
                 with pytest.raises(EventRefused, match="tokens_mismatch"):
                     await producer.send(**facts)
                 with pytest.raises(EventRefused, match="tokens_mismatch"):

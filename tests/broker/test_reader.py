@@ -131,11 +131,11 @@ def test_part_of_a_log_since_a_moment_and_behind_an_open_transaction(broker: Bro
     producer.produce(topic, b"x", partition=1, timestamp=1000)
     assert producer.flush(30) == 0
     logs = LogReader(KafkaSettings(bootstrap_servers=broker.bootstrap))
+    assert logs.committed("nobody", topic) == {}
     spans = logs.spans(topic)
     assert spans == {0: Span(0, 4), 1: Span(0, 1), 2: Span(0, 0)}
     assert logs.since(topic, spans, 2500) == {0: Span(1, 4), 1: Span(1, 1), 2: Span(0, 0)}
     assert logs.since(topic, spans, 1000) == spans
-    assert logs.committed("nobody", topic) == {}
     writer = _producer(broker, f"{topic}-writer")
     writer.begin_transaction()
     _send(writer, topic, 2, [b"open"])

@@ -41,14 +41,14 @@ class Letters:
         self._environment = {**os.environ, "STREAM_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap}
         apply(Admin(KafkaSettings(bootstrap_servers=broker.bootstrap)), TOPICS, 1)
 
-    def add(self, numbers: Iterable[int]) -> None:
+    def add(self, numbers: Iterable[int], name: str | None = None) -> None:
         producer = Producer({**self.config, "log_level": 0})
         for number in numbers:
             at_ms, team = minute(number), f"team_{'ab'[number % 2]}"
             refused = Refused(
                 topic="llm_usage", partition=partition_for(team.encode(), 8), offset=number, group="billing-agg",
                 reason=Reason.TOKENS_MISMATCH, error="it does not add up", key=team.encode(),
-                value=usage_log.value(f"evt_{number}", at_ms, team), timestamp_ms=at_ms,
+                value=usage_log.value(name or f"evt_{number}", at_ms, team), timestamp_ms=at_ms,
             )  # fmt: skip
             made = letter(refused, at_ms)
             producer.produce("dead_letter", made.value, made.key)
@@ -113,6 +113,61 @@ def test_each_option_means_what_it_says(fresh_broker: Broker) -> None:
     letters.run("redrive", "--yes")
     assert sorted(map(number_of, letters.sent())) == [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11]
     assert (letters.listed("waiting"), letters.listed("dropped")) == ([], [3])
+
+
+def test_a_mistyped_id_is_named_and_nothing_is_changed(fresh_broker: Broker) -> None:
+    letters = Letters(fresh_broker)
+    letters.add(range(2))
+    there = next(one for one in letters_of(letters.config, extent(letters.config)) if isinstance(one, Letter))
+    for words in (("redrive", "--yes"), ("redrive", "--dry-run"), ("drop", "--yes", "--because", "a test")):
+        said = letters.run(*words, there.id, "evt_nope", code=1)
+        assert "no dead letter has the id evt_nope" in said
+        assert "evt_0" not in said
+    assert letters.listed("waiting") == [0, 1]
+    assert "1 record to send" in letters.run("redrive", "--dry-run", there.id)
+
+
+def test_a_patch_that_makes_two_events_one_is_refused(fresh_broker: Broker, tmp_path: Path) -> None:
+    letters, patch = Letters(fresh_broker), tmp_path / "patch.json"
+    letters.add(range(2))
+    patch.write_text(json.dumps([{"op": "replace", "path": "/id", "value": "evt_same"}]))
+    one, two = (found.id for found in letters_of(letters.config, extent(letters.config)) if isinstance(found, Letter))
+    for mode in ("--dry-run", "--yes"):
+        said = " ".join(letters.run("redrive", mode, "--patch", str(patch), code=1).split())
+        assert f"letters {one} and {two} would both be sent as event evt_same" in said
+    assert letters.sent() == []
+    letters.run("redrive", "--yes", one, "--patch", str(patch))
+    assert [json.loads(record.value or b"")["id"] for record in letters.sent()] == ["evt_same"]
+    shown = letters.run("show", one)
+    sent = letters.sent()[0]
+    assert f"llm_usage[{sent.partition}]@{sent.offset}" in shown
+
+
+def test_letters_with_one_id_and_other_content_are_not_sent_together(fresh_broker: Broker) -> None:
+    letters = Letters(fresh_broker)
+    letters.add([0])
+    letters.add([1], name="evt_0")
+    plan = letters.run("redrive", "--yes")
+    assert "an event with the same id and other content" in plan
+    assert list(map(number_of, letters.sent())) == [0]
+
+
+def test_a_letter_is_found_by_the_id_of_its_event(fresh_broker: Broker) -> None:
+    letters = Letters(fresh_broker)
+    letters.add(range(3))
+    letters.add([7], name="evt_1")
+    assert letters.run("show", "evt_2", "--json").startswith("{")
+    old, new = (
+        found.id
+        for found in letters_of(letters.config, extent(letters.config))
+        if isinstance(found, Letter) and found.event_id == "evt_1"
+    )
+    said = letters.run("show", "evt_1")
+    assert f"there are more: {old}" in said
+    assert new in said
+    assert "no letter has the id evt_nope, nor is one about an event evt_nope" in letters.run(
+        "show", "evt_nope", code=1
+    )
 
 
 def receipts(path: Path) -> list[dict[str, Any]]:

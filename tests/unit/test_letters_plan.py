@@ -15,6 +15,7 @@ from streamapp.kafka.reader import Record
 from streamapp.ops.letters import Letter, Unreadable, parse
 from streamapp.ops.letters_done import Done, Receipt
 from streamapp.ops.letters_plan import Fix, Resend, Rules, Stays, Wanted, plan
+from streamapp.schemas.catalog import JUDGES
 from streamapp.topics.partitioner import partition_for
 
 HOME = partition_for(b"team_a", 8)
@@ -106,6 +107,41 @@ def test_what_would_not_help_stays_and_says_why(facts: dict[str, Any], fix: Fix,
     assert why in stays(plan(letter(**facts), Done(), rules(fix)))
 
 
+VALUES = {
+    "llm_usage": GOOD.replace(b'"total_tokens":15', b'"total_tokens":9'),
+    "agent_rpc_metering": b"{}",
+    "audit_log": b'{"schema":"hanzo.stream.v1"}',
+    "events_plugin_ingestion": b"not json",
+}
+
+
+@pytest.mark.parametrize("topic", sorted(JUDGES))
+def test_a_value_that_its_topic_still_refuses_stays(topic: str) -> None:
+    there = Rules(dict.fromkeys(VALUES, 8), lambda team: None)
+    assert "would be refused again: " in stays(plan(letter(topic=topic, value=VALUES[topic]), Done(), there))
+
+
+def test_what_would_be_refused_again_is_one_reason_for_all_and_quotes_no_value() -> None:
+    values = [GOOD.replace(b'"completion_tokens":5', b'"completion_tokens":%d' % many) for many in (50, 600)]
+    assert len({stays(plan(letter(value=value), Done(), rules())) for value in values}) == 1
+    strange = GOOD.replace(b"llm.usage.completed", b"anna@example.com")
+    assert "anna" not in stays(plan(letter(value=strange), Done(), rules()))
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["too_late", "wrong_partition", "timestamp_in_future", "record_timestamp_missing", "conflicting_duplicate"],
+)
+def test_a_reason_that_is_not_in_the_value_does_not_hold_a_letter_back(reason: str) -> None:
+    assert sent(plan(letter(reason=reason), Done(), rules())).record.value == GOOD
+
+
+def test_the_event_s_own_id_is_known_of_a_letter() -> None:
+    assert letter().event_id == "evt_1"
+    assert letter(value=b'{"event":"x","uuid":"u-1"}').event_id == "u-1"
+    assert letter(value=b'{"id":7}').event_id is letter(value=b"not json").event_id is None
+
+
 def test_letters_that_one_patch_does_not_fit_stay_for_one_reason() -> None:
     fix = rules(patch({"op": "test", "path": "/team_id", "value": "team_b"}))
     values = [GOOD, GOOD.replace(b"team_a", b"team_c"), GOOD.replace(b"team_a", b"anna@example.com")]
@@ -131,8 +167,8 @@ def test_what_was_done_is_not_done_again() -> None:
     one, other = letter(), letter(group="llm-metrics")
     assert one.id != other.id
     again = done(Receipt(one.id, "redriven", NOW_MS, one.record, ("llm_usage", HOME, 7)))
-    assert "sent again before" in stays(plan(one, again, rules()))
-    assert "sent again before" in stays(plan(other, again, rules()))  # the record is the same
+    assert "already sent again" in stays(plan(one, again, rules()))
+    assert "already sent again" in stays(plan(other, again, rules()))  # the record is the same
     dropped = done(Receipt(one.id, "dropped", NOW_MS, one.record, reason="known"))
     assert "dropped" in stays(plan(one, dropped, rules()))
     assert sent(plan(other, dropped, rules()))

@@ -32,6 +32,7 @@ class World:
     def __init__(self, interval_s: float = 300) -> None:
         self.now_ms = 1_000_000
         self.wrong = 0
+        self.moves = False  # whether each reading finds the fault at another place
         self.error: Exception | None = None
         self.checked = 0
         pairs = (("a=b", self.first), ("b=c", self.second))
@@ -45,7 +46,7 @@ class World:
             raise self.error
         report = PairReport("a=b", "a", "b", events=7, waiting=2)
         if self.wrong:
-            report.lost.add("a[0]@1", "is not there", self.wrong)
+            report.lost.add(f"a[0]@{self.checked if self.moves else 1}", "is not there", self.wrong)
         return report
 
     def second(self, settings: Settings) -> PairReport:
@@ -66,6 +67,26 @@ def test_every_pair_has_its_newest_outcome() -> None:
     first = world.job.as_json()["pairs"][0]
     assert (first["difference"], first["lost"], first["checked_ms"]) == (3, 3, 2_000_000)
     assert first["examples"]["lost"] == [{"where": "a[0]@1", "what": "is not there"}]
+
+
+def test_a_difference_that_moves_between_readings_is_reported_after_three_rounds() -> None:
+    world = World()
+    world.moves = True
+    world.wrong = 2
+    for state in ("ok", "ok"):
+        world.job.round()
+        assert world.states() == [state, "ok"]
+    world.error = Unavailable("away")
+    world.job.round()
+    world.error = None
+    world.job.round()
+    assert world.states() == ["wrong", "ok"]
+    assert world.job.as_json()["pairs"][0]["difference"] == 2
+    world.wrong = 0
+    world.job.round()
+    world.wrong = 2
+    world.job.round()
+    assert world.states() == ["ok", "ok"], "a round without a difference begins the count anew"
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), Misconfigured("wrong"), ZeroDivisionError("away")])
