@@ -115,7 +115,7 @@ class Screen:
         elif monotonic_s() - self._lined_s >= LINE_EVERY_S:
             self._lined_s = monotonic_s()
             sums = summary(self._front.now, self._incidents())
-            for number, line in enumerate(packed([self._status(), *sums], self._console.width - 2)):
+            for number, line in enumerate(packed([*self._status().split(DOT), *sums], self._console.width - 2)):
                 self._console.print(f"{'  ' if number else ''}{line}", markup=False, highlight=False, soft_wrap=True)
 
 

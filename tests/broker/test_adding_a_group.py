@@ -34,7 +34,15 @@ from streamapp.ops.simulate_stream import HOUR_MS, SimulatedRecord, StreamSpec
 from streamapp.settings import KafkaSettings
 
 PAGE = PROJECT / "docs/adding-a-group.md"
-COPIED = ["streamapp", "tables", "docs", "tests/tidy", "tests/conftest.py", "tests/real_postgres.py"]
+COPIED = [
+    "streamapp",
+    "tables",
+    "docs",
+    "tests/tidy",
+    "tests/conftest.py",
+    "tests/real_postgres.py",
+    "tests/searches.py",
+]
 COPIED += ["Procfile", "docker-compose.yml", "pyproject.toml", ".gitignore"]
 GROUP, TOPIC, PARTITIONS = "logins-count", "audit_log", 4
 BLOCK = re.compile(r"^```\w*\n# ([\w./-]+)(?:: (\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
