@@ -60,9 +60,9 @@ int64_t keys_number(keys_t *keys, const uint8_t *bytes, size_t length) {
         if (name->hash == hash && name->length == length && !memcmp(name->bytes, bytes, length))
             return keys->places[at] - 1;
     }
-    uint8_t *own = malloc(length);
+    uint8_t *own = malloc(length ? length : 1);
     if (!own) return NO_MEMORY;
-    memcpy(own, bytes, length);
+    if (length) memcpy(own, bytes, length);
     keys->names[keys->count] = (named_t){own, length, hash};
     keys->places[at] = (uint32_t)keys->count + 1;
     return keys->count++;

@@ -23,7 +23,7 @@ size_t put_bytes(buffer_t *buffer, const void *bytes, size_t length) {
         buffer->bytes = grown;
         buffer->room = room;
     }
-    memcpy(buffer->bytes + at, bytes, length);
+    if (length) memcpy(buffer->bytes + at, bytes, length); /* an empty name has no bytes to point at */
     buffer->length += length;
     return at;
 }
