@@ -19,6 +19,7 @@ RUN_S = 240  # bounds a run on a machine that does much else
 FAILURES = re.compile(r"ERROR|Traceback|CRITICAL|Unclosed|Problem|[Ee]xception")
 
 
+@pytest.mark.long  # four minutes; `tests/unit/test_run_console.py` and `test_supervisor.py` make its promises apart
 @pytest.mark.timeout(2 * RUN_S + 60)
 def test_two_runs_in_one_folder_say_that_everything_is_correct(tmp_path: Path) -> None:
     for _ in range(2):
