@@ -13,6 +13,7 @@ ID_FIELDS = ("distinct_id", "$distinct_id")  # and that of the properties
 _MOMENT = "ISO 8601 with or without a zone, RFC 2822, or a number of s, ms, µs or ns"
 _TOKEN: Node = {"description": "The project's token, a text; anything else is none."}
 _PERSON = ("$set", "$set_once")
+_MAP: Node = {"type": ["object", "array", "null"], "maxItems": 0}  # an empty list is PHP's empty map
 
 
 def ref(name: str) -> Node:
@@ -61,11 +62,11 @@ def _event(tokens: Node) -> Node:
         "Other fields are ignored.",
         "properties": {
             "event": {"type": "string", "minLength": 1, "description": "Cut at 200 characters."},
-            "properties": {"type": ["object", "null"], "description": "Kept as sent, every digit of every number."},
+            "properties": {**_MAP, "description": "Kept as sent, every digit of every number."},
             "timestamp": {"description": f"When it happened: {_MOMENT}; else now."},
             "offset": {"description": "Whole milliseconds since it happened; wins over timestamp. Else ignored."},
             "uuid": {"description": "Sent again under it, an event is the same event. One that is none is replaced."},
-            **{name: {"type": ["object", "null"], "description": "Moved into properties."} for name in _PERSON},
+            **{name: {**_MAP, "description": "Moved into properties."} for name in _PERSON},
             **tokens,
         },
         "anyOf": [*map(_one_of_ids, ID_FIELDS), inside],
@@ -75,7 +76,7 @@ def _event(tokens: Node) -> Node:
 
 def _merged(name: str) -> Node:
     """What is moved into properties meets an object there, too, which wins; or nothing."""
-    both = {"properties": {"properties": {"properties": {name: {"type": ["object", "null"]}}}}}
+    both = {"properties": {"properties": {"properties": {name: _MAP}}}}
     return {"anyOf": [{"properties": {name: {"type": "null"}}}, both]}
 
 

@@ -87,6 +87,8 @@ def test_what_it_describes_is_taken(body: Any) -> None:
 @many
 @example(body=[])
 @example(body={"batch": []})
+@example(body={"event": "e", "distinct_id": "d", "properties": [], "$set": []})
+@example(body={"event": "e", "distinct_id": "d", "properties": {"$set": []}, "$set": {}})
 @example(body={"batch": None, "event": "e", "distinct_id": "d"})
 @example(body={"batch": [], "event": "e", "distinct_id": "d"})
 @example(body={"event": "e", "distinct_id": "", "properties": {"distinct_id": [1]}})
