@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from streamapp.topics.plan import Create, Plan
 from streamapp.topics.registry import (
@@ -29,16 +29,7 @@ Kind = Literal[
     "auto_create",
     "offsets_retention",
 ]
-KINDS: tuple[Kind, ...] = (
-    "missing",
-    "drift",
-    "unregistered_topic",
-    "topic_name",
-    "unregistered_group",
-    "group_name",
-    "auto_create",
-    "offsets_retention",
-)
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 AUTO_CREATE = "auto.create.topics.enable"
 OFFSETS_RETENTION = "offsets.retention.minutes"
