@@ -54,7 +54,12 @@ def of_calls() -> tuple[Writes, bytes]:
     ],
 )
 def test_a_broker_takes_the_largest(
-    fresh_broker: Broker, group: str, topic: str, table: str, made: Callable[[], tuple[Writes, bytes]]
+    fresh_broker: Broker,
+    until: Callable[..., None],
+    group: str,
+    topic: str,
+    table: str,
+    made: Callable[[], tuple[Writes, bytes]],
 ) -> None:
     kafka = KafkaSettings(bootstrap_servers=fresh_broker.bootstrap)
     apply(Admin(kafka), registry.TOPICS, 1)
@@ -73,11 +78,12 @@ def test_a_broker_takes_the_largest(
 
     asyncio.run(commit(Transaction(writes, [Send(BILLS, 0, key, value)], 1)))
     client = {"bootstrap.servers": fresh_broker.bootstrap}
-    assert {record.key: record.value for record in read(client, changelog)} == writes
-    assert [record.value for record in read(client, BILLS)] == [value]
+    # Kafka answers a commit before its markers are in the logs. A difference is not printed: it would be megabytes.
+    until(lambda: {record.key: record.value for record in read(client, changelog)} == writes)
+    until(lambda: [record.value for record in read(client, BILLS)] == [value])
 
     # What does not fit is said before anything is sent: the broker would say it again at every start.
     too_much = bytes(registry.message_bytes_max(BILLS) + 1)
     with pytest.raises(Misconfigured, match=rf"for {BILLS}-0, .* is larger than the \d+ bytes .* Nothing of the chunk"):
         asyncio.run(commit(Transaction({}, [Send(BILLS, 0, b"org", too_much)], 2)))
-    assert [record.value for record in read(client, BILLS)] == [value]
+    assert len(list(read(client, BILLS))) == 1

@@ -75,10 +75,10 @@ def test_receipts_and_a_topic_made_again_are_noticed(fresh_broker: Broker) -> No
     assert asyncio.run(recent.recent()).done.state(first.letter) == "waiting"
     with TransactedProducer(kafka, "test") as out:
         out.commit([row(Receipt(first.letter.id, "dropped", 1, reason="known"))])
-        assert asyncio.run(recent.recent()).done.state(first.letter) == "dropped"
+        wait_until(lambda: asyncio.run(recent.recent()).done.state(first.letter) == "dropped")
         assert read_done(confluent_config(kafka)).by_letter[first.letter.id].reason == "known"
         out.commit([tombstone(first.letter.id)])
-    assert asyncio.run(recent.recent()).done.state(first.letter) == "waiting"
+    wait_until(lambda: asyncio.run(recent.recent()).done.state(first.letter) == "waiting")
     assert read_done(confluent_config(kafka)).by_letter == {}
 
     admin = Admin(kafka)
@@ -103,7 +103,7 @@ def test_a_transaction_that_fails_or_is_overtaken_leaves_nothing(fresh_broker: B
                 one.commit([receipt])
             assert read_done(confluent_config(kafka)).by_letter == {}
             assert two.commit([receipt]) != []
-    assert set(read_done(confluent_config(kafka)).by_letter) == {"evt_1"}
+    wait_until(lambda: set(read_done(confluent_config(kafka)).by_letter) == {"evt_1"})
 
 
 def test_a_failure_is_told_to_all_who_ask_meanwhile() -> None:
