@@ -27,7 +27,7 @@ from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.settings import Settings
 from streamapp.simulate.stream import HOUR_MS, StreamSpec, history
 from streamapp.simulate.topics import STREAMS, Simulated, mixed
-from streamapp.verify.billing import read_directory
+from streamapp.verify.read.directory import read_directory
 
 TAIL = 50  # records of each partition that are asked how far the stream came
 WAIT_S = 0.02

@@ -18,8 +18,9 @@ from streamapp.kafka.provision import checked
 from streamapp.settings import Settings
 from streamapp.topics.findings import KINDS, Finding
 from streamapp.topics.registry import TOPICS
-from streamapp.verify.pair import Check, PairReport
+from streamapp.verify.engine import Check
 from streamapp.verify.pairs import Outcome, look
+from streamapp.verify.report import PairReport
 
 IDLE_SHARE = 4  # a pause is at least so many times the CPU time of the round before: a fifth of a core, at most
 ROUNDS_DIFFERING = 3  # so many in a row are reported, even when each reading finds other places

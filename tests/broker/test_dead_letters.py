@@ -282,7 +282,7 @@ def test_an_event_that_was_counted_before_is_not_counted_again(fresh_broker: Bro
         drain(stack, worker)
         stack.wait(lambda: requests(stack) == {"team_a": 1}, 60, worker)
         report = stack.verify()
-        assert (report.redriven, report.duplicates, report.accepted) == (1, 1, 1)
+        assert (report.numbers["redriven"], report.numbers["duplicates"], report.numbers["accepted"]) == (1, 1, 1)
 
 
 def test_without_dead_letter_a_worker_stops_and_drops_nothing(fresh_broker: Broker, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_workers_go_on_with_twice_the_partitions(fresh_broker: Broker, tmp_path:
         stack.send(records[EVENTS // 2 + 1000 :])
         work_off(stack, 16, one, two)
         report = stack.verify()
-        assert report.duplicates > 200
+        assert report.numbers["duplicates"] > 200
         assert "was put back" not in one.said() + two.said()
 
 

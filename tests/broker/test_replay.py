@@ -26,7 +26,7 @@ from streamapp.meters.usage import codec
 from streamapp.meters.usage.codec import unpack_hour
 from streamapp.settings import current
 from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
-from streamapp.verify.billing import read_directory
+from streamapp.verify.read.directory import read_directory
 
 TEAMS = 30
 COMMAND = (sys.executable, "-m", "streamapp", "replay", "--group", GROUP)

@@ -20,9 +20,9 @@ from streamapp.replay.shadow import _shaped
 from streamapp.schemas.fields import NAME_MAX
 from streamapp.settings import BillingSettings, SettlementSettings
 from streamapp.topics.registry import changelog, message_bytes_max
-from streamapp.verify import settlements as verify_settlements
-from streamapp.verify.accounts import Count, agree
-from streamapp.verify.recompute import audit
+from streamapp.verify import metering_settlements
+from streamapp.verify.read.settlement import Count, agree
+from streamapp.verify.usage_bills import audit
 from tables.express import NoExpress
 from tables.open_calls import PlainCalls
 from tables.outcome import Outcome
@@ -290,4 +290,4 @@ def test_verify_of_settlements_lets_the_rest_be_the_rest_and_no_more() -> None:
     assert not agree({"a": Count(2, Decimal(2)), "": Count(5, Decimal(7))}, must, 1)
     assert not agree({"x": Count(2, Decimal(2)), "": Count(5, Decimal(6))}, must, 1)
     assert not agree({"a": Count(2, Decimal(2))}, must, 1)
-    assert SettlementSettings().methods_max >= verify_settlements.METHODS_MIN
+    assert SettlementSettings().methods_max >= metering_settlements.METHODS_MIN

@@ -16,21 +16,22 @@ from verify_logs import HOUR_MS, TEN, Logs, text
 from streamapp.cli.verify import show
 from streamapp.errors import Misconfigured
 from streamapp.kafka.log.reader import Record
-from streamapp.verify.billing import read_directory
-from streamapp.verify.recompute import audit
-from streamapp.verify.report import Report
-from streamapp.verify.statement import Bucket, statement_id
-from streamapp.verify.usage import Poison, Usage, plausible, read, time_ms
+from streamapp.verify.read.directory import read_directory
+from streamapp.verify.read.event import Poison, time_ms
+from streamapp.verify.read.statement import Bucket, statement_id
+from streamapp.verify.read.usage import Usage, plausible, read
+from streamapp.verify.report import BillsReport
+from streamapp.verify.usage_bills import audit
 
 MINUTE_MS = 60_000
 ELEVEN, NOON = TEN + HOUR_MS, TEN + 2 * HOUR_MS
 
 
-def check(logs: Logs, **options: Any) -> Report:
+def check(logs: Logs, **options: Any) -> BillsReport:
     return audit(logs.usage, logs.bills, logs.letters, **options)
 
 
-def counts(report: Report) -> tuple[int, int, int]:
+def counts(report: BillsReport) -> tuple[int, int, int]:
     """(lost, doubled, wrong)"""
     return report.lost.count, report.doubled.count, report.wrong.count
 
@@ -68,16 +69,21 @@ DIRECTORY = {"team_b": "org_2"}
 
 
 def test_right_logs_pass() -> None:
-    report = check(day(), directory=DIRECTORY)
+    report = check(day(), org_of=DIRECTORY.get)
     assert report.ok, report.as_json()
-    assert (report.events_read, report.accepted, report.duplicates) == (13, 11, 1)
-    assert (report.bills, report.revisions, report.buckets, report.letters) == (5, 2, 5, 1)
+    assert (report.numbers["events_read"], report.numbers["accepted"], report.numbers["duplicates"]) == (13, 11, 1)
+    assert (
+        report.numbers["bills"],
+        report.numbers["revisions"],
+        report.numbers["buckets"],
+        report.numbers["letters"],
+    ) == (5, 2, 5, 1)
     assert report.rejected == {"tokens_mismatch": 1}
-    assert (report.buckets_waiting, report.events_waiting) == (2, 4)
+    assert (report.numbers["buckets_waiting"], report.numbers["events_waiting"]) == (2, 4)
     for currency in ("USD", "EUR"):
-        waiting = report.waiting.get(currency, Decimal(0))
-        assert report.used[currency] == report.billed[currency] + waiting
-    assert report.used["USD"] > Decimal("999999999999999999.99")
+        waiting = report.money["waiting"].get(currency, Decimal(0))
+        assert report.money["used"][currency] == report.money["billed"][currency] + waiting
+    assert report.money["used"]["USD"] > Decimal("999999999999999999.99")
 
 
 def test_nothing_at_all_passes() -> None:
@@ -244,7 +250,7 @@ def test_planted_fault_is_found(name: str) -> None:
     plant, kind = FAULTS[name]
     logs = day()
     plant(logs)
-    report = check(logs, directory=DIRECTORY)
+    report = check(logs, org_of=DIRECTORY.get)
     assert not report.ok
     found = dict(report.faults())[kind]
     assert found.count > 0, report.as_json()
@@ -272,13 +278,13 @@ def test_planted_fault_is_found(name: str) -> None:
 def test_fault_is_counted_once(name: str, expected: tuple[int, int, int]) -> None:
     logs = day()
     FAULTS[name][0](logs)
-    assert counts(check(logs, directory=DIRECTORY)) == expected
+    assert counts(check(logs, org_of=DIRECTORY.get)) == expected
 
 
 def test_repeat_counted_is_doubled_once() -> None:
     logs = day()
     _counted_repeat(logs)
-    assert check(logs, directory=DIRECTORY).doubled.count == 1
+    assert check(logs, org_of=DIRECTORY.get).doubled.count == 1
 
 
 @pytest.mark.parametrize("name", ["cost", "prompt_tokens", "errors", "cache_hits"])
@@ -294,7 +300,7 @@ def test_bill_that_is_wrong_and_agrees_with_itself_is_found(name: str) -> None:
 
 
 def test_wrong_org_of_the_directory_shows() -> None:
-    assert check(day(), directory={"team_b": "org_3"}).wrong.count == 1
+    assert check(day(), org_of={"team_b": "org_3"}.get).wrong.count == 1
     assert check(day()).lost.count == 2
 
 
@@ -341,7 +347,7 @@ def test_hour_closed_by_the_wall_clock_and_revised_later_passes() -> None:
     assert check(logs).ok
     logs.state(TEN)
     assert check(logs).ok
-    assert check(logs).revisions == 1
+    assert check(logs).numbers["revisions"] == 1
 
 
 def test_watermarks_are_of_one_partition() -> None:
@@ -354,12 +360,12 @@ def test_watermarks_are_of_one_partition() -> None:
 def test_retention_puts_the_past_out_of_reach_and_not_in_the_wrong() -> None:
     logs = day()
     del logs.usage[:2]
-    assert not check(logs, directory=DIRECTORY).ok
-    report = check(logs, directory=DIRECTORY, starts={("llm_usage", 0): 2})
+    assert not check(logs, org_of=DIRECTORY.get).ok
+    report = check(logs, org_of=DIRECTORY.get, starts={("llm_usage", 0): 2})
     assert counts(report) == (0, 0, 0)
     assert report.out_of_reach == 1
     del logs.bills[:3]
-    report = check(logs, directory=DIRECTORY, starts={("llm_usage", 0): 3, ("billing_events", 0): 3})
+    report = check(logs, org_of=DIRECTORY.get, starts={("llm_usage", 0): 3, ("billing_events", 0): 3})
     assert report.out_of_reach == 1
 
 
@@ -367,7 +373,7 @@ def test_conflict_in_dead_letter_passes() -> None:
     logs = day()
     _other_bytes_same_event(logs)
     logs.refuse(logs.usage[4], "conflicting_duplicate")
-    assert check(logs, directory=DIRECTORY).ok
+    assert check(logs, org_of=DIRECTORY.get).ok
 
 
 def test_redriven_event_counts_where_it_comes_back() -> None:
@@ -376,7 +382,7 @@ def test_redriven_event_counts_where_it_comes_back() -> None:
     logs.use(TEN, id="evt_again", org=None)
     logs.use(NOON)
     logs.state(TEN)
-    assert check(logs, directory={"team_a": "org_1"}).ok
+    assert check(logs, org_of={"team_a": "org_1"}.get).ok
 
 
 def test_cut_letter_carries_the_beginning() -> None:
@@ -393,7 +399,7 @@ def test_other_billing_events_are_left_alone() -> None:
     logs.bill({"org_id": "org_1", "type": "billing.rpc.settled", "data": {}})
     report = check(logs)
     assert report.ok
-    assert report.other_events == 1
+    assert report.numbers["other_events"] == 1
 
 
 def test_examples_are_limited_and_counts_are_not() -> None:
@@ -413,7 +419,7 @@ def test_logs_are_read_in_a_stated_order_and_once() -> None:
         yield from records
 
     logs = day()
-    audit(told("usage", logs.usage), told("bills", logs.bills), told("letters", logs.letters), directory=DIRECTORY)
+    audit(told("usage", logs.usage), told("bills", logs.bills), told("letters", logs.letters), org_of=DIRECTORY.get)
     assert order == ["letters", "bills", "usage"]
 
 
@@ -463,7 +469,7 @@ def _raw(cost: str, **data: Any) -> Record:
 def test_cost_that_counts(cost: str, value: str | None) -> None:
     usage = read(_raw(cost))
     assert isinstance(usage, Usage)
-    assert usage.cost == Decimal(value or cost)
+    assert usage.counted.cost == Decimal(value or cost)
 
 
 @pytest.mark.parametrize(
@@ -536,14 +542,14 @@ def test_statement_id_is_a_ulid_of_period_end_and_hash() -> None:
     assert made != other
 
 
-def _printed(report: Report) -> str:
+def _printed(report: BillsReport) -> str:
     out = io.StringIO()
     show(report, Console(file=out, width=200))
     return out.getvalue()
 
 
 def test_report_is_printed_with_all_digits() -> None:
-    report = check(day(), directory=DIRECTORY)
+    report = check(day(), org_of=DIRECTORY.get)
     printed = _printed(report)
     assert "Every bill is right." in printed
     assert "1,000,000,000,000,000,000.015200000000" in printed
@@ -553,7 +559,7 @@ def test_report_is_printed_with_all_digits() -> None:
 def test_printed_report_names_the_coordinates_of_a_fault() -> None:
     logs = day()
     _twice(logs)
-    printed = _printed(check(logs, directory=DIRECTORY))
+    printed = _printed(check(logs, org_of=DIRECTORY.get))
     assert "doubled: billing_events[0]@100" in printed
     assert "do not agree" in printed
 

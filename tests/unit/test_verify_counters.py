@@ -16,9 +16,9 @@ from usage_log import DIRECTORY, Rec, value
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.meters.latency import codec
 from streamapp.schemas.judging.letter import Refused, letter
-from streamapp.verify.counters import Reconciliation
-from streamapp.verify.homes import Homes
-from streamapp.verify.pair import PairReport
+from streamapp.verify.read.homes import Homes
+from streamapp.verify.report import PairReport
+from streamapp.verify.usage_counters import PAIR, audit
 from tables.latency import LIMITS, Limits
 from tables.latency_windows import HOUR, WindowKey
 from tables.tally import ALL, Series
@@ -53,18 +53,19 @@ def compared(
         made = letter(refused, one.timestamp)
         letters.append(Record("dead_letter", 0, len(letters), 0, made.key, made.value))
     end = len(log)
-    made_of = Reconciliation(
+    report = PairReport(PAIR.name, PAIR.source, PAIR.right)
+    audit(
         changelog,
         letters,
-        {0: end if committed is None else committed},
-        {0: end if judged is None else judged},
-        {0: Span(start, end)},
-        DIRECTORY.get,
-        Homes(1, ()),
+        (Record("llm_usage", 0, one.offset, one.timestamp, one.key, one.value) for one in log if one.offset >= start),
+        committed={0: end if committed is None else committed},
+        judged={0: end if judged is None else judged},
+        spans={0: Span(start, end)},
+        org_of=DIRECTORY.get,
+        homes=Homes(1, ()),
+        report=report,
     )
-    return made_of.report(
-        Record("llm_usage", 0, one.offset, one.timestamp, one.key, one.value) for one in log if one.offset >= start
-    )
+    return report
 
 
 def calls() -> list[Rec]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,12 +16,13 @@ from searches import search
 from usage_log import Rec
 
 from streamapp.exact.chunk import Transaction
-from streamapp.kafka.log.reader import Record
+from streamapp.kafka.log.reader import Record, Span
 from streamapp.sinks.ledger.rows import Settlement, to_row
-from streamapp.verify import settled_ledger as verify_settled_ledger
-from streamapp.verify.accounts import CHANGELOG_TOPIC
-from streamapp.verify.pair import PairReport
-from streamapp.verify.settlements import audit
+from streamapp.verify.copies import walk
+from streamapp.verify.ledgers import SETTLED, SETTLEMENTS, KeptSettlements
+from streamapp.verify.metering_settlements import audit
+from streamapp.verify.read.settlement import CHANGELOG_TOPIC
+from streamapp.verify.report import PairReport
 from tables.window import HOUR_MS
 
 LASTING = replace(WEEK, remember_ms=200 * HOUR_MS)  # to the check, an id counts once in the whole log
@@ -142,7 +144,16 @@ def test_the_ledger_holds_each_settlement_once() -> None:
     bills = some().sent("billing_events")
     rows = [to_row(one.topic, one.partition, one.offset, one.value) for one in bills]
     kept = [row for row in rows if isinstance(row, Settlement)]
-    check = verify_settled_ledger.audit
+
+    def check(done: dict[int, int], rows: list[Settlement], log: list[Record], starts: dict[int, int]) -> PairReport:
+        report, start = PairReport(SETTLED.name, SETTLED.left, SETTLED.right), starts.get(0, 0)
+        with asyncio.Runner() as runner:
+            stock = KeptSettlements(None, runner)
+            stock.done({})
+            stock.all = rows
+            walk(log, {0: Span(start, 1)}, done, stock, SETTLEMENTS, report)
+        return report
+
     report = check({0: 1}, kept, bills, {})
     assert (found(report), report.events, report.waiting) == ((0, 0, 0), 1, 0)
     assert found(check({0: 1}, [], bills, {})) == (1, 0, 0)
