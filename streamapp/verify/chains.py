@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
@@ -28,10 +28,10 @@ Chains = dict[Bucket, Chain]
 Names = tuple[str, str]
 
 
-def chains_of(records: Iterable[Record], starts: Mapping[tuple[str, int], int], report: BillsReport) -> Chains:
+def chains_of(records: Iterable[Record], start: Callable[[str, int], int], report: BillsReport) -> Chains:
     """The chain of every bucket. What does not hold among the statements goes into the report.
 
-    `starts`: (topic, partition) → log start where it is not 0; there, chains and sums may begin in the middle.
+    `start`: (topic, partition) → where its log begins; if not at 0, chains and sums may begin in the middle.
     """
     books = _Books(report)
     for record in records:
@@ -45,7 +45,7 @@ def chains_of(records: Iterable[Record], starts: Mapping[tuple[str, int], int], 
             if isinstance(stated, str):
                 report.wrong.add(at(record), stated)
             elif books.is_new(stated, record):
-                books.add(stated, starts.get((record.topic, record.partition), 0) > 0)
+                books.add(stated, start(record.topic, record.partition) > 0)
     return books.chains
 
 
@@ -93,41 +93,46 @@ class _Books:
     def add(self, stated: Statement, cut: bool) -> None:
         problems = [*stated.problems, *self._chained(stated, cut), *self._run(stated, cut)]
         if problems:
-            self.report.wrong.add(stated.where, f"{stated.bucket} revision {stated.revision}: {'; '.join(problems)}")
+            self.report.wrong.add(
+                stated.where, f"{stated.bucket} revision {stated.data.revision}: {'; '.join(problems)}"
+            )
         self.report.numbers["bills"] += 1
-        self.report.numbers["revisions"] += stated.revision > 0
-        self.report.add_money("billed", stated.bucket.currency, stated.delta.cost)
+        self.report.numbers["revisions"] += stated.data.revision > 0
+        self.report.add_money("billed", stated.bucket.currency, stated.data.delta.cost)
 
     def _chained(self, stated: Statement, cut: bool) -> Iterator[str]:
         """Revisions follow one another, and each delta is the difference of two totals."""
         chain = self.chains.get(stated.bucket)
         if chain is None:
-            self.chains[stated.bucket] = Chain(stated, stated.delta, stated.revision == 0, stated.coverage.partition)
-            if stated.revision == 0:
-                if stated.supersedes is not None:
+            self.chains[stated.bucket] = Chain(
+                stated, stated.data.delta, stated.data.revision == 0, stated.data.coverage.partition
+            )
+            if stated.data.revision == 0:
+                if stated.data.supersedes is not None:
                     yield "revision 0 supersedes something"
-                if stated.delta != stated.totals:
+                if stated.data.delta != stated.data.totals:
                     yield "delta of revision 0 is not totals"
             elif not cut:
                 yield "is the first one stated, revision 0 is missing"
             return
         before = chain.latest
-        if stated.revision != before.revision + 1:
-            yield f"follows revision {before.revision}"
-        if stated.supersedes != before.id:
-            yield f"supersedes {stated.supersedes}, not {before.id}"
-        if stated.delta != stated.totals.minus(before.totals):
+        if stated.data.revision != before.data.revision + 1:
+            yield f"follows revision {before.data.revision}"
+        if stated.data.supersedes != before.id:
+            yield f"supersedes {stated.data.supersedes}, not {before.id}"
+        if stated.data.delta != stated.data.totals.minus(before.data.totals):
             yield "delta is not the difference to the revision before"
-        latest = stated if stated.revision > before.revision else before
-        self.chains[stated.bucket] = chain._replace(latest=latest, deltas=chain.deltas.plus(stated.delta))
+        latest = stated if stated.data.revision > before.data.revision else before
+        self.chains[stated.bucket] = chain._replace(latest=latest, deltas=chain.deltas.plus(stated.data.delta))
 
     def _run(self, stated: Statement, cut: bool) -> Iterator[str]:
         """The running total is the sum of all deltas in the log so far."""
-        key = (stated.bucket.org, stated.bucket.team, stated.bucket.currency, stated.month)
-        now = stated.running
+        key = (stated.bucket.org, stated.bucket.team, stated.bucket.currency, stated.data.running_total.month)
+        running = stated.data.running_total
+        now = (running.cost, running.total_tokens)
         if key in self.running or not cut:
             cost, tokens = self.running.get(key, (ZERO, 0))
-            due = (EXACT.add(cost, stated.delta.cost), tokens + stated.delta.total_tokens)
+            due = (EXACT.add(cost, stated.data.delta.cost), tokens + stated.data.delta.total_tokens)
             if now != due:
                 yield f"running_total is {now[0]} and {now[1]} tokens, the deltas so far sum to {due[0]} and {due[1]}"
                 now = due  # one finding, not one for each later statement

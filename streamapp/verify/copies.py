@@ -62,7 +62,7 @@ def compare(sides: Sides, copy: Copy, *, apart: bool = False, headers: bool = Fa
     """Fill the report. `apart`: partition after partition, for a destination whose windows are large. `headers`: the
     records are read with theirs."""
     kept, spans = sides.kept, sides.spans[sides.pair.source]
-    done = kept.done(sides.done)
+    done = kept.done(sides.committed)
     for part in [{number: span} for number, span in sorted(spans.items())] if apart else [spans]:
         cut = part
         if copy.waits is None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from streamapp.clock import Clock, wall_ms
@@ -40,44 +40,27 @@ def nowhere(settings: Settings, committed: Offsets, kept: Any) -> AbstractContex
     return nullcontext()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sides:
     """Both sides of a pair, as they are at the moments of one check."""
 
     pair: Pair
-    settings: Settings
     report: Any  # PairReport, or the pair's own kind of it
-    logs: LogReader
-    committed: Mapping[str, Offsets]  # by group
-    spans: Mapping[str, Mapping[int, Span]]  # by topic
-    kept: Any  # what the pair's destination has opened
-    since_ms: int | None  # what is read of the left side begins here; None: all of it is read
+    records: Callable[..., Iterator[Record]]
+    """(topic, `upto`: instead of the whole topic, `headers`: read them, too) → its records. Of the left side, a batch
+    that was refused as a whole is one record."""
+    spans: Mapping[str, Mapping[int, Span]]  # by topic: what is read
+    committed: Offsets | None = None  # by the pair's group; None: it has read everything
+    refusing: Offsets = field(default_factory=dict)  # committed by the group whose letters count
+    directory: Callable[[], OrgOf] = lambda: lambda team: None
+    kept: Any = None  # what the pair's destination has opened
+    since_ms: int | None = None  # what is read of the left side begins here; None: all of it is read
+    grace_ms: int = 300_000
 
-    @property
-    def done(self) -> Offsets:
-        """What the pair's group has committed."""
-        return self.committed[self.pair.group]
-
-    @property
-    def starts(self) -> dict[tuple[str, int], int]:
-        """(topic, partition) → the first offset that is read."""
-        return {(topic, number): span.start for topic, all_ in self.spans.items() for number, span in all_.items()}
-
-    @property
-    def org_of(self) -> OrgOf:
-        """The directory, as it is now."""
-        return self.logs.org_of(self.settings.directory)
-
-    def records(self, topic: str, upto: Mapping[int, Span] | None = None, *, headers: bool = False) -> Iterator[Record]:
-        """The records of a topic, or of these spans of it. Of the left side, a batch that the group has refused as a
-        whole is one record."""
-        refused = self._refused if topic == self.pair.source else None
-        return self.logs.records(topic, self.spans[topic] if upto is None else upto, headers=headers, refused=refused)
-
-    @cached_property
-    def _refused(self) -> Batches:
-        group = self.pair.refuses or self.pair.group
-        return refused_batches(self.logs.records(LETTERS, self.spans[LETTERS]), group, self.pair.source)
+    def start(self, topic: str, partition: int) -> int:
+        """The first offset that is read."""
+        span = self.spans.get(topic, {}).get(partition)
+        return 0 if span is None else span.start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +102,26 @@ class Pair:
                 all_ = spans[self.source]
                 spans[self.source] = logs.since(self.source, all_, since_ms)
                 since_ms = None if spans[self.source] == all_ else since_ms
-            report = self.report(self.name, self.left or self.source, self.right)
-            self.judge(Sides(self, settings, report, logs, committed, spans, opened, since_ms))
+            report = self.new_report()
+            self.judge(
+                Sides(
+                    pair=self,
+                    report=report,
+                    records=self._reader(logs, spans),
+                    spans=spans,
+                    committed=committed[self.group],
+                    refusing=committed[self.refuses or self.group],
+                    directory=lambda: logs.org_of(settings.directory),
+                    kept=opened,
+                    since_ms=since_ms,
+                    grace_ms=settings.billing.grace_seconds * 1000,
+                )
+            )
         return report
+
+    def new_report(self) -> PairReport:
+        """Without a finding."""
+        return self.report(self.name, self.left or self.source, self.right)
 
     def _spans(self, logs: LogReader, topic: str) -> Mapping[int, Span]:
         try:
@@ -130,3 +130,15 @@ class Pair:
             if topic not in self.optional:
                 raise
             return {}
+
+    def _reader(self, logs: LogReader, spans: Mapping[str, Mapping[int, Span]]) -> Callable[..., Iterator[Record]]:
+        @cache
+        def batches() -> Batches:
+            letters = logs.records(LETTERS, spans[LETTERS])
+            return refused_batches(letters, self.refuses or self.group, self.source)
+
+        def records(topic: str, upto: Mapping[int, Span] | None = None, headers: bool = False) -> Iterator[Record]:
+            refused = batches() if topic == self.source else None
+            return logs.records(topic, spans[topic] if upto is None else upto, headers=headers, refused=refused)
+
+        return records

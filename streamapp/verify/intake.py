@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Generic, NamedTuple
 
 from streamapp.kafka.log.reader import Record
-from streamapp.verify.engine import Offsets
+from streamapp.verify.engine import Sides
 from streamapp.verify.read import letters
 from streamapp.verify.read.event import E, Poison, at, parse
 from streamapp.verify.read.homes import Homes
 from streamapp.verify.read.letters import Letters
-from streamapp.verify.reading import OrgOf
 from streamapp.verify.report import PairReport
 
 
@@ -31,31 +29,34 @@ class Taken(NamedTuple, Generic[E]):
     is_new: bool
 
 
-@dataclass
 class Intake(Generic[E]):
-    """The records of one topic, in offset order within a partition. `reading`: what a record says. `letters`: about the
-    topic; those of `group` take records out. `committed`: what the group has surely read, None for everything. `report`
-    takes what is wrong with records and letters."""
+    """The records of a pair's source, in offset order within a partition. `reading`: what a record says. `plausible`:
+    whether it can have been refused for a reason. `letters`: about the topic; those of the pair's group take records
+    out. `report` takes what is wrong with records and letters, by default the one of `sides`."""
 
-    reading: Callable[[Record], E | Poison]
-    plausible: Callable[[str, Record], bool]
-    letters: Letters
-    group: str
-    org_of: OrgOf
-    homes: Homes
-    report: PairReport
-    committed: Offsets | None = None
-    starts: Mapping[tuple[str, int], int] = field(default_factory=dict)
-    read: int = 0
-    unread: int = 0  # of these, behind what the group has committed
-    unlettered: int = 0  # of these, waiting for a dead letter
-    duplicates: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)  # by reason
-    _seen: dict[tuple[int, str], bytes] = field(default_factory=dict)  # (home, event id) → digest of its bytes
+    def __init__(
+        self,
+        sides: Sides,
+        reading: Callable[[Record], E | Poison],
+        plausible: Callable[[str, Record], bool],
+        letters: Letters,
+        homes: Homes | None = None,
+        report: PairReport | None = None,
+    ) -> None:
+        self._sides, self._reading, self._plausible, self.letters = sides, reading, plausible, letters
+        self._homes, self._report = homes or Homes(0, ()), report or sides.report
+        self._group, self._org_of = sides.pair.refuses or sides.pair.group, sides.directory()
+        self._seen: dict[tuple[int, str], bytes] = {}  # (home, event id) → digest of its bytes
+        self.read = 0
+        self.unread = 0  # of these, behind what the group has committed
+        self.unlettered = 0  # of these, waiting for a dead letter
+        self.duplicates = 0
+        self.rejected: Counter[str] = Counter()  # by reason
 
     def has_read(self, record: Record) -> bool:
         """Whether the group has surely read the record."""
-        return self.committed is None or record.offset < self.committed.get(record.partition, 0)
+        committed = self._sides.committed
+        return committed is None or record.offset < committed.get(record.partition, 0)
 
     def take(self, record: Record) -> Taken[E] | None:
         """The event; None for a record that does not count."""
@@ -63,14 +64,16 @@ class Intake(Generic[E]):
         self.unread += not self.has_read(record)
         if self._is_refused(record):
             return None
-        event = self.reading(record)
+        event = self._reading(record)
         if isinstance(event, Poison):
-            return self._missing(record, f"cannot be counted and has no dead letter: {event.error}")
-        org = event.org or self.org_of(event.team or "")
+            self._missing(record, f"cannot be counted and has no dead letter: {event.error}")
+            return None
+        org = event.org or self._org_of(event.team or "")
         if org is None:
-            return self._missing(record, f"no org is known for team {event.team}, and it has no dead letter")
+            self._missing(record, f"no org is known for team {event.team}, and it has no dead letter")
+            return None
         digest = _digest(record)
-        home = self.homes.root(event.team or "", record.partition)
+        home = self._homes.root(event.team or "", record.partition)
         before = self._seen.setdefault((home, event.id), digest)
         if before is digest:
             return Taken(event, org, home, is_new=True)
@@ -85,10 +88,10 @@ class Intake(Generic[E]):
         about = self.letters.pop((record.partition, record.offset), ())
         conflicting = self._conflicting(record) if about else None
         for letter in about:
-            problem = letters.problem(letter, record, conflicting, self.plausible)
+            problem = letters.problem(letter, record, conflicting, self._plausible)
             if problem:
-                self.report.wrong.add(letter.where, problem)
-        ours = [letter.reason for letter in about if letter.group == self.group]
+                self._report.wrong.add(letter.where, problem)
+        ours = [letter.reason for letter in about if letter.group == self._group]
         self.rejected.update(ours[:1])
         return bool(ours)
 
@@ -96,16 +99,16 @@ class Intake(Generic[E]):
         """Whether the record has the id of an event accepted before, and other bytes. None: cannot be known."""
         event = parse(record.value)
         event_id = None if isinstance(event, Poison) else event.get("id")
-        home = self.homes.root((record.key or b"").decode(errors="replace"), record.partition)
+        home = self._homes.root((record.key or b"").decode(errors="replace"), record.partition)
         before = self._seen.get((home, event_id)) if isinstance(event_id, str) else None
         if before is None:
-            return None if self.starts.get((record.topic, record.partition), 0) > 0 else False
+            return None if self._sides.start(record.topic, record.partition) > 0 else False
         return before != _digest(record)
 
     def _missing(self, record: Record, what: str) -> None:
         """A record that must have a letter and has none: lost, unless the group may not have come to it yet."""
         if self.has_read(record):
-            self.report.lost.add(at(record), what)
+            self._report.lost.add(at(record), what)
         else:
             self.unlettered += 1
 

@@ -112,7 +112,7 @@ class Newest:
         for (side, start_ms), count in self._stated.items():
             report.sums(start_ms, side).events = count
         for (side, _, _, currency, start_ms), (_, requests, tokens, cost) in self._newest.items():
-            amounts = {"requests": requests, "total_tokens": tokens, f"cost {currency}": cost}
+            amounts: dict[str, Decimal | int] = {"requests": requests, "total_tokens": tokens, f"cost {currency}": cost}
             report.sums(start_ms, side).add(0, amounts)
 
 
@@ -139,17 +139,17 @@ def _must_bill(record: Record) -> Item | str:
     row = Bill(
         id=stated.id,
         kind=stated.kind,
-        revision=stated.revision,
-        supersedes=stated.supersedes,
+        revision=stated.data.revision,
+        supersedes=stated.data.supersedes,
         org_id=bucket.org,
         team_id=bucket.team,
         currency=bucket.currency,
         period_start_ms=bucket.start_ms,
         period_end_ms=bucket.start_ms + HOUR_MS,
-        cost=stated.totals.cost,
-        delta_cost=stated.delta.cost,
-        requests=stated.totals.requests,
-        total_tokens=stated.totals.total_tokens,
+        cost=stated.data.totals.cost,
+        delta_cost=stated.data.delta.cost,
+        requests=stated.data.totals.requests,
+        total_tokens=stated.data.totals.total_tokens,
         event=(record.value or b"").decode(),
         topic=record.topic,
         partition=record.partition,
@@ -169,9 +169,9 @@ def _must_settlement(record: Record) -> Item | str:
     stated = settled(record)
     if stated is None or isinstance(stated, str):  # what cannot be read is a finding of metering=settlements
         return "the record there is no settlement"
-    said = (*stated.who, stated.start_ms, stated.end_ms, stated.amount, stated.calls)
+    said = (*stated.who, stated.start_ms, stated.end_ms, stated.data.amount, stated.data.request_count)
     event = (record.value or b"").decode()
-    amounts = {f"cost {stated.who.currency}": stated.amount}
+    amounts = {f"cost {stated.who.currency}": stated.data.amount}
     return place(record, (event, said), stated.end_ms, stated.id, amounts=amounts)
 
 

@@ -14,22 +14,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streamapp.kafka.log.reader import Record
-from streamapp.verify.engine import Offsets, Pair, Sides
+from streamapp.verify.engine import Pair, Sides
 from streamapp.verify.intake import Intake
 from streamapp.verify.read import letters as read_letters
 from streamapp.verify.read.event import at
-from streamapp.verify.read.homes import Homes
 from streamapp.verify.read.letters import LETTERS
 from streamapp.verify.read.metering import Call, plausible, read
 from streamapp.verify.read.settlement import CHANGELOG_TOPIC, Count, Counts, Held, Settled, Who, agree, gather, settled
-from streamapp.verify.reading import OrgOf
 from streamapp.verify.report import LEFT, RIGHT, PairReport, Side
 
-NAME = "metering=settlements"
 METERING_TOPIC = "agent_rpc_metering"
 BILLS_TOPIC = "billing_events"
 GROUP = "rpc-billing"
-METHODS_MIN = 10  # the lowest limit of methods that the settings take
 
 
 class Counted(NamedTuple):
@@ -47,10 +43,13 @@ Calls = dict[tuple[int, Who], list[Counted]]
 class _Audit:
     """Everything that was read."""
 
-    report: PairReport
-    starts: Mapping[tuple[str, int], int]
-    methods_min: int
+    sides: Sides
     calls: Calls = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def report(self) -> PairReport:
+        report: PairReport = self.sides.report
+        return report
 
     def settle(self, account: tuple[int, Who], chain: list[Settled], held: Held) -> None:
         """One account: each settlement against the calls that it must count, then what waits against the table."""
@@ -64,7 +63,7 @@ class _Audit:
             left = [each for each in left if not _belongs(each, one)]
             if one.end_ms <= max(known_until_ms, held.expired_ms):
                 table_left = left
-            if one.first_offset < start:
+            if one.data.coverage.first_offset < start:
                 report.out_of_reach += 1
             else:
                 self._compare(one, counted)
@@ -97,22 +96,25 @@ class _Audit:
                 calls[each.call.id] = known or calls.get(each.call.id, False)
         until_ms = max(max(table.settled_until_ms.get(who, -1), table.expired_ms) for table in held.values())
         waiting = _sum(table.waiting.get(who, {}) for table in held.values())
-        has = _sum([waiting, *(one.methods for one in chain if one.end_ms <= until_ms)])
+        has = _sum([waiting, *(one.data.methods for one in chain if one.end_ms <= until_ms)])
         self._note(counted, LEFT, *((RIGHT,) if not waiting else ()))
-        report.waiting += sum(one.calls for one in waiting.values()) + len(calls) - len(counted)
+        report.waiting += sum(one.count for one in waiting.values()) + len(calls) - len(counted)
         self._balance(who, "calls that are settled or wait:", _counts(counted), has)
 
     def _start(self, partition: int) -> int:
-        return self.starts.get((METERING_TOPIC, partition), 0)
+        return self.sides.start(METERING_TOPIC, partition)
 
     def _compare(self, one: Settled, counted: list[Counted]) -> None:
         report, name = self.report, f"settlement {one.id} of {one.who}"
-        if not report.counts_agree(one.where, f"{name}: counted calls:", one.calls, len(counted)) or not counted:
+        if (
+            not report.counts_agree(one.where, f"{name}: counted calls:", one.data.request_count, len(counted))
+            or not counted
+        ):
             return
         methods = _counts(counted)
-        if not agree(one.methods, methods, self.methods_min):
-            report.wrong.add(one.where, f"{name}: methods are {one.methods}, must be {methods}")
-        covered = (one.topic, one.first_offset, one.last_offset)
+        if not agree(one.data.methods, methods):
+            report.wrong.add(one.where, f"{name}: methods are {one.data.methods}, must be {methods}")
+        covered = (one.data.coverage.topic, one.data.coverage.first_offset, one.data.coverage.last_offset)
         must = (METERING_TOPIC, counted[0].offset, counted[-1].offset)
         if covered != must:
             report.wrong.add(one.where, f"{name}: coverage is {covered}, must be {must}")
@@ -121,8 +123,8 @@ class _Audit:
             report.wrong.add(one.where, f"{name}: period_start is {one.start_ms}, must be {first_ms}")
 
     def _balance(self, who: Who, what: str, must: Counts, has: Counts) -> None:
-        found, calls = (sum(one.calls for one in counts.values()) for counts in (has, must))
-        if self.report.counts_agree(str(who), what, found, calls) and not agree(has, must, self.methods_min):
+        found, calls = (sum(one.count for one in counts.values()) for counts in (has, must))
+        if self.report.counts_agree(str(who), what, found, calls) and not agree(has, must):
             self.report.wrong.add(str(who), f"{what} {has}, must be {must}")
 
     def _note(self, counted: Iterable[Counted], *sides: Side) -> None:
@@ -132,29 +134,14 @@ class _Audit:
                 self.report.sums(call.time_ms, side).add(1, {f"cost {call.currency}": call.cost})
 
 
-def audit(
-    changelog: Iterable[Record],
-    bills: Iterable[Record],
-    letters: Iterable[Record],
-    metering: Iterable[Record],
-    *,
-    org_of: OrgOf = lambda team: None,
-    starts: Mapping[tuple[str, int], int] | None = None,
-    methods_min: int = METHODS_MIN,
-    committed: Offsets | None = None,
-    report: PairReport | None = None,
-) -> PairReport:
-    """Compare settlements with the metered calls; each log in offset order within a partition, read once, in the order
-    of the arguments. `org_of`: the org of a team, for calls without one. `starts`: where retention has moved a log's
-    start from 0. `methods_min`: as for `settlement.agree`. `committed`: partition → offset, asked for before anything
-    else; a record behind it that has no letter may get one. None: all was read."""
-    report = report or PairReport(NAME, METERING_TOPIC, PAIR.right)
-    tables = gather(changelog)
-    stated = _stated(bills, report)
-    about = read_letters.gather(letters, METERING_TOPIC)
-    intake = Intake(read, plausible, about, GROUP, org_of, Homes(0, ()), report, committed, starts or {})
-    made = _Audit(report, starts or {}, methods_min)
-    for record in metering:
+def audit(sides: Sides) -> None:
+    """Compare settlements with the metered calls; each topic is read once."""
+    report: PairReport = sides.report
+    tables = gather(sides.records(CHANGELOG_TOPIC))
+    stated = _stated(sides.records(BILLS_TOPIC), report)
+    intake = Intake(sides, read, plausible, read_letters.gather(sides.records(LETTERS), METERING_TOPIC))
+    made = _Audit(sides)
+    for record in sides.records(METERING_TOPIC):
         taken = intake.take(record)
         if taken is not None and taken.is_new:
             call = taken.event
@@ -173,7 +160,6 @@ def audit(
         else:
             ((partition, table),) = held.items()
             made.settle((partition, who), chain, table)
-    return report
 
 
 def _stated(bills: Iterable[Record], report: PairReport) -> dict[tuple[int, Who], list[Settled]]:
@@ -193,7 +179,7 @@ def _stated(bills: Iterable[Record], report: PairReport) -> dict[tuple[int, Who]
             seen[one.id] = record.value
             for problem in one.problems:
                 report.wrong.add(one.where, f"settlement of {one.who}: {problem}")
-            found[one.partition, one.who].append(one)
+            found[one.data.coverage.partition, one.who].append(one)
     for chain in found.values():
         chain.sort(key=lambda one: one.end_ms)
     return found
@@ -204,14 +190,14 @@ def _known(tables: Mapping[int, Held]) -> Iterator[tuple[int, Who]]:
 
 
 def _belongs(each: Counted, one: Settled) -> bool:
-    return each.offset <= one.last_offset and each.call.hour_ms < one.end_ms
+    return each.offset <= one.data.coverage.last_offset and each.call.hour_ms < one.end_ms
 
 
 def _sum(several: Iterable[Counts]) -> Counts:
     counts: Counts = {}
     for one in several:
         for method, count in one.items():
-            counts[method] = counts.get(method, Count()).plus(*count)
+            counts[method] = counts.get(method, Count()).plus(count)
     return counts
 
 
@@ -219,21 +205,11 @@ def _counts(counted: Iterable[Counted]) -> Counts:
     return _sum({call.method: Count(1, call.cost)} for _, call in counted)
 
 
-def _judge(sides: Sides) -> None:
-    audit(
-        *(sides.records(topic) for topic in (CHANGELOG_TOPIC, BILLS_TOPIC, LETTERS, METERING_TOPIC)),
-        org_of=sides.org_of,
-        starts=sides.starts,
-        committed=sides.done,
-        report=sides.report,
-    )
-
-
 PAIR = Pair(
-    name=NAME,
+    name="metering=settlements",
     group=GROUP,
     source=METERING_TOPIC,
     topics=(CHANGELOG_TOPIC, BILLS_TOPIC, LETTERS),
-    judge=_judge,
+    judge=audit,
     right="the settlements",
 )

@@ -56,15 +56,21 @@ class Sums:
     """What one side has of one hour. `amounts` by name and unit: "cost USD", "total_tokens"."""
 
     events: int = 0
-    amounts: dict[str, Decimal] = field(default_factory=dict)
+    amounts: dict[str, Decimal | int] = field(default_factory=dict)
 
     def add(self, events: int, amounts: Mapping[str, Decimal | int]) -> None:
         self.events += events
         for name, amount in amounts.items():
-            self.amounts[name] = EXACT.add(self.amounts.get(name, ZERO), amount)
+            before = self.amounts.get(name, 0)
+            both = isinstance(before, int) and isinstance(amount, int)
+            self.amounts[name] = before + amount if both else EXACT.add(before, amount)
+
+    def texts(self) -> dict[str, str]:
+        """The amounts in digits."""
+        return {name: f"{Decimal(amount):f}" for name, amount in self.amounts.items()}
 
     def __str__(self) -> str:
-        return ", ".join((f"{self.events} events", *(f"{name} {amount:f}" for name, amount in self.amounts.items())))
+        return ", ".join((f"{self.events} events", *(f"{name} {amount}" for name, amount in self.texts().items())))
 
 
 @dataclass
@@ -189,7 +195,7 @@ def _faults(faults: tuple[tuple[str, Findings], ...]) -> dict[str, Any]:
 
 def _hour(start_ms: int, sides: tuple[Sums, Sums]) -> dict[str, Any]:
     shown = {
-        side: {"events": sums.events, **{name: f"{amount:f}" for name, amount in sorted(sums.amounts.items())}}
+        side: {"events": sums.events, **dict(sorted(sums.texts().items()))}
         for side, sums in zip(("left", "right"), sides, strict=True)
     }
     return {"start": time_text(start_ms), **shown}

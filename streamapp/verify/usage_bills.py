@@ -10,12 +10,14 @@ read: the records below the offsets it had committed before anything else was as
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+
+from msgspec.structs import astuple
 
 from streamapp.kafka.log.reader import Record
 from streamapp.verify.chains import Chain, Chains, chains_of, lines_differ
-from streamapp.verify.engine import Offsets, Pair, Sides
+from streamapp.verify.engine import Pair, Sides
 from streamapp.verify.intake import Intake
 from streamapp.verify.read import letters as read_letters
 from streamapp.verify.read.event import FUTURE_MS, HOUR_MS, at
@@ -23,9 +25,8 @@ from streamapp.verify.read.homes import Homes
 from streamapp.verify.read.letters import LETTERS, Letters
 from streamapp.verify.read.redrives import RECEIPTS_TOPIC, Redrives
 from streamapp.verify.read.statement import Bucket
-from streamapp.verify.read.totals import Totals, total
+from streamapp.verify.read.totals import NOTHING, Totals, total
 from streamapp.verify.read.usage import Usage, plausible, read
-from streamapp.verify.reading import OrgOf
 from streamapp.verify.report import LEFT, RIGHT, BillsReport
 
 USAGE_TOPIC = "llm_usage"
@@ -41,7 +42,7 @@ class Due:
     """Events of one bucket that no statement counts yet, and that the same mark brings onto one."""
 
     first: str
-    counted: Totals = field(default_factory=Totals)
+    counted: Totals = NOTHING
 
 
 @dataclass
@@ -60,15 +61,13 @@ class Hour:
 class _Audit:
     """What has been read of the usage topic so far."""
 
+    sides: Sides
+    report: BillsReport
     chains: Chains
     homes: Homes
     intake: Intake[Usage]
-    starts: Mapping[tuple[str, int], int]
-    grace_ms: int
-    topic: str
     judged_from_ms: int
     lines_min: int
-    report: BillsReport
     hours: dict[Bucket, Hour] = field(default_factory=dict)
     watermarks: dict[int, int] = field(default_factory=dict)
     reached: dict[int, int] = field(default_factory=dict)  # the watermarks that the group has surely seen
@@ -114,7 +113,7 @@ class _Audit:
         chain = self.chains.get(bucket)
         if chain is None:
             return -1
-        covered = chain.latest.coverage
+        covered = chain.latest.data.coverage
         if covered.partition == partition or not self.homes.moved(bucket.team):
             return covered.last_offset
         return EVERYTHING if self.homes.is_former(bucket.team, partition) else -1
@@ -126,7 +125,7 @@ class _Audit:
         is later is the one that is certain.
         """
         known = [marks[partition] for marks in (self.watermarks, self.floors) if partition in marks]
-        closes_ms = bucket.start_ms + HOUR_MS + self.grace_ms
+        closes_ms = bucket.start_ms + HOUR_MS + self.sides.grace_ms
         return max([closes_ms, *(mark - mark % MARK_MS + MARK_MS for mark in known)])
 
     def settle(self, bucket: Bucket, hour: Hour) -> None:
@@ -137,7 +136,7 @@ class _Audit:
             count = due.counted.requests
             if watermark_ms >= due_ms:
                 report.lost.add(due.first, f"{count} events of {bucket} from here on are on no bill", count)
-                report.sums(bucket.start_ms, LEFT).add(count, due.counted.amounts(bucket.currency))
+                report.sums(bucket.start_ms, LEFT).add(count, due.counted.amounts(bucket.currency, "total_tokens"))
             else:
                 waiting += count
                 report.add_money("waiting", bucket.currency, due.counted.cost)
@@ -147,18 +146,18 @@ class _Audit:
     def compare(self, bucket: Bucket, chain: Chain) -> None:
         """The newest statement of a bucket against the recomputed hour."""
         stated, report = chain.latest, self.report
-        covered = stated.coverage
+        covered = stated.data.coverage
         hour = self.hours.get(bucket, Hour(-1, -1))
-        start = self.starts.get((self.topic, covered.partition), 0)
+        start = self.sides.start(USAGE_TOPIC, covered.partition)
         if self.homes.moved(bucket.team) and hour.first_offset != covered.first_offset:
-            start = max(start, self.starts.get((self.topic, self.homes.root(bucket.team, -1)), 0))
+            start = max(start, self.sides.start(USAGE_TOPIC, self.homes.root(bucket.team, -1)))
         if covered.first_offset < start or bucket.start_ms < self.judged_from_ms:
             report.out_of_reach += 1
             return
         counted = total(hour.lines.values())
-        for side, sums in ((LEFT, counted), (RIGHT, stated.totals)):
-            report.sums(bucket.start_ms, side).add(sums.requests, sums.amounts(bucket.currency))
-        name = f"{bucket} revision {stated.revision}"
+        for side, sums in ((LEFT, counted), (RIGHT, stated.data.totals)):
+            report.sums(bucket.start_ms, side).add(sums.requests, sums.amounts(bucket.currency, "total_tokens"))
+        name = f"{bucket} revision {stated.data.revision}"
         if counted.requests == 0 < covered.events:
             report.wrong.add(stated.where, f"{name}: no event of this bucket is in the log")
         elif report.counts_agree(stated.where, f"{name}: counted events:", covered.events, counted.requests):
@@ -170,59 +169,44 @@ class _Audit:
 
     def _differences(self, chain: Chain, hour: Hour, counted: Totals) -> Iterator[str]:
         stated = chain.latest
-        for name, said, is_so in zip(Totals._fields, stated.totals, counted, strict=True):
+        for name in Totals.__struct_fields__:
+            said, is_so = getattr(stated.data.totals, name), getattr(counted, name)
             if said != is_so:
                 yield f"{name} is {said}, must be {is_so}"
         yield from lines_differ(stated.lines, hour.lines, self.lines_min)
         if chain.whole and chain.deltas != counted:
             yield "the deltas of all revisions do not sum to it"
-        must = (self.topic, hour.partition, hour.first_offset, hour.last_offset, counted.requests)
-        if stated.coverage != must and counted.requests:  # an hour whose usage went to another org covers nothing
-            yield f"coverage is {tuple(stated.coverage)}, must be {must}"
+        must = (USAGE_TOPIC, hour.partition, hour.first_offset, hour.last_offset, counted.requests)
+        covered = astuple(stated.data.coverage)
+        if covered != must and counted.requests:  # an hour whose usage went to another org covers nothing
+            yield f"coverage is {covered}, must be {must}"
 
     def unmatched(self) -> None:
         """Letters about records that were not read."""
         for (partition, offset), letters in self.intake.letters.items():
-            if offset < self.starts.get((self.topic, partition), 0):
+            if offset < self.sides.start(USAGE_TOPIC, partition):
                 self.report.out_of_reach += len(letters)
             else:
-                self.report.wrong.add(letters[0].where, f"there is no record {self.topic}[{partition}]@{offset}")
+                self.report.wrong.add(letters[0].where, f"there is no record {USAGE_TOPIC}[{partition}]@{offset}")
 
 
-def audit(
-    usage: Iterable[Record],
-    bills: Iterable[Record],
-    letters: Iterable[Record],
-    *,
-    grace_ms: int = 300_000,
-    org_of: OrgOf = lambda team: None,
-    starts: Mapping[tuple[str, int], int] | None = None,
-    group: str = GROUP,
-    topic: str = USAGE_TOPIC,
-    committed: Offsets | None = None,
-    since_ms: int | None = None,
-    lines_min: int = LINES_MIN,
-    report: BillsReport | None = None,
-) -> BillsReport:
-    """Check `bills` against `usage` and `letters`; each must be in offset order within a partition.
+def audit(sides: Sides, lines_min: int = LINES_MIN) -> None:
+    """Check bills against usage and letters; each is read once, in the order letters, bills, usage.
 
-    Read in the order letters, bills, usage, each once. `org_of`: the org of a team, for events without one. `starts`:
-    (topic, partition) → log start where retention has moved it from 0; what lies before it is out of reach. `group`:
-    whose letters take a record out of the bills. `committed`: partition → offset, what the group had committed before
-    any of the three was looked at; what lies behind it is waiting, not lost. None: the group has read everything.
-    `since_ms`: `usage` begins at the first record of this timestamp or later. Only hours of which no event can have
-    come before are judged: none is further ahead of its record than `FUTURE_MS`. `lines_min`: a bill with fewer lines
-    of their own has none of the others.
+    Where usage is read from a moment on (`sides.since_ms`), only hours of which no event can have come before are
+    judged: none is further ahead of its record than `FUTURE_MS`. `lines_min`: a bill with fewer lines of their own has
+    none of the others.
     """
-    report, starts = report or BillsReport(), starts or {}
-    about = _letters(letters, topic, report)
-    chains = chains_of(bills, starts, report)
-    partitions = sum(name == topic for name, _ in starts)
+    report: BillsReport = sides.report
+    about = _letters(sides.records(LETTERS), report)
+    chains = chains_of(sides.records(BILLS_TOPIC), sides.start, report)
+    partitions = len(sides.spans.get(USAGE_TOPIC, ()))
     homes = Homes(partitions, [(bucket.team, chain.begun) for bucket, chain in chains.items()])
-    intake = Intake(read, plausible, about, group, org_of, homes, report, committed, starts)
-    judged_from_ms = 0 if since_ms is None else since_ms + FUTURE_MS
-    made = _Audit(chains, homes, intake, starts, grace_ms, topic, judged_from_ms, lines_min, report)
-    first, late = homes.split(usage)
+    intake = Intake(sides, read, plausible, about, homes)
+    judged_from_ms = 0 if sides.since_ms is None else sides.since_ms + FUTURE_MS
+    made = _Audit(sides, report, chains, homes, intake, judged_from_ms, lines_min)
+    redrives = Redrives()
+    first, late = homes.split(redrives.watch(sides.records(USAGE_TOPIC, headers=True)))
     for record in first:
         made.take(record)
     made.floors = homes.floors(made.watermarks)
@@ -234,16 +218,17 @@ def audit(
     for bucket, chain in chains.items():
         made.compare(bucket, chain)
     made.unmatched()
+    redrives.check(sides.records(RECEIPTS_TOPIC), USAGE_TOPIC, sides.start, report)
+    report.compare_hours()
     report.rejected = intake.rejected
     report.numbers.update(events_read=intake.read, unread=intake.unread, duplicates=intake.duplicates)
     report.numbers.update(buckets=len(made.hours), accepted=report.events, events_waiting=report.waiting)
     report.numbers.update(out_of_reach=report.out_of_reach)
-    return report
 
 
-def _letters(records: Iterable[Record], topic: str, report: BillsReport) -> Letters:
+def _letters(records: Iterable[Record], report: BillsReport) -> Letters:
     """The letters about usage, each group's about a record once."""
-    letters = read_letters.gather(records, topic, report.wrong)
+    letters = read_letters.gather(records, USAGE_TOPIC, report.wrong)
     for (partition, offset), about in letters.items():
         report.numbers["letters"] += len(about)
         for number, letter in enumerate(about):
@@ -253,29 +238,12 @@ def _letters(records: Iterable[Record], topic: str, report: BillsReport) -> Lett
     return letters
 
 
-def _judge(sides: Sides) -> None:
-    redrives = Redrives()
-    audit(
-        redrives.watch(sides.records(USAGE_TOPIC, headers=True)),
-        sides.records(BILLS_TOPIC),
-        sides.records(LETTERS),
-        grace_ms=sides.settings.billing.grace_seconds * 1000,
-        org_of=sides.org_of,
-        starts=sides.starts,
-        committed=sides.done,
-        since_ms=sides.since_ms,
-        report=sides.report,
-    )
-    redrives.check(sides.records(RECEIPTS_TOPIC), USAGE_TOPIC, sides.starts, sides.report)
-    sides.report.compare_hours()
-
-
 PAIR = Pair(
     name="usage=bills",
     group=GROUP,
     source=USAGE_TOPIC,
     topics=(BILLS_TOPIC, LETTERS, RECEIPTS_TOPIC),
-    judge=_judge,
+    judge=audit,
     right=BILLS_TOPIC,
     report=BillsReport,
     optional=(RECEIPTS_TOPIC,),

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
-from streamapp.kafka.log.reader import Record, Span
-from streamapp.verify.engine import Offsets, Pair, Sides
+from streamapp.kafka.log.reader import Record
+from streamapp.verify.engine import Pair, Sides
 from streamapp.verify.intake import Intake
-from streamapp.verify.read.counters import REST, Counted, Part, Table, tables, together
+from streamapp.verify.read.counters import COUNTS, REST, Part, Table, tables, together
 from streamapp.verify.read.event import FUTURE_MS, HOUR_MS, ZERO, Poison, parse
 from streamapp.verify.read.homes import Homes
 from streamapp.verify.read.letters import LETTERS, gather
 from streamapp.verify.read.statement import HOURLY, REVISED, statement
 from streamapp.verify.read.usage import Usage, plausible, read
-from streamapp.verify.reading import OrgOf
-from streamapp.verify.report import LEFT, RIGHT, PairReport
+from streamapp.verify.report import LEFT, RIGHT, PairReport, Sums
 from streamapp.verify.usage_bills import BILLS_TOPIC, USAGE_TOPIC
 from streamapp.verify.usage_bills import GROUP as BILLING
 
@@ -33,7 +33,7 @@ CHANGELOG = "llm-metrics-latency-changelog"
 class _Hour:
     """What the log says of an hour in a partition."""
 
-    counted: Counted = field(default_factory=Counted)
+    counted: Sums = field(default_factory=Sums)
     models: Counter[tuple[str, str]] = field(default_factory=Counter)  # events
     waiting: int = 0
 
@@ -41,17 +41,16 @@ class _Hour:
 class _Audit:
     """The usage so far, beside the tables."""
 
-    def __init__(
-        self, tables: Mapping[int, Table], judged: Offsets, spans: Mapping[int, Span], report: PairReport
-    ) -> None:
-        self.tables, self._judged, self._spans, self.report = tables, judged, spans, report
+    def __init__(self, sides: Sides) -> None:
+        self._sides, self.report = sides, sides.report
+        self.tables = tables(sides.records(CHANGELOG))
         self.hours: dict[tuple[int, int], _Hour] = {}  # (partition, start of an hour)
         self._unjudged: set[tuple[int, str]] = set()  # ids of events that may still be refused, by home
         self._begins_ms: dict[int, int] = {}  # partition → hours that begin by then may have lost events
 
     def take(self, record: Record, intake: Intake[Usage]) -> None:
         partition = record.partition
-        if self._spans[partition].start > 0:
+        if self._sides.start(USAGE_TOPIC, partition) > 0:
             self._begins_ms.setdefault(partition, record.timestamp_ms + FUTURE_MS)
         taken = intake.take(record)
         if taken is None:
@@ -61,7 +60,7 @@ class _Audit:
         if not taken.is_new:
             hour.waiting += id_ in self._unjudged  # the first one may be refused, then this one counts
             return
-        judged = record.offset < self._judged.get(partition, 0)
+        judged = record.offset < self._sides.refusing.get(partition, 0)
         if not judged:
             self._unjudged.add(id_)
         self.report.events += 1
@@ -69,7 +68,7 @@ class _Audit:
             self.report.waiting += 1
             return
         hour.waiting += not judged
-        hour.counted.add(1, (*usage.counted[1:-1],), {usage.currency: usage.counted.cost})
+        hour.counted.add(1, usage.counted.amounts(usage.currency, *COUNTS))
         hour.models[usage.provider, usage.model] += 1
 
     def compare(self, partition: int, start_ms: int) -> None:
@@ -84,7 +83,7 @@ class _Audit:
             report.waiting += hour.waiting
             return
         for side, sums in ((LEFT, hour.counted), (RIGHT, counted)):
-            report.sums(start_ms, side).add(sums.events, sums.amounts())
+            report.sums(start_ms, side).add(sums.events, sums.amounts)
         where = f"hour {start_ms} of {USAGE_TOPIC}[{partition}]"
         if report.counts_agree(where, "counted events:", counted.events, hour.counted.events):
             differing = "; ".join(_differences(hour, parts, counted))
@@ -92,9 +91,10 @@ class _Audit:
                 report.wrong.add(where, differing)
 
 
-def _differences(hour: _Hour, parts: Iterable[Part], counted: Counted) -> Iterator[str]:
-    one_cost = REST in counted.costs  # currencies are not told apart: only their sum can be compared
-    said, is_so = counted.amounts(one_cost), hour.counted.amounts(one_cost)
+def _differences(hour: _Hour, parts: Iterable[Part], counted: Sums) -> Iterator[str]:
+    said, is_so = counted.amounts, hour.counted.amounts
+    if f"cost {REST}" in said:  # currencies are not told apart: only their sum can be compared
+        said, is_so = _one_cost(said), _one_cost(is_so)
     for name in sorted({*said, *is_so}):
         if said.get(name, ZERO) != is_so.get(name, ZERO):
             yield f"{name} is {said.get(name, ZERO)}, must be {is_so.get(name, ZERO)}"
@@ -103,33 +103,30 @@ def _differences(hour: _Hour, parts: Iterable[Part], counted: Counted) -> Iterat
     models: Counter[tuple[str, str]] = Counter()
     for part in parts:
         if not part.is_all:
-            models[part.provider, part.model] += part.counted.events
+            models[part.provider, part.model] += part.sums.events
     if (REST, REST) not in models and models != hour.models:
         yield "models differ"
 
 
-def audit(
-    changelog: Iterable[Record],
-    letters: Iterable[Record],
-    usage: Iterable[Record],
-    *,
-    committed: Offsets,
-    judged: Offsets,
-    spans: Mapping[int, Span],
-    org_of: OrgOf,
-    homes: Homes,
-    report: PairReport,
-) -> None:
-    """Compare, and fill the report. `judged`: what `billing-agg` had committed. `spans`: what is read of usage."""
-    made = _Audit(tables(changelog), judged, spans, report)
-    for partition, offset in committed.items():
+def _one_cost(amounts: Mapping[str, Decimal | int]) -> dict[str, Decimal | int]:
+    sums = Sums()
+    for name, amount in amounts.items():
+        sums.add(0, {"cost" if name.startswith("cost ") else name: amount})
+    return sums.amounts
+
+
+def audit(sides: Sides) -> None:
+    """Compare the tables with the usage, and fill the report."""
+    made, report = _Audit(sides), sides.report
+    for partition, offset in (sides.committed or {}).items():
         table = made.tables.get(partition, Table())
-        if offset > max(table.next_offset, spans[partition].start):
+        if offset > max(table.next_offset, sides.start(USAGE_TOPIC, partition)):
             what = f"the group committed {offset}, its table counted up to {table.next_offset}"
             report.wrong.add(f"{USAGE_TOPIC}[{partition}]", what)
+    homes = Homes(len(sides.spans[USAGE_TOPIC]), _covered(sides.records(BILLS_TOPIC)))
     others = PairReport("", "", "")  # what is wrong with records and letters is found by usage=bills
-    intake = Intake(read, plausible, gather(letters, USAGE_TOPIC), BILLING, org_of, homes, others)
-    for part in homes.split(usage):
+    intake = Intake(sides, read, plausible, gather(sides.records(LETTERS), USAGE_TOPIC), homes, others)
+    for part in homes.split(sides.records(USAGE_TOPIC)):
         for record in part:
             made.take(record, intake)
     stated = {(partition, start_ms) for partition, table in made.tables.items() for start_ms in table.hours}
@@ -147,27 +144,12 @@ def _covered(bills: Iterable[Record]) -> Iterator[tuple[str, int]]:
                 yield stated.bucket.team, stated.coverage.partition
 
 
-def _judge(sides: Sides) -> None:
-    spans = sides.spans[USAGE_TOPIC]
-    audit(
-        sides.records(CHANGELOG),
-        sides.records(LETTERS),
-        sides.records(USAGE_TOPIC),
-        committed=sides.done,
-        judged=sides.committed[BILLING],
-        spans=spans,
-        org_of=sides.org_of,
-        homes=Homes(len(spans), _covered(sides.records(BILLS_TOPIC))),
-        report=sides.report,
-    )
-
-
 PAIR = Pair(
     name="usage=counters",
     group=GROUP,
     source=USAGE_TOPIC,
     topics=(LETTERS, BILLS_TOPIC, CHANGELOG),  # letters after the offsets that they are of, rows after both
-    judge=_judge,
+    judge=audit,
     right="the hours of llm-metrics",
     refuses=BILLING,
 )

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from verify_logs import HOUR_MS, TEN, Logs, bill_id, text
+from verify_sides import audit
 
 from streamapp.kafka.log.reader import Record
 from streamapp.topics.partitioner import partition_for
 from streamapp.verify.read.homes import Homes
 from streamapp.verify.report import BillsReport
-from streamapp.verify.usage_bills import audit
 
 MINUTE_MS = 60_000
 ELEVEN, NOON = TEN + HOUR_MS, TEN + 2 * HOUR_MS

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from verify_logs import HOUR_MS, TEN, Logs, text
+from verify_sides import audit
 
 from streamapp.cli.verify import show
 from streamapp.errors import Misconfigured
@@ -21,7 +22,6 @@ from streamapp.verify.read.event import Poison, time_ms
 from streamapp.verify.read.statement import Bucket, statement_id
 from streamapp.verify.read.usage import Usage, plausible, read
 from streamapp.verify.report import BillsReport
-from streamapp.verify.usage_bills import audit
 
 MINUTE_MS = 60_000
 ELEVEN, NOON = TEN + HOUR_MS, TEN + 2 * HOUR_MS

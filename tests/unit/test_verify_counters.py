@@ -12,13 +12,13 @@ from latency_log import LatencyTable
 from searches import search
 from usage_histories import OFFSETS, SHORT, START, logs
 from usage_log import DIRECTORY, Rec, value
+from verify_sides import sides
 
-from streamapp.kafka.log.reader import Record, Span
+from streamapp.kafka.log.reader import Record
 from streamapp.meters.latency import codec
 from streamapp.schemas.judging.letter import Refused, letter
-from streamapp.verify.read.homes import Homes
 from streamapp.verify.report import PairReport
-from streamapp.verify.usage_counters import PAIR, audit
+from streamapp.verify.usage_counters import CHANGELOG, PAIR
 from tables.latency import LIMITS, Limits
 from tables.latency_windows import HOUR, WindowKey
 from tables.tally import ALL, Series
@@ -53,18 +53,18 @@ def compared(
         made = letter(refused, one.timestamp)
         letters.append(Record("dead_letter", 0, len(letters), 0, made.key, made.value))
     end = len(log)
-    report = PairReport(PAIR.name, PAIR.source, PAIR.right)
-    audit(
-        changelog,
-        letters,
-        (Record("llm_usage", 0, one.offset, one.timestamp, one.key, one.value) for one in log if one.offset >= start),
+    usage = [Record("llm_usage", 0, one.offset, one.timestamp, one.key, one.value) for one in log]
+    topics = {CHANGELOG: changelog, "dead_letter": letters, "billing_events": [], "llm_usage": usage[start:]}
+    made = sides(
+        PAIR,
+        topics,
         committed={0: end if committed is None else committed},
-        judged={0: end if judged is None else judged},
-        spans={0: Span(start, end)},
+        starts={("llm_usage", 0): start},
         org_of=DIRECTORY.get,
-        homes=Homes(1, ()),
-        report=report,
+        refusing={0: end if judged is None else judged},
     )
+    PAIR.judge(made)
+    report: PairReport = made.report
     return report
 
 

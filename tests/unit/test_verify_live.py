@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 from verify_logs import HOUR_MS, TEN, Logs
+from verify_sides import audit
 
 from streamapp.verify.report import BillsReport, PairReport, Sums
-from streamapp.verify.usage_bills import audit
 
 MINUTE_MS = 60_000
 ELEVEN = TEN + HOUR_MS

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rpc_log import Calls, call
+from verify_sides import audit_settlements as audit
 
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.settings import Settings
@@ -16,7 +17,6 @@ from streamapp.verify.copies import walk
 from streamapp.verify.events_clickhouse import TOPIC, Place, Row
 from streamapp.verify.events_clickhouse import Kept as Rows
 from streamapp.verify.events_clickhouse import events as copy_of
-from streamapp.verify.metering_settlements import audit
 from streamapp.verify.pairs import look
 from streamapp.verify.report import PLACES_MAX, Findings, PairReport
 

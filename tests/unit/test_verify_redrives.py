@@ -27,7 +27,7 @@ def receipt(letter: str, offset: int, partition: int = 0, topic: str = TOPIC) ->
 def checked(log: list[Record], receipts: list[Record], starts: dict[tuple[str, int], int] | None = None) -> BillsReport:
     redrives, report = Redrives(), BillsReport()
     assert list(redrives.watch(log)) == log
-    redrives.check(receipts, TOPIC, starts or {}, report)
+    redrives.check(receipts, TOPIC, lambda *at: (starts or {}).get(at, 0), report)
     return report
 
 

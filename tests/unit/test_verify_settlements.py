@@ -14,13 +14,13 @@ from rpc_histories import logs
 from rpc_log import METERING, WEEK, Calls, call
 from searches import search
 from usage_log import Rec
+from verify_sides import audit_settlements as audit
 
 from streamapp.exact.chunk import Transaction
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.sinks.ledger.rows import Settlement, to_row
 from streamapp.verify.copies import walk
 from streamapp.verify.ledgers import SETTLED, SETTLEMENTS, KeptSettlements
-from streamapp.verify.metering_settlements import audit
 from streamapp.verify.read.settlement import CHANGELOG_TOPIC
 from streamapp.verify.report import PairReport
 from tables.window import HOUR_MS

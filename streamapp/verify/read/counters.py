@@ -6,7 +6,7 @@ position, `h` and eight bytes the start of an hour, behind them [provider, model
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from streamapp.kafka.log.reader import Record
-from streamapp.verify.read.event import EXACT, ZERO
 from streamapp.verify.read.settlement import newest
+from streamapp.verify.report import Sums
 
 _decode = msgspec.msgpack.Decoder().decode
 STATUSES = 4  # success first
@@ -24,34 +24,12 @@ REST = "other"  # models and currencies that are not told apart
 COUNTS = ("errors", "cache_hits", "prompt_tokens", "completion_tokens", "total_tokens")
 
 
-@dataclass
-class Counted:
-    """What is counted of an hour or of a part of it: events, `COUNTS`, and cost by currency."""
-
-    events: int = 0
-    counts: list[int] = field(default_factory=lambda: [0] * len(COUNTS))
-    costs: dict[str, Decimal] = field(default_factory=dict)
-
-    def add(self, events: int, counts: Iterable[int], costs: Mapping[str, Decimal]) -> None:
-        self.events += events
-        self.counts = [mine + other for mine, other in zip(self.counts, counts, strict=True)]
-        for currency, cost in costs.items():
-            self.costs[currency] = EXACT.add(self.costs.get(currency, ZERO), cost)
-
-    def amounts(self, one_cost: bool = False) -> dict[str, Decimal | int]:
-        """By name. `one_cost`: of all currencies together."""
-        costs = {f"cost {currency}": cost for currency, cost in self.costs.items()}
-        if one_cost:
-            costs = {"cost": sum_of(self.costs.values())}
-        return dict(zip(COUNTS, self.counts, strict=True)) | costs
-
-
 class Part(NamedTuple):
     """One row of an hour."""
 
     provider: str
     model: str
-    counted: Counted
+    sums: Sums
 
     @property
     def is_all(self) -> bool:
@@ -78,31 +56,24 @@ def tables(changelog: Iterable[Record]) -> dict[int, Table]:
         else:
             provider, model, _ = _decode(key[9:])
             hour_ms = int.from_bytes(key[1:9], "big", signed=True)
-            table.hours.setdefault(hour_ms, []).append(Part(provider, model, _counted(row)))
+            table.hours.setdefault(hour_ms, []).append(Part(provider, model, _sums(row)))
     return found
 
 
-def together(parts: Iterable[Part]) -> Counted:
+def together(parts: Iterable[Part]) -> Sums:
     """The sum of several."""
-    whole = Counted()
+    whole = Sums()
     for part in parts:
-        whole.add(part.counted.events, part.counted.counts, part.counted.costs)
+        whole.add(part.sums.events, part.sums.amounts)
     return whole
 
 
-def sum_of(amounts: Iterable[Decimal]) -> Decimal:
-    """Exact."""
-    whole = ZERO
-    for amount in amounts:
-        whole = EXACT.add(whole, amount)
-    return whole
-
-
-def _counted(row: list[Any]) -> Counted:
+def _sums(row: list[Any]) -> Sums:
     numbers, costs = row[:2]
     *statuses, cache_hits, prompt, completion = map(int, numbers[: STATUSES + 3])
     further = [int(number) for number in numbers[STATUSES + 3 + MEASURED :]]
     other_status, other_tokens = further[:2] if further else (0, 0)  # older rows have none
     statuses.append(other_status)
-    counts = [sum(statuses[1:]), cache_hits, prompt, completion, prompt + completion + other_tokens]
-    return Counted(sum(statuses), counts, {currency: Decimal(cost) for currency, cost in costs.items()})
+    counts = (sum(statuses[1:]), cache_hits, prompt, completion, prompt + completion + other_tokens)
+    amounts: dict[str, Decimal | int] = dict(zip(COUNTS, counts, strict=True))
+    return Sums(sum(statuses), amounts | {f"cost {currency}": Decimal(cost) for currency, cost in costs.items()})

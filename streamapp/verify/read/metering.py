@@ -49,9 +49,9 @@ def _call(event: dict[str, Any], data: dict[str, Any]) -> Call:
     status, free = data.get("status") or "success", data.get("free_tier") or False
     must(status in ("success", "error") and isinstance(free, bool), "status or free_tier is not usable")
     team, org = (None if event.get(name) is None else text(event, name) for name in ("team_id", "org_id"))
-    names = (text(data, name) for name in ("agent_id", "consumer_id", "currency", "method"))
+    agent, consumer, currency, method = (text(data, name) for name in ("agent_id", "consumer_id", "currency", "method"))
     cost = _cost(data) if status == "success" and not free else ZERO
-    return Call(event["id"], time_ms(event.get("timestamp")), team, org, *names, cost)
+    return Call(event["id"], time_ms(event.get("timestamp")), team, org, agent, consumer, currency, method, cost)
 
 
 def _cost(data: dict[str, Any]) -> Decimal:

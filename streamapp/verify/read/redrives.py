@@ -6,7 +6,7 @@ is true, and that no letter was sent twice as two different events.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -43,9 +43,9 @@ class Redrives:
             yield record
 
     def check(
-        self, receipts: Iterable[Record], topic: str, starts: Mapping[tuple[str, int], int], report: BillsReport
+        self, receipts: Iterable[Record], topic: str, start: Callable[[str, int], int], report: BillsReport
     ) -> None:
-        """Compare with the receipts about `topic`. `starts`: where retention has moved the log's start to."""
+        """Compare with the receipts about `topic`. `start`: (topic, partition) → where its log begins."""
         report.numbers["redriven"] = len(self._sent)
         for letter, (first, *others) in self._sent.items():
             for other in others:
@@ -60,7 +60,7 @@ class Redrives:
             if len(sent) != 3 or sent[0] != topic:
                 continue
             in_log = any(sent == one.at for one in self._sent.get(letter, ()))
-            if not in_log and sent[2] >= starts.get((topic, sent[1]), 0):
+            if not in_log and sent[2] >= start(topic, sent[1]):
                 where = f"{topic}[{sent[1]}]@{sent[2]}"
                 report.lost.add(where, f"letter {letter} was sent again to here; it is not in the log")
 

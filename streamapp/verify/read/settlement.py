@@ -15,9 +15,11 @@ import msgspec
 
 from streamapp.kafka.log.reader import Record
 from streamapp.verify.read.event import EXACT, HOUR_MS, ZERO, Poison, at, parse, time_ms
+from streamapp.verify.read.totals import Coverage
 
 RPC_SETTLED = "billing.rpc.settled"
 CHANGELOG_TOPIC = "rpc-billing-rpc_hourly-changelog"
+METHODS_MIN = 10  # the lowest limit of methods that the settings take
 OTHER = ""
 """The name of all methods that an account does not tell apart."""
 
@@ -36,17 +38,38 @@ class Who(NamedTuple):
         return f"{self.consumer} to {self.agent} of {self.org} in {self.currency}"
 
 
-class Count(NamedTuple):
+class Count(msgspec.Struct, frozen=True):
     """Calls of one method."""
 
-    calls: int = 0
+    count: int = 0
     cost: Decimal = ZERO
 
-    def plus(self, calls: int, cost: Decimal) -> Count:
-        return Count(self.calls + calls, EXACT.add(self.cost, cost))
+    def plus(self, other: Count) -> Count:
+        return Count(self.count + other.count, EXACT.add(self.cost, other.cost))
 
 
 Counts = dict[str, Count]
+
+
+class Data(msgspec.Struct):
+    """The event's data, as the standard names it."""
+
+    agent: str
+    consumer: str
+    currency: str
+    period_start: str
+    period_end: str
+    amount: Decimal
+    request_count: int
+    methods: Counts
+    coverage: Coverage
+    settlement_id: Any = None
+
+
+class _Event(msgspec.Struct):
+    id: str
+    org_id: str
+    data: Data
 
 
 class Settled(NamedTuple):
@@ -57,47 +80,8 @@ class Settled(NamedTuple):
     who: Who
     start_ms: int
     end_ms: int
-    amount: Decimal
-    calls: int
-    methods: Counts
-    topic: str
-    partition: int
-    first_offset: int
-    last_offset: int
-    events: int
+    data: Data
     problems: tuple[str, ...]  # what does not hold within it
-
-
-class _Covered(msgspec.Struct):
-    topic: str
-    partition: int
-    first_offset: int
-    last_offset: int
-    events: int
-
-
-class _Method(msgspec.Struct):
-    count: int
-    cost: Decimal
-
-
-class _Data(msgspec.Struct):
-    agent: str
-    consumer: str
-    currency: str
-    period_start: str
-    period_end: str
-    amount: Decimal
-    request_count: int
-    methods: dict[str, _Method]
-    coverage: _Covered
-    settlement_id: Any = None
-
-
-class _Event(msgspec.Struct):
-    id: str
-    org_id: str
-    data: _Data
 
 
 def settled(record: Record) -> Settled | str | None:
@@ -107,47 +91,38 @@ def settled(record: Record) -> Settled | str | None:
         return None
     try:
         read = msgspec.convert(event, _Event)
-        data, covered = read.data, read.data.coverage
-        stated = Settled(
-            at(record),
-            read.id,
-            Who(read.org_id, data.agent, data.consumer, data.currency),
-            time_ms(data.period_start),
-            time_ms(data.period_end),
-            data.amount,
-            data.request_count,
-            {name: Count(one.count, one.cost) for name, one in data.methods.items()},
-            *(getattr(covered, name) for name in covered.__struct_fields__),
-            (),
-        )
-    except (ValueError, ArithmeticError) as error:
+        data = read.data
+        who = Who(read.org_id, data.agent, data.consumer, data.currency)
+        stated = Settled(at(record), read.id, who, time_ms(data.period_start), time_ms(data.period_end), data, ())
+    except ValueError as error:
         return f"is not a settlement that can be read: {error}"
-    return stated._replace(problems=tuple(_problems(stated, record, data.settlement_id)))
+    return stated._replace(problems=tuple(_problems(stated, record)))
 
 
-def _problems(stated: Settled, record: Record, settlement_id: object) -> Iterator[str]:
-    if settlement_id != stated.id:
+def _problems(stated: Settled, record: Record) -> Iterator[str]:
+    data = stated.data
+    if data.settlement_id != stated.id:
         yield "settlement_id is not the envelope's id"
     if record.key != stated.who.org.encode():
         yield "the record key is not the org"
-    whole = total(stated.methods)
-    if whole.cost != stated.amount:
+    whole = total(data.methods.values())
+    if whole.cost != data.amount:
         yield "its methods do not add up to its amount"
-    if whole.calls != stated.calls or stated.events != stated.calls:
+    if not whole.count == data.request_count == data.coverage.events:
         yield "its methods, request_count and coverage do not count the same calls"
     if stated.start_ms % HOUR_MS or stated.end_ms % HOUR_MS or stated.start_ms >= stated.end_ms:
         yield "its period is not of full hours"
 
 
-def total(counts: Counts) -> Count:
-    """All methods together."""
+def total(counts: Iterable[Count]) -> Count:
+    """The sum of several."""
     whole = Count()
-    for count in counts.values():
-        whole = whole.plus(*count)
+    for count in counts:
+        whole = whole.plus(count)
     return whole
 
 
-def agree(has: Counts, must: Counts, methods_min: int) -> bool:
+def agree(has: Counts, must: Counts, methods_min: int = METHODS_MIN) -> bool:
     """Whether calls by method are those that must be there. Which methods are told apart depends on when hours closed,
     so beside the rest (`OTHER`) none may have too much, and all together must be right. With fewer than `methods_min`
     others there is no rest."""
@@ -156,9 +131,9 @@ def agree(has: Counts, must: Counts, methods_min: int) -> bool:
     named = {name: count for name, count in has.items() if name != OTHER}
     if len(named) < methods_min or not named.keys() <= must.keys():
         return False
-    if any(count.calls > must[name].calls or count.cost > must[name].cost for name, count in named.items()):
+    if any(count.count > must[name].count or count.cost > must[name].cost for name, count in named.items()):
         return False
-    return total(has) == total(must)
+    return total(has.values()) == total(must.values())
 
 
 @dataclass
@@ -204,4 +179,4 @@ def _wait(held: Held, who: Who, calls: Any) -> None:
     held.first_offsets[who] = min(first_offset, held.first_offsets.get(who, first_offset))
     counts = held.waiting.setdefault(who, {})
     for method, count, cost in methods:
-        counts[method] = counts.get(method, Count()).plus(count, Decimal(cost))
+        counts[method] = counts.get(method, Count()).plus(Count(count, Decimal(cost)))

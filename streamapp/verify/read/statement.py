@@ -6,14 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from streamapp.kafka.log.reader import Record
 from streamapp.verify.read.event import HOUR_MS, SCHEMA, at, time_ms, time_text
-from streamapp.verify.read.totals import Totals, total
+from streamapp.verify.read.totals import NOTHING, Coverage, Money, Totals, money, total
 
 HOURLY = "billing.usage.hourly"
 REVISED = "billing.usage.revised"
@@ -25,43 +24,24 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Time = Annotated[str, msgspec.Meta(pattern=_TIME)]
-Money = Annotated[str, msgspec.Meta(pattern=r"^-?(0|[1-9][0-9]{0,99})\.[0-9]{12}\Z")]
 
 
-class _Counters(msgspec.Struct):
-    requests: int
-    errors: int
-    cache_hits: int
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    cost: Money
-
-    def totals(self) -> Totals:
-        *counts, cost = (getattr(self, name) for name in Totals._fields)
-        return Totals(*counts, Decimal(cost))
-
-
-class _Line(_Counters, kw_only=True):
+class Line(Totals, frozen=True, kw_only=True):
     provider: str
     model: Text
 
 
-class _Running(msgspec.Struct):
+class Running(msgspec.Struct):
+    """What the statements of a month so far come to."""
+
     month: Text
     cost: Money
     total_tokens: int
 
 
-class _Covered(msgspec.Struct):
-    topic: Text
-    partition: int
-    first_offset: int
-    last_offset: int
-    events: int
+class Data(msgspec.Struct):
+    """The event's data, as the standard names it."""
 
-
-class _Data(msgspec.Struct):
     billing_id: Any
     revision: int
     supersedes: Text | None
@@ -69,11 +49,11 @@ class _Data(msgspec.Struct):
     currency: Text
     period_start: Time
     period_end: Time
-    totals: _Counters
-    delta: _Counters
-    lines: list[_Line]
-    running_total: _Running
-    coverage: _Covered
+    totals: Totals
+    delta: Totals
+    lines: list[Line]
+    running_total: Running
+    coverage: Coverage
 
 
 class _Event(msgspec.Struct):
@@ -81,7 +61,7 @@ class _Event(msgspec.Struct):
     type: str
     org_id: Text
     timestamp: Text
-    data: _Data
+    data: Data
     schema: Any = None
     source: Any = None
     team_id: Any = None
@@ -99,31 +79,15 @@ class Bucket(NamedTuple):
         return f"{self.org}/{self.team} {self.currency} {time_text(self.start_ms)}"
 
 
-class Coverage(NamedTuple):
-    """The usage records that a statement says it counts."""
-
-    topic: str
-    partition: int
-    first_offset: int
-    last_offset: int
-    events: int
-
-
 class Statement(NamedTuple):
-    """One bill. `problems` are sentences about what does not hold within it."""
+    """One bill. `lines`: by provider and model. `problems` are sentences about what does not hold within it."""
 
     where: str
     id: str
     kind: str
     bucket: Bucket
-    revision: int
-    supersedes: str | None
-    totals: Totals
-    delta: Totals
+    data: Data
     lines: dict[tuple[str, str], Totals]
-    month: str
-    running: tuple[Decimal, int]  # cost, total tokens
-    coverage: Coverage
     problems: tuple[str, ...]
 
 
@@ -139,24 +103,11 @@ def statement_id(kind: str, bucket: Bucket, revision: int) -> str:
 def statement(record: Record, event: dict[str, Any]) -> Statement | str:
     """The statement a usage bill makes, or in one sentence why it cannot be read."""
     try:
-        read = msgspec.convert(event, _Event)
+        read = msgspec.convert(event, _Event, dec_hook=money)
         data = read.data
         bucket = Bucket(read.org_id, data.team_id, data.currency, time_ms(data.period_start))
-        stated = Statement(
-            at(record),
-            read.id,
-            read.type,
-            bucket,
-            data.revision,
-            data.supersedes,
-            data.totals.totals(),
-            data.delta.totals(),
-            {_names(line): line.totals() for line in data.lines},
-            data.running_total.month,
-            (Decimal(data.running_total.cost), data.running_total.total_tokens),
-            Coverage(*(getattr(data.coverage, name) for name in Coverage._fields)),
-            (),
-        )
+        lines = {_names(line): NOTHING.plus(line) for line in data.lines}
+        stated = Statement(at(record), read.id, read.type, bucket, data, lines, ())
         return stated._replace(problems=tuple(_problems(record, read, stated)))
     except (ValueError, OverflowError) as error:
         return f"is not a statement that can be read: {error}"
@@ -164,28 +115,28 @@ def statement(record: Record, event: dict[str, Any]) -> Statement | str:
 
 def _problems(record: Record, event: _Event, stated: Statement) -> Iterator[str]:
     data, bucket = event.data, stated.bucket
-    kind = HOURLY if stated.revision == 0 else REVISED
+    kind = HOURLY if data.revision == 0 else REVISED
     rules = (
         (event.schema == SCHEMA, f"schema is not {SCHEMA}"),
         (event.source == "billing-aggregator", "source is not billing-aggregator"),
-        (event.type == kind, f"type is {event.type}, revision is {stated.revision}"),
+        (event.type == kind, f"type is {event.type}, revision is {data.revision}"),
         (bool(re.search(_TIME, event.timestamp)), "timestamp is not in the output form"),
         (event.team_id == bucket.team, "team_id of the envelope is another one"),
         (record.key == bucket.org.encode(), "the record key is not the org_id"),
         (data.billing_id == stated.id, "billing_id is not the envelope's id"),
-        (stated.id == statement_id(kind, bucket, stated.revision), "id is not the one this statement must have"),
+        (stated.id == statement_id(kind, bucket, data.revision), "id is not the one this statement must have"),
         (bucket.start_ms % HOUR_MS == 0, "period_start is not a full hour"),
         (time_ms(data.period_end) == bucket.start_ms + HOUR_MS, "period_end is not one hour later"),
-        (stated.month == time_text(bucket.start_ms)[:7], "running_total is for another month"),
+        (data.running_total.month == time_text(bucket.start_ms)[:7], "running_total is for another month"),
         (list(stated.lines) == sorted(stated.lines), "lines are not sorted by provider and model"),
         (len(stated.lines) == len(data.lines), "two lines for one provider and model"),
-        (total(stated.lines.values()) == stated.totals, "lines do not sum to totals"),
-        (stated.totals.requests == stated.coverage.events, "coverage.events is not totals.requests"),
+        (total(stated.lines.values()) == data.totals, "lines do not sum to totals"),
+        (data.totals.requests == data.coverage.events, "coverage.events is not totals.requests"),
     )
     yield from (sentence for holds, sentence in rules if not holds)
 
 
-def _names(line: _Line) -> tuple[str, str]:
+def _names(line: Line) -> tuple[str, str]:
     """Provider and model. Only `OTHER` has an empty provider."""
     names = line.provider, line.model
     if not line.provider and names != OTHER:
