@@ -29,7 +29,7 @@ PAIRS: tuple[Pair, ...] = (
     audit_archive.PAIR,
     events_clickhouse.PAIR,
 )
-"""In the order in which they are looked at: from the raw events outwards."""
+"""In the order in which they are checked: from the raw events outwards."""
 
 NAMES = tuple(pair.name for pair in PAIRS)
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from msgspec.structs import astuple
 
 from streamapp.kafka.log.reader import Record
-from streamapp.verify.chains import Chain, Chains, chains_of, lines_differ
 from streamapp.verify.engine import Pair, Sides
 from streamapp.verify.intake import Intake
 from streamapp.verify.read import letters as read_letters
+from streamapp.verify.read.chains import Chain, Chains, chains_of, lines_differ
 from streamapp.verify.read.event import FUTURE_MS, HOUR_MS, at
 from streamapp.verify.read.homes import Homes
 from streamapp.verify.read.letters import LETTERS, Letters
