@@ -28,7 +28,9 @@ from streamapp.settings import KafkaSettings, Settings
 BY_HAND = [
     path
     for path in tracked()
-    if path.suffix == ".md" and path.parts[0] in {"README.md", "CHANGELOG.md", "docs"} and path.name != "reference.md"
+    if path.suffix == ".md"
+    and path.parts[0] in {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs"}
+    and path.name != "reference.md"
 ]
 FUNCTION = re.compile(r"([\w/.-]+\.py):([A-Za-z_][\w.]*)")
 FILE = re.compile(r"[\w/.-]+\.(?:py|md|png|toml|yml|lock|html|css|js)")
