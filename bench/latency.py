@@ -29,12 +29,12 @@ from bench.contenders import OURS_GROUP, ours_command, ours_environment
 from bench.events import PARTITIONS, Event, Shape, generate
 from bench.load import CACHE, ROOM, SOURCE, Step, broker, producer
 from bench.watch import started
+from streamapp.broker.train import train
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.provision import apply
-from streamapp.kafka.train import train
-from streamapp.runtime.position import POSITION_KEY, unpack_position
-from streamapp.schemas.timestamp import parse_ms
+from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.settings import KafkaSettings
+from streamapp.store.position import POSITION_KEY, unpack_position
 from streamapp.topics.partitioner import partition_for
 from streamapp.topics.registry import TOPICS, changelog
 from tables.window import HOUR_MS, Rules

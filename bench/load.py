@@ -16,10 +16,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from bench import oracle
 from bench.events import PARTITIONS, Event, Shape, generate
+from streamapp.broker.broker import Broker
+from streamapp.broker.train import train
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
 from streamapp.kafka.provision import apply
-from streamapp.kafka.train import train
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import TOPICS
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from bench.events import BASE_MS, END_MS, HOUR_MS
-from streamapp.schemas.timestamp import parse_ms
+from streamapp.schemas.values.timestamp import parse_ms
 
 PICO = 12  # costs are compared as integers of 1e-12, which is exact: an event has at most 12 decimals
 

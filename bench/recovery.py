@@ -22,16 +22,16 @@ from rich.console import Console
 from bench.contenders import OURS_GROUP
 from bench.events import BASE_MS, HOUR_MS, MODELS, PARTITIONS
 from bench.load import CACHE, ROOM, SOURCE, Step, broker
+from streamapp.broker.train import train
+from streamapp.exact.chunk import Transaction
+from streamapp.exact.takeover import Source, held
+from streamapp.exact.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.provision import apply
-from streamapp.kafka.train import train
-from streamapp.runtime import codec
-from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.rows import Writes
-from streamapp.runtime.store import USAGE, unsettled
-from streamapp.runtime.takeover import Source, held
-from streamapp.runtime.transaction import PartitionProducer
+from streamapp.meters.usage import codec
+from streamapp.meters.usage.store import USAGE, unsettled
 from streamapp.settings import KafkaSettings
+from streamapp.store.rows import Writes
 from streamapp.topics.registry import TOPICS, changelog
 from tables.usage_hourly import HourKey, MonthRow, UsageRow, state
 

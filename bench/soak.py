@@ -27,9 +27,9 @@ from bench.events import PARTITIONS, Event, Shape, generate
 from bench.load import CACHE, ROOM, SOURCE, Step, broker, producer
 from bench.proc import PROC, use_of
 from bench.watch import started
+from streamapp.broker.train import train
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.provision import apply
-from streamapp.kafka.train import train
 from streamapp.settings import KafkaSettings
 from streamapp.topics.partitioner import partition_for
 from streamapp.topics.registry import TOPICS

@@ -19,7 +19,7 @@ from bench.load import PROJECT, ROOM, Prepared, broker
 from bench.measure import Figures, Sample, figures
 from bench.oracle import differences
 from bench.proc import use_of
-from streamapp.kafka.child import LAUNCH
+from streamapp.processes.child import LAUNCH
 
 PERIOD_S = 0.1
 STILL_S = 60  # a contender that commits nothing for so long is given up

@@ -130,7 +130,7 @@ BLAKE2 = Hashes(_blake2b(DIGEST_BYTES), _blake2b(PRINT_BYTES))
 
 class SeenIds(Seen):
     """Remembered ids in a dict: two hundred bytes each. The workers keep them in less, under hashes of their own
-    (`runtime/express/ids.py`)."""
+    (`lane/ids.py`)."""
 
     def __init__(self, secret: bytes = bytes(SECRET_BYTES), hashes: Hashes = BLAKE2) -> None:
         super().__init__(secret)

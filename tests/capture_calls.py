@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from streamapp.capture.app import App
 from streamapp.capture.intake import Intake
 from streamapp.capture.pipeline import MemoryPipeline
-from streamapp.capture.teams import Teams
+from streamapp.capture.reading.teams import Teams
 from streamapp.directory import Directory, FileDirectory
 from streamapp.settings import CaptureSettings
 

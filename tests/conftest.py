@@ -30,9 +30,9 @@ import searches
 from confluent_kafka.admin import AdminClient, NewTopic
 from real_postgres import postgres_server
 
+from streamapp.broker.broker import Broker
+from streamapp.broker.train import train
 from streamapp.clock import monotonic_s
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.train import train
 
 PROJECT = Path(__file__).parent.parent
 CACHE_DIR = PROJECT / ".cache"

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from verify_logs import TEN
 
-from streamapp.runtime import statement
+from streamapp.meters.usage import statement
 from streamapp.schemas.fields import NAME_MAX, TOKENS_MAX
 from tables.settlement import Account, AccountRow, MethodSum, Payment
 from tables.usage_hourly import OTHER, HourKey, MonthRow, UsageRow, state

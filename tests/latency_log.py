@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from usage_log import OUTPUTS, NowProducer, Rec, make_door, now
 
-from streamapp.runtime import latency_codec as codec
-from streamapp.runtime.latency_task import LatencyTask
-from streamapp.runtime.place import Place
-from streamapp.runtime.rows import MemoryStore, Store, always_settled, stored_position
+from streamapp.exact.place import Place
+from streamapp.meters.latency import codec
+from streamapp.meters.latency.task import LatencyTask
+from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
 from tables.latency import LIMITS, Limits
 from tables.latency_windows import LatencyOutcome, WindowKey
 from tables.tally import ALL, Series, Tally

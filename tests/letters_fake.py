@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamapp.kafka.reader import Record
-from streamapp.ops.letters import Coordinates, Letter, parse
-from streamapp.ops.letters_done import Done, Receipt
-from streamapp.ops.letters_recent import Recent, entry
-from streamapp.schemas.letter import Refused
-from streamapp.schemas.letter import letter as written
+from streamapp.dead_letters.done import Done, Receipt
+from streamapp.dead_letters.read import Coordinates, Letter, parse
+from streamapp.dead_letters.recent import Recent, entry
+from streamapp.kafka.log.reader import Record
+from streamapp.schemas.judging.letter import Refused
+from streamapp.schemas.judging.letter import letter as written
 
 NOW_MS = 1_737_110_537_000  # 2025-01-17T10:42:17Z
 GOOD = (

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.courier import Receipt
-from streamapp.runtime.letters_task import LettersTask
-from streamapp.runtime.place import Place
-from streamapp.runtime.rows import MemoryStore, Store, always_settled, stored_position
-from streamapp.schemas.letter import Refused, letter
-from streamapp.sinks.alerts import Notice
+from streamapp.exact.chunk import Transaction
+from streamapp.exact.place import Place
+from streamapp.meters.letters.courier import Receipt
+from streamapp.meters.letters.task import LettersTask
+from streamapp.schemas.judging.letter import Refused, letter
+from streamapp.sinks.notices.alerts import Notice
+from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
 from tables.incident import AlertRules
 from tables.letters import Limits
 from tables.window import MINUTE_MS

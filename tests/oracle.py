@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from aiokafka.partitioner import murmur2
 from verify_logs import bill_id, text
 
-from streamapp.kafka.reader import Record
+from streamapp.kafka.log.reader import Record
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Self
 
 from plain_usage import Span
 
-from streamapp.runtime.express.library import library
-from streamapp.schemas.metering import Metering
-from streamapp.schemas.money import EXACT
+from streamapp.lane.library import library
+from streamapp.schemas.judging.metering import Metering
+from streamapp.schemas.values.money import EXACT
 
 NAMES = ("id", "org", "agent", "consumer", "method", "currency", "chain", "agent_wallet", "consumer_wallet")
 

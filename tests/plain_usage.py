@@ -7,9 +7,9 @@ import json
 from decimal import Decimal
 from typing import NamedTuple, Self
 
-from streamapp.runtime.express.library import library
-from streamapp.schemas.decode import Usage
-from streamapp.schemas.money import EXACT
+from streamapp.lane.library import library
+from streamapp.schemas.judging.decode import Usage
+from streamapp.schemas.values.money import EXACT
 from tables.spread import microseconds
 from tables.tally import REST, STATUSES
 

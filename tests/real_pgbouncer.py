@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 from conftest import wait_until
 
-from streamapp.kafka.child import free_port
+from streamapp.processes.child import free_port
 
 # Two servers for each database, handed out in turn: a client meets another one at nearly every transaction.
 CONFIG = """\

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamapp.kafka.jars import held
+from streamapp.broker.jars import held
 
 # PostgreSQL is a daemon of another user, whom the kernel does not tie to us as it does our other children. So a process
 # beside us waits for the end of its input: that is our end, or the end of the tests, whatever the cause.

@@ -13,9 +13,9 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from streamapp.broker.jars import held
 from streamapp.errors import Unavailable
-from streamapp.kafka.child import Child, free_port, listens
-from streamapp.kafka.jars import held
+from streamapp.processes.child import Child, free_port, listens
 from streamapp.settings import ArchiveSettings
 
 VERSION = "v1.8.0"

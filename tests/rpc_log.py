@@ -12,13 +12,13 @@ from typing import Any
 
 from usage_log import DIRECTORY, OUTPUTS, NowProducer, Rec, at, now
 
-from streamapp.runtime.chunk import Send, Transaction
-from streamapp.runtime.place import Place
-from streamapp.runtime.rows import MemoryStore, Store, stored_position
-from streamapp.runtime.rpc_codec import RPC, is_unsettled
-from streamapp.runtime.rpc_task import RpcTask
-from streamapp.schemas.decode_metering import decode_metering
-from streamapp.schemas.timestamp import format_ms
+from streamapp.exact.chunk import Send, Transaction
+from streamapp.exact.place import Place
+from streamapp.meters.calls.rpc_codec import RPC, is_unsettled
+from streamapp.meters.calls.task import RpcTask
+from streamapp.schemas.judging.decode_metering import decode_metering
+from streamapp.schemas.values.timestamp import format_ms
+from streamapp.store.rows import MemoryStore, Store, stored_position
 from streamapp.topics.partitioner import partition_for
 from tables.door import Door
 from tables.rpc_hourly import CallsOutcome

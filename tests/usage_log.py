@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.ledger_task import LedgerTask
-from streamapp.runtime.place import Place
-from streamapp.runtime.store import MemoryStore, Store, Writes, stored_position
-from streamapp.schemas.decode import decode_usage
+from streamapp.exact.chunk import Transaction
+from streamapp.exact.place import Place
+from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
+from streamapp.meters.usage.task import LedgerTask
+from streamapp.schemas.judging.decode import decode_usage
 from streamapp.topics.partitioner import partition_for
 from tables.door import Door
 from tables.latency_windows import LatencyOutcome

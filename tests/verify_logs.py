@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from streamapp.kafka.reader import Record
+from streamapp.kafka.log.reader import Record
 
 HOUR_MS = 3_600_000
 TEN = int(datetime(2025, 1, 15, 10, tzinfo=UTC).timestamp()) * 1000

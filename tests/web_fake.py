@@ -17,14 +17,14 @@ from typing import Any
 
 from aiohttp import web
 
+from streamapp.dead_letters.recent import Letters
 from streamapp.errors import Unavailable
-from streamapp.ops.letters_recent import Letters
-from streamapp.ops.standing import Standing, Standings
 from streamapp.topics.registry import GROUPS
-from streamapp.web.reconciliation import Reconciliation
+from streamapp.watch.standing import Standing, Standings
+from streamapp.web.pages.reconciliation import Reconciliation
 from streamapp.web.routes import Pages, mount
 from streamapp.web.show import exact, rfc3339
-from streamapp.web.source import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
+from streamapp.web.workers.source import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 
 HOUR_MS = 3_600_000
 GRACE_MS = 300_000

@@ -23,12 +23,12 @@ from bench.capture.fronts import TOPIC, Front, Place
 from bench.load import PROJECT, ROOM, broker
 from bench.proc import Use, use_of
 from bench.watch import started
+from streamapp.broker.broker import Broker
+from streamapp.broker.train import train
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.child import HOST, free_port
+from streamapp.kafka.log.reader import spans
 from streamapp.kafka.provision import apply
-from streamapp.kafka.reader import spans
-from streamapp.kafka.train import train
+from streamapp.processes.child import HOST, free_port
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import TOPICS
 

@@ -14,8 +14,8 @@ from bench.contenders import faust_command, ours_environment
 from bench.events import Event, Shape
 from bench.groups.group import GroupBench
 from bench.groups.kept import BEGIN_MS, kept_by, said, topic_of
-from streamapp.kafka.child import free_port
-from streamapp.schemas.timestamp import format_ms
+from streamapp.processes.child import free_port
+from streamapp.schemas.values.timestamp import format_ms
 
 GROUP, SOURCE, RAW = "analytics-ingest", "events_plugin_ingestion", "analytics-raw"
 ENGINE: Command = (sys.executable, "-m", "streamapp", "clickhouse")

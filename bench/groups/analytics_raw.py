@@ -11,8 +11,8 @@ import pyarrow as pa
 from bench.groups.bare_loop import BareLoop
 from streamapp.errors import Unavailable
 from streamapp.settings import load
-from streamapp.sinks.clickhouse import ClickHouse
-from streamapp.sinks.clickhouse_schema import EVENTS, migrate
+from streamapp.sinks.clickhouse.client import ClickHouse
+from streamapp.sinks.clickhouse.schema import EVENTS, migrate
 
 ROWS = 60_000  # a block may be one fetch more than the settings say
 PROPERTIES = '{"$current_url":"https://hanzo.ai/page/17","$browser":"Chrome","$os":"macOS","$lib":"web","price":1.5}'

@@ -12,7 +12,7 @@ from bench.contenders import ours_environment
 from bench.events import Event, Shape
 from bench.groups.group import GroupBench, ours
 from bench.groups.kept import BEGIN_MS, kept_by, said, topic_of
-from streamapp.schemas.timestamp import format_ms
+from streamapp.schemas.values.timestamp import format_ms
 
 GROUP, SOURCE, RAW = "audit-archive", "audit_log", "archive-raw"
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"

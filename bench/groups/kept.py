@@ -12,9 +12,9 @@ from bench.events import Event, Shape
 from bench.groups.bare_loop import COUNTS
 from bench.load import RECORDS_PER_STEP, ROOM, Prepared, Step, broker, producer
 from bench.oracle import Answer
+from streamapp.broker.train import train
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.provision import apply
-from streamapp.kafka.train import train
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import TOPICS, changelog, topic
 

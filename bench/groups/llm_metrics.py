@@ -14,8 +14,8 @@ from bench.events import END_MS, HOUR_MS, Shape
 from bench.groups.group import GroupBench, answered, ours
 from bench.load import Prepared, Step, prepare, read
 from bench.oracle import Answer, pico
-from streamapp.runtime import latency_codec as codec
-from streamapp.schemas.timestamp import parse_ms
+from streamapp.meters.latency import codec
+from streamapp.schemas.values.timestamp import parse_ms
 from tables.tally import ALL
 
 GROUP = "llm-metrics"

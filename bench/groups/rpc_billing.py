@@ -18,7 +18,7 @@ from bench.events import BASE_MS, CLOSING_MS, DISORDER_MS, END_MS, HOUR_MS, PART
 from bench.groups.group import GroupBench, answered, ours
 from bench.load import ROOM, Prepared, Step, load, read, write
 from bench.oracle import Answer, pico
-from streamapp.schemas.timestamp import parse_ms
+from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.topics.partitioner import partition_for
 
 GROUP = "rpc-billing"

@@ -10,22 +10,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamapp.agents.pages import serve
+from streamapp.delivery.batch_codec import Extent, Mark, batch_table
+from streamapp.delivery.batch_sink import Sealed
+from streamapp.delivery.batch_task import BatchTask, Bounds
+from streamapp.delivery.batch_view import BatchView
+from streamapp.delivery.columns import EventColumns
+from streamapp.exact.app import StreamApp, chunks
+from streamapp.exact.faust.failstop import starting
+from streamapp.exact.place import Place
+from streamapp.exact.poison import poison_limit
+from streamapp.exact.takeover import Source, TableTakeover
+from streamapp.exact.transaction import PartitionProducer
 from streamapp.metrics import GroupMetrics
-from streamapp.runtime.app import StreamApp, chunks
-from streamapp.runtime.batch_codec import Extent, Mark, batch_table
-from streamapp.runtime.batch_sink import Sealed
-from streamapp.runtime.batch_task import BatchTask, Bounds
-from streamapp.runtime.batch_view import BatchView
-from streamapp.runtime.express.columns import EventColumns
-from streamapp.runtime.failstop import starting
-from streamapp.runtime.place import Place
-from streamapp.runtime.poison import poison_limit
-from streamapp.runtime.position import StoredPosition
-from streamapp.runtime.rows import Store
-from streamapp.runtime.takeover import Source, TableTakeover
-from streamapp.runtime.transaction import PartitionProducer
-from streamapp.sinks.analytics import AnalyticsEvents, token_of
-from streamapp.sinks.clickhouse import ClickHouse
+from streamapp.sinks.clickhouse.client import ClickHouse
+from streamapp.sinks.clickhouse.events import AnalyticsEvents, token_of
+from streamapp.store.position import StoredPosition
+from streamapp.store.rows import Store
 from streamapp.topics import registry
 from tables.outcome import Refusal
 

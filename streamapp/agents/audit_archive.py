@@ -8,21 +8,21 @@ from __future__ import annotations
 from typing import Any
 
 from streamapp.agents.pages import serve
+from streamapp.archive.store import open_archive
+from streamapp.delivery.archive_sink import ArchiveSink
+from streamapp.delivery.batch_codec import batch_table
+from streamapp.delivery.batch_task import BatchTask, Bounds
+from streamapp.delivery.batch_view import BatchView
+from streamapp.exact.app import StreamApp, chunks
+from streamapp.exact.faust.failstop import starting
+from streamapp.exact.place import Place
+from streamapp.exact.poison import poison_limit
+from streamapp.exact.takeover import Source, TableTakeover
+from streamapp.exact.transaction import PartitionProducer
 from streamapp.metrics import GroupMetrics
-from streamapp.runtime.app import StreamApp, chunks
-from streamapp.runtime.archive_sink import ArchiveSink
-from streamapp.runtime.batch_codec import batch_table
-from streamapp.runtime.batch_task import BatchTask, Bounds
-from streamapp.runtime.batch_view import BatchView
-from streamapp.runtime.failstop import starting
-from streamapp.runtime.place import Place
-from streamapp.runtime.poison import poison_limit
-from streamapp.runtime.position import StoredPosition
-from streamapp.runtime.rows import Store
-from streamapp.runtime.takeover import Source, TableTakeover
-from streamapp.runtime.transaction import PartitionProducer
-from streamapp.schemas.audit_line import Line
-from streamapp.sinks.archive_store import open_archive
+from streamapp.schemas.judging.audit_line import Line
+from streamapp.store.position import StoredPosition
+from streamapp.store.rows import Store
 from streamapp.topics import registry
 
 GROUP = "audit-archive"

@@ -9,19 +9,19 @@ from typing import Any
 
 from streamapp.agents.pages import serve
 from streamapp.directory import open_directory
+from streamapp.exact.app import StreamApp, chunks
+from streamapp.exact.faust.failstop import starting
+from streamapp.exact.place import Place
+from streamapp.exact.poison import poison_limit
+from streamapp.exact.takeover import Source, TableTakeover
+from streamapp.exact.transaction import PartitionProducer
+from streamapp.meters.usage.store import USAGE
+from streamapp.meters.usage.task import LedgerTask
+from streamapp.meters.usage.view import UsageView
 from streamapp.metrics import GroupMetrics
-from streamapp.runtime.app import StreamApp, chunks
-from streamapp.runtime.failstop import starting
-from streamapp.runtime.ledger_task import LedgerTask
-from streamapp.runtime.place import Place
-from streamapp.runtime.poison import poison_limit
-from streamapp.runtime.position import StoredPosition
-from streamapp.runtime.rows import Store
-from streamapp.runtime.store import USAGE
-from streamapp.runtime.takeover import Source, TableTakeover
-from streamapp.runtime.transaction import PartitionProducer
-from streamapp.runtime.usage_view import UsageView
-from streamapp.schemas.decode import decode_usage
+from streamapp.schemas.judging.decode import decode_usage
+from streamapp.store.position import StoredPosition
+from streamapp.store.rows import Store
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
 from tables.door import Door

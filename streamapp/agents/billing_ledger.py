@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamapp.agents.pages import serve
+from streamapp.delivery.sink_task import SinkTakeover
+from streamapp.exact.app import StreamApp, chunks
+from streamapp.exact.faust.failstop import starting
+from streamapp.meters.view import GroupView
 from streamapp.metrics import GroupMetrics
-from streamapp.runtime.app import StreamApp, chunks
-from streamapp.runtime.failstop import starting
-from streamapp.runtime.sink_task import SinkTakeover
-from streamapp.runtime.view import GroupView
-from streamapp.schemas.rejected import Rejected
-from streamapp.sinks.ledger import open_ledger
-from streamapp.sinks.ledger_rows import Row, to_row
+from streamapp.schemas.judging.rejected import Rejected
+from streamapp.sinks.ledger.database import open_ledger
+from streamapp.sinks.ledger.rows import Row, to_row
 
 GROUP = "billing-ledger"
 

@@ -9,19 +9,19 @@ import random
 from typing import Any
 
 from streamapp.agents.pages import serve
+from streamapp.exact.app import StreamApp, chunks
+from streamapp.exact.faust.failstop import starting
+from streamapp.exact.place import Place
+from streamapp.exact.takeover import Source, TableTakeover
+from streamapp.exact.transaction import PartitionProducer
+from streamapp.meters.letters.codec import LETTERS
+from streamapp.meters.letters.courier import Courier, Patience
+from streamapp.meters.letters.task import LettersTask
+from streamapp.meters.letters.view import LettersView
 from streamapp.metrics import GroupMetrics
-from streamapp.runtime.app import StreamApp, chunks
-from streamapp.runtime.courier import Courier, Patience
-from streamapp.runtime.failstop import starting
-from streamapp.runtime.letters_codec import LETTERS
-from streamapp.runtime.letters_task import LettersTask
-from streamapp.runtime.letters_view import LettersView
-from streamapp.runtime.place import Place
-from streamapp.runtime.position import StoredPosition
-from streamapp.runtime.rows import Store
-from streamapp.runtime.takeover import Source, TableTakeover
-from streamapp.runtime.transaction import PartitionProducer
-from streamapp.sinks.destinations import destinations, names_of, reasons_of
+from streamapp.sinks.notices.destinations import destinations, names_of, reasons_of
+from streamapp.store.position import StoredPosition
+from streamapp.store.rows import Store
 from streamapp.topics import registry
 from tables.incident import AlertRules
 

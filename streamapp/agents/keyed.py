@@ -6,19 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from streamapp.agents.pages import serve
+from streamapp.exact.app import StreamApp
+from streamapp.exact.letter import TOPIC as DEAD_LETTER
+from streamapp.exact.place import Place
+from streamapp.exact.poison import poison_limit
+from streamapp.exact.takeover import Source, TableTakeover
+from streamapp.exact.transaction import PartitionProducer
+from streamapp.meters.keyed_task import KeyedTask
+from streamapp.meters.keyed_view import KeyedView
+from streamapp.meters.row_table import RowTable
 from streamapp.metrics import GroupMetrics
-from streamapp.runtime.app import StreamApp
-from streamapp.runtime.keyed_task import KeyedTask
-from streamapp.runtime.keyed_view import KeyedView
-from streamapp.runtime.letter import TOPIC as DEAD_LETTER
-from streamapp.runtime.place import Place
-from streamapp.runtime.poison import poison_limit
-from streamapp.runtime.position import StoredPosition
-from streamapp.runtime.row_table import RowTable
-from streamapp.runtime.rows import Store
-from streamapp.runtime.takeover import Source, TableTakeover
-from streamapp.runtime.transaction import PartitionProducer
-from streamapp.schemas.rejected import Rejected
+from streamapp.schemas.judging.rejected import Rejected
+from streamapp.store.position import StoredPosition
+from streamapp.store.rows import Store
 from streamapp.topics import registry
 from tables.keyed import Recipe, Rows, never
 from tables.window import Rules

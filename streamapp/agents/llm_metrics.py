@@ -9,18 +9,18 @@ from typing import Any
 
 from streamapp.agents.pages import serve
 from streamapp.directory import open_directory
+from streamapp.exact.app import StreamApp, chunks
+from streamapp.exact.faust.failstop import starting
+from streamapp.exact.place import Place
+from streamapp.exact.takeover import Source, TableTakeover
+from streamapp.exact.transaction import PartitionProducer
+from streamapp.meters.latency.codec import LATENCY
+from streamapp.meters.latency.task import LatencyTask
+from streamapp.meters.latency.view import LatencyView
 from streamapp.metrics import GroupMetrics
-from streamapp.runtime.app import StreamApp, chunks
-from streamapp.runtime.failstop import starting
-from streamapp.runtime.latency_codec import LATENCY
-from streamapp.runtime.latency_task import LatencyTask
-from streamapp.runtime.latency_view import LatencyView
-from streamapp.runtime.place import Place
-from streamapp.runtime.position import StoredPosition
-from streamapp.runtime.rows import Store
-from streamapp.runtime.takeover import Source, TableTakeover
-from streamapp.runtime.transaction import PartitionProducer
-from streamapp.schemas.decode import decode_usage
+from streamapp.schemas.judging.decode import decode_usage
+from streamapp.store.position import StoredPosition
+from streamapp.store.rows import Store
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
 from tables.door import Door

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from streamapp.ops.letters_recent import RecentLetters
-from streamapp.ops.standing import KafkaStandings
-from streamapp.runtime.app import StreamApp
-from streamapp.runtime.view import GroupView
-from streamapp.web.reconciliation import AskedReconciliation
+from streamapp.dead_letters.recent import RecentLetters
+from streamapp.exact.app import StreamApp
+from streamapp.meters.view import GroupView
+from streamapp.watch.standing import KafkaStandings
+from streamapp.web.pages.reconciliation import AskedReconciliation
 from streamapp.web.routes import mount
 
 

@@ -10,19 +10,19 @@ from typing import Any
 
 from streamapp.agents.pages import serve
 from streamapp.directory import open_directory
+from streamapp.exact.app import StreamApp, chunks
+from streamapp.exact.faust.failstop import starting
+from streamapp.exact.place import Place
+from streamapp.exact.poison import poison_limit
+from streamapp.exact.takeover import Source, TableTakeover
+from streamapp.exact.transaction import PartitionProducer
+from streamapp.meters.calls.rpc_codec import RPC
+from streamapp.meters.calls.task import RpcTask
+from streamapp.meters.calls.view import RpcView
 from streamapp.metrics import GroupMetrics
-from streamapp.runtime.app import StreamApp, chunks
-from streamapp.runtime.failstop import starting
-from streamapp.runtime.place import Place
-from streamapp.runtime.poison import poison_limit
-from streamapp.runtime.position import StoredPosition
-from streamapp.runtime.rows import Store
-from streamapp.runtime.rpc_codec import RPC
-from streamapp.runtime.rpc_task import RpcTask
-from streamapp.runtime.rpc_view import RpcView
-from streamapp.runtime.takeover import Source, TableTakeover
-from streamapp.runtime.transaction import PartitionProducer
-from streamapp.schemas.decode_metering import decode_metering
+from streamapp.schemas.judging.decode_metering import decode_metering
+from streamapp.store.position import StoredPosition
+from streamapp.store.rows import Store
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
 from tables.door import Door

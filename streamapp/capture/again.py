@@ -11,23 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import blake2b
 
-from streamapp.capture import answers
-from streamapp.capture.answers import Kind, Refusal
-from streamapp.capture.body import unwrap
-from streamapp.capture.events import arrival, captured
 from streamapp.capture.intake import IP_HEADER, SENT_AT_HEADER, sent_ms_of, token_of
-from streamapp.capture.moments import read_ms
-from streamapp.capture.sent import Sent, read
-from streamapp.capture.teams import Team, Teams
+from streamapp.capture.reading import answers
+from streamapp.capture.reading.answers import Kind, Refusal
+from streamapp.capture.reading.body import unwrap
+from streamapp.capture.reading.events import arrival, captured
+from streamapp.capture.reading.moments import read_ms
+from streamapp.capture.reading.sent import Sent, read
+from streamapp.capture.reading.teams import Team, Teams
+from streamapp.dead_letters.plan import Entered
+from streamapp.dead_letters.read import Letter
 from streamapp.directory import Directory
-from streamapp.ops.letters import Letter
-from streamapp.ops.letters_plan import Entered
 
 EVENTS_MAX = 10_000  # of one body: with their receipt they are one transaction
 
 
 class Again:
-    """Capture as the door that its own letters go through once more: an `ops.letters_plan.Door`."""
+    """Capture as the door that its own letters go through once more: an `dead_letters.plan.Door`."""
 
     def __init__(self, directory: Directory, bytes_max: int) -> None:
         self._teams, self._bytes_max = Teams(directory), bytes_max

@@ -14,14 +14,15 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from streamapp.capture import answers, cors
-from streamapp.capture.addresses import forwarded_for, read_address
-from streamapp.capture.answers import Answer, Refusal, refused
+from streamapp.capture import cors
 from streamapp.capture.counters import Counters
-from streamapp.capture.events import TOPIC
 from streamapp.capture.intake import Ask, Intake, Verdict
 from streamapp.capture.openapi import document
 from streamapp.capture.pipeline import Pipeline
+from streamapp.capture.reading import answers
+from streamapp.capture.reading.addresses import forwarded_for, read_address
+from streamapp.capture.reading.answers import Answer, Refusal, refused
+from streamapp.capture.reading.events import TOPIC
 from streamapp.clock import Clock
 from streamapp.settings import CaptureSettings
 

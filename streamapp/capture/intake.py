@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
-from streamapp.capture import answers
-from streamapp.capture.answers import Answer, Refusal, RefusedEvent, accepted, refused
-from streamapp.capture.body import Unwrapped, form_fields, unwrap
-from streamapp.capture.events import SOURCE, TOPIC, Arrival, Trouble, arrival, captured
-from streamapp.capture.moments import read_ms, sent_query_ms
 from streamapp.capture.quota import Buckets
-from streamapp.capture.sent import (
+from streamapp.capture.reading import answers
+from streamapp.capture.reading.answers import Answer, Refusal, RefusedEvent, accepted, refused
+from streamapp.capture.reading.body import Unwrapped, form_fields, unwrap
+from streamapp.capture.reading.events import SOURCE, TOPIC, Arrival, Trouble, arrival, captured
+from streamapp.capture.reading.moments import read_ms, sent_query_ms
+from streamapp.capture.reading.sent import (
     Broken,
     Sent,
     SentEvent,
@@ -26,11 +26,11 @@ from streamapp.capture.sent import (
     read,
     read_properties,
 )
-from streamapp.capture.teams import Team, Teams
+from streamapp.capture.reading.teams import Team, Teams
 from streamapp.kafka.loop_producer import Group
-from streamapp.schemas import letter as letters
-from streamapp.schemas.letter import Header, Refused, letter
-from streamapp.schemas.ulid import RANDOM_BYTES
+from streamapp.schemas.judging import letter as letters
+from streamapp.schemas.judging.letter import Header, Refused, letter
+from streamapp.schemas.values.ulid import RANDOM_BYTES
 from streamapp.settings import CaptureSettings
 
 UNPACKABLE = frozenset({"lz64"})  # of clients of long ago

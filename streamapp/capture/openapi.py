@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from streamapp.capture.answers import ANYWHERE, ELSEWHERE, KINDS, RETRIED, Kind
 from streamapp.capture.openapi_shapes import ref, shapes
+from streamapp.capture.reading.answers import ANYWHERE, ELSEWHERE, KINDS, RETRIED, Kind
 from streamapp.settings import CaptureSettings
 
 JSON = "application/json"

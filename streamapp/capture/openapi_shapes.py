@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamapp.capture.answers import KINDS
+from streamapp.capture.reading.answers import KINDS
 from streamapp.settings import CaptureSettings
 
 Node = dict[str, Any]

@@ -16,7 +16,9 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from streamapp.capture.answers import (
+from streamapp.capture.app import App
+from streamapp.capture.pipeline import Pipeline
+from streamapp.capture.reading.answers import (
     HEAD_TOO_LARGE,
     MALFORMED_REQUEST,
     NO_SUCH_METHOD,
@@ -25,8 +27,6 @@ from streamapp.capture.answers import (
     Refusal,
     refused,
 )
-from streamapp.capture.app import App
-from streamapp.capture.pipeline import Pipeline
 from streamapp.errors import Refused, Unavailable
 from streamapp.settings import CaptureSettings
 

@@ -15,16 +15,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from streamapp.archive.read import Listed, Step, Wanted, listed, matching
+from streamapp.archive.store import ArchiveStore, open_archive
 from streamapp.cli.letters_options import console
 from streamapp.cli.moment import Moment
 from streamapp.cli.reached import reached
 from streamapp.errors import Misconfigured, StreamError, Unavailable
-from streamapp.ops.archive_read import Listed, Step, Wanted, listed, matching
-from streamapp.ops.archive_verify import ArchiveReport, verify_archive
-from streamapp.ops.verify_archive import TRAIL, check_archive, committed_chains
-from streamapp.ops.verify_pair import PairReport
 from streamapp.settings import Settings, current
-from streamapp.sinks.archive_store import ArchiveStore, open_archive
+from streamapp.verify.archive import TRAIL, check_archive, committed_chains
+from streamapp.verify.archive_whole import ArchiveReport, verify_archive
+from streamapp.verify.pair import PairReport
 
 FOUND = 1
 MEANINGS = {

@@ -11,10 +11,10 @@ from types import FrameType
 import click
 
 from streamapp import settings
+from streamapp.broker.broker import Broker, archive, classpath
+from streamapp.broker.jars import KAFKA_VERSION, jars, kafka_dir, present
+from streamapp.broker.train import train
 from streamapp.errors import Unavailable
-from streamapp.kafka.broker import Broker, archive, classpath
-from streamapp.kafka.jars import KAFKA_VERSION, jars, kafka_dir, present
-from streamapp.kafka.train import train
 
 WATCH_S = 0.5
 

@@ -11,8 +11,8 @@ import uvloop
 
 from streamapp.capture.app import App
 from streamapp.capture.intake import Intake
+from streamapp.capture.reading.teams import Teams
 from streamapp.capture.server import listen, serve
-from streamapp.capture.teams import Teams
 from streamapp.clock import wall_ms
 from streamapp.directory import open_directory
 from streamapp.kafka.loop_producer import LoopProducer

@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from streamapp.chaos.plan import Fault, plan
+from streamapp.chaos.report import ChaosReport
+from streamapp.chaos.run import LOAD_SHARE, Chaos
+from streamapp.chaos.worker import BILLING
 from streamapp.cli.verify import check
 from streamapp.errors import Refused
-from streamapp.ops.chaos import LOAD_SHARE, Chaos
-from streamapp.ops.chaos_plan import Fault, plan
-from streamapp.ops.chaos_report import ChaosReport
-from streamapp.ops.chaos_worker import BILLING
 from streamapp.settings import current
 
 EVENTS_A_MINUTE = 30_000

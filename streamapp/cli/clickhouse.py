@@ -13,7 +13,7 @@ import uvicorn
 
 from streamapp.errors import Misconfigured, Refused
 from streamapp.settings import current
-from streamapp.sinks.clickhouse_server import Engine, application
+from streamapp.sinks.clickhouse.server import Engine, application
 
 log = logging.getLogger("streamapp.clickhouse")
 

@@ -16,13 +16,13 @@ from rich.table import Table
 from streamapp.cli.dead_letters_act import drop_command, redrive_command
 from streamapp.cli.letters_options import console, counted, facts, filters, place, source, wanted
 from streamapp.cli.reached import reached
+from streamapp.dead_letters.done import read_done
+from streamapp.dead_letters.read import Letter, Unreadable, extent, letters
 from streamapp.errors import Refused
 from streamapp.kafka.security import confluent_config
-from streamapp.ops.letters import Letter, Unreadable, extent, letters
-from streamapp.ops.letters_done import read_done
-from streamapp.schemas.cause import shape
-from streamapp.schemas.mask import mask_field, mask_text, mask_value
-from streamapp.schemas.timestamp import format_ms
+from streamapp.schemas.judging.cause import shape
+from streamapp.schemas.values.mask import mask_field, mask_text, mask_value
+from streamapp.schemas.values.timestamp import format_ms
 
 STATES = ("waiting", "redriven", "dropped")
 STYLES = {"waiting": "yellow", "redriven": "green", "dropped": "dim"}

@@ -16,22 +16,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamapp.capture.again import Again
-from streamapp.capture.events import SOURCE
+from streamapp.capture.reading.events import SOURCE
 from streamapp.cli.letters_options import console, counted, filters, progress, source, wanted
 from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
+from streamapp.dead_letters.done import read_done
+from streamapp.dead_letters.plan import ATTEMPTS_MAX, Fix, Rules, Wanted
+from streamapp.dead_letters.read import extent
+from streamapp.dead_letters.receipts import receipts_to
+from streamapp.dead_letters.redrive import Plan, drop, planned, redrive, to_drop, unknown
 from streamapp.directory import open_directory
 from streamapp.errors import Refused
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.reader import Span
+from streamapp.kafka.log.reader import Span
 from streamapp.kafka.security import confluent_config
-from streamapp.ops.letters import extent
-from streamapp.ops.letters_done import read_done
-from streamapp.ops.letters_plan import ATTEMPTS_MAX, Fix, Rules, Wanted
-from streamapp.ops.letters_receipts import receipts_to
-from streamapp.ops.letters_redrive import Plan, drop, planned, redrive, to_drop, unknown
-from streamapp.schemas.mask import mask_text
-from streamapp.schemas.strict_json import parse
+from streamapp.schemas.values.mask import mask_text
+from streamapp.schemas.values.strict_json import parse
 from streamapp.settings import Settings
 from streamapp.topics.registry import EVENT_TOPICS
 

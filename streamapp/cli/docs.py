@@ -10,13 +10,13 @@ from pathlib import Path
 import click
 
 from streamapp.agents.registry import AGENTS
-from streamapp.capture.answers import KINDS
 from streamapp.capture.counters import Counters
+from streamapp.capture.reading.answers import KINDS
+from streamapp.cli.reference import Handed, metric_rows, reference
 from streamapp.cli.run import INTERRUPTED
 from streamapp.cli.settings import rows
 from streamapp.cli.topics import WORK_TO_DO
-from streamapp.ops.reference import Handed, metric_rows, reference
-from streamapp.runtime.failstop import EX_SOFTWARE
+from streamapp.exact.faust.failstop import EX_SOFTWARE
 from streamapp.settings import Settings
 from streamapp.web.routes import Pages
 from streamapp.web.sitemap import PAGES

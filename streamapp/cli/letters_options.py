@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streamapp.cli.moment import Moment
-from streamapp.ops.letters import Coordinates, Letter
-from streamapp.ops.letters_done import Done
-from streamapp.ops.letters_plan import Wanted
-from streamapp.schemas.mask import mask_text
-from streamapp.schemas.rejected import Reason
-from streamapp.schemas.timestamp import format_ms
+from streamapp.dead_letters.done import Done
+from streamapp.dead_letters.plan import Wanted
+from streamapp.dead_letters.read import Coordinates, Letter
+from streamapp.schemas.judging.rejected import Reason
+from streamapp.schemas.values.mask import mask_text
+from streamapp.schemas.values.timestamp import format_ms
 from streamapp.topics.registry import EVENT_TOPICS
 
 WIDTH_PIPED = 200  # a table that is piped somewhere is not cut to 80 columns

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from streamapp.clock import Clock, wall_ms
-from streamapp.schemas.timestamp import DAY_MS, parse_ms
+from streamapp.schemas.values.timestamp import DAY_MS, parse_ms
 
 
 class Moment(click.ParamType):

@@ -11,10 +11,10 @@ import threading
 import click
 
 from streamapp.clock import wall_ms
-from streamapp.ops.reconcile import Reconciler, check_topics
-from streamapp.ops.reconcile_server import application, listen
-from streamapp.ops.verify_pairs import NAMES, wanted
+from streamapp.reconcile.reconciler import Reconciler, check_topics
+from streamapp.reconcile.server import application, listen
 from streamapp.settings import Settings, current
+from streamapp.verify.pairs import NAMES, wanted
 
 NICE = 10  # it reads logs from their beginning: workers come first
 

@@ -15,8 +15,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from streamapp.cli.reached import reached
 from streamapp.cli.tables import table_of
 from streamapp.clock import wall_ms
-from streamapp.runtime.repartition import Moved, repartition
-from streamapp.runtime.takeover import TableTakeover
+from streamapp.exact.takeover import TableTakeover
+from streamapp.replay.repartition import Moved, repartition
 from streamapp.settings import Settings
 from streamapp.topics import registry
 

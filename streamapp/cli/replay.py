@@ -21,9 +21,9 @@ from streamapp.cli.moment import Moment
 from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
 from streamapp.errors import Refused
-from streamapp.runtime.replay import Move, Where, planned, put_back
-from streamapp.runtime.replay_recompute import Published, Recomputation, offsets_to_read, publish, recomputation
-from streamapp.runtime.replay_shadow import money
+from streamapp.replay.offsets import Move, Where, planned, put_back
+from streamapp.replay.recompute import Published, Recomputation, offsets_to_read, publish, recomputation
+from streamapp.replay.shadow import money
 from streamapp.settings import Settings
 from streamapp.topics import registry
 

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.text import Text
 
 from streamapp.agents.registry import AGENTS
-from streamapp.cli.run_jobs import chosen_groups
-from streamapp.cli.run_stack import PLAY_S, Stack
-from streamapp.cli.run_state import wipe
 from streamapp.cli.verify import Verdict, show_verdict, verify
-from streamapp.ops.verify_pairs import kept_by
+from streamapp.local.jobs import chosen_groups
+from streamapp.local.stack import PLAY_S, Stack
+from streamapp.local.state import wipe
 from streamapp.settings import current
+from streamapp.verify.pairs import kept_by
 
 INTERRUPTED = 130  # as shells say it: ended by Ctrl-C before anything was verified
 GROUP = click.Choice([name for name, _, _ in AGENTS])

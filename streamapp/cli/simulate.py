@@ -20,14 +20,14 @@ from streamapp.cli.simulate_summary import Summary, show
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.errors import Misconfigured
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.log.tail import newest_values
 from streamapp.kafka.producer import RawProducer
 from streamapp.kafka.security import confluent_config
-from streamapp.kafka.tail import newest_values
-from streamapp.ops.simulate_stream import HOUR_MS, StreamSpec, history
-from streamapp.ops.simulate_topics import STREAMS, Simulated, mixed
-from streamapp.ops.verify_billing import read_directory
-from streamapp.schemas.timestamp import parse_ms
+from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.settings import Settings
+from streamapp.simulate.stream import HOUR_MS, StreamSpec, history
+from streamapp.simulate.topics import STREAMS, Simulated, mixed
+from streamapp.verify.billing import read_directory
 
 TAIL = 50  # records of each partition that are asked how far the stream came
 WAIT_S = 0.02

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from streamapp.ops.simulate_stream import SimulatedRecord, StreamSpec
-from streamapp.schemas.timestamp import format_ms
+from streamapp.schemas.values.timestamp import format_ms
+from streamapp.simulate.stream import SimulatedRecord, StreamSpec
 
 
 @dataclass

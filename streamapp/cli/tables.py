@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from streamapp.agents.registry import AGENTS
-from streamapp.runtime.takeover import TableTakeover
+from streamapp.exact.takeover import TableTakeover
 
 
 def table_of(group: str) -> TableTakeover:

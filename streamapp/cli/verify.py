@@ -15,13 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.table import Column, Table
 
 from streamapp.cli.reached import reached
-from streamapp.kafka.reader import Record
-from streamapp.ops import verify_billing
-from streamapp.ops.verify_pair import PairReport
-from streamapp.ops.verify_pairs import NAMES, Outcome, look, wanted
-from streamapp.ops.verify_report import COUNTS, Findings, Report
+from streamapp.kafka.log.reader import Record
 from streamapp.settings import Settings, current
-from streamapp.sinks.ledger import open_ledger
+from streamapp.sinks.ledger.database import open_ledger
+from streamapp.verify import billing as verify_billing
+from streamapp.verify.pair import PairReport
+from streamapp.verify.pairs import NAMES, Outcome, look, wanted
+from streamapp.verify.report import COUNTS, Findings, Report
 
 MEANINGS = {
     "lost": "stands on no bill, or was refused without a dead letter",

@@ -16,14 +16,14 @@ from pydantic import ValidationError
 
 from streamapp.errors import DeliveryFailed, Refused
 from streamapp.schemas.catalog import CATALOG
-from streamapp.schemas.decode import decode_usage
 from streamapp.schemas.envelope import SCHEMA, Envelope
-from streamapp.schemas.judge import first_problem
+from streamapp.schemas.judging.decode import decode_usage
+from streamapp.schemas.judging.judge import first_problem
+from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.llm_usage import LLM_USAGE
-from streamapp.schemas.money import rounded_cost
-from streamapp.schemas.rejected import Reason, Rejected
-from streamapp.schemas.strict_json import Malformed, parse
-from streamapp.schemas.timestamp import format_ms
+from streamapp.schemas.values.money import rounded_cost
+from streamapp.schemas.values.strict_json import Malformed, parse
+from streamapp.schemas.values.timestamp import format_ms
 from streamapp.topics.registry import Topic
 from tables.cause import quoted
 

@@ -27,9 +27,9 @@ from streamapp.errors import Refused
 from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, Receipt, prepare
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, RawProducer, producer_config
 from streamapp.kafka.refusal import LETTER_BYTES_MAX, refusal
+from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.llm_usage import LLM_USAGE
-from streamapp.schemas.rejected import Reason, Rejected
-from streamapp.schemas.ulid import RANDOM_BYTES, event_id
+from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
 from streamapp.settings import KafkaSettings
 from streamapp.topics import registry
 

@@ -10,9 +10,9 @@ import msgspec
 
 from streamapp.kafka.outgoing import Event, payload
 from streamapp.schemas.envelope import SCHEMA
-from streamapp.schemas.letter import TOPIC, Refused, letter
-from streamapp.schemas.rejected import Rejected
-from streamapp.schemas.timestamp import format_ms
+from streamapp.schemas.judging.letter import TOPIC, Refused, letter
+from streamapp.schemas.judging.rejected import Rejected
+from streamapp.schemas.values.timestamp import format_ms
 from streamapp.topics.registry import Topic, topic
 
 LETTER_BYTES_MAX = int(dict(topic(TOPIC).configs)["max.message.bytes"])

@@ -10,12 +10,12 @@ from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED, BillingHo
 from streamapp.schemas.captured import EVENT_CAPTURED, EventCaptured
 from streamapp.schemas.dead_letter import EVENT_REJECTED, EventRejected
 from streamapp.schemas.envelope import Envelope
-from streamapp.schemas.insights import judge_captured
-from streamapp.schemas.judge import judge_usage
-from streamapp.schemas.judge_audit import judge_audit
-from streamapp.schemas.judge_metering import judge_metering
+from streamapp.schemas.judging.insights import judge_captured
+from streamapp.schemas.judging.judge import judge_usage
+from streamapp.schemas.judging.judge_audit import judge_audit
+from streamapp.schemas.judging.judge_metering import judge_metering
+from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.llm_usage import LLM_USAGE, LlmUsage
-from streamapp.schemas.rejected import Rejected
 from streamapp.schemas.rpc_metering import RPC_METERED, RpcMetered
 from streamapp.schemas.settlement import RPC_SETTLED, RpcSettled
 

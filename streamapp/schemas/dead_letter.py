@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from streamapp.schemas.envelope import Envelope
 from streamapp.schemas.fields import Label, Model, Name, Sentence, Timestamp
-from streamapp.schemas.rejected import Reason
+from streamapp.schemas.judging.rejected import Reason
 
 EVENT_REJECTED = "stream.event.rejected"
 

@@ -23,8 +23,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from streamapp.schemas.money import MONEY_PATTERN, PRICE_PATTERN, exact_price, money_of, money_text, rounded_cost
-from streamapp.schemas.timestamp import parse_ms
+from streamapp.schemas.values.money import MONEY_PATTERN, PRICE_PATTERN, exact_price, money_of, money_text, rounded_cost
+from streamapp.schemas.values.timestamp import parse_ms
 from tables.cause import quoted
 
 ID_MAX = 128

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from streamapp.schemas.envelope import Envelope
 from streamapp.schemas.fields import Count, Label, Measurement, Model, Name, Price, TokenCurrency
-from streamapp.schemas.money import exact_amount
+from streamapp.schemas.values.money import exact_amount
 
 RPC_METERED = "agent.rpc.metered"
 CHAIN = "hanzo"

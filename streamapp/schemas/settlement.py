@@ -10,8 +10,8 @@ from pydantic_core import PydanticCustomError
 from streamapp.schemas.billing import Coverage
 from streamapp.schemas.envelope import Envelope
 from streamapp.schemas.fields import Count, Id, Label, Model, Money, Name, StatedCurrency, Timestamp
-from streamapp.schemas.timestamp import format_ms
-from streamapp.schemas.ulid import id_of
+from streamapp.schemas.values.timestamp import format_ms
+from streamapp.schemas.values.ulid import id_of
 
 RPC_SETTLED = "billing.rpc.settled"
 

@@ -15,7 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from streamapp.clock import Clock
-from streamapp.web import show, static, wire
+from streamapp.web import show, static
+from streamapp.web.workers import wire
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -14,29 +14,16 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import web
 
 from streamapp.clock import Clock
+from streamapp.dead_letters.recent import Letters, NoLetters
 from streamapp.errors import Unavailable
-from streamapp.ops.letters_recent import Letters, NoLetters
-from streamapp.ops.standing import NoStandings, Standings
-from streamapp.web import (
-    accounts,
-    agents,
-    extras,
-    fleet,
-    fleets,
-    front,
-    group,
-    latency,
-    live,
-    local,
-    pages,
-    render,
-    sitemap,
-    static,
-    wire,
-)
-from streamapp.web.reconciliation import NoReconciliation, Reconciliation
+from streamapp.watch.standing import NoStandings, Standings
+from streamapp.web import live, render, sitemap, static
+from streamapp.web.pages import accounts, agents, extras, front, latency
+from streamapp.web.pages import page as pages
+from streamapp.web.pages.reconciliation import NoReconciliation, Reconciliation
 from streamapp.web.render import Page, Problem
-from streamapp.web.source import WorkerView
+from streamapp.web.workers import fleet, fleets, group, local, wire
+from streamapp.web.workers.source import WorkerView
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 
-from streamapp.web import accounts, agents, front, latency, letters, pages, raw
+from streamapp.web.pages import accounts, agents, front, latency, letters, raw
+from streamapp.web.pages import page as pages
 from streamapp.web.render import Page
 
 Builder = Callable[[pages.Site, dict[str, str]], Awaitable[Page]]

@@ -15,13 +15,13 @@ from confluent_kafka import Producer
 from conftest import wait_until
 from workers import variable
 
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.child import free_port
 from streamapp.kafka.provision import apply
-from streamapp.ops.chaos_worker import WorkerProcess
-from streamapp.schemas.timestamp import format_ms
+from streamapp.processes.child import free_port
+from streamapp.schemas.values.timestamp import format_ms
 from streamapp.settings import ArchiveSettings, KafkaSettings, Settings
 from streamapp.topics.registry import TOPICS
 

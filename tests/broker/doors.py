@@ -14,10 +14,10 @@ from pathlib import Path
 from capture_calls import DIRECTORY
 from conftest import wait_until
 
+from streamapp.broker.broker import Broker
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.child import free_port
 from streamapp.kafka.provision import apply
+from streamapp.processes.child import free_port
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import TOPICS
 

@@ -10,17 +10,17 @@ from pathlib import Path
 from confluent_kafka import Producer
 from conftest import wait_until
 
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.child import Child, free_port, listens
+from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.provision import apply
-from streamapp.kafka.reader import Record, read
-from streamapp.ops.chaos_worker import WorkerProcess
-from streamapp.ops.verify_analytics import check
-from streamapp.ops.verify_pair import PairReport
+from streamapp.processes.child import Child, free_port, listens
 from streamapp.settings import ClickHouseSettings, KafkaSettings, Settings
-from streamapp.sinks.clickhouse import ClickHouse
+from streamapp.sinks.clickhouse.client import ClickHouse
 from streamapp.topics.registry import TOPICS
+from streamapp.verify.analytics import check
+from streamapp.verify.pair import PairReport
 
 GROUP = "analytics-ingest"
 TOPIC = "events_plugin_ingestion"

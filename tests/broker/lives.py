@@ -15,9 +15,9 @@ from oracle import Oracle
 from usage_log import value
 from workers import PARTITIONS, USAGE, Cluster, Sent, bodies, cluster
 
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.ops.chaos_worker import WorkerProcess
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS

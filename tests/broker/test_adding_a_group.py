@@ -22,16 +22,16 @@ import pytest
 from confluent_kafka import Producer
 from conftest import PROJECT, wait_until
 
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.child import free_port
-from streamapp.kafka.reader import read
-from streamapp.ops.chaos_worker import WorkerProcess
-from streamapp.ops.simulate_audit import audit_stream
-from streamapp.ops.simulate_poison import BROKEN
-from streamapp.ops.simulate_stream import HOUR_MS, SimulatedRecord, StreamSpec
+from streamapp.kafka.log.reader import read
+from streamapp.processes.child import free_port
 from streamapp.settings import KafkaSettings
+from streamapp.simulate.audit import audit_stream
+from streamapp.simulate.poison import BROKEN
+from streamapp.simulate.stream import HOUR_MS, SimulatedRecord, StreamSpec
 
 PAGE = PROJECT / "docs/adding-a-group.md"
 COPIED = [

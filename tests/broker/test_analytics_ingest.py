@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 from ingests import GROUP, TOPIC, Ingest
 
-from streamapp.kafka.broker import Broker
+from streamapp.broker.broker import Broker
 
 PLANTED = Path(__file__).parent / "planted"
 

@@ -15,13 +15,13 @@ from conftest import wait_until
 from real_s3 import S3
 
 from streamapp import settings as settings_module
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.cli.archive import command
 from streamapp.clock import monotonic_s
-from streamapp.kafka.broker import Broker
-from streamapp.ops.chaos_worker import WorkerProcess
-from streamapp.ops.verify_archive import check_archive
-from streamapp.schemas.timestamp import format_ms
+from streamapp.schemas.values.timestamp import format_ms
 from streamapp.topics.partitioner import partition_for
+from streamapp.verify.archive import check_archive
 
 PLANTED = Path(__file__).parent / "planted"
 

@@ -17,14 +17,14 @@ from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 from verify_logs import TEN, Logs
 
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
+from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.provision import apply
-from streamapp.kafka.reader import Record, read
-from streamapp.ops.chaos_worker import WorkerProcess
 from streamapp.settings import KafkaSettings
-from streamapp.sinks.ledger import open_ledger
-from streamapp.sinks.ledger_rows import Bill
+from streamapp.sinks.ledger.database import open_ledger
+from streamapp.sinks.ledger.rows import Bill
 from streamapp.topics.registry import TOPICS
 
 GROUP = "billing-ledger"

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from streamapp.broker.broker import Broker, archive, classpath
+from streamapp.broker.jars import LOCK, file_name, jars, read_lock
+from streamapp.broker.train import train
 from streamapp.errors import Refused, Unavailable
-from streamapp.kafka.broker import Broker, archive, classpath
-from streamapp.kafka.child import free_port
-from streamapp.kafka.jars import LOCK, file_name, jars, read_lock
-from streamapp.kafka.train import train
+from streamapp.processes.child import free_port
 
 TOPIC_TOOL = "org.apache.kafka.tools.TopicCommand"
 GROUP_TOOL = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
@@ -147,7 +147,7 @@ def test_the_broker_listens_on_loopback_only(broker: Broker) -> None:
 
 def test_it_does_not_outlive_a_killed_parent(tmp_path: Path, cache_dir: Path, until: Callable[..., None]) -> None:
     script = (
-        "import sys; from pathlib import Path; from streamapp.kafka.broker import Broker\n"
+        "import sys; from pathlib import Path; from streamapp.broker.broker import Broker\n"
         f"b = Broker(Path({str(tmp_path)!r}), cache_dir=Path({str(cache_dir)!r})); b.start()\n"
         "print(b.pid, flush=True); sys.stdin.read()"
     )

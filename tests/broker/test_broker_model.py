@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from kept_lives import LIVES
 from lives import STATES, Life, live
 
-from streamapp.kafka.broker import Broker
+from streamapp.broker.broker import Broker
 
 pytestmark = pytest.mark.long  # `tests/simulation/test_group_model.py` makes the same promise without a broker
 

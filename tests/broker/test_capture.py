@@ -20,10 +20,10 @@ from capture_calls import DIRECTORY, OTHER_TOKEN, TOKEN
 from conftest import wait_until
 from doors import WAIT_S, Capture, doors
 
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.reader import Record, read
+from streamapp.broker.broker import Broker
+from streamapp.kafka.log.reader import Record, read
 from streamapp.schemas.captured import EventCaptured
-from streamapp.schemas.strict_json import parse
+from streamapp.schemas.values.strict_json import parse
 from streamapp.topics.partitioner import partition_for
 
 EVENTS = "events_plugin_ingestion"

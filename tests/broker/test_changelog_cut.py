@@ -9,8 +9,8 @@ from confluent_kafka.admin import AdminClient
 from usage_log import value
 from workers import CHANGELOG, Sent, cluster, refused_to_start
 
+from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
 from streamapp.topics.partitioner import partition_for
 
 HOUR_MS = 3_600_000

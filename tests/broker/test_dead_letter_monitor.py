@@ -14,13 +14,13 @@ from confluent_kafka import Producer
 from conftest import wait_until
 from pager_stand_in import ROUTING_KEY, Pager, stand_in
 
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.child import free_port
 from streamapp.kafka.provision import apply
-from streamapp.ops.chaos_worker import WorkerProcess
-from streamapp.schemas.letter import Refused, letter
+from streamapp.processes.child import free_port
+from streamapp.schemas.judging.letter import Refused, letter
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import TOPICS
 

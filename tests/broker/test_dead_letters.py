@@ -17,12 +17,12 @@ import usage_log
 from confluent_kafka.admin import AdminClient
 from workers import Cluster, Sent, cluster, counted
 
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
+from streamapp.kafka.log.reader import read
 from streamapp.kafka.producer import EventRefused, UsageProducer
 from streamapp.kafka.provision import apply
-from streamapp.kafka.reader import read
-from streamapp.ops.chaos_worker import WorkerProcess
 from streamapp.topics.partitioner import partition_for
 from streamapp.topics.registry import TOPICS
 

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from streamapp.kafka.reader import Record
-from streamapp.ops.chaos_clock import SteppedClock
-from streamapp.ops.chaos_files import HARMS, RUBBISH, spoil, turn_bit
-from streamapp.ops.chaos_plan import (
+from streamapp.chaos.clock import SteppedClock
+from streamapp.chaos.files import HARMS, RUBBISH, spoil, turn_bit
+from streamapp.chaos.plan import (
     OUTAGES_FROM_MINUTES,
     OUTAGES_S,
     SCALES,
@@ -25,7 +24,8 @@ from streamapp.ops.chaos_plan import (
     plan,
     possible,
 )
-from streamapp.ops.chaos_stock import StockReport, compare
+from streamapp.chaos.stock import StockReport, compare
+from streamapp.kafka.log.reader import Record
 
 LONG = 7.5  # minutes of load in ten minutes
 
@@ -121,7 +121,7 @@ def test_a_clock_is_off_by_what_its_file_says(tmp_path: Path) -> None:
 
 
 def test_a_worker_runs_with_a_stepped_clock(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "streamapp.ops.chaos_clock", str(tmp_path / "none"), "--version"]
+    command = [sys.executable, "-m", "streamapp.chaos.clock", str(tmp_path / "none"), "--version"]
     told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert "faust" in told.stdout.lower(), told
 

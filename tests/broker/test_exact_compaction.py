@@ -11,10 +11,10 @@ from usage_log import value
 from verify_logs import text
 from workers import CHANGELOG, DRAIN_S, PARTITIONS, Cluster, Sent, cluster, counted
 
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.ops.chaos_worker import WorkerProcess
-from streamapp.ops.simulate import UsageSpec, usage_stream
+from streamapp.simulate.usage import UsageSpec, usage_stream
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from workers import Cluster, Letter, Sent, cluster
 
+from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.ops.simulate import HOUR_MS, UsageSpec, usage_stream
+from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
 
 EVENTS = 15_000
 KILLS = ("its rows are kept", "its rows are lost") * 2

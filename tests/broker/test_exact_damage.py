@@ -8,12 +8,12 @@ from pathlib import Path
 
 from workers import Cluster, Sent, cluster
 
+from streamapp.broker.broker import Broker
+from streamapp.chaos.files import turn_bit
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.ops.chaos_files import turn_bit
-from streamapp.ops.simulate import HOUR_MS, UsageSpec, usage_stream
-from streamapp.runtime.rocks import Damaged, RocksStore
-from streamapp.runtime.store import is_unsettled, remembered, stored_position, unsettled
+from streamapp.meters.usage.store import is_unsettled, remembered, stored_position, unsettled
+from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
+from streamapp.store.rocks import Damaged, RocksStore
 
 EVENTS = 8_000
 Reads = Callable[[RocksStore], Iterable[object]]

@@ -9,8 +9,8 @@ from usage_log import value
 from verify_logs import text
 from workers import Cluster, Letter, Sent, cluster, counted
 
+from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
 from streamapp.topics.partitioner import partition_for
 
 HOUR_MS = 3_600_000

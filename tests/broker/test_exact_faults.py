@@ -11,9 +11,9 @@ from usage_log import value
 from verify_logs import text
 from workers import CHANGELOG, Cluster, Sent, bodies, cluster, counted
 
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.ops.chaos_worker import WorkerProcess
 
 HOUR_MS = 3_600_000
 TEAMS = [f"team_{number}" for number in range(40)]

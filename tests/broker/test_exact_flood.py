@@ -9,8 +9,8 @@ from usage_log import value
 from verify_logs import text
 from workers import Cluster, Sent, cluster, refused_to_start
 
+from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
 
 LIMIT, BAD, TEAM = 60, 400, b"team_flood"
 SETTINGS: dict[str, Any] = {"worker__chunk_records": 25, "worker__poison_limit_consecutive": LIMIT}

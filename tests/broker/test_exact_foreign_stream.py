@@ -14,8 +14,8 @@ from oracle import GRACE, HOUR, MARK, MINUTE, Oracle
 from verify_logs import text
 from workers import PARTITIONS, USAGE, Letter, Sent, bodies, cluster
 
+from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
 
 TEAMS = [f"team_{number:02d}" for number in range(30)] + ["tëam-ünï/코드", "t" * 250]
 ORGS = ("org_one", "org_two")

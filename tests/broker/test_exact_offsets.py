@@ -7,9 +7,9 @@ from pathlib import Path
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from workers import CHANGELOG, GROUP, USAGE, Cluster, Sent, cluster, refused_to_start
 
+from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.ops.simulate import HOUR_MS, UsageSpec, usage_stream
+from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
 
 
 def usage(count: int, seed: int) -> list[Sent]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from conftest import wait_until
 from workers import DRAIN_S, Cluster, cluster
 
+from streamapp.broker.broker import Broker
 from streamapp.clock import monotonic_s
-from streamapp.kafka.broker import Broker
 
 RESTARTS_MAX = 2  # of the worker, for each outage: one that finds out, one that came up too early
 

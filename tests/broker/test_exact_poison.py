@@ -13,10 +13,10 @@ from usage_log import value
 from verify_logs import text
 from workers import Letter, Sent, cluster, counted
 
+from streamapp.broker.broker import Broker
+from streamapp.chaos.load import ODD
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.ops.chaos_load import ODD
-from streamapp.ops.simulate_poison import POISONS, Sound
+from streamapp.simulate.poison import POISONS, Sound
 
 HOUR_MS = 3_600_000
 ODD_NAMES = {

@@ -9,8 +9,8 @@ from usage_log import value
 from verify_logs import text
 from workers import PARTITIONS, Cluster, Sent, bodies, cluster, counted
 
+from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
 
 HOUR_MS = 3_600_000
 TEAMS = [f"team_{number}" for number in range(40)]

@@ -10,12 +10,12 @@ from aiokafka import AIOKafkaConsumer
 from confluent_kafka import Consumer as PlainConsumer
 from confluent_kafka import Producer, TopicPartition
 
+from streamapp.broker.broker import Broker
 from streamapp.errors import Unavailable
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.child import free_port
 from streamapp.kafka.groups import Seen, look
-from streamapp.ops.standing import KafkaStandings
+from streamapp.processes.child import free_port
 from streamapp.settings import KafkaSettings
+from streamapp.watch.standing import KafkaStandings
 
 
 def test_members_offsets_and_ends_of_several_groups(

@@ -17,8 +17,8 @@ from capture_calls import Door, directory_in
 from doors import Capture, doors
 from hypothesis import given, settings
 
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.reader import read
+from streamapp.broker.broker import Broker
+from streamapp.kafka.log.reader import read
 
 BODIES = 150  # that hypothesis finds
 WARM_ROUNDS, ROUNDS = 2, 6  # in which all of them are sent again, eight at once; memory is measured between

@@ -10,16 +10,17 @@ from aiokafka import TopicPartition
 from largest import largest_account, largest_row, largest_statement, names, wide
 from verify_logs import HOUR_MS, TEN
 
+from streamapp.broker.broker import Broker
 from streamapp.errors import Misconfigured
+from streamapp.exact.chunk import Send, Transaction
+from streamapp.exact.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
+from streamapp.kafka.log.reader import read
 from streamapp.kafka.provision import apply
-from streamapp.kafka.reader import read
-from streamapp.runtime import codec, rpc_codec, settled, statement
-from streamapp.runtime.chunk import Send, Transaction
-from streamapp.runtime.rows import Writes
-from streamapp.runtime.transaction import PartitionProducer
+from streamapp.meters.calls import rpc_codec, settled
+from streamapp.meters.usage import codec, statement
 from streamapp.settings import KafkaSettings
+from streamapp.store.rows import Writes
 from streamapp.topics import registry
 from tables.settlement import settle
 

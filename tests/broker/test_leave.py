@@ -6,8 +6,8 @@ from pathlib import Path
 
 from workers import PARTITIONS, Cluster, cluster
 
-from streamapp.kafka.broker import Broker
-from streamapp.ops.chaos_worker import WorkerProcess
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 
 ALL = list(range(PARTITIONS))
 LONG_S = 30  # a session that nobody sits out here

@@ -9,14 +9,14 @@ from confluent_kafka.admin import AdminClient
 from conftest import create_topic, wait_until
 from letters_fake import record
 
+from streamapp.broker.broker import Broker
+from streamapp.dead_letters.done import DONE_TOPIC, Receipt, read_done, row, tombstone
+from streamapp.dead_letters.recent import FRESH_MS, RecentLetters
 from streamapp.errors import Refused, StreamError, Unavailable
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
 from streamapp.kafka.raw_producer import RawProducer
 from streamapp.kafka.security import confluent_config
 from streamapp.kafka.transacted import TransactedProducer
-from streamapp.ops.letters_done import DONE_TOPIC, Receipt, read_done, row, tombstone
-from streamapp.ops.letters_recent import FRESH_MS, RecentLetters
 from streamapp.settings import KafkaSettings
 
 

@@ -13,12 +13,12 @@ from urllib.request import urlopen
 from prometheus_client.parser import text_string_to_metric_families
 from workers import PARTITIONS, READY_S, Cluster, Sent, cluster
 
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.ops.chaos_worker import WorkerProcess
-from streamapp.ops.verify_counters import check
-from streamapp.schemas.timestamp import format_ms
+from streamapp.schemas.values.timestamp import format_ms
 from streamapp.settings import Settings
+from streamapp.verify.counters import check
 
 GROUP = "llm-metrics"
 AGENT = "streamapp.agents.llm_metrics"

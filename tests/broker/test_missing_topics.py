@@ -13,10 +13,10 @@ from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 from workers import cluster, refused_to_start
 
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.child import free_port
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.kafka.provision import apply
-from streamapp.ops.chaos_worker import WorkerProcess
+from streamapp.processes.child import free_port
 from streamapp.topics.registry import TOPICS
 
 

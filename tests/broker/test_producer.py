@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
+from streamapp.broker.broker import Broker
 from streamapp.errors import DeliveryFailed, Misconfigured
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
+from streamapp.kafka.log.reader import Record, read
+from streamapp.kafka.log.tail import newest_values
 from streamapp.kafka.producer import Event, NotAcknowledged, RawProducer, Receipt, UsageProducer
-from streamapp.kafka.reader import Record, read
-from streamapp.kafka.tail import newest_values
-from streamapp.schemas.decode import Usage, decode_usage
+from streamapp.schemas.judging.decode import Usage, decode_usage
 from streamapp.settings import KafkaSettings
 from streamapp.topics.partitioner import partition_for
 

@@ -14,12 +14,12 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from verify_logs import TEN, Logs
 
+from streamapp.broker.broker import Broker
 from streamapp.cli.verify import command
 from streamapp.errors import Misconfigured, Unavailable
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.reader import Record, Span, read, spans
-from streamapp.ops.verify_reading import LogReader
+from streamapp.kafka.log.reader import Record, Span, read, spans
 from streamapp.settings import KafkaSettings, current
+from streamapp.verify.reading import LogReader
 
 MakeTopic = Callable[..., str]
 

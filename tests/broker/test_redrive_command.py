@@ -14,17 +14,17 @@ from typing import Any
 import usage_log
 from confluent_kafka import Producer
 
+from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
+from streamapp.dead_letters.done import read_done
+from streamapp.dead_letters.read import Letter, extent
+from streamapp.dead_letters.read import letters as letters_of
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
+from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.provision import apply
-from streamapp.kafka.reader import Record, read
-from streamapp.ops.letters import Letter, extent
-from streamapp.ops.letters import letters as letters_of
-from streamapp.ops.letters_done import read_done
-from streamapp.schemas.letter import Refused, letter
-from streamapp.schemas.rejected import Reason
-from streamapp.schemas.timestamp import format_ms
+from streamapp.schemas.judging.letter import Refused, letter
+from streamapp.schemas.judging.rejected import Reason
+from streamapp.schemas.values.timestamp import format_ms
 from streamapp.settings import KafkaSettings
 from streamapp.topics.partitioner import partition_for
 from streamapp.topics.registry import TOPICS

@@ -16,12 +16,12 @@ import pytest
 from workers import CHANGELOG, GROUP, USAGE, Cluster, Sent, cluster, refused_to_start
 
 from streamapp.agents.billing_agg import source, usage_ledger
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.ops.chaos_worker import WorkerProcess
-from streamapp.ops.simulate import HOUR_MS, UsageSpec, usage_stream
-from streamapp.runtime.repartition import Moved, repartition
+from streamapp.replay.repartition import Moved, repartition
 from streamapp.settings import Settings
+from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
 
 EVENTS = 6000
 ENDED_AT = (

@@ -10,17 +10,17 @@ import pytest
 from test_repartition import Ended, command
 from workers import USAGE, Cluster, Sent, cluster, refused_to_start
 
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import BILLING, WorkerProcess
 from streamapp.cli.tables import table_of
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.ops import verify_counters
-from streamapp.ops.chaos_worker import BILLING, WorkerProcess
-from streamapp.ops.simulate import usage_stream
-from streamapp.ops.simulate_rpc import rpc_stream
-from streamapp.ops.simulate_stream import HOUR_MS, StreamSpec
-from streamapp.ops.verify_settlements import check_settlements
-from streamapp.runtime.repartition import Moved, repartition
+from streamapp.replay.repartition import Moved, repartition
 from streamapp.settings import Settings
+from streamapp.simulate.rpc import rpc_stream
+from streamapp.simulate.stream import HOUR_MS, StreamSpec
+from streamapp.simulate.usage import usage_stream
+from streamapp.verify import counters as verify_counters
+from streamapp.verify.settlements import check_settlements
 
 CALLS = "agent_rpc_metering"
 RPC, METRICS = "streamapp.agents.rpc_billing", "streamapp.agents.llm_metrics"

@@ -19,14 +19,14 @@ from confluent_kafka import Producer
 from verify_logs import text
 from workers import CHANGELOG, GROUP, PARTITIONS, USAGE, Cluster, Sent, bodies, cluster
 
+from streamapp.broker.broker import Broker
 from streamapp.cli.replay import command
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.ops.simulate import HOUR_MS, UsageSpec, usage_stream
-from streamapp.ops.verify_billing import read_directory
-from streamapp.runtime import codec
-from streamapp.runtime.codec import unpack_hour
+from streamapp.meters.usage import codec
+from streamapp.meters.usage.codec import unpack_hour
 from streamapp.settings import current
+from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
+from streamapp.verify.billing import read_directory
 
 TEAMS = 30
 COMMAND = (sys.executable, "-m", "streamapp", "replay", "--group", GROUP)

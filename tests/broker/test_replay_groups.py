@@ -17,20 +17,20 @@ from workers import GROUP_TOOL, NEVER_S, USAGE, Cluster, Sent, cluster
 
 from streamapp import settings as settings_module
 from streamapp.agents.registry import AGENTS
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.cli.replay import command
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.child import Child, free_port, listens
-from streamapp.ops.chaos_worker import WorkerProcess
-from streamapp.ops.simulate import usage_stream
-from streamapp.ops.simulate_audit import audit_stream
-from streamapp.ops.simulate_insights import insights_stream
-from streamapp.ops.simulate_rpc import rpc_stream
-from streamapp.ops.simulate_stream import HOUR_MS, StreamSpec
-from streamapp.runtime.letters_codec import unpack_count
-from streamapp.runtime.position import POSITION_KEY
+from streamapp.meters.letters.codec import unpack_count
+from streamapp.processes.child import Child, free_port, listens
 from streamapp.settings import ClickHouseSettings
-from streamapp.sinks.clickhouse import ClickHouse
+from streamapp.simulate.audit import audit_stream
+from streamapp.simulate.insights import insights_stream
+from streamapp.simulate.rpc import rpc_stream
+from streamapp.simulate.stream import HOUR_MS, StreamSpec
+from streamapp.simulate.usage import usage_stream
+from streamapp.sinks.clickhouse.client import ClickHouse
+from streamapp.store.position import POSITION_KEY
 from streamapp.topics import registry
 
 EVENTS = 400

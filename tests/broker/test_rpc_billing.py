@@ -16,13 +16,13 @@ from rpc_log import value
 from rpc_oracle import Expected, stated
 from workers import Cluster, cluster
 
+from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.ops.verify_settled_ledger import check_settled_ledger
-from streamapp.ops.verify_settlements import check_settlements
 from streamapp.settings import Settings
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
+from streamapp.verify.settled_ledger import check_settled_ledger
+from streamapp.verify.settlements import check_settlements
 
 GROUP = "rpc-billing"
 AGENT = "streamapp.agents.rpc_billing"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from streamapp.kafka.child import free_port
+from streamapp.processes.child import free_port
 from streamapp.settings import Settings
 
 RUN_S = 240  # bounds a run on a machine that does much else

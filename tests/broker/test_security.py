@@ -12,9 +12,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from pydantic import SecretStr
 
+from streamapp.broker.broker import Broker
 from streamapp.errors import Misconfigured
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
 from streamapp.kafka.security import aiokafka_config, confluent_config
 from streamapp.settings import KafkaSettings
 

@@ -8,14 +8,14 @@ import subprocess
 import sys
 from typing import Any
 
+from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
+from streamapp.kafka.log.reader import read
 from streamapp.kafka.provision import apply
-from streamapp.kafka.reader import read
-from streamapp.ops.simulate_topics import STREAMS
-from streamapp.schemas.timestamp import format_ms
+from streamapp.schemas.values.timestamp import format_ms
 from streamapp.settings import KafkaSettings
+from streamapp.simulate.topics import STREAMS
 from streamapp.topics.partitioner import partition_for
 from streamapp.topics.registry import TOPICS, topic
 

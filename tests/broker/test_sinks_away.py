@@ -25,15 +25,15 @@ from real_s3 import S3
 from rpc_log import value
 from workers import NEVER_S, Cluster
 
+from streamapp.broker.broker import Broker
 from streamapp.clock import monotonic_s, wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.ops.supervisor import Job, Supervisor
-from streamapp.ops.verify_archive import check_archive
-from streamapp.ops.verify_settled_ledger import check_settled_ledger
-from streamapp.ops.verify_settlements import check_settlements
+from streamapp.processes.supervisor import Job, Supervisor
 from streamapp.settings import Settings
-from streamapp.sinks.ledger import open_ledger
-from streamapp.sinks.ledger_rows import Settlement
+from streamapp.sinks.ledger.database import open_ledger
+from streamapp.sinks.ledger.rows import Settlement
+from streamapp.verify.archive import check_archive
+from streamapp.verify.settled_ledger import check_settled_ledger
+from streamapp.verify.settlements import check_settlements
 
 AWAY_S = 62.0
 PACE_S = 0.5

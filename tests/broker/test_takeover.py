@@ -7,9 +7,9 @@ from pathlib import Path
 
 from workers import CHANGELOG, PARTITIONS, cluster
 
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.child import free_port
-from streamapp.ops.chaos_worker import WorkerProcess
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
+from streamapp.processes.child import free_port
 
 TAKEOVER_S_MAX = 5.0  # 0.1 to 0.5 s on an idle machine; most of a takeover under load is waiting for a processor
 

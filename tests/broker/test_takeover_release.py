@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.partition import Partition
+from streamapp.exact.chunk import Transaction
+from streamapp.exact.partition import Partition
 
 
 class SlowTask:

@@ -11,10 +11,10 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from conftest import wait_until
 
 from streamapp import settings
+from streamapp.broker.broker import Broker
 from streamapp.cli.topics import command
 from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
 from streamapp.kafka.provision import apply, planned
 from streamapp.settings import KafkaSettings
 from streamapp.topics.plan import wanted_configs

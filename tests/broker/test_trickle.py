@@ -7,10 +7,10 @@ from pathlib import Path
 from usage_log import value
 from workers import CHANGELOG, Cluster, Sent, cluster
 
+from streamapp.broker.broker import Broker
 from streamapp.clock import monotonic_s, wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.runtime.position import POSITION_KEY
 from streamapp.settings import WorkerSettings
+from streamapp.store.position import POSITION_KEY
 
 SENDS = 40
 WAIT_S = 3

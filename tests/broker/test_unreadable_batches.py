@@ -11,11 +11,11 @@ from raw_batches import packed_batch, send_raw
 from usage_log import value
 from workers import USAGE, Sent, cluster
 
+from streamapp.broker.broker import Broker
 from streamapp.clock import monotonic_s, wall_ms
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.reader import read
-from streamapp.kafka.tail import newest_values
-from streamapp.schemas.rejected import UnreadableBatch
+from streamapp.kafka.log.reader import read
+from streamapp.kafka.log.tail import newest_values
+from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.topics.partitioner import partition_for
 
 HOUR_MS = 3_600_000

@@ -16,9 +16,9 @@ from confluent_kafka import Producer
 from conftest import wait_until
 from workers import Cluster, cluster
 
+from streamapp.broker.broker import Broker
 from streamapp.cli.verify import Verdict, verify
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.child import Child
+from streamapp.processes.child import Child
 from streamapp.settings import Settings
 
 PAIRS = ("usage=bills", "bills=ledger")

@@ -15,18 +15,18 @@ from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 
+from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import BILLING, WorkerProcess
 from streamapp.cli.verify import check
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.child import free_port
+from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.provision import apply
-from streamapp.kafka.reader import Record, read
-from streamapp.ops.chaos_worker import BILLING, WorkerProcess
-from streamapp.ops.simulate import HOUR_MS, SimulatedRecord, UsageSpec, usage_stream
-from streamapp.ops.verify_report import Report
+from streamapp.processes.child import free_port
 from streamapp.settings import BillingSettings, KafkaSettings, Settings
+from streamapp.simulate.usage import HOUR_MS, SimulatedRecord, UsageSpec, usage_stream
 from streamapp.topics.registry import TOPICS
+from streamapp.verify.report import Report
 
 GROUP = "billing-agg"
 USAGE = "llm_usage"

@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from test_pages import ARGS, PEER_TIMEOUT_S, SCREENSHOTS, SIZES, accessible, opened, overflow, shoot
 from web_fake import FakeStandings, Served, World, serving
 
-from streamapp.ops.standing import Standing
+from streamapp.watch.standing import Standing
 
 Check = Callable[[Browser, list[Served], Teller], Awaitable[None]]
 BEHIND = {("billing_events", number): 4210 for number in range(4)}

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, async_playwright, expect
 from test_pages import ARGS, SIZES, accessible, opened, overflow, shoot
 from web_fake import FakeWorker, World, serving
 
-from streamapp.ops.letters_done import Receipt
+from streamapp.dead_letters.done import Receipt
 
 WORLD = World(hours_back=1)
 WRONG = (

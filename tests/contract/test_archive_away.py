@@ -7,7 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from streamapp.kafka.child import free_port
+from streamapp.processes.child import free_port
 
 RUNS = 50  # before, one in twelve aborted
 

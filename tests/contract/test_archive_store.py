@@ -11,17 +11,17 @@ from typing import Any, TypeVar
 import pytest
 from real_s3 import S3
 
+from streamapp.archive.chain import entry_name, pack_entry, unpack_link, unpack_manifest
+from streamapp.archive.read import Wanted, listed, matching
+from streamapp.archive.store import ArchiveStore, open_archive
+from streamapp.delivery.archive_sink import ArchiveSink
+from streamapp.delivery.batch_codec import Extent, Mark
+from streamapp.delivery.batch_sink import Sealed
 from streamapp.errors import Misconfigured, Unavailable
-from streamapp.ops.archive_read import Wanted, listed, matching
-from streamapp.ops.archive_verify import ArchiveReport, verify_archive
-from streamapp.runtime.archive_sink import ArchiveSink
-from streamapp.runtime.batch_codec import Extent, Mark
-from streamapp.runtime.batch_sink import Sealed
-from streamapp.runtime.place import Place
-from streamapp.schemas.timestamp import DAY_MS, format_ms
+from streamapp.exact.place import Place
+from streamapp.schemas.values.timestamp import DAY_MS, format_ms
 from streamapp.settings import ArchiveSettings
-from streamapp.sinks.archive_chain import entry_name, pack_entry, unpack_link, unpack_manifest
-from streamapp.sinks.archive_store import ArchiveStore, open_archive
+from streamapp.verify.archive_whole import ArchiveReport, verify_archive
 
 TRAIL = "audit_log"
 PLACE = Place("audit-archive", TRAIL, 1, "id", 4, {"dead_letter": 1})

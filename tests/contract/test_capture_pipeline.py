@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from streamapp.broker.broker import Broker
 from streamapp.capture.pipeline import Group, MemoryPipeline, Pipeline
-from streamapp.kafka.broker import Broker
+from streamapp.kafka.log.reader import read
 from streamapp.kafka.loop_producer import RECORD_BYTES, LoopProducer
-from streamapp.kafka.reader import read
 from streamapp.settings import KafkaSettings
 
 Made = tuple[Pipeline, Callable[[str], list[tuple[bytes | None, bytes | None]]]]

@@ -19,7 +19,7 @@ from streamapp.cli.schemas import command, file_text
 from streamapp.schemas.catalog import CATALOG, json_schema, json_schemas
 from streamapp.schemas.compatibility import REPLACED, fields, incompatibilities
 from streamapp.schemas.fields import CURRENCY_PATTERN
-from streamapp.schemas.rejected import Reason
+from streamapp.schemas.judging.rejected import Reason
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "schemas"
 RENEW = "if that is meant, renew the golden copies: streamapp schemas export --dir tests/golden/schemas"

@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 import pytest
 from conftest import wait_until
 
+from streamapp.delivery.columns import EventColumns
 from streamapp.errors import Misconfigured, Unavailable
-from streamapp.kafka.child import Child, free_port, listens
-from streamapp.runtime.express.columns import EventColumns
-from streamapp.schemas.insights import CapturedEvent, decode_captured
-from streamapp.schemas.rejected import Reason
-from streamapp.schemas.timestamp import format_ms
+from streamapp.processes.child import Child, free_port, listens
+from streamapp.schemas.judging.insights import CapturedEvent, decode_captured
+from streamapp.schemas.judging.rejected import Reason
+from streamapp.schemas.values.timestamp import format_ms
 from streamapp.settings import ClickHouseSettings
-from streamapp.sinks.analytics import AnalyticsEvents, Row, row_of, token_of
-from streamapp.sinks.clickhouse import ClickHouse
-from streamapp.sinks.clickhouse_schema import MIGRATIONS, migrate
+from streamapp.sinks.clickhouse.client import ClickHouse
+from streamapp.sinks.clickhouse.events import AnalyticsEvents, Row, row_of, token_of
+from streamapp.sinks.clickhouse.schema import MIGRATIONS, migrate
 
 TOPIC = "events_plugin_ingestion"
 AT_MS = 1_736_937_060_456

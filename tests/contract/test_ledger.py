@@ -21,13 +21,13 @@ from real_pgbouncer import pgbouncer_server
 from verify_logs import HOUR_MS, TEN, Logs, money, text
 
 from streamapp.errors import Misconfigured, Unavailable
-from streamapp.kafka.reader import Record
-from streamapp.schemas.rejected import Reason, Rejected
+from streamapp.kafka.log.reader import Record
+from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.settlement import settlement_id
-from streamapp.sinks.ledger import Conflict, Ledger, open_ledger
-from streamapp.sinks.ledger_postgres import PostgresLedger
-from streamapp.sinks.ledger_rows import Bill, Row, Settlement, to_row
-from streamapp.sinks.ledger_sqlite import SqliteLedger
+from streamapp.sinks.ledger.database import Conflict, Ledger, open_ledger
+from streamapp.sinks.ledger.postgres import PostgresLedger
+from streamapp.sinks.ledger.rows import Bill, Row, Settlement, to_row
+from streamapp.sinks.ledger.sqlite import SqliteLedger
 
 Answer = TypeVar("Answer")
 TOPIC = "billing_events"

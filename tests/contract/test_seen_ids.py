@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hash_model import COMPILED, digest_of, print_of
 
-from streamapp.runtime.express.ids import CompactSeen
+from streamapp.lane.ids import CompactSeen
 from tables.seen import Known, Seen, SeenIds, StoredIds
 from tables.window import HOUR_MS
 

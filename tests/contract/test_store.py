@@ -14,12 +14,8 @@ from searches import search
 from usage_log import at
 
 from streamapp.errors import Unavailable
-from streamapp.runtime import codec
-from streamapp.runtime.position import POSITION_KEY, StoredPosition, pack_position
-from streamapp.runtime.rocks import RocksStore
-from streamapp.runtime.rows import MemoryStore as RowsInMemory
-from streamapp.runtime.rows import unsettled_rows
-from streamapp.runtime.store import (
+from streamapp.meters.usage import codec
+from streamapp.meters.usage.store import (
     USAGE,
     MemoryStore,
     Overlay,
@@ -30,6 +26,10 @@ from streamapp.runtime.store import (
     stored_position,
     unsettled,
 )
+from streamapp.store.position import POSITION_KEY, StoredPosition, pack_position
+from streamapp.store.rocks import RocksStore
+from streamapp.store.rows import MemoryStore as RowsInMemory
+from streamapp.store.rows import unsettled_rows
 from tables.seen import StoredIds
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow, state
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from rocksdict import DbClosedError
 
+from streamapp.chaos.files import turn_bit
 from streamapp.errors import Unavailable
-from streamapp.ops.chaos_files import turn_bit
-from streamapp.runtime.rocks import Damaged, RocksStore
-from streamapp.runtime.store import is_unsettled
+from streamapp.meters.usage.store import is_unsettled
+from streamapp.store.rocks import Damaged, RocksStore
 
 ROWS = {b"m%05d" % number: hashlib.shake_128(b"%d" % number).digest(200) for number in range(2000)}
 

@@ -19,9 +19,11 @@ from latency_log import LatencyTable
 from rpc_log import Calls
 from usage_log import Rec, Table, at, value
 
-from streamapp.runtime import codec, latency_codec, rpc_codec
-from streamapp.runtime.rows import Store
-from streamapp.runtime.rpc_codec import stored_hour
+from streamapp.meters.calls import rpc_codec
+from streamapp.meters.calls.rpc_codec import stored_hour
+from streamapp.meters.latency import codec as latency_codec
+from streamapp.meters.usage import codec
+from streamapp.store.rows import Store
 from tables.express import NoExpress
 from tables.open_calls import PlainCalls
 from tables.window import HOUR_MS, MINUTE_MS, Rules

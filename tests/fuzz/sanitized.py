@@ -41,7 +41,7 @@ def main() -> int:
         shutil.copytree(ROOT / name, COPY / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     shutil.copy(ROOT / "pyproject.toml", COPY)
     here = {**os.environ, "PYTHONPATH": str(COPY)}
-    build = f"from streamapp.runtime.express.build import build; build(*{(*OPTIONS, STRICT)!r})"
+    build = f"from streamapp.lane.build import build; build(*{(*OPTIONS, STRICT)!r})"
     subprocess.run([sys.executable, "-c", build], cwd=COPY, env=here, check=True)
     runtimes = [
         subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()

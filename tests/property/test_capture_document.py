@@ -15,8 +15,8 @@ from openapi_calls import Document
 from openapi_spec_validator import validate
 from searches import search
 
-from streamapp.capture.answers import ELSEWHERE, KINDS
 from streamapp.capture.pipeline import MemoryPipeline
+from streamapp.capture.reading.answers import ELSEWHERE, KINDS
 
 TEAMS = directory_in(Path(tempfile.mkdtemp(prefix="capture-")))
 LIMITED = directory_in(

@@ -20,7 +20,7 @@ from searches import search
 
 from streamapp.schemas.captured import EventCaptured
 from streamapp.schemas.dead_letter import EventRejected
-from streamapp.schemas.strict_json import parse
+from streamapp.schemas.values.strict_json import parse
 
 DIRECTORY = directory_in(Path(tempfile.mkdtemp(prefix="capture-")))
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from searches import search
 
 from streamapp.kafka.outgoing import prepare
-from streamapp.schemas.cause import cause_of, shape
-from streamapp.schemas.event import read_event
-from streamapp.schemas.insights import judge_captured
-from streamapp.schemas.judge import judge_usage
-from streamapp.schemas.judge_audit import judge_audit
-from streamapp.schemas.judge_metering import judge_metering
-from streamapp.schemas.rejected import Rejected
-from streamapp.schemas.usage import Usage
-from streamapp.sinks.ledger_rows import to_row
+from streamapp.schemas.judging.cause import cause_of, shape
+from streamapp.schemas.judging.event import read_event
+from streamapp.schemas.judging.insights import judge_captured
+from streamapp.schemas.judging.judge import judge_usage
+from streamapp.schemas.judging.judge_audit import judge_audit
+from streamapp.schemas.judging.judge_metering import judge_metering
+from streamapp.schemas.judging.rejected import Rejected
+from streamapp.schemas.judging.usage import Usage
+from streamapp.sinks.ledger.rows import to_row
 from streamapp.topics import registry
 from tables.cause import quoted
 from tables.door import Door, unresolved

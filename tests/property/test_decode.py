@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from plain_usage import PlainUsage, read_plain
 from searches import search
 
-from streamapp.schemas.decode import Reason, Rejected, Usage, decode_usage
 from streamapp.schemas.fields import MEASURED_MAX_MS, UNUSABLE
-from streamapp.schemas.judge import judge_usage
-from streamapp.schemas.money import EXACT
+from streamapp.schemas.judging.decode import Reason, Rejected, Usage, decode_usage
+from streamapp.schemas.judging.judge import judge_usage
+from streamapp.schemas.values.money import EXACT
 
 Pairs = list[tuple[str, str]]
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_decode import NUMBERS, OTHERS, STRINGS, VALUES, Pairs, examples, odd_events, spell
 
-from streamapp.schemas.insights import CapturedEvent, decode_captured, judge_captured, uuid_of
-from streamapp.schemas.rejected import Reason, Rejected
+from streamapp.schemas.judging.insights import CapturedEvent, decode_captured, judge_captured, uuid_of
+from streamapp.schemas.judging.rejected import Reason, Rejected
 
 FAST_REFUSES = Rejected(Reason.MALFORMED_JSON, "the fast reader does not take it")
 ENVELOPE: Pairs = [

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from plain_calls import PlainCall, read_plain_call
 from test_decode import NUMBERS, OTHERS, STRINGS, VALUES, Pairs, examples, odd_events, spell
 
-from streamapp.schemas.decode_metering import decode_metering
-from streamapp.schemas.judge_metering import judge_metering
-from streamapp.schemas.metering import Metering
-from streamapp.schemas.money import EXACT
-from streamapp.schemas.rejected import Reason, Rejected
+from streamapp.schemas.judging.decode_metering import decode_metering
+from streamapp.schemas.judging.judge_metering import judge_metering
+from streamapp.schemas.judging.metering import Metering
+from streamapp.schemas.judging.rejected import Reason, Rejected
+from streamapp.schemas.values.money import EXACT
 
 FAST_REFUSES = Rejected(Reason.MALFORMED_JSON, "the fast reader does not take it")
 ENVELOPE: Pairs = [

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from test_decode import NUMBERS, OTHERS, STRINGS, examples, spell
 from test_decode_captured import DATA, ENVELOPE, HOSTILE, ODD, OPTIONAL, events
 
-from streamapp.runtime.express.columns import EventColumns
-from streamapp.runtime.records import Records, Stretch, payload_of
-from streamapp.schemas.insights import KEPT_UNTIL_MS, CapturedEvent, decode_captured, judge_captured
-from streamapp.schemas.rejected import Rejected
-from streamapp.sinks.analytics import NUMBERS as NUMBER_COLUMNS
-from streamapp.sinks.analytics import TEXTS, Row, row_of
+from streamapp.delivery.columns import EventColumns
+from streamapp.lane.records import Records, Stretch, payload_of
+from streamapp.schemas.judging.insights import KEPT_UNTIL_MS, CapturedEvent, decode_captured, judge_captured
+from streamapp.schemas.judging.rejected import Rejected
+from streamapp.sinks.clickhouse.events import NUMBERS as NUMBER_COLUMNS
+from streamapp.sinks.clickhouse.events import TEXTS, Row, row_of
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from searches import search
 from usage_histories import FEW, OFFSETS, SHORT, logs
 from usage_log import Rec, Table, at, value
 
-from streamapp.runtime import codec
-from streamapp.runtime.records import Records, Stretch, payload_of
+from streamapp.lane.records import Records, Stretch, payload_of
+from streamapp.meters.usage import codec
 from tables.express import NoExpress
 from tables.outcome import Outcome
 from tables.window import Rules

@@ -9,13 +9,13 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.keyed_task import KeyedTask
-from streamapp.runtime.place import Place
-from streamapp.runtime.poison import PoisonLimit
-from streamapp.runtime.row_table import RowTable
-from streamapp.runtime.rows import MemoryStore, always_settled, stored_position
-from streamapp.schemas.rejected import Reason, Rejected
+from streamapp.exact.chunk import Transaction
+from streamapp.exact.place import Place
+from streamapp.exact.poison import PoisonLimit
+from streamapp.meters.keyed_task import KeyedTask
+from streamapp.meters.row_table import RowTable
+from streamapp.schemas.judging.rejected import Reason, Rejected
+from streamapp.store.rows import MemoryStore, always_settled, stored_position
 from tables.keyed import KeyedOutcome, Recipe, Rows
 from tables.window import DAY_MS, HOUR_MS, Rules
 

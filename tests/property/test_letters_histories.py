@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from letters_log import NOON, RULES, Monitor, Rec, refusal
 from searches import search
 
-from streamapp.runtime import letters_codec as codec
+from streamapp.meters.letters import codec
 from tables.incident import CauseRow
 from tables.letters import Limits
 from tables.window import MINUTE_MS

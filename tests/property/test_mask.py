@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.schemas.mask import MASKED, is_secret, mask_field, mask_text, mask_tree, mask_value
+from streamapp.schemas.values.mask import MASKED, is_secret, mask_field, mask_text, mask_tree, mask_value
 
 SECRETS = (
     "hunter2secret",

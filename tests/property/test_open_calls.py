@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from searches import search
 
-from streamapp.runtime.express.calls import CompiledCalls
-from streamapp.runtime.express.ids import CompactSeen
-from streamapp.runtime.rpc_codec import stored_hour, unpack_hour
+from streamapp.lane.ids import CompactSeen
+from streamapp.meters.calls.lane import CompiledCalls
+from streamapp.meters.calls.rpc_codec import stored_hour, unpack_hour
 from tables.counters import EXACT
 from tables.open_calls import OpenCalls, PlainCalls
 from tables.settlement import Account, CallsKey, Payment

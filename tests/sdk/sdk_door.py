@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 from conftest import wait_until
 
+from streamapp.broker.broker import Broker
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.child import HOST, Child, free_port
+from streamapp.kafka.log.reader import read
 from streamapp.kafka.provision import apply
-from streamapp.kafka.reader import read
+from streamapp.processes.child import HOST, Child, free_port
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import TOPICS
 

@@ -14,8 +14,8 @@ import pytest
 from sdk_door import TEAM, Door, door
 from sdk_packages import NODE, packages
 
-from streamapp.capture.answers import KINDS, RETRIED
-from streamapp.kafka.broker import Broker
+from streamapp.broker.broker import Broker
+from streamapp.capture.reading.answers import KINDS, RETRIED
 from streamapp.settings import CaptureSettings
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "capture.md").read_text()

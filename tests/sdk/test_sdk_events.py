@@ -13,9 +13,9 @@ from sdk_clients import Told, client
 from sdk_door import ORG, Arrived, Door, Exchange, door, once, relay
 from sdk_packages import packages
 
-from streamapp.kafka.broker import Broker
+from streamapp.broker.broker import Broker
 from streamapp.schemas.captured import EventCaptured
-from streamapp.schemas.timestamp import parse_ms
+from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.topics.partitioner import partition_for
 
 CASES = {  # client, flavor → where and how it is known to come

@@ -12,7 +12,7 @@ from sdk_clients import client
 from sdk_door import TEAM, TOKEN, Arrived, door, once, relay
 from sdk_packages import packages
 
-from streamapp.kafka.broker import Broker
+from streamapp.broker.broker import Broker
 
 MANY = 20
 EXPECTED = {

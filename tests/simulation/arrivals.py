@@ -10,7 +10,7 @@ from aiokafka.partitioner import murmur2
 from oracle import Oracle
 from usage_log import DIRECTORY, Rec, at, value
 
-from streamapp.kafka.reader import Record
+from streamapp.kafka.log.reader import Record
 from tables.window import DAY_MS, HOUR_MS, MARK_MS, Rules
 
 PARTITIONS = 2

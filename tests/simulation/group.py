@@ -19,12 +19,12 @@ from owner import OUTPUTS, SOURCE, TOPIC_ID
 from usage_log import DIRECTORY, now
 from verify_logs import text
 
-from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.ledger_task import LedgerTask
-from streamapp.runtime.place import Place
-from streamapp.runtime.store import MemoryStore, Store, Writes, stored_position
-from streamapp.runtime.takeover import Situation, check
-from streamapp.schemas.decode import decode_usage
+from streamapp.exact.chunk import Transaction
+from streamapp.exact.place import Place
+from streamapp.exact.takeover import Situation, check
+from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
+from streamapp.meters.usage.task import LedgerTask
+from streamapp.schemas.judging.decode import decode_usage
 from tables.door import Door
 from tables.window import HOUR_MS
 

@@ -10,9 +10,9 @@ from arrivals import RULES
 from fake_kafka import Entry, Kafka
 from oracle import Name, Oracle
 
-from streamapp.runtime import codec
-from streamapp.runtime.position import POSITION_KEY, unpack_position
-from streamapp.runtime.store import Store
+from streamapp.meters.usage import codec
+from streamapp.meters.usage.store import Store
+from streamapp.store.position import POSITION_KEY, unpack_position
 from tables.window import HOUR_MS
 
 

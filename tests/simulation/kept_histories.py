@@ -13,8 +13,8 @@ from arrivals import HOMES, ON_MARK
 from fake_kafka import Entry
 from group import FatedProducer, Group
 
-from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.ledger_task import LedgerTask
+from streamapp.exact.chunk import Transaction
+from streamapp.meters.usage.task import LedgerTask
 from tables.window import DAY_MS, HOUR_MS
 
 History = list[tuple[str, dict[str, Any]]]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from fake_kafka import Entry, Log, OutcomeUnknown
 
-from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.store import USAGE, MemoryStore, Writes, stored_position
-from streamapp.runtime.takeover import Situation, Source, check
+from streamapp.exact.chunk import Transaction
+from streamapp.exact.takeover import Situation, Source, check
+from streamapp.meters.usage.store import USAGE, MemoryStore, Writes, stored_position
 from tables.window import MINUTE_MS
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from owner import Producer
 from usage_log import NowProducer
 from world import Process, World
 
-from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.ledger_task import LedgerTask
-from streamapp.runtime.rows import Store
+from streamapp.exact.chunk import Transaction
+from streamapp.meters.usage.task import LedgerTask
+from streamapp.store.rows import Store
 from tables.fold import NEVER
 from tables.ledger import Ledger
 from tables.outcome import Outcome, Record

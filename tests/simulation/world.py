@@ -17,9 +17,9 @@ from traffic import HOMES, Traffic
 from truth import Truth, check_bills, check_letters
 from usage_log import NowProducer, Rec, at, clock, make_door
 
-from streamapp.runtime.ledger_task import LedgerTask
-from streamapp.runtime.place import Place
-from streamapp.runtime.store import MemoryStore, Store, stored_position
+from streamapp.exact.place import Place
+from streamapp.meters.usage.store import MemoryStore, Store, stored_position
+from streamapp.meters.usage.task import LedgerTask
 from tables.window import HOUR_MS, MINUTE_MS, Rules
 
 RULES = Rules(retention_ms=6 * HOUR_MS, remember_ms=2 * HOUR_MS)

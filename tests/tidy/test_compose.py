@@ -18,10 +18,10 @@ from compose_pydantic import ComposeSpecificationFactory, DictSpecStrategy
 from pydantic import SecretStr
 
 from streamapp.agents.registry import AGENTS
+from streamapp.broker.jars import KAFKA_VERSION
 from streamapp.cli import COMMANDS
-from streamapp.cli.run_jobs import SERVICES, service_jobs, simulate_job, worker_jobs
 from streamapp.cli.simulate import command as simulate_command
-from streamapp.kafka.jars import KAFKA_VERSION
+from streamapp.local.jobs import SERVICES, service_jobs, simulate_job, worker_jobs
 from streamapp.settings import Settings, load
 from streamapp.topics import registry
 

@@ -17,12 +17,12 @@ import click
 import pytest
 from project import PROJECT, code, found, names, read, tracked
 
+from streamapp.broker.broker import Broker
 from streamapp.cli import command as streamapp
 from streamapp.cli.settings import rows
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.broker import Broker
-from streamapp.kafka.reader import read as read_topic
-from streamapp.schemas.decode import Usage, decode_usage
+from streamapp.kafka.log.reader import read as read_topic
+from streamapp.schemas.judging.decode import Usage, decode_usage
 from streamapp.settings import KafkaSettings, Settings
 
 BY_HAND = [
@@ -172,7 +172,7 @@ def test_the_example_of_the_readme_sends_an_event(
 
 
 def test_the_runbook_knows_every_refusal_of_a_takeover() -> None:
-    messages = [told(node) for node in ast.walk(ast.parse(read(Path("streamapp/runtime/takeover.py")) or ""))]
+    messages = [told(node) for node in ast.walk(ast.parse(read(Path("streamapp/exact/takeover.py")) or ""))]
     headings = HEADING.findall((PROJECT / "docs/runbook.md").read_text())
     refusals = [message for message in messages if message]
     assert refusals

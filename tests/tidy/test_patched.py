@@ -14,8 +14,8 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import TopicPartitionState
 from aiokafka.record import default_records
 
-from streamapp.kafka.lz4 import LEVEL, lz4_encode, use_fast_lz4
-from streamapp.runtime.batches import Batch
+from streamapp.exact.faust.batches import Batch
+from streamapp.kafka.log.lz4 import LEVEL, lz4_encode, use_fast_lz4
 
 LZ4 = 3  # in the attributes of a record batch
 RECORDS = b'{"team_id":"team_abc123","cost":"0.003800000000"}' * 2_000

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.kafka.reader import Record
-from streamapp.ops.verify_archive import difference
-from streamapp.schemas.audit_line import Line, audit_line, keeps_secret, mask_event
-from streamapp.schemas.judge_audit import Audited, judge_audit
-from streamapp.schemas.rejected import Reason, Rejected
+from streamapp.kafka.log.reader import Record
+from streamapp.schemas.judging.audit_line import Line, audit_line, keeps_secret, mask_event
+from streamapp.schemas.judging.judge_audit import Audited, judge_audit
+from streamapp.schemas.judging.rejected import Reason, Rejected
+from streamapp.verify.archive import difference
 
 SAMPLE = {
     "schema": "hanzo.stream.v1",

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from streamapp.delivery.batch_codec import INTENT_KEY, Extent, Mark, batch_table
+from streamapp.delivery.batch_sink import Sealed
+from streamapp.delivery.batch_task import BatchTask, Bounds
 from streamapp.errors import Misconfigured, Unavailable
-from streamapp.runtime.batch_codec import INTENT_KEY, Extent, Mark, batch_table
-from streamapp.runtime.batch_sink import Sealed
-from streamapp.runtime.batch_task import BatchTask, Bounds
-from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.partition import LetGo
-from streamapp.runtime.place import Place
-from streamapp.runtime.poison import PoisonLimit
-from streamapp.runtime.records import Records, Stretch, payload_of
-from streamapp.runtime.rows import MemoryStore, always_settled, stored_position
+from streamapp.exact.chunk import Transaction
+from streamapp.exact.partition import LetGo
+from streamapp.exact.place import Place
+from streamapp.exact.poison import PoisonLimit
+from streamapp.lane.records import Records, Stretch, payload_of
+from streamapp.store.rows import MemoryStore, always_settled, stored_position
 from tables.outcome import Refusal
 
 PLACE = Place("audit-archive", "audit_log", 0, "id", 4, {"dead_letter": 1})

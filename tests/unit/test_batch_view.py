@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
+from streamapp.delivery.batch_codec import BATCH_KEY, INTENT_KEY, Extent, Mark, batch_table, pack_mark
+from streamapp.delivery.batch_sink import Sealed
+from streamapp.delivery.batch_task import BatchTask, Bounds
+from streamapp.delivery.batch_view import BatchView
 from streamapp.errors import Unavailable
+from streamapp.exact.chunk import Transaction
+from streamapp.exact.partition import LetGo, Partition
+from streamapp.exact.place import Place
+from streamapp.exact.poison import PoisonLimit
 from streamapp.facts import PartitionFacts
 from streamapp.metrics import GroupMetrics
-from streamapp.runtime.batch_codec import BATCH_KEY, INTENT_KEY, Extent, Mark, batch_table, pack_mark
-from streamapp.runtime.batch_sink import Sealed
-from streamapp.runtime.batch_task import BatchTask, Bounds
-from streamapp.runtime.batch_view import BatchView
-from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.partition import LetGo, Partition
-from streamapp.runtime.place import Place
-from streamapp.runtime.poison import PoisonLimit
-from streamapp.runtime.rows import MemoryStore, always_settled
-from streamapp.web.fleet import Answer
-from streamapp.web.group import STUCK_MS, findings, gather, stuck
+from streamapp.store.rows import MemoryStore, always_settled
+from streamapp.web.workers.fleet import Answer
+from streamapp.web.workers.group import STUCK_MS, findings, gather, stuck
 from tables.outcome import Refusal
 
 PLACE = Place("audit-archive", "audit_log", 2, "id", 4, {"dead_letter": 1})

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from searches import search
 
-from streamapp.runtime.batches import Batches
-from streamapp.runtime.records import Record, Records, Stretch, payload_of, read_payload, since, values_bytes
-from streamapp.schemas.rejected import UnreadableBatch
+from streamapp.exact.faust.batches import Batches
+from streamapp.lane.records import Record, Records, Stretch, payload_of, read_payload, since, values_bytes
+from streamapp.schemas.judging.rejected import UnreadableBatch
 
 LIMIT = 1 << 20
 TP = TopicPartition("topic", 0)

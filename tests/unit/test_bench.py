@@ -24,9 +24,9 @@ from bench.plot import bars
 from bench.proc import use_of
 from bench.profile import module_of
 from bench.profile import parse as parse_profile
-from streamapp.kafka.reader import Record
-from streamapp.schemas.decode import decode_usage
-from streamapp.schemas.rejected import Rejected
+from streamapp.kafka.log.reader import Record
+from streamapp.schemas.judging.decode import decode_usage
+from streamapp.schemas.judging.rejected import Rejected
 from streamapp.topics.partitioner import partition_for
 from tables.window import Rules
 

@@ -12,11 +12,11 @@ import pytest
 from capture_calls import NOW_MS, TOKEN, Door, directory_in
 
 from streamapp.capture.again import Again
-from streamapp.capture.events import SOURCE
-from streamapp.kafka.reader import Record
-from streamapp.ops.letters import Letter, parse
-from streamapp.ops.letters_done import Done
-from streamapp.ops.letters_plan import Fix, Resend, Rules, Stays, plan
+from streamapp.capture.reading.events import SOURCE
+from streamapp.dead_letters.done import Done
+from streamapp.dead_letters.plan import Fix, Resend, Rules, Stays, plan
+from streamapp.dead_letters.read import Letter, parse
+from streamapp.kafka.log.reader import Record
 from streamapp.topics.partitioner import partition_for
 
 TOPIC = "events_plugin_ingestion"

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from capture_calls import DIRECTORY, NOW_MS, OTHER_TOKEN, TOKEN, Door, directory_in
 
-from streamapp.capture.answers import KINDS, RETRIED
 from streamapp.capture.intake import Ask
 from streamapp.capture.pipeline import MemoryPipeline
+from streamapp.capture.reading.answers import KINDS, RETRIED
 from streamapp.schemas.dead_letter import EventRejected
-from streamapp.schemas.strict_json import parse
+from streamapp.schemas.values.strict_json import parse
 
 GOOD = {"event": "e", "distinct_id": "d"}
 SINGLE = {"api_key": TOKEN, **GOOD}

@@ -11,8 +11,8 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from streamapp.capture.answers import Refusal
-from streamapp.capture.body import Unwrapped, unwrap
+from streamapp.capture.reading.answers import Refusal
+from streamapp.capture.reading.body import Unwrapped, unwrap
 
 LIMIT = 20 << 20
 EVENT = json.dumps({"event": "Öffnen ~ subjects?", "distinct_id": "ÿ>>?", "properties": {"a": 1.10}}).encode()

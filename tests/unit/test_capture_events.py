@@ -14,10 +14,10 @@ import pytest
 from capture_calls import NOW_MS, TOKEN, Door, directory_in
 from ulid import ULID
 
-from streamapp.capture.ids import id_of, new_uuid
+from streamapp.capture.reading.ids import id_of, new_uuid
 from streamapp.schemas.captured import EventCaptured
-from streamapp.schemas.strict_json import parse
-from streamapp.schemas.timestamp import format_ms
+from streamapp.schemas.values.strict_json import parse
+from streamapp.schemas.values.timestamp import format_ms
 
 V7 = "019a95b0-7c1b-7a3f-8d2e-1f2a3b4c5d6e"  # made at 1763442457627
 V4 = "4f0d2a3e-8b1c-4d5e-9f60-718293a4b5c6"

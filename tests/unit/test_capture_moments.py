@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from streamapp.capture.moments import happened_ms, read_ms, sent_query_ms, text_of
-from streamapp.schemas.timestamp import END_MS, format_ms
+from streamapp.capture.reading.moments import happened_ms, read_ms, sent_query_ms, text_of
+from streamapp.schemas.values.timestamp import END_MS, format_ms
 
 NOW_MS = 1_795_000_000_000
 HOUR_MS = 3_600_000

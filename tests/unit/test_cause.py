@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.schemas.cause import cause_of, shape
+from streamapp.schemas.judging.cause import cause_of, shape
 
 
 @pytest.mark.parametrize(

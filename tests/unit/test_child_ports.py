@@ -7,11 +7,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from streamapp.kafka.child import BLOCK, PORTS, free_port
+from streamapp.processes.child import BLOCK, PORTS, free_port
 
-CLAIM = (
-    "import sys; from streamapp.kafka.child import claim_block; print(claim_block(7)[0], flush=True); sys.stdin.read()"
-)
+CLAIM = "import sys; from streamapp.processes.child import claim_block; print(claim_block(7)[0], flush=True); sys.stdin.read()"
 
 
 @contextmanager

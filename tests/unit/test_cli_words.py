@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from streamapp.cli import command
 from streamapp.cli.moment import Moment
-from streamapp.schemas.timestamp import parse_ms
+from streamapp.schemas.values.timestamp import parse_ms
 
 NOW = "2026-11-29T08:30:00Z"
 

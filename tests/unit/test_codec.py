@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from searches import search
 
-from streamapp.runtime import codec
-from streamapp.runtime.position import POSITION_KEY, PoisonCounts, StoredPosition, pack_position, unpack_position
+from streamapp.meters.usage import codec
+from streamapp.store.position import POSITION_KEY, PoisonCounts, StoredPosition, pack_position, unpack_position
 from tables.counters import EXACT, Counters
 from tables.seen import IdsByExpiry, StoredIds
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow, state

@@ -18,7 +18,7 @@ PROGRAM = """
 import logging
 from aiokafka import errors
 from streamapp.errors import Misconfigured
-from streamapp.runtime.failstop import failstop
+from streamapp.exact.faust.failstop import failstop
 logging.basicConfig()
 try:
     raise {error}

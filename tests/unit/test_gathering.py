@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from faust.types import TP
 
-from streamapp.runtime.consumer import CATCH_UP_S, Gathering
-from streamapp.runtime.records import Record, Records, Stretch, payload_of
+from streamapp.exact.consumer import CATCH_UP_S, Gathering
+from streamapp.lane.records import Record, Records, Stretch, payload_of
 
 HERE = TP("llm_usage", 3)
 OWNER, NEXT_OWNER = object(), object()

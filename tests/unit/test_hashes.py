@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 from hash_model import digest_of, nh, print_of, sip64, sip128
 
-from streamapp.runtime.express.ids import CompactSeen
-from streamapp.runtime.express.library import library
+from streamapp.lane.ids import CompactSeen
+from streamapp.lane.library import library
 from tables.seen import StoredIds
 from tables.window import HOUR_MS
 

@@ -17,10 +17,10 @@ from usage_log import Rec, Table, at, event, refused, value
 from xxh_forged import TWO_IDS_OF_ONE_DIGEST, text_of_hash, with_the_hash_of
 from xxhash import xxh64_intdigest
 
-from streamapp.runtime.express.ids import CompactSeen
-from streamapp.runtime.express.library import library
-from streamapp.runtime.position import POSITION_KEY, unpack_position
-from streamapp.runtime.store import MemoryStore, remembered, stored_position
+from streamapp.lane.ids import CompactSeen
+from streamapp.lane.library import library
+from streamapp.meters.usage.store import MemoryStore, remembered, stored_position
+from streamapp.store.position import POSITION_KEY, unpack_position
 from tables.express import NoExpress
 from tables.seen import StoredIds
 from tables.window import HOUR_MS

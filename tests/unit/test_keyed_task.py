@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import pytest
 from usage_log import NowProducer, Rec, now
 
-from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.keyed_task import KeyedTask
-from streamapp.runtime.place import Place
-from streamapp.runtime.poison import PoisonFlood, PoisonLimit
-from streamapp.runtime.position import POSITION_KEY, unpack_position
-from streamapp.runtime.row_table import RowTable
-from streamapp.runtime.rows import MemoryStore, Store, always_settled, stored_position
-from streamapp.runtime.sink_task import SinkTask
-from streamapp.schemas.rejected import Reason, Rejected
+from streamapp.delivery.sink_task import SinkTask
+from streamapp.exact.chunk import Transaction
+from streamapp.exact.place import Place
+from streamapp.exact.poison import PoisonFlood, PoisonLimit
+from streamapp.meters.keyed_task import KeyedTask
+from streamapp.meters.row_table import RowTable
+from streamapp.schemas.judging.rejected import Reason, Rejected
+from streamapp.store.position import POSITION_KEY, unpack_position
+from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
 from tables.keyed import Recipe, never
 from tables.window import Rules
 

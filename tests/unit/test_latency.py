@@ -11,7 +11,7 @@ from latency_log import LatencyTable, summed
 from searches import search
 from usage_log import Rec, at, value
 
-from streamapp.runtime import latency_codec as codec
+from streamapp.meters.latency import codec
 from tables.latency import LIMITS, Limits
 from tables.latency_windows import HOUR, MINUTE, WindowKey
 from tables.tally import ALL, NUMBERS, OTHERS, Name, Series, Tally

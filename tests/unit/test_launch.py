@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from streamapp.ops.launch import PATIENCE_S, Launch
-from streamapp.ops.supervisor import Job
+from streamapp.processes.launch import PATIENCE_S, Launch
+from streamapp.processes.supervisor import Job
 
 JOBS = [Job(name, ("true",), 1, port=number) for number, name in enumerate("abcde", 1)]
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from usage_log import Table, at, event, stated
 
-from streamapp.runtime import codec
+from streamapp.meters.usage import codec
 from tables.counters import Counters
 from tables.outcome import Outcome
 from tables.usage_hourly import HourKey, MonthKey, Statement

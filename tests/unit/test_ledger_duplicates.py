@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from usage_log import Rec, Table, event, refused, stated
 
-from streamapp.runtime import codec
-from streamapp.runtime.store import MemoryStore
+from streamapp.meters.usage import codec
+from streamapp.meters.usage.store import MemoryStore
 
 
 def ids_rows(table: Table) -> list[int]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamapp.schemas.dead_letter import EventRejected
-from streamapp.schemas.letter import (
+from streamapp.schemas.judging.letter import (
     HEADERS_BYTES_MAX,
     KEY_BYTES_MAX,
     VALUE_BYTES_MAX,
@@ -20,8 +20,8 @@ from streamapp.schemas.letter import (
     attempt_of,
     letter,
 )
-from streamapp.schemas.rejected import Reason
-from streamapp.schemas.strict_json import parse
+from streamapp.schemas.judging.rejected import Reason
+from streamapp.schemas.values.strict_json import parse
 from streamapp.topics.registry import topic
 
 NOW_MS = 1_763_900_000_000

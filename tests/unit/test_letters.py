@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from letters_log import NOON, RULES, Monitor, Rec, refusal, run
 
-from streamapp.runtime import letters_codec as codec
-from streamapp.runtime.letter_facts import UNREADABLE, letter_facts
-from streamapp.runtime.position import POSITION_KEY
-from streamapp.schemas.cause import cause_of
+from streamapp.meters.letters import codec
+from streamapp.meters.letters.letter_facts import UNREADABLE, letter_facts
+from streamapp.schemas.judging.cause import cause_of
+from streamapp.store.position import POSITION_KEY
 from tables.cause import Cause
 from tables.letters import LetterFacts, Letters, Limits
 from tables.window import DAY_MS, MINUTE_MS

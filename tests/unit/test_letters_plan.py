@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from letters_fake import GOOD, NOW_MS, letter
 
-from streamapp.kafka.reader import Record
-from streamapp.ops.letters import Letter, Unreadable, parse
-from streamapp.ops.letters_done import Done, Receipt
-from streamapp.ops.letters_plan import Fix, Resend, Rules, Stays, Wanted, plan
+from streamapp.dead_letters.done import Done, Receipt
+from streamapp.dead_letters.plan import Fix, Resend, Rules, Stays, Wanted, plan
+from streamapp.dead_letters.read import Letter, Unreadable, parse
+from streamapp.kafka.log.reader import Record
 from streamapp.schemas.catalog import JUDGES
 from streamapp.topics.partitioner import partition_for
 

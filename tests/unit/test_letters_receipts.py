@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from streamapp.dead_letters.done import Done, Receipt
+from streamapp.dead_letters.receipts import receipts_to
 from streamapp.errors import Refused
-from streamapp.ops.letters_done import Done, Receipt
-from streamapp.ops.letters_receipts import receipts_to
 
 
 def receipt(number: int, run: str) -> Receipt:

@@ -12,11 +12,11 @@ import pytest
 from usage_log import event
 
 from streamapp.errors import Misconfigured
-from streamapp.runtime.express.build import LIBRARY, SOURCES, compiler
-from streamapp.runtime.express.calls import CompiledCalls
-from streamapp.runtime.express.ids import CompactSeen
-from streamapp.runtime.express.library import Run, library
-from streamapp.runtime.records import payload_of
+from streamapp.lane.build import LIBRARY, SOURCES, compiler
+from streamapp.lane.ids import CompactSeen
+from streamapp.lane.library import Run, library
+from streamapp.lane.records import payload_of
+from streamapp.meters.calls.lane import CompiledCalls
 from tables.seen import StoredIds
 from tables.settlement import Account, CallsKey, Payment
 from tables.window import HOUR_MS
@@ -123,7 +123,7 @@ def test_a_signal_during_a_write_or_a_read_loses_nothing(tmp_path: Path) -> None
     )
     assert said.returncode == 0, said.stderr
     program = (
-        "import sys; from pathlib import Path; from streamapp.runtime.express.ids import CompactSeen\n"
+        "import sys; from pathlib import Path; from streamapp.lane.ids import CompactSeen\n"
         "seen = CompactSeen(bytes(16), Path(sys.argv[1]), 100)\n"
         "for n in range(5000): seen.add(f'id-{n}', b'', 3600000)\n"
         "assert seen.in_memory < 2000, seen.in_memory\n"

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from streamapp.schemas.billing import BillingHourly, BillingRevised
 from streamapp.schemas.dead_letter import EventRejected
-from streamapp.schemas.decode import Reason, Rejected, Usage, decode_usage
 from streamapp.schemas.envelope import Envelope
 from streamapp.schemas.fields import UNUSABLE
-from streamapp.schemas.strict_json import Malformed, NotANumber, parse
+from streamapp.schemas.judging.decode import Reason, Rejected, Usage, decode_usage
+from streamapp.schemas.values.strict_json import Malformed, NotANumber, parse
 
 USAGE_SAMPLE = """{
   "schema": "hanzo.stream.v1",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamapp.schemas.money import EXACT, exact_cost, money_of, money_text, rounded_cost
+from streamapp.schemas.values.money import EXACT, exact_cost, money_of, money_text, rounded_cost
 
 
 @pytest.mark.parametrize(

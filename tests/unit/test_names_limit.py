@@ -12,16 +12,17 @@ from rpc_log import Calls, call
 from usage_log import Rec, Table, event
 from verify_logs import HOUR_MS, TEN, Logs
 
-from streamapp.ops import verify_settlements
-from streamapp.ops.verify import audit
-from streamapp.ops.verify_accounts import Count, agree
-from streamapp.runtime import codec, rpc_codec, settled, statement
-from streamapp.runtime.express.calls import CompiledCalls
-from streamapp.runtime.express.ids import CompactSeen
-from streamapp.runtime.replay_shadow import _shaped
+from streamapp.lane.ids import CompactSeen
+from streamapp.meters.calls import rpc_codec, settled
+from streamapp.meters.calls.lane import CompiledCalls
+from streamapp.meters.usage import codec, statement
+from streamapp.replay.shadow import _shaped
 from streamapp.schemas.fields import NAME_MAX
 from streamapp.settings import BillingSettings, SettlementSettings
 from streamapp.topics.registry import changelog, message_bytes_max
+from streamapp.verify import settlements as verify_settlements
+from streamapp.verify.accounts import Count, agree
+from streamapp.verify.recompute import audit
 from tables.express import NoExpress
 from tables.open_calls import PlainCalls
 from tables.outcome import Outcome

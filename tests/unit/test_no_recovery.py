@@ -10,7 +10,7 @@ import pytest
 from aiokafka.errors import IllegalStateError
 from faust.tables.recovery import RebalanceAgain, ServiceStopped
 
-from streamapp.runtime.app import NoRecovery, StreamApp
+from streamapp.exact.app import NoRecovery, StreamApp
 from streamapp.settings import Settings
 
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from streamapp.runtime.poison import WINDOW_RECORDS, PoisonFlood, PoisonLimit, counts_in
-from streamapp.runtime.position import PoisonCounts
+from streamapp.exact.poison import WINDOW_RECORDS, PoisonFlood, PoisonLimit, counts_in
+from streamapp.store.position import PoisonCounts
 from tables.outcome import Refusal
 
 

@@ -17,10 +17,10 @@ from streamapp.kafka.outgoing import Event, NotAcknowledged, prepare
 from streamapp.kafka.producer import EventProducer, UsageProducer
 from streamapp.kafka.raw_producer import producer_config
 from streamapp.kafka.refusal import refusal
-from streamapp.schemas.decode import Usage, decode_usage
-from streamapp.schemas.money import exact_cost
-from streamapp.schemas.rejected import Reason, Rejected
-from streamapp.schemas.ulid import event_id
+from streamapp.schemas.judging.decode import Usage, decode_usage
+from streamapp.schemas.judging.rejected import Reason, Rejected
+from streamapp.schemas.values.money import exact_cost
+from streamapp.schemas.values.ulid import event_id
 from streamapp.settings import KafkaSettings
 from streamapp.topics import registry
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from aiokafka.errors import KafkaConnectionError
 
-from streamapp.kafka.child import free_port
-from streamapp.runtime.reading import reading
+from streamapp.processes.child import free_port
 from streamapp.settings import KafkaSettings
+from streamapp.store.reading import reading
 
 
 async def _given_up() -> list[str]:

@@ -15,13 +15,13 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamapp.errors import Misconfigured, Refused, Unavailable
-from streamapp.ops.reconcile import STUCK_S, Reconciler
-from streamapp.ops.reconcile_metrics import ReconcileMetrics
-from streamapp.ops.reconcile_server import application, listen
-from streamapp.ops.verify_pair import PairReport
-from streamapp.ops.verify_pairs import NAMES, PAIRS, wanted
+from streamapp.reconcile.metrics import ReconcileMetrics
+from streamapp.reconcile.reconciler import STUCK_S, Reconciler
+from streamapp.reconcile.server import application, listen
 from streamapp.settings import ReconcileSettings, Settings
 from streamapp.topics.findings import KINDS, Finding
+from streamapp.verify.pair import PairReport
+from streamapp.verify.pairs import NAMES, PAIRS, wanted
 
 PROJECT = Path(__file__).parent.parent.parent
 

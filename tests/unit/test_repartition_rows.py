@@ -12,17 +12,18 @@ import msgspec
 import pytest
 
 from streamapp.errors import Misconfigured, Refused
-from streamapp.runtime import codec, rpc_codec
-from streamapp.runtime.latency_codec import LATENCY, pack_tally, total_key
-from streamapp.runtime.letters_codec import LETTERS
-from streamapp.runtime.position import StoredPosition
-from streamapp.runtime.repartition import repartition
-from streamapp.runtime.repartition_rows import copies, is_foreign, position_after, settles
-from streamapp.runtime.repartition_stage import Stage, stage_of
-from streamapp.runtime.settled import send
-from streamapp.runtime.store import USAGE
-from streamapp.runtime.takeover import Source
+from streamapp.exact.takeover import Source
+from streamapp.meters.calls import rpc_codec
+from streamapp.meters.calls.settled import send
+from streamapp.meters.latency.codec import LATENCY, pack_tally, total_key
+from streamapp.meters.letters.codec import LETTERS
+from streamapp.meters.usage import codec
+from streamapp.meters.usage.store import USAGE
+from streamapp.replay.repartition import repartition
+from streamapp.replay.repartition_rows import copies, is_foreign, position_after, settles
+from streamapp.replay.repartition_stage import Stage, stage_of
 from streamapp.settings import Settings
+from streamapp.store.position import StoredPosition
 from streamapp.topics.partitioner import partition_for
 from tables.settlement import Account, AccountRow, CallsKey, HourCalls, Payment, settle
 from tables.tally import Series, Tally

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from verify_logs import HOUR_MS, TEN, Logs, bill_id, text
 
-from streamapp.kafka.reader import Record
-from streamapp.ops.verify import audit
-from streamapp.ops.verify_homes import Homes
-from streamapp.ops.verify_report import Report
+from streamapp.kafka.log.reader import Record
 from streamapp.topics.partitioner import partition_for
+from streamapp.verify.homes import Homes
+from streamapp.verify.recompute import audit
+from streamapp.verify.report import Report
 
 MINUTE_MS = 60_000
 ELEVEN, NOON = TEN + HOUR_MS, TEN + 2 * HOUR_MS

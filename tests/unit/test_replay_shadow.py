@@ -16,13 +16,13 @@ from usage_log import DIRECTORY, Rec, Table, at, event
 
 from streamapp.cli.moment import Moment
 from streamapp.cli.replay import Offsets, signed
-from streamapp.runtime import codec
-from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.position import POSITION_KEY, pack_position
-from streamapp.runtime.replay import Move, Where
-from streamapp.runtime.replay_recompute import corrected
-from streamapp.runtime.replay_shadow import Comparison, Shadow, compare, money
-from streamapp.runtime.rows import stored_position
+from streamapp.exact.chunk import Transaction
+from streamapp.meters.usage import codec
+from streamapp.replay.offsets import Move, Where
+from streamapp.replay.recompute import corrected
+from streamapp.replay.shadow import Comparison, Shadow, compare, money
+from streamapp.store.position import POSITION_KEY, pack_position
+from streamapp.store.rows import stored_position
 from tables.usage_hourly import HourKey, UsageRow
 
 WALL = "2025-01-20T00:00"

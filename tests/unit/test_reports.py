@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import pytest
 from capture_calls import TOKEN, Door, directory_in
 
-from streamapp.schemas.audit_line import Line, audit_line
-from streamapp.schemas.cause import cause_of
-from streamapp.schemas.decode import Usage, decode_usage
-from streamapp.schemas.decode_metering import decode_metering
-from streamapp.schemas.judge import judge_usage
-from streamapp.schemas.judge_metering import judge_metering
-from streamapp.schemas.metering import Metering
-from streamapp.schemas.rejected import Rejected
-from streamapp.sinks.analytics import queryable
+from streamapp.schemas.judging.audit_line import Line, audit_line
+from streamapp.schemas.judging.cause import cause_of
+from streamapp.schemas.judging.decode import Usage, decode_usage
+from streamapp.schemas.judging.decode_metering import decode_metering
+from streamapp.schemas.judging.judge import judge_usage
+from streamapp.schemas.judging.judge_metering import judge_metering
+from streamapp.schemas.judging.metering import Metering
+from streamapp.schemas.judging.rejected import Rejected
+from streamapp.sinks.clickhouse.events import queryable
 from tables.cause import Cause
 
 REPORTS = Path(__file__).parents[1] / "golden" / "reports"

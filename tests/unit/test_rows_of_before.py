@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import msgspec
 
-from streamapp.runtime.codec import hour_key, pack_hour, unpack_hour
-from streamapp.runtime.latency_codec import pack_tally, unpack_tally
+from streamapp.meters.latency.codec import pack_tally, unpack_tally
+from streamapp.meters.usage.codec import hour_key, pack_hour, unpack_hour
 from tables.counters import Counters
 from tables.tally import NUMBERS, Tally
 from tables.usage_hourly import HourKey, UsageRow

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from streamapp.agents.registry import AGENTS
-from streamapp.cli.run_jobs import (
+from streamapp.errors import Misconfigured, Refused
+from streamapp.local.jobs import (
     SERVICES,
     chosen_groups,
     fed_topics,
@@ -20,15 +21,14 @@ from streamapp.cli.run_jobs import (
     stage_of,
     worker_jobs,
 )
-from streamapp.cli.run_reading import SETTLED_S, Drained, behind_text, progress_text, readings
-from streamapp.cli.run_stack import Stack
-from streamapp.cli.run_state import FOLDERS, wipe
-from streamapp.errors import Misconfigured, Refused
-from streamapp.ops.lag import Reading, Standing, behind
-from streamapp.ops.simulate_topics import STREAMS
-from streamapp.ops.verify_pairs import NAMES, PAIRS, kept_by
+from streamapp.local.reading import SETTLED_S, Drained, behind_text, progress_text, readings
+from streamapp.local.stack import Stack
+from streamapp.local.state import FOLDERS, wipe
 from streamapp.settings import ArchiveSettings, BrokerSettings, CaptureSettings, KafkaSettings, Settings
+from streamapp.simulate.topics import STREAMS
 from streamapp.topics.registry import GROUPS, group, topic
+from streamapp.verify.pairs import NAMES, PAIRS, kept_by
+from streamapp.watch.lag import Reading, Standing, behind
 
 A, B = ("llm_usage", 0), ("llm_usage", 1)
 

@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from streamapp.cli.run import headline
-from streamapp.cli.run_console import Front, GroupNow, Money, Now, Screen, packed, picture, summary
-from streamapp.cli.run_news import AFTER_S, HOLD_S, Reporter
 from streamapp.cli.verify import Verdict
 from streamapp.errors import Unavailable
-from streamapp.ops.supervisor import News
-from streamapp.ops.verify_pairs import Outcome
+from streamapp.local.console import Front, GroupNow, Money, Now, Screen, packed, picture, summary
+from streamapp.local.news import AFTER_S, HOLD_S, Reporter
+from streamapp.processes.supervisor import News
+from streamapp.verify.pairs import Outcome
 
 NOW = Now(
     [GroupNow("billing-agg", "running", 1_234, 250.4, 2), GroupNow("analytics-ingest", "never started")],

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import pytest
 
 from streamapp.errors import Unavailable
-from streamapp.kafka import settled as module
+from streamapp.kafka.log import settled as module
+from streamapp.kafka.log.reader import Span
+from streamapp.kafka.log.settled import settled
 from streamapp.kafka.partitions import Partition
-from streamapp.kafka.reader import Span
-from streamapp.kafka.settled import settled
 
 
 class Log:

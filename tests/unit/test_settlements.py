@@ -11,12 +11,12 @@ import pytest
 from rpc_log import WEEK, Calls, call
 from usage_log import at, clock
 
-from streamapp.runtime.position import POSITION_KEY, pack_position
-from streamapp.runtime.repartition_rows import position_after
-from streamapp.runtime.rows import Writes, stored_position
-from streamapp.runtime.rpc_codec import moved
+from streamapp.meters.calls.rpc_codec import moved
+from streamapp.replay.repartition_rows import position_after
 from streamapp.schemas.settlement import RpcSettled, settlement_id
-from streamapp.schemas.strict_json import parse
+from streamapp.schemas.values.strict_json import parse
+from streamapp.store.position import POSITION_KEY, pack_position
+from streamapp.store.rows import Writes, stored_position
 from tables.rpc_hourly import CallsOutcome
 from tables.settlement import Settlement
 from tables.window import HOUR_MS

@@ -11,10 +11,10 @@ from decimal import Decimal
 import pytest
 
 from streamapp.cli.simulate import Pace, continued
-from streamapp.ops.simulate import HOUR_MS, Kind, SimulatedRecord, UsageSpec, history, usage_stream
-from streamapp.ops.simulate_poison import POISONS, Poison
-from streamapp.schemas.decode import Usage, decode_usage
-from streamapp.schemas.rejected import Reason, Rejected
+from streamapp.schemas.judging.decode import Usage, decode_usage
+from streamapp.schemas.judging.rejected import Reason, Rejected
+from streamapp.simulate.poison import POISONS, Poison
+from streamapp.simulate.usage import HOUR_MS, Kind, SimulatedRecord, UsageSpec, history, usage_stream
 from streamapp.topics.partitioner import partition_for
 
 NOW_MS = 1_763_900_000_000

@@ -14,13 +14,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from streamapp.ops import simulate_audit, simulate_insights, simulate_poison, simulate_rpc
-from streamapp.ops.simulate_stream import HOUR_MS, Kind, SimulatedRecord, StreamSpec, history
-from streamapp.ops.simulate_topics import STREAMS, Simulated, mixed
 from streamapp.schemas.captured import EventCaptured
 from streamapp.schemas.envelope import Envelope
-from streamapp.schemas.rejected import Reason
-from streamapp.schemas.timestamp import parse_ms
+from streamapp.schemas.judging.rejected import Reason
+from streamapp.schemas.values.timestamp import parse_ms
+from streamapp.simulate import audit as simulate_audit
+from streamapp.simulate import insights as simulate_insights
+from streamapp.simulate import poison as simulate_poison
+from streamapp.simulate import rpc as simulate_rpc
+from streamapp.simulate.stream import HOUR_MS, Kind, SimulatedRecord, StreamSpec, history
+from streamapp.simulate.topics import STREAMS, Simulated, mixed
 from streamapp.topics.partitioner import partition_for
 from streamapp.topics.registry import EVENT_TOPICS, GROUPS, topic
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streamapp.kafka.groups import GroupSeen, Member, Seen
-from streamapp.ops.standing import MARKERS_MAX, address, standings
 from streamapp.topics.registry import GROUPS
+from streamapp.watch.standing import MARKERS_MAX, address, standings
 
 LEDGER = [("billing_events", number) for number in range(4)]
 

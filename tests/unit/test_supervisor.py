@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from streamapp.ops.supervisor import BACKOFF_MAX_S, STEADY_S, Job, News, Supervisor
+from streamapp.processes.supervisor import BACKOFF_MAX_S, STEADY_S, Job, News, Supervisor
 
 Until = Callable[..., None]
 
@@ -166,7 +166,7 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path: Path, until: Until)
     code = f"""
 import sys, threading
 from pathlib import Path
-from streamapp.ops.supervisor import Job, Supervisor
+from streamapp.processes.supervisor import Job, Supervisor
 job = Job("job", (sys.executable, "-Sc", {FOREVER!r}), 1)
 supervisor = Supervisor([job], Path({str(tmp_path)!r}))
 supervisor.start()

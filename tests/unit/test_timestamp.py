@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from searches import search
 
-from streamapp.schemas import timestamp
-from streamapp.schemas.timestamp import END_MS, format_ms, parse_ms
+from streamapp.schemas.values import timestamp
+from streamapp.schemas.values.timestamp import END_MS, format_ms, parse_ms
 
 HALF_PAST_MS = 1_736_937_000_000  # 2025-01-15T10:30:00Z
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from searches import search
 from ulid import ULID
 
-from streamapp.schemas.ulid import TIME_MAX_MS, event_id, statement_id
+from streamapp.schemas.values.ulid import TIME_MAX_MS, event_id, statement_id
 
 HOUR_MS = 3_600_000
 START_MS = 1_736_935_200_000  # 2025-01-15T10:00:00Z

@@ -15,12 +15,12 @@ from verify_logs import HOUR_MS, TEN, Logs, text
 
 from streamapp.cli.verify import show
 from streamapp.errors import Misconfigured
-from streamapp.kafka.reader import Record
-from streamapp.ops.verify import audit
-from streamapp.ops.verify_billing import read_directory
-from streamapp.ops.verify_report import Report
-from streamapp.ops.verify_statement import Bucket, statement_id
-from streamapp.ops.verify_usage import Poison, Usage, plausible, read, time_ms
+from streamapp.kafka.log.reader import Record
+from streamapp.verify.billing import read_directory
+from streamapp.verify.recompute import audit
+from streamapp.verify.report import Report
+from streamapp.verify.statement import Bucket, statement_id
+from streamapp.verify.usage import Poison, Usage, plausible, read, time_ms
 
 MINUTE_MS = 60_000
 ELEVEN, NOON = TEN + HOUR_MS, TEN + 2 * HOUR_MS

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from letters_fake import record as letter_record
 
-from streamapp.kafka.reader import Record
-from streamapp.ops.verify_batches import as_refused, refused_batches
-from streamapp.schemas.rejected import UnreadableBatch
+from streamapp.kafka.log.reader import Record
+from streamapp.schemas.judging.rejected import UnreadableBatch
+from streamapp.verify.batches import as_refused, refused_batches
 
 GROUP, TOPIC = "billing-agg", "llm_usage"
 

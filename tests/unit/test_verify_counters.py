@@ -13,12 +13,12 @@ from searches import search
 from usage_histories import OFFSETS, SHORT, START, logs
 from usage_log import DIRECTORY, Rec, value
 
-from streamapp.kafka.reader import Record, Span
-from streamapp.ops.verify_counters import Reconciliation
-from streamapp.ops.verify_homes import Homes
-from streamapp.ops.verify_pair import PairReport
-from streamapp.runtime import latency_codec as codec
-from streamapp.schemas.letter import Refused, letter
+from streamapp.kafka.log.reader import Record, Span
+from streamapp.meters.latency import codec
+from streamapp.schemas.judging.letter import Refused, letter
+from streamapp.verify.counters import Reconciliation
+from streamapp.verify.homes import Homes
+from streamapp.verify.pair import PairReport
 from tables.latency import LIMITS, Limits
 from tables.latency_windows import HOUR, WindowKey
 from tables.tally import ALL, Series

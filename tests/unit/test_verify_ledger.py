@@ -13,11 +13,11 @@ import pytest
 from verify_logs import HOUR_MS, TEN, Logs, bill_id, money, text
 
 from streamapp.errors import Misconfigured
-from streamapp.kafka.reader import Record, Span
-from streamapp.ops.verify_ledger import TOPIC, Comparison
-from streamapp.ops.verify_pair import PairReport, Sums
-from streamapp.sinks.ledger import open_ledger
-from streamapp.sinks.ledger_rows import Bill, to_row
+from streamapp.kafka.log.reader import Record, Span
+from streamapp.sinks.ledger.database import open_ledger
+from streamapp.sinks.ledger.rows import Bill, to_row
+from streamapp.verify.ledger import TOPIC, Comparison
+from streamapp.verify.pair import PairReport, Sums
 
 Plant = Callable[[sqlite3.Connection], object]
 

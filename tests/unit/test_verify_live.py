@@ -7,10 +7,10 @@ from decimal import Decimal
 import pytest
 from verify_logs import HOUR_MS, TEN, Logs
 
-from streamapp.ops.verify import audit
-from streamapp.ops.verify_billing import NAME, pair
-from streamapp.ops.verify_pair import PairReport, Sums
-from streamapp.ops.verify_report import Report
+from streamapp.verify.billing import NAME, pair
+from streamapp.verify.pair import PairReport, Sums
+from streamapp.verify.recompute import audit
+from streamapp.verify.report import Report
 
 MINUTE_MS = 60_000
 ELEVEN = TEN + HOUR_MS

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rpc_log import Calls, call
 
-from streamapp.kafka.reader import Record
-from streamapp.ops.verify_analytics import TOPIC, Place, Row, compare
-from streamapp.ops.verify_pair import PairReport
-from streamapp.ops.verify_pairs import look
-from streamapp.ops.verify_report import PLACES_MAX, Findings
-from streamapp.ops.verify_settlements import audit
+from streamapp.kafka.log.reader import Record
 from streamapp.settings import Settings
+from streamapp.verify.analytics import TOPIC, Place, Row, compare
+from streamapp.verify.pair import PairReport
+from streamapp.verify.pairs import look
+from streamapp.verify.report import PLACES_MAX, Findings
+from streamapp.verify.settlements import audit
 
 AT_MS = 1_736_942_400_000
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from streamapp.kafka.reader import Record
-from streamapp.ops import letters_done, letters_plan
-from streamapp.ops.letters_done import Receipt
-from streamapp.ops.verify_redrives import LETTER_HEADER, RECEIPTS_TOPIC, Redrives
-from streamapp.ops.verify_report import Report
+from streamapp.dead_letters import done as letters_done
+from streamapp.dead_letters import plan as letters_plan
+from streamapp.dead_letters.done import Receipt
+from streamapp.kafka.log.reader import Record
+from streamapp.verify.redrives import LETTER_HEADER, RECEIPTS_TOPIC, Redrives
+from streamapp.verify.report import Report
 
 TOPIC = "llm_usage"
 

@@ -14,13 +14,13 @@ from rpc_log import METERING, WEEK, Calls, call
 from searches import search
 from usage_log import Rec
 
-from streamapp.kafka.reader import Record
-from streamapp.ops import verify_settled_ledger
-from streamapp.ops.verify_accounts import CHANGELOG_TOPIC
-from streamapp.ops.verify_pair import PairReport
-from streamapp.ops.verify_settlements import audit
-from streamapp.runtime.chunk import Transaction
-from streamapp.sinks.ledger_rows import Settlement, to_row
+from streamapp.exact.chunk import Transaction
+from streamapp.kafka.log.reader import Record
+from streamapp.sinks.ledger.rows import Settlement, to_row
+from streamapp.verify import settled_ledger as verify_settled_ledger
+from streamapp.verify.accounts import CHANGELOG_TOPIC
+from streamapp.verify.pair import PairReport
+from streamapp.verify.settlements import audit
 from tables.window import HOUR_MS
 
 LASTING = replace(WEEK, remember_ms=200 * HOUR_MS)  # to the check, an id counts once in the whole log

@@ -15,8 +15,8 @@ from test_web_pages import Reader, pair
 from web_fake import FakeWorker, Served, World, serving
 
 from streamapp.facts import AccountFacts, AgentFacts
-from streamapp.runtime import rpc_codec
-from streamapp.runtime.accounts_view import AccountsView
+from streamapp.meters.calls import rpc_codec
+from streamapp.meters.calls.accounts_view import AccountsView
 from streamapp.web import show
 
 ODD = '<b>"x"</b>/é?'

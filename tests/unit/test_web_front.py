@@ -14,10 +14,11 @@ from letters_fake import FakeLetters, letter
 from test_web_pages import Reader
 from web_fake import FakeStandings, Served, World, serving
 
-from streamapp.ops.standing import Standing
 from streamapp.topics.registry import GROUPS
-from streamapp.web import charts, kept
-from streamapp.web.charts import Minute, whole_hour
+from streamapp.watch.standing import Standing
+from streamapp.web.pages import charts
+from streamapp.web.pages.charts import Minute, whole_hour
+from streamapp.web.workers import kept
 
 Check = Callable[[Reader, "Stage"], Awaitable[None]]
 

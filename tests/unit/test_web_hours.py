@@ -9,9 +9,9 @@ from time import process_time
 import pytest
 from web_fake import FakeWorker, World
 
-from streamapp.web import hours
-from streamapp.web.local import hours_query
-from streamapp.web.source import HourFacts
+from streamapp.web.workers import hours
+from streamapp.web.workers.local import hours_query
+from streamapp.web.workers.source import HourFacts
 
 WORLD = World(hours_back=60)
 HALVES = (FakeWorker(WORLD, "a", range(3)), FakeWorker(WORLD, "b", range(3, 8)))

@@ -10,7 +10,7 @@ from typing import Any
 from test_web_pages import Reader, visit
 from web_fake import NOW_MS, FakeWorker, Served, World
 
-from streamapp.web.source import CallFacts, Span
+from streamapp.web.workers.source import CallFacts, Span
 from tables.spread import Spread
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000

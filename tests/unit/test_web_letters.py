@@ -12,11 +12,11 @@ import pytest
 from letters_fake import NOW_MS, FakeLetters, letter
 from web_fake import FakeWorker, World, serving
 
+from streamapp.dead_letters.done import Receipt
+from streamapp.dead_letters.read import Letter
 from streamapp.errors import Misconfigured, Unavailable
-from streamapp.ops.letters import Letter
-from streamapp.ops.letters_done import Receipt
-from streamapp.schemas.rejected import Reason
-from streamapp.web.letters_advice import ADVICE
+from streamapp.schemas.judging.rejected import Reason
+from streamapp.web.pages.letters_advice import ADVICE
 
 WORLD = World(hours_back=1)
 SECRET = b'{"team_id":"team_a","org_id":"org_a","password":"hunter2secret","mail":"anna@example.com"}'

@@ -17,9 +17,10 @@ from web_fake import HOSTILE, FakeWorker, Served, World, serving
 from yarl import URL
 
 from streamapp.errors import Unavailable
-from streamapp.runtime.rocks import Damaged
-from streamapp.web import fleet, live, show
+from streamapp.store.rocks import Damaged
+from streamapp.web import live, show
 from streamapp.web.routes import routes
+from streamapp.web.workers import fleet
 
 HTML = {"Accept": "text/html"}
 JSON = {"Accept": "application/json"}

@@ -13,11 +13,11 @@ from aiohttp import web
 from web_fake import NOW_MS, FakeWorker, World, serving
 
 from streamapp.errors import Unavailable
-from streamapp.ops.reconcile import Reconciler
-from streamapp.ops.reconcile_server import application, listen
-from streamapp.ops.verify_pair import PairReport
+from streamapp.reconcile.reconciler import Reconciler
+from streamapp.reconcile.server import application, listen
 from streamapp.settings import Settings
-from streamapp.web.reconciliation import KNOWN_MS, LATE_MS, REST_MS, AskedReconciliation, Facts, NoReconciliation
+from streamapp.verify.pair import PairReport
+from streamapp.web.pages.reconciliation import KNOWN_MS, LATE_MS, REST_MS, AskedReconciliation, Facts, NoReconciliation
 
 
 class Front:

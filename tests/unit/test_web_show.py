@@ -8,9 +8,11 @@ from decimal import Decimal
 import pytest
 from web_fake import GRACE_MS, NOW_MS, FakeWorker, World
 
-from streamapp.web import bill, chart, group, render, show, wire
-from streamapp.web.fleet import Answer
-from streamapp.web.source import TeamFacts, WorkerFacts
+from streamapp.web import render, show
+from streamapp.web.pages import bill, chart
+from streamapp.web.workers import group, wire
+from streamapp.web.workers.fleet import Answer
+from streamapp.web.workers.source import TeamFacts, WorkerFacts
 
 WORLD = World(hours_back=40)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from streamapp.kafka.child import free_port
+from streamapp.processes.child import free_port
 
 COMMANDS = [
     "topics plan",

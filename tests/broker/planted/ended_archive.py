@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-from streamapp.sinks import archive_store
-from streamapp.sinks.archive_chain import MANIFEST, OBJECT
+from streamapp.archive import store as archive_store
+from streamapp.archive.chain import MANIFEST, OBJECT
 
 STEP = os.environ["ENDED_BEHIND"]
 EXIT_CODE = 9

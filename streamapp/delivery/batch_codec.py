@@ -1,0 +1,70 @@
+"""Rows of a group that keeps records elsewhere in batches: what stands in the changelog and, byte for byte, in RocksDB.
+
+b  batch     b       Extent and the sink's state behind the last batch that was kept
+n  intent    n       Extent and state of the batch that is being written: whoever comes next must write the same
+p  position  p       StoredPosition
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from streamapp.store.position import POSITION_KEY, readable_position
+from streamapp.store.rows import always_settled
+from streamapp.store.table import Table
+
+BATCH_KEY, INTENT_KEY = b"b", b"n"
+
+
+class Extent(msgspec.Struct, array_like=True, frozen=True):
+    """Consecutive records of a partition: the offsets of the first and the last one, and how many they are."""
+
+    first: int
+    last: int
+    count: int
+
+
+class Mark(msgspec.Struct, array_like=True, frozen=True):
+    """A batch, and what the sink has to know to write the one behind it."""
+
+    extent: Extent
+    state: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Mark).decode
+
+
+def pack_mark(mark: Mark) -> bytes:
+    """Value of a batch row or an intent row."""
+    return _encode(mark)
+
+
+def unpack_mark(value: bytes) -> Mark:
+    """Inverse of `pack_mark`."""
+    return _decode(value)
+
+
+def _readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
+    """A row as a person or a JSON document shows it."""
+    if key == POSITION_KEY:
+        return ("position",), readable_position(value)
+    mark = unpack_mark(value)
+    facts = {"first_offset": mark.extent.first, "last_offset": mark.extent.last, "records": mark.extent.count}
+    return ("batch" if key == BATCH_KEY else "intent",), facts | {"state": mark.state.hex()}
+
+
+_KEYS = {("batch",): BATCH_KEY, ("intent",): INTENT_KEY, ("position",): POSITION_KEY}
+
+
+def _readable_key(parts: tuple[Any, ...]) -> bytes:
+    if parts not in _KEYS:
+        raise ValueError(f"{parts!r} is not the key of a row")
+    return _KEYS[parts]
+
+
+def batch_table(name: str) -> Table:
+    """The table of such a group: three rows for each partition."""
+    return Table(name, b"bnp", always_settled, _readable, _readable_key, keyed=False)

@@ -1,0 +1,300 @@
+"""Taking partitions over, in this order:
+
+1  start each partition's transactional producer      fences every former owner, aborts what it left open
+2  ask Kafka what the topic is and what was committed   now nobody else can move it
+3  restore the local rows to the end of the changelog
+4  compare: what the table counted, what the group committed   refuse to start where they contradict
+5  rebuild what the task keeps in memory from the rows; if they are damaged, 3 again, from nothing
+6  go: Faust seeks to the committed offsets
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from aiokafka import TopicPartition
+
+from streamapp.clock import Clock, monotonic_s
+from streamapp.errors import Misconfigured, Unavailable
+from streamapp.exact.needs import Needs
+from streamapp.exact.partition import Partition, Task
+from streamapp.exact.place import Place
+from streamapp.exact.transaction import PartitionProducer
+from streamapp.kafka.admin import Admin
+from streamapp.settings import KafkaSettings, Settings
+from streamapp.store.position import StoredPosition
+from streamapp.store.restore import refuse_deleting, restore
+from streamapp.store.rocks import Damaged, RocksStore
+from streamapp.store.rows import stored_position
+from streamapp.store.table import Table
+
+log = logging.getLogger(__name__)
+
+Made = TypeVar("Made", bound=Task)
+MakeTask = Callable[[Place, RocksStore, PartitionProducer, StoredPosition | None], Made]
+"""Rebuilds the task of a partition from its rows."""
+
+OnCommit = Callable[[int, float], None]
+"""Told after each commit: records, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The topic that a group's table is made from, and where the table's rows go."""
+
+    group: str
+    topic: str
+    table: Table
+    changelog: str
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What Kafka says, once the partitions are ours."""
+
+    topic_id: str
+    changelog_id: str
+    partitions: int
+    outputs: dict[str, int]
+    committed: dict[int, int]
+    starts: dict[int, int]
+    ends: dict[int, int]
+
+
+@dataclass(frozen=True)
+class TableTakeover:
+    """Takes partitions of a table over. `idle_ms`: how long a partition is silent before its task is given ticks."""
+
+    source: Source
+    settings: Settings
+    make_task: MakeTask[Task]
+    idle_ms: int
+    clock: Clock
+    on_commit: OnCommit
+
+    async def __call__(self, numbers: Sequence[int], folder: Path) -> dict[int, Partition]:
+        """Raises `Misconfigured` when going on would be wrong. Cancelled or failed half-way it leaves nothing open."""
+        began, source = monotonic_s(), self.source
+        async with held(source, self.settings.kafka, numbers, folder) as hold:
+            partitions = {number: await self._partition(number, hold) for number in numbers}
+        seconds = monotonic_s() - began
+        log.info("took over %s partitions %s in %.2f s, %d rows restored", source.topic, numbers, seconds, hold.rows)
+        return partitions
+
+    async def _partition(self, number: int, hold: Hold) -> Partition:
+        try:
+            return self._rebuilt(number, hold)
+        except Damaged as error:
+            log.warning("%s", error)
+            path = error.path
+        # Only here, where its traceback is gone with the iterators in it: they keep the folder locked.
+        await hold.renew(path, [number])
+        return self._rebuilt(number, hold)
+
+    def _rebuilt(self, number: int, hold: Hold) -> Partition:
+        position = stored_position(hold.stores[number])
+        check(self.source, number, position, hold.situation)
+        return Partition(
+            number,
+            self.make_task(hold.place(number), hold.stores[number], hold.producers[number], position),
+            # Never None: a worker that had the partition before would go on behind what it fetched then.
+            fetch_from=hold.situation.committed.get(number, hold.situation.starts[number]),
+            silent_since_ms=self.clock() if position is None else position.active_ms,
+            idle_ms=self.idle_ms,
+            clock=self.clock,
+            on_commit=self.on_commit,
+        )
+
+
+@dataclass(slots=True)
+class Hold:
+    """Partitions that are ours: nobody else can write them, and their rows are here."""
+
+    source: Source
+    kafka: KafkaSettings
+    folder: Path
+    producers: dict[int, PartitionProducer]
+    situation: Situation
+    stores: dict[int, RocksStore] = field(default_factory=dict)
+    rows: int = 0  # read from the changelog
+    renewed: set[Path] = field(default_factory=set)
+
+    async def restore(self, numbers: Sequence[int]) -> None:
+        """Open these partitions' rows and bring them to the end of the changelog."""
+        for number in numbers:
+            self.stores[number] = open_store(self.folder, self.source.table, number, self.situation.changelog_id)
+        try:
+            self.rows += await restore(self.kafka, self.source.changelog, {n: self.stores[n] for n in numbers})
+            return
+        except Damaged as error:
+            log.warning("%s", error)
+            path = error.path
+        await self.renew(path, numbers)
+
+    async def renew(self, path: Path, numbers: Sequence[int]) -> None:
+        """Throw away the rows in a damaged folder, which is of one of these partitions, and read them again. Once."""
+        if path in self.renewed:
+            raise Damaged(path, "they were read again, and are so again")
+        self.renewed.add(path)
+        for number in numbers:
+            self.stores.pop(number).close()
+        RocksStore.wipe(path)
+        await self.restore(numbers)
+
+    async def position(self, number: int) -> StoredPosition | None:
+        """The partition's position row; read again from the changelog if it is damaged here."""
+        try:
+            return stored_position(self.stores[number])
+        except Damaged as error:
+            path = error.path
+        await self.renew(path, [number])
+        return stored_position(self.stores[number])
+
+    def place(self, number: int) -> Place:
+        """Where a partition stands in its cluster."""
+        source, at = self.source, self.situation
+        return Place(source.group, source.topic, number, at.topic_id, at.partitions, at.outputs, self.folder)
+
+    async def release(self) -> None:
+        """Let all of them go."""
+        for store in self.stores.values():
+            store.close()
+        await asyncio.gather(*(producer.stop() for producer in self.producers.values()))
+
+
+@asynccontextmanager
+async def held(source: Source, kafka: KafkaSettings, numbers: Sequence[int], folder: Path) -> AsyncIterator[Hold]:
+    """Steps 1 to 3; everything is let go again if the block fails."""
+    async with started(kafka, source.group, source.topic, numbers, source.changelog) as producers:
+        situation = await asyncio.to_thread(survey, source, numbers, Admin(kafka))
+        hold = Hold(source, kafka, folder, producers, situation)
+        try:
+            await hold.restore(numbers)
+            yield hold
+        except BaseException:
+            for store in hold.stores.values():
+                store.close()
+            raise
+
+
+@asynccontextmanager
+async def started(
+    kafka: KafkaSettings, group: str, topic: str, numbers: Sequence[int], changelog: str | None
+) -> AsyncIterator[dict[int, PartitionProducer]]:
+    """Each partition's transactional producer, started; stopped again if the block fails."""
+    producers = {n: PartitionProducer(kafka, group, TopicPartition(topic, n), changelog) for n in numbers}
+    try:
+        await asyncio.gather(*(producer.start() for producer in producers.values()))
+        yield producers
+    except BaseException:
+        await asyncio.gather(*(producer.stop() for producer in producers.values()), return_exceptions=True)
+        raise
+
+
+def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
+    """Ask Kafka about the source, the outputs and the group. Blocks."""
+    names = (source.topic, source.changelog, *source.outputs)
+    states = admin.describe(names)
+    Needs(names, lambda: frozenset(states)).demand()
+    topic = states[source.topic]
+    if states[source.changelog].partitions != topic.partitions:
+        raise Misconfigured(
+            f"{source.topic} has {topic.partitions} partitions, its table's changelog {source.changelog} has "
+            f"{states[source.changelog].partitions}: {source.table.how_to_grow}"
+        )
+    refuse_deleting(source.changelog, states[source.changelog].configs)
+    mine = [(source.topic, number) for number in numbers]
+    starts, ends = admin.start_offsets(mine), admin.end_offsets(mine)
+    committed = admin.committed(source.group, mine, settled=True)
+    return Situation(
+        topic_id=topic.topic_id,
+        changelog_id=states[source.changelog].topic_id,
+        partitions=topic.partitions,
+        outputs={name: states[name].partitions for name in source.outputs},
+        committed={number: offset for (_, number), offset in committed.items()},
+        starts={number: start for (_, number), start in starts.items()},
+        ends={number: end for (_, number), end in ends.items()},
+    )
+
+
+def open_store(folder: Path, table: Table, number: int, changelog_id: str) -> RocksStore:
+    """The partition's local rows. A folder that cannot be opened, that is damaged, or whose rows come from another
+    changelog than the one that is there now, is wiped: the changelog has everything."""
+    path = folder / f"{table.name}-{number}"
+    with ExitStack() as opened:
+        try:
+            store = RocksStore(path, table.unsettled)
+            opened.callback(store.close)
+            if store.belongs_to(changelog_id):
+                opened.pop_all()
+                return store
+            log.warning("the rows in %s are of another changelog; they are read again from the one that is there", path)
+        except Unavailable as error:
+            log.warning("%s; the rows are read again from the changelog", error)
+    RocksStore.wipe(path)
+    store = RocksStore(path, table.unsettled)
+    assert store.belongs_to(changelog_id), "a new store belongs to whoever asks first"
+    return store
+
+
+def check(source: Source, number: int, position: StoredPosition | None, situation: Situation) -> None:
+    """Refuse a table that does not belong to the topic as it is; say so when offsets were put back (decision 14)."""
+    where, group = f"{source.topic}-{number}", source.group
+    committed, start = situation.committed.get(number), situation.starts[number]
+    tool = f"kafka-consumer-groups --bootstrap-server … --group {group} --topic {source.topic}:{number} --execute"
+    if position is None:
+        if committed is not None and committed > start:
+            raise Misconfigured(
+                f"group {group} has committed offset {committed} of {where}, but its table has counted nothing: the "
+                f"changelog {source.changelog} was lost or the group was set ahead; put the group back with "
+                f"`{tool} --reset-offsets --to-earliest`"
+            )
+        return
+    if position.topic_id != situation.topic_id:
+        raise Misconfigured(
+            f"{source.topic} was deleted and created again, or this is another cluster: its offsets start over and the "
+            f"table {source.table.name} counted other records; restore the topic, or delete {source.changelog} and the "
+            f"group to start a new table, then `streamapp topics apply`"
+        )
+    if position.partitions < 0:
+        raise Misconfigured(
+            f"the table {source.table.name} is being moved to {-position.partitions} partitions, and the move is not "
+            f"finished: run `streamapp repartition --table {source.table.name}` again"
+        )
+    if position.partitions != situation.partitions and source.table.keyed:
+        raise Misconfigured(
+            f"{source.topic} has {situation.partitions} partitions, the table {source.table.name} was built with "
+            f"{position.partitions}: {source.table.how_to_grow}"
+        )
+    if committed is not None and committed > max(position.next_offset, start):
+        raise Misconfigured(
+            f"group {group} was set ahead: committed offset {committed} of {where}, counted up to "
+            f"{position.next_offset}; put it back with `{tool} --reset-offsets --to-offset {position.next_offset}`"
+        )
+    if situation.ends[number] < position.next_offset:
+        raise Misconfigured(
+            f"{where} ends at {situation.ends[number]}, the table counted up to {position.next_offset}: "
+            f"records were lost from the topic"
+        )
+    _tell(group, where, position.next_offset, committed, start)
+
+
+def _tell(group: str, where: str, counted: int, committed: int | None, start: int) -> None:
+    """What does not stop the worker, but must not pass in silence."""
+    if start > counted:
+        log.error("records %d to %d of %s expired before group %s had them", counted, start - 1, where, group)
+    if committed is None or committed < counted:
+        log.warning(
+            "group %s was put back to %s of %s: records up to %d were counted before, they are read again and skipped",
+            group,
+            "the beginning" if committed is None else committed,
+            where,
+            counted,
+        )

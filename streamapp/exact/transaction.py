@@ -1,0 +1,128 @@
+"""One Kafka transaction per chunk, from a producer that only this partition's owner may use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from streamapp.errors import Misconfigured, Unavailable
+from streamapp.exact.chunk import Send, Transaction
+from streamapp.kafka.log.lz4 import use_fast_lz4
+from streamapp.kafka.security import aiokafka_config
+from streamapp.settings import KafkaSettings
+from streamapp.topics.registry import message_bytes_max
+
+BATCH_BYTES = 512 * 1024  # before compression; half the broker's default limit for a batch
+
+
+class PartitionProducer:
+    """A transactional producer named after the partition.
+
+    `start` fences every former owner, also one that is frozen and wakes up later, and settles its open transaction.
+    Every error of `commit` leaves the outcome unknown to this process: stop, the next owner will know. Both raise
+    `Unavailable` when Kafka has not done it within the delivery timeout.
+    """
+
+    def __init__(self, kafka: KafkaSettings, group: str, source: TopicPartition, changelog: str | None) -> None:
+        self._patience_s = kafka.delivery_timeout_seconds
+        self.group = group
+        self.source = source
+        self.changelog = changelog
+        use_fast_lz4()
+        self._producer = AIOKafkaProducer(
+            **aiokafka_config(kafka),
+            transactional_id=f"{group}-{source.topic}-{source.partition}",
+            transaction_timeout_ms=int(kafka.transaction_timeout_seconds * 1000),
+            acks="all",
+            compression_type="lz4",
+            max_batch_size=BATCH_BYTES,
+            max_request_size=16 * 1024 * 1024,
+            linger_ms=0,
+            request_timeout_ms=int(kafka.delivery_timeout_seconds * 1000),
+        )
+
+    async def start(self) -> None:
+        """Connect and take the transactional id over."""
+        async with self._limit("let us take over"):
+            await self._producer.start()
+
+    async def stop(self) -> None:
+        """Disconnect. A transaction under way is left to the next owner to abort."""
+        await self._producer.stop()
+
+    async def commit(self, transaction: Transaction) -> int | None:
+        """Write everything in one transaction. Returns the changelog offset behind its rows, None without rows."""
+        async with self._limit("complete a transaction of"):
+            return await self._commit(transaction)
+
+    @asynccontextmanager
+    async def _limit(self, what: str) -> AsyncIterator[None]:
+        """aiokafka tries again for ever while no broker answers."""
+        try:
+            async with asyncio.timeout(self._patience_s):
+                yield
+        except TimeoutError:
+            where = f"{self.source.topic}-{self.source.partition}"
+            raise Unavailable(f"Kafka did not {what} {where} within {self._patience_s:g} s; is it running?") from None
+
+    async def _commit(self, transaction: Transaction) -> int | None:
+        producer = self._producer
+        await producer.begin_transaction()
+        checkpoint = await self._write_rows(transaction)
+        for (topic, partition), sends in _by_partition(transaction.sends).items():
+            pairs = [(send.key, send.value) for send in sends]
+            await self._send(topic, partition, pairs)
+        if transaction.next_offset is not None:
+            # No metadata: librdkafka (2.16.1) reads it without its length, and tools that use it end (docs/adr/0030).
+            offset = OffsetAndMetadata(transaction.next_offset, "")
+            await producer.send_offsets_to_transaction({self.source: offset}, self.group)
+        await producer.commit_transaction()
+        return checkpoint
+
+    async def _write_rows(self, transaction: Transaction) -> int | None:
+        if not transaction.writes:
+            return None
+        assert self.changelog is not None, "rows without a changelog"
+        return await self._send(self.changelog, self.source.partition, transaction.writes.items())
+
+    async def _send(self, topic: str, partition: int, pairs: Iterable[tuple[bytes | None, bytes | None]]) -> int:
+        """Send records in as few batches as they need, wait until all are acknowledged, return the offset behind."""
+        most = message_bytes_max(topic)
+        pending: list[tuple[Any, int]] = []
+        batch, count = self._producer.create_batch(), 0
+        for key, value in pairs:
+            if (size := len(key or b"") + len(value or b"")) > most:
+                raise _too_large(topic, partition, key, size, most)
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                pending.append((await self._producer.send_batch(batch, topic, partition=partition), count))
+                batch, count = self._producer.create_batch(), 0
+                batch.append(key=key, value=value, timestamp=None)
+            count += 1
+        pending.append((await self._producer.send_batch(batch, topic, partition=partition), count))
+        behind = 0
+        for future, count in pending:
+            metadata = await future
+            behind = metadata.offset + count
+        return behind
+
+
+def _too_large(topic: str, partition: int, key: bytes | None, size: int, most: int) -> Misconfigured:
+    """Rows and statements have limits that make them fit, so this is a fault of ours, and no restart mends it."""
+    return Misconfigured(
+        f"a record of {size} bytes for {topic}-{partition}, key {(key or b'')[:80]!r}, is larger than the {most} bytes "
+        "that the topic takes. Nothing of the chunk was written. Lower STREAM_BILLING__LINES_MAX or "
+        "STREAM_SETTLEMENT__METHODS_MAX, or raise the topic's max.message.bytes, and start again"
+    )
+
+
+def _by_partition(sends: Iterable[Send]) -> dict[tuple[str, int], list[Send]]:
+    grouped: dict[tuple[str, int], list[Send]] = defaultdict(list)
+    for send in sends:
+        grouped[send.topic, send.partition].append(send)
+    return grouped

@@ -1,0 +1,173 @@
+"""The processes of `streamapp run`, as jobs: services, every group's workers, the simulator."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from streamapp.agents.registry import AGENTS
+from streamapp.errors import Refused
+from streamapp.local.state import demo_directory
+from streamapp.processes.child import HOST, free_port
+from streamapp.processes.supervisor import Job
+from streamapp.settings import Settings
+from streamapp.simulate.topics import STREAMS
+from streamapp.topics.registry import GROUPS, group, port_offset, topic
+
+HISTORY_HOURS = 12
+HISTORY_RATE = 3000
+LIVE_RATE = 50
+
+# What is stopped when: whoever sends, then each group before those who read what it writes, then what groups need.
+SENDERS, FIRST_GROUPS, STORES = 1, 2, 9
+EVERY_GROUP = "every consumer group"
+
+
+class Service(NamedTuple):
+    """A command of ours beside the workers: `streamapp NAME`, on the port of its section of the settings.
+
+    `found_by` is the field of that section that tells workers its address, if they need it. Where somebody has set it,
+    the service runs elsewhere, and none is started here.
+    """
+
+    name: str
+    stage: int
+    found_by: str | None = None
+
+
+SERVICES: tuple[Service, ...] = (
+    #       name         stopped with
+    Service("capture", SENDERS),
+    Service("clickhouse", STORES, "url"),
+    Service("reconcile", SENDERS, "url"),
+)
+
+LIVELY: tuple[tuple[str, str], ...] = (
+    ("archive.flush_seconds", "5"),
+    ("reconcile.interval_seconds", "20"),
+)
+"""Setting (`section.field`) → its value in a run that somebody watches, for all processes, unless it is set: what
+waits for minutes elsewhere should be seen soon here."""
+
+
+def service_ports(settings: Settings) -> dict[str, int]:
+    """Service → its port, of those that are to run here; a free one where the settings say 0."""
+    sections: dict[str, Any] = {service.name: getattr(settings, service.name) for service in SERVICES}
+    return {
+        service.name: sections[service.name].port or free_port()
+        for service in SERVICES
+        if service.found_by not in sections[service.name].model_fields_set
+    }
+
+
+def settings_here(settings: Settings, ports: Mapping[str, int]) -> Settings:
+    """The settings of somebody who finds the services that run here."""
+    found: dict[str, Any] = {}
+    for service in SERVICES:
+        if service.found_by is not None and service.name in ports:
+            address = {service.found_by: f"http://{HOST}:{ports[service.name]}"}
+            found[service.name] = getattr(settings, service.name).model_copy(update=address)
+    return settings.model_copy(update=found)
+
+
+def chosen_groups(only: Collection[str]) -> tuple[str, ...]:
+    """The groups to start, in the order of the registry of agents; all of them by default.
+
+    Raises `Refused` when none of them reads a topic that is simulated: nothing would ever happen.
+    """
+    chosen = tuple(name for name, _, _ in AGENTS if name in only or not only)
+    if not fed_topics(chosen):
+        raise Refused(f"{', '.join(chosen)}: nobody writes what they read; add the groups that do")
+    return chosen
+
+
+def fed_topics(groups: Collection[str]) -> tuple[str, ...]:
+    """The simulated topics that these groups read."""
+    read = {name for each in groups for name in group(each).topics}
+    return tuple(one.topic for one in STREAMS if one.topic in read)
+
+
+def service_jobs(settings: Settings, ports: Mapping[str, int]) -> tuple[Job, ...]:
+    """The services that have a port here."""
+    directory = ("STREAM_DIRECTORY", str(settings.directory or demo_directory(settings)))
+    jobs = []
+    for service in SERVICES:
+        if service.name in ports:
+            port = (f"STREAM_{service.name.upper()}__PORT", str(ports[service.name]))
+            command = (sys.executable, "-m", "streamapp", service.name)
+            environment = (_kafka(settings), directory, port, *_found(ports), *lively(settings))
+            jobs.append(Job(service.name, command, service.stage, environment=environment, port=ports[service.name]))
+    return tuple(jobs)
+
+
+def worker_jobs(
+    settings: Settings, web_port: int, ports: Mapping[str, int], groups: Sequence[str] = ()
+) -> tuple[Job, ...]:
+    """What the Procfile names, for this machine: each group with as many workers as it is registered.
+
+    `ports` are those of the services; `groups` are all by default.
+    """
+    environment = (_kafka(settings), ("STREAM_WEB__PORT", str(web_port)), *_found(ports), *lively(settings))
+    jobs = []
+    for name, module, _ in AGENTS:
+        count = group(name).consumers if name in groups or not groups else 0
+        for number in range(1, count + 1):
+            job = f"{name}-{number}" if count > 1 else name
+            command = (sys.executable, "-m", "faust", "--loop=uvloop", "-A", module, "worker", "-l", "info")
+            port = web_port + port_offset(name) + number - 1
+            jobs.append(Job(job, command, stage_of(name), environment=environment, port=port))
+    return tuple(jobs)
+
+
+def simulate_job(settings: Settings, topics: Sequence[str], play_s: float) -> Job:
+    """A history that is played in `play_s`, then the present until it is stopped."""
+    shape = {
+        "--hours": HISTORY_HOURS,
+        "--events": round(HISTORY_RATE * play_s),
+        "--rate": HISTORY_RATE,
+        "--live-rate": LIVE_RATE,
+    }
+    numbers = [text for name, value in shape.items() for text in (name, str(value))]
+    chosen = [text for name in topics for text in ("--topic", name)]
+    command = (sys.executable, "-m", "streamapp", "simulate", "--continue", "--json", "--forever", *numbers, *chosen)
+    return Job("simulate", command, SENDERS, ends=True, environment=(_kafka(settings),))
+
+
+def lively(settings: Settings, defaults: Sequence[tuple[str, str]] = LIVELY) -> tuple[tuple[str, str], ...]:
+    """Those of `defaults` that the environment has not set, as variables."""
+    wanted = ((name.partition("."), value) for name, value in defaults)
+    return tuple(
+        (f"STREAM_{section.upper()}__{field.upper()}", value)
+        for (section, _, field), value in wanted
+        if field not in getattr(settings, section).model_fields_set
+    )
+
+
+def producing_groups(topic_name: str) -> tuple[str, ...]:
+    """The groups that write an event topic."""
+    producers = topic(topic_name).producers
+    return tuple(
+        each.name
+        for each in GROUPS
+        if topic_name not in each.topics and (each.name in producers or EVERY_GROUP in producers)
+    )
+
+
+def stage_of(name: str) -> int:
+    """When a group is stopped: after every group whose work it reads."""
+    before = [stage_of(other) for read in group(name).topics for other in producing_groups(read)]
+    return max(before, default=FIRST_GROUPS - 1) + 1
+
+
+def _found(ports: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Where the services are that run here, as environment."""
+    return [
+        (f"STREAM_{service.name.upper()}__{service.found_by.upper()}", f"http://{HOST}:{ports[service.name]}")
+        for service in SERVICES
+        if service.found_by is not None and service.name in ports
+    ]
+
+
+def _kafka(settings: Settings) -> tuple[str, str]:
+    return "STREAM_KAFKA__BOOTSTRAP_SERVERS", settings.kafka.bootstrap_servers

@@ -1,0 +1,81 @@
+"""What `streamapp run` keeps in the state directory: who uses it, what lives there, how it is wiped."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from streamapp.errors import Refused
+from streamapp.processes.child import listens
+from streamapp.settings import Settings
+from streamapp.topics.registry import GROUPS
+
+DEMO_TOKEN = "ha_demo"
+
+# What a run may leave there: folders, and files by pattern. Whoever keeps something new adds its name.
+FOLDERS: tuple[str, ...] = ("logs", "archive", "clickhouse", *(one.name for one in GROUPS))
+FILES: tuple[str, ...] = ("ledger.db*",)
+
+# Settings that keep something outside of it, and what; a fresh start cannot wipe that.
+ELSEWHERE: tuple[tuple[str, str], ...] = (
+    ("kafka.bootstrap_servers", "Kafka"),
+    ("ledger_url", "ledger"),
+    ("archive.url", "archive"),
+    ("clickhouse.url", "ClickHouse"),
+    ("clickhouse.dir", "ClickHouse"),
+)
+
+
+def take_lock(state_dir: Path) -> int:
+    """Let no other run use this directory while the descriptor is open. Raises `Refused` when one does."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(state_dir / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise Refused(f"another `streamapp run` uses {state_dir}; stop it, or set STREAM_STATE_DIR") from None
+    return descriptor
+
+
+def demo_directory(settings: Settings) -> Path:
+    """The team directory of a run that was given none."""
+    return settings.state_dir / "directory.toml"
+
+
+def write_directory(settings: Settings) -> None:
+    """Make it, unless it is there: somebody may have added teams."""
+    if settings.directory is None and not demo_directory(settings).exists():
+        demo_directory(settings).write_text(f'[teams.team_demo]\norg = "org_demo"\ntokens = ["{DEMO_TOKEN}"]\n')
+
+
+def wipe(settings: Settings) -> None:
+    """Remove what earlier runs left in the state directory: the broker's data, tables, ledger, archive, logs; nothing
+    else.
+
+    Raises `Refused` where something is kept outside of it, because half of a fresh start is none.
+    """
+    for name, what in ELSEWHERE:
+        if _is_set(settings, name):
+            variable = f"STREAM_{name.replace('.', '__').upper()}"
+            raise Refused(f"--fresh cannot wipe a {what} of its own: unset {variable}, or leave it out")
+    if settings.broker.port and listens(settings.broker.port):
+        raise Refused(f"port {settings.broker.port} is taken: stop the broker there before its data are wiped")
+    broker_dir = settings.broker.dir or settings.state_dir / "broker"
+    if broker_dir.exists() and not (broker_dir / "server.properties").exists():
+        raise Refused(f"{broker_dir} is not a broker's data directory; nothing was wiped")
+    for folder in (broker_dir, *(settings.state_dir / name for name in FOLDERS)):
+        shutil.rmtree(folder, ignore_errors=True)
+    for file in (file for pattern in FILES for file in settings.state_dir.glob(pattern)):
+        file.unlink()
+
+
+def _is_set(settings: Settings, name: str) -> bool:
+    *path, field = name.split(".")
+    section: Any = settings
+    for part in path:
+        section = getattr(section, part)
+    return field in section.model_fields_set and getattr(section, field) is not None

@@ -1,0 +1,167 @@
+"""The accounts of one partition as the pages see them: facts made after the commit, never while a page waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+import msgspec
+
+from streamapp.facts import AccountFacts, AgentFacts, MethodFacts
+from streamapp.meters.calls import rpc_codec
+from streamapp.meters.calls.settled import settlement_id
+from streamapp.meters.calls.task import RpcTask
+from streamapp.meters.view import Sums
+from tables.counters import EXACT, NOTHING
+from tables.rpc_hourly import CallsOutcome
+from tables.settlement import Account, AccountRow, HourCalls, Methods, MethodSum, method_of
+from tables.window import DAY_MS, HOUR_MS
+
+ACCOUNTS_MAX = 100_000  # that the pages can list, over all partitions of a worker
+OF_AGENT_MAX = 10_000  # accounts of one agent that its page adds up
+SLICE = 500  # rows read between two turns of the event loop
+
+
+class AccountsView:
+    """Facts about one partition's accounts. What is closed is kept, what is open is made when asked."""
+
+    def __init__(self, task: RpcTask, accounts_max: int) -> None:
+        self.task = task
+        self.closed: dict[Account, AccountFacts] = {}
+        self.settled: dict[int, Sums] = defaultdict(dict)  # day of the period's end → money
+        self.duplicates = self.rejected = 0
+        self._accounts_max = accounts_max
+        self._live: set[str] | None = set()  # settled since the takeover, until `load` has left them alone
+
+    def landed(self, outcome: CallsOutcome) -> None:
+        """A chunk has committed."""
+        self.duplicates += outcome.duplicates
+        self.rejected += len(outcome.refusals)
+        for one in outcome.settlements:
+            if self._live is not None:
+                self._live.add(settlement_id(one.account, one.end_ms))
+            self._sum(one.end_ms, one.account.currency, one.amount)
+        for account, row in outcome.accounts.items():
+            self.closed.pop(account, None)  # to the end: the order of the dict is the order of change
+            if row is not None:
+                self.closed[account] = self.facts(account, row, ())
+        while len(self.closed) > self._accounts_max:
+            del self.closed[next(iter(self.closed))]
+
+    async def load(self, now_ms: int) -> None:
+        """Read the accounts as they were at the takeover, a slice at a time, between the chunks."""
+        for number, row in enumerate(rpc_codec.accounts_of(self.task.store)):
+            if len(self.closed) >= self._accounts_max:
+                break
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            self.closed.setdefault(row.account, self.facts(row.account, row, ()))
+        today = now_ms - now_ms % DAY_MS
+        start, stop = rpc_codec.settled_prefix(today), rpc_codec.settled_prefix(today + DAY_MS)
+        for key, value in self.task.store.scan(start, stop):
+            await asyncio.sleep(0)
+            if key[1:].decode() not in (self._live or ()):
+                data = _decode(value).data
+                self._sum(today, data.currency, Decimal(data.amount))
+        self._live = None
+
+    def accounts(self) -> Iterator[AccountFacts]:
+        """Every account, as of the newest chunk."""
+        hours: dict[Account, list[HourCalls]] = defaultdict(list)
+        for calls in self.task.ledger.express.rows():
+            hours[calls.key.account].append(calls)
+        for account, facts in self.closed.items():
+            if account not in hours:
+                yield facts
+        for account, open_ in hours.items():
+            yield self.facts(account, self.task.rows.account(account), open_)
+
+    def agent(self, org: str, agent: str) -> list[AgentFacts]:
+        """One entry per currency."""
+        rows = {row.account: row for row in rpc_codec.of_agent(self.task.store, org, agent, OF_AGENT_MAX)}
+        hours: dict[Account, list[HourCalls]] = {account: [] for account in rows}
+        for calls in self.task.ledger.express.rows():
+            account = calls.key.account
+            if account[:2] == (org, agent):
+                hours.setdefault(account, []).append(calls)
+        currencies = sorted({account.currency for account in hours})
+        return [self._agent(org, agent, currency, rows, hours) for currency in currencies]
+
+    def facts(self, account: Account, row: AccountRow | None, hours: Iterable[HourCalls]) -> AccountFacts:
+        """One account as facts."""
+        row = row or AccountRow(account)
+        settled = _added(row.settled)
+        open_calls, open_amount = 0, NOTHING
+        for calls in hours:
+            open_calls, open_amount = open_calls + calls.count, EXACT.add(open_amount, calls.amount)
+        is_settled = row.settled_until_ms >= 0
+        return AccountFacts(
+            *account,
+            partition=self.task.place.partition,
+            open_calls=open_calls,
+            open_amount=open_amount,
+            pending_calls=row.pending.count,
+            pending_amount=row.pending.amount,
+            settled_calls=settled.calls,
+            settled_amount=settled.cost,
+            settlements=row.settlements,
+            settled_until_ms=row.settled_until_ms if is_settled else None,
+            settlement_id=settlement_id(account, row.settled_until_ms) if is_settled else None,
+            since_ms=None if row.since_ms < 0 else row.since_ms,
+        )
+
+    def _agent(
+        self,
+        org: str,
+        agent: str,
+        currency: str,
+        rows: dict[Account, AccountRow],
+        hours: dict[Account, list[HourCalls]],
+    ) -> AgentFacts:
+        ledger = self.task.ledger
+        methods: Methods = {}
+        accounts = sorted(account for account in hours if account.currency == currency)
+        for account in accounts:
+            row = rows.get(account)
+            parts = [calls.methods for calls in hours[account]]
+            parts += [] if row is None else [row.pending.methods, row.settled]
+            for method, totals in (item for part in parts for item in part.items()):
+                method_of(methods, method).add(totals.calls, totals.cost)
+        open_hours = [calls.key.start_ms for account in accounts for calls in hours[account]]
+        watermark_ms = ledger.position.watermark_ms
+        return AgentFacts(
+            org=org,
+            agent=agent,
+            currency=currency,
+            partition=self.task.place.partition,
+            min_amount=ledger.min_amount,
+            watermark_ms=None if watermark_ms < 0 else watermark_ms,
+            closes_at_ms=min(open_hours) + HOUR_MS + ledger.rules.grace_ms if open_hours else None,
+            methods=tuple(MethodFacts(name, methods[name].calls, methods[name].cost) for name in sorted(methods)),
+            accounts=tuple(self.facts(account, rows.get(account), hours[account]) for account in accounts),
+        )
+
+    def _sum(self, end_ms: int, currency: str, amount: Decimal) -> None:
+        sums = self.settled[end_ms // DAY_MS * DAY_MS]
+        sums[currency] = EXACT.add(sums.get(currency, NOTHING), amount)
+
+
+def _added(methods: Methods) -> MethodSum:
+    cost, add = NOTHING, EXACT.add
+    for sums in methods.values():
+        cost = add(cost, sums.cost)
+    return MethodSum(sum([sums.calls for sums in methods.values()]), cost)
+
+
+class _Data(msgspec.Struct):
+    currency: str
+    amount: str
+
+
+class _Settled(msgspec.Struct):
+    data: _Data
+
+
+_decode = msgspec.json.Decoder(_Settled).decode

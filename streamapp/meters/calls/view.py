@@ -1,0 +1,110 @@
+"""The worker of metered calls as the pages see it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from streamapp.clock import Clock, monotonic_s
+from streamapp.exact.partition import Partition
+from streamapp.facts import AccountFacts, AgentFacts, PartitionFacts
+from streamapp.meters.calls import rpc_codec
+from streamapp.meters.calls.accounts_view import ACCOUNTS_MAX, AccountsView
+from streamapp.meters.calls.task import RpcTask
+from streamapp.meters.view import Sums, TableView
+from streamapp.metrics import GroupMetrics
+from streamapp.store.table import Table
+from tables.counters import EXACT, NOTHING
+from tables.rpc_hourly import CallsOutcome
+from tables.window import DAY_MS
+
+FRESH_S = 1.0  # a list of accounts is made at most once a second
+SILENT_MS = 60_000
+
+
+class RpcView(TableView):
+    """The pages of metered calls; implements `facts.AgentsView`, too."""
+
+    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table) -> None:
+        super().__init__(app, metrics, clock, table)
+        self._views: dict[int, AccountsView] = {}
+        self._made: tuple[float, list[AccountFacts]] = (-FRESH_S, [])
+        self._loading: asyncio.Task[None] | None = None
+
+    def taken(self, partitions: dict[int, Partition]) -> None:
+        """Other partitions are in hand now."""
+        if self._loading is not None:
+            self._loading.cancel()
+        share = ACCOUNTS_MAX // max(1, len(partitions))
+        self._views = {}
+        self._made = (-FRESH_S, [])
+        for number, partition in partitions.items():
+            assert isinstance(partition.task, RpcTask)
+            view = self._views[number] = AccountsView(partition.task, share)
+            partition.task.landed = self._told(view)
+        self._loading = asyncio.create_task(self._load(list(self._views.values())))
+
+    def accounts(self) -> list[AccountFacts]:
+        made_s, accounts = self._made
+        if monotonic_s() - made_s >= FRESH_S:
+            accounts = [facts for view in self._views.values() for facts in view.accounts()]
+            self._made = (monotonic_s(), accounts)
+        return list(accounts)
+
+    def agent(self, org: str, agent: str) -> list[AgentFacts]:
+        return [facts for view in self._views.values() for facts in view.agent(org, agent)]
+
+    def settlement(self, settlement_id: str) -> list[bytes]:
+        key = rpc_codec.settlement_key(settlement_id)
+        values = (view.task.store.get(key) for view in self._views.values())
+        return [value for value in values if value is not None]
+
+    def _told(self, view: AccountsView) -> Callable[[CallsOutcome], None]:
+        def landed(outcome: CallsOutcome) -> None:
+            view.landed(outcome)
+            metrics = self._metrics
+            metrics.events.inc(outcome.accepted)
+            metrics.duplicates.inc(outcome.duplicates)
+            metrics.others.inc(outcome.others)
+            for refusal in outcome.refusals:
+                metrics.rejected(refusal.reason)
+            metrics.stated("settled", len(outcome.settlements))
+
+        return landed
+
+    async def _load(self, views: list[AccountsView]) -> None:
+        for view in views:
+            await view.load(self.clock())
+
+    def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
+        view = self._views[partition.number]
+        ledger = view.task.ledger
+        watermark_ms = ledger.position.watermark_ms
+        silent = partition.last_record_ms is None or self.clock() - partition.last_record_ms > SILENT_MS
+        return replace(
+            super()._partition_facts(partition, now_s),
+            state="idle" if silent else "running",
+            watermark_ms=None if watermark_ms < 0 else watermark_ms,
+            open_hours=len(ledger.express),
+            pending_revisions=len(ledger.due),
+            next_mark_ms=ledger.next_mark_ms if watermark_ms >= 0 else None,
+            duplicates=view.duplicates,
+            rejected=view.rejected,
+        )
+
+    def _money(self) -> tuple[Sums, Sums, Sums]:
+        today = self.clock() // DAY_MS * DAY_MS
+        open_: Sums = {}
+        settled: Sums = {}
+        for facts in self.accounts():
+            _add(open_, facts.currency, EXACT.add(facts.open_amount, facts.pending_amount))
+        for view in self._views.values():
+            for currency, amount in view.settled.get(today, {}).items():
+                _add(settled, currency, amount)
+        return open_, settled, {}
+
+
+def _add(sums: Sums, currency: str, amount: Any) -> None:
+    sums[currency] = EXACT.add(sums.get(currency, NOTHING), amount)

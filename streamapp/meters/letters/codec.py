@@ -1,0 +1,129 @@
+"""Rows of the letters table as bytes: what stands in the changelog and, byte for byte, in RocksDB.
+
+i  ids       i + offset (8 bytes, big endian)       (4 bytes from that offset, 8 bytes digest) …
+k  cause     k + cause id                           CauseRow
+p  position  p                                      StoredPosition
+t  tally     t + MessagePack [topic, by, reason]    letters, for ever
+w  window    w + start (8 bytes) + cause id         letters in those five minutes
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import msgspec
+
+from streamapp.store.position import POSITION_KEY, readable_position
+from streamapp.store.rows import always_settled
+from streamapp.store.table import Table
+from tables.incident import CauseRow
+from tables.letters import DIGEST_BYTES, Ids, Tally, WindowKey
+
+_INT = struct.Struct(">q")
+_ID = struct.Struct(f">I{DIGEST_BYTES}s")
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+_decode_row = msgspec.msgpack.Decoder(CauseRow).decode
+_decode_count = msgspec.msgpack.Decoder(int).decode
+_decode_tally = msgspec.msgpack.Decoder(Tally).decode
+
+
+def cause_key(cause_id: str) -> bytes:
+    """Key of a cause's row."""
+    return b"k" + cause_id.encode()
+
+
+def pack_cause(row: CauseRow) -> bytes:
+    """Value of a cause's row."""
+    return _encode(row)
+
+
+def unpack_cause(value: bytes) -> CauseRow:
+    """Inverse of `pack_cause`."""
+    return _decode_row(value)
+
+
+def window_key(key: WindowKey) -> bytes:
+    """Key of a window's count."""
+    return b"w" + _INT.pack(key[0]) + key[1].encode()
+
+
+def unpack_window_key(key: bytes) -> WindowKey:
+    """Inverse of `window_key`."""
+    return _INT.unpack(key[1:9])[0], key[9:].decode()
+
+
+def tally_key(tally: Tally) -> bytes:
+    """Key of a tally."""
+    return b"t" + _encode(tally)
+
+
+def unpack_tally_key(key: bytes) -> Tally:
+    """Inverse of `tally_key`."""
+    tally: Tally = _decode_tally(key[1:])
+    return tally
+
+
+def pack_count(count: int) -> bytes:
+    """Value of a window or a tally."""
+    return _encode(count)
+
+
+def unpack_count(value: bytes) -> int:
+    """Inverse of `pack_count`."""
+    return _decode_count(value)
+
+
+def ids_key(chunk: int) -> bytes:
+    """Key of a chunk's ids."""
+    return b"i" + _INT.pack(chunk)
+
+
+def pack_ids(chunk: int, ids: Ids) -> bytes:
+    """Value of a chunk's ids."""
+    return b"".join(_ID.pack(offset - chunk, digest) for offset, digest in ids)
+
+
+def unpack_ids(key: bytes, value: bytes) -> tuple[int, Ids]:
+    """Inverse of `ids_key` and `pack_ids`."""
+    chunk: int = _INT.unpack(key[1:])[0]
+    return chunk, [(chunk + distance, digest) for distance, digest in _ID.iter_unpack(value)]
+
+
+def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
+    """A row as a person or a JSON document shows it: key parts, value."""
+    kind = key[:1]
+    if kind == b"k":
+        row = unpack_cause(value)
+        facts = msgspec.to_builtins(row)
+        facts["cause"] = row.cause._asdict()
+        facts["alerts"] = [alert._asdict() for alert in row.alerts]
+        return ("cause", key[1:].decode()), facts
+    if kind == b"w":
+        return ("window", *unpack_window_key(key)), unpack_count(value)
+    if kind == b"t":
+        return ("tally", *unpack_tally_key(key)), unpack_count(value)
+    if kind == b"i":
+        chunk, ids = unpack_ids(key, value)
+        return ("ids", chunk), {"letters": len(ids)}
+    return ("position",), readable_position(value)
+
+
+def readable_key(parts: tuple[Any, ...]) -> bytes:
+    """The row key whose readable parts these are. Raises ValueError for anything else."""
+    match parts:
+        case ("cause", str(cause_id)):
+            return cause_key(cause_id)
+        case ("window", int(start_ms), str(cause_id)):
+            return window_key((start_ms, cause_id))
+        case ("tally", str(topic), str(by), str(reason)):
+            return tally_key((topic, by, reason))
+        case ("ids", int(chunk)):
+            return ids_key(chunk)
+        case ("position",):
+            return POSITION_KEY
+    raise ValueError(f"{parts!r} is not the key of a row")
+
+
+LETTERS = Table("letters", b"ikptw", always_settled, readable, readable_key)

@@ -1,0 +1,84 @@
+"""Rows of a table that is one mapping, as bytes: what stands in the changelog and, byte for byte, in RocksDB.
+
+f  row       f + MessagePack of the key             MessagePack of the row
+i  ids       i + offset (8 bytes, big endian)       as in `codec`
+p  position  p                                      StoredPosition
+
+Keys are named tuples of strings and integers; rows are named tuples or structs that msgspec knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from streamapp.meters.usage import codec
+from streamapp.store.rows import Overlay, always_settled
+from streamapp.store.table import RowKey, Table, anywhere
+
+ROW = b"f"
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class RowTable:
+    """A table by the types of its keys and rows. `table` is what the runtime needs of it."""
+
+    def __init__(self, name: str, key: type, row: type) -> None:
+        # Nobody looks where a record's key puts it: a row may stand on several partitions, and adds up.
+        self.table = Table(name, b"fip", always_settled, self._readable, self._readable_key, home=anywhere)
+        self._key = key
+        self._decode_key: Callable[[bytes], Any] = msgspec.msgpack.Decoder(key).decode
+        self._decode_row: Callable[[bytes], Any] = msgspec.msgpack.Decoder(row).decode
+
+    def pack_key(self, key: Any) -> bytes:
+        """A row's key."""
+        return ROW + _encode(key)
+
+    def unpack_key(self, key: bytes) -> Any:
+        """Inverse of `pack_key`."""
+        return self._decode_key(key[1:])
+
+    def pack(self, row: Any) -> bytes:
+        """A row's value."""
+        return _encode(row)
+
+    def unpack(self, value: bytes) -> Any:
+        """Inverse of `pack`."""
+        return self._decode_row(value)
+
+    def _readable(self, key: bytes, value: bytes) -> tuple[RowKey, Any]:
+        if key[:1] != ROW:
+            return codec.readable(key, value)
+        row = self.unpack(value)
+        facts = row._asdict() if hasattr(row, "_asdict") else row
+        return ("row", *self.unpack_key(key)), msgspec.to_builtins(facts)
+
+    def _readable_key(self, parts: RowKey) -> bytes:
+        if parts[:1] != ("row",):
+            return codec.readable_key(parts)
+        try:
+            return self.pack_key(msgspec.convert(parts[1:], self._key))
+        except msgspec.ValidationError:
+            raise ValueError(f"{parts!r} is not the key of a row") from None
+
+
+class StoredRows(Mapping[Any, Any]):
+    """The rows as of the last chunk, on their way to the store or there."""
+
+    def __init__(self, table: RowTable, rows: Overlay) -> None:
+        self._table = table
+        self._rows = rows
+
+    def __getitem__(self, key: Any) -> Any:
+        value = self._rows.get(self._table.pack_key(key))
+        if value is None:
+            raise KeyError(key)
+        return self._table.unpack(value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._table.unpack_key, self._rows.scan(ROW, bytes([ROW[0] + 1])))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

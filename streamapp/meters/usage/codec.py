@@ -1,0 +1,214 @@
+"""Rows of the usage ledger as bytes: what stands in the changelog and, byte for byte, in RocksDB.
+
+A key is a letter for its kind, then what sorts it, so that a kind is a range and hours are in order of time:
+
+    b  bill      b + event id                          the statement's exact JSON
+    h  hour      h + start (8 bytes, big endian) + …   UsageRow; … = MessagePack [org, team, currency]
+    i  ids       i + offset (8 bytes, big endian)      [secret, {expiry: (digests, fingerprints)}] of the chunk that
+                                                       began there; rows of earlier versions are the map alone
+    m  month     m + "2025-01" + …                     MonthRow
+    p  position  p                                     StoredPosition
+"""
+
+from __future__ import annotations
+
+import struct
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from streamapp.schemas.values.timestamp import parse_ms
+from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
+from streamapp.store.position import POSITION_KEY, readable_position
+from tables.counters import Counters
+from tables.seen import DIGEST_BYTES, IdsByExpiry, StoredIds
+from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
+
+_INT = struct.Struct(">q")
+_TRUE = 0xC3  # MessagePack
+_COST = 5  # of the numbers of a row
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+_decode_ids = msgspec.msgpack.Decoder(IdsByExpiry | tuple[bytes, IdsByExpiry]).decode
+
+
+def hour_key(key: HourKey) -> bytes:
+    """Key of an hour's row."""
+    return b"h" + _INT.pack(key.start_ms) + _encode((key.org, key.team, key.currency))
+
+
+def hour_prefix(start_ms: int) -> bytes:
+    """Every row of hours that start at or after `start_ms` sorts at or behind this."""
+    return b"h" + _INT.pack(start_ms)
+
+
+def unpack_hour_key(key: bytes) -> HourKey:
+    """Inverse of `hour_key`."""
+    org, team, currency = _decode(key[9:])
+    return HourKey(_INT.unpack(key[1:9])[0], org, team, currency)
+
+
+def pack_hour(row: UsageRow) -> bytes:
+    """Value of an hour's row."""
+    lines = [(*names, *line.numbers()) for names, line in row.lines.items()]
+    return pack_row((row.settled, row.first_offset, row.last_offset, row.revision, row.stated.numbers(), lines))
+
+
+def is_settled(value: bytes) -> bool:
+    """Whether an hour's row is fully stated, without unpacking it: its first element."""
+    return value[1] == _TRUE
+
+
+def unpack_hour(key: bytes, value: bytes) -> UsageRow:
+    """Inverse of `hour_key` and `pack_hour`."""
+    row = UsageRow(unpack_hour_key(key))
+    _, row.first_offset, row.last_offset, row.revision, stated, lines = _decode(value)
+    row.stated = _counters(stated)
+    for provider, model, *numbers in lines:
+        row.line(provider, model).add(_counters(numbers).numbers())
+    return row
+
+
+def _counters(numbers: list[Any]) -> Counters:
+    """Rows of before there were other tokens and rounded costs have six numbers."""
+    requests, errors, cache_hits, prompt_tokens, completion_tokens = map(int, numbers[:_COST])
+    counts = Counters(requests, errors, cache_hits, prompt_tokens, completion_tokens, Decimal(numbers[_COST]))
+    if len(numbers) > _COST + 1:
+        counts.other_tokens, counts.rounded = map(int, numbers[_COST + 1 :])
+    return counts
+
+
+def pack_row(row: tuple[Any, ...]) -> bytes:
+    """Any row's value. A number beyond 64 bits becomes text."""
+    try:
+        return _encode(row)
+    except OverflowError:  # MessagePack's integers have 64 bits: a sum beyond them is written as text
+        return _encode(_wide(row))
+
+
+def _wide(part: Any) -> Any:
+    if isinstance(part, list | tuple):
+        return [_wide(one) for one in part]
+    if isinstance(part, dict):
+        return {key: _wide(one) for key, one in part.items()}
+    return str(part) if type(part) is int and part >= 1 << 64 else part
+
+
+def month_key(key: MonthKey) -> bytes:
+    """Key of a month's row."""
+    return b"m" + key.month.encode() + _encode((key.org, key.team, key.currency))
+
+
+def unpack_month_key(key: bytes) -> MonthKey:
+    """Inverse of `month_key`."""
+    return MonthKey(key[1:8].decode(), *_decode(key[8:]))
+
+
+def pack_month(row: MonthRow) -> bytes:
+    """Value of a month's row."""
+    return pack_row((row.cost, row.total_tokens))
+
+
+def unpack_month(value: bytes) -> MonthRow:
+    """Inverse of `pack_month`."""
+    cost, total_tokens = _decode(value)
+    return MonthRow(Decimal(cost), int(total_tokens))
+
+
+def ids_key(chunk: int) -> bytes:
+    """Key of a chunk's ids."""
+    return b"i" + _INT.pack(chunk)
+
+
+def unpack_ids_key(key: bytes) -> int:
+    """Inverse of `ids_key`."""
+    chunk: int = _INT.unpack(key[1:])[0]
+    return chunk
+
+
+def pack_ids(ids: StoredIds) -> bytes:
+    """Value of a chunk's ids."""
+    return _encode(ids)
+
+
+def unpack_ids(value: bytes) -> StoredIds:
+    """Inverse of `pack_ids`; also of how earlier versions packed them."""
+    stored = _decode_ids(value)
+    return StoredIds(b"", stored) if isinstance(stored, dict) else StoredIds(*stored)
+
+
+def readable_ids(value: bytes) -> dict[int, int]:
+    """A chunk's ids as a person or a JSON document shows them: expiry → how many."""
+    return {expiry: len(digests) // DIGEST_BYTES for expiry, (digests, _) in unpack_ids(value).by_expiry.items()}
+
+
+def bill_key(bill_id: str) -> bytes:
+    """Key of a statement."""
+    return b"b" + bill_id.encode()
+
+
+def bill_prefix(period_end_ms: int) -> bytes:
+    """Every statement of a period that ends at or after `period_end_ms` sorts at or behind this."""
+    return bill_key(event_id(period_end_ms, bytes(RANDOM_BYTES)))
+
+
+def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
+    """A row as a person or a JSON document shows it: key parts, value."""
+    kind = key[:1]
+    if kind == b"h":
+        row = unpack_hour(key, value)
+        lines = [[*names, *line.numbers()] for names, line in sorted(row.lines.items())]
+        facts = {
+            "first_offset": row.first_offset,
+            "last_offset": row.last_offset,
+            "revision": row.revision,
+            "stated": row.stated.numbers(),
+            "lines": lines,
+        }
+        return ("hour", *row.key), facts
+    if kind == b"m":
+        return ("month", *unpack_month_key(key)), unpack_month(value)._asdict()
+    if kind == b"i":
+        return ("ids", unpack_ids_key(key)), readable_ids(value)
+    if kind == b"b":
+        return ("bill", key[1:].decode()), _decode_json(value)
+    return ("position",), readable_position(value)
+
+
+def readable_key(parts: tuple[Any, ...]) -> bytes:
+    """The row key whose readable parts these are. Raises ValueError for anything else."""
+    match parts:
+        case ("hour", int(start_ms), str(org), str(team), str(currency)):
+            return hour_key(HourKey(start_ms, org, team, currency))
+        case ("month", str(month), str(org), str(team), str(currency)) if len(month) == 7:
+            return month_key(MonthKey(month, org, team, currency))
+        case ("ids", int(chunk)):
+            return ids_key(chunk)
+        case ("bill", str(bill_id)):
+            return bill_key(bill_id)
+        case ("position",):
+            return POSITION_KEY
+    raise ValueError(f"{parts!r} is not the key of a row")
+
+
+def team_of(key: bytes, value: bytes) -> str:
+    """Whose row it is: usage has the team as its record key."""
+    kind = key[:1]
+    if kind == b"h":
+        return unpack_hour_key(key).team
+    if kind == b"m":
+        return unpack_month_key(key).team
+    return bucket_of(value).team
+
+
+def bucket_of(bill: bytes) -> HourKey:
+    """The bucket that a stored statement is about."""
+    event = _decode_json(bill)
+    data = event["data"]
+    start_ms = parse_ms(data["period_start"])
+    assert start_ms is not None, "a statement of ours has a period"
+    return HourKey(start_ms, event["org_id"], event["team_id"], data["currency"])
+
+
+_decode_json = msgspec.json.Decoder().decode

@@ -1,0 +1,145 @@
+"""The hours of one partition as the pages see them: facts made after the commit, never while a page waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from decimal import Decimal
+
+import msgspec
+
+from streamapp.facts import HourFacts
+from streamapp.meters.usage import codec
+from streamapp.meters.usage.statement import bill_id
+from streamapp.meters.usage.task import LedgerTask
+from streamapp.meters.view import Sums
+from tables.counters import EXACT, NOTHING
+from tables.outcome import Outcome
+from tables.usage_hourly import HourKey, UsageRow
+from tables.window import DAY_MS, HOUR_MS
+
+CLOSED_MAX = 100_000  # closed hours the pages can list, over all partitions of a worker
+SLICE = 500  # rows read between two turns of the event loop
+
+
+class HoursView:
+    """Facts about one partition's hours. Closed ones are kept, open ones are made when asked, if they changed."""
+
+    def __init__(self, task: LedgerTask, grace_ms: int, closed_max: int) -> None:
+        self.task = task
+        self.closed: dict[HourKey, HourFacts] = {}
+        self.stated: dict[int, tuple[Sums, Sums]] = defaultdict(lambda: ({}, {}))  # day of the hour → closed, revised
+        self.duplicates = self.rejected = 0
+        self._grace_ms = grace_ms
+        self._closed_max = closed_max
+        self._open: dict[HourKey, tuple[int, HourFacts]] = {}
+        self._live: set[str] | None = set()  # bills stated since the takeover, until `load` has left them alone
+
+    def landed(self, outcome: Outcome) -> None:
+        """A chunk has committed."""
+        self.duplicates += outcome.duplicates
+        self.rejected += len(outcome.refusals)
+        for statement in outcome.statements:
+            if self._live is not None:
+                self._live.add(bill_id(statement.key, statement.revision))
+            day = statement.key.start_ms - statement.key.start_ms % DAY_MS
+            self._sum(day, statement.revision, statement.key.currency, statement.delta.cost)
+        for key, row in outcome.hours.items():
+            if row.revision is not None:
+                self.closed.pop(key, None)  # to the end: the order of the dict is the order of change
+                self.closed[key] = self.facts(row)
+        for key, _ in outcome.expired:
+            self.closed.pop(key, None)
+        while len(self.closed) > self._closed_max:
+            del self.closed[next(iter(self.closed))]
+
+    async def load(self, now_ms: int) -> None:
+        """Read what was closed before the takeover, a slice at a time, between the chunks."""
+        last_hour = now_ms - now_ms % HOUR_MS
+        earliest = last_hour - self.task.ledger.rules.retention_ms
+        for hour in range(last_hour, earliest, -HOUR_MS):
+            if len(self.closed) >= self._closed_max:
+                break
+            start, stop = codec.hour_prefix(hour), codec.hour_prefix(hour + HOUR_MS)
+            for number, (key, value) in enumerate(self.task.store.scan(start, stop)):
+                if number % SLICE == SLICE - 1:
+                    await asyncio.sleep(0)
+                row = codec.unpack_hour(key, value)
+                if row.revision is not None:
+                    self.closed.setdefault(row.key, self.facts(row))
+            await asyncio.sleep(0)
+        today = now_ms - now_ms % DAY_MS
+        for bill in self._bills_of(today):
+            await asyncio.sleep(0)
+            self._sum(today, bill.data.revision, bill.data.currency, Decimal(bill.data.delta.cost))
+        self._live = None
+
+    def open(self) -> Iterator[HourFacts]:
+        """Open hours, as of the newest chunk."""
+        ledger = self.task.ledger
+        fresh: dict[HourKey, tuple[int, HourFacts]] = {}
+        for rows in ledger.open.values():
+            for key, row in rows.items():
+                made = self._open.get(key)
+                if made is None or made[0] != row.last_offset:
+                    made = (row.last_offset, self.facts(row))
+                fresh[key] = made
+                yield made[1]
+        self._open = fresh
+
+    def facts(self, row: UsageRow) -> HourFacts:
+        """One row as facts."""
+        totals = row.totals()
+        key, revision, watermark_ms = row.key, row.revision, self.task.ledger.position.watermark_ms
+        return HourFacts(
+            org=key.org,
+            team=key.team,
+            currency=key.currency,
+            start_ms=key.start_ms,
+            state="open" if revision is None else "revised" if revision else "closed",
+            pending=revision is not None and not row.settled,
+            requests=totals.requests,
+            errors=totals.errors,
+            cache_hits=totals.cache_hits,
+            prompt_tokens=totals.prompt_tokens,
+            completion_tokens=totals.completion_tokens,
+            total_tokens=totals.total_tokens,
+            cost=totals.cost,
+            rounded=totals.rounded,
+            revision=revision,
+            bill_id=None if revision is None else bill_id(key, revision),
+            partition=self.task.place.partition,
+            first_offset=row.first_offset,
+            last_offset=row.last_offset,
+            closes_at_ms=key.start_ms + HOUR_MS + self._grace_ms,
+            watermark_ms=None if watermark_ms < 0 else watermark_ms,
+        )
+
+    def _sum(self, day_ms: int, revision: int, currency: str, cost: Decimal) -> None:
+        part = self.stated[day_ms][1 if revision else 0]
+        part[currency] = EXACT.add(part.get(currency, NOTHING), cost)
+
+    def _bills_of(self, day_ms: int) -> Iterator[_Bill]:
+        """Statements of a day's hours (their end is in their ids), except those stated since the takeover."""
+        start, stop = codec.bill_prefix(day_ms + 1), codec.bill_prefix(day_ms + DAY_MS + 1)
+        for key, value in self.task.store.scan(start, stop):
+            if key[1:].decode() not in (self._live or ()):
+                yield _decode_bill(value)
+
+
+class _Delta(msgspec.Struct):
+    cost: str
+
+
+class _Data(msgspec.Struct):
+    revision: int
+    currency: str
+    delta: _Delta
+
+
+class _Bill(msgspec.Struct):
+    data: _Data
+
+
+_decode_bill = msgspec.json.Decoder(_Bill).decode

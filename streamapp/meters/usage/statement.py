@@ -1,0 +1,122 @@
+"""A statement as its event: the same statement always becomes the same bytes (decisions 10 to 12).
+
+`billing_events` takes `BYTES_MAX` of them. A row has few enough lines to fit (`Rules.names_max`). A row that is older
+than that limit may have too many; then the last ones are stated together.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from streamapp.exact.chunk import Send
+from streamapp.meters.usage import codec
+from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED
+from streamapp.schemas.values.money import money_text
+from streamapp.schemas.values.timestamp import format_ms
+from streamapp.schemas.values.ulid import statement_id
+from streamapp.store.rows import Writes
+from streamapp.topics.partitioner import partition_for
+from tables.counters import Counters
+from tables.usage_hourly import OTHER, HourKey, Statement
+from tables.window import HOUR_MS
+
+LINES_MAX = 250
+"""So many lines fit, whatever their names and numbers."""
+
+BYTES_MAX = 1_000_000
+"""Of a statement. The topic's `max.message.bytes` is a little more: a key and the batch's head belong to it, too."""
+
+Lines = tuple[tuple[str, str, Counters], ...]
+_encode = msgspec.json.Encoder().encode
+
+
+@lru_cache(maxsize=10_000)  # a statement, its row and the pages ask for it one after the other
+def bill_id(key: HourKey, revision: int) -> str:
+    """The id of a bucket's revision: anybody who knows the bucket can compute it (decision 12)."""
+    kind = BILLING_HOURLY if revision == 0 else BILLING_REVISED
+    end_ms = key.start_ms + HOUR_MS
+    return statement_id(kind, key.org, key.team, key.currency, key.start_ms, end_ms, revision)
+
+
+def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]:
+    """Id and JSON of the billing event that states usage read from `topic`-`partition`."""
+    key, revision = statement.key, statement.revision
+    event_id = bill_id(key, revision)
+    lines: list[dict[str, Any]] = []
+    envelope = {
+        "schema": "hanzo.stream.v1",
+        "id": event_id,
+        "type": BILLING_HOURLY if revision == 0 else BILLING_REVISED,
+        "source": "billing-aggregator",
+        "timestamp": format_ms(statement.stated_ms),
+        "team_id": key.team,
+        "org_id": key.org,
+        "data": {
+            "billing_id": event_id,
+            "revision": revision,
+            "supersedes": None if revision == 0 else bill_id(key, revision - 1),
+            "team_id": key.team,
+            "period_start": format_ms(key.start_ms),
+            "period_end": format_ms(statement.end_ms),
+            "currency": key.currency,
+            "totals": _counters(statement.totals),
+            "delta": _counters(statement.delta),
+            "lines": lines,
+            "running_total": {
+                "month": statement.month,
+                "cost": money_text(statement.running.cost),
+                "total_tokens": statement.running.total_tokens,
+            },
+            "coverage": {
+                "topic": topic,
+                "partition": partition,
+                "first_offset": statement.first_offset,
+                "last_offset": statement.last_offset,
+                "events": statement.events,
+            },
+        },
+    }
+    lines += _lines(statement.lines)
+    value = _encode(envelope)
+    if len(value) > BYTES_MAX:
+        lines[:] = _lines(_fewer(statement.lines))
+        value = _encode(envelope)
+    return event_id, value
+
+
+def send(statement: Statement, source: str, partition: int, bills: str, partitions: int) -> tuple[Send, Writes]:
+    """The record for topic `bills`, keyed by org, and the table row that keeps what was stated."""
+    event_id, value = event(statement, source, partition)
+    key = statement.key.org.encode()
+    return Send(bills, partition_for(key, partitions), key, value), {codec.bill_key(event_id): value}
+
+
+def _lines(lines: Lines) -> list[dict[str, Any]]:
+    return [
+        {"provider": provider, "model": model, **_counters(counters)}
+        for provider, model, counters in sorted(lines, key=lambda line: line[:2])
+    ]
+
+
+def _fewer(lines: Lines) -> Lines:
+    """The first lines, and all others together."""
+    own = [line for line in lines if line[:2] != OTHER]
+    rest = Counters()
+    for _, _, counters in (*own[LINES_MAX:], *(line for line in lines if line[:2] == OTHER)):
+        rest.add(counters.numbers())
+    return (*own[:LINES_MAX], (*OTHER, rest))
+
+
+def _counters(counters: Counters) -> dict[str, Any]:
+    return {
+        "requests": counters.requests,
+        "errors": counters.errors,
+        "cache_hits": counters.cache_hits,
+        "prompt_tokens": counters.prompt_tokens,
+        "completion_tokens": counters.completion_tokens,
+        "total_tokens": counters.total_tokens,
+        "cost": money_text(counters.cost),
+    }

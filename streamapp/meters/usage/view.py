@@ -1,0 +1,178 @@
+"""The hourly table's worker as the pages see it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from streamapp.clock import Clock, monotonic_s
+from streamapp.exact.faust.failstop import failstop
+from streamapp.exact.partition import Partition
+from streamapp.facts import HourFacts, PartitionFacts, TeamFacts
+from streamapp.meters.usage import codec
+from streamapp.meters.usage.hours_view import CLOSED_MAX, HoursView
+from streamapp.meters.usage.statement import bill_id
+from streamapp.meters.usage.task import LedgerTask
+from streamapp.meters.view import Sums, TableView
+from streamapp.metrics import GroupMetrics
+from streamapp.store.table import Table
+from tables.counters import EXACT, NOTHING, Counters
+from tables.outcome import Outcome
+from tables.usage_hourly import HourKey, MonthKey, UsageRow
+from tables.window import DAY_MS, month_of
+
+FRESH_S = 1.0  # a list of hours is made at most once a second
+TEAM_HOURS_MAX = 744  # a month
+
+
+class UsageView(TableView):
+    """The hourly table's pages."""
+
+    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table, grace_ms: int) -> None:
+        super().__init__(app, metrics, clock, table)
+        self._grace_ms = grace_ms
+        self._hours: dict[int, HoursView] = {}
+        self._made: tuple[float, list[HourFacts]] = (-FRESH_S, [])
+        self._loading: asyncio.Task[None] | None = None
+
+    def taken(self, partitions: dict[int, Partition]) -> None:
+        """Other partitions are in hand now."""
+        if self._loading is not None:
+            self._loading.cancel()
+        share = CLOSED_MAX // max(1, len(partitions))
+        self._hours = {}
+        for number, partition in partitions.items():
+            assert isinstance(partition.task, LedgerTask)
+            view = self._hours[number] = HoursView(partition.task, self._grace_ms, share)
+            partition.task.landed = self._told(view)
+        self._loading = asyncio.create_task(self._load(list(self._hours.values())))
+
+    def hours(self) -> list[HourFacts]:
+        made_s, hours = self._made
+        if monotonic_s() - made_s >= FRESH_S:
+            hours = [facts for view in self._hours.values() for facts in view.open()]
+            hours += [facts for view in self._hours.values() for facts in view.closed.values()]
+            hours.sort(key=lambda facts: -facts.start_ms)
+            self._made = (monotonic_s(), hours)
+        return list(hours)
+
+    def team(self, org: str, team: str) -> list[TeamFacts]:
+        theirs = [facts for facts in self.hours() if facts.team == team and facts.org == org]
+        return [
+            self._team(org, team, currency, [facts for facts in theirs if facts.currency == currency])
+            for currency in sorted({facts.currency for facts in theirs})
+        ]
+
+    def bill(self, bill_id: str) -> list[bytes]:
+        for task in self._tasks():
+            value = task.store.get(codec.bill_key(bill_id))
+            if value is not None:
+                return self._statements(task, value)
+        return []
+
+    def _told(self, view: HoursView) -> Any:
+        def landed(outcome: Outcome) -> None:
+            view.landed(outcome)
+            metrics = self._metrics
+            metrics.events.inc(outcome.accepted)
+            metrics.rounded.inc(outcome.rounded)
+            metrics.duplicates.inc(outcome.duplicates)
+            metrics.others.inc(outcome.others)
+            for refusal in outcome.refusals:
+                metrics.rejected(refusal.reason)
+            revised = sum(1 for statement in outcome.statements if statement.revision)
+            metrics.stated("revised", revised)
+            metrics.stated("hourly", len(outcome.statements) - revised)
+
+        return landed
+
+    async def _load(self, views: list[HoursView]) -> None:
+        try:
+            for view in views:
+                await view.load(self.clock())
+        except Exception as error:
+            failstop(error, "reading the hours that were closed before")
+
+    def _tasks(self) -> list[LedgerTask]:
+        return [view.task for view in self._hours.values()]
+
+    def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
+        view = self._hours[partition.number]
+        ledger = view.task.ledger
+        watermark_ms = ledger.position.watermark_ms
+        silent = partition.last_record_ms is None or self.clock() - partition.last_record_ms > 60_000
+        return replace(
+            super()._partition_facts(partition, now_s),
+            state="idle" if silent else "running",
+            watermark_ms=None if watermark_ms < 0 else watermark_ms,
+            open_hours=sum(len(rows) for rows in ledger.open.values()),
+            pending_revisions=len(ledger.pending),
+            next_mark_ms=ledger.next_mark_ms if watermark_ms >= 0 else None,
+            duplicates=view.duplicates,
+            rejected=view.rejected,
+        )
+
+    def _money(self) -> tuple[Sums, Sums, Sums]:
+        today = self.clock() // DAY_MS * DAY_MS
+        open_: Sums = {}
+        closed: Sums = {}
+        revised: Sums = {}
+        for facts in self.hours():
+            if facts.state == "open":
+                _add(open_, facts.currency, facts.cost)
+        for view in self._hours.values():
+            for sums, part in zip((closed, revised), view.stated.get(today, ({}, {})), strict=True):
+                for currency, cost in part.items():
+                    _add(sums, currency, cost)
+        return open_, closed, revised
+
+    def _team(self, org: str, team: str, currency: str, hours: list[HourFacts]) -> TeamFacts:
+        task = self._hours[hours[0].partition].task
+        hours = hours[:TEAM_HOURS_MAX]
+        months = dict.fromkeys(month_of(facts.start_ms) for facts in hours)
+        rows = [row for facts in hours if (row := _row(task, HourKey(facts.start_ms, org, team, currency)))]
+        stated = []
+        for month in months:
+            running = task.rows.month(MonthKey(month, org, team, currency))
+            stated.append((month, running.cost, running.total_tokens))
+        return TeamFacts(org, team, currency, tuple(stated), tuple(hours), _lines(rows))
+
+    def _statements(self, task: LedgerTask, value: bytes) -> list[bytes]:
+        """Every revision of the bucket that a statement is about."""
+        facts = codec.bucket_of(value)
+        row = task.rows.hour(facts)
+        revisions = 0 if row is None or row.revision is None else row.revision
+        bills = (task.store.get(codec.bill_key(bill_id(facts, number))) for number in range(revisions + 1))
+        return [bill for bill in bills if bill is not None]
+
+
+def _row(task: LedgerTask, key: HourKey) -> UsageRow | None:
+    ledger = task.ledger
+    return ledger.open.get(key.start_ms, {}).get(key) or ledger.pending.get(key) or task.rows.hour(key)
+
+
+def _lines(rows: list[UsageRow]) -> tuple[dict[str, Any], ...]:
+    sums: dict[tuple[str, str], Counters] = {}
+    for row in rows:
+        for names, line in row.lines.items():
+            sums[names] = sums.get(names, Counters()) + line
+    return tuple(
+        {
+            "provider": provider,
+            "model": model,
+            "requests": line.requests,
+            "errors": line.errors,
+            "cache_hits": line.cache_hits,
+            "prompt_tokens": line.prompt_tokens,
+            "completion_tokens": line.completion_tokens,
+            "total_tokens": line.total_tokens,
+            "cost": line.cost,
+        }
+        for (provider, model), line in sorted(sums.items())
+    )
+
+
+def _add(sums: Sums, currency: str, cost: Decimal) -> None:
+    sums[currency] = EXACT.add(sums.get(currency, NOTHING), cost)

@@ -1,0 +1,165 @@
+"""One worker as the pages see it: implements `facts.WorkerView` over the partitions in hand."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Protocol, runtime_checkable
+
+from streamapp.clock import Clock, monotonic_s
+from streamapp.exact.partition import Partition
+from streamapp.facts import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
+from streamapp.metrics import GroupMetrics
+from streamapp.store.rows import Store
+from streamapp.store.table import RowKey, Table
+
+Sums = dict[str, Decimal]
+"""Currency → money."""
+
+
+class GroupView:
+    """What is true of every group's worker. A group without tables needs no more."""
+
+    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock) -> None:
+        self.app = app
+        self.clock = clock
+        self._metrics = metrics
+        self._started_ms = clock()
+
+    def worker(self) -> WorkerFacts:
+        now_s = monotonic_s()
+        partitions = self._partitions()
+        recent = [partition.rate.recent(now_s) for partition in partitions.values()]
+        open_cost, closed, revised = self._money()
+        return WorkerFacts(
+            group=self.app.conf.id,
+            name=self.app.slot.instance_id,
+            url=str(self.app.conf.canonical_url),
+            started_ms=self._started_ms,
+            partitions=tuple(self._partition_facts(partition, now_s) for partition in partitions.values()),
+            open_cost=open_cost,
+            closed_cost_today=closed,
+            revised_cost_today=revised,
+            dead_letters=self._letters(),
+            partition_count=self.app.consumer.topic_partitions(self.app.ownership.topic),
+            missing_topics=self.app.needs.missing,
+            recent_events_per_s=tuple(float(sum(counts)) for counts in zip(*recent, strict=True)),
+        )
+
+    def peers(self) -> tuple[str, ...]:
+        """Faust's assignor tells every member who has what."""
+        mine = str(self.app.conf.canonical_url)
+        return tuple(sorted(url for url in self.app.assignor.external_topics_metadata() if url != mine))
+
+    def hours(self) -> list[HourFacts]:
+        return []
+
+    def team(self, org: str, team: str) -> list[TeamFacts]:
+        return []
+
+    def bill(self, bill_id: str) -> list[bytes]:
+        return []
+
+    def rows(self, table: str, after: tuple[Any, ...] | None, limit: int, partition: int | None) -> list[RawRow]:
+        return []
+
+    def calls(self, partition: int, span: Span, from_ms: int, until_ms: int, each: bool) -> list[CallFacts]:
+        return []
+
+    def tables(self) -> tuple[str, ...]:
+        return ()
+
+    def metrics(self) -> bytes:
+        self._metrics.forget()
+        for facts in self.worker().partitions:
+            self._metrics.at(
+                facts.topic,
+                facts.partition,
+                lag=facts.lag,
+                watermark_ms=facts.watermark_ms,
+                open_rows=facts.open_hours,
+            )
+        return self._metrics.exposition()
+
+    def _partitions(self) -> dict[int, Partition]:
+        partitions: dict[int, Partition] = self.app.ownership.partitions
+        return partitions
+
+    def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
+        return PartitionFacts(
+            topic=self.app.ownership.topic,
+            partition=partition.number,
+            state="running",
+            watermark_ms=None,
+            position=partition.position(),
+            high_water=partition.high_water,
+            last_commit_ms=partition.last_commit_ms,
+            events_per_s=partition.rate.per_s(now_s),
+            open_hours=0,
+            pending_revisions=0,
+            next_mark_ms=None,
+            last_record_ms=partition.last_record_ms,
+            caught_up_ms=partition.caught_up_ms,
+            duplicates=0,
+            rejected=0,
+        )
+
+    def _money(self) -> tuple[Sums, Sums, Sums]:
+        return {}, {}, {}
+
+    def _letters(self) -> int:
+        return self._metrics.letters
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """A task with rows."""
+
+    store: Store
+
+
+UNREADABLE = "unreadable"
+
+
+class TableView(GroupView):
+    """A group with a table: its rows as they are stored. One that nobody can read, though it is what was written,
+    stands there with its bytes: this is where people look for it."""
+
+    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table) -> None:
+        super().__init__(app, metrics, clock)
+        self._table = table
+
+    def rows(self, table: str, after: tuple[Any, ...] | None, limit: int, partition: int | None) -> list[RawRow]:
+        rows: list[RawRow] = []
+        kept = self._table
+        start = kept.first if after is None else self._stored_key(after) + b"\0"
+        for number, store in self._stores().items():
+            if table != kept.name or partition not in (None, number):
+                continue
+            for key, value in store.scan(start, kept.last):
+                if len(rows) >= limit:
+                    return rows
+                if key[0] in kept.kinds:
+                    parts, row = self._readable(key, value)
+                    last = row.get("last_offset") if isinstance(row, dict) else None
+                    rows.append(RawRow(parts, row, number, last))
+        return rows
+
+    def tables(self) -> tuple[str, ...]:
+        return (self._table.name,)
+
+    def _readable(self, key: bytes, value: bytes) -> tuple[RowKey, Any]:
+        try:
+            return self._table.readable(key, value)
+        except Exception as error:  # whatever it is, a person wants to see the row all the more
+            return (UNREADABLE, key.hex()), {"value_hex": value.hex(), "why": f"{type(error).__name__}: {error}"}
+
+    def _stored_key(self, parts: RowKey) -> bytes:
+        """Raises ValueError for what is no key."""
+        if len(parts) == 2 and parts[0] == UNREADABLE:
+            return bytes.fromhex(str(parts[1]))
+        return self._table.readable_key(parts)
+
+    def _stores(self) -> dict[int, Store]:
+        """The rows of each partition in hand."""
+        tasks = {number: partition.task for number, partition in self._partitions().items()}
+        return {number: task.store for number, task in tasks.items() if isinstance(task, Keeps)}

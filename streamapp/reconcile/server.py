@@ -1,0 +1,58 @@
+"""The job's own small web server: for Prometheus, for the pages, for whoever starts it again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import orjson
+from aiohttp import web
+
+from streamapp.errors import Refused
+from streamapp.reconcile.metrics import ReconcileMetrics
+from streamapp.reconcile.reconciler import Reconciler
+
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def application(reconciler: Reconciler) -> web.Application:
+    """`/metrics`, `/reconciliation.json` and `/health`; nothing else, and nothing can be changed."""
+    metrics = ReconcileMetrics(lambda: reconciler.standings, lambda: reconciler.topic_findings)
+
+    async def exposition(request: web.Request) -> web.Response:
+        headers = {**HEADERS, "Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        return web.Response(body=metrics.exposition(), headers=headers)
+
+    async def found(request: web.Request) -> web.Response:
+        return _json(reconciler.as_json())
+
+    async def health(request: web.Request) -> web.Response:
+        status = reconciler.health()
+        return _json({"status": status}, 503 if status == "stuck" else 200)
+
+    app = web.Application()
+    routes: tuple[tuple[str, Handler], ...] = (
+        ("/metrics", exposition),
+        ("/reconciliation.json", found),
+        ("/health", health),
+    )
+    app.add_routes([web.get(path, handler) for path, handler in routes])
+    return app
+
+
+async def listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
+    """Serve on host and port, 0 for a free one; returns what to clean up, and the port. Raises `Refused`."""
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise Refused(f"cannot listen on {host}:{port}: {error.strerror}; set STREAM_RECONCILE__PORT") from None
+    taken: int = runner.addresses[0][1]
+    return runner, taken
+
+
+def _json(body: object, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json", headers=HEADERS)

@@ -1,0 +1,142 @@
+"""Reading a group's records again: where to, what that means, and putting the group's offsets back (decision 14).
+
+Offsets are only ever put back, never ahead of what the group has committed: records that a table has counted, or that
+were kept elsewhere, are read again and skipped, so putting a group back does nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streamapp.errors import Misconfigured, Refused, Unavailable
+from streamapp.exact.chunk import Transaction
+from streamapp.exact.takeover import started
+from streamapp.kafka.admin import Admin
+from streamapp.settings import KafkaSettings, WorkerSettings
+from streamapp.store.reading import reading
+
+SILENT_STATES = frozenset({"Empty", "Dead"})
+POLL_MS = 200
+SESSION_S: float = WorkerSettings.model_fields["session_timeout_seconds"].default
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where reading begins again: at a moment (the broker's record timestamps), at an offset of every partition, at
+    offsets of some, or, when all are None, where the log begins."""
+
+    at_ms: int | None = None
+    offset: int | None = None
+    offsets: Mapping[int, int] | None = None
+
+
+class Move(NamedTuple):
+    """What a replay means for one partition. `committed` None: the group never committed there."""
+
+    partition: int
+    start: int  # where its log begins
+    committed: int | None
+    to: int
+
+    @property
+    def records(self) -> int:
+        """How many offsets the group will read again."""
+        return 0 if self.committed is None else max(0, self.committed - self.to)
+
+
+def refuse_running(admin: Admin, group: str) -> None:
+    """Raises `Refused` while the group has members. Blocks."""
+    state = admin.group(group)
+    if state.state not in SILENT_STATES:
+        members = (
+            ", ".join(sorted(member.client_id for member in state.members))
+            or "a member whose session has not ended yet"
+        )
+        raise Refused(
+            f"group {group} runs ({state.state.lower()}: {members}); stop its workers first. A worker that was killed "
+            f"stays a member until its session times out (STREAM_WORKER__SESSION_TIMEOUT_SECONDS, {SESSION_S:.0f} s by "
+            "default): wait that long, then run this again"
+        )
+
+
+async def planned(kafka: KafkaSettings, group: str, topic: str, where: Where) -> list[Move]:
+    """What the group would read again of its topic, partition by partition.
+
+    Raises `Refused` while the group runs, `Misconfigured` for a missing topic or a partition that it does not have.
+    """
+    admin = Admin(kafka)
+    await asyncio.to_thread(refuse_running, admin, group)
+    states = await asyncio.to_thread(admin.describe, (topic,))
+    if topic not in states:
+        raise Misconfigured(f"topic {topic} is missing; run `streamapp topics apply`")
+    count = states[topic].partitions
+    numbers = range(count) if where.offsets is None else sorted(where.offsets)
+    if numbers and max(numbers) >= count:
+        raise Misconfigured(f"{topic} has partitions 0 to {count - 1}, there is no {max(numbers)}")
+    committed = await asyncio.to_thread(admin.committed, group, [(topic, n) for n in numbers])
+    async with reading(kafka) as consumer:
+        starts, marks = await _marks(consumer, topic, numbers, where)
+    moves = []
+    for number in numbers:
+        now = committed.get((topic, number))
+        to = max(marks[number], starts[number])
+        moves.append(Move(number, starts[number], now, to if now is None else min(to, now)))
+    return moves
+
+
+async def put_back(kafka: KafkaSettings, group: str, topic: str, moves: Iterable[Move]) -> int:
+    """Commit every move that is one. Returns how many.
+
+    Each partition's transactional producer does it: a worker that starts meanwhile fences it, and nothing happens.
+    """
+    todo = {move.partition: move for move in moves if move.records}
+    async with translated(), started(kafka, group, topic, [*todo], None) as producers:
+        for number, producer in producers.items():
+            await producer.commit(Transaction({}, (), todo[number].to))
+        await asyncio.gather(*(producer.stop() for producer in producers.values()))
+    return len(todo)
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Errors of the client as one of ours: what was committed stands, doing the same again goes on from there."""
+    try:
+        yield
+    except KafkaError as error:
+        raise Unavailable(f"Kafka did not do it ({type(error).__name__}: {error}); run the command again") from error
+
+
+async def chunks_of(
+    consumer: AIOKafkaConsumer, topic: str, number: int, start: int, end: int, most: int
+) -> AsyncIterator[Sequence[ConsumerRecord]]:
+    """The records of a partition with offsets from `start` up to and without `end`, at most so many at a time."""
+    at = TopicPartition(topic, number)
+    consumer.assign([at])
+    consumer.seek(at, start)
+    while start < end and await consumer.position(at) < end:
+        fetched = await consumer.getmany(at, timeout_ms=POLL_MS, max_records=most)
+        records = [record for record in fetched.get(at, ()) if record.offset < end]
+        if records:
+            yield records
+
+
+async def _marks(
+    consumer: AIOKafkaConsumer, topic: str, numbers: Sequence[int], where: Where
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Where the log of each partition begins, and where reading is to begin."""
+    places = [TopicPartition(topic, number) for number in numbers]
+    starts = {at.partition: offset for at, offset in (await consumer.beginning_offsets(places)).items()}
+    if where.at_ms is not None:
+        ends = await consumer.end_offsets(places)
+        found = await consumer.offsets_for_times(dict.fromkeys(places, where.at_ms))
+        return starts, {at.partition: ends[at] if found[at] is None else found[at].offset for at in places}
+    if where.offset is not None:
+        return starts, dict.fromkeys(numbers, where.offset)
+    return starts, dict(where.offsets) if where.offsets is not None else starts

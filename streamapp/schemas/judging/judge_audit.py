@@ -1,0 +1,59 @@
+"""The final verdict on an audit record, by the models (see `judge`)."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from streamapp.schemas.audit import AUDIT_TYPE, AuditEvent
+from streamapp.schemas.envelope import Envelope
+from streamapp.schemas.judging.judge import first_problem
+from streamapp.schemas.judging.rejected import NO_VALUE, Reason, Rejected, nothing_to_read
+from streamapp.schemas.values.strict_json import Malformed, parse
+from streamapp.schemas.values.timestamp import parse_ms
+from tables.cause import quoted
+
+# To Python `$` is also before a last line break, to the models it is not.
+PYTHON_TYPE = AUDIT_TYPE.removesuffix("$") + r"\Z"
+_is_audit_type = re.compile(PYTHON_TYPE).search
+
+
+class Audited(NamedTuple):
+    """What is known of an audit event besides its bytes. `at_ms` is its timestamp."""
+
+    type: str
+    org: str | None
+    at_ms: int
+
+
+def judge_audit(raw: bytes | None) -> Audited | Rejected:
+    """The audit event in a record's value, or the first reason to refuse it. Never raises.
+
+    Reasons in this order: empty_value, malformed_json, invalid_envelope, unknown_type, invalid_data.
+    """
+    nothing = nothing_to_read(raw)
+    if raw is None or nothing is not None:
+        return nothing or NO_VALUE
+    try:
+        tree, strange = parse(raw)
+    except Malformed as error:
+        return Rejected(Reason.MALFORMED_JSON, f"the value {error}")
+    if strange:
+        return Rejected(Reason.MALFORMED_JSON, f"the value is not JSON: it contains {strange[0]}")
+    if not isinstance(tree, dict):
+        return Rejected(Reason.INVALID_ENVELOPE, "the value is not an object")
+    try:
+        envelope = Envelope.model_validate(tree)
+    except ValidationError as error:
+        return Rejected(Reason.INVALID_ENVELOPE, first_problem(error))
+    if _is_audit_type(envelope.type) is None:
+        return Rejected(Reason.UNKNOWN_TYPE, f"type {quoted(envelope.type)} is not <service>.<entity>.<action>")
+    try:
+        event = AuditEvent.model_validate(tree)
+    except ValidationError as error:
+        return Rejected(Reason.INVALID_DATA, first_problem(error))
+    at_ms = parse_ms(event.timestamp)
+    assert at_ms is not None
+    return Audited(event.type, event.org_id, at_ms)

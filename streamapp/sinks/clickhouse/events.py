@@ -1,0 +1,126 @@
+"""Captured events as rows of ClickHouse's `events` (HIP-17; PostHog's columns), in blocks that are written once.
+
+A block is one insert of consecutive records of a partition. Its token is made from their offsets, and ClickHouse leaves
+out an insert whose token it knows: a block may be written again after a crash, also by two workers at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from streamapp.errors import Misconfigured, Unavailable
+from streamapp.schemas.judging.insights import KEPT_UNTIL_MS, CapturedEvent
+from streamapp.sinks.clickhouse.client import ClickHouse
+from streamapp.sinks.clickhouse.schema import EVENTS, migrate
+
+if TYPE_CHECKING:
+    import pyarrow
+
+TEXTS = ("uuid", "event", "properties", "team_id", "distinct_id", "session_id")
+NUMBERS = ("timestamp", "created_at", "_offset")
+DIGITS_MAX = 20  # of an integer that may fit, with its sign
+_WIDE = re.compile(r"[0-9]{19}|[0-9][eE]")  # a number, or part of a text, that has to be looked at
+_WORD = re.compile(r'"(?:[^"\\]++|\\.)*+"|-?[0-9][0-9.eE+-]*', re.DOTALL)
+GONE = (60, 81)  # ClickHouse's codes: no such table, no such database
+_ORDER = (*TEXTS[:3], "timestamp", *TEXTS[3:], "created_at", "_topic", "_partition", "_offset")
+
+
+class Row(NamedTuple):
+    """What a record gives to a row: `TEXTS`, then `NUMBERS`. Times in UTC milliseconds."""
+
+    uuid: str
+    event: str
+    properties: str
+    team_id: str
+    distinct_id: str
+    session_id: str
+    at_ms: int
+    created_ms: int
+    offset: int
+
+
+class AnalyticsEvents:
+    """The table of events. Its methods block."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+        self._opened = False
+
+    def block(self, topic: str, partition: int, rows: Sequence[pyarrow.RecordBatch]) -> pyarrow.Table:
+        """Rows, which have the columns `TEXTS` and `NUMBERS`, as they are inserted: in one piece, which ClickHouse
+        takes for one block. A function of its arguments."""
+        import pyarrow as pa
+
+        whole = pa.Table.from_batches(rows).combine_chunks()
+        columns = {name: whole[name] for name in (*TEXTS, *NUMBERS)}
+        columns["_topic"] = pa.repeat(topic, whole.num_rows)
+        columns["_partition"] = pa.repeat(pa.scalar(partition, pa.uint32()), whole.num_rows)
+        return pa.table({name: columns[name] for name in _ORDER})
+
+    def insert(self, block: pyarrow.Table, token: str) -> None:
+        """Keep a block; one that is there already is left alone. Raises `Unavailable` to be asked again.
+
+        A table that was dropped is made again, empty, before the next attempt: see `clickhouse_schema.migrate`.
+        """
+        self._open()
+        try:
+            self._clickhouse.insert(EVENTS, block, token)
+        except (Misconfigured, Unavailable) as error:
+            if getattr(error.__cause__, "code", None) not in GONE:
+                raise
+            self._opened = False
+            raise Unavailable(f"{error}; it is made again, empty") from error
+
+    def _open(self) -> None:
+        if not self._opened:
+            migrate(self._clickhouse)
+            self._opened = True
+
+    def close(self) -> None:
+        self._clickhouse.close()
+
+
+def token_of(topic: str, partition: int, first: int, last: int) -> str:
+    """What ClickHouse knows a block by."""
+    return f"{topic}:{partition}:{first}-{last}"
+
+
+def row_of(event: CapturedEvent, record: Any, keep_ip: bool) -> Row:
+    """The row of an event that was judged by itself; `express/c/columns.c` makes the same of plain ones."""
+    properties = queryable(event.properties)
+    properties = _with_ip(properties, event.ip) if keep_ip else properties
+    created_ms = min(max(record.timestamp, 0), KEPT_UNTIL_MS - 1)
+    who = event.team_id, event.distinct_id, event.session_id
+    return Row(event.uuid, event.event, properties, *who, event.at_ms, created_ms, record.offset)
+
+
+def queryable(properties: str) -> str:
+    """The properties with numbers that ClickHouse's parser does not take as strings of the same digits.
+
+    One such number makes every JSONExtract of its event empty. They are integers outside of −2^63 … 2^64−1, and
+    numbers beyond a double.
+    """
+    return _WORD.sub(_number, properties) if _WIDE.search(properties) else properties
+
+
+def _number(word: re.Match[str]) -> str:
+    text = word[0]
+    if text[0] == '"':
+        return text
+    if any(letter in text for letter in ".eE"):
+        fits = isfinite(float(text))
+    else:
+        fits = len(text) <= DIGITS_MAX and -(1 << 63) <= int(text) < 1 << 64
+    return text if fits else f'"{text}"'
+
+
+def _with_ip(properties: str, ip: str) -> str:
+    """`$ip` among the properties, as PostHog has it, unless the client said one."""
+    if not ip or '"$ip"' in properties:
+        return properties
+    rest = properties[1:].lstrip()
+    quoted = ip.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{{"$ip":"{quoted}"{"" if rest.startswith("}") else ","}{rest}'

@@ -1,0 +1,173 @@
+"""An event of `billing_events` as a row of the ledger: a bill, or a settlement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from pydantic import ValidationError
+
+from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED, BillingHourly, BillingRevised
+from streamapp.schemas.envelope import Envelope
+from streamapp.schemas.fields import field_path
+from streamapp.schemas.judging.rejected import NO_VALUE, Reason, Rejected, nothing_to_read
+from streamapp.schemas.settlement import RPC_SETTLED, RpcSettled
+from streamapp.schemas.values.strict_json import Malformed, parse
+from streamapp.schemas.values.timestamp import parse_ms
+from tables.cause import quoted
+
+INT64_MAX = 2**63 - 1  # BIGINT
+COST_LIMIT = Decimal(10**26)  # NUMERIC(38,12)
+COST_MIN = Decimal(-(10**26))
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """One hourly statement as a row."""
+
+    id: str
+    kind: str
+    revision: int
+    supersedes: str | None
+    org_id: str
+    team_id: str | None
+    currency: str
+    period_start_ms: int
+    period_end_ms: int
+    cost: Decimal
+    delta_cost: Decimal
+    requests: int
+    total_tokens: int
+    event: str  # the value as it stands in the log, byte for byte
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One settlement as a row."""
+
+    id: str
+    org_id: str
+    agent: str
+    consumer: str
+    currency: str
+    period_start_ms: int
+    period_end_ms: int
+    amount: Decimal
+    request_count: int
+    chain: str
+    chain_id: int
+    event: str  # the value as it stands in the log, byte for byte
+    topic: str
+    partition: int
+    offset: int
+
+
+Row = Bill | Settlement
+
+
+def to_row(topic: str, partition: int, offset: int, value: bytes | None) -> Row | Rejected:
+    """The row a billing event makes, or why it cannot be kept. Never raises."""
+    nothing = nothing_to_read(value)
+    if value is None or nothing is not None:
+        return nothing or NO_VALUE
+    try:
+        tree, strange = parse(value)
+    except Malformed as error:
+        return Rejected(Reason.MALFORMED_JSON, f"the value {error}")
+    if strange:
+        return Rejected(Reason.MALFORMED_JSON, f"the value is not JSON: it contains {strange[0]}")
+    try:
+        envelope = Envelope.model_validate(tree)
+    except ValidationError as error:
+        return Rejected(Reason.INVALID_ENVELOPE, _sentence(error))
+    try:
+        row = _ROWS[envelope.type](tree, (value.decode(), topic, partition, offset))
+    except KeyError:
+        return Rejected(Reason.UNKNOWN_TYPE, f"type {quoted(envelope.type)} is not a bill")
+    except ValidationError as error:
+        return Rejected(Reason.INVALID_DATA, _sentence(error))
+    problem = _problem(row)
+    return row if problem is None else Rejected(Reason.INVALID_DATA, problem)
+
+
+def _problem(row: Row) -> str | None:
+    """Why a database cannot keep the row, in a sentence, or None."""
+    money: tuple[Decimal, ...]
+    counters: tuple[int, ...]
+    if isinstance(row, Bill):
+        money, counters = (row.cost, row.delta_cost), (abs(row.requests), abs(row.total_tokens), row.revision)
+        names = f"{row.id}{row.supersedes}{row.org_id}{row.team_id}{row.currency}"
+    else:
+        money, counters = (row.amount,), (row.request_count, row.chain_id)
+        names = f"{row.id}{row.org_id}{row.agent}{row.consumer}{row.currency}{row.chain}"
+    # Comparing is exact; abs() would round to the digits of whatever decimal context is in force.
+    if not all(COST_MIN < amount < COST_LIMIT for amount in money):
+        return "the cost has more than 26 integer digits"
+    if max(counters) > INT64_MAX:
+        return "a counter does not fit 64 bits"
+    return "a name contains U+0000, which PostgreSQL cannot keep" if "\0" in names else None
+
+
+_Origin = tuple[str, str, int, int]  # event text, topic, partition, offset
+
+
+def _usage_bill(model: type[BillingHourly] | type[BillingRevised], tree: object, origin: _Origin) -> Bill:
+    event = model.model_validate(tree)
+    data = event.data
+    return Bill(
+        event.id,
+        event.type,
+        data.revision,
+        data.supersedes,
+        event.org_id,
+        data.team_id,
+        data.currency,
+        _ms(data.period_start),
+        _ms(data.period_end),
+        data.totals.cost,
+        data.delta.cost,
+        data.totals.requests,
+        data.totals.total_tokens,
+        *origin,
+    )
+
+
+def _settlement(tree: object, origin: _Origin) -> Settlement:
+    event = RpcSettled.model_validate(tree)
+    data = event.data
+    return Settlement(
+        event.id,
+        event.org_id,
+        data.agent,
+        data.consumer,
+        data.currency,
+        _ms(data.period_start),
+        _ms(data.period_end),
+        data.amount,
+        data.request_count,
+        data.chain,
+        data.chain_id,
+        *origin,
+    )
+
+
+_ROWS: dict[str, Callable[[object, _Origin], Row]] = {
+    BILLING_HOURLY: lambda tree, origin: _usage_bill(BillingHourly, tree, origin),
+    BILLING_REVISED: lambda tree, origin: _usage_bill(BillingRevised, tree, origin),
+    RPC_SETTLED: _settlement,
+}
+
+
+def _ms(text: str) -> int:
+    at_ms = parse_ms(text)
+    assert at_ms is not None, text
+    return at_ms
+
+
+def _sentence(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    return f"{field_path(problem['loc']) or 'the value'}: {problem['msg']}"

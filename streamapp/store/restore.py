@@ -1,0 +1,105 @@
+"""Bring local stores to the end of their changelog."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streamapp.clock import Clock, wall_ms
+from streamapp.errors import Misconfigured
+from streamapp.kafka.admin import Admin
+from streamapp.settings import KafkaSettings
+from streamapp.store.reading import reading
+from streamapp.store.rows import CHANGELOG, CHECKPOINT, Store, Writes
+
+log = logging.getLogger(__name__)
+
+BATCH_RECORDS = 20_000
+MARKER = 1  # behind the last row of a transaction is its marker, which is in no store
+
+
+async def restore(kafka: KafkaSettings, changelog: str, stores: Mapping[int, Store], clock: Clock = wall_ms) -> int:
+    """Apply what the changelog has beyond each store's checkpoint. Returns how many rows were read.
+
+    Call it when the partitions' producers have started: then no transaction is open any more and the end does not
+    move. The end is reached when the consumer's *position* is there: the last offsets are control records, which nobody
+    delivers.
+
+    Raises `Misconfigured` when the changelog begins behind a store's checkpoint: rows were deleted from it.
+    A store that was away for so long that the changelog may have forgotten deletions starts over.
+    """
+    async with reading(kafka) as consumer:
+        waiting = [TopicPartition(changelog, partition) for partition in stores]
+        consumer.assign(waiting)
+        ends = await consumer.end_offsets(waiting)
+        behind = [at for at in waiting if 0 < stores[at.partition].checkpoint() < ends[at] - MARKER]
+        if behind:
+            alive_ms = await asyncio.to_thread(_tombstones_live_ms, kafka, changelog)
+            for at in await _outslept(consumer, behind, stores, clock() - alive_ms // 2):
+                log.warning("%s-%d forgot deletions since its rows were last here: all are read again", *at)
+                _start_over(stores[at.partition])
+        starts = await consumer.beginning_offsets(waiting)
+        for at in waiting:
+            if starts[at] > stores[at.partition].checkpoint() + MARKER:
+                raise Misconfigured(
+                    f"the changelog {changelog}-{at.partition} begins at {starts[at]}, and the rows here end at "
+                    f"{stores[at.partition].checkpoint()}: rows between were deleted, the table would not be whole; "
+                    f"see docs/runbook.md, A changelog that was cut"
+                )
+            consumer.seek(at, min(stores[at.partition].checkpoint(), ends[at]))
+        count = 0
+        while waiting:
+            waiting = [at for at in waiting if await consumer.position(at) < ends[at]]
+            if waiting:
+                fetched = await consumer.getmany(*waiting, timeout_ms=200, max_records=BATCH_RECORDS)
+                for at, records in fetched.items():
+                    writes: Writes = {record.key: record.value for record in records}
+                    stores[at.partition].write(writes, records[-1].offset + 1)
+                    count += len(records)
+        return count
+
+
+def refuse_deleting(changelog: str, configs: Mapping[str, str]) -> None:
+    """Raises `Misconfigured` for a changelog that Kafka does more with than to compact it."""
+    policy = configs["cleanup.policy"]
+    if policy != "compact":
+        raise Misconfigured(
+            f"the changelog {changelog} has cleanup.policy={policy}, so Kafka deletes rows of the table, and a worker "
+            f"would go on with what is left; set it to compact, then see docs/runbook.md, A changelog that was cut"
+        )
+
+
+def _tombstones_live_ms(kafka: KafkaSettings, changelog: str) -> int:
+    """How long a deletion stays in the changelog, at least."""
+    return int(Admin(kafka).describe((changelog,))[changelog].configs["delete.retention.ms"])
+
+
+async def _outslept(
+    consumer: AIOKafkaConsumer, behind: Collection[TopicPartition], stores: Mapping[int, Store], since_ms: int
+) -> list[TopicPartition]:
+    """The partitions whose store lacks something that was written before `since_ms`. Had that been a deletion, it might
+    be gone by now, and the store would keep for ever what was deleted: an open hour would be billed again."""
+    firsts = await consumer.offsets_for_times(dict.fromkeys(behind, since_ms))
+    ends = await consumer.end_offsets(behind)
+    found = []
+    for at in behind:
+        first = ends[at] if firsts[at] is None else firsts[at].offset
+        if stores[at.partition].checkpoint() + MARKER < first:
+            found.append(at)
+    return found
+
+
+def _start_over(store: Store) -> None:
+    """Empty a store. The checkpoint goes last: after a crash in between it is found too old again."""
+    checkpoint = store.checkpoint()
+    while gone := list(islice(_rows(store), BATCH_RECORDS)):
+        store.write(dict.fromkeys(gone), checkpoint)
+    store.write({}, 0)
+
+
+def _rows(store: Store) -> Iterator[bytes]:
+    return (key for key, _ in store.scan(b"", b"\xff") if key not in (CHECKPOINT, CHANGELOG))

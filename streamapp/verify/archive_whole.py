@@ -1,0 +1,214 @@
+"""Whether the archive is whole, by itself: every object is as its entry says, each is tied to the one before, and no
+offset is there twice. With code of its own from the bytes on; what Kafka knows besides is `verify_archive`'s.
+
+A single edited byte shows in the object's digest; whoever mends the digest breaks the chain behind it; whoever mends
+the whole chain to its end has another end than the one in the group's changelog.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from streamapp.archive.chain import (
+    ENTRY,
+    GENESIS,
+    OBJECT,
+    Entry,
+    Manifest,
+    entry_name,
+    folder_of,
+    pack_manifest,
+    unpack_manifest,
+)
+from streamapp.archive.objects import lines_of
+from streamapp.archive.read import Shelf, Step, in_order, read_entry, shelves
+from streamapp.archive.store import ArchiveStore
+from streamapp.verify.report import Findings
+
+
+@dataclass
+class Tail:
+    """Where a partition's chain ends. `unfinished` is an object behind it that has no entry yet."""
+
+    partition: int
+    last_offset: int
+    chain: str
+    unfinished: str | None = None
+
+
+@dataclass
+class ArchiveReport:
+    """What was found. The faults: `missing`, `edited`, `doubled`; what is behind is made good by the next owner."""
+
+    url: str
+    objects: int = 0
+    records: int = 0
+    bytes: int = 0
+    missing: Findings = field(default_factory=Findings)
+    edited: Findings = field(default_factory=Findings)
+    doubled: Findings = field(default_factory=Findings)
+    behind: list[str] = field(default_factory=list)  # unfinished objects, manifests that lack the newest entries
+    strays: list[str] = field(default_factory=list)  # files that are none of ours
+    tails: dict[int, Tail] = field(default_factory=dict)
+    chains: dict[int, set[str]] = field(default_factory=dict)  # partition → the chain behind each object
+
+    def expect(self, partition: int, last_offset: int, chain: str) -> None:
+        """The group's changelog says that a partition's chain was once here. Objects may have come since."""
+        if chain not in self.chains.get(partition, ()):
+            self.missing.add(
+                f"partition {partition}, up to offset {last_offset}", f"the group has written the chain to {chain}"
+            )
+
+    @property
+    def ok(self) -> bool:
+        return not any(found.count for _, found in self.faults())
+
+    def faults(self) -> tuple[tuple[str, Findings], ...]:
+        return ("missing", self.missing), ("edited", self.edited), ("doubled", self.doubled)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "url": self.url,
+            "ok": self.ok,
+            "objects": self.objects,
+            "records": self.records,
+            "bytes": self.bytes,
+            **{name: found.count for name, found in self.faults()},
+            "examples": {name: [example._asdict() for example in found.examples] for name, found in self.faults()},
+            "behind": self.behind,
+            "strays": self.strays,
+            "tails": {str(number): vars(tail) for number, tail in self.tails.items()},
+        }
+
+
+async def verify_archive(
+    store: ArchiveStore, topic: str, step: Step = lambda done, of: None, partition: int | None = None
+) -> ArchiveReport:
+    """Read everything of a topic and check it."""
+    parts, strays = await shelves(store, topic)
+    parts = [shelf for shelf in parts if partition in (None, shelf.partition)]
+    report = ArchiveReport(store.url, strays=strays)
+    checks = [_Check(store, shelf, report) for shelf in parts]
+    done, total = 0, sum(len(check.names) for check in checks)
+    for check in checks:
+        for name in check.names:
+            await check.object(name)
+            done += 1
+            step(done, total)
+        await check.manifests()
+        report.tails[check.tail.partition] = check.tail
+        report.chains[check.tail.partition] = check.chains
+    return report
+
+
+class _Check:
+    """One partition, object by object in the order of offsets."""
+
+    def __init__(self, store: ArchiveStore, shelf: Shelf, report: ArchiveReport) -> None:
+        self._store, self._shelf, self._report = store, shelf, report
+        self.tail = Tail(shelf.partition, -1, GENESIS.hex())
+        self.chains: set[str] = set()
+        self._last_offset = -1  # of the lines
+        self._entries: dict[str, list[Entry]] = {}  # by day
+        told_of = {name.removesuffix(ENTRY) + OBJECT for name in shelf.entries}
+        self._names = in_order({*shelf.objects, *told_of})
+
+    @property
+    def names(self) -> list[str]:
+        """Every object that is there, or was: its entry still tells of it."""
+        return self._names
+
+    async def object(self, name: str) -> None:
+        """The next one."""
+        report = self._report
+        data = await self._store.get(name)
+        entry = await read_entry(self._store, name)
+        lines = [] if data is None else self._lines(name, data)
+        if data is None:
+            told = "" if entry is None else f", with {entry.count} records"
+            report.missing.add(name, f"the object is gone{told}; its entry is there")
+        else:
+            report.objects += 1
+            report.records += len(lines)
+            report.bytes += len(data)
+            self._offsets(name, lines)
+        if entry is not None:
+            if data is not None:
+                self._against(name, data, lines, entry)
+            self._chain(name, entry)
+        elif entry_name(name) in self._shelf.entries:
+            report.edited.add(entry_name(name), "cannot be read")
+        elif name == self._names[-1]:
+            self.tail.unfinished = name
+            report.behind.append(f"{name} has no entry yet: its batch was cut off, the next owner ends it")
+        else:
+            report.missing.add(name, "its entry is missing")
+
+    async def manifests(self) -> None:
+        """A manifest says what the entries beside it say, or less, when it is behind."""
+        for folder, entries in self._entries.items():
+            data = await self._store.get(folder + "manifest.json")
+            if data is None:
+                self._report.behind.append(f"{folder} has no manifest yet")
+                continue
+            manifest = _read(data)
+            told = () if manifest is None else manifest.entries
+            if not told or tuple(entries[: len(told)]) != told or pack_manifest(told) != data:
+                self._report.edited.add(f"{folder}manifest.json", "says something else than the entries beside it")
+            elif len(told) < len(entries):
+                self._report.behind.append(f"{folder}manifest.json lacks the newest {len(entries) - len(told)} entries")
+
+    def _against(self, name: str, data: bytes, lines: list[Any], entry: Entry) -> None:
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != entry.sha256 or len(data) != entry.bytes:
+            self._report.edited.add(name, f"has SHA-256 {digest}, its entry says {entry.sha256}")
+        elif len(lines) != entry.count:
+            self._report.edited.add(name, f"has {len(lines)} records, its entry says {entry.count}")
+
+    def _chain(self, name: str, entry: Entry) -> None:
+        if entry.name != name:
+            self._report.edited.add(entry_name(name), f"is the entry of {entry.name}")
+        told = bytes.fromhex(entry.sha256)
+        tied = hashlib.sha256(bytes.fromhex(entry.previous) + told + entry.count.to_bytes(8) + name.encode())
+        if tied.hexdigest() != entry.chain:
+            self._report.edited.add(entry_name(name), "its chain is not that of what it says")
+        if entry.previous != self.tail.chain:
+            what = "an object before it is missing" if self.chains else "the first object is missing"
+            self._report.missing.add(name, f"{what}, or another was put in: it is tied to {entry.previous}")
+        self.tail = Tail(self._shelf.partition, entry.last_offset, entry.chain)
+        self.chains.add(entry.chain)
+        self._entries.setdefault(folder_of(name), []).append(entry)
+
+    def _lines(self, name: str, data: bytes) -> list[Any]:
+        try:
+            return [json.loads(line) for line in lines_of(data)]
+        except ValueError as error:
+            self._report.edited.add(name, str(error))
+            return []
+
+    def _offsets(self, name: str, lines: list[Any]) -> None:
+        first, last = (int(part) for part in name.rpartition("/")[2].removesuffix(OBJECT).split("-"))
+        for line in lines:
+            try:
+                at, offset = line["partition"], line["offset"]
+                fits = at == self._shelf.partition and first <= offset <= last
+            except (KeyError, TypeError):
+                self._report.edited.add(name, "has a line that is no record")
+                continue
+            if not fits:
+                self._report.edited.add(name, f"has a record of partition {at}, offset {offset}")
+            elif offset <= self._last_offset:
+                self._report.doubled.add(name, f"offset {offset} is there again, or out of order")
+            self._last_offset = max(self._last_offset, offset)
+
+
+def _read(data: bytes) -> Manifest | None:
+    try:
+        return unpack_manifest(data)
+    except msgspec.MsgspecError:
+        return None

@@ -1,0 +1,123 @@
+"""The pages of one team and of one bill."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import orjson
+
+from streamapp.web import show
+from streamapp.web.pages import bill, chart
+from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
+from streamapp.web.render import Page, Problem
+from streamapp.web.workers import group, wire
+from streamapp.web.workers.fleet import Answer
+from streamapp.web.workers.source import TeamFacts
+
+TEAM_HOURS_MAX = 72  # three days in the table; the chart has the month, `/hours` has all
+
+
+def best(answers: list[Answer[list[Any]]]) -> Answer[list[Any]] | None:
+    """Who knows it: an answering worker before a silent one, then the one that knows most."""
+    known = [answer for answer in answers if answer.value]
+    return max(known, key=lambda answer: (not answer.stale, len(answer.value or [])), default=None)
+
+
+def unknown(what: str, advice: str, whole: group.Group) -> Problem:
+    """What to answer when nobody who answers knows it."""
+    unheard = [show.visible(s.name) for s in whole.silent if s.partitions or s.as_of_ms is None]
+    if unheard:
+        sentence = f"Worker {', '.join(unheard)} does not answer and may own it. Try again in a moment."
+        return Problem(503, f"Cannot say now: {what} is not known to the other workers", sentence)
+    return Problem(404, f"There is no {what}", advice)
+
+
+async def team(site: Site, params: Params) -> Page:
+    """`/teams/{org}/{team}`: the month's total, its hours, the models."""
+    org, name = params.get("org", ""), params.get("team", "")
+    whole, answers = await asyncio.gather(
+        site.group(), site.fleet.ask("team", {"org": org, "team": name}, list[TeamFacts])
+    )
+    found = best(answers)
+    if found is None or not found.value:
+        advice = "Check both names, or look for the team in the list of hours. A team appears with its first event."
+        raise unknown(f"team {show.visible(name)} in {show.visible(org)}", advice, whole)
+    entries = [wire.team_with_decimals(entry) for entry in found.value]
+    context = {
+        "org": org,
+        "team": name,
+        "entries": [(entry, chart.month_bars(entry.hours, entry.currency), _open(entry)) for entry in entries],
+        "hours_max": TEAM_HOURS_MAX,
+        "worker": found.worker,
+        "stale": found.stale,
+        "as_of_ms": found.as_of_ms,
+        "notices": notices(whole, answers),
+    }
+    twin = {"org": org, "team": name, "worker": found.worker, "stale": found.stale, "currencies": entries}
+    return Page("team.html", f"{show.visible(name)} · {show.visible(org)}", context, twin, place="hours")
+
+
+def _open(entry: TeamFacts) -> Decimal:
+    return show.total(hour.cost for hour in entry.hours if hour.state == "open")
+
+
+async def _stated(site: Site, params: Params) -> tuple[group.Group, Answer[list[str]]]:
+    whole, answers = await asyncio.gather(site.group(), site.fleet.ask("bill", {"id": params["id"]}, list[str]))
+    found = best(answers)
+    if found is None or not found.value:
+        advice = "Check the id. Bills are kept here for 14 days; older ones are in the ledger."
+        raise unknown(f"bill {show.visible(params['id'])}", advice, whole)
+    return whole, found
+
+
+async def statement(site: Site, params: Params) -> Page:
+    """`/bills/{id}`: one statement like an invoice, with all revisions of its bucket."""
+    whole, found = await _stated(site, params)
+    exact = [text.encode() for text in found.value or []]
+    try:
+        statements = bill.read_all(exact, site.grace_ms)
+    except (msgspec.MsgspecError, ValueError):
+        statements = []
+    ids = [one.id for one in statements]
+    if params["id"] not in ids:
+        raise Problem(
+            503,
+            "This statement cannot be read",
+            f"Worker {show.visible(found.worker)} answered with bytes that are no hourly statement.",
+        )
+    shown = statements[ids.index(params["id"])]
+    twin = {
+        "id": shown.id,
+        "worker": found.worker,
+        "stale": found.stale,
+        "newest": ids[-1],
+        "cause": shown.cause,
+        "sha256": shown.sha256,
+        "statement": orjson.Fragment(shown.exact),
+        "revisions": [orjson.Fragment(one.exact) for one in statements],
+    }
+    context = {
+        "one": shown,
+        "statements": statements,
+        "newest": statements[-1],
+        "wrong": bill.reasonable(statements),
+        "changes": bill.changes,
+        "raw_url": f"{show.bill_url(shown.id)}/statement",
+        "stale": found.stale,
+        "as_of_ms": found.as_of_ms,
+        "worker": found.worker,
+        "notices": notices(whole, []),
+    }
+    return Page("bill.html", f"Bill {show.short_id(shown.id)}", context, twin, place="hours")
+
+
+async def stated_bytes(site: Site, params: Params) -> bytes:
+    """`/bills/{id}/statement`: the bytes of that revision as they stand in `billing_events`."""
+    _, found = await _stated(site, params)
+    for text in found.value or []:
+        if orjson.loads(text).get("id") == params["id"]:
+            return text.encode()
+    raise Problem(404, "There is no such statement", "Check the id.", FIRST_EVENT)

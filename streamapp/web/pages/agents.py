@@ -1,0 +1,210 @@
+"""The pages of metered calls: the agents, the meter of one agent, a settlement."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import orjson
+
+from streamapp.web import show
+from streamapp.web.pages.accounts import best, unknown
+from streamapp.web.pages.bill import Coverage, moment_ms
+from streamapp.web.pages.page import Params, Site, notices
+from streamapp.web.render import Page, Problem
+from streamapp.web.workers import agents_list
+from streamapp.web.workers.fleet import Answer
+from streamapp.web.workers.group import Group
+from streamapp.web.workers.source import AgentFacts
+
+GROUP = "rpc-billing"
+CONSUMERS_MAX = 200  # in the table; the JSON has all
+
+
+async def agents_page(site: Site, params: Params) -> Page:
+    """`/agents`: who was called, what of it is open, pending and settled."""
+    wanted = {key: params[key] for key in ("org", "agent", "sort", "after", "limit") if params.get(key)}
+    try:
+        query = agents_list.agents_query(wanted)
+    except ValueError as error:
+        raise Problem(400, "That list of agents cannot be shown", f"In the address, {error}.") from None
+    whole, answers = await asyncio.gather(site.group(), site.fleet.ask("agents", wanted, agents_list.AgentsSlice))
+    parts = [(a.worker, a.stale, a.value) for a in answers if a.value is not None]
+    page = await asyncio.to_thread(agents_list.merge, parts, whole.owned_now, query)
+    twin = {
+        "agents": [{"worker": worker, "stale": stale, **asdict(row)} for row, worker, stale in page.rows],
+        "matching": page.matching,
+        "next": agents_url(params, after=page.next) if page.next else None,
+        "silent": whole.silent,
+    }
+    context = {
+        "page": page,
+        "query": query,
+        "params": params,
+        "url": lambda **changes: agents_url(params, **changes),
+        "filtered": bool(query.org or query.agent),
+        "elsewhere": whole.name != GROUP,
+        "notices": notices(whole, answers),
+    }
+    return Page("agents.html", "Agents", context, twin, place="agents")
+
+
+def agents_url(params: Params, **changes: str) -> str:
+    """The list with some parameters changed; a new sort begins with the first page."""
+    kept = {key: params[key] for key in ("org", "agent", "sort", "limit") if params.get(key)}
+    text = urlencode({key: value for key, value in (kept | changes).items() if value}, errors="replace")
+    return "/agents" + (f"?{text}" if text else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """An agent's accounts in one currency, added up."""
+
+    calls: int
+    open: Decimal
+    pending: Decimal
+    settled: Decimal
+    total: Decimal
+
+
+async def agent_page(site: Site, params: Params) -> Page:
+    """`/agents/{org}/{agent}`: the meter, by method and by consumer."""
+    org, name = params.get("org", ""), params.get("agent", "")
+    whole, answers = await asyncio.gather(
+        site.group(), site.fleet.ask("agent", {"org": org, "agent": name}, list[AgentFacts])
+    )
+    found = best(answers)
+    if found is None or not found.value:
+        advice = "Check both names, or look for the agent in the list of agents. It appears with its first call."
+        raise unknown(f"agent {show.visible(name)} of {show.visible(org)}", advice, whole)
+    entries = [(entry, _sums(entry)) for entry in found.value]
+    context = {
+        "org": org,
+        "agent": name,
+        "entries": entries,
+        "consumers_max": CONSUMERS_MAX,
+        "worker": found.worker,
+        "stale": found.stale,
+        "as_of_ms": found.as_of_ms,
+        "notices": notices(whole, answers),
+    }
+    twin = {
+        "org": org,
+        "agent": name,
+        "worker": found.worker,
+        "stale": found.stale,
+        "currencies": [_usage_report(*entry) for entry in entries],
+    }
+    return Page("agent.html", f"{show.visible(name)} · {show.visible(org)}", context, twin, place="agents")
+
+
+def _sums(entry: AgentFacts) -> Sums:
+    open_, pending, settled = (
+        show.total(getattr(one, name) for one in entry.accounts)
+        for name in ("open_amount", "pending_amount", "settled_amount")
+    )
+    calls = sum(one.calls for one in entry.accounts)
+    return Sums(calls, open_, pending, settled, show.total((open_, pending, settled)))
+
+
+def _usage_report(entry: AgentFacts, sums: Sums) -> dict[str, Any]:
+    """As HIP-25's usage report: methods with count and cost, and the total."""
+    return {
+        "currency": entry.currency,
+        "methods": {one.method: {"count": one.count, "cost": one.cost} for one in entry.methods},
+        "total": sums.total,
+        "request_count": sums.calls,
+        "open": sums.open,
+        "pending": sums.pending,
+        "settled": sums.settled,
+        "min_amount": entry.min_amount,
+        "watermark_ms": entry.watermark_ms,
+        "closes_at_ms": entry.closes_at_ms,
+        "consumers": entry.accounts,
+    }
+
+
+class _Method(msgspec.Struct, frozen=True):
+    count: int
+    cost: Decimal
+
+
+class _Data(msgspec.Struct, frozen=True):
+    settlement_id: str
+    agent: str
+    consumer: str
+    amount: Decimal
+    request_count: int
+    period_start: str
+    period_end: str
+    currency: str
+    chain: str
+    chain_id: int
+    methods: dict[str, _Method]
+    coverage: Coverage
+    agent_wallet: str | None = None
+    consumer_wallet: str | None = None
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    id: str
+    timestamp: str
+    org_id: str
+    data: _Data
+
+
+async def _settled(site: Site, params: Params) -> tuple[Group, Answer[list[str]]]:
+    whole, answers = await asyncio.gather(site.group(), site.fleet.ask("settlement", {"id": params["id"]}, list[str]))
+    found = best(answers)
+    if found is None or not found.value:
+        advice = "Check the id. Settlements are kept here for a week; older ones are in the ledger."
+        raise unknown(f"settlement {show.visible(params['id'])}", advice, whole)
+    return whole, found
+
+
+async def settlement_page(site: Site, params: Params) -> Page:
+    """`/settlements/{id}`: one settlement like a receipt."""
+    whole, found = await _settled(site, params)
+    assert found.value is not None
+    exact = found.value[0]
+    try:
+        one = msgspec.json.decode(exact, type=_Envelope)
+        times = [moment_ms(text) for text in (one.timestamp, one.data.period_start, one.data.period_end)]
+    except (msgspec.MsgspecError, ValueError):
+        advice = f"Worker {show.visible(found.worker)} answered with bytes that are no settlement."
+        raise Problem(503, "This settlement cannot be read", advice) from None
+    digest = hashlib.sha256(exact.encode()).hexdigest()
+    context = {
+        "one": one,
+        "stated_ms": times[0],
+        "start_ms": times[1],
+        "end_ms": times[2],
+        "adds_up": show.total(method.cost for method in one.data.methods.values()) == one.data.amount,
+        "exact_json": exact,
+        "sha256": digest,
+        "raw_url": f"{show.settlement_url(one.id)}/statement",
+        "stale": found.stale,
+        "as_of_ms": found.as_of_ms,
+        "worker": found.worker,
+        "notices": notices(whole, []),
+    }
+    twin = {
+        "id": one.id,
+        "worker": found.worker,
+        "stale": found.stale,
+        "sha256": digest,
+        "statement": orjson.Fragment(exact),
+    }
+    return Page("settlement.html", f"Settlement {show.short_id(one.id)}", context, twin, place="agents")
+
+
+async def settled_bytes(site: Site, params: Params) -> bytes:
+    """`/settlements/{id}/statement`: the bytes as they stand in `billing_events`."""
+    _, found = await _settled(site, params)
+    assert found.value is not None
+    return found.value[0].encode()

@@ -1,0 +1,78 @@
+"""Geometry of the two small drawings: hours of a month as bars, events per second as a line. Numbers only."""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from streamapp.web import show
+from streamapp.web.workers.source import HourFacts, HourState
+
+HOUR_MS = 3_600_000
+BAR = 4  # units a bar and its gap are wide
+HEIGHT = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One hour."""
+
+    x: int
+    y: float
+    height: float
+    state: HourState
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """The hours of a month in one currency."""
+
+    month: str
+    width: int
+    height: int
+    bars: tuple[Bar, ...]
+    days: tuple[tuple[int, str], ...]  # place in percent, label
+    highest: Decimal
+
+
+def month_bars(hours: Sequence[HourFacts], currency: str) -> Bars | None:
+    """Bars over the month of the newest hour; None without hours."""
+    if not hours:
+        return None
+    newest = show.moment(max(hour.start_ms for hour in hours))
+    first = datetime(newest.year, newest.month, 1, tzinfo=UTC)
+    first_ms, days = int(first.timestamp()) * 1000, monthrange(newest.year, newest.month)[1]
+    shown = [hour for hour in hours if 0 <= hour.start_ms - first_ms < days * 24 * HOUR_MS]
+    highest = max((hour.cost for hour in shown), default=Decimal(0))
+    bars = []
+    for hour in sorted(shown, key=lambda hour: hour.start_ms):
+        height = max(1.5, round(float(hour.cost / highest) * HEIGHT, 2)) if highest else 1.5
+        label = f"{show.day_clock(hour.start_ms)} UTC: {show.money(hour.cost, currency)}, {hour.state}"
+        place = (hour.start_ms - first_ms) // HOUR_MS * BAR
+        bars.append(Bar(place, round(HEIGHT - height, 2), height, hour.state, label))
+    ticks = tuple((round((day - 1) / days * 100), f"{first:%b} {day}") for day in (1, 8, 15, 22, 29) if day <= days)
+    return Bars(f"{first:%Y-%m}", days * 24 * BAR, HEIGHT, tuple(bars), ticks, highest)
+
+
+def line(points: Sequence[float], width: int = 160, height: int = 32) -> str:
+    """SVG polyline points; empty for fewer than two values."""
+    if len(points) < 2:
+        return ""
+    top = max(max(points), 1e-9)
+    step = width / (len(points) - 1)
+    return " ".join(
+        f"{index * step:.1f},{height - 1.5 - value / top * (height - 3):.1f}" for index, value in enumerate(points)
+    )
+
+
+def line_to(points: Sequence[float | None], top: float, width: int = 240, height: int = 96) -> str:
+    """SVG polyline points under a common highest value; what is None is passed over. Empty for fewer than two."""
+    known = [(index, value) for index, value in enumerate(points) if value is not None]
+    if len(known) < 2:
+        return ""
+    step, scale = width / (len(points) - 1), max(top, 1e-9)
+    return " ".join(f"{index * step:.1f},{height - value / scale * (height - 4):.1f}" for index, value in known)

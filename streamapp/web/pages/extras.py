@@ -1,0 +1,79 @@
+"""What the front page shows besides groups: letters that wait, the front door, the charts of llm-metrics, whether all
+records agree.
+
+Each is asked behind the page, never by it: what does not answer is missing or marked, and nothing waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import aiohttp
+
+from streamapp.clock import Clock
+from streamapp.dead_letters.recent import ENTRIES_MAX, Letters
+from streamapp.web.pages.charts import Charts, Feed
+from streamapp.web.pages.reconciliation import Reconciliation
+from streamapp.web.workers.fleets import Fleets
+from streamapp.web.workers.kept import Kept
+
+LETTERS_MS = 2_500
+DOOR_MS = 4_000
+CHARTS_MS = 1_800
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Letters that nobody has dealt with, among the newest; `all_of_them` is False when there may be more."""
+
+    count: int
+    all_of_them: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Capture, as it answers at its address."""
+
+    url: str
+    ready: bool
+
+
+class Extras:
+    """The four questions. `capture_url` is empty where no capture is known."""
+
+    def __init__(
+        self,
+        letters: Letters,
+        fleets: Fleets,
+        clock: Clock,
+        timeout_s: float,
+        capture_url: str,
+        reconciliation: Reconciliation,
+    ) -> None:
+        self.reconciliation = reconciliation
+        self._letters, self._capture_url, self._timeout_s = letters, capture_url, timeout_s
+        self.waiting: Kept[Waiting] = Kept(self._waiting, clock, fresh_ms=LETTERS_MS)
+        self.door: Kept[Door | None] = Kept(self._door, clock, fresh_ms=DOOR_MS)
+        self.charts: Kept[Charts] = Kept(Feed(fleets, timeout_s).ask, clock, fresh_ms=CHARTS_MS)
+
+    async def _waiting(self) -> Waiting:
+        recent = await self._letters.recent()
+
+        def count() -> int:
+            return sum(recent.done.state(one.letter) == "waiting" for one in recent.entries)
+
+        return Waiting(await asyncio.to_thread(count), len(recent.entries) < ENTRIES_MAX)
+
+    async def _door(self) -> Door | None:
+        if not self._capture_url:
+            return None
+        try:
+            timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.get(f"{self._capture_url}/health/ready", allow_redirects=False) as answer,
+            ):
+                return Door(self._capture_url, answer.status == 200)
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None  # it may be on another host: that is not known here

@@ -1,0 +1,139 @@
+"""The front page, which shows every group, and the page of one group; the same on whichever worker serves them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from streamapp.topics import registry
+from streamapp.web import show
+from streamapp.web.pages import chart, charts, reconciliation, whole
+from streamapp.web.pages.page import FIRST_EVENT, Params, Site
+from streamapp.web.render import Page, Problem
+
+BILLING = "billing-agg"
+CURRENCIES_MAX = 4  # in a figure; the twin has all
+START = "faust --loop=uvloop -A streamapp.agents.{} worker -l info"
+COUNTED = ("requests", "errors", "prompt_tokens", "completion_tokens", "total_tokens")
+
+
+async def front(site: Site, params: Params) -> Page:
+    """`/`: one look says whether all is well."""
+    extras = site.extras
+    look, waiting, door, drawn, agreed = await asyncio.gather(
+        whole.look(site), extras.waiting.get(), extras.door.get(), extras.charts.get(), extras.reconciliation.now()
+    )
+    look = look.along_with(agreed.findings())
+    billing = look.of(BILLING).workers
+    money = billing.money()
+    twin = {
+        "verdict": look.level,
+        "findings": [{"group": name or None, "level": one.level, "text": one.text} for name, one in look.findings],
+        "groups": [_twin(one, site.clock()) for one in look.groups],
+        "asked_kafka_ms": look.asked.as_of_ms,
+        "lag": look.lag,
+        "events_per_s": round(look.events_per_s, 3),
+        "money": [dict(zip(("currency", "open", "closed_today", "revised_today"), one, strict=True)) for one in money],
+        "open_hours": billing.count("open_hours"),
+        "letters_waiting": waiting.value.count if waiting.value else None,
+        "capture": door.value,
+        "reconciliation": reconciliation.twin(agreed),
+    }
+    context = {
+        "look": look,
+        "money": money[:CURRENCIES_MAX],
+        "more_money": len(money) - CURRENCIES_MAX,
+        "billing": billing,
+        "waiting": waiting,
+        "door": door.value,
+        "charts": drawn,
+        "reconciliation": agreed,
+        "panels": charts.panels,
+        "curve": chart.line(look.curve),
+        "curve_top": max(look.curve, default=0.0),
+        "line": chart.line,
+        "first_event": FIRST_EVENT if not any(one.workers.has_events for one in look.groups) else "",
+    }
+    return Page("overview.html", "Overview", context, twin, place="overview")
+
+
+async def one_group(site: Site, params: Params) -> Page:
+    """`/groups/{group}`: its partitions, its workers, its tables."""
+    name = params["group"]
+    if name not in {one.name for one in registry.GROUPS}:
+        known = ", ".join(one.name for one in registry.GROUPS)
+        raise Problem(404, f"No group is called {show.visible(name)}", f"The groups: {known}.")
+    look = await whole.look(site, (name,))
+    one = look.of(name)
+    found = [finding for _, finding in look.findings]
+    tables = await _tables(site, name) if one.answering else []
+    twin = {
+        **_twin(one, site.clock()),
+        "verdict": look.level,
+        "findings": found,
+        "topics": one.registered.topics,
+        "partitions": [
+            {"owner": o.owner, "stale": o.stale, "lag": o.facts.lag, "facts": o.facts} for o in one.workers.partitions
+        ],
+        "missing": one.workers.missing,
+        "workers": [
+            {"name": f.name, "url": f.url, "started_ms": f.started_ms, "stale": s} for f, s in one.workers.workers
+        ],
+        "silent": one.workers.silent,
+        "dead_letters": one.workers.dead_letters(),
+        "tables": [{"name": table, "url": show.table_url(table, name)} for table in tables],
+    }
+    owned_now = {(owned.facts.topic, owned.facts.partition) for owned in one.workers.partitions}
+    context = {
+        "one": one,
+        "group": one.workers,
+        "findings": found,
+        "level": look.level,
+        "others": [cell for cell in one.cells if (cell.topic, cell.partition) not in owned_now],
+        "tables": tables,
+        "counts_hours": any(owned.facts.open_hours for owned in one.workers.partitions),
+        "curve": chart.line(one.workers.curve),
+        "curve_top": max(one.workers.curve, default=0.0),
+        "first_event": FIRST_EVENT,
+        "start": START.format(name.replace("-", "_")),
+    }
+    return Page("group.html", name, context, twin, place="overview")
+
+
+async def _tables(site: Site, name: str) -> list[str]:
+    answers = await site.fleets.of(name).ask("tables", {}, list[str])
+    return sorted({one for answer in answers for one in answer.value or []})
+
+
+def _twin(one: whole.GroupLook, now_ms: int) -> dict[str, Any]:
+    return {
+        "group": one.name,
+        "state": one.state,
+        "lag": one.lag,
+        "events_per_s": round(one.workers.events_per_s, 3),
+        "last_commit_ms": one.workers.last_commit_ms,
+        "answering_workers": one.answering,
+        "url": show.group_url(one.name),
+        "owners": [
+            {"topic": c.topic, "partition": c.partition, "owner": c.owner, "lag": c.lag, "stale": c.stale}
+            for c in one.cells
+        ],
+    }
+
+
+async def charts_page(site: Site, params: Params) -> Page:
+    """`/charts`: tokens, cost and latency by the minute, drawn and as numbers."""
+    heard = await site.extras.charts.get()
+    known = heard.value
+    twin = {
+        "minutes": [
+            {"start_ms": one.start_ms, **{name: getattr(one, name) for name in COUNTED}, "cost": one.cost,
+             "latency": {"p50": one.latency_p50_ms, "p95": one.latency_p95_ms, "p99": one.latency_p99_ms},
+             "ttft": {"p50": one.ttft_p50_ms, "p95": one.ttft_p95_ms}} for one in known.minutes
+        ] if known else [],
+        "missing_workers": known.missing if known else None,
+        "as_of_ms": heard.as_of_ms,
+        "stale": bool(heard.problem),
+        "problem": heard.problem or None,
+    }  # fmt: skip
+    return Page("charts.html", "Charts", {"charts": heard, "panels": charts.panels}, twin, place="charts")

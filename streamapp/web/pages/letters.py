@@ -1,0 +1,259 @@
+"""The pages of what was refused: the list with its causes, and one letter. Bytes are masked; nothing can be done here
+but read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from streamapp.dead_letters.done import Done, Receipt
+from streamapp.dead_letters.read import Coordinates, Letter
+from streamapp.dead_letters.recent import Entry, Recent
+from streamapp.errors import Misconfigured, Unavailable
+from streamapp.schemas.judging.cause import shape
+from streamapp.schemas.values.mask import mask_field, mask_text, mask_value
+from streamapp.schemas.values.timestamp import format_ms
+from streamapp.web import show
+from streamapp.web.pages.letters_advice import ADVICE, OTHERWISE
+from streamapp.web.pages.page import Params, Site
+from streamapp.web.render import Page, Problem
+
+LIMIT = 50
+CAUSES_SHOWN = 12
+SHOWN_CHARS_MAX = 100_000  # of a value on its page; --raw has all
+STATES = ("waiting", "redriven", "dropped")
+FILTERS = ("topic", "reason", "by", "team", "cause")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Waiting letters of one cause."""
+
+    fingerprint: str
+    topic: str
+    by: str
+    reason: str
+    shape: str
+    count: int
+    newest_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A letter as it is listed."""
+
+    entry: Entry
+    letter: Letter
+    state: str
+    error: str
+    team: str
+    url: str
+
+
+async def letters(site: Site, params: Params) -> Page:
+    """`/letters`: the newest letters, newest first, by cause, filtered, paged."""
+    recent = await _asked(site.letters.recent())
+    return await asyncio.to_thread(_list, recent, params)
+
+
+def _list(recent: Recent, params: Params) -> Page:
+    state = params.get("state") or "waiting"
+    if state not in (*STATES, "all"):
+        raise Problem(
+            400, "Those letters cannot be shown", f"In the address, state is one of {', '.join(STATES)}, all."
+        )
+    matching = [one for one in recent.entries if _fits(one, params)]
+    counts: Counter[str] = Counter(recent.done.state(one.letter) for one in matching)
+    found = [one for one in matching if state in ("all", recent.done.state(one.letter))]
+    first = _behind(found, params.get("after", ""))
+    rows = [_row(one, recent.done) for one in found[first : first + LIMIT]]
+    more = len(found) > first + LIMIT
+    next_url = letters_url(params, after=_cursor(rows[-1].letter)) if more else ""
+    causes = _causes([one for one in matching if recent.done.state(one.letter) == "waiting"])
+    whole = recent.in_log <= len(recent.entries) + recent.unreadable
+    twin = {
+        "letters": [_fact(row.entry, recent.done) for row in rows],
+        "matching": len(found),
+        "counts": {name: counts[name] for name in STATES},
+        "causes": causes,
+        "looked_through": len(recent.entries),
+        "whole_log": whole,
+        "unreadable": recent.unreadable,
+        "next": next_url or None,
+    }
+    context = {
+        "rows": rows,
+        "causes": causes[:CAUSES_SHOWN],
+        "more_causes": max(0, len(causes) - CAUSES_SHOWN),
+        "counts": twin["counts"],
+        "state": state,
+        "params": params,
+        "filtered": any(params.get(name) for name in FILTERS),
+        "matching": len(found),
+        "first": first,
+        "next_url": next_url,
+        "url": lambda **changes: letters_url(params, **changes),
+        "looked_through": len(recent.entries),
+        "whole_log": whole,
+        "unreadable": recent.unreadable,
+        "any": bool(recent.entries),
+    }
+    return Page("letters.html", "Letters", context, twin, place="letters")
+
+
+async def letter(site: Site, params: Params) -> Page:
+    """`/letters/{id}`: why, where from, what it was, and the command that sends it again."""
+    recent = await _asked(site.letters.recent())
+    wanted = params["id"]
+    found = next((one for one in recent.entries if one.letter.id == wanted), None)
+    if found is None:
+        advice = f"It is not among the newest {len(recent.entries):,} letters. The command line looks through all:"
+        command = f"streamapp dead-letters show {wanted}" if wanted.isidentifier() else ""
+        raise Problem(404, f"There is no letter {show.visible(wanted)} here", advice, command)
+    whole = await _asked(site.letters.whole(found.letter.at))
+    if whole is None:
+        raise Problem(404, "This letter is gone", "Letters are kept for 30 days.")
+    return await asyncio.to_thread(_one, whole, found, recent.done)
+
+
+def _one(one: Letter, found: Entry, done: Done) -> Page:
+    value = None if one.value is None else mask_value(one.value)
+    headers = [
+        (mask_text(name), None if content is None else mask_field(name, content.decode(errors="replace")))
+        for name, content in one.headers
+    ]
+    receipt = done.by_letter.get(one.id)
+    commands = _commands(one)
+    twin = {
+        **_fact(found, done),
+        "key": None if one.key is None else mask_text(one.key.decode(errors="replace")),
+        "headers": [{"key": name, "value": content} for name, content in headers],
+        "value": value,
+        "commands": commands,
+    }
+    org = one.event.get("org_id")
+    context = {
+        "one": one,
+        "state": done.state(one),
+        "receipt": receipt,
+        "error": show.visible(mask_text(one.error)),
+        "advice": ADVICE.get(one.reason, OTHERWISE),
+        "key": None if twin["key"] is None else show.visible(twin["key"]),
+        "team": show.visible(mask_text(found.team or "")) if found.team else None,
+        "team_url": show.team_url(org, found.team) if isinstance(org, str) and found.team else "",
+        "headers": [
+            (show.visible(name), content if content is None else show.visible(content)) for name, content in headers
+        ],
+        "value": None if value is None else _visible_lines(value[:SHOWN_CHARS_MAX]),
+        "shortened": value is not None and len(value) > SHOWN_CHARS_MAX,
+        "cause": found.cause,
+        "commands": commands,
+    }
+    return Page("letter.html", f"Letter {show.short_id(one.id)}", context, twin, place="letters")
+
+
+def letter_url(letter_id: str) -> str:
+    """The page of a letter."""
+    return f"/letters/{quote(letter_id, safe='', errors='replace')}"
+
+
+def letters_url(params: Params, **changes: str) -> str:
+    """The same list with something changed; whatever changes but the place in it starts from the first page."""
+    keep = {key: params.get(key, "") for key in (*FILTERS, "state")}
+    keep.update(changes)
+    text = urlencode({key: value for key, value in keep.items() if value}, errors="replace")
+    return f"/letters?{text}" if text else "/letters"
+
+
+async def _asked(answer: Any) -> Any:
+    try:
+        return await answer
+    except (Unavailable, Misconfigured) as error:
+        raise Problem(503, "The letters cannot be read now", f"{error}. Nothing is lost by it.") from None
+
+
+def _fits(one: Entry, params: Params) -> bool:
+    facts = {
+        "topic": one.letter.topic,
+        "reason": one.letter.reason,
+        "by": one.letter.by,
+        "team": one.team,
+        "cause": one.cause,
+    }
+    return all(not params.get(name) or params[name] == fact for name, fact in facts.items())
+
+
+def _behind(found: list[Entry], cursor: str) -> int:
+    """The place of the first letter behind the cursor; 0 when it is none of these."""
+    places = {_cursor(one.letter): place for place, one in enumerate(found)} if cursor else {}
+    return places.get(cursor, -1) + 1
+
+
+def _cursor(one: Letter) -> str:
+    return f"{one.at[1]}.{one.at[2]}"
+
+
+def _row(one: Entry, done: Done) -> Row:
+    error = show.visible(mask_text(one.letter.error))
+    team = show.visible(mask_text(one.team)) if one.team else ""
+    return Row(one, one.letter, done.state(one.letter), error, team, letter_url(one.letter.id))
+
+
+def _causes(waiting: list[Entry]) -> list[Cause]:
+    newest: dict[str, Entry] = {}
+    counts: Counter[str] = Counter()
+    for one in waiting:
+        newest.setdefault(one.cause, one)
+        counts[one.cause] += 1
+    return [
+        Cause(name, one.topic, one.by, one.reason, show.visible(shape(one.error)), count, one.failed_ms)
+        for name, count in counts.most_common()
+        for one in (newest[name].letter,)
+    ]
+
+
+def _fact(one: Entry, done: Done) -> dict[str, Any]:
+    letter = one.letter
+    receipt: Receipt | None = done.by_letter.get(letter.id)
+    return {
+        "id": letter.id,
+        "state": done.state(letter),
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "by": letter.by,
+        "reason": letter.reason,
+        "error": mask_text(letter.error),
+        "cause": one.cause,
+        "team": mask_text(one.team) if one.team else None,
+        "failed_at": format_ms(letter.failed_ms),
+        "attempt": letter.attempt,
+        "truncated": letter.truncated,
+        "value_bytes": one.value_bytes,
+        "sent": _named(receipt.sent) if receipt and receipt.sent else None,
+        "dropped_because": (receipt.reason or None) if receipt else None,
+        "url": letter_url(letter.id),
+    }
+
+
+def _named(at: Coordinates) -> dict[str, Any]:
+    return dict(zip(("topic", "partition", "offset"), at, strict=True))
+
+
+def _commands(one: Letter) -> dict[str, str]:
+    name = one.id if one.id.replace("-", "_").isidentifier() else quote(one.id)
+    return {
+        "plan": f"streamapp dead-letters redrive {name} --dry-run",
+        "redrive": f"streamapp dead-letters redrive {name}",
+        "patch": f"streamapp dead-letters redrive {name} --patch fix.json",
+        "raw": f"streamapp dead-letters show {name} --raw --output record.bin",
+        "drop": f'streamapp dead-letters drop {name} --because "…"',
+        "cause": f"streamapp dead-letters redrive --cause {one.cause}",
+    }
+
+
+def _visible_lines(text: str) -> str:
+    return "\n".join(show.visible(line) if line else "" for line in text.split("\n"))

@@ -1,0 +1,152 @@
+"""The raw tables of every group: rows as they are stored, fetched from the workers that own them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from streamapp.topics.registry import GROUPS
+from streamapp.web import show
+from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
+from streamapp.web.render import Page, Problem
+from streamapp.web.workers import group, local
+from streamapp.web.workers.source import RawRow
+
+
+async def tables(site: Site, params: Params) -> Page:
+    """`/tables`: every table of every group."""
+    whole, found = await asyncio.gather(site.group(), _everywhere(site))
+    listed = [(name, owner, show.table_url(name, owner)) for owner, names in found.items() for name in names]
+    twin = {
+        "tables": [{"name": name, "group": owner, "url": url} for name, owner, url in listed],
+        "silent": whole.silent,
+    }
+    context = {"tables": listed, "notices": notices(whole, []), "first_event": FIRST_EVENT}
+    return Page("tables.html", "Tables", context, twin, place="tables")
+
+
+async def _everywhere(site: Site) -> dict[str, list[str]]:
+    """Group → its tables, of those whose workers answer."""
+    await site.fleets.standings.sure()
+    names = [one.name for one in GROUPS]
+    answers = await asyncio.gather(*(site.fleets.of(name).ask("tables", {}, list[str]) for name in names))
+    known = [sorted({one for answer in each for one in answer.value or []}) for each in answers]
+    return {name: tables for name, tables in zip(names, known, strict=True) if tables}
+
+
+async def _home(site: Site, name: str, owner: str) -> tuple[Site, str]:
+    """Pages of the group that keeps a table: the one that is named, else this worker's own, else who knows it."""
+    own = site.fleets.own_name
+    if owner and owner not in {one.name for one in GROUPS}:
+        raise Problem(404, f"No group is called {show.visible(owner)}", "See all tables: /tables")
+    if not owner:
+        answers = await site.fleet.ask("tables", {}, list[str])
+        owner = own
+        if not any(name in (answer.value or []) for answer in answers):
+            owner = next((one for one, names in (await _everywhere(site)).items() if name in names), own)
+    return await site.at(owner), owner
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A raw row as it is listed."""
+
+    row: RawRow
+    owner: str
+    stale: bool
+    key: str
+    text: str
+    pretty: str
+    url: str  # of the page that explains this row, or empty
+
+
+async def table(site: Site, params: Params) -> Page:
+    """`/tables/{name}`: rows as they are stored, partition by partition, in the store's order of keys."""
+    name, (wanted, limit) = params["name"], _rows_wanted(params)
+    site, owner = await _home(site, name, params.get("group", ""))
+    whole, names, answers = await asyncio.gather(
+        site.group(), site.fleet.ask("tables", {}, list[str]), site.fleet.ask("rows", wanted, list[RawRow])
+    )
+    known = {one for answer in names for one in answer.value or []}
+    if name not in known:
+        raise Problem(404, f"No table of {owner} is called {show.visible(name)}", _tables_advice(known, whole))
+    found = [
+        (row, answer.worker, answer.stale)
+        for answer in answers
+        for row in answer.value or []
+        if not (answer.stale and row.partition in whole.owned_now)
+    ]
+    found.sort(key=lambda item: item[0].partition)  # stable: a partition's rows come from one worker, in its order
+    rows = [_shown(*item) for item in found[:limit]]
+    more = len(found) > limit
+    last = rows[-1].row if more else None
+    place = {"after": json.dumps([last.partition, *last.key]), "partition": params.get("partition", "")} if last else {}
+    place |= {"group": params.get("group", ""), "limit": params.get("limit", "")} if last else {}
+    next_url = f"{show.table_url(name)}?{urlencode({k: v for k, v in place.items() if v})}" if last else ""
+    twin = {
+        "table": name,
+        "group": owner,
+        "rows": [{"key": s.row.key, "row": s.row.row, "partition": s.row.partition, "owner": s.owner, "stale": s.stale,
+                  "last_offset": s.row.last_offset} for s in rows],
+        "next": next_url or None,
+        "silent": whole.silent,
+    }  # fmt: skip
+    context = {
+        "name": name,
+        "owner": owner,
+        "url": lambda partition=None: _url(name, params.get("group", ""), partition),
+        "rows": rows,
+        "next_url": next_url,
+        "partition": params.get("partition", ""),
+        "partitions": [owned.facts.partition for owned in whole.partitions],
+        "first_page": "after" not in params,
+        "notices": notices(whole, answers),
+        "first_event": FIRST_EVENT,
+    }
+    return Page("table.html", f"Table {show.visible(name)}", context, twin, place="tables")
+
+
+def _rows_wanted(params: Params) -> tuple[Params, int]:
+    try:
+        limit = int(params.get("limit") or 50)
+        wanted = {"table": params["name"], "limit": str(limit + 1)}
+        if not 1 <= limit <= local.ROWS_MAX:
+            raise ValueError
+        if params.get("partition"):
+            wanted["partition"] = str(int(params["partition"]))
+        if params.get("after"):
+            partition, *key = local.row_key(params["after"])
+            wanted.update({"from": str(int(partition)), "after": json.dumps(key)})
+    except (ValueError, TypeError):
+        advice = (
+            f"In the address, limit is a number from 1 to {local.ROWS_MAX}, partition a number, "
+            "and after a key as the links give it."
+        )
+        raise Problem(400, "Those rows cannot be shown", advice) from None
+    return wanted, limit
+
+
+def _url(name: str, owner: str, partition: int | None) -> str:
+    wanted = {"group": owner, "partition": "" if partition is None else str(partition)}
+    text = urlencode({key: value for key, value in wanted.items() if value})
+    return show.table_url(name) + (f"?{text}" if text else "")
+
+
+def _tables_advice(known: set[str], whole: group.Group) -> str:
+    listed = ", ".join(show.visible(name) for name in sorted(known)) or "none yet"
+    silent = " A worker does not answer; it may know more." if whole.silent else ""
+    return f"The tables of this group: {listed}.{silent}"
+
+
+def _shown(row: RawRow, owner: str, stale: bool) -> Shown:
+    kind, parts = row.key[0] if row.key else "", row.key
+    url = ""
+    if kind == "hour" and len(parts) == 5:
+        url = show.team_url(str(parts[2]), str(parts[3]))
+    elif kind == "bill" and len(parts) == 2:
+        url = show.bill_url(str(parts[1]))
+    text = json.dumps(row.row, ensure_ascii=False, default=str, separators=(",", ":"))
+    pretty = json.dumps(row.row, ensure_ascii=False, default=str, indent=2)
+    return Shown(row, owner, stale, show.visible(" · ".join(map(str, parts))), text, pretty, url)

@@ -1,0 +1,167 @@
+"""One question to every worker of a group: this one in memory, the others over HTTP, in parallel.
+
+A peer that does not answer in time is still in the list of answers, with what it said last (at most ten minutes old) or
+with nothing, and with the reason. It then rests for three seconds, so that a frozen worker does not slow every page.
+Answers are shared for a second: a hundred open pages ask once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, unquote, urlencode
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from streamapp.clock import Clock
+from streamapp.web.workers import local, wire
+from streamapp.web.workers.source import WorkerView
+
+T = TypeVar("T")
+
+SHARE_MS = 900  # below the second between two live updates
+REST_MS = 3_000
+KNOWN_MS = 600_000
+KNOWN_MAX = 256  # answers kept for the day a worker falls silent; the biggest is one page of hours
+FLIGHTS_MAX = 256
+ANSWER_BYTES_MAX = 32 * 1024 * 1024
+PEERS_MAX = 64
+WORKER_HEADER = "X-Stream-Worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What one worker said. `problem` is empty when it answered just now."""
+
+    worker: str
+    url: str
+    value: T | None
+    as_of_ms: int | None  # None: nothing is known
+    problem: str = ""
+
+    @property
+    def stale(self) -> bool:
+        """True when this is what the worker said before it fell silent."""
+        return bool(self.problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    at_ms: int
+    value: Any
+
+
+class Fleet:
+    """All workers of a group, seen from this one; `view` is this worker's if it belongs to the group, else None."""
+
+    def __init__(
+        self, view: WorkerView | None, clock: Clock, peer_timeout_s: float, peers: Callable[[], tuple[str, ...]]
+    ) -> None:
+        self.view = view
+        self.clock = clock
+        self.peers = peers
+        self._timeout = aiohttp.ClientTimeout(total=peer_timeout_s)
+        self._timeout_s = peer_timeout_s
+        self._flights: OrderedDict[str, tuple[int, asyncio.Task[list[Answer[Any]]]]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._names: dict[str, str] = {}
+        self._resting: dict[str, tuple[int, str]] = {}
+
+    async def ask(self, topic: str, params: dict[str, str], type_: type[T]) -> list[Answer[T]]:
+        """Ask `/_local/<topic>` of everybody; this worker's answer comes first. Raises what the own view raises.
+
+        Empty when nobody is known to be in the group.
+        """
+        question = f"/_local/{topic}" + (f"?{urlencode(params, errors='replace')}" if params else "")
+        now = self.clock()
+        made, flight = self._flights.get(question, (0, None))
+        if flight is None or flight.get_loop().is_closed() or (flight.done() and not 0 <= now - made < SHARE_MS):
+            flight = asyncio.create_task(self._everybody(topic, params, question, type_))
+            flight.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self._flights[question] = (now, flight)
+            self._flights.move_to_end(question)
+            while len(self._flights) > FLIGHTS_MAX:
+                self._flights.popitem(last=False)
+        return await asyncio.shield(flight)  # a reader who leaves does not take the answer from the others
+
+    async def _everybody(self, topic: str, params: dict[str, str], question: str, type_: type[T]) -> list[Answer[T]]:
+        mine = self.view.worker() if self.view is not None else None
+        own = mine.url.rstrip("/") if mine is not None else None
+        peers = [url for url in dict.fromkeys(self.peers()) if url.rstrip("/") != own]
+        self._forget(set(peers))
+        answers = self._peers(peers, question, type_)
+        if self.view is None or mine is None:
+            return await answers
+        value, others = await asyncio.gather(local.ANSWERS[topic](self.view, params), answers)
+        return [Answer(mine.name, mine.url, value, self.clock()), *others]
+
+    async def _peers(self, peers: list[str], question: str, type_: type[T]) -> list[Answer[T]]:
+        if not peers:
+            return []
+        async with aiohttp.ClientSession(timeout=self._timeout) as session:
+            asked = (self._peer(session, url, question, type_) for url in peers[:PEERS_MAX])
+            return await asyncio.gather(*asked)
+
+    async def _peer(self, session: aiohttp.ClientSession, url: str, question: str, type_: type[T]) -> Answer[T]:
+        until, why = self._resting.get(url, (0, ""))
+        if self.clock() < until:
+            return self._silent(url, question, why)
+        try:
+            async with session.get(URL(url.rstrip("/") + question, encoded=True), allow_redirects=False) as response:
+                response.raise_for_status()
+                body = await bounded(response)
+                self._names[url] = unquote(response.headers.get(WORKER_HEADER, "")) or self._names.get(url, url)
+            value = wire.decode(body, type_)
+        except TimeoutError:
+            return self._rest(url, question, f"no answer within {self._timeout_s:g} s")
+        except aiohttp.ClientResponseError as error:
+            return self._rest(url, question, f"it answered with status {error.status}")
+        except (aiohttp.ClientError, OSError):
+            return self._rest(url, question, "no connection")
+        except (msgspec.MsgspecError, ValueError):
+            return self._rest(url, question, "its answer could not be read")
+        self._resting.pop(url, None)
+        self._remember(url, question, value)
+        return Answer(self._names[url], url, value, self.clock())
+
+    def _rest(self, url: str, question: str, why: str) -> Answer[Any]:
+        self._resting[url] = (self.clock() + REST_MS, why)
+        return self._silent(url, question, why)
+
+    def _silent(self, url: str, question: str, why: str) -> Answer[Any]:
+        known = self._known.get((url, question))
+        if known is None or self.clock() - known.at_ms > KNOWN_MS:
+            return Answer(self._names.get(url, url), url, None, None, why)
+        return Answer(self._names.get(url, url), url, known.value, known.at_ms, why)
+
+    def _remember(self, url: str, question: str, value: Any) -> None:
+        self._known[(url, question)] = _Known(self.clock(), value)
+        self._known.move_to_end((url, question))
+        while len(self._known) > KNOWN_MAX:
+            self._known.popitem(last=False)
+
+    def _forget(self, peers: set[str]) -> None:
+        for url in [url for url in self._names if url not in peers]:
+            del self._names[url]
+        for url in [url for url in self._resting if url not in peers]:
+            del self._resting[url]
+
+
+async def bounded(response: aiohttp.ClientResponse) -> bytes:
+    """An answer's body. Raises ValueError when it is longer than any answer of ours."""
+    body = await response.content.read(ANSWER_BYTES_MAX + 1)
+    while len(body) <= ANSWER_BYTES_MAX and (more := await response.content.read(ANSWER_BYTES_MAX)):
+        body += more
+    if len(body) > ANSWER_BYTES_MAX:
+        raise ValueError("too long an answer")
+    return body
+
+
+def header_name(name: str) -> str:
+    """A worker's name as a header may carry it."""
+    return quote(name, safe="", errors="replace")

@@ -1,0 +1,158 @@
+"""What this worker alone knows, by topic.
+
+The pages and `/_local/<topic>`, which the other workers ask, call the same functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from streamapp.web.workers import agents_list, hours
+from streamapp.web.workers.source import (
+    AgentFacts,
+    AgentsView,
+    PartitionCalls,
+    RawRow,
+    Span,
+    TeamFacts,
+    WorkerFacts,
+    WorkerView,
+)
+
+ROWS_MAX = 500
+
+Params = dict[str, str]
+
+
+async def worker(view: WorkerView, params: Params) -> WorkerFacts:
+    """This worker and its partitions."""
+    return view.worker()
+
+
+async def hours_slice(view: WorkerView, params: Params) -> hours.HoursSlice:
+    """This worker's part of a page of hours. Sorting 100,000 rows takes a thread, not the stream's time."""
+    query = hours_query(params)
+    rows = view.hours()
+    return await asyncio.to_thread(hours.select, rows, query)
+
+
+async def team(view: WorkerView, params: Params) -> list[TeamFacts]:
+    """One entry per currency."""
+    return view.team(params.get("org", ""), params.get("team", ""))
+
+
+async def bill(view: WorkerView, params: Params) -> list[str]:
+    """Every revision as stated. Statements are UTF-8, so their text is their bytes."""
+    return [statement.decode() for statement in view.bill(params.get("id", ""))]
+
+
+async def agents_slice(view: WorkerView, params: Params) -> agents_list.AgentsSlice:
+    """This worker's part of a page of agents. Adding up 100,000 accounts takes a thread, not the stream's time."""
+    query = agents_list.agents_query(params)
+    rows = view.accounts() if isinstance(view, AgentsView) else []
+    return await asyncio.to_thread(agents_list.select, rows, query)
+
+
+async def agent(view: WorkerView, params: Params) -> list[AgentFacts]:
+    """One entry per currency."""
+    return view.agent(params.get("org", ""), params.get("agent", "")) if isinstance(view, AgentsView) else []
+
+
+async def settlement(view: WorkerView, params: Params) -> list[str]:
+    """The settlement as stated."""
+    found = view.settlement(params.get("id", "")) if isinstance(view, AgentsView) else []
+    return [statement.decode() for statement in found]
+
+
+async def tables(view: WorkerView, params: Params) -> list[str]:
+    """Names of the tables."""
+    return list(view.tables())
+
+
+async def rows(view: WorkerView, params: Params) -> list[RawRow]:
+    """Rows of this worker's partitions from partition `from` on, behind key `after` there; by partition, then key."""
+    table = params.get("table", "")
+    if table not in view.tables():
+        return []
+    start, limit = int(params.get("from", "0")), min(int(params.get("limit", "50")), ROWS_MAX + 1)
+    only = params.get("partition")
+    after = row_key(params["after"]) if params.get("after") else None
+    found: list[RawRow] = []
+    for number in sorted({facts.partition for facts in view.worker().partitions}):
+        if number < start or (only is not None and number != int(only)) or len(found) >= limit:
+            continue
+        found.extend(view.rows(table, after if number == start else None, limit - len(found), number))
+    return found
+
+
+async def calls(view: WorkerView, params: Params) -> list[PartitionCalls]:
+    """Calls of this worker's partitions, one after the other: the stream goes on between them."""
+    span, each = _span(params.get("span", "")), params.get("each") == "1"
+    from_ms, until_ms = int(params.get("from", "")), int(params.get("until", ""))
+    found = []
+    for facts in view.worker().partitions:
+        part = view.calls(facts.partition, span, from_ms, until_ms, each)
+        found.append(PartitionCalls(facts.partition, facts.position, tuple(part)))
+        await asyncio.sleep(0)
+    return found
+
+
+def _span(text: str) -> Span:
+    spans: dict[str, Span] = {"minute": "minute", "hour": "hour"}
+    if text not in spans:
+        raise ValueError("span is minute or hour")
+    return spans[text]
+
+
+def row_key(text: str) -> tuple[Any, ...]:
+    """A key as it travels in a link. Raises ValueError when it is none."""
+    parts = json.loads(text)
+    if not isinstance(parts, list) or not all(part is None or isinstance(part, str | int) for part in parts):
+        raise ValueError("a key is a JSON array of strings and integers")
+    return tuple(parts)
+
+
+def hours_query(params: Params) -> hours.HoursQuery:
+    """Text of a link → query. Raises ValueError with one sentence that says what is possible."""
+    sort, state = params.get("sort") or "live", params.get("state", "")
+    if sort not in hours.SORTS:
+        raise ValueError(f"sort is one of {', '.join(hours.SORTS)}")
+    if state not in hours.STATES:
+        raise ValueError(f"state is one of {', '.join(filter(None, hours.STATES))}, or empty for all")
+    order = params.get("order") or ("asc" if sort in {"live", "org", "team", "state"} else "desc")
+    if order not in {"asc", "desc"}:
+        raise ValueError("order is asc or desc")
+    limit, hour = params.get("limit") or "50", params.get("hour_ms", "")
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= hours.LIMIT_MAX):
+        raise ValueError(f"limit is a number from 1 to {hours.LIMIT_MAX}")
+    query = hours.HoursQuery(
+        org=params.get("org", ""),
+        team=params.get("team", ""),
+        hour_ms=int(hour) if hour else None,
+        state=state,
+        sort=sort,
+        descending=order == "desc",
+        after=params.get("after", ""),
+        before=params.get("before", ""),
+        limit=int(limit),
+    )
+    hours.parse_cursor(query.after, query)
+    hours.parse_cursor(query.before, query)
+    return query
+
+
+ANSWERS: dict[str, Callable[[WorkerView, Params], Awaitable[Any]]] = {
+    "worker": worker,
+    "hours": hours_slice,
+    "team": team,
+    "bill": bill,
+    "agents": agents_slice,
+    "agent": agent,
+    "settlement": settlement,
+    "tables": tables,
+    "rows": rows,
+    "calls": calls,
+}
