@@ -24,12 +24,13 @@ from collections.abc import (
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import rpc_log
 import usage_log
 from usage_log import NowProducer, Rec, now
 
+from streamapp.archive.store import ArchiveStore
 from streamapp.delivery.archive_sink import ArchiveSink
 from streamapp.delivery.batch_codec import Extent
 from streamapp.errors import Misconfigured
@@ -47,7 +48,8 @@ from streamapp.meters.usage.task import LedgerTask
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.sinks.ledger.rows import Bill, Settlement, to_row
-from streamapp.store.rows import MemoryStore, always_settled
+from streamapp.store.position import StoredPosition
+from streamapp.store.rows import MemoryStore, always_settled, stored_position
 from streamapp.topics.partitioner import partition_for
 from streamapp.verify.analytics import Place as At
 from streamapp.verify.analytics import Row
@@ -72,7 +74,7 @@ FRESH, LATE, AGAIN, OTHER_BYTES, POISON, STRICT, MENDED = (
     "mended",
 )
 ARRIVALS = (FRESH, LATE, AGAIN, OTHER_BYTES, POISON, STRICT, MENDED)
-LOOK, WORK, RUN, SLEEP, MERGE, FAULT = "look", "work", "run", "sleep", "merge", "fault"
+LOOK, WORK, RUN, CRASH, SLEEP, MERGE, FAULT = "look", "work", "run", "crash", "sleep", "merge", "fault"
 LOST, DOUBLED, UNLETTERED, RESTORED = "lost", "doubled", "unlettered", "restored"
 
 Step = tuple[str, int]
@@ -83,12 +85,23 @@ class Log:
     """One partition of a topic."""
 
     def __init__(self) -> None:
-        self.records: list[Record | None] = []  # None: a marker
+        self.records: list[Record | None] = []  # None: a marker, or aborted
         self.open: dict[Owner, int] = {}  # whose transaction is open → its first offset
+        self.written: dict[Owner, list[int]] = {}  # by whose open transaction
 
     def stable(self) -> int:
         """The end for readers of committed records."""
         return min(self.open.values(), default=len(self.records))
+
+    def end(self, owner: Owner) -> None:
+        """The marker of a transaction."""
+        del self.open[owner], self.written[owner]
+        self.records.append(None)
+
+    def abort(self, owner: Owner) -> None:
+        for offset in self.written[owner]:
+            self.records[offset] = None
+        self.end(owner)
 
     def read(self, start: int, end: int) -> list[Record]:
         return [record for record in self.records[start:end] if record is not None]
@@ -189,6 +202,8 @@ class World:
                 self.owners[number % len(self.owners)].step(number)
         elif what == RUN:
             self.run()
+        elif what == CRASH:
+            self.owners[number % len(self.owners)].crash()
         elif what == SLEEP:
             self.now_ms += (70 * MINUTE_MS, 5 * MINUTE_MS, 1000)[number % 3]
         elif what == MERGE:
@@ -319,6 +334,7 @@ class Owner:
             world.counts[self.changelog] = PARTITIONS[self.topic]
         self.next_offset, self.number = 0, 0
         self.idle = True  # nothing in hand
+        self.committing = False  # the transaction in hand cannot be aborted any more
         self._life = self.live()
 
     def step(self, number: int) -> None:
@@ -329,6 +345,20 @@ class Owner:
         """The transaction in hand comes to its end."""
         while not self.idle:
             next(self._life)
+
+    def crash(self) -> None:
+        """What is open is aborted, and somebody else goes on from where Kafka says. A sink whose batches are promised
+        would write the same one again: it ends what it has in hand."""
+        if self.committing or isinstance(self, Ingest | Archiving):
+            self.end()
+        for log in [log for log in self.world.logs.values() if self in log.open]:
+            log.abort(self)
+        self.idle = True
+        self.take_over()
+        self._life = self.live()
+
+    def take_over(self) -> None:
+        self.next_offset = self.world.offsets.get((self.group, self.topic, self.partition), 0)
 
     def finish(self) -> None:
         """All there is."""
@@ -349,7 +379,7 @@ class Owner:
             yield from self.chunk(records)
             if records:
                 self.next_offset = records[-1].offset + 1
-            self.idle = True
+            self.idle, self.committing = True, False
             yield
 
     def chunk(self, records: list[Record]) -> Iterator[None]:
@@ -364,12 +394,11 @@ class Owner:
         for sent in transaction.sends:
             self._write(sent.topic, sent.partition, sent.key, sent.value)
         yield
-        marks: list[Callable[[], object]] = [
-            partial(self._mark, log) for log in world.logs.values() if self in log.open
-        ]
+        marks: list[Callable[[], object]] = [partial(log.end, self) for log in world.logs.values() if self in log.open]
         if transaction.next_offset is not None:
             offset = transaction.next_offset
             marks.append(partial(world.offsets.update, {(self.group, self.topic, number): offset}))
+        self.committing = True
         for _ in range(len(marks)):
             marks.pop(self.number % len(marks))()
             yield
@@ -377,11 +406,8 @@ class Owner:
     def _write(self, topic: str, number: int, key: bytes | None, value: bytes | None) -> None:
         log = self.world.logs[topic, number]
         log.open.setdefault(self, len(log.records))
+        log.written.setdefault(self, []).append(len(log.records))
         log.records.append(Record(topic, number, len(log.records), self.world.now_ms, key, value))
-
-    def _mark(self, log: Log) -> None:
-        del log.open[self]
-        log.records.append(None)
 
     def met(self, records: list[Record]) -> list[Record]:
         """The records as a group meets them that a fault befalls: some not at all, some twice, as two events."""
@@ -406,10 +432,22 @@ class Folding(Owner):
 
     def __init__(self, world: World, partition: int) -> None:
         super().__init__(world, partition)
+        self.store = self.new_store()
         self.task = self.make()
+
+    def take_over(self) -> None:
+        super().take_over()
+        self.task = self.make()
+
+    def new_store(self) -> MemoryStore:
+        raise NotImplementedError
 
     def make(self) -> FoldTask[Any]:
         raise NotImplementedError
+
+    def left_behind(self) -> tuple[NowProducer, StoredPosition | None]:
+        """A producer, and where the owner before has been."""
+        return NowProducer(self.store.checkpoint()), stored_position(self.store)
 
     def chunk(self, records: list[Record]) -> Iterator[None]:
         met = self.met(records)
@@ -431,7 +469,10 @@ class BillingAgg(Folding):
 
     def make(self) -> FoldTask[Any]:
         door = usage_log.make_door(self.partition, PARTITIONS[USAGE])
-        return LedgerTask(self.place, HourStore(), NowProducer(0), None, RULES, door)
+        return LedgerTask(self.place, self.store, *self.left_behind(), RULES, door)
+
+    def new_store(self) -> MemoryStore:
+        return HourStore()
 
 
 class Metrics(Folding):
@@ -439,7 +480,10 @@ class Metrics(Folding):
 
     def make(self) -> FoldTask[Any]:
         door = usage_log.make_door(self.partition, PARTITIONS[USAGE])
-        return LatencyTask(self.place, MemoryStore(always_settled), NowProducer(0), None, RULES, door, LIMITS)
+        return LatencyTask(self.place, self.store, *self.left_behind(), RULES, door, LIMITS)
+
+    def new_store(self) -> MemoryStore:
+        return MemoryStore(always_settled)
 
     def transact(self, transaction: Transaction) -> Iterator[None]:
         return super().transact(transaction._replace(sends=()))  # the letters are billing-agg's
@@ -450,14 +494,19 @@ class RpcBilling(Folding):
 
     def make(self) -> FoldTask[Any]:
         door = rpc_log.make_door(self.partition, PARTITIONS[METERING])
-        store, amount = MemoryStore(is_unsettled), Decimal("0.05")
-        return RpcTask(self.place, store, NowProducer(0), None, RULES, amount, door)
+        return RpcTask(self.place, self.store, *self.left_behind(), RULES, Decimal("0.05"), door)
+
+    def new_store(self) -> MemoryStore:
+        return MemoryStore(is_unsettled)
 
 
 class Keeping(Owner):
     """The ledger's group: rows and the offset behind them, then the group's own."""
 
     group, topic = "billing-ledger", BILLS
+
+    def take_over(self) -> None:
+        self.next_offset = self.world.ledger.kept_offsets.get(self.partition, 0)
 
     def chunk(self, records: list[Record]) -> Iterator[None]:
         if not records:
@@ -505,7 +554,7 @@ class Archiving(Owner):
 
     def __init__(self, world: World, partition: int) -> None:
         super().__init__(world, partition)
-        self.sink = ArchiveSink(Writing(world.store.objects), self.place, 1)  # type: ignore[arg-type]
+        self.sink = ArchiveSink(cast(ArchiveStore, Writing(world.store.objects)), self.place, 1)
         self.state = b""
 
     def chunk(self, records: list[Record]) -> Iterator[None]:

@@ -24,6 +24,7 @@ from streamapp.archive.store import ArchiveStore
 from streamapp.errors import Misconfigured
 from streamapp.reconcile.reconciler import ROUNDS_DIFFERING, Reconciler
 from streamapp.settings import ReconcileSettings, Settings
+from streamapp.sinks.ledger.database import Ledger
 from streamapp.verify import analytics as verify_analytics
 from streamapp.verify import billing as verify_billing
 from streamapp.verify import counters as verify_counters
@@ -57,7 +58,7 @@ TRIED = {
     "bills=ledger": Tried(
         mw.USAGE,
         ("billing-agg", "billing-ledger"),
-        lambda world: partial(verify_ledger.check, cluster=world, ledger=world.ledger),
+        lambda world: partial(verify_ledger.check, cluster=world, ledger=cast(Ledger, world.ledger)),
         (mw.LOST, mw.DOUBLED, mw.RESTORED),
     ),
     "usage=counters": Tried(
@@ -74,11 +75,13 @@ TRIED = {
     "settlements=ledger": Tried(
         mw.METERING,
         ("rpc-billing", "billing-ledger"),
-        lambda world: partial(check_settled_ledger, cluster=world, ledger=world.ledger),
+        lambda world: partial(check_settled_ledger, cluster=world, ledger=cast(Ledger, world.ledger)),
         (mw.LOST, mw.DOUBLED, mw.RESTORED),
     ),
     "audit=archive": Tried(
-        mw.TRAIL, ("audit-archive",), lambda world: partial(check_archive, cluster=world, store=world.store)
+        mw.TRAIL,
+        ("audit-archive",),
+        lambda world: partial(check_archive, cluster=world, store=cast(ArchiveStore, world.store)),
     ),
     "events=clickhouse": Tried(
         mw.EVENTS,
@@ -87,7 +90,7 @@ TRIED = {
         (mw.LOST, mw.DOUBLED, mw.UNLETTERED),
     ),
 }
-WEIGHTS = {mw.LOOK: 8, mw.WORK: 12, mw.RUN: 1, mw.SLEEP: 3, mw.MERGE: 2, mw.FRESH: 5} | dict.fromkeys(
+WEIGHTS = {mw.LOOK: 8, mw.WORK: 12, mw.RUN: 1, mw.CRASH: 1, mw.SLEEP: 3, mw.MERGE: 2, mw.FRESH: 5} | dict.fromkeys(
     mw.ARRIVALS[1:], 1
 )
 STEPS = st.tuples(
@@ -117,14 +120,14 @@ def reading(
 
 @pytest.mark.parametrize("name", TRIED)
 @given(HISTORIES, st.sampled_from([0, 2]))
-@search(120)
+@search(80)
 def test_what_is_only_late_is_no_difference(name: str, history: list[Step], hours: int) -> None:
     report = reading(name, history, Settings(reconcile=ReconcileSettings(hours=hours)))
     assert report.difference == 0, report.as_json()
 
 
 @given(HISTORIES)
-@search(120)
+@search(80)
 def test_an_archive_that_grows_is_whole(history: list[Step]) -> None:
     """`streamapp archive verify` lists the objects once and reads them, their entries and manifests one by one."""
     world = World(mw.TRAIL, ("audit-archive",))
@@ -137,7 +140,7 @@ def test_an_archive_that_grows_is_whole(history: list[Step]) -> None:
 
 @pytest.mark.parametrize(("name", "fault"), FAULTS)
 @given(HISTORIES, HISTORIES, HISTORIES)
-@search(24)
+@search(16)
 def test_what_is_lost_or_doubled_is_reported(
     name: str, fault: str, before: list[Step], after: list[Step], meanwhile: list[Step]
 ) -> None:
@@ -223,12 +226,13 @@ def early_ledger(check: Callable[..., PairReport]) -> Callable[[World], Check]:
     return lambda world: partial(
         check,
         cluster=world,
-        ledger=KeptLedger(world, dict(world.ledger.kept_rows), dict(world.ledger.kept_offsets)),
+        ledger=cast(Ledger, KeptLedger(world, dict(world.ledger.kept_rows), dict(world.ledger.kept_offsets))),
     )
 
 
 def early_archive(world: World) -> Check:
-    return partial(check_archive, cluster=world, store=mw.KeptObjects(world, dict(world.store.objects)))
+    store = mw.KeptObjects(world, dict(world.store.objects))
+    return partial(check_archive, cluster=world, store=cast(ArchiveStore, store))
 
 
 METRICS, CALLS = "llm-metrics-latency-changelog", "rpc-billing-rpc_hourly-changelog"
@@ -253,5 +257,5 @@ def test_a_wrong_order_is_found_out(planted: str) -> None:
     find(
         HISTORIES,
         lambda history: reading(name, history, check=check).difference > 0,
-        settings=search(1600, phases=(Phase.generate,)),
+        settings=search(2400, phases=(Phase.generate,)),
     )
