@@ -28,24 +28,24 @@ from streamapp.schemas.values.mask import MASKED, is_value, mask_in_text, named_
 from streamapp.settings import Settings
 from streamapp.topics.registry import changelog
 from streamapp.verify.pair import PairReport, Sums
-from streamapp.verify.reading import LogReader
+from streamapp.verify.reading import Cluster, LogReader
 
 GROUP, TRAIL, TABLE = "audit-archive", "audit_log", "archive"
 HOUR_MS = 3_600_000
 
 
-def check_archive(settings: Settings) -> PairReport:
-    """`verify_pair.Check` of the audit log and its archive."""
-    return asyncio.run(_check(settings))
+def check_archive(settings: Settings, cluster: Cluster | None = None, store: ArchiveStore | None = None) -> PairReport:
+    """`verify_pair.Check` of the audit log and its archive. `store`: by default the one of the settings."""
+    return asyncio.run(_check(settings, cluster, store))
 
 
-async def _check(settings: Settings) -> PairReport:
+async def _check(settings: Settings, cluster: Cluster | None, store: ArchiveStore | None) -> PairReport:
     report = PairReport("audit=archive", TRAIL, "the archive")
-    logs = LogReader(settings.kafka)
+    logs = LogReader(settings.kafka, TRAIL, cluster=cluster)
     committed = logs.committed(GROUP, TRAIL)  # before the archive is read: what is below it, is there
     refused = logs.refused(GROUP, TRAIL)
     log = logs.spans(TRAIL)
-    store = open_archive(settings.archive, settings.archive_url)
+    store = open_archive(settings.archive, settings.archive_url) if store is None else store
     parts = {shelf.partition: shelf for shelf in (await shelves(store, TRAIL))[0]}
     merge = _Merge(report)
     for number, span in sorted(log.items()):

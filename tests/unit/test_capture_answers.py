@@ -16,6 +16,7 @@ from capture_calls import DIRECTORY, NOW_MS, OTHER_TOKEN, TOKEN, Door, directory
 from streamapp.capture.intake import Ask
 from streamapp.capture.pipeline import MemoryPipeline
 from streamapp.capture.reading.answers import KINDS, RETRIED
+from streamapp.directory import EmptyDirectory
 from streamapp.schemas.dead_letter import EventRejected
 from streamapp.schemas.values.strict_json import parse
 
@@ -262,9 +263,7 @@ def test_other_paths_are_404(door: Door) -> None:
 
 
 def test_a_defect_is_500_and_takes_nothing(tmp_path: Path) -> None:
-    class Broken:
-        def org_of(self, team: str) -> str | None: ...
-        def quota_of(self, team: str) -> float | None: ...
+    class Broken(EmptyDirectory):
         def team_of(self, token: str) -> str | None:
             raise RuntimeError("a defect")
 
