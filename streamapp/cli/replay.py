@@ -120,7 +120,8 @@ async def _replay(group: str, where: Where, recompute: bool, settings: Settings,
     moved = 0
     if records and talk.agreed(f"Put {group} back by {records:,} records?"):
         moved = await put_back(settings.kafka, group, topic, moves)
-        talk.console.print(f"{moved} partitions put back; what was counted or kept will be read again and skipped")
+        partitions = "1 partition" if moved == 1 else f"{moved} partitions"
+        talk.console.print(f"{partitions} put back; what was counted or kept will be read again and skipped")
     elif not records:
         talk.console.print("0 records to read again: nothing to do")
     return result | {"partitions_moved": moved}
