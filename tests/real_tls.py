@@ -1,6 +1,7 @@
 """TLS in front of a server of the tests, and a proxy that tunnels to it: what a client meets in a company's network.
 
-`certificates/` has a CA that no machine trusts, and a server of it for 127.0.0.1 and localhost, both valid until 2120.
+`certificates/` has a CA that no machine trusts, and a server of it for 127.0.0.1, localhost and far.example.test;
+both are valid until 2120.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from streamapp.processes.child import Child, free_port, listens
 
 CLIENTS = ("pagerduty", "webhook", "archive", "clickhouse")
 PLACES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+FAR = "far.example.test"
 PROGRAM = Path(__file__).with_name("far_clients.py")
 
 
@@ -83,10 +84,20 @@ def test_and_refused_when_it_is_not(far: dict[str, int]) -> None:
 
 
 def test_all_go_through_the_proxy_except_to_those_hosts_it_is_not_for(far: dict[str, int]) -> None:
+    """Only the proxy knows where the host is."""
     with proxy() as (address, asked):
-        variables = {"SSL_CERT_FILE": str(CA), "HTTPS_PROXY": address, "https_proxy": address}
-        assert told(far, **variables) == dict.fromkeys(CLIENTS, "ok")
-        assert {f"CONNECT 127.0.0.1:{port}" for port in far.values()} == set(asked)
+        variables = {"SSL_CERT_FILE": str(CA), "HTTPS_PROXY": address}
+        assert told(far, FAR, **variables) == dict.fromkeys(CLIENTS, "ok")
+        assert {f"CONNECT {FAR}:{port}" for port in far.values()} == set(asked)
         asked.clear()
-        assert told(far, **variables, NO_PROXY="127.0.0.1", no_proxy="127.0.0.1") == dict.fromkeys(CLIENTS, "ok")
+        said = told(far, FAR, **variables, NO_PROXY=f"localhost,{FAR}")
+        assert "ok" not in said.values()
         assert asked == []
+
+
+def test_clickhouse_on_this_machine_is_asked_without_the_proxy(far: dict[str, int]) -> None:
+    """`make run` in a network with a proxy."""
+    with proxy() as (address, asked):
+        said = told(far, SSL_CERT_FILE=str(CA), HTTPS_PROXY=address, HTTP_PROXY=address)
+        assert said["clickhouse"] == "ok"
+        assert f"CONNECT 127.0.0.1:{far['clickhouse']}" not in asked
