@@ -52,6 +52,7 @@ def told(far: dict[str, int], host: str = "127.0.0.1", **changed: str) -> dict[s
         "STREAM_ARCHIVE__URL": f"s3://{BUCKET}/trail",
         "STREAM_ARCHIVE__ENDPOINT": f"https://{host}:{far['archive']}",
         "STREAM_ARCHIVE__REGION": "us-east-1",
+        "STREAM_ARCHIVE__TIMEOUT_SECONDS": "3",
         "STREAM_ARCHIVE__ACCESS_KEY_ID": "AKIDARCHIVE",
         "STREAM_ARCHIVE__SECRET_ACCESS_KEY": "not-a-real-secret",
         "STREAM_CLICKHOUSE__URL": f"https://{host}:{far['clickhouse']}",
