@@ -62,6 +62,8 @@ class Front:
     def __init__(self, url: str) -> None:
         self.now: Now | None = None
         self._url = url.rstrip("/") + "/index.json"
+        # A page of this machine is never behind a proxy of the environment.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._ask, name="front page", daemon=True)
 
@@ -76,7 +78,7 @@ class Front:
     def _ask(self) -> None:
         while not self._ended.wait(ASK_EVERY_S):
             try:
-                with urllib.request.urlopen(self._url, timeout=ASK_TIMEOUT_S) as answer:
+                with self._opener.open(self._url, timeout=ASK_TIMEOUT_S) as answer:
                     self.now = msgspec.json.decode(answer.read(), type=Now)
             except (OSError, msgspec.MsgspecError):
                 continue  # the last numbers stay; a worker that cannot go on says so itself

@@ -19,12 +19,11 @@ from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.takeover import started
 from streamapp.kafka.admin import Admin
-from streamapp.settings import KafkaSettings, WorkerSettings
+from streamapp.settings import KafkaSettings, Settings
 from streamapp.store.reading import reading
 
 SILENT_STATES = frozenset({"Empty", "Dead"})
 POLL_MS = 200
-SESSION_S: float = WorkerSettings.model_fields["session_timeout_seconds"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,8 @@ class Move(NamedTuple):
         return 0 if self.committed is None else max(0, self.committed - self.to)
 
 
-def refuse_running(admin: Admin, group: str) -> None:
-    """Raises `Refused` while the group has members. Blocks."""
+def refuse_running(admin: Admin, group: str, session_s: float) -> None:
+    """Raises `Refused` while the group has members. A member that is gone stays one for `session_s`. Blocks."""
     state = admin.group(group)
     if state.state not in SILENT_STATES:
         members = (
@@ -60,19 +59,20 @@ def refuse_running(admin: Admin, group: str) -> None:
             or "a member whose session has not ended yet"
         )
         raise Refused(
-            f"group {group} runs ({state.state.lower()}: {members}); stop its workers first. A worker that was killed "
-            f"stays a member until its session times out (STREAM_WORKER__SESSION_TIMEOUT_SECONDS, {SESSION_S:.0f} s by "
-            "default): wait that long, then run this again"
+            f"group {group} runs ({state.state.lower()}: {members}); stop its workers first. A worker that was killed, "
+            f"or ended with an error, stays a member for {session_s:g} s more "
+            f"(STREAM_WORKER__SESSION_TIMEOUT_SECONDS={session_s:g}): wait {session_s:g} s, then run this again"
         )
 
 
-async def planned(kafka: KafkaSettings, group: str, topic: str, where: Where) -> list[Move]:
+async def planned(settings: Settings, group: str, topic: str, where: Where) -> list[Move]:
     """What the group would read again of its topic, partition by partition.
 
     Raises `Refused` while the group runs, `Misconfigured` for a missing topic or a partition that it does not have.
     """
+    kafka = settings.kafka
     admin = Admin(kafka)
-    await asyncio.to_thread(refuse_running, admin, group)
+    await asyncio.to_thread(refuse_running, admin, group, settings.worker.session_timeout_seconds)
     states = await asyncio.to_thread(admin.describe, (topic,))
     if topic not in states:
         raise Misconfigured(f"topic {topic} is missing; run `streamapp topics apply`")

@@ -88,7 +88,7 @@ async def repartition(
         raise Refused(f"the table {source.table.name} does not move: {source.table.how_to_grow}")
     kafka = settings.kafka
     admin = Admin(kafka)
-    await asyncio.to_thread(refuse_running, admin, source.group)
+    await asyncio.to_thread(refuse_running, admin, source.group, settings.worker.session_timeout_seconds)
     found = await asyncio.to_thread(look, source, admin)
     numbers = range(found.partitions)
     async with translated(), started(kafka, source.group, source.topic, numbers, source.changelog) as producers:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from conftest import wait_until
 from rich.console import Console
 
 from streamapp.cli.run import headline
@@ -54,6 +59,44 @@ def test_without_a_terminal_a_line_now_and_then(tmp_path: Path) -> None:
         screen.refresh()
         screen.refresh()
     assert out.getvalue() == "starting\n"
+
+
+def test_the_page_is_asked_without_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving_json(b'{"lag": 7}') as url:
+        front = Front(url)
+        front.start()
+        try:
+            wait_until(lambda: front.now is not None)
+        finally:
+            front.stop()
+    assert front.now == Now(lag=7)
+
+
+@contextmanager
+def serving_json(body: bytes) -> Iterator[str]:
+    """A server that answers everything with this; its address."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join(10)
 
 
 def test_a_message_is_told_after_a_while_with_its_log() -> None:
