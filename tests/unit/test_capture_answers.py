@@ -232,6 +232,16 @@ def test_without_an_acknowledgement_there_is_no_200(tmp_path: Path) -> None:
         assert (reply.status, reply.json["slug"], reply.headers["retry-after"]) == (503, "kafka_away", "1")
 
 
+def test_a_missing_topic_is_named_and_what_needs_it_not_is_taken(tmp_path: Path) -> None:
+    door = Door(directory_in(tmp_path))
+    door.pipeline.gone.add("dead_letter")
+    for _ in range(2):  # found by the first record, known for the second
+        reply = door.call(b"{")
+        assert (reply.status, reply.json["slug"], reply.headers["retry-after"]) == (503, "topic_missing", "1")
+    assert reply.json["error"] == "topic dead_letter does not exist; create it with `streamapp topics apply`"
+    assert door.call(SINGLE).status == 200
+
+
 def test_a_full_buffer_is_503(tmp_path: Path) -> None:
     door = Door(directory_in(tmp_path), MemoryPipeline(records_max=3))
     assert door.call(batch(*[GOOD] * 3)).status == 200
