@@ -111,7 +111,7 @@ class Talk:
 
 async def _replay(group: str, where: Where, recompute: bool, settings: Settings, talk: Talk) -> dict[str, Any]:
     (topic,) = registry.group(group).topics
-    moves = await planned(settings.kafka, group, topic, where)
+    moves = await planned(settings, group, topic, where)
     talk.console.print(plan_table(moves, topic))
     result: dict[str, Any] = {"group": group, "dry_run": talk.dry_run, "moves": [_move(move) for move in moves]}
     if recompute:
