@@ -7,20 +7,22 @@ were kept elsewhere, are read again and skipped, so putting a group back does no
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.takeover import started
 from streamapp.kafka.admin import Admin
-from streamapp.settings import KafkaSettings, Settings
-from streamapp.store.reading import reading
+from streamapp.lane.records import Records
+from streamapp.settings import KafkaSettings, Settings, WorkerSettings
+from streamapp.store.reading import RecordsConsumer, reading
 
 SILENT_STATES = frozenset({"Empty", "Dead"})
 POLL_MS = 200
@@ -70,8 +72,7 @@ async def planned(settings: Settings, group: str, topic: str, where: Where) -> l
 
     Raises `Refused` while the group runs, `Misconfigured` for a missing topic or a partition that it does not have.
     """
-    kafka = settings.kafka
-    admin = Admin(kafka)
+    admin = Admin(settings.kafka)
     await asyncio.to_thread(refuse_running, admin, group, settings.worker.session_timeout_seconds)
     states = await asyncio.to_thread(admin.describe, (topic,))
     if topic not in states:
@@ -81,7 +82,7 @@ async def planned(settings: Settings, group: str, topic: str, where: Where) -> l
     if numbers and max(numbers) >= count:
         raise Misconfigured(f"{topic} has partitions 0 to {count - 1}, there is no {max(numbers)}")
     committed = await asyncio.to_thread(admin.committed, group, [(topic, n) for n in numbers])
-    async with reading(kafka) as consumer:
+    async with reading(settings) as consumer:
         starts, marks = await _marks(consumer, topic, numbers, where)
     moves = []
     for number in numbers:
@@ -114,17 +115,18 @@ async def translated() -> AsyncIterator[None]:
 
 
 async def chunks_of(
-    consumer: AIOKafkaConsumer, topic: str, number: int, start: int, end: int, most: int
-) -> AsyncIterator[Sequence[ConsumerRecord]]:
-    """The records of a partition with offsets from `start` up to and without `end`, at most so many at a time."""
+    consumer: RecordsConsumer, topic: str, number: int, start: int, end: int, most: int
+) -> AsyncIterator[Records]:
+    """The records of a partition with offsets from `start` up to and without `end`, at most so many at a time. A batch
+    that cannot be read is one of them, as in a worker's chunk."""
     at = TopicPartition(topic, number)
     consumer.assign([at])
     consumer.seek(at, start)
     while start < end and await consumer.position(at) < end:
-        fetched = await consumer.getmany(at, timeout_ms=POLL_MS, max_records=most)
-        records = [record for record in fetched.get(at, ()) if record.offset < end]
-        if records:
-            yield records
+        fetched = (await consumer.records(at, timeout_ms=POLL_MS)).get(at, Records())
+        records = fetched[: bisect_left(fetched, end, key=lambda record: record.offset)]
+        for first in range(0, len(records), most):
+            yield records[first : first + most]
 
 
 async def _marks(

@@ -77,8 +77,7 @@ async def recomputation(
     Raises what a worker's takeover raises, and `Refused` while the group runs.
     """
     numbers = [move.partition for move in moves]
-    kafka = settings.kafka
-    async with translated(), held(source, kafka, numbers, folder) as hold:
+    async with translated(), held(source, settings, numbers, folder) as hold:
         tasks: dict[int, LedgerTask] = {}
         for number in numbers:
             store = hold.stores[number]
@@ -202,7 +201,7 @@ async def _compared(
     shadow = Shadow(ledger.rules, ledger.door, refused, ledger.seen.secret)
     done = _lead(move)
     most = settings.worker.chunk_records
-    async with reading(settings.kafka) as consumer:
+    async with reading(settings) as consumer:
         async for records in chunks_of(consumer, source.topic, number, done, position.next_offset, most):
             shadow.count(records)
             told(records[-1].offset + 1 - done)
