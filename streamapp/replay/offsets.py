@@ -21,7 +21,7 @@ from streamapp.exact.chunk import Transaction
 from streamapp.exact.takeover import started
 from streamapp.kafka.admin import Admin
 from streamapp.lane.records import Records
-from streamapp.settings import KafkaSettings, Settings, WorkerSettings
+from streamapp.settings import KafkaSettings, Settings
 from streamapp.store.reading import RecordsConsumer, reading
 
 SILENT_STATES = frozenset({"Empty", "Dead"})
