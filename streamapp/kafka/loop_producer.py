@@ -7,11 +7,13 @@ are due: a thread that waits for them would fight the loop for the interpreter, 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, producer_config
 from streamapp.settings import KafkaSettings
 
@@ -22,6 +24,8 @@ MESSAGE_BYTES_MAX = 4 << 20  # as dead_letter takes them; its letters carry a re
 BATCH_RECORDS = 500  # the standard's Insights Capture Integration
 BATCH_BYTES = 1_000_000  # 500 events of the 2 kB that the standard calls average
 ANSWER_TIMEOUT_S = 2.0
+
+log = logging.getLogger(__name__)
 
 
 class Group(NamedTuple):
@@ -64,6 +68,7 @@ class LoopProducer:
         self.acknowledged = self.failed = 0
         self.broken = ""
         self._kafka = kafka
+        self._refused = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._answered_s = 0.0
@@ -127,6 +132,11 @@ class LoopProducer:
         try:
             found = await asyncio.to_thread(self._producer.list_topics, topic, ANSWER_TIMEOUT_S)
         except KafkaException:
+            refused = str(await asyncio.to_thread(disagreement, self._kafka) or "")
+            if refused != self._refused:
+                self._refused = refused
+                if refused:
+                    log.error("%s", refused)
             return False
         metadata = found.topics.get(topic)
         return metadata is not None and metadata.error is None
