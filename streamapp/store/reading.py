@@ -6,18 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaConsumer
-
 from streamapp.kafka.security import aiokafka_config
+from streamapp.runtime.stopping import StoppableConsumer
 from streamapp.settings import KafkaSettings
 
 FETCH_BYTES = 8 * 1024 * 1024
 
 
 @asynccontextmanager
-async def reading(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
+async def reading(kafka: KafkaSettings) -> AsyncIterator[StoppableConsumer]:
     """The consumer, started. Raises aiokafka's errors when it cannot be."""
-    consumer = AIOKafkaConsumer(
+    consumer = StoppableConsumer(
         **aiokafka_config(kafka),
         enable_auto_commit=False,
         isolation_level="read_committed",
