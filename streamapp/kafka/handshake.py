@@ -78,7 +78,7 @@ class _Listener:
                 code, mechanisms = _asked_for_login(connection)
         except ssl.SSLCertVerificationError as error:
             raise Misconfigured(self._about_certificate(error)) from None
-        except (ssl.SSLEOFError, ConnectionError, _NotKafka) as error:
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError, _NotKafka) as error:
             self._other_language(error)
             raise
         except ssl.SSLError as error:
