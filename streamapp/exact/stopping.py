@@ -12,6 +12,8 @@ from typing import Any
 
 import aiokafka
 
+AGAIN_S = 0.1  # between two cancellations of what did not end
+
 
 class StoppableConsumer(aiokafka.AIOKafkaConsumer):
     """aiokafka's, whose `stop` ends its fetches, in whatever state they are."""
@@ -24,8 +26,10 @@ class StoppableConsumer(aiokafka.AIOKafkaConsumer):
 
 
 async def _end_fetches(fetcher: Any) -> None:
-    tasks = (fetcher._fetch_task, *fetcher._pending_tasks)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    tasks = running = {fetcher._fetch_task, *fetcher._pending_tasks}
+    while running:
+        for task in running:
+            task.cancel()  # again: while an assignment goes, the routine takes a cancellation for that of its fetches
+        _, running = await asyncio.wait(running, timeout=AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)  # nobody else asks for their errors
     fetcher._pending_tasks.clear()
