@@ -15,6 +15,7 @@ from streamapp.capture.reading.teams import Teams
 from streamapp.capture.server import listen, serve
 from streamapp.clock import wall_ms
 from streamapp.directory import open_directory
+from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.loop_producer import LoopProducer
 from streamapp.settings import Settings, current
 
@@ -31,7 +32,9 @@ def command() -> None:
     what is under way. What it answers when: /openapi.json. Exit code 78 when Kafka answers and has not its topics.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s")
-    uvloop.run(_run(current()))
+    settings = current()
+    demand_agreement(settings.kafka)
+    uvloop.run(_run(settings))
 
 
 async def _run(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.handshake import demand_agreement
 from streamapp.settings import KafkaSettings
 
 PATIENCE_S = 10.0
@@ -60,6 +61,7 @@ def topics_there(kafka: KafkaSettings) -> Callable[[], frozenset[str]]:
 
     def ask() -> frozenset[str]:
         if not made:
+            demand_agreement(kafka)
             made.append(Admin(kafka, timeout_s=PATIENCE_S))
         return made[0].topics()
 

@@ -25,11 +25,11 @@ from streamapp.errors import Misconfigured, Unavailable
 from streamapp.exact.needs import Needs
 from streamapp.exact.partition import Partition, Task
 from streamapp.exact.place import Place
+from streamapp.exact.restore import refuse_deleting, restore
 from streamapp.exact.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.store.position import StoredPosition
-from streamapp.store.restore import refuse_deleting, restore
 from streamapp.store.rocks import Damaged, RocksStore
 from streamapp.store.rows import stored_position
 from streamapp.store.table import Table

@@ -29,6 +29,7 @@ from confluent_kafka.admin import (
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Refused, StreamError, Unavailable
 from streamapp.kafka.groups import GroupSeen, look
+from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.partitions import Partition
 from streamapp.kafka.security import confluent_config
 from streamapp.kafka.trouble import FORBIDDEN, LEADERLESS, MISSING, NO_ANSWER, NOT_LET_IN, Forbidden
@@ -245,6 +246,8 @@ class Admin:
         trouble = self._last_trouble
         if error.code() in NO_ANSWER and trouble is not None and trouble.code() in NOT_LET_IN:
             error = trouble
+        if error.code() in {*NO_ANSWER, KafkaError._SSL} and (refused := disagreement(self._kafka)):
+            return Misconfigured(f"cannot {what}: {refused}")
         if error.code() in NOT_LET_IN:
             return Misconfigured(
                 f"cannot {what}: Kafka at {self._bootstrap} does not let us in ({error.str()}); check "

@@ -7,12 +7,14 @@ are due: a thread that waits for them would fight the loop for the interpreter, 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, producer_config
 from streamapp.kafka.trouble import MISSING, NO_HOME, to_mend
 from streamapp.settings import KafkaSettings
@@ -26,6 +28,8 @@ BATCH_BYTES = 1_000_000  # 500 events of the 2 kB that the standard calls averag
 ANSWER_TIMEOUT_S = 2.0
 MISSING_LOOKS = 3  # one broker may not have heard of a topic that the others know
 LOOK_AGAIN_S = 0.2
+
+log = logging.getLogger(__name__)
 
 
 class Group(NamedTuple):
@@ -70,6 +74,8 @@ class LoopProducer:
         self.acknowledged = self.failed = 0
         self.broken = ""
         self.missing: frozenset[str] = frozenset()
+        self._kafka = kafka
+        self._refused = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._answered_s = 0.0
@@ -167,8 +173,16 @@ class LoopProducer:
             try:
                 missing = frozenset(topic for topic in missing if not self._has(topic))
             except KafkaException:
+                self._tell_disagreement()
                 return None
         return missing
+
+    def _tell_disagreement(self) -> None:
+        """Log once why the broker and the settings do not go together, if that is so."""
+        refused = str(disagreement(self._kafka) or "")
+        if refused not in ("", self._refused):
+            log.error("%s", refused)
+        self._refused = refused
 
     def _has(self, topic: str) -> bool:
         """Whether there is such a topic. Raises `KafkaException` when Kafka does not say, or it cannot be used."""

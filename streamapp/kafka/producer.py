@@ -23,6 +23,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.clock import Clock, wall_ms
 from streamapp.errors import Refused
+from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, Receipt, prepare, unsent
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, RawProducer, producer_config
 from streamapp.kafka.refusal import LETTER_BYTES_MAX, refusal
@@ -78,7 +79,7 @@ class EventProducer:
     ) -> None:
         self._topic = registry.topic(topic)
         self._source, self._clock, self._entropy = source, clock, entropy
-        self._buffer_events = buffer_events
+        self._kafka, self._buffer_events = kafka, buffer_events
         self._close_timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
         own = {"error_cb": self._remember, "message.max.bytes": LETTER_BYTES_MAX}
         self._producer = Producer({**producer_config(kafka, buffer_events + 1), **own})
@@ -93,6 +94,8 @@ class EventProducer:
         self._closed = False
 
     async def __aenter__(self) -> Self:
+        """Raises `Misconfigured` when brokers answer that do not speak as the settings say."""
+        await asyncio.to_thread(demand_agreement, self._kafka)
         return self
 
     async def __aexit__(

@@ -8,6 +8,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.errors import DeliveryFailed, Misconfigured
+from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.security import confluent_config
 from streamapp.kafka.trouble import PROPAGATION_S, to_mend
 from streamapp.settings import KafkaSettings
@@ -60,7 +61,7 @@ class RawProducer:
     def __init__(self, kafka: KafkaSettings, *, buffer_records: int = 100_000) -> None:
         self.sent = 0
         self._timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
-        self._bootstrap = kafka.bootstrap_servers
+        self._kafka, self._bootstrap = kafka, kafka.bootstrap_servers
         self._failed = 0
         self._reason = self._to_mend = ""
         config = {
@@ -116,6 +117,8 @@ class RawProducer:
         self.look()
 
     def __enter__(self) -> RawProducer:
+        """Raises `Misconfigured` when brokers answer that do not speak as the settings say."""
+        demand_agreement(self._kafka)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

@@ -18,11 +18,11 @@ from aiokafka.errors import KafkaError
 
 from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.exact.chunk import Transaction
+from streamapp.exact.reading import RecordsConsumer, reading
 from streamapp.exact.takeover import started
 from streamapp.kafka.admin import Admin
 from streamapp.lane.records import Records
 from streamapp.settings import KafkaSettings, Settings
-from streamapp.store.reading import RecordsConsumer, reading
 
 SILENT_STATES = frozenset({"Empty", "Dead"})
 POLL_MS = 200

@@ -23,6 +23,7 @@ import msgspec
 from streamapp.exact.chunk import Send, Transaction
 from streamapp.exact.letter import TOPIC as DEAD_LETTER
 from streamapp.exact.place import Place
+from streamapp.exact.reading import reading
 from streamapp.exact.takeover import Hold, MakeTask, Source, check, held
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.security import confluent_config
@@ -32,7 +33,6 @@ from streamapp.replay.offsets import Move, chunks_of, translated
 from streamapp.replay.shadow import Change, Comparison, Shadow, compare, lines_of
 from streamapp.settings import Settings
 from streamapp.store.position import StoredPosition
-from streamapp.store.reading import reading
 from streamapp.store.rows import Store, Writes, stored_position
 from tables.counters import Counters
 from tables.outcome import Rows

@@ -35,6 +35,8 @@ from streamapp.errors import Refused
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.partition import Task
 from streamapp.exact.place import Place
+from streamapp.exact.reading import RecordsConsumer, reading
+from streamapp.exact.restore import restore
 from streamapp.exact.takeover import MakeTask, Situation, Source, check, started
 from streamapp.exact.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
@@ -43,8 +45,6 @@ from streamapp.replay.repartition_rows import IDS, copies, is_foreign, position_
 from streamapp.replay.repartition_stage import Found, Stage, await_partitions, look, stage_of, survey
 from streamapp.settings import Settings
 from streamapp.store.position import POSITION_KEY, StoredPosition, pack_position
-from streamapp.store.reading import RecordsConsumer, reading
-from streamapp.store.restore import restore
 from streamapp.store.rocks import RocksStore
 from streamapp.store.rows import Writes, stored_position
 

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from conftest import create_topic
 from raw_batches import damage, packed_batch, send_raw
+from streamapp.exact.reading import reading
 from usage_log import value
 from workers import GROUP, USAGE, Cluster, Sent, cluster
 
@@ -22,6 +23,7 @@ from streamapp.agents.billing_agg import source, usage_ledger
 from streamapp.broker.broker import Broker
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.errors import Misconfigured
+from streamapp.exact.restore import restore
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.raw_batch import batch_at
 from streamapp.kafka.log.reader import read
@@ -31,8 +33,6 @@ from streamapp.replay.recompute import recomputation
 from streamapp.replay.repartition import repartition
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.settings import KafkaSettings, Settings
-from streamapp.store.reading import reading
-from streamapp.store.restore import restore
 from streamapp.store.rows import MemoryStore, always_settled
 from streamapp.topics.partitioner import partition_for
 

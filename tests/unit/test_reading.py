@@ -12,15 +12,15 @@ from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.errors import KafkaConnectionError
 from raw_batches import packed_batch
+from streamapp.exact.reading import RecordsConsumer, reading
 
 from streamapp.errors import Misconfigured
 from streamapp.exact.faust.batches import Batches
+from streamapp.exact.restore import apply_rows
 from streamapp.processes.child import free_port
 from streamapp.replay.offsets import chunks_of
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.settings import KafkaSettings, Settings
-from streamapp.store.reading import RecordsConsumer, reading
-from streamapp.store.restore import apply_rows
 from streamapp.store.rows import MemoryStore, always_settled
 
 

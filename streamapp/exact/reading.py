@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from streamapp.exact.faust.batches import WholeBatches, keep_batches
+from streamapp.exact.faust.stopping import StoppableConsumer
 from streamapp.kafka.security import aiokafka_config
 from streamapp.lane.records import Records
 from streamapp.settings import Settings
@@ -22,7 +23,7 @@ FETCH_BYTES = 8 * 1024 * 1024
 FETCHED_BATCHES = 2000  # handed out at once; of each partition also no more than `batches.FETCH_BYTES` unpacked
 
 
-class RecordsConsumer(AIOKafkaConsumer):
+class RecordsConsumer(StoppableConsumer):
     """aiokafka's consumer, whose fetches are read with `records` and nothing else. `batch_bytes_max`: of a batch,
     unpacked."""
 

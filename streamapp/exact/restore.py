@@ -11,11 +11,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streamapp.clock import Clock, wall_ms
 from streamapp.errors import Misconfigured
+from streamapp.exact.reading import reading
 from streamapp.kafka.admin import Admin
 from streamapp.lane.records import Records
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.settings import KafkaSettings, Settings
-from streamapp.store.reading import reading
 from streamapp.store.rows import CHANGELOG, CHECKPOINT, Store, Writes
 
 log = logging.getLogger(__name__)
