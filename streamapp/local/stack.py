@@ -41,7 +41,8 @@ from streamapp.watch.lag import standings
 
 PLAY_S = 60.0  # in which the history is played
 TICK_S = 0.2
-STATUS_S = 2.0
+STATUS_S = 5.0
+ANSWER_S = 2.0  # nothing is watched while Kafka is asked
 SHOW_S = 0.5
 DRAIN_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
@@ -205,7 +206,7 @@ class Stack:
         drained = Drained()
         while not self._stop.wait(TICK_S):
             self._tick()
-            now = standings(self._admin, self._readings)
+            now = standings(self.settings.kafka, self._readings)
             if drained.done(now, monotonic_s()):
                 return
             if drained.still_s(monotonic_s()) > DRAIN_TIMEOUT_S:
@@ -253,7 +254,8 @@ class Stack:
 
     def _progress(self) -> str:
         try:
-            text = progress_text(standings(self._admin, self._readings), self._fed)
+            now = standings(self.settings.kafka, self._readings, ANSWER_S)
+            text = progress_text(now, self._fed)
         except StreamError as error:
             self._reporter.kafka(False, f"{error}.", monotonic_s())
             return "waiting for Kafka"  # a worker that cannot go on says so itself

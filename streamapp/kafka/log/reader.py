@@ -71,12 +71,13 @@ def read(
     Ends also when the last offsets hold nothing to deliver: markers of transactions, aborted or compacted records.
     Raises `Unavailable` when no partition gets on for `silence_seconds`, `Misconfigured` when there is no such topic.
     """
+    wanted = spans(config, topic) if upto is None else upto
+    ends = {partition: span.end for partition, span in wanted.items() if span.end > span.start}
+    if not ends:  # nothing to connect for: an open page asks every other second
+        return
     consumer = _consumer(config)
     try:
-        wanted = spans(config, topic) if upto is None else upto
-        ends = {partition: span.end for partition, span in wanted.items() if span.end > span.start}
-        if ends:
-            consumer.assign([TopicPartition(topic, partition, wanted[partition].start) for partition in ends])
+        consumer.assign([TopicPartition(topic, partition, wanted[partition].start) for partition in ends])
         yield from _until(consumer, topic, ends, silence_seconds, headers, config)
     except KafkaException as error:
         raise _translated(error.args[0], topic) from None
