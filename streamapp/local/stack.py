@@ -246,7 +246,7 @@ class Stack:
         self._reporter.add(news, monotonic_s())
         if self._broker is not None and self._broker.pid is None:
             self._reporter.kafka(
-                False, f"The broker ended and is restarted (log: {self._broker.data_dir}/broker.log).", 0
+                False, f"The broker ended and is restarted (log: {self._broker.data_dir}/broker.log)", 0
             )
             self._broker.kill()  # lets go of its data
             self._broker.start()
@@ -255,7 +255,9 @@ class Stack:
         try:
             text = progress_text(standings(self._admin, self._readings), self._fed)
         except StreamError as error:
-            self._reporter.kafka(False, f"{error}.", monotonic_s())
+            # Of its own broker nobody need be asked whether it runs and where.
+            why = str(error) if self._broker is None else "Kafka does not answer"
+            self._reporter.kafka(False, why, monotonic_s())
             return "waiting for Kafka"  # a worker that cannot go on says so itself
         self._reporter.kafka(True, "", monotonic_s())
         launch = self._launch
