@@ -45,7 +45,7 @@ STATUS_S = 2.0
 SHOW_S = 0.5
 DRAIN_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
-SETTLE_TIMEOUT_S = 15.0
+SETTLE_TIMEOUT_S = 60.0
 # dead-letter-monitor tells its log of each incident. The demo sends invalid events on purpose: they are counted here.
 INCIDENT = re.compile(r"\[ERROR\] (?:\[[^\]]*\]: ?)?incident (?:opened|grown): ")
 STARTING_MAX = max(2, os.cpu_count() or 1)  # processes on their way up at a time
