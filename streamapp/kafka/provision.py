@@ -16,7 +16,7 @@ from streamapp.topics.findings import Finding, Seen, findings
 from streamapp.topics.plan import RAISED_ALONG, AddPartitions, Change, Create, Have, Plan, RaiseConfig, plan
 from streamapp.topics.registry import Topic
 
-SETTLE_TIMEOUT_S = 15
+SETTLE_TIMEOUT_S = 60  # a controller on a busy machine publishes topics one after the other
 SETTLE_POLL_S = 0.05
 
 

@@ -46,7 +46,7 @@ ANSWER_S = 2.0  # nothing is watched while Kafka is asked
 SHOW_S = 0.5
 DRAIN_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
-SETTLE_TIMEOUT_S = 15.0
+SETTLE_TIMEOUT_S = 60.0
 # dead-letter-monitor tells its log of each incident. The demo sends invalid events on purpose: they are counted here.
 INCIDENT = re.compile(r"\[ERROR\] (?:\[[^\]]*\]: ?)?incident (?:opened|grown): ")
 STARTING_MAX = max(2, os.cpu_count() or 1)  # processes on their way up at a time
@@ -247,7 +247,7 @@ class Stack:
         self._reporter.add(news, monotonic_s())
         if self._broker is not None and self._broker.pid is None:
             self._reporter.kafka(
-                False, f"The broker ended and is restarted (log: {self._broker.data_dir}/broker.log).", 0
+                False, f"The broker ended and is restarted (log: {self._broker.data_dir}/broker.log)", 0
             )
             self._broker.kill()  # lets go of its data
             self._broker.start()
@@ -257,7 +257,9 @@ class Stack:
             now = standings(self.settings.kafka, self._readings, ANSWER_S)
             text = progress_text(now, self._fed)
         except StreamError as error:
-            self._reporter.kafka(False, f"{error}.", monotonic_s())
+            # Of its own broker nobody need be asked whether it runs and where.
+            why = str(error) if self._broker is None else "Kafka does not answer"
+            self._reporter.kafka(False, why, monotonic_s())
             return "waiting for Kafka"  # a worker that cannot go on says so itself
         self._reporter.kafka(True, "", monotonic_s())
         launch = self._launch

@@ -45,7 +45,20 @@ def test_the_table_fits_the_terminal(width: int) -> None:
 def test_incidents_are_counted_and_explained() -> None:
     assert summary(NOW, 11)[-2:] == ["220 dead letters in 11 incidents", "the demo sends invalid events on purpose"]
     assert summary(NOW, 0)[-2] == "220 dead letters"
+    assert summary(Now(open_hours=1, letters_waiting=1), 1)[1:3] == ["1 bill open", "1 dead letter in 1 incident"]
     assert summary(None, 3) == []
+
+
+def test_lag_is_said_once() -> None:
+    assert "lag 1,234" in summary(NOW, 0)
+    assert not any(part.startswith("lag") for part in summary(NOW, 0, lag=False))
+
+
+@pytest.mark.parametrize("why", ["is it there?", "it is away", "it is away."])
+def test_a_problem_with_kafka_ends_with_one_mark(why: str) -> None:
+    told: list[str] = []
+    Reporter(told.append, Path("logs")).kafka(False, why, 0)
+    assert told == [f"Problem: {why.rstrip('.')}{'' if why.endswith('?') else '.'} The processes wait for it."]
 
 
 def test_parts_stay_whole_and_lines_within_the_width() -> None:
