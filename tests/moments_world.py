@@ -442,7 +442,7 @@ class Folding(Owner):
     def new_store(self) -> MemoryStore:
         raise NotImplementedError
 
-    def make(self) -> FoldTask[Any]:
+    def make(self) -> FoldTask[Any] | LatencyTask:
         raise NotImplementedError
 
     def left_behind(self) -> tuple[NowProducer, StoredPosition | None]:
@@ -478,7 +478,7 @@ class BillingAgg(Folding):
 class Metrics(Folding):
     group, topic, changelog = "llm-metrics", USAGE, "llm-metrics-latency-changelog"
 
-    def make(self) -> FoldTask[Any]:
+    def make(self) -> LatencyTask:
         door = usage_log.make_door(self.partition, PARTITIONS[USAGE])
         return LatencyTask(self.place, self.store, *self.left_behind(), RULES, door, LIMITS)
 

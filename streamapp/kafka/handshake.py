@@ -188,7 +188,8 @@ def _asked_for_login(connection: socket.socket) -> tuple[int, str]:
     if not 10 <= size <= ANSWER_BYTES_MAX:
         raise _NotKafka(head.startswith(TLS_ALERT))
     answer = _exactly(connection, size)
-    names, at = [], 10
+    names: list[str] = []
+    at = 10
     try:
         _, code, count = struct.unpack_from(">ihi", answer)
         while len(names) < count:

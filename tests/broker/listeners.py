@@ -72,7 +72,7 @@ class Listeners:
             "sasl.enabled.mechanisms": "PLAIN",
         }
         for name, (kind, made_for, more) in LISTENERS.items():
-            own = {}
+            own: dict[str, str] = {}
             if kind != "PLAINTEXT":
                 own |= {"ssl.keystore.location": str(self._stores[made_for]), "ssl.keystore.password": "secret"}
                 own |= {"ssl.truststore.location": str(self._stores[made_for]), "ssl.truststore.password": "secret"}
