@@ -29,7 +29,8 @@ class Reporter:
             self._tell(f"Kafka answers again.{held} No event is lost: the workers continue from their offsets.")
             self._held, self._back_s = 0, now_s
         elif not answers and not self._away:
-            self._tell(f"Problem: {why} The processes wait for it.")
+            end = "" if why.endswith(("?", ".")) else "."
+            self._tell(f"Problem: {why}{end} The processes wait for it.")
         self._away = not answers
 
     def add(self, news: Iterable[News], now_s: float) -> None:

@@ -1,14 +1,15 @@
 """Whether the archive is whole, by itself: every object is as its entry says, each is tied to the one before, and no
-offset is there twice. With code of its own from the bytes on; what Kafka knows besides is `verify_archive`'s.
+offset is there twice. From the bytes on, the code is the check's own. Archive and log are compared in `audit_archive`.
 
-A single edited byte shows in the object's digest; whoever mends the digest breaks the chain behind it; whoever mends
-the whole chain to its end has another end than the one in the group's changelog.
+An edited byte changes the object's digest. A digest that is edited, too, breaks the chain after it. A chain that is
+edited up to its end does not end as the group's changelog says.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +54,7 @@ class ArchiveReport:
     edited: Findings = field(default_factory=Findings)
     doubled: Findings = field(default_factory=Findings)
     behind: list[str] = field(default_factory=list)  # unfinished objects, manifests that lack the newest entries
-    strays: list[str] = field(default_factory=list)  # files that are none of ours
+    strays: list[str] = field(default_factory=list)  # files that do not belong to the archive
     tails: dict[int, Tail] = field(default_factory=dict)
     chains: dict[int, set[str]] = field(default_factory=dict)  # partition → the chain behind each object
 
@@ -150,7 +151,8 @@ class _Check:
             report.missing.add(name, "its entry is missing")
 
     async def manifests(self) -> None:
-        """A manifest says what the entries beside it say, or less, when it is behind."""
+        """A manifest says what the entries beside it say, or less, when it is behind. It is read after them: it may
+        tell of objects that are newer than the listing."""
         for folder, entries in self._entries.items():
             data = await self._store.get(folder + "manifest.json")
             if data is None:
@@ -158,10 +160,17 @@ class _Check:
                 continue
             manifest = _read(data)
             told = () if manifest is None else manifest.entries
+            entries += await self._newer(folder, told[len(entries) :])
             if not told or tuple(entries[: len(told)]) != told or pack_manifest(told) != data:
                 self._report.edited.add(f"{folder}manifest.json", "says something else than the entries beside it")
             elif len(told) < len(entries):
                 self._report.behind.append(f"{folder}manifest.json lacks the newest {len(entries) - len(told)} entries")
+
+    async def _newer(self, folder: str, told: Sequence[Entry]) -> list[Entry]:
+        """The entries of a folder, of those that a manifest tells, whose objects are newer than the listing."""
+        names = dict.fromkeys(one.name for one in told if one.name not in self._names)
+        found = [await read_entry(self._store, name) for name in names if folder_of(name) == folder]
+        return [entry for entry in found if entry is not None]
 
     def _against(self, name: str, data: bytes, lines: list[Any], entry: Entry) -> None:
         digest = hashlib.sha256(data).hexdigest()

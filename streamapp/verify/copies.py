@@ -1,8 +1,9 @@
 """Compares a destination that keeps each record with the log that its group reads: record by record.
 
 Both sides are cut at one offset of each partition, below which every row was there before anything was read. So the
-comparison is exact while events flow. What lies behind it is waiting. A row that is missing at the place of its record
-is asked for once more, last of all: it may be there under its id from another place, or a newer copy has replaced it.
+comparison is exact while events flow. Records from that offset on are waiting. A row that is missing at the place of
+its record is asked for once more, last of all: it may be there under its id from another place, or a newer copy has
+replaced it.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Pair:
     """A declaration. `check` runs it."""
 
     name: str  # the gauge's label: left=right
-    group: str  # whose work it judges: what it has committed of `source` is judged, what lies behind is waiting
+    group: str  # whose work it judges: records of `source` below its committed offsets; later ones are waiting
     source: str  # the topic that the group reads: the left side
     topics: tuple[str, ...]  # what else is read, in the order in which the ends are taken; `dead_letter` is among it
     judge: Callable[[Sides], None]  # compares the sides and fills the report

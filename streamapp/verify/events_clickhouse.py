@@ -111,7 +111,7 @@ class _ClickHouse:
         return found
 
     def newest(self, uuids: Collection[str]) -> dict[Row, Place]:
-        """Asked of the whole table, without a bound: a newer copy may lie behind everything that was compared."""
+        """Asked of the whole table, without a bound: a newer copy may come after all that was compared."""
         named = ", ".join(f"'{uuid}'" for uuid in uuids if UUID.fullmatch(uuid))
         if not named:
             return {}

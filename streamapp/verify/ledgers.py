@@ -1,7 +1,7 @@
 """The pairs bills=ledger and settlements=ledger: what `billing_events` says against the rows of the ledger.
 
 The rows are made anew from the event's JSON with the check's own readers. A ledger may be ahead of what its group has
-committed, never behind it: one that is, as an empty or a restored one, has lost what lies between.
+committed, never behind it: one that is, as an empty or a restored one, has lost the rows between the two.
 """
 
 from __future__ import annotations

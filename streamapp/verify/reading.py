@@ -1,12 +1,12 @@
 """How a check looks at Kafka, and when. Every pair follows the same rule of moments:
 
-1  what the group has committed: what lies below is judged, what lies behind it is waiting, whatever it is
+1  what the group has committed: records below are judged, records from there on are waiting
 2  the right side: ends of the topics that the group writes, tables before statements before letters
 3  the ends of the left side, the topic that the group reads: it then holds all that the right side can count
 4  the records up to these ends, the rows of a destination, and the directory: it knows every team that a worker knew
 5  what replaced a row that step 4 misses: a newer copy may have taken its place in between
 
-`LogReader` refuses step 1 after step 2 or 3, and step 2 after step 3. A pair that differs all the same is read once
+`LogReader` refuses step 1 after step 2 or 3, and step 2 after step 3. A pair that still differs is read once
 more from step 1 on (`pairs.look`), and only what both readings find is a difference.
 """
 
@@ -81,7 +81,7 @@ class LogReader:
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """partition → the offset that the group reads next; a partition it never committed is missing.
 
-        To be asked for before anything else is: what lies below is done, whatever lies behind it may only be waiting.
+        Asked for before anything else: records below are done, records from there on may be waiting.
         """
         assert not self._asked, "committed offsets are asked for before the ends of any topic"
         wanted = [(topic, number) for number in range(self._cluster.partitions(topic))]
@@ -94,10 +94,12 @@ class LogReader:
         return settled(self._cluster, topic, self._cluster.partitions(topic), self._transaction_s)
 
     def org_of(self, directory: Path | None) -> OrgOf:
-        """What the directory file says now. To be asked for after the ends of the left side. The reader is the one that
+        """What the directory file says now. Asked for after the ends of the left side. The reader is the one that
         the workers use: the file is an input of both, and must mean the same to both."""
         assert self._left in self._asked, f"the directory is read after the ends of {self._left} are taken"
-        return _directory(directory).org_of
+        found = _directory(directory)
+        found.refresh()
+        return found.org_of
 
     def since(self, topic: str, spans: Mapping[int, Span], at_ms: int) -> dict[int, Span]:
         """The parts of these spans from the first record of that timestamp on."""

@@ -121,8 +121,7 @@ class _Audit:
     def _due_ms(self, bucket: Bucket, partition: int) -> int:
         """The watermark by which an event that arrives now must be on a statement, at the latest (decision 9).
 
-        An hour that the wall clock has closed early cannot be told from an open one here; whichever of the two marks
-        is later is the one that is certain.
+        An hour that the wall clock has closed early looks like an open one here. The later of the two marks is certain.
         """
         known = [marks[partition] for marks in (self.watermarks, self.floors) if partition in marks]
         closes_ms = bucket.start_ms + HOUR_MS + self.sides.grace_ms
@@ -233,7 +232,7 @@ def _letters(records: Iterable[Record], report: BillsReport) -> Letters:
         report.numbers["letters"] += len(about)
         for number, letter in enumerate(about):
             if letter.group in (before.group for before in about[:number]):
-                what = f"second letter of {letter.group} about partition {partition}, offset {offset}"
+                what = f"second dead letter of {letter.group} about partition {partition}, offset {offset}"
                 report.doubled.add(letter.where, what)
     return letters
 

@@ -1,8 +1,8 @@
 """The pair usage=counters: the hours of llm-metrics against sums of llm_usage made anew, partition by partition.
 
 An event counts under the rules of usage=bills: once for its id where its team lives, unless `billing-agg` has refused
-it with a letter (both groups refuse the same records, only one writes letters). What lies behind the position of the
-table, or behind what `billing-agg` has judged, is waiting, and an hour that it touches is compared later.
+it with a letter (both groups refuse the same records, only one writes letters). Records from the position of the
+table on, or from where `billing-agg` has committed, are waiting, and an hour that they touch is compared later.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _covered(bills: Iterable[Record]) -> Iterator[tuple[str, int]]:
         if not isinstance(event, Poison) and event.get("type") in (HOURLY, REVISED):
             stated = statement(record, event)
             if not isinstance(stated, str):
-                yield stated.bucket.team, stated.coverage.partition
+                yield stated.bucket.team, stated.data.coverage.partition
 
 
 PAIR = Pair(

@@ -90,7 +90,7 @@ def test_accounts_and_counters_of_a_topic_that_has_grown(fresh_broker: Broker, t
         settled, counted = metering_settlements.PAIR.check(settings), usage_counters.PAIR.check(settings)
         assert (settled.difference, counted.difference) == (0, 0), (settled.as_json(), counted.as_json())
         assert min(settled.events, counted.events) > EVENTS * 0.8
-        assert stack.verify().duplicates > 200
+        assert stack.verify().numbers["duplicates"] > 200
 
 
 def move(stack: Cluster, folder: Path, ends_at: str = "") -> Moved:

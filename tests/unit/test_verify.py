@@ -6,7 +6,6 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +14,7 @@ from verify_logs import HOUR_MS, TEN, Logs, text
 from verify_sides import audit
 
 from streamapp.cli.verify import show
-from streamapp.errors import Misconfigured
 from streamapp.kafka.log.reader import Record
-from streamapp.verify.read.directory import read_directory
 from streamapp.verify.read.event import Poison, time_ms
 from streamapp.verify.read.statement import Bucket, statement_id
 from streamapp.verify.read.usage import Usage, plausible, read
@@ -562,19 +559,3 @@ def test_printed_report_names_the_coordinates_of_a_fault() -> None:
     printed = _printed(check(logs, org_of=DIRECTORY.get))
     assert "doubled: billing_events[0]@100" in printed
     assert "do not agree" in printed
-
-
-def test_directory_file(tmp_path: Path) -> None:
-    path = tmp_path / "directory.toml"
-    path.write_text('[teams.team_a]\norg = "org_1"\ntokens = ["ha_x"]\n[teams.team_b]\ntokens = []\n')
-    assert read_directory(path) == {"team_a": "org_1"}
-    assert read_directory(None) == {}
-
-
-@pytest.mark.parametrize("content", [None, "teams = 3", "[", "[teams]\nteam_a = 1"])
-def test_directory_file_that_cannot_be_used(tmp_path: Path, content: str | None) -> None:
-    path = tmp_path / "directory.toml"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(Misconfigured, match="STREAM_DIRECTORY"):
-        read_directory(path)

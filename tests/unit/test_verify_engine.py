@@ -56,8 +56,8 @@ class Nothing:
         pass
 
     async def names(self, prefix: str, after: str | None = None) -> AsyncIterator[tuple[str, int]]:
-        for none in ():
-            yield none
+        for name in dict[str, int]().items():
+            yield name
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=[pair.name for pair in PAIRS])

@@ -87,7 +87,11 @@ def faults(report: PairReport) -> tuple[int, int, int]:
 def test_a_ledger_that_is_right(tmp_path: Path) -> None:
     report = checked(tmp_path)
     assert (report.events, report.waiting, report.difference) == (3, 0, 0), report.as_json()
-    amounts = {"requests": Decimal(3), "total_tokens": Decimal(1140), "cost USD": Decimal("0.0114")}
+    amounts: dict[str, Decimal | int] = {
+        "requests": Decimal(3),
+        "total_tokens": Decimal(1140),
+        "cost USD": Decimal("0.0114"),
+    }
     assert report.hours == {TEN: (Sums(3, amounts), Sums(3, amounts))}
 
 

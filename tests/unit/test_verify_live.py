@@ -96,7 +96,11 @@ def as_pair(logs: Logs, committed: int | None = None) -> PairReport:
 def test_both_sides_of_an_hour_sum_to_the_same() -> None:
     made = as_pair(stream())
     assert (made.name, made.events, made.waiting, made.difference) == ("usage=bills", 9, 3, 0)
-    amounts = {"total_tokens": Decimal(6 * 380), "cost USD": Decimal("0.019"), "cost EUR": Decimal("0.0038")}
+    amounts: dict[str, Decimal | int] = {
+        "total_tokens": Decimal(6 * 380),
+        "cost USD": Decimal("0.019"),
+        "cost EUR": Decimal("0.0038"),
+    }
     assert made.hours == {TEN: (Sums(6, amounts), Sums(6, amounts))}
     assert made.as_json()["hours_differing"] == []
 

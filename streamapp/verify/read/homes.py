@@ -1,6 +1,6 @@
 """Where the records of a team are, for a check: on one partition each, unless the topic has got more partitions.
 
-After a repartition a team's events lie on two partitions: where the former number of partitions puts its key, and
+After a repartition a team's events are on two partitions: where the former number of partitions puts its key, and
 where the present one does. The former number is whatever single number explains every bill that covers another
 partition than the present one; if none does, a team on two partitions is a fault.
 """
@@ -25,7 +25,7 @@ class Homes:
         fit = [
             count for count in range(1, now) if all(self._home(team, count) == partition for team, partition in strays)
         ]
-        self.before = max(fit, default=0) if strays else 0  # 0: no repartition is to be seen
+        self.before = max(fit, default=0) if strays else 0  # 0: there was no repartition
         self._only: dict[str, int] = {}
 
     def moved(self, team: str) -> bool:

@@ -50,7 +50,7 @@ class Redrives:
         for letter, (first, *others) in self._sent.items():
             for other in others:
                 if other.event != first.event or other.at[1] != first.at[1]:
-                    report.doubled.add(other.where, f"letter {letter} was sent again twice, as different events")
+                    report.doubled.add(other.where, f"dead letter {letter} was sent again twice, as different events")
         newest: dict[bytes, bytes | None] = {record.key or b"": record.value for record in receipts}
         for value in newest.values():
             receipt: Any = {} if value is None else msgspec.json.decode(value)
@@ -62,7 +62,7 @@ class Redrives:
             in_log = any(sent == one.at for one in self._sent.get(letter, ()))
             if not in_log and sent[2] >= start(topic, sent[1]):
                 where = f"{topic}[{sent[1]}]@{sent[2]}"
-                report.lost.add(where, f"letter {letter} was sent again to here; it is not in the log")
+                report.lost.add(where, f"dead letter {letter} was sent again to here; it is not in the log")
 
 
 def _event(record: Record) -> object:

@@ -51,7 +51,7 @@ class Data(msgspec.Struct):
     period_end: Time
     totals: Totals
     delta: Totals
-    lines: list[Line]
+    lines: list[Line]  # empty once the statement is read
     running_total: Running
     coverage: Coverage
 
@@ -108,7 +108,9 @@ def statement(record: Record, event: dict[str, Any]) -> Statement | str:
         bucket = Bucket(read.org_id, data.team_id, data.currency, time_ms(data.period_start))
         lines = {_names(line): NOTHING.plus(line) for line in data.lines}
         stated = Statement(at(record), read.id, read.type, bucket, data, lines, ())
-        return stated._replace(problems=tuple(_problems(record, read, stated)))
+        problems = tuple(_problems(record, read, stated))
+        data.lines = []  # they are in `lines`: a check keeps the newest statement of every bucket
+        return stated._replace(problems=problems)
     except (ValueError, OverflowError) as error:
         return f"is not a statement that can be read: {error}"
 

@@ -37,11 +37,11 @@ class Totals(msgspec.Struct, frozen=True):
 
     def plus(self, other: Totals) -> Totals:
         (*mine, cost), (*others, more) = astuple(self)[:7], astuple(other)[:7]
-        return Totals(*map(add, mine, others), EXACT.add(cost, more))
+        return Totals(*(*map(add, mine, others), EXACT.add(cost, more)))
 
     def minus(self, other: Totals) -> Totals:
         (*mine, cost), (*others, less) = astuple(self), astuple(other)
-        return Totals(*map(sub, mine, others), EXACT.subtract(cost, less))
+        return Totals(*(*map(sub, mine, others), EXACT.subtract(cost, less)))
 
     def amounts(self, currency: str, *names: str) -> dict[str, Decimal | int]:
         """What a report sums by hour, beside the number of events: these counters, and the cost."""
