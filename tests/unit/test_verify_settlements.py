@@ -134,6 +134,12 @@ def test_poison_needs_its_letter_and_only_poison_has_one() -> None:
     assert audit(changelog, bills, [*letters, letter], metering).wrong.count == 1
 
 
+def test_a_letter_carries_the_bytes_of_its_record() -> None:
+    changelog, bills, letters, metering = some().four()
+    letter = rewritten(letters[0], lambda data: data.update(value_b64="e30="))
+    assert found(audit(changelog, bills, [letter], metering)) == (0, 0, 1)
+
+
 def test_what_retention_took_is_out_of_reach() -> None:
     changelog, bills, letters, metering = some().four()
     report = audit(changelog, bills, letters, metering[5:], starts={(METERING, 0): 5})
@@ -151,7 +157,7 @@ def test_the_ledger_holds_each_settlement_once() -> None:
             stock = KeptSettlements(None, runner)
             stock.done({})
             stock.all = rows
-            walk(log, {0: Span(start, 1)}, done, stock, SETTLEMENTS, report)
+            walk(log, {0: Span(start, 2)}, done, stock, SETTLEMENTS, report)
         return report
 
     report = check({0: 1}, kept, bills, {})
@@ -161,3 +167,7 @@ def test_the_ledger_holds_each_settlement_once() -> None:
     assert found(check({0: 1}, kept, [bills[0]._replace(value=(bills[0].value or b"") + b" ")], {})) == (0, 0, 1)
     assert found(check({0: 1}, kept, [], {})) == (0, 0, 1)
     assert check({0: 1}, kept, [], {0: 1}).out_of_reach == 1
+    assert found(check({0: 2}, kept, [bills[0], bills[0]._replace(offset=1)], {})) == (0, 0, 0), (
+        "another pair's finding"
+    )
+    assert found(check({0: 2}, [replace(kept[0], offset=1)], bills, {})) == (0, 0, 1), "a row of another place"
