@@ -32,7 +32,8 @@ class Taken(NamedTuple, Generic[E]):
 class Intake(Generic[E]):
     """The records of a pair's source, in offset order within a partition. `reading`: what a record says. `plausible`:
     whether it can have been refused for a reason. `letters`: about the topic; those of the pair's group take records
-    out. `report` takes what is wrong with records and letters, by default the one of `sides`."""
+    out. `homes`: None where the topic's keys are not teams: an id may be known on another partition. `report` takes what
+    is wrong with records and letters, by default the one of `sides`."""
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class Intake(Generic[E]):
         report: PairReport | None = None,
     ) -> None:
         self._sides, self._reading, self._plausible, self.letters = sides, reading, plausible, letters
-        self._homes, self._report = homes or Homes(0, ()), report or sides.report
+        self._homes, self._report = homes, report or sides.report
         self._group, self._org_of = sides.pair.refuses or sides.pair.group, sides.directory()
         self._seen: dict[tuple[int, str], bytes] = {}  # (home, event id) → digest of its bytes
         self.read = 0
@@ -73,7 +74,7 @@ class Intake(Generic[E]):
             self._missing(record, f"no org is known for team {event.team}, and it has no dead letter")
             return None
         digest = _digest(record)
-        home = self._homes.root(event.team or "", record.partition)
+        home = self._home(event.team or "", record)
         before = self._seen.setdefault((home, event.id), digest)
         if before is digest:
             return Taken(event, org, home, is_new=True)
@@ -97,13 +98,18 @@ class Intake(Generic[E]):
 
     def _conflicting(self, record: Record) -> bool | None:
         """Whether the record has the id of an event accepted before, and other bytes. None: cannot be known."""
+        if self._homes is None:
+            return None
         event = parse(record.value)
         event_id = None if isinstance(event, Poison) else event.get("id")
-        home = self._homes.root((record.key or b"").decode(errors="replace"), record.partition)
+        home = self._home((record.key or b"").decode(errors="replace"), record)
         before = self._seen.get((home, event_id)) if isinstance(event_id, str) else None
         if before is None:
             return None if self._sides.start(record.topic, record.partition) > 0 else False
         return before != _digest(record)
+
+    def _home(self, team: str, record: Record) -> int:
+        return record.partition if self._homes is None else self._homes.root(team, record.partition)
 
     def _missing(self, record: Record, what: str) -> None:
         """A record that must have a letter and has none: lost, unless the group may not have come to it yet."""

@@ -140,6 +140,13 @@ def test_a_letter_carries_the_bytes_of_its_record() -> None:
     assert found(audit(changelog, bills, [letter], metering)) == (0, 0, 1)
 
 
+def test_a_conflict_may_be_with_a_call_on_another_partition() -> None:
+    """As after a repartition: the first call is not on the partition of the second."""
+    changelog, bills, letters, metering = some().four()
+    letter = rewritten(letters[0], lambda data: data.update(reason="conflicting_duplicate"))
+    assert found(audit(changelog, bills, [letter], metering)) == (0, 0, 0)
+
+
 def test_what_retention_took_is_out_of_reach() -> None:
     changelog, bills, letters, metering = some().four()
     report = audit(changelog, bills, letters, metering[5:], starts={(METERING, 0): 5})
