@@ -32,8 +32,8 @@ class Taken(NamedTuple, Generic[E]):
 class Intake(Generic[E]):
     """The records of a pair's source, in offset order within a partition. `reading`: what a record says. `plausible`:
     whether it can have been refused for a reason. `letters`: about the topic; those of the pair's group take records
-    out. `homes`: None where the topic's keys are not teams: an id may be known on another partition. `report` takes what
-    is wrong with records and letters, by default the one of `sides`."""
+    out. `homes`: None where the topic's keys are not teams: an id may be known on another partition. `report` takes
+    what is wrong with records and letters, by default the one of `sides`."""
 
     def __init__(
         self,
