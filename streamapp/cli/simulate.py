@@ -115,7 +115,8 @@ def command(
     missing = sorted({one.topic for one in streams} - Admin(settings.kafka).topics())
     if missing:
         raise Misconfigured(f"topics are missing: {', '.join(missing)}; create them with `streamapp topics apply`")
-    spec, since_ms = _spec(settings, end, **shape), {}
+    spec = _spec(settings, end, **shape)
+    since_ms: dict[str, int] = {}
     if go_on:
         spec, since_ms = _continued(settings, spec, streams)
     until_s = None if for_seconds is None else monotonic_s() + for_seconds
