@@ -41,7 +41,6 @@ from streamapp.kafka.log.reader import Record, Span
 from streamapp.kafka.partitions import Partition
 from streamapp.meters.calls.rpc_codec import is_unsettled
 from streamapp.meters.calls.task import RpcTask
-from streamapp.meters.fold_task import FoldTask
 from streamapp.meters.latency.task import LatencyTask
 from streamapp.meters.usage.store import MemoryStore as HourStore
 from streamapp.meters.usage.task import LedgerTask
@@ -442,7 +441,7 @@ class Folding(Owner):
     def new_store(self) -> MemoryStore:
         raise NotImplementedError
 
-    def make(self) -> FoldTask[Any] | LatencyTask:
+    def make(self) -> Any:
         raise NotImplementedError
 
     def left_behind(self) -> tuple[NowProducer, StoredPosition | None]:
@@ -467,7 +466,7 @@ class Folding(Owner):
 class BillingAgg(Folding):
     group, topic = "billing-agg", USAGE
 
-    def make(self) -> FoldTask[Any]:
+    def make(self) -> Any:
         door = usage_log.make_door(self.partition, PARTITIONS[USAGE])
         return LedgerTask(self.place, self.store, *self.left_behind(), RULES, door)
 
@@ -478,7 +477,7 @@ class BillingAgg(Folding):
 class Metrics(Folding):
     group, topic, changelog = "llm-metrics", USAGE, "llm-metrics-latency-changelog"
 
-    def make(self) -> LatencyTask:
+    def make(self) -> Any:
         door = usage_log.make_door(self.partition, PARTITIONS[USAGE])
         return LatencyTask(self.place, self.store, *self.left_behind(), RULES, door, LIMITS)
 
@@ -492,7 +491,7 @@ class Metrics(Folding):
 class RpcBilling(Folding):
     group, topic, changelog = "rpc-billing", METERING, "rpc-billing-rpc_hourly-changelog"
 
-    def make(self) -> FoldTask[Any]:
+    def make(self) -> Any:
         door = rpc_log.make_door(self.partition, PARTITIONS[METERING])
         return RpcTask(self.place, self.store, *self.left_behind(), RULES, Decimal("0.05"), door)
 

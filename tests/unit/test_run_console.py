@@ -131,7 +131,7 @@ def test_nothing_is_kept_back_at_the_end() -> None:
     reporter.flush()
     assert told[2:] == [
         "Problem: b reports: just now (log: logs/b.log)",
-        "1 more messages of the time around Kafka's outage are in logs/.",
+        "Further messages about Kafka's outage, 1 in all, are in logs/.",
     ]
 
 
@@ -146,7 +146,7 @@ def test_a_broker_that_does_not_answer_is_one_message_and_one_when_it_does() -> 
     reporter.add([], 36 + HOLD_S)
     assert len(told) == 2
     assert told[0] == "Problem: Kafka does not answer. The processes wait for it."
-    assert told[1].startswith("Kafka answers again. 35 messages of processes about it are in logs/.")
+    assert told[1].startswith("Kafka answers again. Messages of processes about it, 35 in all, are in logs/.")
     reporter.add([News("worker-1", "something else")], 36 + AFTER_S)
     reporter.add([], 36 + AFTER_S + HOLD_S)
     assert told[2] == "Problem: worker-1: something else"

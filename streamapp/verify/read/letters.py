@@ -78,7 +78,7 @@ def _read(record: Record, topic: str) -> tuple[tuple[int, int], Letter] | str | 
     """Where the refused record is, and the letter; None: it is about something else; or what is wrong with it."""
     try:
         event = _decode(record.value or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return "is not a dead letter that can be read"
     data = event.data
     if event.type != "stream.event.rejected":
