@@ -16,7 +16,7 @@ from streamapp.exact.poison import poison_limit
 from streamapp.exact.takeover import Source, TableTakeover
 from streamapp.exact.transaction import PartitionProducer
 from streamapp.meters.usage.store import USAGE
-from streamapp.meters.usage.task import LedgerTask
+from streamapp.meters.usage.table import UsageTask, usage_parts
 from streamapp.meters.usage.view import UsageView
 from streamapp.metrics import GroupMetrics
 from streamapp.schemas.judging.decode import decode_usage
@@ -37,9 +37,7 @@ billing = app.settings.billing
 rules = Rules(grace_ms=billing.grace_seconds * 1000, names_max=billing.lines_max)
 
 
-def usage_ledger(
-    place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None
-) -> LedgerTask:
+def usage_ledger(place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None) -> UsageTask:
     """A partition's hours, as they were left."""
 
     def at_home(key: bytes | None, team: str) -> bool:
@@ -48,7 +46,7 @@ def usage_ledger(
     door = Door(decode_usage, at_home, directory.org_of)
     worker = app.settings.worker
     limit = poison_limit(worker, position)
-    return LedgerTask(place, store, producer, position, rules, door, limit, worker.ids_in_memory)
+    return UsageTask(usage_parts(rules, door), place, store, producer, position, limit, worker.ids_in_memory)
 
 
 source = Source(GROUP, "llm_usage", USAGE, registry.changelog(GROUP, USAGE.name), ("billing_events", "dead_letter"))

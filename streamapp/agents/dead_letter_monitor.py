@@ -16,7 +16,7 @@ from streamapp.exact.takeover import Source, TableTakeover
 from streamapp.exact.transaction import PartitionProducer
 from streamapp.meters.letters.codec import LETTERS
 from streamapp.meters.letters.courier import Courier, Patience
-from streamapp.meters.letters.task import LettersTask
+from streamapp.meters.letters.table import LettersTask, letters_parts
 from streamapp.meters.letters.view import LettersView
 from streamapp.metrics import GroupMetrics
 from streamapp.sinks.notices.destinations import destinations, names_of, reasons_of
@@ -43,8 +43,11 @@ dead_letters = app.chunk_topic("dead_letter")
 def letters(place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None) -> LettersTask:
     """A partition's causes, as they were left, and a courier for what is still to be told."""
     patience = Patience(alerts.per_minute, alerts.give_up_seconds * 1000)
-    courier = Courier(destinations(alerts), patience, app.clock, random.random)
-    return LettersTask(place, store, producer, position, rules, courier, alerts.link)
+
+    def courier() -> Courier:
+        return Courier(destinations(alerts), patience, app.clock, random.random)
+
+    return LettersTask(letters_parts(rules, courier, alerts.link), place, store, producer, position)
 
 
 source = Source(GROUP, "dead_letter", LETTERS, registry.changelog(GROUP, LETTERS.name), ())

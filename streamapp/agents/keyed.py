@@ -12,9 +12,8 @@ from streamapp.exact.place import Place
 from streamapp.exact.poison import poison_limit
 from streamapp.exact.takeover import Source, TableTakeover
 from streamapp.exact.transaction import PartitionProducer
-from streamapp.meters.keyed_task import KeyedTask
-from streamapp.meters.keyed_view import KeyedView
-from streamapp.meters.row_table import RowTable
+from streamapp.meters.row_table import KeyedTask, RowTable, keyed_parts
+from streamapp.meters.view import TableView
 from streamapp.metrics import GroupMetrics
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.store.position import StoredPosition
@@ -43,13 +42,15 @@ def fold_into(
     assert retention_ms is not None, f"{topic} is no event topic"
     rules = Rules(retention_ms=retention_ms)
     metrics = GroupMetrics(group)
-    view = KeyedView(app, metrics, app.clock, table.table)
+    view = TableView(app, metrics, app.clock, table.table)
 
     def task(place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None) -> KeyedTask:
         limit = poison_limit(settings.worker, position)
-        return KeyedTask(place, store, producer, position, table, recipe, rules, limit, view.landed)
+        parts = keyed_parts(table, recipe, rules)
+        return KeyedTask(parts, place, store, producer, position, limit, settings.worker.ids_in_memory)
 
     name = table.table.name
     source = Source(group, topic, table.table, registry.changelog(group, name), (DEAD_LETTER,))
     app.own(topic, TableTakeover(source, settings, task, 0, app.clock, metrics.committed))
+    app.ownership.taken = view.taken
     serve(app, view)

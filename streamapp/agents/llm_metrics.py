@@ -15,7 +15,7 @@ from streamapp.exact.place import Place
 from streamapp.exact.takeover import Source, TableTakeover
 from streamapp.exact.transaction import PartitionProducer
 from streamapp.meters.latency.codec import LATENCY
-from streamapp.meters.latency.task import LatencyTask
+from streamapp.meters.latency.table import LatencyTask, latency_parts
 from streamapp.meters.latency.view import LatencyView
 from streamapp.metrics import GroupMetrics
 from streamapp.schemas.judging.decode import decode_usage
@@ -44,7 +44,8 @@ def latency(place: Place, store: Store, producer: PartitionProducer, position: S
         return key == team.encode() and partition_for(key, place.partitions) == place.partition
 
     door = Door(decode_usage, at_home, directory.org_of)
-    return LatencyTask(place, store, producer, position, rules, door, limits)
+    parts = latency_parts(rules, door, limits)
+    return LatencyTask(parts, place, store, producer, position, ids_in_memory=app.settings.worker.ids_in_memory)
 
 
 source = Source(GROUP, "llm_usage", LATENCY, registry.changelog(GROUP, LATENCY.name), ())

@@ -17,7 +17,7 @@ from streamapp.exact.poison import poison_limit
 from streamapp.exact.takeover import Source, TableTakeover
 from streamapp.exact.transaction import PartitionProducer
 from streamapp.meters.calls.rpc_codec import RPC
-from streamapp.meters.calls.task import RpcTask
+from streamapp.meters.calls.table import CallsTask, calls_parts
 from streamapp.meters.calls.view import RpcView
 from streamapp.metrics import GroupMetrics
 from streamapp.schemas.judging.decode_metering import decode_metering
@@ -41,7 +41,7 @@ assert retention_ms is not None, "it is an event topic"
 rules = Rules(settlement.grace_seconds * 1000, retention_ms, names_max=settlement.methods_max)
 
 
-def calls(place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None) -> RpcTask:
+def calls(place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None) -> CallsTask:
     """A partition's calls and accounts, as they were left."""
 
     def at_home(key: bytes | None, agent: str) -> bool:
@@ -49,8 +49,10 @@ def calls(place: Place, store: Store, producer: PartitionProducer, position: Sto
 
     owner = attrgetter("data.agent_id")
     door = Door(decode_metering, at_home, directory.org_of, owner, "agent")
-    limit = poison_limit(app.settings.worker, position)
-    return RpcTask(place, store, producer, position, rules, settlement.min_amount, door, limit)
+    worker = app.settings.worker
+    limit = poison_limit(worker, position)
+    parts = calls_parts(rules, settlement.min_amount, door)
+    return CallsTask(parts, place, store, producer, position, limit, worker.ids_in_memory)
 
 
 source = Source(GROUP, TOPIC, RPC, registry.changelog(GROUP, RPC.name), ("billing_events", "dead_letter"))

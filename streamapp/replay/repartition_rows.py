@@ -19,7 +19,7 @@ from math import gcd
 
 import msgspec
 
-from streamapp.meters.usage import codec
+from streamapp.store.ids import ids_key, unpack_ids_key
 from streamapp.store.position import POSITION_KEY, StoredPosition
 from streamapp.store.rows import Store
 from streamapp.store.table import Table
@@ -59,10 +59,10 @@ def copies(
         if home not in (None, partition):
             yield home, key, table.moved(key, value)
         return
-    owner, copy = _owned(partition, codec.unpack_ids_key(key))
+    owner, copy = _owned(partition, unpack_ids_key(key))
     for target in _relatives(partition, old, new):
         if target not in (partition, owner):
-            yield target, codec.ids_key(copy), value
+            yield target, ids_key(copy), value
 
 
 def settles(key: bytes | None, partition: int, old: int, new: int) -> bool:

@@ -23,6 +23,7 @@ from streamapp.replay.repartition import repartition
 from streamapp.replay.repartition_rows import copies, is_foreign, position_after, settles
 from streamapp.replay.repartition_stage import Stage, stage_of
 from streamapp.settings import Settings
+from streamapp.store.ids import ids_key, unpack_ids_key
 from streamapp.store.position import StoredPosition
 from streamapp.topics.partitioner import partition_for
 from tables.settlement import Account, AccountRow, CallsKey, HourCalls, Payment, settle
@@ -68,7 +69,7 @@ def test_a_teams_rows_go_where_its_events_go(old: int, new: int) -> None:
 
 @pytest.mark.parametrize(("old", "new"), GROWTHS)
 def test_ids_go_wherever_a_team_may_have_gone(old: int, new: int) -> None:
-    key = codec.ids_key(123)
+    key = ids_key(123)
     for partition in range(old):
         told = {target for target, _, _ in copies(LATENCY, key, b"", partition, old, new)} | {partition}
         teams = [team for team in TEAMS if partition_for(team.encode(), old) == partition]
@@ -81,10 +82,10 @@ def test_copied_ids_meet_no_others_and_keep_their_keys() -> None:
         (target, key)
         for partition in (0, 1, 9, 15)
         for offset in edges
-        for target, key, _ in copies(USAGE, codec.ids_key(offset), b"", partition, 16, 32)
+        for target, key, _ in copies(USAGE, ids_key(offset), b"", partition, 16, 32)
     ]
     assert len({key for _, key in made}) == len(made) == 16
-    assert all(codec.unpack_ids_key(key) < -1 for _, key in made)
+    assert all(unpack_ids_key(key) < -1 for _, key in made)
     target, key = made[0]
     again = list(copies(USAGE, key, b"ids", target, 32, 64))
     assert again == [(48, key, b"ids")], "not to where it is, and not back to its owner, whose offset it is"
