@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple
 
-from usage_log import OUTPUTS, NowProducer, Rec, make_door, now
+from usage_log import NowProducer, Rec, make_door, now
 
 from streamapp.exact.place import Place
 from streamapp.meters.latency import codec
-from streamapp.meters.latency.table import LatencyTask, latency_parts
+from streamapp.meters.latency.parts import LatencyTask, latency_parts
 from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
 from tables.latency import LIMITS, Limits
 from tables.latency_windows import LatencyOutcome, WindowKey
@@ -48,7 +48,7 @@ class LatencyTable:
 
     def restart(self) -> None:
         """A new process on the same store."""
-        place = Place("llm-metrics", "llm_usage", self.partition, "topic-id", self.partitions, OUTPUTS, entropy=bytes)
+        place = Place("llm-metrics", "llm_usage", self.partition, "topic-id", self.partitions, {}, entropy=bytes)
         producer = NowProducer(self.store.checkpoint())
         door = make_door(self.partition, self.partitions)
         position = stored_position(self.store)

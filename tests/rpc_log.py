@@ -14,8 +14,8 @@ from usage_log import DIRECTORY, OUTPUTS, NowProducer, Rec, at, now
 
 from streamapp.exact.chunk import Send, Transaction
 from streamapp.exact.place import Place
+from streamapp.meters.calls.parts import CallsTask, calls_parts
 from streamapp.meters.calls.rpc_codec import RPC, is_unsettled
-from streamapp.meters.calls.table import CallsTask, calls_parts
 from streamapp.schemas.judging.decode_metering import decode_metering
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.store.rows import MemoryStore, Store, stored_position

@@ -10,8 +10,8 @@ from typing import Any
 
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.place import Place
+from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
-from streamapp.meters.usage.table import UsageTask, usage_parts
 from streamapp.schemas.judging.decode import decode_usage
 from streamapp.topics.partitioner import partition_for
 from tables.door import Door

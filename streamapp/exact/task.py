@@ -78,7 +78,6 @@ class Parts(Generic[Mem, Out]):
     memory    rebuilds the memory from the rows
     changed   the rows that a chunk changed, as bytes, now: the next chunk's fold goes on changing them
     stated    what a chunk states, in order: each record, and the row that keeps it
-    letters   whether refused records become dead letters; else they are only counted: another group writes them
     remembers whether ids are remembered as `tables/seen.py` says, under a secret that the position row keeps
     after     told of each chunk when it has committed
     close     the partition goes
@@ -88,7 +87,6 @@ class Parts(Generic[Mem, Out]):
     changed: Callable[[Out], Writes]
     rows: Callable[[Store], Overlay] = Overlay
     stated: Callable[[Out, Place], Iterable[tuple[Send, Writes]]] = states_nothing
-    letters: bool = True
     remembers: bool = True
     after: Callable[[Mem, Out], None] = nothing
     close: Callable[[Mem], Awaitable[None]] = at_once
@@ -96,7 +94,8 @@ class Parts(Generic[Mem, Out]):
 
 class TableTask(Generic[Mem, Out]):
     """Folds records and says what must be written. Rebuilt from the store at every takeover. `poison` None: any number
-    of records may be refused."""
+    of records may be refused. Refused records become dead letters if `dead_letter` is one of the place's outputs; else
+    they are only counted, and another group writes them."""
 
     def __init__(
         self,
@@ -124,6 +123,11 @@ class TableTask(Generic[Mem, Out]):
         if position is not None:
             start, self._seen.held = position.position(), position.held
         self.memory = parts.memory(Opening(place, self.rows, start, self._seen, self._moved_ms))
+
+    @property
+    def letters(self) -> bool:
+        """Whether refused records become dead letters."""
+        return DEAD_LETTER in self.place.outputs
 
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
         """One chunk."""
@@ -169,7 +173,7 @@ class TableTask(Generic[Mem, Out]):
         for sent, row in parts.stated(outcome, self.place):
             sends.append(sent)
             writes |= row
-        if parts.letters:
+        if self.letters:
             sends += self._letters(outcome, now_ms)
         writes |= parts.changed(outcome)  # behind the statements: one may expire in the chunk that states it
         if not (is_new or writes):  # all was applied before: somebody has put the group back

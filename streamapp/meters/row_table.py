@@ -14,11 +14,14 @@ from typing import Any
 
 import msgspec
 
+from streamapp.exact.declaration import EventSource, Late, TableDeclaration
 from streamapp.exact.task import Opening, Parts, TableTask
+from streamapp.meters.view import TableView
+from streamapp.schemas.judging.rejected import Rejected
 from streamapp.store.ids import remembered
 from streamapp.store.rows import Overlay, Writes
 from streamapp.store.table import RowKey, Table, anywhere
-from tables.keyed import Keyed, KeyedOutcome, Recipe
+from tables.keyed import Keyed, KeyedOutcome, Recipe, Rows, never
 from tables.window import Rules
 
 ROW = b"f"
@@ -100,3 +103,29 @@ def keyed_parts(table: RowTable, recipe: Recipe, rules: Rules) -> Parts[Keyed, K
         return {table.pack_key(key): None if row is None else table.pack(row) for key, row in outcome.rows.items()}
 
     return Parts(memory, changed)
+
+
+def rows_by_key(
+    group: str,
+    name: str,
+    source: EventSource,
+    *,
+    key: type,
+    row: type,
+    read: Callable[[bytes | None], Any],
+    count: Callable[[Rows, Any], None],
+    help: str,
+    over: Callable[[Any, int], bool] = never,
+) -> TableDeclaration:
+    """A table that is one mapping from `key` to `row`, changed by `count` and stated nowhere. `read`, `count` and
+    `over` are those of `tables.keyed.Recipe`."""
+    table, recipe = RowTable(name, key, row), Recipe(read, Rejected, count, over)
+    return TableDeclaration(
+        group=group,
+        rows=table.table,
+        source=source,
+        late=Late.KEPT,
+        parts=lambda made: keyed_parts(table, recipe, made.rules),
+        view=TableView,
+        help=help,
+    )

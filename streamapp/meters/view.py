@@ -148,7 +148,7 @@ class TableView(GroupView):
             metrics.duplicates.inc(outcome.duplicates)
             metrics.rounded.inc(outcome.rounded)
             metrics.others.inc(outcome.others)
-            if task.parts.letters:
+            if task.letters:
                 for refusal in outcome.refusals:
                     metrics.rejected(refusal.reason)
 

@@ -27,7 +27,7 @@ from streamapp.exact.takeover import Hold, MakeTask, Source, check, held
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.security import confluent_config
 from streamapp.meters.usage import codec, statement
-from streamapp.meters.usage.table import BILLS, UsageTask
+from streamapp.meters.usage.parts import BILLS, UsageTask
 from streamapp.replay.offsets import Move, chunks_of, translated
 from streamapp.replay.shadow import Change, Comparison, Shadow, compare, lines_of
 from streamapp.settings import Settings

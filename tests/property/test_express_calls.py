@@ -15,8 +15,8 @@ from searches import search
 from test_express import stretched
 from usage_log import Rec
 
+from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.calls.rpc_codec import stored_hour, unsettled
-from streamapp.meters.calls.table import CallsTask
 from tables.open_calls import PlainCalls
 from tables.window import Rules
 

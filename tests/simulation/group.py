@@ -22,8 +22,8 @@ from verify_logs import text
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.place import Place
 from streamapp.exact.takeover import Situation, check
+from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
-from streamapp.meters.usage.table import UsageTask, usage_parts
 from streamapp.schemas.judging.decode import decode_usage
 from tables.door import Door
 from tables.window import HOUR_MS

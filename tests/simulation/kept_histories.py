@@ -14,7 +14,7 @@ from fake_kafka import Entry
 from group import FatedProducer, Group
 
 from streamapp.exact.chunk import Transaction
-from streamapp.meters.usage.table import UsageTask
+from streamapp.meters.usage.parts import UsageTask
 from tables.window import DAY_MS, HOUR_MS
 
 History = list[tuple[str, dict[str, Any]]]

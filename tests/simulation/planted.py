@@ -10,7 +10,7 @@ from usage_log import NowProducer
 from world import Process, World
 
 from streamapp.exact.chunk import Transaction
-from streamapp.meters.usage.table import UsageTask
+from streamapp.meters.usage.parts import UsageTask
 from streamapp.store.rows import Store
 from tables.fold import NEVER
 from tables.ledger import Ledger

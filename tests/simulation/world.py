@@ -18,8 +18,8 @@ from truth import Truth, check_bills, check_letters
 from usage_log import NowProducer, Rec, at, clock, make_door
 
 from streamapp.exact.place import Place
+from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore, Store, stored_position
-from streamapp.meters.usage.table import UsageTask, usage_parts
 from tables.window import HOUR_MS, MINUTE_MS, Rules
 
 RULES = Rules(retention_ms=6 * HOUR_MS, remember_ms=2 * HOUR_MS)

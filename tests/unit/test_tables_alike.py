@@ -21,15 +21,15 @@ from streamapp.exact.partition import Partition
 from streamapp.exact.place import Place
 from streamapp.exact.task import Parts, TableTask
 from streamapp.lane.ids import IN_MEMORY
+from streamapp.meters.calls.parts import calls_parts
 from streamapp.meters.calls.rpc_codec import RPC
-from streamapp.meters.calls.table import calls_parts
 from streamapp.meters.latency.codec import LATENCY
-from streamapp.meters.latency.table import latency_parts
+from streamapp.meters.latency.parts import latency_parts
 from streamapp.meters.letters.codec import LETTERS
-from streamapp.meters.letters.table import letters_parts
+from streamapp.meters.letters.parts import letters_parts
 from streamapp.meters.row_table import RowTable, keyed_parts
+from streamapp.meters.usage.parts import usage_parts
 from streamapp.meters.usage.store import USAGE
-from streamapp.meters.usage.table import usage_parts
 from streamapp.meters.view import TableView
 from streamapp.metrics import GroupMetrics
 from streamapp.schemas.judging.event import read_event
@@ -72,7 +72,8 @@ WITH_IDS = ["usage", "calls", "latency", "keyed"]
 
 def task_of(name: str, ids_in_memory: int = IN_MEMORY, folder: Any = None) -> TableTask[Any, Any]:
     table, parts = PARTS[name]
-    place = Place("group", "topic", 0, "topic-id", 1, OUTPUTS, folder, entropy=bytes)
+    outputs = {} if name in ("latency", "letters") else OUTPUTS
+    place = Place("group", "topic", 0, "topic-id", 1, outputs, folder, entropy=bytes)
     return TableTask(parts, place, MemoryStore(table.unsettled), NowProducer(0), None, None, ids_in_memory)
 
 

@@ -11,8 +11,8 @@ import msgspec
 
 from streamapp.facts import AccountFacts, AgentFacts, MethodFacts
 from streamapp.meters.calls import rpc_codec
+from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.calls.settled import settlement_id
-from streamapp.meters.calls.table import CallsTask
 from streamapp.meters.view import Sums
 from tables.counters import EXACT, NOTHING
 from tables.rpc_hourly import CallsOutcome

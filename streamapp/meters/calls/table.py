@@ -1,52 +1,31 @@
-"""The table of metered calls: outcomes become rows and settlements."""
+"""The table of metered calls, declared."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from decimal import Decimal
-
-from streamapp.exact.chunk import Send
-from streamapp.exact.place import Place
-from streamapp.exact.task import Opening, Parts, TableTask
-from streamapp.meters.calls import rpc_codec, settled
-from streamapp.meters.calls.lane import CompiledCalls
-from streamapp.store.ids import remembered
-from streamapp.store.rows import Writes
-from tables.fold import Admission
-from tables.rpc_hourly import CallsOutcome, RpcLedger
+from streamapp.exact.declaration import EventSource, Late, TableDeclaration
+from streamapp.meters.calls.parts import BILLS, calls_parts
+from streamapp.meters.calls.rpc_codec import RPC
+from streamapp.meters.calls.view import RpcView
+from streamapp.meters.sources import METERING
+from streamapp.settings import Settings
 from tables.window import Rules
 
-BILLS = "billing_events"
 
-CallsTask = TableTask[RpcLedger, CallsOutcome]
-
-
-def calls_parts(rules: Rules, min_amount: Decimal, door: Admission) -> Parts[RpcLedger, CallsOutcome]:
-    """A partition of calls whose records pass `door`; less than `min_amount` is not settled."""
-
-    def memory(at: Opening) -> RpcLedger:
-        place, store = at.place, at.rows.store
-        lane = CompiledCalls(at.seen, place.partition, place.partitions, rules.future_ms, rules.names_max)
-        ledger = RpcLedger(rules, min_amount, door, at.rows, at.position, at.seen, lane)
-        ledger.restore(*rpc_codec.unsettled(store), remembered(store))
-        return ledger
-
-    return Parts(memory, changed, rpc_codec.RpcRows, stated)
+def window(settings: Settings, source: EventSource) -> Rules:
+    """Hours close `grace_seconds` after their end; an account tells so many methods apart."""
+    settlement = settings.settlement
+    return Rules(settlement.grace_seconds * 1000, source.retention_ms, names_max=settlement.methods_max)
 
 
-def stated(outcome: CallsOutcome, place: Place) -> Iterable[tuple[Send, Writes]]:
-    """The settlements, and the rows that keep them."""
-    for settlement in outcome.settlements:
-        yield settled.send(settlement, place.topic, place.partition, BILLS, place.outputs[BILLS])
-
-
-def changed(outcome: CallsOutcome) -> Writes:
-    """Open hours, accounts, and the settlements that expired."""
-    writes: Writes = {**outcome.hours}
-    for key in outcome.closed:
-        writes[rpc_codec.hour_key(key)] = None
-    for account, row in outcome.accounts.items():
-        writes[rpc_codec.account_key(account)] = None if row is None else rpc_codec.pack_account(row)
-    for account, end_ms in outcome.old_settlements:
-        writes[rpc_codec.settlement_key(settled.settlement_id(account, end_ms))] = None
-    return writes
+TABLE = TableDeclaration(
+    group="rpc-billing",
+    rows=RPC,
+    source=METERING,
+    window=window,
+    idle_ms=lambda settings: int(settings.settlement.idle_seconds * 1000),
+    late=Late.CARRIED,
+    to=(BILLS,),
+    parts=lambda made: calls_parts(made.rules, made.settings.settlement.min_amount, made.admission()),
+    view=RpcView,
+    help="calls by org, agent, consumer, currency and hour, settled for each account",
+)

@@ -13,7 +13,7 @@ from streamapp.exact.task import TableTask
 from streamapp.facts import AccountFacts, AgentFacts, PartitionFacts
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.accounts_view import ACCOUNTS_MAX, AccountsView
-from streamapp.meters.calls.table import CallsTask
+from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.view import Sums, TableView
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table

@@ -6,7 +6,7 @@ from typing import Any
 
 from streamapp.clock import Clock
 from streamapp.exact.task import TableTask
-from streamapp.meters.letters.table import ToldLetters
+from streamapp.meters.letters.parts import ToldLetters
 from streamapp.meters.view import TableView
 from streamapp.metrics import GroupMetrics, LetterCounts, LetterMetrics
 from streamapp.store.table import Table

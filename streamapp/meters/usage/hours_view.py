@@ -11,8 +11,8 @@ import msgspec
 
 from streamapp.facts import HourFacts
 from streamapp.meters.usage import codec
+from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.statement import bill_id
-from streamapp.meters.usage.table import UsageTask
 from streamapp.meters.view import Sums
 from tables.counters import EXACT, NOTHING
 from tables.outcome import Outcome
@@ -26,11 +26,10 @@ SLICE = 500  # rows read between two turns of the event loop
 class HoursView:
     """Facts about one partition's hours. Closed ones are kept, open ones are made when asked, if they changed."""
 
-    def __init__(self, task: UsageTask, grace_ms: int, closed_max: int) -> None:
+    def __init__(self, task: UsageTask, closed_max: int) -> None:
         self.task = task
         self.closed: dict[HourKey, HourFacts] = {}
         self.stated: dict[int, tuple[Sums, Sums]] = defaultdict(lambda: ({}, {}))  # day of the hour → closed, revised
-        self._grace_ms = grace_ms
         self._closed_max = closed_max
         self._open: dict[HourKey, tuple[int, HourFacts]] = {}
         self._live: set[str] | None = set()  # bills stated since the takeover, until `load` has left them alone
@@ -109,7 +108,7 @@ class HoursView:
             partition=self.task.place.partition,
             first_offset=row.first_offset,
             last_offset=row.last_offset,
-            closes_at_ms=key.start_ms + HOUR_MS + self._grace_ms,
+            closes_at_ms=key.start_ms + HOUR_MS + self.task.memory.rules.grace_ms,
             watermark_ms=None if watermark_ms < 0 else watermark_ms,
         )
 

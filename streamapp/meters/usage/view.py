@@ -15,8 +15,8 @@ from streamapp.exact.task import TableTask
 from streamapp.facts import HourFacts, PartitionFacts, TeamFacts
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.hours_view import CLOSED_MAX, HoursView
+from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.statement import bill_id
-from streamapp.meters.usage.table import UsageTask
 from streamapp.meters.view import Sums, TableView
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table
@@ -32,9 +32,8 @@ TEAM_HOURS_MAX = 744  # a month
 class UsageView(TableView):
     """The hourly table's pages."""
 
-    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table, grace_ms: int) -> None:
+    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table) -> None:
         super().__init__(app, metrics, clock, table)
-        self._grace_ms = grace_ms
         self._hours: dict[int, HoursView] = {}
         self._made: tuple[float, list[HourFacts]] = (-FRESH_S, [])
         self._loading: asyncio.Task[None] | None = None
@@ -47,7 +46,7 @@ class UsageView(TableView):
         self._hours = {}
         for number, partition in partitions.items():
             assert isinstance(partition.task, TableTask)
-            self._hours[number] = HoursView(partition.task, self._grace_ms, share)
+            self._hours[number] = HoursView(partition.task, share)
         super().taken(partitions)
         self._loading = asyncio.create_task(self._load(list(self._hours.values())))
 

@@ -19,11 +19,11 @@ from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
 from streamapp.agents import billing_agg
-from streamapp.exact import takeover, transaction
+from streamapp.exact import declaration, takeover, transaction
 from streamapp.exact.chunk import Transaction
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.partitions import Partition
-from streamapp.meters.usage.table import UsageTask
+from streamapp.meters.usage.parts import UsageTask
 
 app = billing_agg.app
 SLOW_S = 1.0
@@ -93,7 +93,7 @@ class HastyAdmin(Admin):
 
 
 def plant_task(task: type[UsageTask]) -> None:
-    vars(billing_agg)["UsageTask"] = task
+    vars(declaration)["TableTask"] = task
 
 
 def plant_offset() -> None:
