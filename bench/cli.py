@@ -26,6 +26,7 @@ from bench.load import prepare
 from bench.profile import profile
 from bench.recovery import recovery
 from bench.soak import soak
+from bench.trickle import trickle
 
 OUT = Path("build/bench")
 EVENTS = 1_000_000
@@ -97,13 +98,22 @@ def curve_command(sizes: tuple[int, ...], teams: tuple[int, ...], large: bool) -
 
 
 @main.command("latency")
-@click.option("--rate", type=click.IntRange(100), default=RATE, show_default=True, help="Events per second.")
+@click.option("--rate", type=click.IntRange(1), default=RATE, show_default=True, help="Events per second.")
 @click.option("--seconds", type=click.IntRange(5), default=SECONDS, show_default=True)
 def latency_command(rate: int, seconds: int) -> None:
     """Event → row, and watermark past the mark → bill: p50 and p99."""
     page = console()
     with bar(page) as progress:
         latency(rate, seconds, OUT / "latency.json", steps(progress), page)
+
+
+@main.command("trickle")
+@click.option("--seconds", type=click.IntRange(10), default=SECONDS, show_default=True)
+def trickle_command(seconds: int) -> None:
+    """What the broker costs in `streamapp run` at the demo's 50 events a second."""
+    page = console()
+    with bar(page) as progress:
+        trickle(seconds, OUT / "trickle.json", steps(progress), page)
 
 
 @main.command("capture")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,20 +25,30 @@ class Use:
 def use_of(roots: list[int]) -> Use:
     """Sum over the roots and all their living descendants. Processes that are gone count nothing."""
     stats = _stats()
+    found = [stats[pid] for pid in _tree(roots, stats)]
+    return Use(sum(one[1] for one in found) * TICK_US, sum(one[2] for one in found) * PAGE_BYTES)
+
+
+def find(root: int, word: str) -> int | None:
+    """The process among the root and its living descendants whose command line has this word; None without one."""
+    for pid in _tree([root], _stats()):
+        with suppress(OSError):
+            if word.encode() in (PROC / str(pid) / "cmdline").read_bytes().split(b"\0"):
+                return pid
+    return None
+
+
+def _tree(roots: list[int], stats: Mapping[int, tuple[int, int, int]]) -> set[int]:
     children: dict[int, list[int]] = defaultdict(list)
     for pid, (parent, _, _) in stats.items():
         children[parent].append(pid)
     todo, seen = list(roots), set[int]()
-    ticks = pages = 0
     while todo:
         pid = todo.pop()
-        if pid in seen or pid not in stats:
-            continue
-        seen.add(pid)
-        todo += children[pid]
-        ticks += stats[pid][1]
-        pages += stats[pid][2]
-    return Use(ticks * TICK_US, pages * PAGE_BYTES)
+        if pid not in seen and pid in stats:
+            seen.add(pid)
+            todo += children[pid]
+    return seen
 
 
 def _stats() -> dict[int, tuple[int, int, int]]:

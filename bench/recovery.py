@@ -30,7 +30,7 @@ from streamapp.kafka.admin import Admin
 from streamapp.kafka.provision import apply
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.store import USAGE, unsettled
-from streamapp.settings import KafkaSettings
+from streamapp.settings import KafkaSettings, Settings
 from streamapp.store.rows import Writes
 from streamapp.topics.registry import TOPICS, changelog
 from tables.usage_hourly import HourKey, MonthRow, UsageRow, state
@@ -64,7 +64,7 @@ def recovery(rows: int, file: Path, step: Step, console: Console) -> bool:
             kafka = KafkaSettings(bootstrap_servers=running.bootstrap)
             apply(Admin(kafka), TOPICS, 1)
             asyncio.run(_fill(kafka, rows, step))
-            one = asyncio.run(_recover(kafka, folder / "state"))
+            one = asyncio.run(_recover(Settings(kafka=kafka), folder / "state"))
         disk_mb = sum(path.stat().st_size for path in (folder / "state").rglob("*") if path.is_file()) / 1e6
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -112,11 +112,11 @@ def _rows(partition: int, count: int) -> Iterator[tuple[bytes, bytes]]:
         yield codec.hour_key(row.key), codec.pack_hour(row)
 
 
-async def _recover(kafka: KafkaSettings, folder: Path) -> Recovery:
+async def _recover(settings: Settings, folder: Path) -> Recovery:
     """Take every partition over with an empty folder."""
     source = Source(OURS_GROUP, SOURCE, USAGE, CHANGELOG, ("billing_events", "dead_letter"))
     began, began_cpu = time.monotonic(), time.process_time()
-    async with held(source, kafka, range(PARTITIONS), folder) as hold:
+    async with held(source, settings, range(PARTITIONS), folder) as hold:
         open_rows = sum(1 for store in hold.stores.values() for _ in unsettled(store))
         seconds, cpu_s = time.monotonic() - began, time.process_time() - began_cpu
         rows = sum(1 for store in hold.stores.values() for _ in store.scan(b"h", b"i"))

@@ -35,6 +35,12 @@ class Directory(Protocol):
     def quota_of(self, team: str) -> float | None:
         """Events per second that a team may send, or None: as many as it likes."""
 
+    def first(self, count: int) -> dict[str, str]:
+        """The first `count` teams by name, each with its org."""
+
+    def refresh(self) -> None:
+        """Wait until the answers are those of the file as it is now. One that cannot be used changes nothing."""
+
 
 class EmptyDirectory:
     """Knows nobody: what a system without `STREAM_DIRECTORY` uses."""
@@ -48,6 +54,12 @@ class EmptyDirectory:
     def quota_of(self, team: str) -> float | None:
         return None
 
+    def first(self, count: int) -> dict[str, str]:
+        return {}
+
+    def refresh(self) -> None:
+        pass
+
 
 class FileDirectory:
     """A TOML file, read again when it changes:
@@ -59,8 +71,8 @@ class FileDirectory:
 
     A process beside this one reads it, unless it is small, and makes an index, where each answer is looked up by its
     key: the memory of a worker does not grow with the directory, and no caller waits while a new version is read. Only
-    the constructor waits. It raises `Misconfigured` when the file cannot be read; a later broken version is reported
-    and the last good one stays in force.
+    the constructor and `refresh` wait. The constructor raises `Misconfigured` when the file cannot be read; a later
+    broken version is reported and the last good one stays in force.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,6 +94,16 @@ class FileDirectory:
 
     def quota_of(self, team: str) -> float | None:
         return self._current().quota_of(team)
+
+    def first(self, count: int) -> dict[str, str]:
+        return self._current().first(count)
+
+    def refresh(self) -> None:
+        self._current()
+        while self._reading is not None:
+            self._reading.wait()
+            self._current()  # takes it
+            self._current()  # begins the next one, if the file has changed meanwhile
 
     @property
     def is_reading(self) -> bool:
@@ -131,6 +153,10 @@ class _Reading:
     def is_over(self) -> bool:
         return self._process is None or self._process.poll() is not None
 
+    def wait(self) -> None:
+        if self._process is not None:
+            self._process.wait()
+
     def index(self) -> _Index | None:
         """What was made; None when the file has the same bytes as before. Waits for it. Raises `Misconfigured`."""
         try:
@@ -164,6 +190,9 @@ class _Index:
         self.quota_of: Callable[[str], float | None] = lru_cache(REMEMBERED)(
             lambda team: self._one("SELECT quota FROM teams WHERE team = ?", team)
         )
+
+    def first(self, count: int) -> dict[str, str]:
+        return dict(self._database.execute("SELECT team, org FROM teams ORDER BY team LIMIT ?", (count,)).fetchall())
 
     def _one(self, query: str, key: str) -> Any:
         try:

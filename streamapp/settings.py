@@ -31,7 +31,8 @@ class KafkaSettings(_Section):
 
     bootstrap_servers: str = Field("127.0.0.1:9092", description="Comma-separated host:port list of brokers")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="Kafka's security.protocol; PLAINTEXT is for loopback and development"
+        "PLAINTEXT",
+        description="Kafka's security.protocol, over TLS 1.3 only; PLAINTEXT is for loopback and development",
     )
     sasl_username: str | None = Field(None, description="SASL/PLAIN user name; needs SASL_SSL")
     sasl_password: SecretStr | None = Field(None, description="SASL/PLAIN password")
@@ -86,10 +87,10 @@ class WorkerSettings(_Section):
     chunk_records: int = Field(5000, ge=1, le=50_000, description="Records folded in one transaction, at most")
     chunk_linger_ms: int = Field(100, ge=0, le=5000, description="How long a small chunk waits for more records")
     fetch_wait_ms: int = Field(
-        800,
+        900,
         ge=0,
         le=5000,
-        description="How long Kafka keeps a fetch that has less than 64 KiB to bring; less: more CPU",
+        description="How long Kafka gathers a fetch of less than 64 KiB; less: rows are seen sooner, Kafka works more",
     )
     batch_bytes_max: int = Field(
         64 << 20,
@@ -173,7 +174,9 @@ class ClickHouseSettings(_Section):
     timeout_seconds: int = Field(30, ge=1, description="A statement that takes longer is tried again")
     batch_rows: int = Field(50_000, ge=1, description="Records of one insert; it may be one chunk more")
     batch_bytes: int = Field(16 << 20, ge=1 << 10, description="Bytes of records of one insert, likewise")
-    flush_seconds: float = Field(2, gt=0, description="Records wait no longer for their insert to be full")
+    flush_seconds: float = Field(
+        5, gt=0, description="Records wait no longer for their insert to be full; ClickHouse wants few, large inserts"
+    )
     keep_ip: bool = Field(False, description="Keep clients' addresses, as $ip of the properties")
     port: int = Field(8123, ge=0, le=65535, description="Port of `streamapp clickhouse`; 0 takes a free one")
     dir: Path | None = Field(None, description="Data of `streamapp clickhouse`; default: STATE_DIR/clickhouse")

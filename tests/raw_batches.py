@@ -1,8 +1,10 @@
-"""Record batches made by hand, and a produce request that sends them as they are."""
+"""Record batches made by hand, a produce request that sends them as they are, and damage to a broker's disk."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 
 import zstandard
 from aiokafka import TopicPartition
@@ -11,15 +13,17 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.util import calc_crc32c
 
 HEADER_BYTES = 61
+ZSTD = 4
+DAMAGES = ("compression", "codec", "checksum")
 
 
-def packed_batch(count: int, value_bytes: int, at_ms: int, codec: int = 4) -> bytes:
+def packed_batch(count: int, value_bytes: int, at_ms: int, key: bytes | None = None) -> bytes:
     """A well-formed batch of `count` records of zero bytes, packed with zstd, and never held unpacked."""
     packer = zstandard.ZstdCompressor(level=3).compressobj()
-    records = b"".join(packer.compress(_record(number, value_bytes)) for number in range(count)) + packer.flush()
+    records = b"".join(packer.compress(_record(number, key, value_bytes)) for number in range(count)) + packer.flush()
     covered = b"".join(
         (
-            codec.to_bytes(2, "big"),
+            ZSTD.to_bytes(2, "big"),
             (count - 1).to_bytes(4, "big"),
             at_ms.to_bytes(8, "big") * 2,
             b"\xff" * 14,  # no producer
@@ -37,6 +41,35 @@ def send_raw(bootstrap: str, topic: str, partition: int, batch: bytes) -> int:
     return asyncio.run(_send(bootstrap, TopicPartition(topic, partition), batch))
 
 
+def damage(data_dir: Path, topic: str, partition: int, offset: int, how: str) -> None:
+    """Change the batch that begins at an offset, in the log of a broker that is stopped.
+
+    `how` is one of `DAMAGES`: packed bytes that are none, a codec that nobody knows (both with a right checksum), or
+    one other bit.
+    """
+    segment = data_dir / "log" / f"{topic}-{partition}" / f"{0:020d}.log"
+    log = bytearray(segment.read_bytes())
+    start, end = next((start, end) for start, end in _batches(log) if int.from_bytes(log[start : start + 8]) == offset)
+    if how == "compression":
+        log[start + HEADER_BYTES : end] = bytes(end - start - HEADER_BYTES)
+    elif how == "codec":
+        log[start + 22] = log[start + 22] & ~7 | 5
+    else:
+        log[end - 1] ^= 1
+    if how != "checksum":
+        log[start + 17 : start + 21] = calc_crc32c(bytes(log[start + 21 : end])).to_bytes(4, "big")
+    segment.write_bytes(log)
+
+
+def _batches(log: bytearray) -> Iterator[tuple[int, int]]:
+    """Where each batch begins and ends."""
+    start = 0
+    while start < len(log):
+        end = start + 12 + int.from_bytes(log[start + 8 : start + 12])
+        yield start, end
+        start = end
+
+
 async def _send(bootstrap: str, at: TopicPartition, batch: bytes) -> int:
     client = AIOKafkaClient(bootstrap_servers=bootstrap)
     await client.bootstrap()
@@ -51,8 +84,9 @@ async def _send(bootstrap: str, at: TopicPartition, batch: bytes) -> int:
         await client.close()
 
 
-def _record(number: int, value_bytes: int) -> bytes:
-    body = b"\0\0" + _varint(number) + b"\x01" + _varint(value_bytes) + bytes(value_bytes) + b"\0"
+def _record(number: int, key: bytes | None, value_bytes: int) -> bytes:
+    name = b"\x01" if key is None else _varint(len(key)) + key
+    body = b"\0\0" + _varint(number) + name + _varint(value_bytes) + bytes(value_bytes) + b"\0"
     return _varint(len(body)) + body
 
 

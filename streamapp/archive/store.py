@@ -29,6 +29,8 @@ Answer = TypeVar("Answer")
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,200})")
+_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
+_CAUSE = re.compile(r'(?:message|error): "([^"]{1,200})"')
 
 
 class ArchiveStore:
@@ -162,8 +164,16 @@ def said(error: BaseException) -> str:
     code, message = _CODE.search(text), _MESSAGE.search(text)
     if code is not None:
         return code[1] + (f" ({message[1]})" if message is not None else "")
-    words = " ".join(text.partition("Debug source:")[0].split())
-    return words.rpartition(" - ")[2][:300] or type(error).__name__
+    words, _, source = text.partition("Debug source:")
+    return (" ".join(words.split()).rpartition(" - ")[2][:300] or type(error).__name__) + _cause(source)
+
+
+def _cause(source: str) -> str:
+    """Why a request was not sent. The words before say only that it was not."""
+    if (certificate := _CERTIFICATE.search(source)) is not None:
+        return f": the server's certificate is not trusted ({certificate[1]}); SSL_CERT_FILE names those that are"
+    cause = _CAUSE.search(source)
+    return "" if cause is None else f": {cause[1]}"
 
 
 def _refuse_no_bucket(error: BaseException, where: str) -> None:

@@ -61,7 +61,7 @@ PROPERTIES: Mapping[str, str] = {
     "group.min.session.timeout.ms": "1000",
     # A broker that crashed is let in again when its old session has ended; of one node nobody else takes over.
     "broker.session.timeout.ms": "3000",
-    "broker.heartbeat.interval.ms": "500",
+    "broker.heartbeat.interval.ms": "1000",
     "log.cleaner.dedupe.buffer.size": str(16 << 20),  # the default of 128 MiB is half of our heap
 }
 

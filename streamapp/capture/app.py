@@ -2,7 +2,7 @@
 
 1  the body is read, within its size and the buffer's        413, 503 · nothing was taken
 2  judged (intake.py)                                        400, 401, 413, 429
-3  records and letters go to Kafka as one group              503 · nothing was taken: away, or no room
+3  records and letters go to Kafka as one group              503 · nothing was taken: away, no topic, or no room
 4  the last of them is acknowledged                          503 · unknown what was written; same uuid, same id
 5  the answer
 """
@@ -11,19 +11,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+
+import msgspec
 
 from streamapp.capture import cors
 from streamapp.capture.counters import Counters
 from streamapp.capture.intake import Ask, Intake, Verdict
 from streamapp.capture.openapi import document
-from streamapp.capture.pipeline import Pipeline
+from streamapp.capture.pipeline import Group, Pipeline
 from streamapp.capture.reading import answers
 from streamapp.capture.reading.addresses import forwarded_for, read_address
 from streamapp.capture.reading.answers import Answer, Refusal, refused
 from streamapp.capture.reading.events import TOPIC
 from streamapp.clock import Clock
+from streamapp.errors import Misconfigured
+from streamapp.kafka.trouble import PROPAGATION_S, no_topics
+from streamapp.schemas.judging import letter
 from streamapp.settings import CaptureSettings
 
 log = logging.getLogger(__name__)
@@ -39,7 +44,19 @@ TEXT: cors.Header = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8
 CLOSE: cors.Header = (b"connection", b"close")
 EVENTS_ALLOWED: cors.Header = (b"allow", b"GET, POST, OPTIONS")
 PAGE_ALLOWED: cors.Header = (b"allow", b"GET, HEAD")
-HEARD_S = 5.0  # Kafka is asked whether it is there when it has been silent for so long
+TOPICS = (TOPIC, letter.TOPIC)
+HEARD_S = 5.0  # Kafka is asked whether it is there when it has been silent for so long, and for its topics as often
+AGAIN_S = 0.2
+
+
+async def demand_topics(pipeline: Pipeline) -> None:
+    """Raise `Misconfigured` when Kafka answers and has not all `TOPICS`, not even after a few seconds."""
+    loop = asyncio.get_running_loop()
+    end_s = loop.time() + PROPAGATION_S
+    while await pipeline.answers(TOPICS) and pipeline.missing:
+        if loop.time() > end_s:
+            raise Misconfigured(no_topics(pipeline.missing))
+        await asyncio.sleep(AGAIN_S)
 
 
 class App:
@@ -103,15 +120,25 @@ class App:
         await _answer(send, answer, extra)
 
     async def watch(self) -> None:
-        """Find out whether Kafka answers, about once a second while it is silent."""
-        loop = asyncio.get_running_loop()
+        """Find out whether Kafka answers and has the topics: about once a second while it is silent or has not, else
+        every few seconds."""
+        loop, asked_s = asyncio.get_running_loop(), 0.0
+        told: frozenset[str] = frozenset()
         while True:
-            if self._away or loop.time() - self._pipeline.heard_s() > HEARD_S:
-                away = not await self._pipeline.answers(TOPIC)
-                if away != self._away:
-                    log.warning("Kafka does not answer") if away else log.info("Kafka answers")
-                self._away = away
+            silent = self._away or loop.time() - self._pipeline.heard_s() > HEARD_S
+            if silent or self._pipeline.missing or loop.time() - asked_s > HEARD_S:
+                answered, asked_s = await self._pipeline.answers(TOPICS), loop.time()
+                self._hear(away=silent and not answered)
+            missing = self._pipeline.missing
+            if missing != told:
+                log.error("%s", no_topics(missing)) if missing else log.info("all topics are there")
+                told = missing
             await asyncio.sleep(1)
+
+    def _hear(self, away: bool) -> None:
+        if away != self._away:
+            log.warning("Kafka does not answer") if away else log.info("Kafka answers")
+        self._away = away
 
     async def _events(
         self,
@@ -167,12 +194,15 @@ class App:
         # While Kafka is away one group at a time is let through: it finds out first when Kafka is back.
         if self._away and self._pipeline.records:
             return refused(Refusal(answers.KAFKA_AWAY))
+        if self._pipeline.missing and (gone := self._gone(verdict.groups)):
+            return refused(Refusal(answers.TOPIC_MISSING, no_topics(gone)))
         future = self._pipeline.send(verdict.groups)
         if future is None:
             return refused(Refusal(answers.KAFKA_AWAY if self._away else answers.OVERLOADED))
         error = await future
         if error is not None:
-            return refused(Refusal(answers.KAFKA_AWAY, f"Kafka did not acknowledge: {error}"))
+            kind = answers.TOPIC_MISSING if self._gone(verdict.groups) else answers.KAFKA_AWAY
+            return refused(Refusal(kind, f"Kafka did not acknowledge: {error}"))
         self._away = False
         self.counters.events += verdict.events
         if verdict.refused:
@@ -180,6 +210,10 @@ class App:
         if verdict.unreadable:
             self.counters.unreadable.update(verdict.unreadable)
         return verdict.answer
+
+    def _gone(self, groups: Sequence[Group]) -> frozenset[str]:
+        """Which of their topics do not exist."""
+        return self._pipeline.missing.intersection(group.topic for group in groups)
 
     def _too_much(self, held: int) -> Refusal | None:
         if held > self._limits.body_bytes_max:
@@ -207,6 +241,9 @@ class App:
     def _ready(self) -> tuple[int, cors.Header, bytes]:
         if self._away:
             return 503, JSON, b'{"status":"kafka_away"}'
+        if missing := self._pipeline.missing:
+            told = {"status": "topic_missing", "missing_topics": sorted(missing), "error": no_topics(missing)}
+            return 503, JSON, msgspec.json.encode(told)
         return 200, JSON, b'{"status":"ready"}'
 
     def _under_way(self) -> tuple[int, int]:

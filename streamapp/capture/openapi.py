@@ -108,16 +108,18 @@ def _answer(kinds: Sequence[Kind]) -> Node:
 def _pages() -> Node:
     refusals = _refusals(ANYWHERE)
     overloaded = refusals["503"]["content"][JSON]["schema"]
+    names = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+    missing = _state("topic_missing", missing_topics=names, error={"type": "string"})
     away = _text(
-        f"Kafka does not answer; or {refusals['503']['description']}",
+        f"Kafka does not answer, or has not these topics; or {refusals['503']['description']}",
         JSON,
-        {"anyOf": [_state("kafka_away"), overloaded]},
+        {"anyOf": [_state("kafka_away"), missing, overloaded]},
     )
     told = {
         "/health/live": ("The process runs", {"200": _text("it does", JSON, _state("live"))}),
         "/health/ready": (
             "Whether events would be taken",
-            {"200": _text("Kafka answers", JSON, _state("ready")), "503": away},
+            {"200": _text("Kafka answers and has the topics", JSON, _state("ready")), "503": away},
         ),
         "/metrics": ("For Prometheus", {"200": _text("its text format", "text/plain", {"type": "string"})}),
         "/openapi.json": ("This document", {"200": _text("as JSON", JSON, {"type": "object"})}),
@@ -133,8 +135,8 @@ def _page(summary: str, responses: Node) -> Node:
     }
 
 
-def _state(word: str) -> Node:
-    return {"type": "object", "required": ["status"], "properties": {"status": {"const": word}}}
+def _state(word: str, **more: Node) -> Node:
+    return {"type": "object", "required": ["status", *more], "properties": {"status": {"const": word}, **more}}
 
 
 def _text(about: str, kind: str, schema: Node) -> Node:

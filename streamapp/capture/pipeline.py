@@ -26,6 +26,10 @@ class Pipeline(Protocol):
     def broken(self) -> str:
         """Why it can never send again; empty while it can."""
 
+    @property
+    def missing(self) -> frozenset[str]:
+        """Topics that do not exist, as far as is known."""
+
     def has_room(self, count: int, size: int) -> bool:
         """Whether so many records and bytes would be taken now."""
 
@@ -35,8 +39,8 @@ class Pipeline(Protocol):
     def heard_s(self) -> float:
         """The loop's time of the last acknowledgement; 0.0: none yet."""
 
-    async def answers(self, topic: str) -> bool:
-        """Whether the other side answers, and has the topic."""
+    async def answers(self, topics: Sequence[str]) -> bool:
+        """Whether the other side answers; then `missing` are those of these topics that do not exist."""
 
     def give_up(self) -> None:
         """Fail what is under way."""
@@ -51,6 +55,8 @@ class MemoryPipeline:
     def __init__(self, *, bytes_max: int = 1 << 30, records_max: int = 1 << 20, hold: bool = False) -> None:
         self.written: list[tuple[str, bytes, bytes]] = []
         self.away, self.broken = False, ""
+        self.missing: frozenset[str] = frozenset()
+        self.gone: set[str] = set()  # topics that it does not have
         self.records = self.bytes = 0
         self._bytes_max, self._records_max, self._hold = bytes_max, records_max, hold
         self._held: list[tuple[Sequence[Group], asyncio.Future[str | None]]] = []
@@ -67,14 +73,18 @@ class MemoryPipeline:
         self.records += count
         self.bytes += size
         self._held.append((groups, future))
+        missing = self.gone.intersection(group.topic for group in groups)
+        self.missing |= missing
         if not self._hold:
-            self.land("it is away" if self.away else None)
+            self.land("it is away" if self.away else "a topic is missing" if missing else None)
         return future
 
     def heard_s(self) -> float:
         return self._heard_s
 
-    async def answers(self, topic: str) -> bool:
+    async def answers(self, topics: Sequence[str]) -> bool:
+        if not self.away:
+            self.missing = frozenset(self.gone.intersection(topics))
         return not self.away
 
     def give_up(self) -> None:

@@ -9,12 +9,13 @@ import os
 import click
 import uvloop
 
-from streamapp.capture.app import App
+from streamapp.capture.app import App, demand_topics
 from streamapp.capture.intake import Intake
 from streamapp.capture.reading.teams import Teams
 from streamapp.capture.server import listen, serve
 from streamapp.clock import wall_ms
 from streamapp.directory import open_directory
+from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.loop_producer import LoopProducer
 from streamapp.settings import Settings, current
 
@@ -28,10 +29,12 @@ def command() -> None:
     """Take events of PostHog's client libraries by HTTP and write them to events_plugin_ingestion.
 
     A request is answered 200 when all replicas have its events. Several processes may share one port. SIGTERM finishes
-    what is under way. What it answers when: /openapi.json.
+    what is under way. What it answers when: /openapi.json. Exit code 78 when Kafka answers and has not its topics.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s")
-    uvloop.run(_run(current()))
+    settings = current()
+    demand_agreement(settings.kafka)
+    uvloop.run(_run(settings))
 
 
 async def _run(settings: Settings) -> None:
@@ -41,6 +44,7 @@ async def _run(settings: Settings) -> None:
     app = App(Intake(teams, limits, os.urandom), producer, limits, wall_ms)
     if settings.directory is None:
         log.warning("STREAM_DIRECTORY is not set: no token is known, every request is answered 401")
+    await demand_topics(producer)
     listening = listen(limits.host, limits.port)
     host, port = listening.getsockname()[:2]
     log.info("listening on http://%s:%d/ for %s", host, port, settings.kafka.bootstrap_servers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.handshake import demand_agreement
 from streamapp.settings import KafkaSettings, Settings, current
 
 ANSWER_S = 10.0
@@ -22,4 +23,5 @@ def reached() -> Settings:
 
 @lru_cache(maxsize=1)
 def _ask(kafka: KafkaSettings) -> None:
+    demand_agreement(kafka)
     Admin(kafka, timeout_s=ANSWER_S).topics()

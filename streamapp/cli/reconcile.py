@@ -11,6 +11,7 @@ import threading
 import click
 
 from streamapp.clock import wall_ms
+from streamapp.kafka.handshake import demand_agreement
 from streamapp.reconcile.reconciler import Reconciler, check_topics
 from streamapp.reconcile.server import application, listen
 from streamapp.settings import Settings, current
@@ -31,7 +32,9 @@ def command() -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s")
     os.nice(NICE)
-    asyncio.run(_run(current()))
+    settings = current()
+    demand_agreement(settings.kafka)
+    asyncio.run(_run(settings))
 
 
 async def _run(settings: Settings) -> None:

@@ -121,7 +121,7 @@ async def _replay(
     group: str, where: Where, table: TableDeclaration | None, settings: Settings, talk: Talk
 ) -> dict[str, Any]:
     (topic,) = registry.group(group).topics
-    moves = await planned(settings.kafka, group, topic, where)
+    moves = await planned(settings, group, topic, where)
     talk.console.print(plan_table(moves, topic))
     result: dict[str, Any] = {"group": group, "dry_run": talk.dry_run, "moves": [_move(move) for move in moves]}
     if table is not None:
@@ -130,7 +130,8 @@ async def _replay(
     moved = 0
     if records and talk.agreed(f"Put {group} back by {records:,} records?"):
         moved = await put_back(settings.kafka, group, topic, moves)
-        talk.console.print(f"{moved} partitions put back; what was counted or kept will be read again and skipped")
+        partitions = "1 partition" if moved == 1 else f"{moved} partitions"
+        talk.console.print(f"{partitions} put back; what was counted or kept will be read again and skipped")
     elif not records:
         talk.console.print("0 records to read again: nothing to do")
     return result | {"partitions_moved": moved}

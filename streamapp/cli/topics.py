@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import click
 
 from streamapp.cli.reached import reached
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.provision import apply, checked, planned
-from streamapp.topics.plan import Plan
+from streamapp.kafka.provision import NotApplied, Undone, apply, checked, planned
+from streamapp.topics.plan import Change, Plan
 from streamapp.topics.registry import TOPICS
 
 WORK_TO_DO = 2
@@ -41,8 +43,16 @@ def plan_command(as_json: bool) -> None:
 @command.command(name="apply")
 @_json
 def apply_command(as_json: bool) -> None:
-    """Do what `plan` says. Exit code 0: the cluster is as registered; 1: drift is left for a person."""
-    done = apply(_admin(), TOPICS, _replicas())
+    """Do what `plan` says.
+
+    Exit code 0: the cluster is as registered; 1: drift is left for a person; 78: Kafka refused some changes, which are
+    named with what to do, and all others are done.
+    """
+    try:
+        done = apply(_admin(), TOPICS, _replicas())
+    except NotApplied as error:
+        _print(error.done, as_json, _changes(error.done), error.undone)
+        raise
     _print(done, as_json, _changes(done))
     sys.exit(NOT_AS_REGISTERED if done.drifts else 0)
 
@@ -76,15 +86,23 @@ def _replicas() -> int:
     return reached().kafka.replication_factor
 
 
+def _change(change: Change) -> dict[str, Any]:
+    return {"do": type(change).__name__, "text": str(change), **asdict(change)}
+
+
 def _changes(found: Plan) -> str:
     return f"{len(found.changes)} change{'' if len(found.changes) == 1 else 's'}"
 
 
-def _print(found: Plan, as_json: bool, last_line: str) -> None:
+def _print(found: Plan, as_json: bool, last_line: str, undone: Sequence[Undone] = ()) -> None:
+    """With JSON also what was refused; else the error says it."""
     if as_json:
-        changes = [{"do": type(item).__name__, "text": str(item), **asdict(item)} for item in found.changes]
-        drifts = [{"text": str(item), **asdict(item)} for item in found.drifts]
-        click.echo(json.dumps({"changes": changes, "drifts": drifts}, indent=2, ensure_ascii=False))
+        told = {
+            "changes": [_change(item) for item in found.changes],
+            "drifts": [{"text": str(item), **asdict(item)} for item in found.drifts],
+            "refused": [{**_change(item.change), "why": item.why, "advice": item.advice} for item in undone],
+        }
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
         return
     for change in found.changes:
         click.echo(f"+ {change}")

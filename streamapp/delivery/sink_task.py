@@ -1,9 +1,13 @@
 """A consumer group that keeps records outside Kafka: the destination's own offset is the truth.
 
-1  parse the records; what cannot be kept becomes a dead letter; too many of these stop the worker
-2  the destination: rows and the offset behind them, at once     crash: nothing happened
-3  a Kafka transaction: dead letters, the group's offset, and    crash: the destination knows better; the next
-   the position row, with how many were refused                  takeover sets the group to where it is
+1  parse the records; what cannot be kept is refused; too many of these stop the worker
+2  a Kafka transaction with the dead letters, if there are any   crash: the same letters are written again, with the
+                                                                 same ids
+3  the destination: rows and the offset behind them, at once     crash: the same
+4  a Kafka transaction: the group's offset, and the position     crash: the destination knows better; the next
+   row, with how many were refused                               takeover sets the group to where it is
+
+The letters come first: behind step 3 nobody reads the chunk again.
 """
 
 from __future__ import annotations
@@ -115,8 +119,10 @@ class SinkTask(Generic[Row]):
 
     async def commit(self, transaction: Transaction) -> None:
         kept = self._kept.pop(0)
+        if transaction.sends:
+            await self.producer.commit(Transaction({}, transaction.sends, None))
         await self._destination.apply(self.place.topic, self.place.partition, kept.next_offset, kept.rows)
-        await self.land(transaction)
+        await self.land(transaction._replace(sends=()))
         for reason in kept.reasons:
             self._on_rejected(reason)
 
@@ -149,7 +155,7 @@ class SinkTakeover(Generic[Row]):
     async def __call__(self, numbers: Sequence[int], folder: Path) -> dict[int, Partition]:
         began, changelog = monotonic_s(), registry.changelog(self.group, KEPT.name)
         source = Source(self.group, self.topic, KEPT, changelog, (DEAD_LETTER,))
-        async with held(source, self.settings.kafka, numbers, folder) as hold:
+        async with held(source, self.settings, numbers, folder) as hold:
             kept = await self.destination.offsets(self.topic)
             seen = await asyncio.to_thread(Admin(self.settings.kafka).group, self.group)
             partitions = {}

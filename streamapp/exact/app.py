@@ -37,6 +37,7 @@ from streamapp.exact.needs import LOOK_S, Needs, missing_text, topics_there
 from streamapp.exact.ownership import Ownership, TakeOver
 from streamapp.exact.slot import Slot, take_slot
 from streamapp.exact.table import ExactTable, ReadOnlyTopic
+from streamapp.kafka.trouble import PROPAGATION_S
 from streamapp.settings import Settings
 from streamapp.topics import registry
 
@@ -221,7 +222,7 @@ class StreamApp(faust.App):
     async def on_first_start(self) -> None:
         """Demand the topics before the worker joins its group."""
         try:
-            await asyncio.to_thread(self.needs.demand)
+            await asyncio.to_thread(self.needs.demand, PROPAGATION_S)
         except StreamError as error:
             failstop(error, "starting the worker")
         await super().on_first_start()

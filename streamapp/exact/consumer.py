@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.5  # how long a fetch waits when nothing arrives; ticks are looked at as often
 FETCH_MIN_BYTES = 64 * 1024  # less is worth waiting for: every chunk is a transaction, and costs Kafka the same
+WAITED_BYTES = FETCH_MIN_BYTES // 2  # records of an answer that Kafka kept for the whole wait, without batches' heads
 CATCH_UP_S = 1.0  # how long a chunk waits to be full while more is known to come: a transaction costs the same for few
 
 
@@ -149,13 +150,14 @@ class ChunkConsumer(Consumer):
         if not self.flow_active:
             gathering.clear()  # a rebalance: whoever owns the partitions afterwards fetches these again
             return
+        gathered = self._gathered_by_kafka(fetched or {})
         for tp, stretches in (fetched or {}).items():
             partition = ownership.partitions.get(tp.partition)
             if partition is None or partition.released:
                 continue
             records = self._continued(tp, stretches, partition)
             if records:
-                gathering.add(tp, partition, records, monotonic_s())
+                gathering.add(tp, partition, records, monotonic_s(), gathered)
         for tp, partition, records in gathering.ready(monotonic_s()):
             await self._hand_over(tp, partition.chunk(records))
         for number, partition in list(ownership.partitions.items()):
@@ -165,6 +167,12 @@ class ChunkConsumer(Consumer):
             if partition.at_end and partition.tick_due():
                 partition.tick_queued = True
                 await self._hand_over(tp, partition.chunk(Records()))
+
+    def _gathered_by_kafka(self, fetched: Mapping[TP, list[Stretch]]) -> bool:
+        """Whether Kafka kept these records for longer than a chunk would wait: then nothing is gained by more."""
+        worker = self.app.settings.worker
+        size = sum(len(stretch.payload.data) for stretches in fetched.values() for stretch in stretches)
+        return worker.fetch_wait_ms >= worker.chunk_linger_ms and size < WAITED_BYTES
 
     def _continued(self, tp: TP, stretches: list[Stretch], partition: Any) -> Records:
         """The records that follow what arrived before. A gap is fetched again once: if Kafka shows it again, it is
@@ -212,7 +220,7 @@ class ChunkConsumer(Consumer):
 
 class Gathering:
     """Records on their way into chunks: up to `limit` of a partition, or what came within `linger_s`, while nothing
-    more is there to read."""
+    more is there to read. What Kafka gathered goes at once."""
 
     def __init__(self, limit: int, linger_s: float, at_end: Callable[[TP], bool]) -> None:
         self._limit = limit
@@ -220,13 +228,15 @@ class Gathering:
         self._at_end = at_end
         self._waiting: dict[TP, tuple[float, Any, Records]] = {}
 
-    def add(self, tp: TP, partition: Any, records: Records, now_s: float) -> None:
-        """Records that follow those added before."""
+    def add(self, tp: TP, partition: Any, records: Records, now_s: float, gathered: bool = False) -> None:
+        """Records that follow those added before. `gathered`: Kafka has waited for more of them already."""
+        since_s = now_s - self._linger_s if gathered else now_s
         held = self._waiting.get(tp)
         if held is None or held[1] is not partition:
-            self._waiting[tp] = (now_s, partition, records[:])
+            self._waiting[tp] = (since_s, partition, records[:])
         else:
             held[2].extend(records)
+            self._waiting[tp] = (min(held[0], since_s), partition, held[2])
 
     def has(self, tp: TP) -> bool:
         return tp in self._waiting

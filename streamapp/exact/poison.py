@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import msgspec
 
 from streamapp.errors import Misconfigured
+from streamapp.lane.records import first_offset
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.settings import WorkerSettings
 from streamapp.store.position import PoisonCounts, StoredPosition
@@ -112,9 +113,10 @@ def counts_in(note: str) -> PoisonCounts | None:
 
 def _tail(last_offset: int, refusals: Sequence[Refusal]) -> int:
     """How many records at the end of a chunk were refused without a good one between them."""
-    count = 0
+    count, expected = 0, last_offset
     for refusal in reversed(refusals):
-        if refusal.record.offset != last_offset - count:
+        if refusal.record.offset != expected:
             break
         count += 1
+        expected = first_offset(refusal.record) - 1
     return count

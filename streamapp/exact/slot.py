@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +49,17 @@ def take_slot(group: str, state_dir: Path, host: str, first_port: int) -> Slot:
             os.close(descriptor)
             continue
         port = _free_port(host, first_port + number if first_port else 0)
-        # The port, not the number, makes the name: a host has it once, whatever the state folder. And a member that
-        # comes back under its name gets its old assignment, which carries the address that it had.
-        return Slot(number, folder, f"{group}-{socket.gethostname()}-{port}", port, descriptor)
+        return Slot(number, folder, instance_id(group, socket.gethostname(), host, port), port, descriptor)
     raise Refused(f"{SLOTS_MAX} workers of {group} run from {base} already; give this one its own STREAM_STATE_DIR")
+
+
+def instance_id(group: str, hostname: str, web_host: str, port: int) -> str:
+    """The name of a worker in its group, as `group.instance.id` may be written.
+
+    Its web address is a part of it, because a member that comes back under its name gets its old assignment, which
+    carries the address that it had. The port, not the number, is: a host has it once, whatever the state folder.
+    """
+    return re.sub(r"[^a-zA-Z0-9._-]", "-", f"{group}-{hostname}-{web_host}-{port}")
 
 
 def _free_port(host: str, wanted: int) -> int:

@@ -25,11 +25,11 @@ from streamapp.errors import Misconfigured, Unavailable
 from streamapp.exact.needs import Needs
 from streamapp.exact.partition import Partition, Task
 from streamapp.exact.place import Place
+from streamapp.exact.restore import refuse_deleting, restore
 from streamapp.exact.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.store.position import StoredPosition
-from streamapp.store.restore import refuse_deleting, restore
 from streamapp.store.rocks import Damaged, RocksStore
 from streamapp.store.rows import stored_position
 from streamapp.store.table import Table
@@ -82,7 +82,7 @@ class TableTakeover:
     async def __call__(self, numbers: Sequence[int], folder: Path) -> dict[int, Partition]:
         """Raises `Misconfigured` when going on would be wrong. Cancelled or failed half-way it leaves nothing open."""
         began, source = monotonic_s(), self.source
-        async with held(source, self.settings.kafka, numbers, folder) as hold:
+        async with held(source, self.settings, numbers, folder) as hold:
             partitions = {number: await self._partition(number, hold) for number in numbers}
         seconds = monotonic_s() - began
         log.info("took over %s partitions %s in %.2f s, %d rows restored", source.topic, numbers, seconds, hold.rows)
@@ -118,7 +118,7 @@ class Hold:
     """Partitions that are ours: nobody else can write them, and their rows are here."""
 
     source: Source
-    kafka: KafkaSettings
+    settings: Settings
     folder: Path
     producers: dict[int, PartitionProducer]
     situation: Situation
@@ -131,7 +131,7 @@ class Hold:
         for number in numbers:
             self.stores[number] = open_store(self.folder, self.source.table, number, self.situation.changelog_id)
         try:
-            self.rows += await restore(self.kafka, self.source.changelog, {n: self.stores[n] for n in numbers})
+            self.rows += await restore(self.settings, self.source.changelog, {n: self.stores[n] for n in numbers})
             return
         except Damaged as error:
             log.warning("%s", error)
@@ -170,11 +170,12 @@ class Hold:
 
 
 @asynccontextmanager
-async def held(source: Source, kafka: KafkaSettings, numbers: Sequence[int], folder: Path) -> AsyncIterator[Hold]:
+async def held(source: Source, settings: Settings, numbers: Sequence[int], folder: Path) -> AsyncIterator[Hold]:
     """Steps 1 to 3; everything is let go again if the block fails."""
+    kafka = settings.kafka
     async with started(kafka, source.group, source.topic, numbers, source.changelog) as producers:
         situation = await asyncio.to_thread(survey, source, numbers, Admin(kafka))
-        hold = Hold(source, kafka, folder, producers, situation)
+        hold = Hold(source, settings, folder, producers, situation)
         try:
             await hold.restore(numbers)
             yield hold

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from streamapp.errors import Misconfigured, Unavailable
@@ -18,6 +19,7 @@ from streamapp.kafka.security import aiokafka_config
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import message_bytes_max
 
+HEARTBEAT_S = 2.5  # within it, Kafka has answered a heartbeat: one is sent each fifth of a session of 10 s
 BATCH_BYTES = 512 * 1024  # before compression; half the broker's default limit for a batch
 
 
@@ -58,8 +60,14 @@ class PartitionProducer:
 
     async def commit(self, transaction: Transaction) -> int | None:
         """Write everything in one transaction. Returns the changelog offset behind its rows, None without rows."""
-        async with self._limit("complete a transaction of"):
-            return await self._commit(transaction)
+        try:
+            async with self._limit("complete a transaction of"):
+                return await self._commit(transaction)
+        except ProducerFenced:
+            # Nothing can be done here any more. Perhaps a worker of the same name did it: the next heartbeat tells,
+            # and ends the process with what to change (`namesake`).
+            await asyncio.sleep(HEARTBEAT_S)
+            raise
 
     @asynccontextmanager
     async def _limit(self, what: str) -> AsyncIterator[None]:

@@ -29,48 +29,16 @@ from confluent_kafka.admin import (
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Refused, StreamError, Unavailable
 from streamapp.kafka.groups import GroupSeen, look
+from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.partitions import Partition
 from streamapp.kafka.security import confluent_config
+from streamapp.kafka.trouble import FORBIDDEN, LEADERLESS, MISSING, NO_ANSWER, NOT_LET_IN, Forbidden
 from streamapp.settings import KafkaSettings
 
 LEADER_POLL_S = 0.05
 ON_TOPIC = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
 
-_MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
-_NO_ANSWER = frozenset(
-    {
-        KafkaError._TRANSPORT,
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TIMED_OUT,
-        KafkaError._RESOLVE,
-        KafkaError.REQUEST_TIMED_OUT,
-        KafkaError.NOT_CONTROLLER,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-    }
-)
-# A partition that was just made, or whose broker just came back, has no leader for a moment. `_NOENT` is librdkafka's
-# "No leaders found". The two epochs: what librdkafka remembers of a leader is older, or that of a deleted topic.
-_LEADERLESS = _MISSING | {
-    KafkaError._NOENT,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError.UNKNOWN_LEADER_EPOCH,
-}
 _NO_SUCH_TOPIC = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
-_NOT_LET_IN = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
-_WRONG = _NOT_LET_IN | {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.INVALID_REPLICATION_FACTOR,
-    KafkaError.INVALID_CONFIG,
-    KafkaError.POLICY_VIOLATION,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +205,7 @@ class Admin:
             except KafkaException as exception:
                 error = exception.args[0]
             names = {key.topic for key in request}
-            if error.code() not in _LEADERLESS or monotonic_s() > end_s:
+            if error.code() not in LEADERLESS or monotonic_s() > end_s:
                 raise self._translated(f"read the offsets of {', '.join(sorted(names))}", error)
             if missing := names - self.topics():
                 raise self._translated(f"read the offsets of {', '.join(sorted(missing))}", _NO_SUCH_TOPIC)
@@ -246,7 +214,7 @@ class Admin:
 
     def _remember(self, error: KafkaError) -> None:
         # A wrong password ends as a time-out of the request; the reason is told here only.
-        if self._last_trouble is None or error.code() in _NOT_LET_IN:
+        if self._last_trouble is None or error.code() in NOT_LET_IN:
             self._last_trouble = error
 
     def _asked(self, what: str, answer: Callable[[], Any], done: int | None = None) -> Any:
@@ -272,20 +240,22 @@ class Admin:
             threading.Event().wait(LEADER_POLL_S)
 
     def _translated(self, what: str, error: KafkaError) -> StreamError:
-        if error.code() in _MISSING:
+        if error.code() in MISSING:
             return _Missing(f"cannot {what}: there is no such topic at {self._bootstrap}; `streamapp topics apply`")
         self._client.poll(0)  # delivers what `_remember` waits for
         trouble = self._last_trouble
-        if error.code() in _NO_ANSWER and trouble is not None and trouble.code() in _NOT_LET_IN:
+        if error.code() in NO_ANSWER and trouble is not None and trouble.code() in NOT_LET_IN:
             error = trouble
-        if error.code() in _NOT_LET_IN:
+        if error.code() in {*NO_ANSWER, KafkaError._SSL} and (refused := disagreement(self._kafka)):
+            return Misconfigured(f"cannot {what}: {refused}")
+        if error.code() in NOT_LET_IN:
             return Misconfigured(
                 f"cannot {what}: Kafka at {self._bootstrap} does not let us in ({error.str()}); check "
                 "STREAM_KAFKA__SECURITY_PROTOCOL, user name, password and CA file"
             )
-        if error.code() in _WRONG:
-            return Misconfigured(f"cannot {what}: Kafka at {self._bootstrap} says: {error.str()}")
-        if error.code() in _NO_ANSWER or error.retriable():
+        if error.code() in FORBIDDEN:
+            return Forbidden(f"cannot {what}: Kafka at {self._bootstrap} says: {error.str()}", error)
+        if error.code() in NO_ANSWER or error.retriable():
             return Unavailable(
                 f"cannot {what}: Kafka at {self._bootstrap} does not answer ({error.str()}); is it running, and is "
                 "STREAM_KAFKA__BOOTSTRAP_SERVERS right?"

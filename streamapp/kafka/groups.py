@@ -20,6 +20,7 @@ from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.offset import OffsetRequest, OffsetResetStrategy
 
 from streamapp.errors import Unavailable
+from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.partitions import Partition
 from streamapp.kafka.security import aiokafka_config
 from streamapp.settings import KafkaSettings
@@ -63,9 +64,13 @@ class Seen:
 def look(kafka: KafkaSettings, groups: Iterable[str], topics: Iterable[str], timeout_s: float) -> Seen:
     """Ask once. Not for a thread that runs an event loop.
 
-    Raises `Unavailable` without an answer in `timeout_s`, `Misconfigured` for settings that contradict each other.
+    Raises `Unavailable` without an answer in `timeout_s`, `Misconfigured` for settings that contradict each other or
+    the brokers.
     """
-    return asyncio.run(_look(kafka, sorted(groups), sorted(topics), timeout_s))
+    try:
+        return asyncio.run(_look(kafka, sorted(groups), sorted(topics), timeout_s))
+    except Unavailable as error:
+        raise disagreement(kafka) or error from None
 
 
 async def _look(kafka: KafkaSettings, groups: list[str], topics: list[str], timeout_s: float) -> Seen:

@@ -7,12 +7,16 @@ are due: a thread that waits for them would fight the loop for the interpreter, 
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, producer_config
+from streamapp.kafka.trouble import MISSING, NO_HOME, to_mend
 from streamapp.settings import KafkaSettings
 
 ANY_PARTITION = -1  # murmur2 of the key decides
@@ -22,6 +26,10 @@ MESSAGE_BYTES_MAX = 4 << 20  # as dead_letter takes them; its letters carry a re
 BATCH_RECORDS = 500  # the standard's Insights Capture Integration
 BATCH_BYTES = 1_000_000  # 500 events of the 2 kB that the standard calls average
 ANSWER_TIMEOUT_S = 2.0
+MISSING_LOOKS = 3  # one broker may not have heard of a topic that the others know
+LOOK_AGAIN_S = 0.2
+
+log = logging.getLogger(__name__)
 
 
 class Group(NamedTuple):
@@ -55,7 +63,9 @@ class LoopProducer:
     """Sends groups of records with the standard's producer settings, and bounds what is under way.
 
     The groups of a request are taken or refused as a whole: when there is no room, nothing was taken. `broken` says
-    why it can never send again, once that is so (librdkafka lost count of what it wrote): end the process.
+    why it can never send again, once that is so (librdkafka lost count of what it wrote): end the process. `missing`
+    are topics that do not exist, as far as is known: a record for them failed, or `answers` found it; `answers` also
+    finds that they are there again.
     """
 
     def __init__(self, kafka: KafkaSettings, *, bytes_max: int, records_max: int) -> None:
@@ -63,7 +73,9 @@ class LoopProducer:
         self.bytes = self.records = 0
         self.acknowledged = self.failed = 0
         self.broken = ""
+        self.missing: frozenset[str] = frozenset()
         self._kafka = kafka
+        self._refused = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._answered_s = 0.0
@@ -101,9 +113,9 @@ class LoopProducer:
         self.bytes += size
         produce = self._producer.produce
 
-        def told(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                flight.error = error.str()
+        def told(error: KafkaError | None, message: Message | None) -> None:
+            if error is not None and message is not None:
+                flight.error = self._failure(error, message.topic() or "")
             flight.left -= 1
             if not flight.left:
                 self._landed(flight, count)
@@ -113,7 +125,8 @@ class LoopProducer:
                 try:
                     produce(topic, value, key, ANY_PARTITION, told)
                 except (BufferError, KafkaException) as exception:
-                    told(self._told_of(_error_of(exception)), None)
+                    flight.error = self._failure(self._told_of(_error_of(exception)), topic)
+                    told(None, None)
         if self._timer is None:
             self._timer = loop.call_later(POLL_S, self._serve)
         return flight.future
@@ -122,14 +135,12 @@ class LoopProducer:
         """The loop's time of the last acknowledgement; 0.0: none yet."""
         return self._answered_s
 
-    async def answers(self, topic: str) -> bool:
-        """Whether Kafka answers, and has the topic."""
-        try:
-            found = await asyncio.to_thread(self._producer.list_topics, topic, ANSWER_TIMEOUT_S)
-        except KafkaException:
-            return False
-        metadata = found.topics.get(topic)
-        return metadata is not None and metadata.error is None
+    async def answers(self, topics: Sequence[str]) -> bool:
+        """Whether Kafka answers for these topics; then `missing` are those that do not exist."""
+        missing = await asyncio.to_thread(self._ask, topics)
+        if missing is not None:
+            self.missing = missing
+        return missing is not None
 
     def give_up(self) -> None:
         """Fail what is under way: soon, as librdkafka's answers."""
@@ -153,6 +164,33 @@ class LoopProducer:
             return False
         return True
 
+    def _ask(self, topics: Sequence[str]) -> frozenset[str] | None:
+        """Those that do not exist, or None where Kafka does not answer. Blocks."""
+        missing = frozenset(topics)
+        for look in range(MISSING_LOOKS):
+            if look and missing:
+                threading.Event().wait(LOOK_AGAIN_S)
+            try:
+                missing = frozenset(topic for topic in missing if not self._has(topic))
+            except KafkaException:
+                self._tell_disagreement()
+                return None
+        return missing
+
+    def _tell_disagreement(self) -> None:
+        """Log once why the broker and the settings do not go together, if that is so."""
+        refused = str(disagreement(self._kafka) or "")
+        if refused not in ("", self._refused):
+            log.error("%s", refused)
+        self._refused = refused
+
+    def _has(self, topic: str) -> bool:
+        """Whether there is such a topic. Raises `KafkaException` when Kafka does not say, or it cannot be used."""
+        found = self._producer.list_topics(topic, ANSWER_TIMEOUT_S).topics.get(topic)
+        if found is not None and found.error is not None and found.error.code() not in MISSING:
+            raise KafkaException(found.error)
+        return found is not None and found.error is None
+
     def _serve(self) -> None:
         self._producer.poll(0)
         assert self._loop is not None
@@ -162,6 +200,11 @@ class LoopProducer:
         if error.fatal() or error.code() == KafkaError._FATAL:
             self.broken = error.str()
         return error
+
+    def _failure(self, error: KafkaError, topic: str) -> str:
+        if error.code() in NO_HOME:
+            self.missing |= {topic}
+        return to_mend(error, topic) or error.str()
 
     def _landed(self, flight: _Flight, count: int) -> None:
         assert self._loop is not None

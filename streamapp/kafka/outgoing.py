@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 from pydantic import ValidationError
 
-from streamapp.errors import DeliveryFailed, Refused
+from streamapp.errors import DeliveryFailed, Misconfigured, Refused
 from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.envelope import SCHEMA, Envelope
 from streamapp.schemas.judging.decode import decode_usage
@@ -68,11 +68,29 @@ class NotAcknowledged(DeliveryFailed):
     is, under the same id, and it counts once."""
 
     def __init__(self, events: Sequence[Event], reason: str) -> None:
-        named = ", ".join(event.id for event in events[:NAMED_MAX])
-        more = f" and {len(events) - NAMED_MAX:,} more" if len(events) > NAMED_MAX else ""
-        super().__init__(f"not acknowledged by Kafka: {named}{more} ({reason})")
+        super().__init__(f"not acknowledged by Kafka: {_named(events)} ({reason})")
         self.events = tuple(events)
         self.reason = reason
+
+
+class NotWritable(Misconfigured):
+    """Kafka does not take these events until a person has put right what `reason` says: their topic does not exist, or
+    may not be written to. Then send each of `events` again as it is."""
+
+    def __init__(self, events: Sequence[Event], reason: str) -> None:
+        super().__init__(f"{reason} (not written: {_named(events)})")
+        self.events = tuple(events)
+        self.reason = reason
+
+
+def unsent(events: Sequence[Event], wrong: str, reason: str) -> NotAcknowledged | NotWritable:
+    """The error about these events: `wrong` is what a person must put right, empty when nothing is known to be."""
+    return NotWritable(events, wrong) if wrong else NotAcknowledged(events, reason)
+
+
+def _named(events: Sequence[Event]) -> str:
+    more = f" and {len(events) - NAMED_MAX:,} more" if len(events) > NAMED_MAX else ""
+    return ", ".join(event.id for event in events[:NAMED_MAX]) + more
 
 
 def prepare(

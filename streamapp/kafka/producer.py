@@ -5,8 +5,7 @@
         future = await usage.enqueue(team_id=..., data={...})  # acknowledged later; waits only while the buffer is full
 
 librdkafka sends and retries in its own threads; one thread of ours hands its answers to the event loop, many at a time.
-(The client's own asyncio producer holds records back to form batches of its own, up to a second, and knows no limit
-of what is under way.)
+(The client's own asyncio producer holds records back for up to a second, and knows no limit of what is under way.)
 """
 
 from __future__ import annotations
@@ -24,16 +23,19 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.clock import Clock, wall_ms
 from streamapp.errors import Refused
-from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, Receipt, prepare
+from streamapp.kafka.handshake import demand_agreement
+from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, Receipt, prepare, unsent
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, RawProducer, producer_config
 from streamapp.kafka.refusal import LETTER_BYTES_MAX, refusal
+from streamapp.kafka.trouble import to_mend
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.llm_usage import LLM_USAGE
 from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
 from streamapp.settings import KafkaSettings
 from streamapp.topics import registry
 
-__all__ = ["Event", "EventProducer", "EventRefused", "NotAcknowledged", "RawProducer", "Receipt", "UsageProducer"]
+__all__ = ["Event", "EventProducer", "EventRefused", "NotAcknowledged", "NotWritable", "Receipt", "UsageProducer"]
+__all__ += ["RawProducer"]
 
 POLL_S = 0.1  # how soon the thread sees that it should end; answers wake it at once
 
@@ -56,10 +58,11 @@ class EventProducer:
 
     `send` returns when every in-sync replica has the event; `enqueue` returns a future of that. Both raise
     `EventRefused` for an event that consumers would refuse, when every in-sync replica has its dead letter; `prepared`
-    gives the same verdict as a value, and writes none. After the
-    delivery timeout an event is an error, `NotAcknowledged`: `send` and the future raise it; whatever was enqueued,
-    or whose `send` was cancelled, and is not acknowledged at the end (a later success under the same id counts) is
-    raised by `close`, which waits for all that is under way. At most `buffer_events` are under way; then both wait.
+    gives the same verdict as a value, and writes none. After the delivery timeout an event is an error,
+    `NotAcknowledged`: `send` and the future raise it; whatever was enqueued, or whose `send` was cancelled, and is not
+    acknowledged at the end (a later success under the same id counts) is raised by `close`, which waits for all that is
+    under way. When the topic does not exist (a new one may take five seconds) or may not be written to, the error is
+    `NotWritable`, at once. At most `buffer_events` are under way; then both wait.
     """
 
     USUALLY: Mapping[str, Any] = {}  # facts that an event has when none are given
@@ -76,13 +79,13 @@ class EventProducer:
     ) -> None:
         self._topic = registry.topic(topic)
         self._source, self._clock, self._entropy = source, clock, entropy
-        self._buffer_events = buffer_events
+        self._kafka, self._buffer_events = kafka, buffer_events
         self._close_timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
         own = {"error_cb": self._remember, "message.max.bytes": LETTER_BYTES_MAX}
         self._producer = Producer({**producer_config(kafka, buffer_events + 1), **own})
         self._trouble = ""
         self._pending: set[_Pending] = set()
-        self._failed: dict[str, Event] = {}
+        self._failed: dict[str, NotAcknowledged | NotWritable] = {}  # by the event's id
         self._answers: deque[tuple[_Pending, KafkaError | None, int, int]] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -91,6 +94,8 @@ class EventProducer:
         self._closed = False
 
     async def __aenter__(self) -> Self:
+        """Raises `Misconfigured` when brokers answer that do not speak as the settings say."""
+        await asyncio.to_thread(demand_agreement, self._kafka)
         return self
 
     async def __aexit__(
@@ -98,7 +103,7 @@ class EventProducer:
     ) -> None:
         try:
             await self.close()
-        except NotAcknowledged as failure:
+        except (NotAcknowledged, NotWritable) as failure:
             if error is None:
                 raise
             log.error("%s", failure)
@@ -138,7 +143,7 @@ class EventProducer:
     async def send(self, event: Event | None = None, /, **facts: Any) -> Receipt:
         """Send a prepared event, or one of these facts (as for `prepared`), and wait for the acknowledgement.
 
-        Raises `EventRefused`, or `NotAcknowledged` after the delivery timeout.
+        Raises `EventRefused`, `NotWritable`, or `NotAcknowledged` after the delivery timeout.
         """
         pending = await self._begin(await self._event(event, facts), awaited=True)
         return await pending.future
@@ -146,7 +151,7 @@ class EventProducer:
     async def enqueue(self, event: Event | None = None, /, **facts: Any) -> asyncio.Future[Receipt]:
         """The same without waiting for the acknowledgement; waits while the buffer is full.
 
-        The future may be dropped: `close` reports what failed. Raises `EventRefused`; raises `NotAcknowledged` with
+        The future may be dropped: `close` reports what failed. Raises `EventRefused`, `NotWritable`; as `close` with
         earlier events when as many failed as the buffer holds.
         """
         if len(self._failed) >= self._buffer_events:
@@ -157,7 +162,7 @@ class EventProducer:
     async def close(self) -> None:
         """Wait for everything under way, at most the delivery timeout, and end. Closing again does nothing.
 
-        Raises `NotAcknowledged` with every event that is not known to be written.
+        Raises `NotAcknowledged`, or `NotWritable` for one of them, with every event that is not known to be written.
         """
         if self._closed:
             return
@@ -258,18 +263,21 @@ class EventProducer:
             if not future.done():
                 future.set_result(Receipt(event.id, event.topic, partition, offset))
             return
+        failure = unsent((event,), to_mend(error, event.topic), self._reason(error))
         if future.done() or not pending.awaited:
-            self._failed[event.id] = event
+            self._failed[event.id] = failure
         if not future.done():
-            future.set_exception(NotAcknowledged((event,), self._reason(error)))
+            future.set_exception(failure)
             future.exception()  # `close` reports it when nobody looks
 
     def _reason(self, error: KafkaError) -> str:
         return f"{error.str()}; {self._trouble}" if self._trouble else error.str()
 
-    def _taken_failures(self) -> NotAcknowledged:
-        events, self._failed = tuple(self._failed.values()), {}
-        return NotAcknowledged(events, self._trouble or "the delivery timeout passed")
+    def _taken_failures(self) -> NotAcknowledged | NotWritable:
+        failed, self._failed = tuple(self._failed.values()), {}
+        events = [event for failure in failed for event in failure.events]
+        wrong = next((failure.reason for failure in failed if isinstance(failure, NotWritable)), "")
+        return unsent(events, wrong, self._trouble or "the delivery timeout passed")
 
 
 class UsageProducer(EventProducer):
@@ -285,8 +293,8 @@ class UsageProducer(EventProducer):
         return super().prepared(type=type, data=data, **facts)
 
 
-def _not_taken(event: Event, error: KafkaError) -> EventRefused | NotAcknowledged:
+def _not_taken(event: Event, error: KafkaError) -> EventRefused | NotAcknowledged | NotWritable:
     if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
         return EventRefused(Rejected(Reason.INVALID_DATA, f"{event.id} is larger than Kafka takes"))
     advice = "; this producer cannot go on, make a new one" if error.fatal() else ""
-    return NotAcknowledged((event,), error.str() + advice)
+    return unsent((event,), to_mend(error, event.topic), error.str() + advice)

@@ -7,8 +7,10 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from streamapp.errors import DeliveryFailed
+from streamapp.errors import DeliveryFailed, Misconfigured
+from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.security import confluent_config
+from streamapp.kafka.trouble import PROPAGATION_S, to_mend
 from streamapp.settings import KafkaSettings
 
 POLL_EVERY = 1024  # records between two looks at what failed
@@ -39,6 +41,9 @@ def producer_config(kafka: KafkaSettings, buffer_records: int) -> dict[str, Any]
         # A broker that came back should be found well within the delivery timeout; the default waits up to 10 s.
         "reconnect.backoff.max.ms": 1000,
         "allow.auto.create.topics": False,
+        # A topic that is unknown for longer does not exist. librdkafka's default is as long as the delivery timeout,
+        # which would hide the reason.
+        "topic.metadata.propagation.max.ms": round(PROPAGATION_S * 1000),
     }
 
 
@@ -49,15 +54,16 @@ class RawProducer:
             out.send("llm_usage", key, value)
 
     Nothing is judged. What Kafka did not acknowledge within the delivery timeout raises `DeliveryFailed` at the next
-    look: in `send`, `flush` or at the end. The buffer holds `buffer_records` or 64 MiB; when it is full, `send` waits.
+    look: in `send`, `flush` or at the end; `Misconfigured` when its topic does not exist or may not be written to. The
+    buffer holds `buffer_records` or 64 MiB; when it is full, `send` waits.
     """
 
     def __init__(self, kafka: KafkaSettings, *, buffer_records: int = 100_000) -> None:
         self.sent = 0
         self._timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
-        self._bootstrap = kafka.bootstrap_servers
+        self._kafka, self._bootstrap = kafka, kafka.bootstrap_servers
         self._failed = 0
-        self._reason = ""
+        self._reason = self._to_mend = ""
         config = {
             **producer_config(kafka, buffer_records),
             "delivery.report.only.error": True,
@@ -67,7 +73,7 @@ class RawProducer:
         self._produce, self._poll = self._producer.produce, self._producer.poll
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
-        """Put one record into the buffer; wait while it is full. Raises `DeliveryFailed` for earlier records."""
+        """Put one record into the buffer; wait while it is full. Raises, also for earlier records, as `look`."""
         while True:
             try:
                 self._produce(topic, value, key)
@@ -75,7 +81,10 @@ class RawProducer:
             except BufferError:
                 self.look(FULL_WAIT_S)
             except KafkaException as exception:
-                raise DeliveryFailed(f"a record for {topic} was refused: {exception.args[0].str()}") from None
+                error = exception.args[0]
+                if wrong := to_mend(error, topic):
+                    raise Misconfigured(wrong) from None
+                raise DeliveryFailed(f"a record for {topic} was refused: {error.str()}") from None
         self.sent += 1
         if self.sent % POLL_EVERY == 0:
             self.look()
@@ -91,22 +100,25 @@ class RawProducer:
         return self.sent - len(self._producer) - self._failed
 
     def look(self, wait_s: float = 0) -> None:
-        """Raise `DeliveryFailed` if anything sent before has failed. To be called now and then by a slow sender."""
+        """Raise `DeliveryFailed` or `Misconfigured` if anything sent before has failed. To be called now and then by a
+        slow sender."""
         self._poll(wait_s)
         if self._failed:
-            raise DeliveryFailed(
-                f"{self._failed:,} of {self.sent:,} records were not acknowledged by Kafka at {self._bootstrap} "
-                f"({self._reason or 'no answer'})"
-            )
+            told = f"{self._failed:,} of {self.sent:,} records were not acknowledged by Kafka at {self._bootstrap}"
+            if self._to_mend:
+                raise Misconfigured(f"{told}: {self._to_mend}")
+            raise DeliveryFailed(f"{told} ({self._reason or 'no answer'})")
 
     def flush(self) -> None:
-        """Wait until everything sent is acknowledged. Raises `DeliveryFailed` with the number of what is not."""
+        """Wait until everything sent is acknowledged. Raises as `look`, with the number of what is not."""
         left = self._producer.flush(self._timeout_s)
         if left:
             self._failed += left
         self.look()
 
     def __enter__(self) -> RawProducer:
+        """Raises `Misconfigured` when brokers answer that do not speak as the settings say."""
+        demand_agreement(self._kafka)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -119,3 +131,4 @@ class RawProducer:
         if error is not None:
             self._failed += 1
             self._reason = error.str()
+            self._to_mend = to_mend(error, message.topic() or "") or self._to_mend

@@ -12,19 +12,22 @@ from pydantic import SecretStr
 from streamapp.errors import Misconfigured
 from streamapp.settings import KafkaSettings
 
+NOTHING_BEFORE_TLS_1_3 = "PSK-AES128-GCM-SHA256"
+"""librdkafka (2.16.1) has no setting for the oldest version of TLS. Its list of cipher suites is OpenSSL's for TLS 1.2
+and older; those of TLS 1.3 are on a list of their own. This suite wants a key that both sides share, and a client
+without such a key does not offer it: a handshake over TLS 1.2 has nothing to agree on, and fails."""
+
 
 def confluent_config(kafka: KafkaSettings) -> dict[str, Any]:
-    """Connection settings for confluent-kafka clients.
-
-    librdkafka cannot demand TLS 1.3 by itself; that nothing older is spoken is the broker's part. Raises
-    `Misconfigured` when the settings contradict each other.
-    """
+    """Connection settings for confluent-kafka clients. Raises `Misconfigured` where settings contradict each other."""
     _check(kafka)
     config: dict[str, Any] = {
         "bootstrap.servers": kafka.bootstrap_servers,
         "security.protocol": kafka.security_protocol,
         "log_level": 0,  # librdkafka would write each failed connection to stderr; errors say it once
     }
+    if kafka.security_protocol != "PLAINTEXT":
+        config["ssl.cipher.suites"] = NOTHING_BEFORE_TLS_1_3
     if kafka.ssl_ca_file is not None:
         config["ssl.ca.location"] = str(kafka.ssl_ca_file)
     if kafka.sasl_username is not None and kafka.sasl_password is not None:

@@ -17,19 +17,13 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.errors import DeliveryFailed, Misconfigured, Refused, StreamError, Unavailable
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, producer_config
+from streamapp.kafka.trouble import to_mend
 from streamapp.settings import KafkaSettings
 
 # Readers of committed records wait behind an unfinished transaction: a tool that was killed must not stop them longer.
 TRANSACTION_TIMEOUT_S = 15
 BUFFER_RECORDS = 100_000
 MESSAGE_BYTES_MAX = 8 << 20  # the topics set their own, lower limits
-
-_RIGHTS = (
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError._AUTHENTICATION,
-)
 
 
 class Outgoing(NamedTuple):
@@ -43,7 +37,8 @@ class Outgoing(NamedTuple):
 
 
 class TransactedProducer:
-    """Raises `Unavailable` when Kafka does not answer, `Refused` when somebody else took over."""
+    """Raises `Unavailable` when Kafka does not answer, `Refused` when somebody else took over, `Misconfigured` when a
+    topic does not exist or may not be written to."""
 
     def __init__(self, kafka: KafkaSettings, transactional_id: str) -> None:
         self._timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
@@ -91,12 +86,12 @@ class TransactedProducer:
     def _written(self, records: Sequence[Outgoing]) -> list[int]:
         """Write and wait; the offsets, in the order of the records."""
         offsets = [-1] * len(records)
-        failures: list[KafkaError] = []
+        failures: list[StreamError] = []
 
         def told(index: int) -> Callable[[KafkaError | None, Message], None]:
             def tell(error: KafkaError | None, message: Message) -> None:
                 if error is not None:
-                    failures.append(error)
+                    failures.append(self._translated(error, message.topic() or ""))
                 else:
                     offsets[index] = message.offset()
 
@@ -111,9 +106,11 @@ class TransactedProducer:
                     break
                 except BufferError:
                     self._producer.poll(0.05)
+                except KafkaException as exception:
+                    raise self._translated(exception.args[0], topic) from None
         self._producer.flush(self._timeout_s)
         if failures:
-            raise KafkaException(failures[0])
+            raise failures[0]
         if -1 in offsets:
             raise DeliveryFailed(f"{offsets.count(-1)} of {len(offsets)} records were not acknowledged by Kafka")
         return offsets
@@ -124,13 +121,11 @@ class TransactedProducer:
         except (KafkaException, SystemError):
             self._producer.purge()  # the broker aborts it; the first failure is the one to tell
 
-    def _translated(self, error: KafkaError) -> StreamError:
+    def _translated(self, error: KafkaError, topic: str = "") -> StreamError:
         if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
             return Refused(f"somebody else began to write as {self._id}; nothing of this transaction was done")
-        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
-            return Misconfigured(f"{error.str()}; run `streamapp topics apply`")
-        if error.code() in _RIGHTS:
-            return Misconfigured(f"{error.str()}; check STREAM_KAFKA__SASL_USERNAME and its rights")
+        if wrong := to_mend(error, topic or self._id):
+            return Misconfigured(wrong)
         return Unavailable(f"Kafka did not take the transaction, nothing of it was done: {error.str()}")
 
 

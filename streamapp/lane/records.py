@@ -137,6 +137,11 @@ def read_payload(data: bytes, base_offset: int, base_ms: int, append_ms: int | N
     return Payload(data, parts, count)
 
 
+def first_offset(record: Any) -> int:
+    """The first offset that a record covers: its own, unless it stands for a batch that cannot be read."""
+    return record.value.first if isinstance(record.value, UnreadableBatch) else int(record.offset)
+
+
 def values_bytes(records: Sequence[Any]) -> int:
     """How many bytes the records' values have."""
     if isinstance(records, Records):

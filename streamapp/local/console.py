@@ -62,6 +62,8 @@ class Front:
     def __init__(self, url: str) -> None:
         self.now: Now | None = None
         self._url = url.rstrip("/") + "/index.json"
+        # A page of this machine is never behind a proxy of the environment.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._ask, name="front page", daemon=True)
 
@@ -76,7 +78,7 @@ class Front:
     def _ask(self) -> None:
         while not self._ended.wait(ASK_EVERY_S):
             try:
-                with urllib.request.urlopen(self._url, timeout=ASK_TIMEOUT_S) as answer:
+                with self._opener.open(self._url, timeout=ASK_TIMEOUT_S) as answer:
                     self.now = msgspec.json.decode(answer.read(), type=Now)
             except (OSError, msgspec.MsgspecError):
                 continue  # the last numbers stay; a worker that cannot go on says so itself
@@ -114,7 +116,7 @@ class Screen:
             self._live.update(shown, refresh=True)
         elif monotonic_s() - self._lined_s >= LINE_EVERY_S:
             self._lined_s = monotonic_s()
-            sums = summary(self._front.now, self._incidents())
+            sums = summary(self._front.now, self._incidents(), lag=False)  # the status says who is behind
             for number, line in enumerate(packed([*self._status().split(DOT), *sums], self._console.width - 2)):
                 self._console.print(f"{'  ' if number else ''}{line}", markup=False, highlight=False, soft_wrap=True)
 
@@ -148,20 +150,24 @@ def packed(parts: Iterable[str], width: int) -> list[str]:
     return lines
 
 
-def summary(now: Now | None, incidents: int) -> list[str]:
+def summary(now: Now | None, incidents: int, *, lag: bool = True) -> list[str]:
     """The sums, each as a few words. Pure."""
     if now is None:
         return []
     sums = [f"{now.events_per_s:,.0f} events/s"]
-    sums += [] if now.lag is None else [f"lag {now.lag:,}"]
+    sums += [] if now.lag is None or not lag else [f"lag {now.lag:,}"]
     billed = [f"{_amount(one.closed_today)} {one.currency}" for one in now.money if one.closed_today]
     sums += [f"billed today {', '.join(billed)}"] if billed else []
-    sums += [] if now.open_hours is None else [f"{now.open_hours:,} bills open"]
+    sums += [] if now.open_hours is None else [f"{_counted(now.open_hours, 'bill')} open"]
     if now.letters_waiting is not None:
-        causes = f" in {incidents:,} incidents" if incidents else ""
-        sums.append(f"{now.letters_waiting:,} dead letters{causes}")
+        causes = f" in {_counted(incidents, 'incident')}" if incidents else ""
+        sums.append(f"{_counted(now.letters_waiting, 'dead letter')}{causes}")
         sums += ["the demo sends invalid events on purpose"] if now.letters_waiting else []
     return sums
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def _amount(text: str) -> str:

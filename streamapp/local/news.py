@@ -25,11 +25,12 @@ class Reporter:
     def kafka(self, answers: bool, why: str, now_s: float) -> None:
         """Whether Kafka answered just now; `why` not."""
         if answers and self._away:
-            held = f" {self._held} messages of processes about it are in {self._logs}/." if self._held else ""
+            held = f" Messages of processes about it, {self._held} in all, are in {self._logs}/." if self._held else ""
             self._tell(f"Kafka answers again.{held} No event is lost: the workers continue from their offsets.")
             self._held, self._back_s = 0, now_s
         elif not answers and not self._away:
-            self._tell(f"Problem: {why} The processes wait for it.")
+            end = "" if why.endswith(("?", ".")) else "."
+            self._tell(f"Problem: {why}{end} The processes wait for it.")
         self._away = not answers
 
     def add(self, news: Iterable[News], now_s: float) -> None:
@@ -48,7 +49,7 @@ class Reporter:
             self._tell(self._line(one))
         self._waiting.clear()
         if self._held:
-            self._tell(f"{self._held} more messages of the time around Kafka's outage are in {self._logs}/.")
+            self._tell(f"Further messages about Kafka's outage, {self._held} in all, are in {self._logs}/.")
             self._held = 0
 
     def _line(self, news: News) -> str:

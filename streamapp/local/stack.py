@@ -41,11 +41,12 @@ from streamapp.watch.lag import standings
 
 PLAY_S = 60.0  # in which the history is played
 TICK_S = 0.2
-STATUS_S = 2.0
+STATUS_S = 5.0
+ANSWER_S = 2.0  # nothing is watched while Kafka is asked
 SHOW_S = 0.5
 DRAIN_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
-SETTLE_TIMEOUT_S = 15.0
+SETTLE_TIMEOUT_S = 60.0
 # dead-letter-monitor tells its log of each incident. The demo sends invalid events on purpose: they are counted here.
 INCIDENT = re.compile(r"\[ERROR\] (?:\[[^\]]*\]: ?)?incident (?:opened|grown): ")
 STARTING_MAX = max(2, os.cpu_count() or 1)  # processes on their way up at a time
@@ -205,7 +206,7 @@ class Stack:
         drained = Drained()
         while not self._stop.wait(TICK_S):
             self._tick()
-            now = standings(self._admin, self._readings)
+            now = standings(self.settings.kafka, self._readings)
             if drained.done(now, monotonic_s()):
                 return
             if drained.still_s(monotonic_s()) > DRAIN_TIMEOUT_S:
@@ -246,16 +247,19 @@ class Stack:
         self._reporter.add(news, monotonic_s())
         if self._broker is not None and self._broker.pid is None:
             self._reporter.kafka(
-                False, f"The broker ended and is restarted (log: {self._broker.data_dir}/broker.log).", 0
+                False, f"The broker ended and is restarted (log: {self._broker.data_dir}/broker.log)", 0
             )
             self._broker.kill()  # lets go of its data
             self._broker.start()
 
     def _progress(self) -> str:
         try:
-            text = progress_text(standings(self._admin, self._readings), self._fed)
+            now = standings(self.settings.kafka, self._readings, ANSWER_S)
+            text = progress_text(now, self._fed)
         except StreamError as error:
-            self._reporter.kafka(False, f"{error}.", monotonic_s())
+            # Of its own broker nobody need be asked whether it runs and where.
+            why = str(error) if self._broker is None else "Kafka does not answer"
+            self._reporter.kafka(False, why, monotonic_s())
             return "waiting for Kafka"  # a worker that cannot go on says so itself
         self._reporter.kafka(True, "", monotonic_s())
         launch = self._launch

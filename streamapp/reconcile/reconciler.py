@@ -81,20 +81,26 @@ class Reconciler:
             stop.wait(self.pause_s)
 
     def round(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Check every pair once. What goes wrong with one is its own standing, whatever it is."""
+        """Check every pair once, and those that could not be checked a second time at the end: the next round may be
+        an hour away. What goes wrong with one is its own standing, whatever it is."""
         if self._topics is not None:
             self._findings = _count(self._topics, self._settings)
-        for name, check in self._pairs:
-            if stopped():
-                return
-            before = self._standings[name]
-            anywhere = before.differing >= ROUNDS_DIFFERING - 1
-            outcome, now_ms = look(name, _guarded(check), self._settings, anywhere=anywhere), self._clock()
-            succeeded_ms = before.succeeded_ms if outcome.report is None else now_ms
-            differing = _differing(before.differing, outcome)
-            self._standings = {**self._standings, name: Standing(name, outcome, now_ms, succeeded_ms, differing)}
-            self._stepped_ms = now_ms
-            _tell(outcome)
+        for again in (False, True):
+            for name, check in self._pairs:
+                if stopped():
+                    return
+                if not again or self._standings[name].state == "failed":
+                    self._check(name, check)
+
+    def _check(self, name: str, check: Check) -> None:
+        before = self._standings[name]
+        anywhere = before.differing >= ROUNDS_DIFFERING - 1
+        outcome, now_ms = look(name, _guarded(check), self._settings, anywhere=anywhere), self._clock()
+        succeeded_ms = before.succeeded_ms if outcome.report is None else now_ms
+        differing = _differing(before.differing, outcome)
+        self._standings = {**self._standings, name: Standing(name, outcome, now_ms, succeeded_ms, differing)}
+        self._stepped_ms = now_ms
+        _tell(outcome)
 
     @property
     def standings(self) -> tuple[Standing, ...]:

@@ -7,24 +7,25 @@ were kept elsewhere, are read again and skipped, so putting a group back does no
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.exact.chunk import Transaction
+from streamapp.exact.reading import RecordsConsumer, reading
 from streamapp.exact.takeover import started
 from streamapp.kafka.admin import Admin
-from streamapp.settings import KafkaSettings, WorkerSettings
-from streamapp.store.reading import reading
+from streamapp.lane.records import Records
+from streamapp.settings import KafkaSettings, Settings
 
 SILENT_STATES = frozenset({"Empty", "Dead"})
 POLL_MS = 200
-SESSION_S: float = WorkerSettings.model_fields["session_timeout_seconds"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ class Move(NamedTuple):
         return 0 if self.committed is None else max(0, self.committed - self.to)
 
 
-def refuse_running(admin: Admin, group: str) -> None:
-    """Raises `Refused` while the group has members. Blocks."""
+def refuse_running(admin: Admin, group: str, session_s: float) -> None:
+    """Raises `Refused` while the group has members. A member that is gone stays one for `session_s`. Blocks."""
     state = admin.group(group)
     if state.state not in SILENT_STATES:
         members = (
@@ -60,19 +61,19 @@ def refuse_running(admin: Admin, group: str) -> None:
             or "a member whose session has not ended yet"
         )
         raise Refused(
-            f"group {group} runs ({state.state.lower()}: {members}); stop its workers first. A worker that was killed "
-            f"stays a member until its session times out (STREAM_WORKER__SESSION_TIMEOUT_SECONDS, {SESSION_S:.0f} s by "
-            "default): wait that long, then run this again"
+            f"group {group} runs ({state.state.lower()}: {members}); stop its workers first. A worker that was killed, "
+            f"or ended with an error, stays a member for {session_s:g} s more "
+            f"(STREAM_WORKER__SESSION_TIMEOUT_SECONDS={session_s:g}): wait {session_s:g} s, then run this again"
         )
 
 
-async def planned(kafka: KafkaSettings, group: str, topic: str, where: Where) -> list[Move]:
+async def planned(settings: Settings, group: str, topic: str, where: Where) -> list[Move]:
     """What the group would read again of its topic, partition by partition.
 
     Raises `Refused` while the group runs, `Misconfigured` for a missing topic or a partition that it does not have.
     """
-    admin = Admin(kafka)
-    await asyncio.to_thread(refuse_running, admin, group)
+    admin = Admin(settings.kafka)
+    await asyncio.to_thread(refuse_running, admin, group, settings.worker.session_timeout_seconds)
     states = await asyncio.to_thread(admin.describe, (topic,))
     if topic not in states:
         raise Misconfigured(f"topic {topic} is missing; run `streamapp topics apply`")
@@ -81,7 +82,7 @@ async def planned(kafka: KafkaSettings, group: str, topic: str, where: Where) ->
     if numbers and max(numbers) >= count:
         raise Misconfigured(f"{topic} has partitions 0 to {count - 1}, there is no {max(numbers)}")
     committed = await asyncio.to_thread(admin.committed, group, [(topic, n) for n in numbers])
-    async with reading(kafka) as consumer:
+    async with reading(settings) as consumer:
         starts, marks = await _marks(consumer, topic, numbers, where)
     moves = []
     for number in numbers:
@@ -114,17 +115,18 @@ async def translated() -> AsyncIterator[None]:
 
 
 async def chunks_of(
-    consumer: AIOKafkaConsumer, topic: str, number: int, start: int, end: int, most: int
-) -> AsyncIterator[Sequence[ConsumerRecord]]:
-    """The records of a partition with offsets from `start` up to and without `end`, at most so many at a time."""
+    consumer: RecordsConsumer, topic: str, number: int, start: int, end: int, most: int
+) -> AsyncIterator[Records]:
+    """The records of a partition with offsets from `start` up to and without `end`, at most so many at a time. A batch
+    that cannot be read is one of them, as in a worker's chunk."""
     at = TopicPartition(topic, number)
     consumer.assign([at])
     consumer.seek(at, start)
     while start < end and await consumer.position(at) < end:
-        fetched = await consumer.getmany(at, timeout_ms=POLL_MS, max_records=most)
-        records = [record for record in fetched.get(at, ()) if record.offset < end]
-        if records:
-            yield records
+        fetched = (await consumer.records(at, timeout_ms=POLL_MS)).get(at, Records())
+        records = fetched[: bisect_left(fetched, end, key=lambda record: record.offset)]
+        for first in range(0, len(records), most):
+            yield records[first : first + most]
 
 
 async def _marks(

@@ -23,6 +23,7 @@ import msgspec
 from streamapp.exact.chunk import Send, Transaction
 from streamapp.exact.letter import TOPIC as DEAD_LETTER
 from streamapp.exact.place import Place
+from streamapp.exact.reading import reading
 from streamapp.exact.takeover import Hold, MakeTask, Source, check, held
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.security import confluent_config
@@ -32,7 +33,6 @@ from streamapp.replay.offsets import Move, chunks_of, translated
 from streamapp.replay.shadow import Change, Comparison, Shadow, compare, lines_of
 from streamapp.settings import Settings
 from streamapp.store.position import StoredPosition
-from streamapp.store.reading import reading
 from streamapp.store.rows import Store, Writes, stored_position
 from tables.counters import Counters
 from tables.outcome import Rows
@@ -77,8 +77,7 @@ async def recomputation(
     Raises what a worker's takeover raises, and `Refused` while the group runs.
     """
     numbers = [move.partition for move in moves]
-    kafka = settings.kafka
-    async with translated(), held(source, kafka, numbers, folder) as hold:
+    async with translated(), held(source, settings, numbers, folder) as hold:
         tasks: dict[int, UsageTask] = {}
         for number in numbers:
             store = hold.stores[number]
@@ -201,7 +200,7 @@ async def _compared(
     shadow = Shadow(ledger.rules, ledger.door, refused, ledger.seen.secret)
     done = _lead(move)
     most = settings.worker.chunk_records
-    async with reading(settings.kafka) as consumer:
+    async with reading(settings) as consumer:
         async for records in chunks_of(consumer, source.topic, number, done, position.next_offset, most):
             shadow.count(records)
             told(records[-1].offset + 1 - done)

@@ -29,13 +29,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from aiokafka import AIOKafkaConsumer
 
 from streamapp.clock import Clock
 from streamapp.errors import Refused
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.partition import Task
 from streamapp.exact.place import Place
+from streamapp.exact.reading import RecordsConsumer, reading
+from streamapp.exact.restore import restore
 from streamapp.exact.takeover import MakeTask, Situation, Source, check, started
 from streamapp.exact.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
@@ -44,8 +45,6 @@ from streamapp.replay.repartition_rows import IDS, copies, is_foreign, position_
 from streamapp.replay.repartition_stage import Found, Stage, await_partitions, look, stage_of, survey
 from streamapp.settings import Settings
 from streamapp.store.position import POSITION_KEY, StoredPosition, pack_position
-from streamapp.store.reading import reading
-from streamapp.store.restore import restore
 from streamapp.store.rocks import RocksStore
 from streamapp.store.rows import Writes, stored_position
 
@@ -88,7 +87,7 @@ async def repartition(
         raise Refused(f"the table {source.table.name} does not move: {source.table.how_to_grow}")
     kafka = settings.kafka
     admin = Admin(kafka)
-    await asyncio.to_thread(refuse_running, admin, source.group)
+    await asyncio.to_thread(refuse_running, admin, source.group, settings.worker.session_timeout_seconds)
     found = await asyncio.to_thread(look, source, admin)
     numbers = range(found.partitions)
     async with translated(), started(kafka, source.group, source.topic, numbers, source.changelog) as producers:
@@ -96,7 +95,7 @@ async def repartition(
             stores = {number: RocksStore(folder / str(number), source.table.unsettled) for number in numbers}
             for store in stores.values():
                 opened.callback(store.close)
-            await restore(kafka, source.changelog, {number: stores[number] for number in range(found.changelog)})
+            await restore(settings, source.changelog, {number: stores[number] for number in range(found.changelog)})
             positions = {number: at for number in numbers if (at := stored_position(stores[number])) is not None}
             begun = stage_of(positions.values(), found.changelog, found.partitions)
             move = TableMove(
@@ -163,7 +162,7 @@ class TableMove:
         """Step 3, up to the ends that the old partitions have now. Returns how many records."""
         situation = await asyncio.to_thread(survey, self.source, self.admin, self.found, self.stage.old)
         count = 0
-        async with reading(self.settings.kafka) as consumer:
+        async with reading(self.settings) as consumer:
             for number in range(self.stage.old):
                 position = self.positions.get(number)
                 check(self.source, number, position, situation)
@@ -175,7 +174,7 @@ class TableMove:
         return count
 
     async def _fold_one(
-        self, consumer: AIOKafkaConsumer, number: int, position: StoredPosition | None, situation: Situation
+        self, consumer: RecordsConsumer, number: int, position: StoredPosition | None, situation: Situation
     ) -> int:
         source, old, new = self.source, self.stage.old, self.stage.new
         place = Place(source.group, source.topic, number, situation.topic_id, old, situation.outputs)
@@ -184,7 +183,8 @@ class TableMove:
         count, most = 0, self.settings.worker.chunk_records
         async for records in chunks_of(consumer, source.topic, number, start, end, most):
             # From the first record on that came by the new number, the others are for the worker that has the rows.
-            fit = list(takewhile(lambda record: not settles(record.key, number, old, new), records))
+            staying = takewhile(lambda record: not settles(record.key, number, old, new), records)
+            fit = records[: sum(1 for _ in staying)]
             if fit:
                 transaction = task.fold(fit, self.clock())
                 assert transaction is not None, "a table with keys writes every chunk"

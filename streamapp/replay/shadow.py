@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from streamapp.lane.ids import CompactSeen
 from streamapp.meters.usage import codec
+from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.store.position import StoredPosition
 from streamapp.store.rows import Store
 from tables.counters import EXACT, Counters, Numbers
@@ -60,6 +61,7 @@ class Shadow:
     def __init__(self, rules: Rules, door: Admission, refused: frozenset[int], secret: bytes) -> None:
         self.rows = ShadowRows()
         self.contradicted: dict[str, list[int]] = defaultdict(list)  # team → offsets refused now, and not then
+        self.unreadable: list[tuple[int, int]] = []  # batches without a letter: whatever they hold may be counted
         self._refused = refused
         every = replace(rules, names_max=EVERY)  # how many lines a row has is seen when it is compared
         self._ledger = Ledger(every, door, self.rows, Position(), CompactSeen(secret))
@@ -74,6 +76,10 @@ class Shadow:
         for key, _ in outcome.expired:
             self.rows.hours.pop(key, None)
         for refusal in outcome.refusals:
+            batch = refusal.record.value
+            if isinstance(batch, UnreadableBatch):
+                self.unreadable.append((batch.first, batch.last))
+                continue
             team = (refusal.record.key or b"").decode(errors="replace")
             self.contradicted[team].append(refusal.record.offset)
 
@@ -100,7 +106,7 @@ class Comparison:
     position: StoredPosition
     hours: int = 0  # compared
     out_of_reach: int = 0  # with records before the range, or of other partitions, or that were too late
-    contradicted: int = 0  # with records that were counted, and would be refused now
+    contradicted: int = 0  # with records that were counted, and would be refused now, or can no longer be read
     changes: list[Change] = field(default_factory=list)
 
 
@@ -117,7 +123,7 @@ def compare(
         table.add(row.key)
         if row.lines and row.first_offset < start:
             lost.add(family_of(row.key))
-        if _within(shadow.contradicted.get(row.key.team, ()), row):
+        if _within(shadow.contradicted.get(row.key.team, ()), row) or _meets(shadow.unreadable, row):
             disputed.add(family_of(row.key))
     oldest_ms = max(position.watermark_ms - rules.retention_ms, position.moved_ms + 1)
     for key in sorted({*table, *counted}):
@@ -187,6 +193,10 @@ def _differs(table: UsageRow | None, shadow: UsageRow | None) -> bool:
 def _within(offsets: Sequence[int], row: UsageRow) -> bool:
     at = bisect_left(offsets, row.first_offset)
     return at < len(offsets) and offsets[at] <= row.last_offset
+
+
+def _meets(batches: Iterable[tuple[int, int]], row: UsageRow) -> bool:
+    return any(first <= row.last_offset and row.first_offset <= last for first, last in batches)
 
 
 def _totals(row: UsageRow | None) -> Counters:

@@ -3,7 +3,8 @@
 Fields may be added with a default. They are not removed or renamed, their types do not change, and what was valid stays
 valid: no field becomes required, no value and no range is taken away. An added optional field is fine, although a
 strict reader would object that some producer may already send it with another type. A field that takes any value from
-now on is fine, too: it is not judged any more.
+now on is fine, too: whoever reads the new schema reads all old events. It is the one change of a type that is allowed;
+decision 6 needs it, because a measurement may be anything and the event is billed all the same (docs/adr/0026).
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ _FORM = ("pattern", "format")
 
 
 ANY = frozenset({"any"})
-REPLACED: frozenset[tuple[str, str]] = frozenset(
+_CURRENCY_BEFORE = r"^[A-Z0-9]+$"
+WIDER: frozenset[tuple[str, str]] = frozenset(
     {
-        # Currencies of decision 15: of statements, and of calls. A call's may no longer begin with a digit.
-        (r"^[A-Z0-9]+$", r"^[A-Za-z0-9][A-Za-z0-9._-]*$"),
-        (r"^[A-Z0-9]+$", r"^[A-Za-z][A-Za-z0-9._-]*$"),
+        (_CURRENCY_BEFORE, r"^[A-Za-z0-9][A-Za-z0-9._-]*$"),  # of statements (decision 15)
         # Prices: -0 is zero.
         (
             r"^(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$",
@@ -33,6 +33,12 @@ REPLACED: frozenset[tuple[str, str]] = frozenset(
 )
 """Pattern → the one that may take its place, because it takes all that the first one took. Nothing can tell that of two
 patterns, so those that were looked at are listed."""
+
+NARROWER: frozenset[tuple[str, str, str]] = frozenset(
+    {("data.currency", _CURRENCY_BEFORE, r"^[A-Za-z][A-Za-z0-9._-]*$")}  # of calls: begins with a letter (decision 15)
+)
+"""Field, pattern, and the pattern that took its place although it takes less: an exception that a decision asked
+for. Events of before with such a value are refused, and stand in `dead_letter`."""
 
 
 class Field(NamedTuple):
@@ -61,7 +67,7 @@ def incompatibilities(old: Schema, new: Schema) -> list[str]:
             if after[path].required and not after[path].default and _parent(path) in before:
                 problems.append(f"{name} was added as required; give it a default")
         else:
-            problems += [f"{name} {problem}" for problem in _narrowed(before[path], after[path])]
+            problems += [f"{name} {problem}" for problem in _narrowed(path, before[path], after[path])]
     return problems
 
 
@@ -70,7 +76,7 @@ def fields(schema: Schema) -> dict[str, Field]:
     return dict(_walk(schema, schema.get("$defs", {}), "", required=True))
 
 
-def _narrowed(old: Field, new: Field) -> Iterator[str]:
+def _narrowed(path: str, old: Field, new: Field) -> Iterator[str]:
     if old.types != new.types and new.types != ANY:
         yield f"changed its type from {_list(old.types)} to {_list(new.types)}"
     if new.required and not old.required and not new.default:
@@ -82,7 +88,8 @@ def _narrowed(old: Field, new: Field) -> Iterator[str]:
         yield only if old.values is None else f"no longer allows {_list(old.values - new.values)}"
     for key, limit in new.limits.items():
         before = old.limits.get(key)
-        if key in _FORM and before != limit and (before, limit) not in REPLACED:
+        listed = (before, limit) in WIDER or (path, before, limit) in NARROWER
+        if key in _FORM and before != limit and not listed:
             yield f"changed its {key}" if before is not None else f"got a {key}"
         if key == "maxLength" and old.values is not None and all(len(value) - 2 <= limit for value in old.values):
             continue  # the closed list was narrower

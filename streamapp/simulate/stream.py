@@ -66,6 +66,7 @@ class StreamSpec:
     seed: int = 1
     grace_ms: int = 300_000
     directory: Mapping[str, str] = field(default_factory=dict)
+    run: int = 0  # another run of the same teams: other events under other ids; 0 is the first
 
     def __post_init__(self) -> None:
         assert self.start_ms <= self.end_ms
@@ -98,6 +99,8 @@ def history(spec: StreamSpec) -> Iterator[int]:
 
 def stream(source: Source, spec: StreamSpec, rng: Random, times: Iterable[int] | None) -> Iterator[SimulatedRecord]:
     """One record for each moment, which is when it is sent, `history(spec)` by default."""
+    if spec.run:
+        rng.seed(f"{rng.random()}/{spec.run}")
     build, roll, jitter = source.build, rng.random, _jitters(rng)
     bad, duplicates, late = spec.bad, spec.bad + spec.duplicates, spec.bad + spec.duplicates + spec.late
     kept = _Kept()

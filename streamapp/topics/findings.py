@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from streamapp.topics.plan import Create, Plan
+from streamapp.topics.plan import SCHEMA_TOPIC, Create, Plan
 from streamapp.topics.registry import (
     GROUPS,
     TOPICS,
@@ -33,7 +33,6 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 AUTO_CREATE = "auto.create.topics.enable"
 OFFSETS_RETENTION = "offsets.retention.minutes"
-SCHEMA_TOPIC = "_schemas"  # a schema registry's own, as `__consumer_offsets` is Kafka's
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """Want and have → plan. Pure: the plan is a list that a person can read before anything is done.
 
 A plan creates what is missing and raises partitions, retention and record size. It never shrinks, never deletes, and
-never looks at a topic that is not registered. A table whose rows belong to no key follows its topic to any number of
-partitions. Whatever else differs is drift, for a person to judge; all of it is
-reported at once.
+never looks at a topic that is not registered, except at the few that must have as many replicas (`RAISED_ALONG`). A
+table whose rows belong to no key follows its topic to any number of partitions. Whatever else differs is drift, for a
+person to judge; all of it is reported at once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ MIN_IN_SYNC = "min.insync.replicas"
 REPLICAS_FOR_TWO = 3
 RAISED = frozenset({"retention.ms", "max.message.bytes", MIN_IN_SYNC})
 """Topic settings that a plan may raise: more is kept, larger is taken, more replicas must have it."""
+
+SCHEMA_TOPIC = "_schemas"  # a schema registry's own, as `__consumer_offsets` is Kafka's
+RAISED_ALONG = ("__consumer_offsets", "__transaction_state", "__share_group_state", SCHEMA_TOPIC)
+"""Topics that nobody registers and no group goes on without: they need as many replicas as ours (decision 33)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ class Plan:
 
 
 def plan(topics: Iterable[Topic], have: Mapping[str, Have], replication_factor: int) -> Plan:
-    """What makes the cluster match the registry, in the order of the registry."""
+    """What makes the cluster match the registry, in the order of the registry; then what `RAISED_ALONG` needs."""
     topics = tuple(topics)
     grown = _Grown(topics, have)
     found: list[Change | Drift] = []
@@ -116,6 +120,9 @@ def plan(topics: Iterable[Topic], have: Mapping[str, Have], replication_factor: 
         found += _partitions(item, now, grown)
         found += _replication(item, now, replication_factor)
         found += _configs(item, now, wanted_configs(item, now.replication_factor))
+    for name in RAISED_ALONG:
+        if name in have:
+            found += _raised_along(name, have[name], replication_factor)
     return Plan(
         changes=tuple(item for item in found if not isinstance(item, Drift)),
         drifts=tuple(item for item in found if isinstance(item, Drift)),
@@ -205,18 +212,36 @@ def _replication(item: Topic, now: Have, wanted: int) -> Iterator[Drift]:
         )
 
 
+def _raised_along(topic: str, now: Have, wanted: int) -> Iterator[Change | Drift]:
+    """More replicas than ours are right; so is every other setting: it is its owner's."""
+    if now.replication_factor < wanted:
+        yield Drift(
+            topic,
+            f"{now.replication_factor} replicas, wanted are {wanted}",
+            "kafka-reassign-partitions.sh --execute --reassignment-json-file FILE (runbook: More replicas)",
+        )
+    if now.replication_factor >= REPLICAS_FOR_TWO and now.configs.get(MIN_IN_SYNC) == "1":
+        yield _two_in_sync(topic, now)
+
+
+def _two_in_sync(topic: str, now: Have) -> Change | Drift:
+    if now.in_sync >= REPLICAS_FOR_TWO:
+        return RaiseConfig(topic, MIN_IN_SYNC, "1", "2")
+    # Raised now, acks=all would fail until the new replicas have caught up.
+    return Drift(
+        topic,
+        f"{MIN_IN_SYNC}=1, wanted is 2, but a partition has {now.in_sync} replicas in sync",
+        "wait until the reassignment is done or the broker is back, then apply",
+    )
+
+
 def _configs(item: Topic, now: Have, wanted: Mapping[str, str]) -> Iterator[Change | Drift]:
     for name, value in sorted(wanted.items()):
         have = now.configs.get(name, "unknown")
         if have == value:
             continue
-        if name == MIN_IN_SYNC and have == "1" and now.in_sync < REPLICAS_FOR_TWO:
-            # Raised now, acks=all would fail until the new replicas have caught up.
-            yield Drift(
-                item.name,
-                f"{name}={have}, the registry says {value}, but a partition has {now.in_sync} replicas in sync",
-                "wait until the reassignment is done or the broker is back, then apply",
-            )
+        if name == MIN_IN_SYNC and have == "1":
+            yield _two_in_sync(item.name, now)
         elif name in RAISED and _as_number(name, have) < _as_number(name, value):
             yield RaiseConfig(item.name, name, have, value)
         else:

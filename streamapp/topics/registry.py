@@ -13,6 +13,7 @@ from typing import Literal
 DAY_MS = 86_400_000
 MIB = 1 << 20
 MESSAGE_BYTES = 1_048_588  # Kafka's default
+ROWS = "-changelog"  # how the name of a topic ends that holds a table's rows
 BATCH_HEAD = 128  # of a batch with one record: 61 bytes, and at most 36 of the record's own lengths
 
 
@@ -116,7 +117,12 @@ _CHANGELOG = (
 
 def changelog(group_name: str, table: str) -> str:
     """The name of the internal topic that holds a table's rows."""
-    return f"{group_name}-{table}-changelog"
+    return f"{group_name}-{table}{ROWS}"
+
+
+def keeps_rows(topic_name: str) -> bool:
+    """Whether a topic is an internal one that holds a table's rows, by its name."""
+    return topic_name.endswith(ROWS)
 
 
 def _table(group_name: str, table: str, follows: str, configs: tuple[tuple[str, str], ...] = _CHANGELOG) -> Topic:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from streamapp.kafka.log.reader import Record, Span
-from streamapp.settings import Settings
+from streamapp.settings import ClickHouseSettings, Settings
 from streamapp.sinks.clickhouse.client import ClickHouse
 from streamapp.sinks.clickhouse.schema import EVENTS
 from streamapp.verify.pair import PairReport, Sums
-from streamapp.verify.reading import LogReader
+from streamapp.verify.reading import Cluster, LogReader
 from streamapp.verify.usage import time_ms
 
 NAME = "events=clickhouse"
@@ -57,25 +57,37 @@ Newest = Callable[[Collection[str]], Mapping[Row, Place]]
 """The rows that ClickHouse has of these uuids at the moment of the call, each with the place of its newest copy."""
 
 
-def check(settings: Settings) -> PairReport:
-    """Compare both sides, as they are now."""
-    logs = LogReader(settings.kafka)
+class Kept(Protocol):
+    """The rows of `events`. Every call is a moment of its own."""
+
+    def below(self, partition: int, span: Span) -> dict[int, list[Row]]:
+        """Offset → its rows, copies too, of these offsets of a partition."""
+
+    def newest(self, uuids: Collection[str]) -> dict[Row, Place]:
+        """`Newest`."""
+
+    def close(self) -> None: ...
+
+
+def check(settings: Settings, cluster: Cluster | None = None, rows: Kept | None = None) -> PairReport:
+    """Compare both sides, as they are now. `rows`: by default those of the settings' ClickHouse."""
+    logs = LogReader(settings.kafka, TOPIC, cluster=cluster)
     done = logs.committed(GROUP, TOPIC)
     letters = logs.spans(LETTERS)
     refused, batches = _refused(logs.records(LETTERS, letters)), logs.refused(GROUP, TOPIC, letters)
     there = logs.spans(TOPIC)
     report = PairReport(NAME, TOPIC, "ClickHouse")
     report.waiting = sum(max(0, span.end - done.get(number, span.start)) for number, span in there.items())
-    clickhouse = ClickHouse(settings.clickhouse)
+    rows = _ClickHouse(settings.clickhouse) if rows is None else rows
     try:
         for number, span in there.items():
             upto = min(span.end, done.get(number, span.start))
             if upto > span.start:
                 events = logs.records(TOPIC, {number: Span(span.start, upto)}, refused=batches)
-                kept = _kept(clickhouse, number, Span(span.start, upto))
-                compare(events, kept, refused.get(number, set()), report, lambda uuids: _newest(clickhouse, uuids))
+                kept = rows.below(number, Span(span.start, upto))
+                compare(events, kept, refused.get(number, set()), report, rows.newest)
     finally:
-        clickhouse.close()
+        rows.close()
     return report
 
 
@@ -134,21 +146,6 @@ def _replaced(missing: list[tuple[Record, Row]], newest: Newest, report: PairRep
             report.lost.add(f"{record.topic}[{record.partition}]@{record.offset}", "is not in ClickHouse")
 
 
-def _newest(clickhouse: ClickHouse, uuids: Collection[str]) -> dict[Row, Place]:
-    """Asked of the whole table, without a bound: a newer copy may lie behind everything that was compared."""
-    named = ", ".join(f"'{uuid}'" for uuid in uuids if UUID.fullmatch(uuid))
-    if not named:
-        return {}
-    rows = clickhouse.rows(
-        f"SELECT _partition, _offset, team_id, event, distinct_id, toUnixTimestamp64Milli(timestamp), toString(uuid) "
-        f"FROM {clickhouse.database}.{EVENTS} WHERE _topic = '{TOPIC}' AND uuid IN ({named}) ORDER BY _offset"
-    )
-    return {
-        Row(team, event, distinct_id, int(at_ms), uuid): Place(int(partition), int(offset))
-        for partition, offset, team, event, distinct_id, at_ms, uuid in rows
-    }
-
-
 def _tell_hours(left: Mapping[int, int], kept: Mapping[int, list[Row]], report: PairReport) -> None:
     right: dict[int, int] = {}
     for rows in kept.values():
@@ -184,15 +181,38 @@ def _refused(letters: Iterable[Record]) -> dict[int, set[int]]:
     return found
 
 
-def _kept(clickhouse: ClickHouse, partition: int, span: Span) -> dict[int, list[Row]]:
-    """Every row of a partition's offsets, copies too."""
-    found: dict[int, list[Row]] = {}
-    for start in range(span.start, span.end, ROWS_MAX):
-        rows = clickhouse.rows(
-            f"SELECT _offset, team_id, event, distinct_id, toUnixTimestamp64Milli(timestamp), toString(uuid) "
-            f"FROM {clickhouse.database}.{EVENTS} WHERE _topic = '{TOPIC}' AND _partition = {partition} "
-            f"AND _offset >= {start} AND _offset < {min(start + ROWS_MAX, span.end)}"
+class _ClickHouse:
+    """The rows of a ClickHouse."""
+
+    def __init__(self, settings: ClickHouseSettings) -> None:
+        self._clickhouse = ClickHouse(settings)
+
+    def below(self, partition: int, span: Span) -> dict[int, list[Row]]:
+        found: dict[int, list[Row]] = {}
+        for start in range(span.start, span.end, ROWS_MAX):
+            rows = self._clickhouse.rows(
+                f"SELECT _offset, team_id, event, distinct_id, toUnixTimestamp64Milli(timestamp), toString(uuid) "
+                f"FROM {self._clickhouse.database}.{EVENTS} WHERE _topic = '{TOPIC}' AND _partition = {partition} "
+                f"AND _offset >= {start} AND _offset < {min(start + ROWS_MAX, span.end)}"
+            )
+            for offset, team, event, distinct_id, at_ms, uuid in rows:
+                found.setdefault(int(offset), []).append(Row(team, event, distinct_id, int(at_ms), uuid))
+        return found
+
+    def newest(self, uuids: Collection[str]) -> dict[Row, Place]:
+        """Asked of the whole table, without a bound: a newer copy may lie behind everything that was compared."""
+        named = ", ".join(f"'{uuid}'" for uuid in uuids if UUID.fullmatch(uuid))
+        if not named:
+            return {}
+        rows = self._clickhouse.rows(
+            f"SELECT _partition, _offset, team_id, event, distinct_id, toUnixTimestamp64Milli(timestamp), "
+            f"toString(uuid) FROM {self._clickhouse.database}.{EVENTS} "
+            f"WHERE _topic = '{TOPIC}' AND uuid IN ({named}) ORDER BY _offset"
         )
-        for offset, team, event, distinct_id, at_ms, uuid in rows:
-            found.setdefault(int(offset), []).append(Row(team, event, distinct_id, int(at_ms), uuid))
-    return found
+        return {
+            Row(team, event, distinct_id, int(at_ms), uuid): Place(int(partition), int(offset))
+            for partition, offset, team, event, distinct_id, at_ms, uuid in rows
+        }
+
+    def close(self) -> None:
+        self._clickhouse.close()

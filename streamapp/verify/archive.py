@@ -10,8 +10,8 @@ import asyncio
 import json
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,28 +24,29 @@ from streamapp.kafka.security import confluent_config
 from streamapp.schemas.judging.audit_line import keeps_secret
 from streamapp.schemas.judging.judge_audit import judge_audit
 from streamapp.schemas.judging.rejected import Rejected
+from streamapp.schemas.mask_json import TEXTS_MAX
 from streamapp.schemas.values.mask import MASKED, is_value, mask_in_text, named_secret, secret_places
 from streamapp.settings import Settings
 from streamapp.topics.registry import changelog
 from streamapp.verify.pair import PairReport, Sums
-from streamapp.verify.reading import LogReader
+from streamapp.verify.reading import Cluster, LogReader
 
 GROUP, TRAIL, TABLE = "audit-archive", "audit_log", "archive"
 HOUR_MS = 3_600_000
 
 
-def check_archive(settings: Settings) -> PairReport:
-    """`verify_pair.Check` of the audit log and its archive."""
-    return asyncio.run(_check(settings))
+def check_archive(settings: Settings, cluster: Cluster | None = None, store: ArchiveStore | None = None) -> PairReport:
+    """`verify_pair.Check` of the audit log and its archive. `store`: by default the one of the settings."""
+    return asyncio.run(_check(settings, cluster, store))
 
 
-async def _check(settings: Settings) -> PairReport:
+async def _check(settings: Settings, cluster: Cluster | None, store: ArchiveStore | None) -> PairReport:
     report = PairReport("audit=archive", TRAIL, "the archive")
-    logs = LogReader(settings.kafka)
+    logs = LogReader(settings.kafka, TRAIL, cluster=cluster)
     committed = logs.committed(GROUP, TRAIL)  # before the archive is read: what is below it, is there
     refused = logs.refused(GROUP, TRAIL)
     log = logs.spans(TRAIL)
-    store = open_archive(settings.archive, settings.archive_url)
+    store = open_archive(settings.archive, settings.archive_url) if store is None else store
     parts = {shelf.partition: shelf for shelf in (await shelves(store, TRAIL))[0]}
     merge = _Merge(report)
     for number, span in sorted(log.items()):
@@ -166,7 +167,7 @@ def difference(record: Record, line: Mapping[str, Any]) -> str | None:
     if line.get("headers") != headers:
         return "its headers"
     event = _json(record.value or b"")
-    return _unlike(event, line.get("event"), "event", envelope=True)
+    return _unlike(event, line.get("event"))
 
 
 def _key(line: Mapping[str, Any]) -> bytes | None:
@@ -184,45 +185,62 @@ def _number(digits: str) -> int | str:
     return int(digits) if len(digits) <= 4_000 else digits
 
 
-def _unlike(whole: Any, kept: Any, path: str, *, envelope: bool = False) -> str | None:
-    """Where two trees differ. A secret must be masked, everything else must be the same (decision 17). `envelope`: the
-    event itself, whose type names no secret."""
-    if isinstance(whole, dict) and isinstance(kept, dict):
-        if list(whole) != list(kept):
-            return f"the fields of {path}"
-        named = not envelope and named_secret(whole.items(), keeps_secret)
-        pairs = ((keeps_secret(name) or (named and is_value(name)), name, value) for name, value in whole.items())
-        return _first_unlike((secret, value, kept[name], f"{path}.{name}") for secret, name, value in pairs)
-    if isinstance(whole, list) and isinstance(kept, list) and len(whole) == len(kept):
-        secret = secret_places(whole, keeps_secret)
-        both = enumerate(zip(whole, kept, strict=True))
-        return _first_unlike((at in secret, one, other, f"{path}[]") for at, (one, other) in both)
-    if isinstance(whole, str) and isinstance(kept, str):
-        return _unlike_text(whole, kept, path)
-    return None if type(whole) is type(kept) and whole == kept else path
-
-
-def _first_unlike(members: Iterable[tuple[bool, Any, Any, str]]) -> str | None:
-    """The first difference among these: (is a secret, as it was, as it is kept, where)."""
-    for secret, whole, kept, path in members:
-        if secret and whole is not None and not isinstance(whole, bool):
+def _unlike(event: Any, archived: Any) -> str | None:
+    """Where two trees differ. A secret must be masked, everything else must be the same (decision 17). The event
+    itself is no field beside its value: its type names no secret."""
+    todo: list[_Both] = [_Both(event, archived, "event")]
+    while todo:
+        both = todo.pop()
+        whole, kept, path = both.whole, both.kept, both.path
+        if both.secret and whole is not None and not isinstance(whole, bool):
             if kept != MASKED:
                 return f"{path}, which is not masked"
-        elif (found := _unlike(whole, kept, path)) is not None:
-            return found
+        elif isinstance(whole, dict) and isinstance(kept, dict):
+            if list(whole) != list(kept):
+                return f"the fields of {path}"
+            todo += _members(both)
+        elif isinstance(whole, list) and isinstance(kept, list) and len(whole) == len(kept):
+            secret = secret_places(whole, keeps_secret)
+            pairs = enumerate(zip(whole, kept, strict=True))
+            todo += (_Both(one, other, f"{path}[]", at in secret, both.level) for at, (one, other) in pairs)
+        elif isinstance(whole, str) and isinstance(kept, str):
+            if (inside := _inside(both)) is not None:
+                todo.append(inside)
+            elif kept != mask_in_text(whole, keeps_secret):
+                return path
+        elif type(whole) is not type(kept) or whole != kept:
+            return path
     return None
 
 
-def _unlike_text(whole: str, kept: str, path: str) -> str | None:
-    """The same for texts, which may hold JSON, or URLs with secrets in them."""
+class _Both(NamedTuple):
+    """A part of an event as it was and as it is kept. `level`: of how many texts it is inside."""
+
+    whole: Any
+    kept: Any
+    path: str
+    secret: bool = False
+    level: int = 0
+
+
+def _members(both: _Both) -> Iterator[_Both]:
+    named = both.path != "event" and named_secret(both.whole.items(), keeps_secret)
+    for name, value in both.whole.items():
+        secret = keeps_secret(name) or (named and is_value(name))
+        yield _Both(value, both.kept[name], f"{both.path}.{name}", secret, both.level)
+
+
+def _inside(both: _Both) -> _Both | None:
+    """What a text holds, if that is JSON. JSON inside of too many texts is a secret as a whole."""
+    if both.whole.lstrip()[:1] not in ("{", "[", '"'):
+        return None
     try:
-        inside = _json(whole) if whole.lstrip()[:1] in ("{", "[", '"') else None
-        shown = None if inside is None else _json(kept)
+        whole = _json(both.whole)
+        if both.level >= TEXTS_MAX:
+            return both._replace(secret=True)
+        return _Both(whole, _json(both.kept), both.path, level=both.level + 1)
     except (ValueError, RecursionError):
-        inside = None
-    if inside is not None:
-        return _unlike(inside, shown, path)
-    return None if kept == mask_in_text(whole, keeps_secret) else path
+        return None
 
 
 def _json(text: str | bytes) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,7 +151,8 @@ class _Check:
             report.missing.add(name, "its entry is missing")
 
     async def manifests(self) -> None:
-        """A manifest says what the entries beside it say, or less, when it is behind."""
+        """A manifest says what the entries beside it say, or less, when it is behind. It is read after them: it may
+        tell of objects that are newer than the listing."""
         for folder, entries in self._entries.items():
             data = await self._store.get(folder + "manifest.json")
             if data is None:
@@ -158,10 +160,17 @@ class _Check:
                 continue
             manifest = _read(data)
             told = () if manifest is None else manifest.entries
+            entries += await self._newer(folder, told[len(entries) :])
             if not told or tuple(entries[: len(told)]) != told or pack_manifest(told) != data:
                 self._report.edited.add(f"{folder}manifest.json", "says something else than the entries beside it")
             elif len(told) < len(entries):
                 self._report.behind.append(f"{folder}manifest.json lacks the newest {len(entries) - len(told)} entries")
+
+    async def _newer(self, folder: str, told: Sequence[Entry]) -> list[Entry]:
+        """The entries of a folder, of those that a manifest tells, whose objects are newer than the listing."""
+        names = dict.fromkeys(one.name for one in told if one.name not in self._names)
+        found = [await read_entry(self._store, name) for name in names if folder_of(name) == folder]
+        return [entry for entry in found if entry is not None]
 
     def _against(self, name: str, data: bytes, lines: list[Any], entry: Entry) -> None:
         digest = hashlib.sha256(data).hexdigest()

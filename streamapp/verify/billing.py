@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
-from pathlib import Path
 
-from streamapp.clock import wall_ms
+from streamapp.clock import Clock, wall_ms
 from streamapp.errors import Misconfigured
 from streamapp.kafka.log.reader import Span
 from streamapp.settings import Settings
 from streamapp.verify.pair import PairReport, Sums
-from streamapp.verify.reading import LogReader, Shown, unseen
+from streamapp.verify.reading import Cluster, LogReader, Shown, unseen
 from streamapp.verify.recompute import BILLS_TOPIC, GROUP, LETTERS_TOPIC, USAGE_TOPIC, audit
 from streamapp.verify.redrives import RECEIPTS_TOPIC, Redrives
 from streamapp.verify.report import Report
@@ -21,7 +19,9 @@ from streamapp.verify.usage import HOUR_MS
 NAME = "usage=bills"
 
 
-def bills_report(settings: Settings, shown: Shown = unseen, since_ms: int | None = None) -> Report:
+def bills_report(
+    settings: Settings, shown: Shown = unseen, since_ms: int | None = None, cluster: Cluster | None = None
+) -> Report:
     """Read the topics of the cluster and audit them. The order is what makes it exact while workers run:
 
     1  what the group has committed: everything below is on bills, or in letters, or due later
@@ -33,7 +33,7 @@ def bills_report(settings: Settings, shown: Shown = unseen, since_ms: int | None
     a log that is not older is judged as a whole. Raises `Unavailable` when Kafka does not answer, `Misconfigured` for
     a missing topic or a wrong directory file.
     """
-    logs = LogReader(settings.kafka, shown)
+    logs = LogReader(settings.kafka, USAGE_TOPIC, shown, cluster)
     committed = logs.committed(GROUP, USAGE_TOPIC)
     parts = {topic: logs.spans(topic) for topic in (BILLS_TOPIC, LETTERS_TOPIC)}
     refused = logs.refused(GROUP, USAGE_TOPIC, parts[LETTERS_TOPIC])
@@ -48,7 +48,7 @@ def bills_report(settings: Settings, shown: Shown = unseen, since_ms: int | None
         logs.records(BILLS_TOPIC, parts[BILLS_TOPIC]),
         logs.records(LETTERS_TOPIC, parts[LETTERS_TOPIC]),
         grace_ms=settings.billing.grace_seconds * 1000,
-        directory=read_directory(settings.directory),
+        org_of=logs.org_of(settings.directory),
         starts=starts,
         committed=committed,
         since_ms=None if parts[USAGE_TOPIC] == whole else since_ms,
@@ -57,10 +57,10 @@ def bills_report(settings: Settings, shown: Shown = unseen, since_ms: int | None
     return report
 
 
-def check(settings: Settings) -> PairReport:
+def check(settings: Settings, cluster: Cluster | None = None, clock: Clock = wall_ms) -> PairReport:
     """The pair, as far back as STREAM_RECONCILE__HOURS says. Raises what `bills_report` raises."""
     hours = settings.reconcile.hours
-    return pair(bills_report(settings, since_ms=wall_ms() - hours * HOUR_MS if hours else None))
+    return pair(bills_report(settings, since_ms=clock() - hours * HOUR_MS if hours else None, cluster=cluster))
 
 
 def pair(report: Report) -> PairReport:
@@ -83,14 +83,3 @@ def _receipts(logs: LogReader) -> dict[int, Span]:
         return logs.spans(RECEIPTS_TOPIC)
     except Misconfigured:
         return {}
-
-
-def read_directory(path: Path | None) -> dict[str, str]:
-    """team → org of the directory file; empty without one. Raises `Misconfigured` for a file that cannot be used."""
-    if path is None:
-        return {}
-    try:
-        teams = tomllib.loads(path.read_text(encoding="utf-8")).get("teams", {})
-        return {team: str(entry["org"]) for team, entry in teams.items() if "org" in entry}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise Misconfigured(f"STREAM_DIRECTORY={path} cannot be used: {error}") from None

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from streamapp.directory import open_directory
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.settings import Settings
 from streamapp.verify import letters as verify_letters
@@ -20,7 +19,7 @@ from streamapp.verify import usage as verify_usage
 from streamapp.verify.counters_rows import REST, Part, Table, tables, total
 from streamapp.verify.homes import Homes
 from streamapp.verify.pair import PairReport, Sums
-from streamapp.verify.reading import LogReader
+from streamapp.verify.reading import Cluster, LogReader
 from streamapp.verify.recompute import BILLS_TOPIC, LETTERS_TOPIC, USAGE_TOPIC
 from streamapp.verify.recompute import GROUP as BILLING
 from streamapp.verify.report import Report
@@ -44,17 +43,17 @@ class _Hour:
     waiting: int = 0
 
 
-def check(settings: Settings) -> PairReport:
+def check(settings: Settings, cluster: Cluster | None = None) -> PairReport:
     """Compare what is there now. Raises `Unavailable` when Kafka does not answer, `Misconfigured` for a missing topic
     or a wrong directory file."""
-    logs = LogReader(settings.kafka)
+    logs = LogReader(settings.kafka, USAGE_TOPIC, cluster=cluster)
     committed, judged = (logs.committed(group, USAGE_TOPIC) for group in (GROUP, BILLING))
     # Letters behind the offsets that they are of, rows behind both, usage last: it only grows meanwhile.
     parts = {topic: logs.spans(topic) for topic in (LETTERS_TOPIC, BILLS_TOPIC, CHANGELOG, USAGE_TOPIC)}
     refused = logs.refused(BILLING, USAGE_TOPIC, parts[LETTERS_TOPIC])
     letters, bills, changelog = (logs.records(topic, parts[topic]) for topic in (LETTERS_TOPIC, BILLS_TOPIC, CHANGELOG))
     usage = logs.records(USAGE_TOPIC, parts[USAGE_TOPIC], refused=refused)
-    org_of = open_directory(settings.directory).org_of
+    org_of = logs.org_of(settings.directory)
     homes = Homes(len(parts[USAGE_TOPIC]), _covered(bills))
     made = Reconciliation(changelog, letters, committed, judged, parts[USAGE_TOPIC], org_of, homes)
     return made.report(usage)
@@ -90,7 +89,7 @@ class Reconciliation:
         self._refused = {at for at, found in refused.items() if any(letter.group == BILLING for letter in found)}
         self._committed, self._judged, self._spans, self._org_of = committed, judged, usage_spans, org_of
         self._hours: dict[Place, _Hour] = {}
-        self._seen: set[tuple[int, str]] = set()
+        self._seen: dict[tuple[int, str], bool] = {}  # an id where it is known → whether its event is judged
         self._begins_ms: dict[int, int] = {}  # partition → hours that begin by then may have lost events
         self._report = PairReport(NAME, USAGE_TOPIC, "the hours of llm-metrics")
 
@@ -128,17 +127,19 @@ class Reconciliation:
         if isinstance(usage, Poison) or not (usage.org or self._org_of(usage.team)):
             return
         root = self._homes.root(usage.team, partition)
+        judged, place = record.offset < self._judged.get(partition, 0), (partition, _hour_ms(usage))
         if (root, usage.id) in self._seen:
+            if not self._seen[root, usage.id]:  # the first one may be refused, then this one counts
+                self._hours.setdefault(place, _Hour()).waiting += 1
             return
-        self._seen.add((root, usage.id))
-        hour = self._hours.setdefault((partition, usage.time_ms - usage.time_ms % HOUR_MS), _Hour())
+        hour = self._hours.setdefault(place, _Hour())
+        self._seen[root, usage.id] = judged
         self._report.events += 1
         table = self._tables.get(partition, Table())
         if record.offset >= table.next_offset:
             self._report.waiting += 1
             return
-        if record.offset >= self._judged.get(partition, 0):
-            hour.waiting += 1
+        hour.waiting += not judged
         hour.sums = total((hour.sums, _one(usage)))
         name = (usage.provider, usage.model)
         hour.models[name] = hour.models.get(name, 0) + 1
@@ -166,6 +167,10 @@ class Reconciliation:
             differing = "; ".join(_differences(hour, parts, counted))
             if differing:
                 report.wrong.add(where, differing)
+
+
+def _hour_ms(usage: Usage) -> int:
+    return usage.time_ms - usage.time_ms % HOUR_MS
 
 
 def _one(usage: Usage) -> Sums:

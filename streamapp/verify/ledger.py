@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 
 from streamapp.kafka.log.reader import Record, Span
@@ -20,7 +21,7 @@ from streamapp.sinks.ledger.rows import Bill
 from streamapp.verify.ledger_row import expected, is_bill
 from streamapp.verify.ledger_sums import Newest
 from streamapp.verify.pair import PairReport
-from streamapp.verify.reading import LogReader
+from streamapp.verify.reading import Cluster, LogReader
 
 NAME = "bills=ledger"
 GROUP = "billing-ledger"
@@ -122,28 +123,43 @@ class Comparison:
         self._missing.clear()
 
 
-def check(settings: Settings) -> PairReport:
-    """The pair. Raises `Unavailable` when Kafka or the database does not answer, `Misconfigured` for a missing topic
-    or a ledger that is not there."""
-    return asyncio.run(_check(settings))
+def check(settings: Settings, cluster: Cluster | None = None, ledger: Ledger | None = None) -> PairReport:
+    """The pair. `ledger`: by default the one of the settings. Raises `Unavailable` when Kafka or the database does not
+    answer, `Misconfigured` for a missing topic or a ledger that is not there."""
+    return asyncio.run(_check(settings, cluster, ledger))
 
 
-async def _check(settings: Settings) -> PairReport:
-    logs = LogReader(settings.kafka)
+async def _check(settings: Settings, cluster: Cluster | None, ledger: Ledger | None) -> PairReport:
+    logs = LogReader(settings.kafka, TOPIC, cluster=cluster)
     committed = logs.committed(GROUP, TOPIC)
-    if not any(committed.values()):  # no bill has been kept yet: there may be no ledger either
+    async with to_read(settings, committed, ledger) as kept:
+        done = {} if kept is None else behind(await kept.offsets(TOPIC), committed)
+        refused = logs.refused(GROUP, TOPIC)
         spans = logs.spans(TOPIC)
-        return await Comparison(None, spans, {}).compare(logs.records(TOPIC, spans))
-    ledger = open_ledger(settings.ledger)
+        return await Comparison(kept, spans, done).compare(logs.records(TOPIC, spans, refused=refused))
+
+
+@asynccontextmanager
+async def to_read(
+    settings: Settings, committed: Mapping[int, int], ledger: Ledger | None = None
+) -> AsyncIterator[Ledger | None]:
+    """The ledger, opened for a check, which makes none: by default the one of the settings. None while its group has
+    kept nothing: there may be no ledger yet. Raises as `Ledger.open` does."""
+    if not any(committed.values()):
+        yield None
+        return
+    ledger = open_ledger(settings.ledger) if ledger is None else ledger
     await ledger.open(create=False)
     try:
-        has = await ledger.offsets(TOPIC)
-        refused = logs.refused(GROUP, TOPIC)
-        done = {number: max(has.get(number, 0), committed.get(number, 0)) for number in {*has, *committed}}
-        spans = logs.spans(TOPIC)
-        return await Comparison(ledger, spans, done).compare(logs.records(TOPIC, spans, refused=refused))
+        yield ledger
     finally:
         await ledger.close()
+
+
+def behind(has: Mapping[int, int], committed: Mapping[int, int]) -> dict[int, int]:
+    """partition → the offset below which every row must be there. The ledger may be ahead of what its group has
+    committed, never behind it: one that is, as an empty or a restored one, has lost what lies between."""
+    return {number: max(has.get(number, 0), committed.get(number, 0)) for number in {*has, *committed}}
 
 
 def _at(row: Bill) -> str:

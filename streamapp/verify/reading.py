@@ -3,20 +3,25 @@
 1  what the group has committed: what lies below is judged, what lies behind it is waiting, whatever it is
 2  the right side: ends of the topics that the group writes, tables before statements before letters
 3  the ends of the left side, the topic that the group reads: it then holds all that the right side can count
-4  the records up to these ends, and the rows of a destination
+4  the records up to these ends, the rows of a destination, and the directory: it knows every team that a worker knew
 5  what replaced a row that step 4 misses: a newer copy may have taken its place in between
 
-`LogReader` refuses step 1 after step 2 or 3. A pair that differs all the same is read once more from step 1 on
-(`verify_pairs.look`), and only what both readings find is a difference.
+`LogReader` refuses step 1 after step 2 or 3, and step 2 after step 3. A pair that differs all the same is read once
+more from step 1 on (`verify_pairs.look`), and only what both readings find is a difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
 
+from streamapp.directory import Directory, open_directory
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.reader import Record, Span, read
-from streamapp.kafka.log.settled import settled
+from streamapp.kafka.log.settled import Ends, settled
+from streamapp.kafka.partitions import Partition
 from streamapp.kafka.security import confluent_config
 from streamapp.schemas.judging.letter import TOPIC as LETTERS
 from streamapp.settings import KafkaSettings
@@ -26,44 +31,87 @@ Shown = Callable[[Iterator[Record], str, int], Iterator[Record]]
 """Shows how far a reading is: (records, topic, offsets there are) → the same records."""
 
 
+OrgOf = Callable[[str], str | None]
+"""Team → its org, of events that name none."""
+
+
 def unseen(records: Iterator[Record], topic: str, offsets: int) -> Iterator[Record]:
     """Shows nothing."""
     return records
 
 
-class LogReader:
-    """The topics of a cluster, for one check. Everything raises `Unavailable` or `Misconfigured` as `Admin` does."""
+@lru_cache(maxsize=1)
+def _directory(path: Path | None) -> Directory:
+    """Kept between two checks: a large file is only read again when it has changed."""
+    return open_directory(path)
 
-    def __init__(self, kafka: KafkaSettings, shown: Shown = unseen) -> None:
-        self._admin = Admin(kafka)
-        self._config = confluent_config(kafka)
+
+class Cluster(Ends, Protocol):
+    """What a check asks of Kafka. Every call is a moment of its own. Raises as `Admin` and `reader.read` do."""
+
+    def partitions(self, topic: str) -> int: ...
+
+    def committed(self, group: str, partitions: Iterable[Partition]) -> dict[Partition, int]: ...
+
+    def offsets_at(self, partitions: Iterable[Partition], at_ms: int) -> dict[Partition, int]: ...
+
+    def read(self, topic: str, upto: Mapping[int, Span], headers: bool = False) -> Iterator[Record]: ...
+
+
+class _Kafka(Admin):
+    """The cluster of the settings."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        super().__init__(kafka)
+        self._reading = confluent_config(kafka)
+
+    def read(self, topic: str, upto: Mapping[int, Span], headers: bool = False) -> Iterator[Record]:
+        return read(self._reading, topic, upto, headers=headers)
+
+
+class LogReader:
+    """The topics of a cluster, for one check of what must agree with the topic `left`. Everything raises `Unavailable`
+    or `Misconfigured` as `Admin` does. `cluster`: by default the one of the settings."""
+
+    def __init__(self, kafka: KafkaSettings, left: str, shown: Shown = unseen, cluster: Cluster | None = None) -> None:
+        self._cluster: Cluster = _Kafka(kafka) if cluster is None else cluster
         self._transaction_s = kafka.transaction_timeout_seconds
+        self._left = left
         self._shown = shown
-        self._looked = False
+        self._asked: list[str] = []  # topics whose ends are taken, in order
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """partition → the offset that the group reads next; a partition it never committed is missing.
 
         To be asked for before anything else is: what lies below is done, whatever lies behind it may only be waiting.
         """
-        assert not self._looked, "committed offsets are asked for before the ends of any topic"
-        wanted = [(topic, number) for number in range(self._admin.partitions(topic))]
-        return {number: offset for (_, number), offset in self._admin.committed(group, wanted).items()}
+        assert not self._asked, "committed offsets are asked for before the ends of any topic"
+        wanted = [(topic, number) for number in range(self._cluster.partitions(topic))]
+        return {number: offset for (_, number), offset in self._cluster.committed(group, wanted).items()}
 
     def spans(self, topic: str) -> dict[int, Span]:
         """What each partition holds; all that was committed before the call is within."""
-        self._looked = True
-        return settled(self._admin, topic, self._admin.partitions(topic), self._transaction_s)
+        assert self._left not in self._asked, f"the ends of {self._left} are taken last"
+        self._asked.append(topic)
+        return settled(self._cluster, topic, self._cluster.partitions(topic), self._transaction_s)
 
     def refused(self, group: str, topic: str, upto: Mapping[int, Span] | None = None) -> Refused:
         """The batches of `topic` that the group refused as a whole, by its letters in these spans (default: all there
         are now)."""
         spans = self.spans(LETTERS) if upto is None else upto
-        return refused_batches(read(self._config, LETTERS, spans), group, topic)
+        return refused_batches(self._cluster.read(LETTERS, spans), group, topic)
+
+    def org_of(self, directory: Path | None) -> OrgOf:
+        """What the directory file says now. To be asked for after the ends of the left side. The reader is the one that
+        the workers use: it is no arithmetic, and one file must mean the same to both."""
+        assert self._left in self._asked, f"the directory is read after the ends of {self._left} are taken"
+        found = _directory(directory)
+        found.refresh()
+        return found.org_of
 
     def since(self, topic: str, spans: Mapping[int, Span], at_ms: int) -> dict[int, Span]:
         """The parts of these spans from the first record of that timestamp on."""
-        begins = self._admin.offsets_at([(topic, number) for number in spans], at_ms)
+        begins = self._cluster.offsets_at([(topic, number) for number in spans], at_ms)
         cut = {}
         for number, span in spans.items():
             begin = begins[topic, number]
@@ -75,5 +123,5 @@ class LogReader:
     ) -> Iterator[Record]:
         """The committed records of these spans, in offset order within a partition; each batch of `refused` as one."""
         offsets = sum(span.end - span.start for span in upto.values())
-        records = self._shown(read(self._config, topic, upto, headers=headers), topic, offsets)
+        records = self._shown(self._cluster.read(topic, upto, headers), topic, offsets)
         return as_refused(records, refused) if refused else records

@@ -23,6 +23,7 @@ from streamapp.verify.bills import Chain
 from streamapp.verify.homes import Homes
 from streamapp.verify.hours import Due, Hour, HourSums, Reach, add
 from streamapp.verify.letters import Letters
+from streamapp.verify.reading import OrgOf
 from streamapp.verify.report import Report
 from streamapp.verify.statement import Bucket, Statement, Totals, total
 from streamapp.verify.usage import EXACT, FUTURE_MS, HOUR_MS, ZERO, Poison, Usage, parse, read
@@ -42,7 +43,7 @@ class _Log:
 
     chains: Mapping[Bucket, Chain]
     letters: Letters
-    directory: Mapping[str, str]
+    org_of: OrgOf
     starts: Mapping[tuple[str, int], int]
     grace_ms: int
     group: str
@@ -64,7 +65,7 @@ def audit(
     letters: Iterable[Record],
     *,
     grace_ms: int = 300_000,
-    directory: Mapping[str, str] | None = None,
+    org_of: OrgOf = lambda team: None,
     starts: Mapping[tuple[str, int], int] | None = None,
     group: str = GROUP,
     topic: str = USAGE_TOPIC,
@@ -74,7 +75,7 @@ def audit(
 ) -> Report:
     """Check `bills` against `usage` and `letters`; each must be in offset order within a partition.
 
-    Read in the order letters, bills, usage, each once. `directory`: team → org, for events without one. `starts`:
+    Read in the order letters, bills, usage, each once. `org_of`: the org of a team, for events without one. `starts`:
     (topic, partition) → log start where retention has moved it from 0; what lies before it is out of reach. `group`:
     whose letters take a record out of the bills. `committed`: partition → offset, what the group had committed before
     any of the three was looked at; what lies behind it is waiting, not lost. None: the group has read everything.
@@ -89,7 +90,7 @@ def audit(
     homes = Homes(partitions, [(bucket.team, chain.begun) for bucket, chain in chains.items()])
     judged_from_ms = 0 if since_ms is None else since_ms + FUTURE_MS
     reach = Reach(committed)
-    told = chains, gathered, directory or {}, starts or {}
+    told = chains, gathered, org_of, starts or {}
     log = _Log(*told, grace_ms, group, report, homes, reach, judged_from_ms, lines_min)
     late = []  # events of teams that have moved, where they live now
     for record in usage:
@@ -127,7 +128,7 @@ def _take(record: Record, log: _Log) -> None:
     if isinstance(usage, Poison):
         _missing(record, f"cannot be billed and has no dead letter: {usage.error}", log)
         return
-    org = usage.org or log.directory.get(usage.team)
+    org = usage.org or log.org_of(usage.team)
     if org is None:
         _missing(record, f"no org is known for team {usage.team}, and it has no dead letter", log)
         return

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 
 from streamapp.kafka.log.reader import Record
 from streamapp.settings import Settings
-from streamapp.sinks.ledger.database import open_ledger
+from streamapp.sinks.ledger.database import Ledger
 from streamapp.sinks.ledger.rows import Settlement
+from streamapp.verify.ledger import GROUP, behind, to_read
 from streamapp.verify.pair import PairReport, Sums
-from streamapp.verify.reading import LogReader
+from streamapp.verify.reading import Cluster, LogReader
 from streamapp.verify.settled import RPC_SETTLED, Settled, settled
 from streamapp.verify.usage import EXACT, ZERO, Poison, parse
 
@@ -19,25 +20,29 @@ TOPIC = "billing_events"
 EVERY = 2**62
 
 
-def check_settled_ledger(settings: Settings) -> PairReport:
-    """The pair settlements=ledger (`verify_pair.Check`)."""
-    kept, rows = asyncio.run(_ledger(settings.ledger))
-    logs = LogReader(settings.kafka)
+def check_settled_ledger(
+    settings: Settings, cluster: Cluster | None = None, ledger: Ledger | None = None
+) -> PairReport:
+    """The pair settlements=ledger. Raises as `verify_ledger.check` does."""
+    return asyncio.run(_check(settings, cluster, ledger))
+
+
+async def _check(settings: Settings, cluster: Cluster | None, ledger: Ledger | None) -> PairReport:
+    logs = LogReader(settings.kafka, TOPIC, cluster=cluster)
+    committed = logs.committed(GROUP, TOPIC)
+    async with to_read(settings, committed, ledger) as kept:
+        done = {} if kept is None else behind(await kept.offsets(TOPIC), committed)
+        rows = [] if kept is None else await kept.settlements(limit=EVERY)
     parts = logs.spans(TOPIC)
     starts = {number: span.start for number, span in parts.items()}
-    return audit(kept, rows, logs.records(TOPIC, parts), starts)
-
-
-async def _ledger(url: str) -> tuple[dict[int, int], list[Settlement]]:
-    """How far the ledger has read each partition, and what it holds; the offsets first: what is below them is there."""
-    async with open_ledger(url) as ledger:
-        return await ledger.offsets(TOPIC), await ledger.settlements(limit=EVERY)
+    return audit(done, rows, logs.records(TOPIC, parts), starts)
 
 
 def audit(
     kept: Mapping[int, int], rows: Iterable[Settlement], log: Iterable[Record], starts: Mapping[int, int]
 ) -> PairReport:
-    """Compare rows with the log. `kept`: the offset behind what the ledger has read. `starts`: where the log begins."""
+    """Compare rows with the log. `kept`: partition → the offset below which all is in the ledger. `starts`: where the
+    log begins."""
     report = PairReport(NAME, "the settlements", "the ledger")
     by_id = {row.id: row for row in rows}
     for record in log:

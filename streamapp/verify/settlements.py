@@ -19,10 +19,9 @@ from streamapp.kafka.log.reader import Record
 from streamapp.settings import Settings
 from streamapp.verify import metering as verify_metering
 from streamapp.verify.accounts import CHANGELOG_TOPIC, Count, Counts, Held, Who, agree, gather
-from streamapp.verify.billing import read_directory
 from streamapp.verify.metering import Call
 from streamapp.verify.pair import PairReport, Sums
-from streamapp.verify.reading import LogReader
+from streamapp.verify.reading import Cluster, LogReader, OrgOf
 from streamapp.verify.settled import RPC_SETTLED, Settled, settled
 from streamapp.verify.usage import EXACT, ZERO, Poison, parse
 
@@ -50,16 +49,16 @@ class _Log:
 
     report: PairReport
     letters: dict[tuple[int, int], str]  # (partition, offset) → reason
-    directory: Mapping[str, str]
+    org_of: OrgOf
     methods_min: int
     committed: Mapping[int, int] | None
     calls: dict[tuple[int, Who], list[Counted]] = field(default_factory=lambda: defaultdict(list))
     seen: dict[tuple[int, str], bytes] = field(default_factory=dict)
 
 
-def check_settlements(settings: Settings) -> PairReport:
+def check_settlements(settings: Settings, cluster: Cluster | None = None) -> PairReport:
     """The pair metering=settlements (`verify_pair.Check`)."""
-    logs = LogReader(settings.kafka)
+    logs = LogReader(settings.kafka, METERING_TOPIC, cluster=cluster)
     committed = logs.committed(GROUP, METERING_TOPIC)
     topics = (CHANGELOG_TOPIC, BILLS_TOPIC, LETTERS_TOPIC, METERING_TOPIC)
     parts = {topic: logs.spans(topic) for topic in topics}
@@ -67,8 +66,8 @@ def check_settlements(settings: Settings) -> PairReport:
     refused = logs.refused(GROUP, METERING_TOPIC, parts[LETTERS_TOPIC])
     changelog, bills, letters = (logs.records(topic, parts[topic]) for topic in topics[:3])
     metering = logs.records(METERING_TOPIC, parts[METERING_TOPIC], refused=refused)
-    directory = read_directory(settings.directory)
-    return audit(changelog, bills, letters, metering, directory=directory, starts=starts, committed=committed)
+    org_of = logs.org_of(settings.directory)
+    return audit(changelog, bills, letters, metering, org_of=org_of, starts=starts, committed=committed)
 
 
 def audit(
@@ -77,19 +76,19 @@ def audit(
     letters: Iterable[Record],
     metering: Iterable[Record],
     *,
-    directory: Mapping[str, str] | None = None,
+    org_of: OrgOf = lambda team: None,
     starts: Starts | None = None,
     methods_min: int = METHODS_MIN,
     committed: Mapping[int, int] | None = None,
 ) -> PairReport:
     """Compare settlements with the metered calls; each log in offset order within a partition, read once, in the order
-    of the arguments. `directory`: team → org. `starts`: where retention has moved a log's start from 0.
-    `methods_min`: as for `verify_accounts.agree`. `committed`: partition → offset, asked for before anything else; a
-    record behind it that has no letter may get one. None: all was read."""
+    of the arguments. `org_of`: the org of a team, for calls without one. `starts`: where retention has moved a log's
+    start from 0. `methods_min`: as for `verify_accounts.agree`. `committed`: partition → offset, asked for before
+    anything else; a record behind it that has no letter may get one. None: all was read."""
     report = PairReport(NAME, METERING_TOPIC, "the settlements")
     tables = gather(changelog)
     stated = _stated(bills, report)
-    log = _Log(report, _refused(letters), directory or {}, methods_min, committed)
+    log = _Log(report, _refused(letters), org_of, methods_min, committed)
     for record in metering:
         _take(record, log)
     homes: dict[Who, set[int]] = defaultdict(set)
@@ -152,7 +151,7 @@ def _take(record: Record, log: _Log) -> None:
     if isinstance(call, Poison):
         _missing(record, f"cannot be settled and has no dead letter: {call.error}", log)
         return
-    org = call.org or log.directory.get(call.team or "")
+    org = call.org or log.org_of(call.team or "")
     if org is None:
         _missing(record, f"no org is known for team {call.team}, and it has no dead letter", log)
         return

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from streamapp.kafka.admin import Admin
+from streamapp.clock import monotonic_s
+from streamapp.errors import Unavailable
+from streamapp.kafka.groups import Seen, look
 from streamapp.kafka.partitions import Partition
+from streamapp.settings import KafkaSettings
+from streamapp.topics.registry import topic
+
+ANSWER_S = 15.0
+PAUSE_S = 0.2
 
 
 class Reading(NamedTuple):
@@ -46,22 +54,38 @@ def behind(
     return lag
 
 
-def standings(admin: Admin, readings: Sequence[Reading]) -> tuple[Standing, ...]:
-    """Where every group is, asked of the cluster. Raises what `Admin` raises."""
-    states = admin.describe(dict.fromkeys(reading.topic for reading in readings))
-    partitions = [(state.name, number) for state in states.values() for number in range(state.partitions)]
-    starts, ends = admin.start_offsets(partitions), admin.end_offsets(partitions)
-    committed = {group: admin.committed(group) for group in dict.fromkeys(reading.group for reading in readings)}
-    return tuple(_standing(reading, starts, ends, committed[reading.group]) for reading in readings)
+def standings(kafka: KafkaSettings, readings: Sequence[Reading], timeout_s: float = ANSWER_S) -> tuple[Standing, ...]:
+    """Where every group is, asked of the cluster over one connection. Not for a thread that runs an event loop.
+
+    Raises `Unavailable` when Kafka has not told all of it in `timeout_s`: a partition may be without a leader for a
+    moment. Raises `Misconfigured` as `look` does.
+    """
+    groups, topics = {reading.group for reading in readings}, {reading.topic for reading in readings}
+    end_s = monotonic_s() + timeout_s
+    while True:
+        try:
+            return judged(look(kafka, groups, topics, max(PAUSE_S, end_s - monotonic_s())), readings)
+        except Unavailable:
+            if monotonic_s() + PAUSE_S > end_s:
+                raise
+        threading.Event().wait(PAUSE_S)
 
 
-def _standing(
-    reading: Reading,
-    starts: Mapping[Partition, int],
-    ends: Mapping[Partition, int],
-    committed: Mapping[Partition, int],
-) -> Standing:
-    mine = {partition: end for partition, end in ends.items() if partition[0] == reading.topic}
-    done = sum(offset for partition, offset in committed.items() if partition in mine)
-    lag = behind(starts, mine, committed, reading.markers)
+def judged(seen: Seen, readings: Sequence[Reading]) -> tuple[Standing, ...]:
+    """The same of what was seen. Raises `Unavailable` where something is missing: a partition whose end is not known
+    looks as if everybody had read it. Pure."""
+    for name in dict.fromkeys(reading.topic for reading in readings):
+        told = sum(partition[0] == name for partition in seen.starts.keys() & seen.ends.keys())
+        if told < topic(name).partitions:
+            raise Unavailable(f"Kafka tells the offsets of {told} of {topic(name).partitions} partitions of {name}")
+    return tuple(_standing(reading, seen) for reading in readings)
+
+
+def _standing(reading: Reading, seen: Seen) -> Standing:
+    group = seen.groups[reading.group]
+    if group.committed is None:
+        raise Unavailable(f"Kafka does not tell what group {reading.group} has committed: {group.problem}")
+    mine = {partition: end for partition, end in seen.ends.items() if partition[0] == reading.topic}
+    done = sum(offset for partition, offset in group.committed.items() if partition in mine)
+    lag = behind(seen.starts, mine, group.committed, reading.markers)
     return Standing(reading.group, reading.topic, lag, done, sum(mine.values()))

@@ -117,6 +117,33 @@ def test_killed_between_the_write_and_the_commit_the_next_owner_finds_it_done(tr
     assert check_archive(trail.settings).difference == 0
 
 
+def test_who_was_frozen_in_front_of_a_promised_object_learns_that_the_partition_is_anothers(trail: Trail) -> None:
+    """Its successor wrote the object and one more. To a new chain those look like a stranger's; advice about them would
+    break the archive."""
+    root, of_one_org = trail.folder / "archive", range(0, 8000, 20)
+    trail.send(of_one_org[:200])
+    frozen = trail.start("frozen_archive", PLANTED)
+    trail.wait(lambda: _is_stopped(frozen), frozen)
+    assert objects(root) == []
+    successor = trail.start(state="state-2")
+    trail.drain(successor)
+    trail.send(of_one_org[200:])
+    trail.drain(successor)
+    assert len(objects(root)) >= 2
+    frozen.thaw()
+    wait_until(frozen.exited.is_set, 60)
+    assert frozen.exit_code == 69, frozen.said()[-2000:]
+    assert "another owner took the partition" in frozen.said()
+    assert "empty prefix" not in frozen.said()
+    assert_each_once(root, of_one_org)
+    assert check_archive(trail.settings).difference == 0
+
+
+def _is_stopped(worker: WorkerProcess) -> bool:
+    """Whether SIGSTOP has frozen it."""
+    return Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 @pytest.fixture
 def s3(tmp_path: Path) -> Iterator[S3]:
     (tmp_path / "s3").mkdir()

@@ -17,14 +17,21 @@ from typing import Any
 
 import pytest
 from capture_calls import DIRECTORY, OTHER_TOKEN, TOKEN
+from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 from doors import WAIT_S, Capture, doors
 
 from streamapp.broker.broker import Broker
+from streamapp.clock import monotonic_s
+from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.reader import Record, read
+from streamapp.kafka.provision import apply
+from streamapp.processes.child import free_port
 from streamapp.schemas.captured import EventCaptured
 from streamapp.schemas.values.strict_json import parse
+from streamapp.settings import KafkaSettings
 from streamapp.topics.partitioner import partition_for
+from streamapp.topics.registry import TOPICS
 
 EVENTS = "events_plugin_ingestion"
 
@@ -194,6 +201,45 @@ def test_a_request_outlives_a_short_outage(new_broker: Callable[..., Broker], st
         broker.start()
         assert waiting.result(WAIT_S)[0] == 200
     assert names(records(broker)) == {"7": 1}
+
+
+def test_a_missing_topic_is_told_at_once(fresh_broker: Broker, start: Callable[..., Capture], tmp_path: Path) -> None:
+    early = Capture(fresh_broker, tmp_path, free_port())
+    try:
+        assert early.process.wait(WAIT_S) == 78
+    finally:
+        early.process.kill()
+    said = early.log.read_text()
+    assert "topics dead_letter, events_plugin_ingestion do not exist; create them with `streamapp topics apply`" in said
+
+    capture = start(fresh_broker)
+    admin = AdminClient({"bootstrap.servers": fresh_broker.bootstrap, "log_level": 0})
+
+    def health() -> tuple[int, Any]:
+        status, body = capture.ask(method="GET", path="/health/ready")
+        return status, json.loads(body)
+
+    assert (capture.ask(batch("1"))[0], capture.ask(b"{")[0]) == (200, 400)
+    admin.delete_topics(["dead_letter"])["dead_letter"].result(WAIT_S)
+    wait_until(lambda: health()[0] == 503, 15)
+    assert health()[1]["missing_topics"] == ["dead_letter"]
+    assert "streamapp topics apply" in health()[1]["error"]
+    status, body = capture.ask(b"{")
+    assert (status, json.loads(body)["slug"]) == (503, "topic_missing")
+    assert capture.ask(batch("2"))[0] == 200, "nothing of it needs dead_letter"
+
+    admin.delete_topics([EVENTS])[EVENTS].result(WAIT_S)
+    began_s = monotonic_s()
+    status, body = capture.ask(batch("3"))
+    assert (status, json.loads(body)["slug"]) == (503, "topic_missing")
+    assert f"topic {EVENTS} does not exist" in json.loads(body)["error"]
+    assert monotonic_s() - began_s < 20, "not after the delivery timeout of 30 s"
+
+    apply(Admin(KafkaSettings(bootstrap_servers=fresh_broker.bootstrap)), TOPICS, 1)
+    wait_until(capture.ready, WAIT_S)
+    wait_until(lambda: (capture.ask(batch("4"))[0], capture.ask(b"{")[0]) == (200, 400), WAIT_S)
+    assert capture.stop() == 0
+    assert {"4"} <= names(records(fresh_broker)).keys() <= {"3", "4"}
 
 
 def test_a_new_token_is_known_within_a_moment(

@@ -9,6 +9,7 @@ from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from hypothesis import given, settings
 from streamapp.broker.broker import Broker
 from streamapp.kafka.log.reader import read
 
+FIRST_ADDRESS = int(IPv6Address("2001:db8::1"))  # each request has its own
 BODIES = 150  # that hypothesis finds
 WARM_ROUNDS, ROUNDS = 2, 6  # in which all of them are sent again, eight at once; memory is measured between
 GROWTH_KB_MAX = 24 << 10  # what an allocator keeps; one body of the largest that is let go too late is more
@@ -37,7 +39,7 @@ class Expected(NamedTuple):
 
 
 class Traffic:
-    """Requests to a process, each with a name of its own, which the events keep as their sender's address."""
+    """Requests to a process, each from an address of its own, which its events keep."""
 
     def __init__(self, capture: Capture, folder: Path) -> None:
         self._capture, self._teams = capture, directory_in(folder)
@@ -49,10 +51,10 @@ class Traffic:
 
     def send(self, body: bytes) -> None:
         """One request; its answer is the one expected."""
-        expected, name = self._expected(body), f"request-{next(self._numbers)}"
-        assert self._capture.ask(body, x_forwarded_for=name) == (expected.status, expected.said)
+        expected, address = self._expected(body), str(IPv6Address(FIRST_ADDRESS + next(self._numbers)))
+        assert self._capture.ask(body, x_forwarded_for=address) == (expected.status, expected.said)
         self.answers[expected.status] += 1
-        self.events[name] = expected.events
+        self.events[address] = expected.events
         self.letters.update(expected.letters)
 
     def send_all(self, bodies: Iterable[bytes]) -> None:
@@ -101,7 +103,7 @@ def test_hostile_bodies_are_answered_and_kept_once_and_cost_no_memory(fresh_brok
         assert capture.stop() == 0
     assert traffic.answers.keys() == {200, 400, 401, 413}
     config = {"bootstrap.servers": fresh_broker.bootstrap}
-    kept: dict[str, list[Any]] = {name: [] for name in traffic.events}
+    kept: dict[str, list[Any]] = {address: [] for address in traffic.events}
     ids: Counter[str] = Counter()
     stated = {uuid for body in bodies for uuid in (b"019a95b0-7c1b-7a3f-8d2e-1f2a3b4c5d6e",) if uuid in body}
     for record in read(config, "events_plugin_ingestion"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -11,11 +12,14 @@ import pytest
 from confluent_kafka import Producer
 
 from streamapp.broker.broker import Broker
+from streamapp.clock import monotonic_s
 from streamapp.errors import DeliveryFailed, Misconfigured
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.log.tail import newest_values
-from streamapp.kafka.producer import Event, NotAcknowledged, RawProducer, Receipt, UsageProducer
+from streamapp.kafka.producer import Event, NotAcknowledged, NotWritable, RawProducer, Receipt, UsageProducer
+from streamapp.kafka.transacted import Outgoing, TransactedProducer
+from streamapp.kafka.trouble import no_topics
 from streamapp.schemas.judging.decode import Usage, decode_usage
 from streamapp.settings import KafkaSettings
 from streamapp.topics.partitioner import partition_for
@@ -124,6 +128,64 @@ def test_a_cancelled_send_that_fails_is_reported_at_the_end(usage_broker: Broker
 
     with pytest.raises(NotAcknowledged, match="evt_cancelled"):
         asyncio.run(send())
+
+
+def test_every_producer_names_a_missing_topic_at_once(fresh_broker: Broker) -> None:
+    kafka, admin = settings(fresh_broker), Admin(settings(fresh_broker))
+    began_s = monotonic_s()
+    with ThreadPoolExecutor(2) as beside:
+        raw = beside.submit(raw_into_nothing, kafka)
+        transacted = beside.submit(transacted_into_nothing, kafka)
+        asyncio.run(usage_without_a_topic(kafka, admin))
+        assert "2 of 2 records" in raw.result(30)
+        assert transacted.result(30) == no_topics(["raw_missing"])
+    assert monotonic_s() - began_s < 28, "not after the delivery timeout of 30 s"
+
+
+def raw_into_nothing(kafka: KafkaSettings) -> str:
+    out = RawProducer(kafka)
+    out.send("raw_missing", None, b"1")
+    out.send("raw_missing", None, b"2")
+    with pytest.raises(Misconfigured) as failure:
+        out.flush()
+    assert no_topics(["raw_missing"]) in str(failure.value)
+    return str(failure.value)
+
+
+def transacted_into_nothing(kafka: KafkaSettings) -> str:
+    with pytest.raises(Misconfigured) as failure, TransactedProducer(kafka, "test-missing") as out:
+        out.commit([Outgoing("raw_missing", 0, None, b"1")])
+    return str(failure.value)
+
+
+async def usage_without_a_topic(kafka: KafkaSettings, admin: Admin) -> None:
+    """Until it is there; then again when it is deleted."""
+    usage = UsageProducer(kafka, source="test")
+    future = await usage.enqueue(team_id="team_a", data=DATA, id="evt_dropped")
+    with pytest.raises(NotWritable, match=r"topic llm_usage does not exist; create it with `streamapp topics apply`"):
+        await usage.send(team_id="team_a", data=DATA, id="evt_early")
+    assert isinstance(await asyncio.wait_for(settled(future), 10), NotWritable)
+    with pytest.raises(NotWritable, match=r"topic dead_letter does not exist"):
+        await usage.send(team_id="team_a", data={}, id="evt_refused")
+    admin.create("llm_usage", 8, 1, {})
+    receipt = await sent_at_last(usage)
+    assert receipt.event_id == "evt_early"
+    with pytest.raises(NotWritable, match="evt_dropped"):
+        await usage.close()
+
+
+async def settled(future: asyncio.Future[Receipt]) -> BaseException | None:
+    await asyncio.wait([future])
+    return future.exception()
+
+
+async def sent_at_last(usage: UsageProducer) -> Receipt:
+    """The client asks about once a second for a topic that it has not found."""
+    while True:
+        try:
+            return await usage.send(team_id="team_a", data=DATA, id="evt_early")
+        except NotWritable:
+            await asyncio.sleep(0.1)
 
 
 def test_an_error_of_the_caller_is_not_hidden_by_what_is_lost(usage_broker: Broker) -> None:

@@ -130,7 +130,7 @@ def test_part_of_a_log_since_a_moment_and_behind_an_open_transaction(broker: Bro
         producer.produce(topic, b"x", partition=0, timestamp=at_ms)
     producer.produce(topic, b"x", partition=1, timestamp=1000)
     assert producer.flush(30) == 0
-    logs = LogReader(KafkaSettings(bootstrap_servers=broker.bootstrap))
+    logs = LogReader(KafkaSettings(bootstrap_servers=broker.bootstrap), "llm_usage")
     assert logs.committed("nobody", topic) == {}
     spans = logs.spans(topic)
     assert spans == {0: Span(0, 4), 1: Span(0, 1), 2: Span(0, 0)}

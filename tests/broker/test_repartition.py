@@ -43,7 +43,11 @@ def usage(seed: int) -> list[Sent]:
 
 def command(stack: Cluster, name: str = "repartition", *arguments: str, exit_code: int = 0) -> dict[str, Any]:
     """What the command answers."""
-    environment = {**os.environ, "STREAM_KAFKA__BOOTSTRAP_SERVERS": stack.broker.bootstrap}
+    environment = {
+        **os.environ,
+        "STREAM_KAFKA__BOOTSTRAP_SERVERS": stack.broker.bootstrap,
+        "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
+    }
     done = subprocess.run(
         [sys.executable, "-m", "streamapp", name, "--json", *arguments],
         env=environment,
@@ -63,7 +67,9 @@ def half_done(stack: Cluster, records: list[Sent], partitions: int) -> None:
     worker = stack.start()
     stack.drain(worker)
     if partitions > 8:
-        assert "runs" in command(stack, exit_code=1)["error"]
+        error = command(stack, exit_code=1)["error"]
+        assert "group billing-agg runs" in error
+        assert "wait 3 s" in error
     worker.stop()
     stack.wait(lambda: stack.admin.group(GROUP).state == "Empty")
     stack.send(records[EVENTS // 2 : EVENTS // 2 + 700])

@@ -22,11 +22,11 @@ from workers import CHANGELOG, GROUP, PARTITIONS, USAGE, Cluster, Sent, bodies, 
 from streamapp.broker.broker import Broker
 from streamapp.cli.replay import command
 from streamapp.clock import wall_ms
+from streamapp.directory import open_directory
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.codec import unpack_hour
 from streamapp.settings import current
 from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
-from streamapp.verify.billing import read_directory
 
 TEAMS = 30
 COMMAND = (sys.executable, "-m", "streamapp", "replay", "--group", GROUP)
@@ -73,7 +73,7 @@ def talk(stack: Cluster, answer: str, *arguments: str, directory: Path | None = 
 def usage(count: int, seed: int, directory: Path | None = None) -> list[Sent]:
     """The last hours' usage. A team of the directory is sometimes without its org."""
     now_ms = wall_ms()
-    teams = read_directory(directory)
+    teams = open_directory(directory).first(TEAMS)
     spec = UsageSpec(now_ms - 6 * HOUR_MS, now_ms, count, teams=TEAMS, seed=seed, directory=teams)
     return [Sent(record.key, record.value) for record in usage_stream(spec)]
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import kafka_policy
 import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Consumer, Producer, TopicPartition
-from conftest import wait_until
+from conftest import CACHE_DIR, wait_until
+from kafka_policy import policy_jar
 
 from streamapp import settings
-from streamapp.broker.broker import Broker
+from streamapp.broker.broker import Broker, classpath
 from streamapp.cli.topics import command
 from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.provision import apply, planned
+from streamapp.kafka.provision import NotApplied, apply, planned
 from streamapp.settings import KafkaSettings
 from streamapp.topics.plan import wanted_configs
 from streamapp.topics.registry import EVENT_TOPICS, TOPICS, topic
@@ -107,6 +112,64 @@ def test_drift_is_reported_and_left(fresh_broker: Broker, run: Callable[..., Res
     assert admin.describe(["audit_log"])["audit_log"].configs["retention.ms"] == "9000000000"
 
 
+def test_what_kafka_refuses_does_not_keep_the_rest_from_being_done(
+    fresh_broker: Broker, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = admin_of(fresh_broker)
+    admin.create("billing_events", 2, 1, {"retention.ms": "1000"})
+    wait_until(lambda: admin.topics())
+    monkeypatch.setenv("STREAM_KAFKA__REPLICATION_FACTOR", "3")
+    done = run(fresh_broker, "apply")
+    assert isinstance(done.exception, NotApplied)
+    assert done.exception.exit_code == 78
+    assert done.output.splitlines()[:2] == [
+        "+ raise partitions of billing_events: 2 → 4",
+        "+ raise retention.ms of billing_events: 1000 → 2592000000",
+    ]
+    lines = str(done.exception).splitlines()
+    assert lines[0] == f"Kafka refused {len(TOPICS) - 1} of {len(TOPICS) + 1} changes"
+    assert sum(line.startswith("! create ") and "replication factor" in line for line in lines) == len(TOPICS) - 1
+    assert lines[-2] == "set STREAM_KAFKA__REPLICATION_FACTOR (now 3) to the number of replicas that the cluster takes"
+    assert "streamapp topics apply" in lines[-1]
+    state = admin.describe(["billing_events"])["billing_events"]
+    assert (state.partitions, state.configs["retention.ms"]) == (4, "2592000000")
+
+    monkeypatch.setenv("STREAM_KAFKA__REPLICATION_FACTOR", "1")
+    again = run(fresh_broker, "apply")
+    assert (again.exit_code, again.output.splitlines()[-1]) == (0, f"{len(TOPICS) - 1} changes")
+    assert run(fresh_broker, "apply").output == "0 changes\n"
+
+
+def test_a_policy_is_told_in_its_own_words(
+    new_broker: Callable[..., Broker], formatted: Path, tmp_path: Path, run: Callable[..., Result]
+) -> None:
+    path = os.pathsep.join([classpath(CACHE_DIR), str(policy_jar(tmp_path))])
+    broker = new_broker(properties=kafka_policy.PROPERTIES, jvm_flags=["-cp", path])
+    shutil.copytree(formatted, broker.data_dir / formatted.name)
+    broker.start()
+    done = run(broker, "apply", "--json")
+    assert isinstance(done.exception, NotApplied)
+    told = json.loads(done.stdout)
+    large = {item.name for item in TOPICS if kafka_policy.FORBIDDEN in dict(item.configs)}
+    safe = {item.name for item in TOPICS if item.name.startswith(kafka_policy.SAFE)}
+    assert {item["topic"] for item in told["refused"]} == large | safe
+    assert {item["topic"] for item in told["changes"]} == {item.name for item in TOPICS} - large - safe
+    words = {(item["why"], item["advice"]) for item in told["refused"]}
+    assert words == {
+        (
+            kafka_policy.NO_SETTING,
+            "the cluster forbids max.message.bytes as the registry has it: ask its owner to allow it",
+        ),
+        (
+            kafka_policy.MORE_REPLICAS,
+            "set STREAM_KAFKA__REPLICATION_FACTOR (now 1) to the number of replicas that the cluster takes",
+        ),
+    }
+    assert set(str(done.exception).splitlines()[-3:-1]) == {advice for _, advice in words}, "each advice once"
+    again = run(broker, "apply")
+    assert (type(again.exception), again.output) == (NotApplied, "0 changes\n"), "what can be made is there"
+
+
 def test_check_finds_what_nobody_registered(new_broker: Callable[..., Broker], run: Callable[..., Result]) -> None:
     broker = new_broker(properties={"auto.create.topics.enable": "true", "offsets.retention.minutes": "10080"})
     broker.start()
@@ -126,6 +189,8 @@ def test_check_finds_what_nobody_registered(new_broker: Callable[..., Broker], r
         ("auto_create", "broker 1"),
         ("offsets_retention", "broker 1"),
     ]
+    few = {drift.topic: str(drift) for drift in planned(admin, TOPICS, 3).drifts}
+    assert "1 replicas, wanted are 3; kafka-reassign-partitions.sh --execute" in few["__consumer_offsets"]
 
 
 def test_a_source_is_raised_only_while_its_table_is_empty(fresh_broker: Broker) -> None:

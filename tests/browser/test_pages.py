@@ -200,7 +200,7 @@ def test_a_worker_that_falls_silent_is_named_without_a_reload() -> None:
         await expect(page.locator(".notice.stale")).to_contain_text("billing-agg-host-1")
         await expect(page.locator("tr.stale-row").first).to_be_visible()
         await page.goto(served[0].url + "/")
-        await expect(page.get_by_role("heading", level=1)).to_have_text("Running, with something to look at")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Running, with warnings")
 
     browse(check, *pair(World(hours_back=4)))
 

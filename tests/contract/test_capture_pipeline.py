@@ -120,12 +120,21 @@ def test_without_room_nothing_of_it_is_taken(make: Make, make_topic: Callable[..
     run(test())
 
 
-def test_it_knows_whether_the_topic_is_there(make: Make, make_topic: Callable[..., str]) -> None:
-    topic = make_topic("there")
+def test_it_knows_which_topics_are_there(
+    make: Make, make_topic: Callable[..., str], unique: Callable[..., str]
+) -> None:
+    topic, never = make_topic("there"), unique("never_made")
 
     async def test() -> None:
         pipeline, _ = make()
-        assert await pipeline.answers(topic)
+        if isinstance(pipeline, MemoryPipeline):
+            pipeline.gone.add(never)
+        assert await pipeline.answers([topic])
+        assert pipeline.missing == frozenset()
+        assert await pipeline.answers([topic, never])
+        assert pipeline.missing == {never}
+        assert await pipeline.answers([topic])
+        assert pipeline.missing == frozenset()
         await pipeline.close(1)
 
     run(test())
@@ -134,7 +143,7 @@ def test_it_knows_whether_the_topic_is_there(make: Make, make_topic: Callable[..
 def test_what_is_given_up_fails(make_topic: Callable[..., str]) -> None:
     async def test() -> None:
         nowhere = LoopProducer(KafkaSettings(bootstrap_servers="127.0.0.1:1"), bytes_max=1 << 20, records_max=1_000)
-        assert not await nowhere.answers("topic")
+        assert not await nowhere.answers(["topic"])
         future = nowhere.send((Group("topic", b"t", [b"x"]),))
         assert future is not None
         nowhere.give_up()

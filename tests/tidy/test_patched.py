@@ -8,9 +8,9 @@ import re
 from importlib.metadata import version
 
 import cramjam
-from aiokafka import AIOKafkaConsumer, codec
+from aiokafka import AIOKafkaConsumer, codec, errors
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
-from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.group_coordinator import CoordinatorGroupRebalance, GroupCoordinator
 from aiokafka.consumer.subscription_state import TopicPartitionState
 from aiokafka.record import default_records
 
@@ -70,6 +70,24 @@ def test_the_end_of_a_partition_can_be_asked_for() -> None:
     source = inspect.getsource(TopicPartitionState)
     for name in ("self.lso = None", "self.highwater = None", "def has_valid_position", "def position"):
         assert name in source
+
+
+def test_a_static_member_can_be_told_of_a_namesake() -> None:
+    source = inspect.getsource(GroupCoordinator)
+    assert "HeartbeatRequest(self.group_id, self.generation, self.member_id)" in source, "is ours still needed?"
+    assert "resp = await self._send_req(request)" in source
+    rebalance = inspect.getsource(CoordinatorGroupRebalance)
+    assert rebalance.count("self._coordinator._send_req(request)") == 2
+    assert 82 not in errors.kafka_errors, "is ours still needed?"
+
+
+def test_fetches_can_be_ended_before_a_consumer_stops() -> None:
+    close = inspect.getsource(Fetcher.close)
+    assert "for x in self._pending_tasks:" in close, "is ours still needed?"
+    assert "await x" in close
+    assert "self._fetch_task = create_task(self._fetch_requests_routine())" in inspect.getsource(Fetcher.__init__)
+    failed = inspect.getsource(Fetcher._proc_fetch_request).partition("except Errors.KafkaError as err:")[2]
+    assert "await asyncio.sleep(self._retry_backoff)" in failed.partition("except asyncio.CancelledError:")[0]
 
 
 def test_a_consumer_can_leave_in_its_own_words() -> None:

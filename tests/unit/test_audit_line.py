@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from secret_shapes import SECRETS, nested
 
 from streamapp.kafka.log.reader import Record
 from streamapp.schemas.judging.audit_line import Line, audit_line, keeps_secret, mask_event
@@ -152,48 +153,6 @@ def test_the_fast_reader_takes_what_the_models_take(data: dict[str, Any], type_:
         assert made == judged
 
 
-SECRETS: dict[str, Any] = {
-    "json in a text": {"representation": '{"credentials": [{"type": "password", "value": "hunter2"}]}'},
-    "json in json in a text": {"body": json.dumps({"inner": json.dumps({"password": "hunter2"})})},
-    "a text that is json": {"body": json.dumps(json.dumps({"token": "hunter2"}))},
-    "field, old, new": {"changes": [{"field": "password", "old": "hunter2", "new": "hunter2"}]},
-    "name, value": {"attributes": [{"name": "api_key", "value": {"raw": "hunter2"}}]},
-    "key, before, after": {"changes": {"key": "client_secret", "before": "hunter2", "after": ["hunter2"]}},
-    "oldValue, newValue": {"changes": [{"attribute": "userPassword", "oldValue": "hunter2", "newValue": "hunter2"}]},
-    "json patch": {"patch": [{"op": "replace", "path": "/user/password", "value": "hunter2"}]},
-    "a pair": {"request_headers": [["Authorization", "Bearer hunter2"], ["Accept", "*/*"]]},
-    "a flat list": {"raw_headers": ["Host", "x.example", "Cookie", "sid=hunter2"]},
-    "a command line": {"argv": ["psql", "-h", "db", "--password", "hunter2"]},
-    "a query": {"url": "https://x.example/cb?a=1&access_token=hunter2&b=2"},
-    "a relative query": {"path": "/cb?access_token=hunter2"},
-    "a fragment": {"url": "https://x.example/cb#access_token=hunter2"},
-    "an escaped name": {"url": "https://x.example/cb?access%5Ftoken=hunter2"},
-    "a signed url": {"url": "https://s3.example/b/k?X-Amz-Signature=hunter2"},
-    "an otpauth url": {"qr": "otpauth://totp/x:anna?secret=hunter2&issuer=x"},
-    "a form": {"form": "grant_type=password&username=anna&password=hunter2"},
-    "user information": {"url": "postgresql://anna:hunter2@db.example/stream"},
-    "user information with @": {"url": "https://anna:p@hunter2@db.example/"},
-    "a token before @": {"url": "https://hunter2@git.example/x.git"},
-    "a url in a known field": {"user_agent": "bot (+https://anna:hunter2@x.example)"},
-    **{
-        name: {name: "hunter2"}
-        for name in (
-            "pass",
-            "user_pass",
-            "passcode",
-            "pin",
-            "pinCode",
-            "otp",
-            "totp",
-            "recovery_codes",
-            "dsn",
-            "cookie",
-        )
-    },
-    **{name: {name: ["hunter2"]} for name in ("backup_codes", "access_tokens", "jwt", "mnemonic", "connection_string")},
-}
-
-
 @pytest.mark.parametrize("where", SECRETS)
 def test_secrets_are_masked_in_every_representation(where: str) -> None:
     made = line(changed(**SECRETS[where])).text
@@ -231,6 +190,16 @@ def test_the_report_of_an_identity_provider() -> None:
     text = line(raw).text
     for secret in (b"not-a-real-one", b"x1", b"x2", b"abcdef123456"):
         assert secret not in text
+
+
+@pytest.mark.parametrize("shape", ["objects", "arrays", "texts"])
+def test_a_secret_under_as_many_levels_as_json_may_have_is_masked(shape: str) -> None:
+    event = changed(deep=nested(shape, {"password": "hunter2"}))
+    made = line(event).text
+    assert b"hunter2" not in made
+    kept = json.loads(made)["event"]
+    assert differing(event, kept) is None
+    assert differing(event, event) is not None
 
 
 @pytest.mark.parametrize("type_", ["iam.token.issued", "iam.password.changed", "gateway.api_key.rotated"])

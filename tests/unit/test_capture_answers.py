@@ -16,6 +16,7 @@ from capture_calls import DIRECTORY, NOW_MS, OTHER_TOKEN, TOKEN, Door, directory
 from streamapp.capture.intake import Ask
 from streamapp.capture.pipeline import MemoryPipeline
 from streamapp.capture.reading.answers import KINDS, RETRIED
+from streamapp.directory import EmptyDirectory
 from streamapp.schemas.dead_letter import EventRejected
 from streamapp.schemas.values.strict_json import parse
 
@@ -231,6 +232,16 @@ def test_without_an_acknowledgement_there_is_no_200(tmp_path: Path) -> None:
         assert (reply.status, reply.json["slug"], reply.headers["retry-after"]) == (503, "kafka_away", "1")
 
 
+def test_a_missing_topic_is_named_and_what_needs_it_not_is_taken(tmp_path: Path) -> None:
+    door = Door(directory_in(tmp_path))
+    door.pipeline.gone.add("dead_letter")
+    for _ in range(2):  # found by the first record, known for the second
+        reply = door.call(b"{")
+        assert (reply.status, reply.json["slug"], reply.headers["retry-after"]) == (503, "topic_missing", "1")
+    assert reply.json["error"] == "topic dead_letter does not exist; create it with `streamapp topics apply`"
+    assert door.call(SINGLE).status == 200
+
+
 def test_a_full_buffer_is_503(tmp_path: Path) -> None:
     door = Door(directory_in(tmp_path), MemoryPipeline(records_max=3))
     assert door.call(batch(*[GOOD] * 3)).status == 200
@@ -262,9 +273,7 @@ def test_other_paths_are_404(door: Door) -> None:
 
 
 def test_a_defect_is_500_and_takes_nothing(tmp_path: Path) -> None:
-    class Broken:
-        def org_of(self, team: str) -> str | None: ...
-        def quota_of(self, team: str) -> float | None: ...
+    class Broken(EmptyDirectory):
         def team_of(self, token: str) -> str | None:
             raise RuntimeError("a defect")
 

@@ -385,6 +385,9 @@ def test_it_is_ready_when_kafka_answers(tmp_path: Path) -> None:
             assert await asyncio.to_thread(status, "live") == 200
             pipeline.away = False
             await until(lambda: status("ready") == 200)
+            pipeline.missing = frozenset({"dead_letter"})
+            assert await asyncio.to_thread(status, "ready") == 503
+            await until(lambda: status("ready") == 200)  # it was asked again
 
     run(test())
 

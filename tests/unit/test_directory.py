@@ -11,7 +11,7 @@ from conftest import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.directory import SMALL_BYTES, FileDirectory
+from streamapp.directory import SMALL_BYTES, EmptyDirectory, FileDirectory
 from streamapp.directory_index import Team, fast_teams, teams_of
 from streamapp.errors import Misconfigured
 
@@ -76,6 +76,26 @@ def test_no_caller_waits_while_a_large_file_is_read(tmp_path: Path) -> None:
     os.utime(path)
     wait_until(lambda: not directory.is_reading)
     assert directory.org_of("a") == "two"
+
+
+def test_who_must_know_what_the_file_says_now_waits(tmp_path: Path) -> None:
+    path = tmp_path / "teams.toml"
+    path.write_text(PAD + '[teams.a]\norg = "one"\n')
+    directory = FileDirectory(path)
+    for number in range(3):
+        path.write_text(PAD + f'[teams.a]\norg = "{number}"\n' + "#" * number)
+        directory.refresh()
+        assert directory.org_of("a") == str(number)
+    path.write_text(PAD + "[")
+    directory.refresh()
+    assert directory.org_of("a") == "2"
+
+
+def test_the_first_teams_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "teams.toml"
+    path.write_text("".join(f'[teams."{team}"]\norg = "org_{team}"\n' for team in ("b", "é", "a", "Z", "c")))
+    assert [*FileDirectory(path).first(4).items()] == [(team, f"org_{team}") for team in ("Z", "a", "b", "c")]
+    assert EmptyDirectory().first(4) == {}
 
 
 @pytest.mark.parametrize(

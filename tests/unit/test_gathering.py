@@ -31,6 +31,15 @@ def test_few_records_wait_for_the_linger_when_nothing_more_is_there() -> None:
     assert gathering.patience_s(10.11, 0.5) == 0.5
 
 
+def test_what_kafka_gathered_waits_no_longer() -> None:
+    gathering = Gathering(5, 0.1, lambda tp: True)
+    gathering.add(HERE, OWNER, some(2), 10.0, gathered=True)
+    assert sizes(gathering, 10.0) == [2]
+    gathering.add(HERE, OWNER, some(1, 2), 10.0)
+    gathering.add(HERE, OWNER, some(1, 3), 10.01, gathered=True)
+    assert sizes(gathering, 10.01) == [2]
+
+
 def test_a_chunk_that_is_behind_waits_to_be_full_but_not_for_ever() -> None:
     gathering = Gathering(5, 0.1, lambda tp: False)
     gathering.add(HERE, OWNER, some(2), 10.0)

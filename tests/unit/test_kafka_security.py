@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from streamapp.errors import Misconfigured
-from streamapp.kafka.security import aiokafka_config, confluent_config
+from streamapp.kafka.security import NOTHING_BEFORE_TLS_1_3, aiokafka_config, confluent_config
 from streamapp.settings import KafkaSettings
 
 LOGIN = KafkaSettings(
@@ -40,6 +40,7 @@ def test_a_login_goes_over_tls_1_3() -> None:
         "bootstrap.servers": "kafka:9093",
         "log_level": 0,
         "security.protocol": "SASL_SSL",
+        "ssl.cipher.suites": NOTHING_BEFORE_TLS_1_3,
         "sasl.mechanism": "PLAIN",
         "sasl.username": "iam",
         "sasl.password": "pw",

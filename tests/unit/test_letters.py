@@ -10,6 +10,7 @@ from letters_log import NOON, RULES, Monitor, Rec, refusal, run
 from streamapp.meters.letters import codec
 from streamapp.meters.letters.letter_facts import UNREADABLE, letter_facts
 from streamapp.schemas.judging.cause import cause_of
+from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.store.position import POSITION_KEY
 from tables.cause import Cause
 from tables.letters import LetterFacts, Letters, Limits
@@ -235,6 +236,17 @@ def test_a_letter_that_is_older_than_the_windows_counts_in_the_oldest() -> None:
 @pytest.mark.parametrize("value", [None, b"", b"\xff", b"[]", b'{"id":"x"}', b"[" * 100_000, b'{"type":"x","id":"y"}'])
 def test_what_is_no_letter_is_counted_and_not_refused(value: bytes | None) -> None:
     assert letter_facts(value) == UNREADABLE
+
+
+def test_a_batch_of_letters_that_cannot_be_read_is_a_cause_by_its_own_name() -> None:
+    facts = letter_facts(UnreadableBatch.of(bytes(70), 5, 9, "does not match its checksum"))
+    assert facts == (
+        None,
+        "dead_letter",
+        "dead-letter-monitor",
+        "unreadable_batch",
+        "the record batch of offsets … to … does not match its checksum",
+    )
 
 
 def test_a_letter_is_read_without_its_payload() -> None:

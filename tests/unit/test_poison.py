@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from streamapp.exact.poison import WINDOW_RECORDS, PoisonFlood, PoisonLimit, counts_in
+from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.store.position import PoisonCounts
 from tables.outcome import Refusal
 
 
 def refusals(*offsets: int) -> list[Refusal]:
     """Of records whose timestamps are their offsets."""
-    records = (SimpleNamespace(offset=offset, timestamp=offset) for offset in offsets)
+    records = (SimpleNamespace(offset=offset, timestamp=offset, value=b"?") for offset in offsets)
     return [Refusal(record, "malformed_json", "it is not JSON") for record in records]
 
 
@@ -30,6 +31,18 @@ def test_a_good_record_between_them_starts_the_count_again() -> None:
     for start in range(0, 100, 4):
         limit.check(4, start + 3, refusals(start, start + 1, start + 2))
     limit.check(4, 103, refusals(101, 102, 103))
+
+
+def test_batches_that_cannot_be_read_follow_each_other_though_they_cover_many_offsets() -> None:
+    limit = PoisonLimit(ratio=1.0, consecutive=5)
+    batches = [UnreadableBatch.of(b"", first, first + 9, "is damaged") for first in range(0, 60, 10)]
+    lost = [
+        Refusal(SimpleNamespace(offset=one.last, timestamp=0, value=one), "unreadable_batch", one.error)
+        for one in batches
+    ]
+    limit.check(5, 49, lost[:5])
+    with pytest.raises(PoisonFlood, match="6 records in a row"):
+        limit.check(1, 59, lost[5:])
 
 
 def test_a_share_of_the_last_records_stops_the_worker_and_old_ones_do_not_count() -> None:

@@ -89,6 +89,21 @@ def test_a_difference_that_moves_between_readings_is_reported_after_three_rounds
     assert world.states() == ["ok", "ok"], "a round without a difference begins the count anew"
 
 
+def test_what_fails_for_a_moment_is_checked_in_the_same_round() -> None:
+    world = World()
+    failures = iter([Unavailable("silent")])
+
+    def brief(settings: Settings) -> PairReport:
+        for error in failures:
+            raise error
+        return world.second(settings)
+
+    job = Reconciler(Settings(), (("a=b", brief), ("b=c", world.first)), lambda: world.now_ms)
+    job.round()
+    assert [standing.state for standing in job.standings] == ["ok", "ok"]
+    assert world.checked == 1
+
+
 @pytest.mark.parametrize("error", [Unavailable("away"), Misconfigured("wrong"), ZeroDivisionError("away")])
 def test_a_check_that_fails_is_a_state_and_does_not_end_the_job(error: Exception) -> None:
     world = World()

@@ -145,13 +145,13 @@ def emptied(**change: Any) -> Logs:
 
 
 def test_a_bill_that_was_taken_back_passes() -> None:
-    report = audit(emptied().usage, emptied().bills, (), directory={"team_b": "org_3"})
+    report = audit(emptied().usage, emptied().bills, (), org_of={"team_b": "org_3"}.get)
     assert report.ok, report.as_json()
 
 
 def test_a_bill_that_was_taken_back_in_part_does_not() -> None:
     logs = emptied(delta={"requests": 0})
-    assert not audit(logs.usage, logs.bills, (), directory={"team_b": "org_3"}).ok
+    assert not audit(logs.usage, logs.bills, (), org_of={"team_b": "org_3"}.get).ok
     logs = emptied()
     del logs.bills[1]
-    assert not audit(logs.usage, logs.bills, (), directory={"team_b": "org_3"}).ok
+    assert not audit(logs.usage, logs.bills, (), org_of={"team_b": "org_3"}.get).ok

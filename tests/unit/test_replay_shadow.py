@@ -21,6 +21,7 @@ from streamapp.meters.usage import codec
 from streamapp.replay.offsets import Move, Where
 from streamapp.replay.recompute import corrected
 from streamapp.replay.shadow import Comparison, Shadow, compare, money
+from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.store.position import POSITION_KEY, pack_position
 from streamapp.store.rows import stored_position
 from tables.usage_hourly import HourKey, UsageRow
@@ -54,11 +55,13 @@ def listed(org: str | None) -> Iterator[None]:
         DIRECTORY["team_listed"] = before
 
 
-def recompute(table: Table, start: int = 0, upto: int | None = None) -> Comparison:
+def recompute(
+    table: Table, start: int = 0, upto: int | None = None, refused: frozenset[int] | None = None
+) -> Comparison:
     """The table beside a shadow of the log from `start` on, but for the refused."""
     position = stored_position(table.store)
     assert position is not None
-    refused = frozenset(refusal.record.offset for outcome in table.outcomes for refusal in outcome.refusals)
+    refused = refused or frozenset(refusal.record.offset for outcome in table.outcomes for refusal in outcome.refusals)
     shadow = Shadow(table.rules, table.task.memory.door, refused, table.task.memory.seen.secret)
     records = [record for record in table.log if upto is None or record.offset >= upto]
     for at_ in range(0, len(records), 2):
@@ -97,6 +100,26 @@ def test_a_table_that_is_right_changes_in_nothing() -> None:
     table = day()
     found = recompute(table)
     assert (found.hours, found.changes, found.out_of_reach, found.contradicted) == (5, [], 0, 0)
+
+
+def test_hours_of_a_batch_that_was_counted_and_cannot_be_read_today_are_left_alone() -> None:
+    table = day()
+    lost = UnreadableBatch.of(b"", 2, 3, "does not match its checksum")
+    table.log[2:4] = [replace(table.log[3], key=None, value=lost)]
+    found = recompute(table)
+    assert (found.hours, found.changes, found.contradicted) == (3, [], 2)
+
+
+def test_a_batch_with_a_letter_stays_refused_whether_it_can_be_read_today_or_not() -> None:
+    table = Table()
+    table.apply(event("10:00", cost="1"))
+    batch = UnreadableBatch.of(b"", 1, 2, "unpacks to more than 1 bytes")
+    lost, behind = replace(event("10:10"), key=None, value=batch, offset=2), replace(event("11:05", "team_b"), offset=3)
+    table.log += lost, behind
+    table.apply(lost, behind)
+    assert recompute(table, refused=frozenset((1, 2))).changes == []
+    table.log[1:2] = [replace(event("10:10"), offset=1), replace(event("10:11"), offset=2)]
+    assert recompute(table, refused=frozenset((1, 2))).changes == []
 
 
 def test_a_bill_that_was_stated_from_a_wrong_row_is_revised() -> None:

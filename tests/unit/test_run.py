@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from streamapp.agents.registry import AGENTS
-from streamapp.errors import Misconfigured, Refused
+from streamapp.errors import Misconfigured, Refused, Unavailable
+from streamapp.kafka.groups import GroupSeen, Seen
 from streamapp.local.jobs import (
     SERVICES,
     chosen_groups,
@@ -28,7 +29,7 @@ from streamapp.settings import ArchiveSettings, BrokerSettings, CaptureSettings,
 from streamapp.simulate.topics import STREAMS
 from streamapp.topics.registry import GROUPS, group, topic
 from streamapp.verify.pairs import NAMES, PAIRS, kept_by
-from streamapp.watch.lag import Reading, Standing, behind
+from streamapp.watch.lag import Reading, Standing, behind, judged
 
 A, B = ("llm_usage", 0), ("llm_usage", 1)
 
@@ -54,6 +55,25 @@ def test_records_that_retention_took_away_are_not_behind() -> None:
 def test_markers_of_transactions_at_the_end_are_not_behind() -> None:
     assert behind({A: 0}, {A: 10}, {A: 8}, markers=2) == 0
     assert behind({A: 0}, {A: 10}, {A: 7}, markers=2) == 1
+
+
+LEDGER = tuple(("billing_events", number) for number in range(topic("billing_events").partitions))
+READING = Reading("billing-ledger", "billing_events", 1)
+
+
+def test_how_far_a_group_is_in_a_topic() -> None:
+    seen = Seen(
+        {READING.group: GroupSeen("Stable", (), {LEDGER[0]: 6})}, dict.fromkeys(LEDGER, 0), dict.fromkeys(LEDGER, 10)
+    )
+    assert judged(seen, [READING]) == (Standing(READING.group, READING.topic, 3 + 3 * 9, 6, 40),)
+
+
+@pytest.mark.parametrize("missing", ["starts", "ends", "committed"])
+def test_a_group_of_which_kafka_does_not_tell_all_does_not_count_as_read(missing: str) -> None:
+    told = {name: {one: 0 for one in LEDGER if name != missing or one[1]} for name in ("starts", "ends")}
+    group_seen = GroupSeen("", problem="[Error 15]") if missing == "committed" else GroupSeen("Stable", (), {})
+    with pytest.raises(Unavailable, match=r"Kafka (does not tell|tells)"):
+        judged(Seen({READING.group: group_seen}, told["starts"], told["ends"]), [READING])
 
 
 def test_one_state_directory_serves_one_run(tmp_path: Path) -> None:

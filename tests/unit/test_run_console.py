@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from conftest import wait_until
 from rich.console import Console
 
 from streamapp.cli.run import headline
@@ -40,7 +45,20 @@ def test_the_table_fits_the_terminal(width: int) -> None:
 def test_incidents_are_counted_and_explained() -> None:
     assert summary(NOW, 11)[-2:] == ["220 dead letters in 11 incidents", "the demo sends invalid events on purpose"]
     assert summary(NOW, 0)[-2] == "220 dead letters"
+    assert summary(Now(open_hours=1, letters_waiting=1), 1)[1:3] == ["1 bill open", "1 dead letter in 1 incident"]
     assert summary(None, 3) == []
+
+
+def test_lag_is_said_once() -> None:
+    assert "lag 1,234" in summary(NOW, 0)
+    assert not any(part.startswith("lag") for part in summary(NOW, 0, lag=False))
+
+
+@pytest.mark.parametrize("why", ["is it there?", "it is away", "it is away."])
+def test_a_problem_with_kafka_ends_with_one_mark(why: str) -> None:
+    told: list[str] = []
+    Reporter(told.append, Path("logs")).kafka(False, why, 0)
+    assert told == [f"Problem: {why.rstrip('.')}{'' if why.endswith('?') else '.'} The processes wait for it."]
 
 
 def test_parts_stay_whole_and_lines_within_the_width() -> None:
@@ -54,6 +72,44 @@ def test_without_a_terminal_a_line_now_and_then(tmp_path: Path) -> None:
         screen.refresh()
         screen.refresh()
     assert out.getvalue() == "starting\n"
+
+
+def test_the_page_is_asked_without_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving_json(b'{"lag": 7}') as url:
+        front = Front(url)
+        front.start()
+        try:
+            wait_until(lambda: front.now is not None)
+        finally:
+            front.stop()
+    assert front.now == Now(lag=7)
+
+
+@contextmanager
+def serving_json(body: bytes) -> Iterator[str]:
+    """A server that answers everything with this; its address."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join(10)
 
 
 def test_a_message_is_told_after_a_while_with_its_log() -> None:
@@ -75,7 +131,7 @@ def test_nothing_is_kept_back_at_the_end() -> None:
     reporter.flush()
     assert told[2:] == [
         "Problem: b reports: just now (log: logs/b.log)",
-        "1 more messages of the time around Kafka's outage are in logs/.",
+        "Further messages about Kafka's outage, 1 in all, are in logs/.",
     ]
 
 
@@ -90,7 +146,7 @@ def test_a_broker_that_does_not_answer_is_one_message_and_one_when_it_does() -> 
     reporter.add([], 36 + HOLD_S)
     assert len(told) == 2
     assert told[0] == "Problem: Kafka does not answer. The processes wait for it."
-    assert told[1].startswith("Kafka answers again. 35 messages of processes about it are in logs/.")
+    assert told[1].startswith("Kafka answers again. Messages of processes about it, 35 in all, are in logs/.")
     reporter.add([News("worker-1", "something else")], 36 + AFTER_S)
     reporter.add([], 36 + AFTER_S + HOLD_S)
     assert told[2] == "Problem: worker-1: something else"

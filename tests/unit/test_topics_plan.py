@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamapp.topics.plan import AddPartitions, Create, Have, Plan, RaiseConfig, plan, wanted_configs
+from streamapp.topics.plan import (
+    RAISED_ALONG,
+    AddPartitions,
+    Create,
+    Have,
+    Plan,
+    RaiseConfig,
+    plan,
+    wanted_configs,
+)
 from streamapp.topics.registry import TOPICS, Topic, topic
 
 USAGE = topic("llm_usage")
@@ -82,6 +92,21 @@ def test_what_is_acknowledged_waits_for_the_reassignment() -> None:
     assert found.changes == ()
     assert "1 replicas in sync" in str(found.drifts[0])
     assert plan([EVENTS], {EVENTS.name: replace(three, in_sync=2)}, 3).is_clean, "a broker that is away is no drift"
+
+
+@pytest.mark.parametrize("name", RAISED_ALONG)
+def test_kafkas_own_topics_are_raised_along(name: str) -> None:
+    theirs = {"cleanup.policy": "compact", "segment.bytes": "104857600", "min.insync.replicas": "1"}
+    one = Have(50, 1, theirs, frozenset({"segment.bytes"}), written=True, in_sync=1)
+    assert plan(TOPICS, cluster(**{name: one}), 1).is_clean
+    (drift,) = plan([], {name: one}, 3).drifts
+    assert str(drift).startswith(f"{name}: 1 replicas, wanted are 3; kafka-reassign-partitions.sh --execute")
+    three = replace(one, replication_factor=3, in_sync=3)
+    assert plan([], {name: three}, 3) == Plan((RaiseConfig(name, "min.insync.replicas", "1", "2"),))
+    assert plan([], {name: replace(three, in_sync=2)}, 3).changes == ()
+    two = replace(three, configs={**theirs, "min.insync.replicas": "2"})
+    assert plan([], {name: two}, 3).is_clean
+    assert plan([], {name: two}, 1).is_clean, "more replicas than ours are right"
 
 
 def test_partitions_and_retention_are_raised() -> None:
@@ -178,6 +203,7 @@ def test_foreign_topics_are_not_looked_at() -> None:
     assert plan(TOPICS, cluster(somebody_elses=foreign), 1).is_clean
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_after_the_changes_no_change_is_left_and_nothing_shrank(data: st.DataObject) -> None:
     have = {

@@ -6,7 +6,6 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +13,7 @@ from rich.console import Console
 from verify_logs import HOUR_MS, TEN, Logs, text
 
 from streamapp.cli.verify import show
-from streamapp.errors import Misconfigured
 from streamapp.kafka.log.reader import Record
-from streamapp.verify.billing import read_directory
 from streamapp.verify.recompute import audit
 from streamapp.verify.report import Report
 from streamapp.verify.statement import Bucket, statement_id
@@ -68,7 +65,7 @@ DIRECTORY = {"team_b": "org_2"}
 
 
 def test_right_logs_pass() -> None:
-    report = check(day(), directory=DIRECTORY)
+    report = check(day(), org_of=DIRECTORY.get)
     assert report.ok, report.as_json()
     assert (report.events_read, report.accepted, report.duplicates) == (13, 11, 1)
     assert (report.bills, report.revisions, report.buckets, report.letters) == (5, 2, 5, 1)
@@ -244,7 +241,7 @@ def test_planted_fault_is_found(name: str) -> None:
     plant, kind = FAULTS[name]
     logs = day()
     plant(logs)
-    report = check(logs, directory=DIRECTORY)
+    report = check(logs, org_of=DIRECTORY.get)
     assert not report.ok
     found = dict(report.faults())[kind]
     assert found.count > 0, report.as_json()
@@ -272,13 +269,13 @@ def test_planted_fault_is_found(name: str) -> None:
 def test_fault_is_counted_once(name: str, expected: tuple[int, int, int]) -> None:
     logs = day()
     FAULTS[name][0](logs)
-    assert counts(check(logs, directory=DIRECTORY)) == expected
+    assert counts(check(logs, org_of=DIRECTORY.get)) == expected
 
 
 def test_repeat_counted_is_doubled_once() -> None:
     logs = day()
     _counted_repeat(logs)
-    assert check(logs, directory=DIRECTORY).doubled.count == 1
+    assert check(logs, org_of=DIRECTORY.get).doubled.count == 1
 
 
 @pytest.mark.parametrize("name", ["cost", "prompt_tokens", "errors", "cache_hits"])
@@ -294,7 +291,7 @@ def test_bill_that_is_wrong_and_agrees_with_itself_is_found(name: str) -> None:
 
 
 def test_wrong_org_of_the_directory_shows() -> None:
-    assert check(day(), directory={"team_b": "org_3"}).wrong.count == 1
+    assert check(day(), org_of={"team_b": "org_3"}.get).wrong.count == 1
     assert check(day()).lost.count == 2
 
 
@@ -354,12 +351,12 @@ def test_watermarks_are_of_one_partition() -> None:
 def test_retention_puts_the_past_out_of_reach_and_not_in_the_wrong() -> None:
     logs = day()
     del logs.usage[:2]
-    assert not check(logs, directory=DIRECTORY).ok
-    report = check(logs, directory=DIRECTORY, starts={("llm_usage", 0): 2})
+    assert not check(logs, org_of=DIRECTORY.get).ok
+    report = check(logs, org_of=DIRECTORY.get, starts={("llm_usage", 0): 2})
     assert counts(report) == (0, 0, 0)
     assert report.out_of_reach == 1
     del logs.bills[:3]
-    report = check(logs, directory=DIRECTORY, starts={("llm_usage", 0): 3, ("billing_events", 0): 3})
+    report = check(logs, org_of=DIRECTORY.get, starts={("llm_usage", 0): 3, ("billing_events", 0): 3})
     assert report.out_of_reach == 1
 
 
@@ -367,7 +364,7 @@ def test_conflict_in_dead_letter_passes() -> None:
     logs = day()
     _other_bytes_same_event(logs)
     logs.refuse(logs.usage[4], "conflicting_duplicate")
-    assert check(logs, directory=DIRECTORY).ok
+    assert check(logs, org_of=DIRECTORY.get).ok
 
 
 def test_redriven_event_counts_where_it_comes_back() -> None:
@@ -376,7 +373,7 @@ def test_redriven_event_counts_where_it_comes_back() -> None:
     logs.use(TEN, id="evt_again", org=None)
     logs.use(NOON)
     logs.state(TEN)
-    assert check(logs, directory={"team_a": "org_1"}).ok
+    assert check(logs, org_of={"team_a": "org_1"}.get).ok
 
 
 def test_cut_letter_carries_the_beginning() -> None:
@@ -413,7 +410,7 @@ def test_logs_are_read_in_a_stated_order_and_once() -> None:
         yield from records
 
     logs = day()
-    audit(told("usage", logs.usage), told("bills", logs.bills), told("letters", logs.letters), directory=DIRECTORY)
+    audit(told("usage", logs.usage), told("bills", logs.bills), told("letters", logs.letters), org_of=DIRECTORY.get)
     assert order == ["letters", "bills", "usage"]
 
 
@@ -543,7 +540,7 @@ def _printed(report: Report) -> str:
 
 
 def test_report_is_printed_with_all_digits() -> None:
-    report = check(day(), directory=DIRECTORY)
+    report = check(day(), org_of=DIRECTORY.get)
     printed = _printed(report)
     assert "Every bill is right." in printed
     assert "1,000,000,000,000,000,000.015200000000" in printed
@@ -553,22 +550,6 @@ def test_report_is_printed_with_all_digits() -> None:
 def test_printed_report_names_the_coordinates_of_a_fault() -> None:
     logs = day()
     _twice(logs)
-    printed = _printed(check(logs, directory=DIRECTORY))
+    printed = _printed(check(logs, org_of=DIRECTORY.get))
     assert "doubled: billing_events[0]@100" in printed
     assert "do not agree" in printed
-
-
-def test_directory_file(tmp_path: Path) -> None:
-    path = tmp_path / "directory.toml"
-    path.write_text('[teams.team_a]\norg = "org_1"\ntokens = ["ha_x"]\n[teams.team_b]\ntokens = []\n')
-    assert read_directory(path) == {"team_a": "org_1"}
-    assert read_directory(None) == {}
-
-
-@pytest.mark.parametrize("content", [None, "teams = 3", "[", "[teams]\nteam_a = 1"])
-def test_directory_file_that_cannot_be_used(tmp_path: Path, content: str | None) -> None:
-    path = tmp_path / "directory.toml"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(Misconfigured, match="STREAM_DIRECTORY"):
-        read_directory(path)

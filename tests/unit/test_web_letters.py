@@ -93,7 +93,7 @@ def test_filters_causes_and_states() -> None:
         assert len(await ids("/letters?state=all")) == 6
         for query in ("topic=audit_log", "reason=malformed_json", "by=audit-archive", "team=org_a"):
             assert await ids(f"/letters?{query}") == [other.id], query
-        assert "No letter matches" in (await ask("/letters?team=nobody"))[1]
+        assert "No dead letter matches" in (await ask("/letters?team=nobody"))[1]
         assert (await ask("/letters?state=lost"))[0] == 400
         assert "billed by hand" in (await ask(f"/letters/{dropped.id}"))[1]
         assert "llm_usage[3]@77" in (await ask(f"/letters/{sent.id}"))[1]
@@ -164,7 +164,7 @@ def test_an_empty_list_says_what_it_means() -> None:
         assert "streamapp dead-letters show evt_1" in text
 
     async def done(ask: Ask) -> None:
-        assert "No letter waits" in (await ask("/letters"))[1]
+        assert "No dead letter is waiting" in (await ask("/letters"))[1]
 
     one = letter()
     visit(FakeLetters([]), empty)

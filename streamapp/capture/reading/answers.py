@@ -52,6 +52,7 @@ TOO_MANY_REFUSED = Kind("too_many_refused", 429, "too much that cannot be read; 
 HEAD_TOO_LARGE = Kind("head_too_large", 431, "request line and headers are too large; send the events in the body")
 FAILED = Kind("failed", 500, "a defect of this server")
 KAFKA_AWAY = Kind("kafka_away", 503, "Kafka does not answer; send it again")
+TOPIC_MISSING = Kind("topic_missing", 503, "a topic of Kafka does not exist; send it again")
 OVERLOADED = Kind("overloaded", 503, "the buffer is full; send it again")
 
 KINDS: tuple[Kind, ...] = (
@@ -77,6 +78,7 @@ KINDS: tuple[Kind, ...] = (
     HEAD_TOO_LARGE,
     FAILED,
     KAFKA_AWAY,
+    TOPIC_MISSING,
     OVERLOADED,
 )
 

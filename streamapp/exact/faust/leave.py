@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, NoReturn
 
-import aiokafka
 from aiokafka.client import ConnectionGroup
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
+
+from streamapp.errors import Misconfigured
+from streamapp.exact.faust.failstop import failstop
+from streamapp.exact.faust.namesake import watched
+from streamapp.exact.faust.stopping import StoppableConsumer
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +64,20 @@ class LeaveGroup(Request[LeaveGroupBytes]):
         return request_struct_class(self._group, [self._member])
 
 
-class LeavingConsumer(aiokafka.AIOKafkaConsumer):
+def _namesake(error: Misconfigured) -> NoReturn:
+    failstop(error, "being a member of its group")
+
+
+class LeavingConsumer(StoppableConsumer):
     """Leaves its group when it stops, if it is told to. Nothing of it may be under way any more then."""
 
     leave_on_stop = True
+
+    async def start(self) -> None:
+        """Fail-stop when another member comes under the same instance id."""
+        await super().start()
+        if self._coordinator is not None and self._group_instance_id:
+            self._coordinator._send_req = watched(self._coordinator, _namesake)
 
     async def stop(self) -> None:
         """Raises nothing when Kafka does not answer: the session ends all the same."""

@@ -15,6 +15,7 @@ from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.log.raw_batch import batch_at
 from streamapp.schemas.judging.rejected import UnreadableBatch
+from streamapp.topics.registry import keeps_rows
 
 BATCH_RECORDS = 10_000
 POLL_SECONDS = 0.2
@@ -65,16 +66,18 @@ def read(
     """Every committed record of the topic in offset order within each partition, in the spans of `upto` (default: all
     there is as the first record is asked for).
 
-    A batch that cannot be read is one record, at its first offset, with an `UnreadableBatch` as its value.
+    A batch that cannot be read is one record, at its first offset, with an `UnreadableBatch` as its value; in a
+    changelog it is `Misconfigured`.
     Ends also when the last offsets hold nothing to deliver: markers of transactions, aborted or compacted records.
     Raises `Unavailable` when no partition gets on for `silence_seconds`, `Misconfigured` when there is no such topic.
     """
+    wanted = spans(config, topic) if upto is None else upto
+    ends = {partition: span.end for partition, span in wanted.items() if span.end > span.start}
+    if not ends:  # nothing to connect for: an open page asks every other second
+        return
     consumer = _consumer(config)
     try:
-        wanted = spans(config, topic) if upto is None else upto
-        ends = {partition: span.end for partition, span in wanted.items() if span.end > span.start}
-        if ends:
-            consumer.assign([TopicPartition(topic, partition, wanted[partition].start) for partition in ends])
+        consumer.assign([TopicPartition(topic, partition, wanted[partition].start) for partition in ends])
         yield from _until(consumer, topic, ends, silence_seconds, headers, config)
     except KafkaException as error:
         raise _translated(error.args[0], topic) from None
@@ -128,6 +131,11 @@ def _lost(config: Mapping[str, Any], topic: str, message: Message, error: KafkaE
     """The record that stands for a batch that cannot be read, as the groups' workers refuse it: at its first offset."""
     partition = message.partition()
     found = batch_at(config, topic, partition, message.offset(), f"cannot be read: {error.str()}", ANSWER_SECONDS)
+    if keeps_rows(topic):
+        raise Misconfigured(
+            f"{topic}: {found.batch.error}; the table would lack its rows. See docs/runbook.md, A changelog that "
+            "cannot be read"
+        )
     return Record(topic, partition, found.batch.first, found.timestamp_ms, None, found.batch)
 
 

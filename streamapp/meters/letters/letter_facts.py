@@ -1,7 +1,7 @@
 """What the monitor counts of a letter, read without its payload.
 
 A letter that cannot be read is counted as a cause of its own and never refused: a dead letter about a dead letter
-would have no end.
+would have no end. The same holds for a whole record batch of letters, which counts as one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import msgspec
 
 from streamapp.schemas.dead_letter import EVENT_REJECTED
 from streamapp.schemas.judging.cause import cause_of
+from streamapp.schemas.judging.rejected import Reason, UnreadableBatch
 from streamapp.topics.registry import topic
 from tables.letters import LetterFacts
 
@@ -35,6 +36,9 @@ _decode = msgspec.json.Decoder(_Letter).decode
 
 def letter_facts(value: bytes | None) -> LetterFacts:
     """Never raises."""
+    if isinstance(value, UnreadableBatch):
+        cause = cause_of(UNREADABLE.topic, UNREADABLE.by, Reason.UNREADABLE_BATCH, value.error)
+        return LetterFacts(None, *cause)
     try:
         letter = _decode(value or b"")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

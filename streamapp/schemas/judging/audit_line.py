@@ -24,8 +24,9 @@ from streamapp.schemas.audit import TEXT_MAX
 from streamapp.schemas.judging.judge_audit import PYTHON_TYPE, judge_audit
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.judging.usage import Id, Name
-from streamapp.schemas.values.mask import MASKED, is_secret, is_value, mask_in_text, named_secret, secret_places
-from streamapp.schemas.values.strict_json import DEPTH_MAX, too_deep
+from streamapp.schemas.mask_json import Rules, mask_tree, quoted, read, written
+from streamapp.schemas.values.mask import MASKED, is_secret, mask_in_text
+from streamapp.schemas.values.strict_json import DEPTH_MAX
 from streamapp.schemas.values.timestamp import parse_ms
 
 Text = Annotated[str, Meta(max_length=TEXT_MAX)]
@@ -138,16 +139,17 @@ def keeps_secret(name: str) -> bool:
     return last is None or last[0].lower() not in _ABOUT
 
 
+ARCHIVED = Rules(keeps_secret, lambda text: mask_in_text(text, keeps_secret), lambda name: name)
+"""What is kept for good loses secrets alone: what cannot be parsed stays as it is, but for the URLs in it."""
+
+
 def mask_event(raw: bytes) -> bytes:
     """JSON on one line, with every digit and every repeated key as written, and the secrets masked (decision 17):
     fields by their names, values beside the name of a field, pairs, parameters and user information of URLs, and all
     of these in JSON that stands inside of a text. `true`, `false` and `null` are no secrets. The event itself is no
     field beside its value: the type `iam.token.issued` says nothing about `data`."""
-    return _written(_tree(raw), envelope=True).encode()
-
-
-def _tree(raw: bytes | str) -> Any:
-    return json.loads(raw, parse_float=_Digits, parse_int=_Digits, parse_constant=_Digits, object_pairs_hook=_Pairs)
+    masked, _ = mask_tree(read(raw), ARCHIVED, envelope=True)
+    return written(masked).encode()
 
 
 def _fast(raw: bytes | None) -> tuple[int, bool] | None:
@@ -201,7 +203,7 @@ def _key(key: bytes | None) -> bytes:
     if key is None:
         return b'"key":null,'
     try:
-        return f'"key":{_quoted(key.decode())},'.encode()
+        return f'"key":{quoted(key.decode())},'.encode()
     except UnicodeDecodeError:
         return b'"key_b64":"%b",' % b64encode(key)
 
@@ -216,70 +218,3 @@ def _headers(headers: Sequence[tuple[str, bytes | None]]) -> bytes:
 
 def _masked(name: str, content: bytes) -> bytes:
     return MASKED.encode() if keeps_secret(name) else content
-
-
-class _Digits(str):
-    """A number as it is spelt."""
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """An object, repeated keys included."""
-
-
-def _written(tree: Any, *, envelope: bool = False) -> str:
-    if isinstance(tree, _Digits):
-        return tree
-    if isinstance(tree, _Pairs):
-        named = not envelope and named_secret(tree, keeps_secret)
-        members = (
-            f"{_quoted(name)}:{_masked_value(value, keeps_secret(name) or (named and is_value(name)))}"
-            for name, value in tree
-        )
-        return "{" + ",".join(members) + "}"
-    if isinstance(tree, list):
-        secret = secret_places(tree, keeps_secret)
-        return "[" + ",".join(_masked_value(item, at in secret) for at, item in enumerate(tree)) + "]"
-    return _quoted(_text(tree)) if isinstance(tree, str) else json.dumps(tree)
-
-
-def _masked_value(value: Any, secret: bool) -> str:
-    # Whether there is a password, or was a new one, is what an audit is about.
-    hidden = secret and value is not None and value is not True and value is not False
-    return _quoted(MASKED) if hidden else _written(value)
-
-
-def _text(text: str) -> str:
-    """A text without the secrets in it; JSON inside is written anew only if it holds one. What cannot be parsed is left
-    as it is, but for the URLs in it."""
-    if text.lstrip()[:1] in ("{", "[", '"') and not too_deep(text):
-        try:
-            tree = _tree(text)
-        except (ValueError, RecursionError):
-            return mask_in_text(text, keeps_secret)
-        masked = _written(tree)
-        return masked if MASKED in masked and masked != _as_it_is(tree) else text
-    return mask_in_text(text, keeps_secret)
-
-
-def _as_it_is(tree: Any) -> str:
-    if isinstance(tree, _Digits):
-        return tree
-    if isinstance(tree, _Pairs):
-        return "{" + ",".join(f"{_quoted(name)}:{_as_it_is(value)}" for name, value in tree) + "}"
-    if isinstance(tree, list):
-        return "[" + ",".join(map(_as_it_is, tree)) + "]"
-    return _quoted(tree) if isinstance(tree, str) else json.dumps(tree)
-
-
-def _quoted(text: str) -> str:
-    # Half of a surrogate pair has no UTF-8: such a text stays escaped.
-    quoted = json.dumps(text, ensure_ascii=False)
-    return quoted if quoted.isascii() or _is_utf8(quoted) else json.dumps(text)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -1,18 +1,16 @@
-"""Secrets and e-mail addresses out of what people are shown: pages, the terminal, alerts. Never out of stored bytes.
+"""What is a secret: by the name of its field, by its place, by its looks. `mask_json` masks whole values with it.
 
-Masking never raises, leaves valid JSON valid, and changes nothing when it is done again.
+Masking never raises, and changes nothing when it is done again.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote_plus
-
-from streamapp.schemas.values.strict_json import too_deep
 
 MASKED = "[masked]"
 EMAIL = "[e-mail]"
@@ -97,14 +95,19 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def mask_text(text: str) -> str:
-    """A sentence, a log line, or bytes that are not JSON, without the secrets that can be told from their looks."""
+    """A sentence, a log line, or bytes that are not JSON, without secrets and e-mail addresses: those that can be told
+    from their looks, and what URLs hold."""
     while True:
-        masked = text
-        for pattern, by in _PATTERNS:
-            masked = pattern.sub(by, masked)
+        masked = mask_in_text(_by_looks(text))
         if masked == text:
             return text
         text = masked  # what was masked may uncover the edge of another secret
+
+
+def _by_looks(text: str) -> str:
+    for pattern, by in _PATTERNS:
+        text = pattern.sub(by, text)
+    return text
 
 
 def is_secret(name: str) -> bool:
@@ -112,11 +115,18 @@ def is_secret(name: str) -> bool:
 
     `prompt_tokens` does not: they are counted, not kept secret.
     """
+    return _is_known_secret(name) if len(name) <= NAMES_MAX else _is_secret(name)
+
+
+def _is_secret(name: str) -> bool:
     words = [word.lower() for text in (name, mask_text(name)) for word in (*_WORDS.findall(text), "")]
     if not _SECRET_WORDS.isdisjoint(words) or any(pair in _SECRET_PAIRS for pair in pairwise(words)):
         return True
     letters = [word for word in words if word.isalpha()]
     return bool(letters) and letters[-1] in _SECRET_LAST
+
+
+_is_known_secret = lru_cache(maxsize=4_096)(_is_secret)  # names come again, and the patterns are slow
 
 
 Holds = Callable[[str], bool]
@@ -161,71 +171,3 @@ def secret_places(items: Sequence[Any], holds: Holds = is_secret) -> set[int]:
         for at, text in enumerate(texts[:-1])
         if text and ((paired and at % 2 == 0) or text.startswith("-")) and "=" not in text and holds(text)
     }
-
-
-def mask_field(name: str, text: str) -> str:
-    """The value of a named field."""
-    return MASKED if is_secret(name) else mask_text(text)
-
-
-def mask_tree(tree: Any) -> Any:
-    """A tree as `json.loads` makes it: secret fields masked whole, texts by their looks, everything else as it is."""
-    if isinstance(tree, str):
-        return mask_text(tree)
-    if isinstance(tree, Mapping):
-        return {
-            mask_text(str(name)): MASKED if is_secret(str(name)) else mask_tree(value) for name, value in tree.items()
-        }
-    if isinstance(tree, list | tuple):
-        return [mask_tree(item) for item in tree]
-    return tree
-
-
-def mask_value(raw: bytes) -> str:
-    """A record's value for a person: JSON indented with every digit and every repeated key as written, else text."""
-    text = raw.decode(errors="replace")
-    try:
-        tree = (
-            None
-            if too_deep(text)
-            else json.loads(
-                text, parse_float=_Digits, parse_int=_Digits, parse_constant=_Digits, object_pairs_hook=_Pairs
-            )
-        )
-    except (ValueError, RecursionError):
-        tree = None
-    shown = mask_text(text) if tree is None else _written(tree, "\n")
-    return shown.encode(errors="replace").decode()  # JSON can spell half of a surrogate pair, no page can
-
-
-class _Digits(str):
-    """A number as it is spelt."""
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """An object, repeated keys included."""
-
-
-def _written(tree: Any, line: str) -> str:
-    if isinstance(tree, _Digits):
-        return tree
-    if isinstance(tree, _Pairs):
-        inner = [f"{_quoted(mask_text(name))}: {_field(name, value, line + '  ')}" for name, value in tree]
-        return _block("{}", inner, line)
-    if isinstance(tree, list):
-        return _block("[]", [_written(item, line + "  ") for item in tree], line)
-    return _quoted(mask_text(tree)) if isinstance(tree, str) else json.dumps(tree)
-
-
-def _field(name: str, value: Any, line: str) -> str:
-    return _quoted(MASKED) if is_secret(name) else _written(value, line)
-
-
-def _block(brackets: str, items: list[str], line: str) -> str:
-    if not items:
-        return brackets
-    return f"{brackets[0]}{line}  {f',{line}  '.join(items)}{line}{brackets[1]}"
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)

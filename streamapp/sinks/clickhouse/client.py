@@ -97,19 +97,22 @@ class ClickHouse:
 
     def _connect(self) -> Client:
         import clickhouse_connect
+        from clickhouse_connect.driver.httputil import default_pool_manager
 
         settings, url = self.settings, self.settings.url
         if url.startswith("chdb:"):
             return clickhouse_connect.get_client(dsn=url)
         at = urlsplit(url)
         password = settings.password.get_secret_value() if settings.password else ""
+        here = at.hostname in LOOPBACK  # never through a proxy of the environment: it would look on its own machine
         return clickhouse_connect.get_client(
             host=at.hostname or "",
             port=at.port or (8443 if at.scheme == "https" else 8123),
             secure=at.scheme == "https",
             username=settings.username,
             password=password,
-            compress=False if at.hostname in LOOPBACK else "lz4",
+            compress=False if here else "lz4",
+            pool_mgr=default_pool_manager() if here else None,
             connect_timeout=CONNECT_TIMEOUT_S,
             send_receive_timeout=settings.timeout_seconds,
             query_retries=0,

@@ -101,13 +101,13 @@ class Statement:
         """One sentence for a person."""
         if self.data.revision == 0:
             if self.cause == "silence":
-                return "The partition fell silent after the hour was over, so the wall clock closed it."
-            return "The event time passed the end of the hour and its grace."
+                return "No more events arrived after the hour was over, so the wall clock closed it."
+            return "Event time passed the end of the hour plus the grace period."
         late = self.data.delta.requests
         events = f"{late:,} late event{'' if late == 1 else 's'}"
         if self.cause == "silence":
-            return f"{events} arrived after the hour had closed; stated when the partition fell silent."
-        return f"{events} arrived after the hour had closed; stated at the next five-minute mark."
+            return f"{events} arrived after the hour had closed. The revision was issued when no more events arrived."
+        return f"{events} arrived after the hour had closed. The revision was issued at the next five-minute mark."
 
 
 def read(stated: bytes, grace_ms: int) -> Statement:

@@ -14,7 +14,8 @@ from streamapp.dead_letters.read import Coordinates, Letter
 from streamapp.dead_letters.recent import Entry, Recent
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.schemas.judging.cause import shape
-from streamapp.schemas.values.mask import mask_field, mask_text, mask_value
+from streamapp.schemas.mask_json import mask_field, mask_value
+from streamapp.schemas.values.mask import mask_text
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.web import show
 from streamapp.web.pages.letters_advice import ADVICE, OTHERWISE
@@ -101,7 +102,7 @@ def _list(recent: Recent, params: Params) -> Page:
         "unreadable": recent.unreadable,
         "any": bool(recent.entries),
     }
-    return Page("letters.html", "Letters", context, twin, place="letters")
+    return Page("letters.html", "Dead letters", context, twin, place="letters")
 
 
 async def letter(site: Site, params: Params) -> Page:
@@ -115,7 +116,7 @@ async def letter(site: Site, params: Params) -> Page:
         raise Problem(404, f"There is no letter {show.visible(wanted)} here", advice, command)
     whole = await _asked(site.letters.whole(found.letter.at))
     if whole is None:
-        raise Problem(404, "This letter is gone", "Letters are kept for 30 days.")
+        raise Problem(404, "This dead letter is gone", "Dead letters are kept for 30 days.")
     return await asyncio.to_thread(_one, whole, found, recent.done)
 
 

@@ -11,9 +11,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streamapp.clock import Clock, wall_ms
 from streamapp.errors import Misconfigured
+from streamapp.exact.reading import reading
 from streamapp.kafka.admin import Admin
-from streamapp.settings import KafkaSettings
-from streamapp.store.reading import reading
+from streamapp.lane.records import Records
+from streamapp.schemas.judging.rejected import UnreadableBatch
+from streamapp.settings import KafkaSettings, Settings
 from streamapp.store.rows import CHANGELOG, CHECKPOINT, Store, Writes
 
 log = logging.getLogger(__name__)
@@ -22,23 +24,24 @@ BATCH_RECORDS = 20_000
 MARKER = 1  # behind the last row of a transaction is its marker, which is in no store
 
 
-async def restore(kafka: KafkaSettings, changelog: str, stores: Mapping[int, Store], clock: Clock = wall_ms) -> int:
+async def restore(settings: Settings, changelog: str, stores: Mapping[int, Store], clock: Clock = wall_ms) -> int:
     """Apply what the changelog has beyond each store's checkpoint. Returns how many rows were read.
 
     Call it when the partitions' producers have started: then no transaction is open any more and the end does not
     move. The end is reached when the consumer's *position* is there: the last offsets are control records, which nobody
     delivers.
 
-    Raises `Misconfigured` when the changelog begins behind a store's checkpoint: rows were deleted from it.
+    Raises `Misconfigured` when the changelog begins behind a store's checkpoint, because rows were deleted from it, and
+    when one of its record batches cannot be read.
     A store that was away for so long that the changelog may have forgotten deletions starts over.
     """
-    async with reading(kafka) as consumer:
+    async with reading(settings) as consumer:
         waiting = [TopicPartition(changelog, partition) for partition in stores]
         consumer.assign(waiting)
         ends = await consumer.end_offsets(waiting)
         behind = [at for at in waiting if 0 < stores[at.partition].checkpoint() < ends[at] - MARKER]
         if behind:
-            alive_ms = await asyncio.to_thread(_tombstones_live_ms, kafka, changelog)
+            alive_ms = await asyncio.to_thread(_tombstones_live_ms, settings.kafka, changelog)
             for at in await _outslept(consumer, behind, stores, clock() - alive_ms // 2):
                 log.warning("%s-%d forgot deletions since its rows were last here: all are read again", *at)
                 _start_over(stores[at.partition])
@@ -55,12 +58,26 @@ async def restore(kafka: KafkaSettings, changelog: str, stores: Mapping[int, Sto
         while waiting:
             waiting = [at for at in waiting if await consumer.position(at) < ends[at]]
             if waiting:
-                fetched = await consumer.getmany(*waiting, timeout_ms=200, max_records=BATCH_RECORDS)
-                for at, records in fetched.items():
-                    writes: Writes = {record.key: record.value for record in records}
-                    stores[at.partition].write(writes, records[-1].offset + 1)
+                for at, records in (await consumer.records(*waiting, timeout_ms=200)).items():
+                    for start in range(0, len(records), BATCH_RECORDS):
+                        apply_rows(at, records[start : start + BATCH_RECORDS], stores[at.partition])
                     count += len(records)
         return count
+
+
+def apply_rows(at: TopicPartition, records: Records, store: Store) -> None:
+    """Apply rows that follow the store's checkpoint. Raises `Misconfigured` at a batch that cannot be read."""
+    writes: Writes = {}
+    for record in records:
+        if isinstance(record.value, UnreadableBatch):
+            raise Misconfigured(
+                f"the changelog {at.topic}-{at.partition} cannot be restored: {record.value.error}; its rows would be "
+                f"missing from the table. Start a worker that still has them in its STREAM_STATE_DIR, or have Kafka "
+                f"copy the partition from another broker; see docs/runbook.md, A changelog that cannot be read"
+            )
+        assert record.key is not None, "every row has a key"
+        writes[record.key] = record.value
+    store.write(writes, records.last_offset + 1)
 
 
 def refuse_deleting(changelog: str, configs: Mapping[str, str]) -> None:
