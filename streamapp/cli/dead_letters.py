@@ -21,8 +21,8 @@ from streamapp.dead_letters.read import Letter, Unreadable, extent, letters
 from streamapp.errors import Refused
 from streamapp.kafka.security import confluent_config
 from streamapp.schemas.judging.cause import shape
-from streamapp.schemas.mask_json import mask_field, mask_value
 from streamapp.schemas.values.mask import mask_text
+from streamapp.schemas.values.mask_json import mask_field, mask_value
 from streamapp.schemas.values.timestamp import format_ms
 
 STATES = ("waiting", "redriven", "dropped")

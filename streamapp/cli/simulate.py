@@ -115,14 +115,10 @@ def command(
     missing = sorted({one.topic for one in streams} - Admin(settings.kafka).topics())
     if missing:
         raise Misconfigured(f"topics are missing: {', '.join(missing)}; create them with `streamapp topics apply`")
-    spec, since_ms = _spec(settings, end, **shape), {}
+    spec = _spec(settings, end, **shape)
+    since_ms: dict[str, int] = {}
     if go_on:
-        # Late events of days ago may be forgotten ids by now: those of the last run must not come again.
-        spec = replace(spec, run=spec.end_ms)
-        config = confluent_config(settings.kafka)
-        parts = {one.topic: continued(spec, newest_values(config, one.topic, TAIL)) for one in streams}
-        since_ms = {topic: part.start_ms for topic, part in parts.items()}
-        spec = min(parts.values(), key=lambda part: part.start_ms)
+        spec, since_ms = _continued(settings, spec, streams)
     until_s = None if for_seconds is None else monotonic_s() + for_seconds
     live = forever or for_seconds is not None
     pace = Pace(rate, live_rate if live else None, until_s, stop)
@@ -131,6 +127,16 @@ def command(
         click.echo(json.dumps(summary.as_json(spec), indent=2))
     else:
         show(summary, spec, Console())
+
+
+def _continued(settings: Settings, spec: StreamSpec, streams: Sequence[Simulated]) -> tuple[StreamSpec, dict[str, int]]:
+    """The spec that goes on where the topics end, and since when each topic does (ms)."""
+    # Late events of days ago may be forgotten ids by now: those of the last run must not come again.
+    spec = replace(spec, run=spec.end_ms)
+    config = confluent_config(settings.kafka)
+    parts = {one.topic: continued(spec, newest_values(config, one.topic, TAIL)) for one in streams}
+    since_ms = {topic: part.start_ms for topic, part in parts.items()}
+    return min(parts.values(), key=lambda part: part.start_ms), since_ms
 
 
 class _Moment(msgspec.Struct):

@@ -175,9 +175,12 @@ def _refused(letters: Iterable[Record]) -> dict[int, set[int]]:
     """Partition → the offsets that the group has written letters about."""
     found: dict[int, set[int]] = {}
     for record in letters:
-        data = json.loads(record.value or b"{}").get("data", {})
-        if (data.get("source_topic"), data.get("group")) == (TOPIC, GROUP):
-            found.setdefault(data["source_partition"], set()).add(int(data["source_offset"]))
+        try:
+            data = json.loads((record.value or b"").decode())["data"]
+            if (data["source_topic"], data["group"]) == (TOPIC, GROUP):
+                found.setdefault(data["source_partition"], set()).add(int(data["source_offset"]))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue  # it says of no event that it was refused: that one then counts as lost
     return found
 
 

@@ -24,8 +24,8 @@ from streamapp.kafka.security import confluent_config
 from streamapp.schemas.judging.audit_line import keeps_secret
 from streamapp.schemas.judging.judge_audit import judge_audit
 from streamapp.schemas.judging.rejected import Rejected
-from streamapp.schemas.mask_json import TEXTS_MAX
 from streamapp.schemas.values.mask import MASKED, is_value, mask_in_text, named_secret, secret_places
+from streamapp.schemas.values.mask_json import TEXTS_MAX
 from streamapp.settings import Settings
 from streamapp.topics.registry import changelog
 from streamapp.verify.pair import PairReport, Sums

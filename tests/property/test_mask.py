@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from secret_shapes import SECRETS, nested
 
-from streamapp.schemas.mask_json import mask_field, mask_value
 from streamapp.schemas.values.mask import EMAIL, MASKED, is_secret, mask_text
+from streamapp.schemas.values.mask_json import mask_field, mask_value
 
 LOOKS = (
     "hunter2secret",

@@ -24,8 +24,8 @@ from streamapp.schemas.audit import TEXT_MAX
 from streamapp.schemas.judging.judge_audit import PYTHON_TYPE, judge_audit
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.judging.usage import Id, Name
-from streamapp.schemas.mask_json import Rules, mask_tree, quoted, read, written
 from streamapp.schemas.values.mask import MASKED, is_secret, mask_in_text
+from streamapp.schemas.values.mask_json import Rules, mask_tree, quoted, read, written
 from streamapp.schemas.values.strict_json import DEPTH_MAX
 from streamapp.schemas.values.timestamp import parse_ms
 

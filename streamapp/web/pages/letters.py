@@ -14,8 +14,8 @@ from streamapp.dead_letters.read import Coordinates, Letter
 from streamapp.dead_letters.recent import Entry, Recent
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.schemas.judging.cause import shape
-from streamapp.schemas.mask_json import mask_field, mask_value
 from streamapp.schemas.values.mask import mask_text
+from streamapp.schemas.values.mask_json import mask_field, mask_value
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.web import show
 from streamapp.web.pages.letters_advice import ADVICE, OTHERWISE
