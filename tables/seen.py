@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -42,6 +42,17 @@ class Held(NamedTuple):
 
     from_ms: int
     until_ms: int
+
+
+def merged(holds: Iterable[Held]) -> tuple[Held, ...]:
+    """What several partitions hold, for one that gets the ids of all: nothing is held for less."""
+    found: list[Held] = []
+    for one in sorted(holds):
+        if found and one.from_ms < found[-1].until_ms:
+            found[-1] = Held(found[-1].from_ms, max(found[-1].until_ms, one.until_ms))
+        else:
+            found.append(one)
+    return tuple(found)
 
 
 class Known(IntEnum):

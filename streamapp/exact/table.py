@@ -41,7 +41,9 @@ class ExactTable(faust.Table):
     def __init__(self, app: Any, declaration: TableDeclaration, **options: Any) -> None:
         assert app.conf.id == declaration.group, f"{declaration.name} is a table of {declaration.group}"
         self.declaration = declaration
-        super().__init__(app, name=declaration.name, help=declaration.help, **options)
+        super().__init__(
+            app, name=declaration.name, help=f"{declaration.help}; a late event is {declaration.late}", **options
+        )
         self.source = app.chunk_topic(declaration.source.topic)
         self.metrics = GroupMetrics(declaration.group)
         self.view = declaration.view(app, self.metrics, app.clock, declaration.rows)

@@ -24,6 +24,7 @@ from streamapp.store.position import POSITION_KEY, StoredPosition
 from streamapp.store.rows import Store
 from streamapp.store.table import Table
 from streamapp.topics.partitioner import partition_for
+from tables.seen import merged
 from tables.window import HOUR_MS, hour_of
 
 IDS = b"i"
@@ -95,6 +96,7 @@ def position_after(
         partitions=new,
         expired_ms=min((position.expired_ms for position in known), default=-1),
         moved_ms=moved_ms,
+        held=merged((*own.held, *(held for one in others for held in one.held))),
         closed_ms=max(own.closed_ms, *(one.closed_ms for one in others), begun_ms),
     )
 

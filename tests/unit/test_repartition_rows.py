@@ -26,6 +26,7 @@ from streamapp.settings import Settings
 from streamapp.store.ids import ids_key, unpack_ids_key
 from streamapp.store.position import StoredPosition
 from streamapp.topics.partitioner import partition_for
+from tables.seen import Held
 from tables.settlement import Account, AccountRow, CallsKey, HourCalls, Payment, settle
 from tables.tally import Series, Tally
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
@@ -153,6 +154,15 @@ def test_where_rows_come_from_several_the_slowest_counts() -> None:
     assert position_after(0, positions, "topic", 4, 6).closed_ms == 9 * HOUR_MS
     sealed = {number: position_after(number, positions, "topic", 4, 6) for number in (0, 1, 2, 3)}
     assert position_after(4, positions | sealed, "topic", 4, 6).watermark_ms == 100, "the same when some are sealed"
+
+
+def test_ids_that_a_partition_holds_are_held_wherever_they_go() -> None:
+    holds = (Held(10, 20), Held(30, 40)), (Held(15, 25), Held(40, 50))
+    positions = {number: msgspec.structs.replace(at(2), held=held) for number, held in enumerate(holds)}
+    held = (Held(10, 25), Held(30, 40), Held(40, 50))
+    assert position_after(0, positions, "topic", 2, 3).held == held
+    assert position_after(2, positions, "topic", 2, 3).held == held
+    assert position_after(2, positions, "topic", 2, 4).held == positions[0].held, "only of those whose ids it gets"
 
 
 def test_partitions_that_never_counted_anything() -> None:
