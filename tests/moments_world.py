@@ -50,8 +50,8 @@ from streamapp.sinks.ledger.rows import Bill, Settlement, to_row
 from streamapp.store.position import StoredPosition
 from streamapp.store.rows import MemoryStore, always_settled, stored_position
 from streamapp.topics.partitioner import partition_for
-from streamapp.verify.analytics import Place as At
-from streamapp.verify.analytics import Row
+from streamapp.verify.events_clickhouse import Place as At
+from streamapp.verify.events_clickhouse import Row
 from tables.latency import LIMITS
 from tables.outcome import Refusal
 from tables.window import HOUR_MS, MINUTE_MS, Rules
@@ -628,7 +628,7 @@ class KeptLedger:
 
 @dataclass
 class KeptRows:
-    """ClickHouse's `events` (`verify_analytics.Kept`): of rows that are alike a merge leaves the newest."""
+    """ClickHouse's `events` (`events_clickhouse.Rows`): of rows that are alike a merge leaves the newest."""
 
     world: World
     rows: list[tuple[int, int, Row]] = field(default_factory=list)

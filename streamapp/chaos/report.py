@@ -7,7 +7,7 @@ from typing import Any
 
 from streamapp.chaos.plan import Step
 from streamapp.chaos.stock import StockReport
-from streamapp.verify.report import Report
+from streamapp.verify.report import BillsReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ChaosReport:
     takeovers_s: list[float]
     unread: int
     refused: str
-    verified: Report
+    verified: BillsReport
     stock: StockReport | None
 
     @property
@@ -52,7 +52,7 @@ class ChaosReport:
             "seed": self.seed,
             "events_in": self.events + self.sent_again + self.odd,
             "sent_again": self.sent_again,
-            "bills_out": self.verified.bills,
+            "bills_out": self.verified.numbers["bills"],
             "faults": [done.as_json() for done in self.faults],
             "ended_by_themselves": self.ended,
             "takeover_s_max": max(self.takeovers_s, default=None),
@@ -60,5 +60,5 @@ class ChaosReport:
             "refused": self.refused,
             **{name: found.count for name, found in self.verified.faults()},
             "stock_faust": None if self.stock is None else self.stock.as_json(),
-            "verify": self.verified.as_json(),
+            "verify": self.verified.in_full(),
         }

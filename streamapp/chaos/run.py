@@ -29,7 +29,7 @@ from streamapp.kafka.security import confluent_config
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
 from streamapp.topics.registry import TOPICS, topic
-from streamapp.verify.report import Report
+from streamapp.verify.report import BillsReport
 
 HISTORY_HOURS = 12
 LOAD_SHARE = 0.75  # of the run; the rest is for starting, draining and checking
@@ -54,7 +54,7 @@ class Chaos:
     with_stock: bool
     steps: Sequence[Step]
     agent: str  # our workers' app, as `-A` names it
-    verify: Callable[[Settings], Report]
+    verify: Callable[[Settings], BillsReport]
     say: Callable[[str], None]
     show: Callable[[int, str], None]
     clock: Clock = wall_ms

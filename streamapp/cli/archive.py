@@ -22,9 +22,9 @@ from streamapp.cli.moment import Moment
 from streamapp.cli.reached import reached
 from streamapp.errors import Misconfigured, StreamError, Unavailable
 from streamapp.settings import Settings, current
-from streamapp.verify.archive import TRAIL, check_archive, committed_chains
 from streamapp.verify.archive_whole import ArchiveReport, verify_archive
-from streamapp.verify.pair import PairReport
+from streamapp.verify.audit_archive import PAIR, TRAIL, committed_chains
+from streamapp.verify.report import PairReport
 
 FOUND = 1
 MEANINGS = {
@@ -68,7 +68,7 @@ def verify_command(partition: int | None, no_kafka: bool, as_json: bool) -> None
     for number, (last, chain) in sorted(chains.items()):
         if partition in (None, number):
             report.expect(number, last, chain)
-    pair = None if why_not else check_archive(settings)
+    pair = None if why_not else PAIR.check(settings)
     ok = report.ok and (pair is None or pair.difference == 0)
     if as_json:
         kafka = {"kafka": why_not or "compared", "log": None if pair is None else pair.as_json()}

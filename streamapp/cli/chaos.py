@@ -109,7 +109,9 @@ def show(report: ChaosReport, console: Console) -> None:
     verified = report.verified
     result = Table("", "events in", "out", "lost", "doubled", "wrong", title="What came of it")
     counts = [f"{found.count:,}" for _, found in verified.faults()]
-    result.add_row("Hanzo Stream", f"{verified.events_read:,}", f"{verified.bills:,} bills", *counts)
+    result.add_row(
+        "Hanzo Stream", f"{verified.numbers['events_read']:,}", f"{verified.numbers['bills']:,} bills", *counts
+    )
     if report.stock is not None:
         stock = report.stock
         counts = [f"{stock.lost:,}", f"{stock.doubled:,}", "-"]

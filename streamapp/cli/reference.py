@@ -23,8 +23,8 @@ from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.judging.rejected import Reason
 from streamapp.topics.findings import KINDS
 from streamapp.topics.registry import DAY_MS, GROUPS, TOPICS, Topic
-from streamapp.verify.pair import PairReport
 from streamapp.verify.pairs import Outcome
+from streamapp.verify.report import PairReport
 
 TITLE = """# Reference
 

@@ -18,10 +18,9 @@ from streamapp.cli.reached import reached
 from streamapp.kafka.log.reader import Record
 from streamapp.settings import Settings, current
 from streamapp.sinks.ledger.database import open_ledger
-from streamapp.verify import billing as verify_billing
-from streamapp.verify.pair import PairReport
 from streamapp.verify.pairs import NAMES, Outcome, look, wanted
-from streamapp.verify.report import COUNTS, Findings, Report
+from streamapp.verify.report import COUNTS, BillsReport, Findings, PairReport
+from streamapp.verify.usage_bills import PAIR as BILLS
 
 MEANINGS = {
     "lost": "stands on no bill, or was refused without a dead letter",
@@ -34,7 +33,7 @@ MEANINGS = {
 class Verdict:
     """What all checks came to. `bills` is the report of usage=bills in full, where that pair was checked."""
 
-    bills: Report | None
+    bills: BillsReport | None
     outcomes: Sequence[Outcome]
 
     @property
@@ -44,7 +43,7 @@ class Verdict:
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON types."""
-        bills = {} if self.bills is None else self.bills.as_json()
+        bills = {} if self.bills is None else self.bills.in_full()
         return {**bills, "ok": self.ok, "pairs": [outcome.as_json() for outcome in self.outcomes]}
 
     def end(self) -> None:
@@ -77,15 +76,15 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
 
 def verify(settings: Settings, show_progress: bool, names: Sequence[str] = NAMES) -> Verdict:
     """Check the named pairs, all by default. What keeps one from being checked does not keep the others."""
-    found: list[Report] = []
+    found: list[BillsReport] = []
 
     def bills(_: Settings) -> PairReport:
         found.append(check(settings, show_progress))
-        return verify_billing.pair(found[-1])
+        return found[-1]
 
     outcomes = []
     for name, check_pair in wanted(names):
-        if name == verify_billing.NAME:
+        if name == BILLS.name:
             outcomes.append(look(name, bills, settings))
             continue
         with _progress(show_progress) as progress:
@@ -95,10 +94,11 @@ def verify(settings: Settings, show_progress: bool, names: Sequence[str] = NAMES
     return Verdict(found[-1] if found else None, outcomes)
 
 
-def check(settings: Settings, show_progress: bool) -> Report:
-    """The pair usage=bills in full. Raises what `bills_report` raises."""
+def check(settings: Settings, show_progress: bool) -> BillsReport:
+    """The pair usage=bills in full. Raises as `engine.Check` does."""
     with _progress(show_progress) as progress:
-        return verify_billing.bills_report(settings, partial(_shown, progress))
+        report: BillsReport = BILLS.check(settings, shown=partial(_shown, progress), whole=True)
+        return report
 
 
 def show_verdict(verdict: Verdict, console: Console) -> None:
@@ -113,7 +113,7 @@ def show_verdict(verdict: Verdict, console: Console) -> None:
     for outcome in verdict.outcomes:
         if outcome.error is not None:
             console.print(f"{outcome.name}: {outcome.error}", style="red", markup=False, highlight=False)
-        elif outcome.report is not None and outcome.name != verify_billing.NAME:  # shown above in full
+        elif outcome.report is not None and outcome.name != BILLS.name:  # shown above in full
             _examples(outcome.report.faults(), console, f"{outcome.name}: ")
 
 
@@ -126,15 +126,15 @@ def _cells(outcome: Outcome) -> list[str]:
     return [*(f"{count:,}" for count in counts), f"[{style}]{report.difference:,}[/]"]
 
 
-def show(report: Report, console: Console) -> None:
+def show(report: BillsReport, console: Console) -> None:
     """Print the report of usage=bills for a person."""
     numbers = Table(title="Every bill against the raw events", show_header=False)
     for name, meaning in COUNTS:
-        numbers.add_row(meaning, f"{getattr(report, name):,}")
+        numbers.add_row(meaning, f"{report.numbers[name]:,}")
     for reason, count in sorted(report.rejected.items()):
         numbers.add_row(f"rejected as {reason}", f"{count:,}")
     console.print(numbers)
-    sums = dict(report.money())
+    sums = report.money
     money = Table("currency", *(f"{name} (exact)" for name in sums), title="Money")
     for currency in sorted({currency for amounts in sums.values() for currency in amounts}):
         money.add_row(currency, *(f"{amounts.get(currency, 0):,.12f}" for amounts in sums.values()))

@@ -1,4 +1,4 @@
-"""What the job tells Prometheus: read from the newest outcomes when somebody asks."""
+"""The job's metrics for Prometheus, made from the newest outcomes on each scrape."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAIR = ("pair",)
 
 
 class ReconcileMetrics(Collector):
-    """A pair that could not be checked has no difference: its gauge is absent, and `failed` is 1."""
+    """Of a pair that could not be checked, the difference is absent and `failed` is 1."""
 
     def __init__(
         self,

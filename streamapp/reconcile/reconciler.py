@@ -1,6 +1,6 @@
-"""All pairs checked again and again, and the newest outcome of each kept for whoever asks.
+"""Checks all pairs in rounds and keeps the newest outcome of each.
 
-One thread checks, others read: what they see of a pair is replaced as a whole.
+One thread checks, others read: a pair's outcome is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from streamapp.kafka.provision import checked
 from streamapp.settings import Settings
 from streamapp.topics.findings import KINDS, Finding
 from streamapp.topics.registry import TOPICS
-from streamapp.verify.pair import Check, PairReport
+from streamapp.verify.engine import Check
 from streamapp.verify.pairs import Outcome, look
+from streamapp.verify.report import PairReport
 
-IDLE_SHARE = 4  # a pause is at least so many times the CPU time of the round before: a fifth of a core, at most
-ROUNDS_DIFFERING = 3  # so many in a row are reported, even when each reading finds other places
-STUCK_S = 3600.0  # a check that takes longer than this beyond the interval helps nobody
+IDLE_SHARE = 4  # a pause is at least this many times the CPU time of its round: at most a fifth of a core is used
+ROUNDS_DIFFERING = 3  # differing rounds in a row that are reported, even when each reading finds other places
+STUCK_S = 3600.0  # a check that takes longer than this beyond the interval is stuck
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +33,12 @@ State = Literal["pending", "ok", "wrong", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A pair as it was last looked at. `outcome` None: not yet."""
+    """A pair as it was last checked. `outcome` None: not yet."""
 
     name: str
     outcome: Outcome | None = None
     checked_ms: int | None = None
-    succeeded_ms: int | None = None  # when it could last be checked, whatever was found
+    succeeded_ms: int | None = None  # when it was last checked, whatever was found
     differing: int = 0  # rounds in a row in which both readings differed
 
     @property
@@ -56,7 +57,7 @@ class Standing:
 
 
 class Reconciler:
-    """Checks `pairs`, one after the other, every so often, and before them the topics if it is told how."""
+    """Checks `pairs`, one after the other, in rounds. `topics`: checks the topics, at the beginning of a round."""
 
     def __init__(
         self,
@@ -73,7 +74,7 @@ class Reconciler:
         self._stepped_ms = clock()
 
     def run(self, stop: threading.Event) -> None:
-        """Rounds until `stop`, with a pause behind each: never two at once."""
+        """Rounds until `stop`, one at a time, with a pause after each."""
         while not stop.is_set():
             began_s = cpu_s()
             self.round(stop.is_set)
@@ -81,8 +82,8 @@ class Reconciler:
             stop.wait(self.pause_s)
 
     def round(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Check every pair once, and those that could not be checked a second time at the end: the next round may be
-        an hour away. What goes wrong with one is its own standing, whatever it is."""
+        """Check every pair once, and those that could not be checked once more at the end: the next round may be an
+        hour away. An error in one check is the standing of that pair and does not end the round."""
         if self._topics is not None:
             self._findings = _count(self._topics, self._settings)
         for again in (False, True):
@@ -109,7 +110,7 @@ class Reconciler:
 
     @property
     def topic_findings(self) -> Mapping[str, int] | None:
-        """Kind → how many findings of `streamapp topics check`. None: not looked at yet, or it could not be done."""
+        """Kind → how many findings of `streamapp topics check`. None: not checked yet, or the check failed."""
         return self._findings
 
     def as_json(self) -> dict[str, Any]:
@@ -118,7 +119,7 @@ class Reconciler:
         return {"now_ms": self._clock(), "interval_seconds": round(self.pause_s, 3), "pairs": pairs}
 
     def health(self) -> Literal["ok", "starting", "stuck"]:
-        """Whether it gets on, not what it finds."""
+        """Whether the job makes progress, not what it finds."""
         if self._clock() - self._stepped_ms > 1000 * (self.pause_s + STUCK_S):
             return "stuck"
         return "starting" if any(one.outcome is None for one in self.standings) else "ok"
@@ -136,7 +137,7 @@ def _count(look: Callable[[Settings], Iterable[Finding]], settings: Settings) ->
         log.warning("the topics could not be checked: %s", error)
         return None
     except Exception:
-        log.exception("the check of the topics met an error that nobody foresaw")
+        log.exception("the check of the topics failed with an unexpected error")
         return None
     for item in found:
         log.warning("topics: %s: %s", item.kind, item)
@@ -144,7 +145,7 @@ def _count(look: Callable[[Settings], Iterable[Finding]], settings: Settings) ->
 
 
 def _guarded(check: Check) -> Check:
-    """A check that nobody foresaw to fail in this way fails as the others do: the job goes on."""
+    """An unexpected error of a check becomes a `StreamError`: the job goes on."""
 
     def guarded(settings: Settings) -> PairReport:
         try:
@@ -152,14 +153,14 @@ def _guarded(check: Check) -> Check:
         except StreamError:
             raise
         except Exception as error:
-            log.exception("a check met an error that nobody foresaw")
-            raise StreamError(f"an error that nobody foresaw, see the log: {type(error).__name__} {error}") from error
+            log.exception("a check failed with an unexpected error")
+            raise StreamError(f"unexpected error, see the log: {type(error).__name__} {error}") from error
 
     return guarded
 
 
 def _differing(before: int, outcome: Outcome) -> int:
-    """How many rounds in a row differ now. A round that could not check says nothing."""
+    """How many rounds in a row differ now. A round without a check does not count."""
     if outcome.report is None:
         return before
     return before + 1 if outcome.differed else 0
@@ -172,6 +173,6 @@ def _tell(outcome: Outcome) -> None:
         examples = [
             f"{kind}: {one.where}: {one.what}" for kind, found in outcome.report.faults() for one in found.examples
         ]
-        log.error("%s differs by %d, as %s", outcome.name, outcome.report.difference, examples[0])
+        log.error("%s differs by %d, for example %s", outcome.name, outcome.report.difference, examples[0])
     else:
         log.info("%s agrees: %d events, %.1f s", outcome.name, outcome.report.events, outcome.seconds)

@@ -1,4 +1,4 @@
-"""The job's own small web server: for Prometheus, for the pages, for whoever starts it again."""
+"""The job's web server: for Prometheus, for the pages, and for the supervisor's health check."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 def application(reconciler: Reconciler) -> web.Application:
-    """`/metrics`, `/reconciliation.json` and `/health`; nothing else, and nothing can be changed."""
+    """`/metrics`, `/reconciliation.json` and `/health`, all read-only."""
     metrics = ReconcileMetrics(lambda: reconciler.standings, lambda: reconciler.topic_findings)
 
     async def exposition(request: web.Request) -> web.Response:
@@ -42,7 +42,7 @@ def application(reconciler: Reconciler) -> web.Application:
 
 
 async def listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
-    """Serve on host and port, 0 for a free one; returns what to clean up, and the port. Raises `Refused`."""
+    """Serve on host and port, 0 for a free one; returns the runner to clean up, and the port. Raises `Refused`."""
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -1,8 +1,8 @@
 """Whether the archive is whole, by itself: every object is as its entry says, each is tied to the one before, and no
-offset is there twice. With code of its own from the bytes on; what Kafka knows besides is `verify_archive`'s.
+offset is there twice. From the bytes on, the code is the check's own. Archive and log are compared in `audit_archive`.
 
-A single edited byte shows in the object's digest; whoever mends the digest breaks the chain behind it; whoever mends
-the whole chain to its end has another end than the one in the group's changelog.
+An edited byte changes the object's digest. A digest that is edited, too, breaks the chain after it. A chain that is
+edited up to its end does not end as the group's changelog says.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ArchiveReport:
     edited: Findings = field(default_factory=Findings)
     doubled: Findings = field(default_factory=Findings)
     behind: list[str] = field(default_factory=list)  # unfinished objects, manifests that lack the newest entries
-    strays: list[str] = field(default_factory=list)  # files that are none of ours
+    strays: list[str] = field(default_factory=list)  # files that do not belong to the archive
     tails: dict[int, Tail] = field(default_factory=dict)
     chains: dict[int, set[str]] = field(default_factory=dict)  # partition → the chain behind each object
 

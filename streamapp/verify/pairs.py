@@ -4,39 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from streamapp.clock import monotonic_s
 from streamapp.errors import StreamError
 from streamapp.settings import Settings
-from streamapp.verify import analytics as verify_analytics
-from streamapp.verify import billing as verify_billing
-from streamapp.verify import counters as verify_counters
-from streamapp.verify import ledger as verify_ledger
-from streamapp.verify.archive import check_archive
-from streamapp.verify.pair import Check, PairReport
-from streamapp.verify.settled_ledger import check_settled_ledger
-from streamapp.verify.settlements import check_settlements
-
-
-class Pair(NamedTuple):
-    """A line of the list. `group` is the one whose work the check judges: it keeps the right side."""
-
-    name: str
-    group: str
-    check: Check
-
+from streamapp.verify import (
+    audit_archive,
+    events_clickhouse,
+    ledgers,
+    metering_settlements,
+    usage_bills,
+    usage_counters,
+)
+from streamapp.verify.engine import Check, Pair
+from streamapp.verify.report import PairReport
 
 PAIRS: tuple[Pair, ...] = (
-    Pair("usage=bills", "billing-agg", verify_billing.check),
-    Pair("bills=ledger", "billing-ledger", verify_ledger.check),
-    Pair("usage=counters", "llm-metrics", verify_counters.check),
-    Pair("metering=settlements", "rpc-billing", check_settlements),
-    Pair("settlements=ledger", "billing-ledger", check_settled_ledger),
-    Pair("audit=archive", "audit-archive", check_archive),
-    Pair("events=clickhouse", "analytics-ingest", verify_analytics.check),
+    usage_bills.PAIR,
+    ledgers.BILLS,
+    usage_counters.PAIR,
+    metering_settlements.PAIR,
+    ledgers.SETTLED,
+    audit_archive.PAIR,
+    events_clickhouse.PAIR,
 )
-"""In the order in which they are looked at: from the raw events outwards."""
+"""In the order in which they are checked: from the raw events outwards."""
 
 NAMES = tuple(pair.name for pair in PAIRS)
 

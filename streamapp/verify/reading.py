@@ -1,13 +1,13 @@
 """How a check looks at Kafka, and when. Every pair follows the same rule of moments:
 
-1  what the group has committed: what lies below is judged, what lies behind it is waiting, whatever it is
+1  what the group has committed: records below are judged, records from there on are waiting
 2  the right side: ends of the topics that the group writes, tables before statements before letters
 3  the ends of the left side, the topic that the group reads: it then holds all that the right side can count
 4  the records up to these ends, the rows of a destination, and the directory: it knows every team that a worker knew
 5  what replaced a row that step 4 misses: a newer copy may have taken its place in between
 
-`LogReader` refuses step 1 after step 2 or 3, and step 2 after step 3. A pair that differs all the same is read once
-more from step 1 on (`verify_pairs.look`), and only what both readings find is a difference.
+`LogReader` refuses step 1 after step 2 or 3, and step 2 after step 3. A pair that still differs is read once
+more from step 1 on (`pairs.look`), and only what both readings find is a difference.
 """
 
 from __future__ import annotations
@@ -23,13 +23,11 @@ from streamapp.kafka.log.reader import Record, Span, read
 from streamapp.kafka.log.settled import Ends, settled
 from streamapp.kafka.partitions import Partition
 from streamapp.kafka.security import confluent_config
-from streamapp.schemas.judging.letter import TOPIC as LETTERS
 from streamapp.settings import KafkaSettings
-from streamapp.verify.batches import Refused, as_refused, refused_batches
+from streamapp.verify.read.letters import Batches, as_refused
 
 Shown = Callable[[Iterator[Record], str, int], Iterator[Record]]
 """Shows how far a reading is: (records, topic, offsets there are) → the same records."""
-
 
 OrgOf = Callable[[str], str | None]
 """Team → its org, of events that name none."""
@@ -83,7 +81,7 @@ class LogReader:
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """partition → the offset that the group reads next; a partition it never committed is missing.
 
-        To be asked for before anything else is: what lies below is done, whatever lies behind it may only be waiting.
+        Asked for before anything else: records below are done, records from there on may be waiting.
         """
         assert not self._asked, "committed offsets are asked for before the ends of any topic"
         wanted = [(topic, number) for number in range(self._cluster.partitions(topic))]
@@ -95,15 +93,9 @@ class LogReader:
         self._asked.append(topic)
         return settled(self._cluster, topic, self._cluster.partitions(topic), self._transaction_s)
 
-    def refused(self, group: str, topic: str, upto: Mapping[int, Span] | None = None) -> Refused:
-        """The batches of `topic` that the group refused as a whole, by its letters in these spans (default: all there
-        are now)."""
-        spans = self.spans(LETTERS) if upto is None else upto
-        return refused_batches(self._cluster.read(LETTERS, spans), group, topic)
-
     def org_of(self, directory: Path | None) -> OrgOf:
-        """What the directory file says now. To be asked for after the ends of the left side. The reader is the one that
-        the workers use: it is no arithmetic, and one file must mean the same to both."""
+        """What the directory file says now. Asked for after the ends of the left side. The reader is the one that
+        the workers use: the file is an input of both, and must mean the same to both."""
         assert self._left in self._asked, f"the directory is read after the ends of {self._left} are taken"
         found = _directory(directory)
         found.refresh()
@@ -119,7 +111,7 @@ class LogReader:
         return cut
 
     def records(
-        self, topic: str, upto: Mapping[int, Span], *, headers: bool = False, refused: Refused | None = None
+        self, topic: str, upto: Mapping[int, Span], *, headers: bool = False, refused: Batches | None = None
     ) -> Iterator[Record]:
         """The committed records of these spans, in offset order within a partition; each batch of `refused` as one."""
         offsets = sum(span.end - span.start for span in upto.values())

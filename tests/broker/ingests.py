@@ -19,8 +19,8 @@ from streamapp.processes.child import Child, free_port, listens
 from streamapp.settings import ClickHouseSettings, KafkaSettings, Settings
 from streamapp.sinks.clickhouse.client import ClickHouse
 from streamapp.topics.registry import TOPICS
-from streamapp.verify.analytics import check
-from streamapp.verify.pair import PairReport
+from streamapp.verify.events_clickhouse import PAIR
+from streamapp.verify.report import PairReport
 
 GROUP = "analytics-ingest"
 TOPIC = "events_plugin_ingestion"
@@ -133,7 +133,10 @@ class Ingest:
 
     def check(self) -> PairReport:
         """What `streamapp verify` says of it."""
-        return check(Settings(kafka=self.kafka, clickhouse=ClickHouseSettings(url=f"http://127.0.0.1:{self.port}")))
+        report: PairReport = PAIR.check(
+            Settings(kafka=self.kafka, clickhouse=ClickHouseSettings(url=f"http://127.0.0.1:{self.port}"))
+        )
+        return report
 
     def ends(self) -> dict[int, int]:
         """The end of each partition."""

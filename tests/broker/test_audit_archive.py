@@ -21,7 +21,7 @@ from streamapp.cli.archive import command
 from streamapp.clock import monotonic_s
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.topics.partitioner import partition_for
-from streamapp.verify.archive import check_archive
+from streamapp.verify.audit_archive import PAIR
 
 PLANTED = Path(__file__).parent / "planted"
 
@@ -50,7 +50,7 @@ def test_killed_in_the_middle_and_joined_by_a_second_each_record_is_there_once(t
     trail.send(range(6000, 6100))
     trail.drain(second)
     assert_each_once(root, range(6100))
-    report = check_archive(trail.settings)
+    report = PAIR.check(trail.settings)
     assert (report.events, report.difference, report.waiting) == (6100, 0, 0), report.as_json()
 
 
@@ -114,7 +114,7 @@ def test_killed_between_the_write_and_the_commit_the_next_owner_finds_it_done(tr
     worker = trail.start_ready()
     trail.drain(worker)
     assert_each_once(root, range(1000))
-    assert check_archive(trail.settings).difference == 0
+    assert PAIR.check(trail.settings).difference == 0
 
 
 def test_who_was_frozen_in_front_of_a_promised_object_learns_that_the_partition_is_anothers(trail: Trail) -> None:
@@ -136,7 +136,7 @@ def test_who_was_frozen_in_front_of_a_promised_object_learns_that_the_partition_
     assert "another owner took the partition" in frozen.said()
     assert "empty prefix" not in frozen.said()
     assert_each_once(root, of_one_org)
-    assert check_archive(trail.settings).difference == 0
+    assert PAIR.check(trail.settings).difference == 0
 
 
 def _is_stopped(worker: WorkerProcess) -> bool:

@@ -148,7 +148,7 @@ def test_the_refused_are_put_right_sent_again_and_billed_once(fresh_broker: Brok
             home = b"team_listed" if one["partition"] == partition_for(b"team_listed", 8) else b"team_a"
             assert one["partition"] == partition_for(home, 8)
         stack.wait(lambda: requests(stack) == {"team_a": 101 + 2 * count, "team_listed": count}, 60, worker)
-        assert stack.verify(directory).redriven == 3 * count + 1
+        assert stack.verify(directory).numbers["redriven"] == 3 * count + 1
 
         assert "0 records to send" in run(stack, *again, "--patch", str(patch)).decode()
         assert len(receipts(receipt)) == 3 * count + 1
@@ -197,7 +197,7 @@ def test_bills_after_a_redrive_equal_those_of_a_run_that_never_failed(
             run(stack, "redrive", "--yes", STREAM_DIRECTORY=str(directory))
             drain(stack, worker)
             stack.wait(lambda: sum(requests(stack).values()) == count, 60, worker)
-            assert stack.verify(directory).redriven == letters
+            assert stack.verify(directory).numbers["redriven"] == letters
             assert letters == (0 if records is good else count)
             return newest_totals(stack)
 
@@ -227,7 +227,7 @@ def test_a_redrive_that_is_killed_goes_on_where_it_was(fresh_broker: Broker, tmp
         assert set(sent.values()) == {1}
         assert len(sent) == count
         stack.wait(lambda: requests(stack) == {"team_a": count}, 60, worker)
-        assert stack.verify().redriven == count
+        assert stack.verify().numbers["redriven"] == count
 
 
 def test_what_was_refused_too_often_or_dropped_is_left_alone(fresh_broker: Broker, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_an_event_that_was_counted_before_is_not_counted_again(fresh_broker: Bro
         drain(stack, worker)
         stack.wait(lambda: requests(stack) == {"team_a": 1}, 60, worker)
         report = stack.verify()
-        assert (report.redriven, report.duplicates, report.accepted) == (1, 1, 1)
+        assert (report.numbers["redriven"], report.numbers["duplicates"], report.numbers["accepted"]) == (1, 1, 1)
 
 
 def test_without_dead_letter_a_worker_stops_and_drops_nothing(fresh_broker: Broker, tmp_path: Path) -> None:
@@ -331,4 +331,4 @@ def test_what_a_producer_refuses_is_a_letter_before_its_caller_is_told(fresh_bro
         run(stack, "redrive", "--yes", "--patch", str(patch))
         drain(stack, worker)
         stack.wait(lambda: requests(stack) == {"team_a": 2}, 60, worker)
-        assert stack.verify().redriven == 2
+        assert stack.verify().numbers["redriven"] == 2

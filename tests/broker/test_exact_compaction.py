@@ -77,7 +77,7 @@ def test_rows_come_back_from_a_compacted_changelog(new_broker: Callable[..., Bro
             stack.send(usage)  # each id is known
             stack.drain(worker)
             worker.kill()
-        assert stack.verify().duplicates >= 2 * EVENTS
+        assert stack.verify().numbers["duplicates"] >= 2 * EVENTS
 
 
 def test_rows_that_slept_through_their_own_deletion_are_not_stated_again(

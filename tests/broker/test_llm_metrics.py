@@ -18,7 +18,7 @@ from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.settings import Settings
-from streamapp.verify.counters import check
+from streamapp.verify.usage_counters import PAIR
 
 GROUP = "llm-metrics"
 AGENT = "streamapp.agents.llm_metrics"
@@ -124,7 +124,7 @@ def test_counters_and_quantiles_of_a_fleet_that_is_hurt(fresh_broker: Broker, tm
         assert stack.read("dead_letter") == [], "billing-agg writes the letters"
 
         stack.drain(stack.start())
-        report = check(Settings(kafka=stack.kafka))
+        report = PAIR.check(Settings(kafka=stack.kafka))
         assert (report.difference, report.events, report.waiting) == (0, EVENTS, 0), report.as_json()
 
 

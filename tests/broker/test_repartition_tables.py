@@ -19,8 +19,7 @@ from streamapp.settings import Settings
 from streamapp.simulate.rpc import rpc_stream
 from streamapp.simulate.stream import HOUR_MS, StreamSpec
 from streamapp.simulate.usage import usage_stream
-from streamapp.verify import counters as verify_counters
-from streamapp.verify.settlements import check_settlements
+from streamapp.verify import metering_settlements, usage_counters
 
 CALLS = "agent_rpc_metering"
 RPC, METRICS = "streamapp.agents.rpc_billing", "streamapp.agents.llm_metrics"
@@ -88,10 +87,10 @@ def test_accounts_and_counters_of_a_topic_that_has_grown(fresh_broker: Broker, t
         records.send(2700, None)
         work_off(stack, PARTITIONS, stop=False)
         settings = Settings(kafka=stack.kafka)
-        settled, counted = check_settlements(settings), verify_counters.check(settings)
+        settled, counted = metering_settlements.PAIR.check(settings), usage_counters.PAIR.check(settings)
         assert (settled.difference, counted.difference) == (0, 0), (settled.as_json(), counted.as_json())
         assert min(settled.events, counted.events) > EVENTS * 0.8
-        assert stack.verify().duplicates > 200
+        assert stack.verify().numbers["duplicates"] > 200
 
 
 def move(stack: Cluster, folder: Path, ends_at: str = "") -> Moved:

@@ -21,8 +21,8 @@ from streamapp.clock import wall_ms
 from streamapp.settings import Settings
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
-from streamapp.verify.settled_ledger import check_settled_ledger
-from streamapp.verify.settlements import check_settlements
+from streamapp.verify import metering_settlements
+from streamapp.verify.ledgers import SETTLED
 
 GROUP = "rpc-billing"
 AGENT = "streamapp.agents.rpc_billing"
@@ -101,12 +101,12 @@ def check(stack: Cluster) -> None:
 def reads_right_for_everybody(stack: Cluster, database: Path) -> None:
     """The independent check, the ledger and the pages agree with the log."""
     settings = Settings(kafka=stack.kafka, ledger_url=f"sqlite:///{database}")
-    report = check_settlements(settings)
+    report = metering_settlements.PAIR.check(settings)
     assert report.difference == 0, report.as_json()
     assert report.events > CALLS * 0.9
     keeper = stack.start_agent("streamapp.agents.billing_ledger", None, "ledger", ledger_url=settings.ledger)
-    stack.wait(lambda: database.exists() and check_settled_ledger(settings).waiting == 0, 60, keeper)
-    kept = check_settled_ledger(settings)
+    stack.wait(lambda: database.exists() and SETTLED.check(settings).waiting == 0, 60, keeper)
+    kept = SETTLED.check(settings)
     assert (kept.difference, kept.events) == (0, len(stack.read("billing_events"))), kept.as_json()
     pages = f"http://127.0.0.1:{stack.web_port + registry.port_offset(GROUP)}"
     urls = [pages, f"http://127.0.0.1:{stack.web_port + registry.port_offset(GROUP) + 1}"]

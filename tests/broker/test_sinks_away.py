@@ -31,9 +31,8 @@ from streamapp.processes.supervisor import Job, Supervisor
 from streamapp.settings import Settings
 from streamapp.sinks.ledger.database import open_ledger
 from streamapp.sinks.ledger.rows import Settlement
-from streamapp.verify.archive import check_archive
-from streamapp.verify.settled_ledger import check_settled_ledger
-from streamapp.verify.settlements import check_settlements
+from streamapp.verify import audit_archive, metering_settlements
+from streamapp.verify.ledgers import SETTLED
 
 AWAY_S = 62.0
 PACE_S = 0.5
@@ -194,7 +193,7 @@ def test_a_minute_without_any_sink(everything: Everything) -> None:
     everything.wait(lambda: trail.done() >= trail.sent and ingest.done() >= ingest.sent, 120)
     everything.wait(lambda: len(settlements.kept()) == settlements.due)
     assert_each_once(s3.bucket / "trail", range(trail.sent))
-    assert check_archive(trail.settings).difference == 0
+    assert audit_archive.PAIR.check(trail.settings).difference == 0
     ingest.whole()
-    for report in (check_settlements(settlements.settings), check_settled_ledger(settlements.settings)):
+    for report in (metering_settlements.PAIR.check(settlements.settings), SETTLED.check(settlements.settings)):
         assert report.difference == 0, report.as_json()

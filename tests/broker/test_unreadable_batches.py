@@ -110,7 +110,7 @@ def test_a_batch_that_only_the_check_can_unpack_is_refused_to_the_check_too(
         (letter,) = (json.loads(record.value or b"")["data"] for record in stack.read("dead_letter"))
         assert (letter["source_offset"], letter["source_last_offset"]) == (0, 69)
         report = stack.verify()
-        assert (report.rejected, report.events_read) == ({"unreadable_batch": 1}, 4)
+        assert (report.rejected, report.numbers["events_read"]) == ({"unreadable_batch": 1}, 4)
         assert (report.lost.count, report.doubled.count, report.wrong.count) == (0, 0, 0)
 
 

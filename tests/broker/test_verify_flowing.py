@@ -86,7 +86,7 @@ def test_nothing_differs_while_everything_runs_and_what_is_planted_does(fresh_br
                     first.kill()  # perhaps with a transaction open
                 bills = clean(settings).bills
                 assert bills is not None
-                read.append(bills.events_read)
+                read.append(bills.numbers["events_read"])
                 stack.work(stack.done() + 200, second, kept)
             assert feed.sent > read[-1] > read[0] > 0, "usage did not flow meanwhile"
         plant(stack, file)

@@ -26,7 +26,7 @@ from streamapp.processes.child import free_port
 from streamapp.settings import BillingSettings, KafkaSettings, Settings
 from streamapp.simulate.usage import HOUR_MS, SimulatedRecord, UsageSpec, usage_stream
 from streamapp.topics.registry import TOPICS
-from streamapp.verify.report import Report
+from streamapp.verify.report import BillsReport
 
 GROUP = "billing-agg"
 USAGE = "llm_usage"
@@ -196,7 +196,7 @@ class Cluster:
         """The committed dead letters, sorted by what they are about."""
         return sorted(_letter(record.value or b"") for record in self.read("dead_letter"))
 
-    def verify(self, directory: Path | None = None) -> Report:
+    def verify(self, directory: Path | None = None) -> BillsReport:
         """The independent check of everything; fails the test unless it is clean."""
         settings = Settings(kafka=self.kafka, billing=BillingSettings(), directory=directory)
         report = check(settings, show_progress=False)

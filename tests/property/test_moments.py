@@ -24,70 +24,47 @@ from streamapp.archive.store import ArchiveStore
 from streamapp.errors import Misconfigured
 from streamapp.reconcile.reconciler import ROUNDS_DIFFERING, Reconciler
 from streamapp.settings import ReconcileSettings, Settings
-from streamapp.sinks.ledger.database import Ledger
-from streamapp.verify import analytics as verify_analytics
-from streamapp.verify import billing as verify_billing
-from streamapp.verify import counters as verify_counters
-from streamapp.verify import ledger as verify_ledger
-from streamapp.verify.analytics import Place, Row
-from streamapp.verify.archive import check_archive
 from streamapp.verify.archive_whole import verify_archive
-from streamapp.verify.pair import Check, PairReport
+from streamapp.verify.engine import Check
+from streamapp.verify.events_clickhouse import Place, Row
 from streamapp.verify.pairs import PAIRS
 from streamapp.verify.reading import LogReader
-from streamapp.verify.settled_ledger import check_settled_ledger
-from streamapp.verify.settlements import check_settlements
+from streamapp.verify.report import PairReport
+
+PAIR = {pair.name: pair for pair in PAIRS}
+LEDGERS = ("bills=ledger", "settlements=ledger")
 
 
 class Tried(NamedTuple):
-    """A pair in the world: where its records arrive, who works, and how it is checked."""
+    """A pair in the world: where its records arrive, who works, what the right side is besides Kafka, and what goes
+    wrong."""
 
     source: str
     groups: tuple[str, ...]
-    check: Callable[[World], Check]
+    kept: Callable[[World], object] = lambda world: None
     faults: tuple[str, ...] = (mw.LOST, mw.DOUBLED)
+
+    def check(self, name: str, world: World, kept: object = None) -> Check:
+        """The pair's check of this world. `kept`: by default its own."""
+        right = self.kept(world) if kept is None else kept
+        return partial(PAIR[name].check, cluster=world, kept=right, clock=lambda: world.now_ms)
+
+
+def ledger(world: World) -> object:
+    return world.ledger
 
 
 TRIED = {
-    "usage=bills": Tried(
-        mw.USAGE,
-        ("billing-agg",),
-        lambda world: partial(verify_billing.check, cluster=world, clock=lambda: world.now_ms),
-        (mw.LOST, mw.DOUBLED, mw.UNLETTERED),
-    ),
-    "bills=ledger": Tried(
-        mw.USAGE,
-        ("billing-agg", "billing-ledger"),
-        lambda world: partial(verify_ledger.check, cluster=world, ledger=cast(Ledger, world.ledger)),
-        (mw.LOST, mw.DOUBLED, mw.RESTORED),
-    ),
-    "usage=counters": Tried(
-        mw.USAGE,
-        ("billing-agg", "llm-metrics"),
-        lambda world: partial(verify_counters.check, cluster=world),
-    ),
-    "metering=settlements": Tried(
-        mw.METERING,
-        ("rpc-billing",),
-        lambda world: partial(check_settlements, cluster=world),
-        (mw.LOST, mw.DOUBLED, mw.UNLETTERED),
-    ),
+    "usage=bills": Tried(mw.USAGE, ("billing-agg",), faults=(mw.LOST, mw.DOUBLED, mw.UNLETTERED)),
+    "bills=ledger": Tried(mw.USAGE, ("billing-agg", "billing-ledger"), ledger, (mw.LOST, mw.DOUBLED, mw.RESTORED)),
+    "usage=counters": Tried(mw.USAGE, ("billing-agg", "llm-metrics")),
+    "metering=settlements": Tried(mw.METERING, ("rpc-billing",), faults=(mw.LOST, mw.DOUBLED, mw.UNLETTERED)),
     "settlements=ledger": Tried(
-        mw.METERING,
-        ("rpc-billing", "billing-ledger"),
-        lambda world: partial(check_settled_ledger, cluster=world, ledger=cast(Ledger, world.ledger)),
-        (mw.LOST, mw.DOUBLED, mw.RESTORED),
+        mw.METERING, ("rpc-billing", "billing-ledger"), ledger, (mw.LOST, mw.DOUBLED, mw.RESTORED)
     ),
-    "audit=archive": Tried(
-        mw.TRAIL,
-        ("audit-archive",),
-        lambda world: partial(check_archive, cluster=world, store=cast(ArchiveStore, world.store)),
-    ),
+    "audit=archive": Tried(mw.TRAIL, ("audit-archive",), lambda world: world.store),
     "events=clickhouse": Tried(
-        mw.EVENTS,
-        ("analytics-ingest",),
-        lambda world: partial(verify_analytics.check, cluster=world, rows=world.rows),
-        (mw.LOST, mw.DOUBLED, mw.UNLETTERED),
+        mw.EVENTS, ("analytics-ingest",), lambda world: world.rows, (mw.LOST, mw.DOUBLED, mw.UNLETTERED)
     ),
 }
 WEIGHTS = {mw.LOOK: 8, mw.WORK: 12, mw.RUN: 1, mw.CRASH: 1, mw.SLEEP: 3, mw.MERGE: 2, mw.FRESH: 5} | dict.fromkeys(
@@ -113,7 +90,7 @@ def reading(
     world = World(tried.source, tried.groups)
     half = len(history) // 2
     world.pass_by(history[:half])
-    made = (check or tried.check)(world)
+    made = tried.check(name, world) if check is None else check(world)
     world.live(history[half:])
     return made(settings)
 
@@ -152,7 +129,7 @@ def test_what_is_lost_or_doubled_is_reported(
     world.rest()
     assume(world.faults)
     world.live(meanwhile)
-    rounds = Reconciler(WHOLE, ((name, tried.check(world)),), lambda: world.now_ms)
+    rounds = Reconciler(WHOLE, ((name, tried.check(name, world)),), lambda: world.now_ms)
     found = []
     for _ in range(ROUNDS_DIFFERING):
         rounds.round()
@@ -167,7 +144,7 @@ def test_an_id_that_comes_again_before_its_first_event_is_judged_waits() -> None
     for owner in world.owners:
         if owner.group == "llm-metrics":
             owner.finish()
-    report = TRIED["usage=counters"].check(world)(WHOLE)
+    report = TRIED["usage=counters"].check("usage=counters", world)(WHOLE)
     assert (report.difference, report.waiting) == (0, 2), report.as_json()
 
 
@@ -189,13 +166,13 @@ def test_a_check_makes_no_ledger(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     settings = Settings(ledger_url=f"sqlite:///{file}")
     world = World(mw.METERING, ("rpc-billing", "billing-ledger"))
-    for check in (verify_ledger.check, check_settled_ledger):
-        assert check(settings, cluster=world).difference == 0
+    for name in LEDGERS:
+        assert PAIR[name].check(settings, cluster=world).difference == 0
         assert not file.exists()
     world.offsets["billing-ledger", mw.BILLS, 0] = 1
-    for check in (verify_ledger.check, check_settled_ledger):
+    for name in LEDGERS:
         with pytest.raises(Misconfigured, match="STREAM_LEDGER_URL"):
-            check(settings, cluster=world)
+            PAIR[name].check(settings, cluster=world)
         assert not file.exists()
 
 
@@ -204,7 +181,7 @@ def early(name: str, topic: str) -> Callable[[World], Check]:
 
     def check(world: World) -> Check:
         world.take_early(topic)
-        return TRIED[name].check(world)
+        return TRIED[name].check(name, world)
 
     return check
 
@@ -218,21 +195,21 @@ class Unreplaced(mw.KeptRows):
 
 def unreplaced(world: World) -> Check:
     world.rows = Unreplaced(world, world.rows.rows)
-    return TRIED["events=clickhouse"].check(world)
+    return TRIED["events=clickhouse"].check("events=clickhouse", world)
 
 
-def early_ledger(check: Callable[..., PairReport]) -> Callable[[World], Check]:
+def early_ledger(name: str) -> Callable[[World], Check]:
     """The ledger is read before the committed offsets."""
-    return lambda world: partial(
-        check,
-        cluster=world,
-        ledger=cast(Ledger, KeptLedger(world, dict(world.ledger.kept_rows), dict(world.ledger.kept_offsets))),
-    )
+
+    def check(world: World) -> Check:
+        kept = KeptLedger(world, dict(world.ledger.kept_rows), dict(world.ledger.kept_offsets))
+        return TRIED[name].check(name, world, kept)
+
+    return check
 
 
 def early_archive(world: World) -> Check:
-    store = mw.KeptObjects(world, dict(world.store.objects))
-    return partial(check_archive, cluster=world, store=cast(ArchiveStore, store))
+    return TRIED["audit=archive"].check("audit=archive", world, mw.KeptObjects(world, dict(world.store.objects)))
 
 
 METRICS, CALLS = "llm-metrics-latency-changelog", "rpc-billing-rpc_hourly-changelog"
@@ -245,8 +222,8 @@ PLANTED = {
     "table of calls behind its settlements": ("metering=settlements", early("metering=settlements", mw.BILLS)),
     "events replaced meanwhile": ("events=clickhouse", unreplaced),
     "letters of events early": ("events=clickhouse", early("events=clickhouse", mw.LETTERS)),
-    "ledger of bills early": ("bills=ledger", early_ledger(verify_ledger.check)),
-    "ledger of settlements early": ("settlements=ledger", early_ledger(check_settled_ledger)),
+    "ledger of bills early": ("bills=ledger", early_ledger("bills=ledger")),
+    "ledger of settlements early": ("settlements=ledger", early_ledger("settlements=ledger")),
     "archive early": ("audit=archive", early_archive),
 }
 

@@ -11,6 +11,7 @@ from largest import HUGE, largest_account, largest_row, largest_statement, names
 from rpc_log import Calls, call
 from usage_log import Rec, Table, event
 from verify_logs import HOUR_MS, TEN, Logs
+from verify_sides import audit
 
 from streamapp.lane.ids import CompactSeen
 from streamapp.meters.calls import rpc_codec, settled
@@ -20,9 +21,7 @@ from streamapp.replay.shadow import _shaped
 from streamapp.schemas.fields import NAME_MAX
 from streamapp.settings import BillingSettings, SettlementSettings
 from streamapp.topics.registry import changelog, message_bytes_max
-from streamapp.verify import settlements as verify_settlements
-from streamapp.verify.accounts import Count, agree
-from streamapp.verify.recompute import audit
+from streamapp.verify.read.settlement import METHODS_MIN, Count, agree
 from tables.express import NoExpress
 from tables.open_calls import PlainCalls
 from tables.outcome import Outcome
@@ -290,4 +289,4 @@ def test_verify_of_settlements_lets_the_rest_be_the_rest_and_no_more() -> None:
     assert not agree({"a": Count(2, Decimal(2)), "": Count(5, Decimal(7))}, must, 1)
     assert not agree({"x": Count(2, Decimal(2)), "": Count(5, Decimal(6))}, must, 1)
     assert not agree({"a": Count(2, Decimal(2))}, must, 1)
-    assert SettlementSettings().methods_max >= verify_settlements.METHODS_MIN
+    assert SettlementSettings().methods_max >= METHODS_MIN

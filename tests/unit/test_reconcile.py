@@ -20,8 +20,8 @@ from streamapp.reconcile.reconciler import STUCK_S, Reconciler
 from streamapp.reconcile.server import application, listen
 from streamapp.settings import ReconcileSettings, Settings
 from streamapp.topics.findings import KINDS, Finding
-from streamapp.verify.pair import PairReport
 from streamapp.verify.pairs import NAMES, PAIRS, wanted
+from streamapp.verify.report import PairReport
 
 PROJECT = Path(__file__).parent.parent.parent
 

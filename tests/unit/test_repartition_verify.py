@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from verify_logs import HOUR_MS, TEN, Logs, bill_id, text
+from verify_sides import audit
 
 from streamapp.kafka.log.reader import Record
 from streamapp.topics.partitioner import partition_for
-from streamapp.verify.homes import Homes
-from streamapp.verify.recompute import audit
-from streamapp.verify.report import Report
+from streamapp.verify.read.homes import Homes
+from streamapp.verify.report import BillsReport
 
 MINUTE_MS = 60_000
 ELEVEN, NOON = TEN + HOUR_MS, TEN + 2 * HOUR_MS
@@ -23,7 +23,7 @@ MOVED = next(team for team in TEAMS if [partition_for(team.encode(), count) for 
 OTHERS = [team for team in TEAMS if partition_for(team.encode(), 4) == partition_for(team.encode(), 2) == 1][:5]
 
 
-def check(logs: Logs) -> Report:
+def check(logs: Logs) -> BillsReport:
     """The new partitions are read first: nobody promises an order among partitions."""
     usage = sorted(logs.usage, key=lambda record: (-record.partition, record.offset))
     return audit(usage, logs.bills, logs.letters, starts=FOUR)
@@ -57,7 +57,7 @@ def state(logs: Logs, start_ms: int, first: int, last: int, partition: int = 3) 
 def test_a_right_log_passes() -> None:
     report = check(moved())
     assert report.ok, report.as_json()
-    assert (report.duplicates, report.buckets_waiting) == (1, 1)
+    assert (report.numbers["duplicates"], report.numbers["buckets_waiting"]) == (1, 1)
 
 
 def test_an_hour_that_the_former_home_stated_and_that_nothing_came_to() -> None:

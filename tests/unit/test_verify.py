@@ -11,23 +11,24 @@ from typing import Any
 import pytest
 from rich.console import Console
 from verify_logs import HOUR_MS, TEN, Logs, text
+from verify_sides import audit
 
 from streamapp.cli.verify import show
 from streamapp.kafka.log.reader import Record
-from streamapp.verify.recompute import audit
-from streamapp.verify.report import Report
-from streamapp.verify.statement import Bucket, statement_id
-from streamapp.verify.usage import Poison, Usage, plausible, read, time_ms
+from streamapp.verify.read.event import Poison, time_ms
+from streamapp.verify.read.statement import Bucket, statement_id
+from streamapp.verify.read.usage import Usage, plausible, read
+from streamapp.verify.report import BillsReport
 
 MINUTE_MS = 60_000
 ELEVEN, NOON = TEN + HOUR_MS, TEN + 2 * HOUR_MS
 
 
-def check(logs: Logs, **options: Any) -> Report:
+def check(logs: Logs, **options: Any) -> BillsReport:
     return audit(logs.usage, logs.bills, logs.letters, **options)
 
 
-def counts(report: Report) -> tuple[int, int, int]:
+def counts(report: BillsReport) -> tuple[int, int, int]:
     """(lost, doubled, wrong)"""
     return report.lost.count, report.doubled.count, report.wrong.count
 
@@ -67,14 +68,19 @@ DIRECTORY = {"team_b": "org_2"}
 def test_right_logs_pass() -> None:
     report = check(day(), org_of=DIRECTORY.get)
     assert report.ok, report.as_json()
-    assert (report.events_read, report.accepted, report.duplicates) == (13, 11, 1)
-    assert (report.bills, report.revisions, report.buckets, report.letters) == (5, 2, 5, 1)
+    assert (report.numbers["events_read"], report.numbers["accepted"], report.numbers["duplicates"]) == (13, 11, 1)
+    assert (
+        report.numbers["bills"],
+        report.numbers["revisions"],
+        report.numbers["buckets"],
+        report.numbers["letters"],
+    ) == (5, 2, 5, 1)
     assert report.rejected == {"tokens_mismatch": 1}
-    assert (report.buckets_waiting, report.events_waiting) == (2, 4)
+    assert (report.numbers["buckets_waiting"], report.numbers["events_waiting"]) == (2, 4)
     for currency in ("USD", "EUR"):
-        waiting = report.waiting.get(currency, Decimal(0))
-        assert report.used[currency] == report.billed[currency] + waiting
-    assert report.used["USD"] > Decimal("999999999999999999.99")
+        waiting = report.money["waiting"].get(currency, Decimal(0))
+        assert report.money["used"][currency] == report.money["billed"][currency] + waiting
+    assert report.money["used"]["USD"] > Decimal("999999999999999999.99")
 
 
 def test_nothing_at_all_passes() -> None:
@@ -338,7 +344,7 @@ def test_hour_closed_by_the_wall_clock_and_revised_later_passes() -> None:
     assert check(logs).ok
     logs.state(TEN)
     assert check(logs).ok
-    assert check(logs).revisions == 1
+    assert check(logs).numbers["revisions"] == 1
 
 
 def test_watermarks_are_of_one_partition() -> None:
@@ -390,7 +396,7 @@ def test_other_billing_events_are_left_alone() -> None:
     logs.bill({"org_id": "org_1", "type": "billing.rpc.settled", "data": {}})
     report = check(logs)
     assert report.ok
-    assert report.other_events == 1
+    assert report.numbers["other_events"] == 1
 
 
 def test_examples_are_limited_and_counts_are_not() -> None:
@@ -460,7 +466,7 @@ def _raw(cost: str, **data: Any) -> Record:
 def test_cost_that_counts(cost: str, value: str | None) -> None:
     usage = read(_raw(cost))
     assert isinstance(usage, Usage)
-    assert usage.cost == Decimal(value or cost)
+    assert usage.counted.cost == Decimal(value or cost)
 
 
 @pytest.mark.parametrize(
@@ -533,7 +539,7 @@ def test_statement_id_is_a_ulid_of_period_end_and_hash() -> None:
     assert made != other
 
 
-def _printed(report: Report) -> str:
+def _printed(report: BillsReport) -> str:
     out = io.StringIO()
     show(report, Console(file=out, width=200))
     return out.getvalue()

@@ -6,7 +6,7 @@ from letters_fake import record as letter_record
 
 from streamapp.kafka.log.reader import Record
 from streamapp.schemas.judging.rejected import UnreadableBatch
-from streamapp.verify.batches import as_refused, refused_batches
+from streamapp.verify.read.letters import as_refused, refused_batches
 
 GROUP, TOPIC = "billing-agg", "llm_usage"
 

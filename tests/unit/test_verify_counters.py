@@ -12,13 +12,14 @@ from latency_log import LatencyTable
 from searches import search
 from usage_histories import OFFSETS, SHORT, START, logs
 from usage_log import DIRECTORY, Rec, value
+from verify_logs import TEN, Logs
+from verify_sides import sides
 
-from streamapp.kafka.log.reader import Record, Span
+from streamapp.kafka.log.reader import Record
 from streamapp.meters.latency import codec
 from streamapp.schemas.judging.letter import Refused, letter
-from streamapp.verify.counters import Reconciliation
-from streamapp.verify.homes import Homes
-from streamapp.verify.pair import PairReport
+from streamapp.verify.report import PairReport
+from streamapp.verify.usage_counters import CHANGELOG, PAIR
 from tables.latency import LIMITS, Limits
 from tables.latency_windows import HOUR, WindowKey
 from tables.tally import ALL, Series
@@ -38,7 +39,13 @@ def counted(log: list[Rec], cuts: Collection[int] = (), limits: Limits = LIMITS)
 
 
 def compared(
-    log: list[Rec], table: LatencyTable, *, committed: int | None = None, judged: int | None = None, start: int = 0
+    log: list[Rec],
+    table: LatencyTable,
+    *,
+    committed: int | None = None,
+    judged: int | None = None,
+    start: int = 0,
+    bills: Collection[Record] = (),
 ) -> PairReport:
     """The check of a log in one partition, with the letters that billing-agg writes of it."""
     rows = table.store.scan(b"d", b"z")
@@ -53,18 +60,19 @@ def compared(
         made = letter(refused, one.timestamp)
         letters.append(Record("dead_letter", 0, len(letters), 0, made.key, made.value))
     end = len(log)
-    made_of = Reconciliation(
-        changelog,
-        letters,
-        {0: end if committed is None else committed},
-        {0: end if judged is None else judged},
-        {0: Span(start, end)},
-        DIRECTORY.get,
-        Homes(1, ()),
+    usage = [Record("llm_usage", 0, one.offset, one.timestamp, one.key, one.value) for one in log]
+    topics = {CHANGELOG: changelog, "dead_letter": letters, "billing_events": bills, "llm_usage": usage[start:]}
+    both = sides(
+        PAIR,
+        topics,
+        committed={0: end if committed is None else committed},
+        starts={("llm_usage", 0): start},
+        org_of=DIRECTORY.get,
+        refusing={0: end if judged is None else judged},
     )
-    return made_of.report(
-        Record("llm_usage", 0, one.offset, one.timestamp, one.key, one.value) for one in log if one.offset >= start
-    )
+    PAIR.judge(both)
+    report: PairReport = both.report
+    return report
 
 
 def calls() -> list[Rec]:
@@ -147,3 +155,10 @@ def test_hours_of_which_the_log_has_lost_events_are_out_of_reach() -> None:
 def test_a_repeated_id_counts_once() -> None:
     log = [*calls(), replace(calls()[3], offset=CALLS)]
     assert compared(log, counted(log)).difference == 0
+
+
+def test_bills_say_on_which_partitions_teams_have_been() -> None:
+    logs = Logs()
+    logs.use(TEN, team="team_a")
+    logs.state(TEN, team="team_a")
+    assert compared(calls(), counted(calls()), bills=logs.bills).difference == 0

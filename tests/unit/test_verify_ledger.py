@@ -16,8 +16,10 @@ from streamapp.errors import Misconfigured
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.sinks.ledger.database import open_ledger
 from streamapp.sinks.ledger.rows import Bill, to_row
-from streamapp.verify.ledger import TOPIC, Comparison
-from streamapp.verify.pair import PairReport, Sums
+from streamapp.verify.copies import walk
+from streamapp.verify.ledgers import BILLS, TOPIC, Kept, Newest
+from streamapp.verify.ledgers import bills as copy_of_bills
+from streamapp.verify.report import PairReport, Sums
 
 Plant = Callable[[sqlite3.Connection], object]
 
@@ -52,14 +54,20 @@ async def keep(url: str, records: Sequence[Record]) -> None:
             await ledger.apply(TOPIC, number, upto, [row for row in rows if isinstance(row, Bill)])
 
 
-async def compare(url: str, records: Sequence[Record], done: dict[int, int]) -> PairReport:
-    ledger = open_ledger(url)
-    await ledger.open(create=False)
-    try:
-        spans = {number: Span(0, upto) for number, upto in end(records).items()}
-        return await Comparison(ledger, spans, done).compare(iter(records))
-    finally:
-        await ledger.close()
+def compare(url: str | None, records: Sequence[Record], done: dict[int, int]) -> PairReport:
+    """What the check finds. `url` None: the group has kept nothing yet."""
+    spans = {number: Span(0, upto) for number, upto in end(records).items()}
+    report, newest = PairReport(BILLS.name, TOPIC, BILLS.right), Newest()
+    with asyncio.Runner() as runner:
+        ledger = None if url is None else open_ledger(url)
+        if ledger is not None:
+            runner.run(ledger.open(create=False))
+        walk(records, spans, done, Kept(ledger, runner), copy_of_bills(newest), report)
+        if ledger is not None:
+            runner.run(ledger.close())
+    newest.tell(report)
+    report.compare_hours()
+    return report
 
 
 def checked(folder: Path, plant: Plant = lambda connection: None, kept: int | None = None) -> PairReport:
@@ -69,7 +77,7 @@ def checked(folder: Path, plant: Plant = lambda connection: None, kept: int | No
     asyncio.run(keep(url, records[:kept]))
     with closing(sqlite3.connect(file)) as connection, connection:
         plant(connection)
-    return asyncio.run(compare(url, records, end(records[:kept])))
+    return compare(url, records, end(records[:kept]))
 
 
 def faults(report: PairReport) -> tuple[int, int, int]:
@@ -79,7 +87,11 @@ def faults(report: PairReport) -> tuple[int, int, int]:
 def test_a_ledger_that_is_right(tmp_path: Path) -> None:
     report = checked(tmp_path)
     assert (report.events, report.waiting, report.difference) == (3, 0, 0), report.as_json()
-    amounts = {"requests": Decimal(3), "total_tokens": Decimal(1140), "cost USD": Decimal("0.0114")}
+    amounts: dict[str, Decimal | int] = {
+        "requests": Decimal(3),
+        "total_tokens": Decimal(1140),
+        "cost USD": Decimal("0.0114"),
+    }
     assert report.hours == {TEN: (Sums(3, amounts), Sums(3, amounts))}
 
 
@@ -90,8 +102,7 @@ def test_bills_behind_the_ledger_wait(tmp_path: Path) -> None:
 
 def test_without_a_ledger_everything_waits() -> None:
     records = bills()
-    spans = {number: Span(0, upto) for number, upto in end(records).items()}
-    report = asyncio.run(Comparison(None, spans, {}).compare(iter(records)))
+    report = compare(None, records, {})
     assert (report.events, report.waiting, report.difference) == (3, 3, 0)
 
 
@@ -100,7 +111,7 @@ def test_a_bill_that_stands_in_the_log_twice_is_one_row(tmp_path: Path) -> None:
     records = [*records, records[0]._replace(offset=end(records)[0])]
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     asyncio.run(keep(url, records))
-    report = asyncio.run(compare(url, records, end(records)))
+    report = compare(url, records, end(records))
     assert (report.events, report.difference) == (3, 0), report.as_json()
 
 
@@ -108,7 +119,7 @@ def test_a_ledger_that_is_behind_what_the_group_committed_has_lost_it(tmp_path: 
     records = bills()
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     asyncio.run(keep(url, []))
-    report = asyncio.run(compare(url, records, end(records)))
+    report = compare(url, records, end(records))
     assert faults(report) == (3, 0, 0)
 
 
@@ -144,5 +155,5 @@ def test_a_row_that_cannot_be_read_is_said_to_a_person(tmp_path: Path) -> None:
 
 def test_nobody_makes_a_ledger_by_reading(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="STREAM_LEDGER_URL"):
-        asyncio.run(compare(f"sqlite:///{tmp_path / 'none.db'}", [], {}))
+        compare(f"sqlite:///{tmp_path / 'none.db'}", [], {})
     assert list(tmp_path.iterdir()) == []

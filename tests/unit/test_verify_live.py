@@ -6,11 +6,9 @@ from decimal import Decimal
 
 import pytest
 from verify_logs import HOUR_MS, TEN, Logs
+from verify_sides import audit
 
-from streamapp.verify.billing import NAME, pair
-from streamapp.verify.pair import PairReport, Sums
-from streamapp.verify.recompute import audit
-from streamapp.verify.report import Report
+from streamapp.verify.report import BillsReport, PairReport, Sums
 
 MINUTE_MS = 60_000
 ELEVEN = TEN + HOUR_MS
@@ -42,7 +40,7 @@ def stream(upto_bill: int = 3, letter: bool = True) -> Logs:
     return logs
 
 
-def check(logs: Logs, committed: int | None) -> Report:
+def check(logs: Logs, committed: int | None) -> BillsReport:
     return audit(logs.usage, logs.bills, logs.letters, committed=None if committed is None else {0: committed})
 
 
@@ -52,7 +50,7 @@ def test_bills_may_be_behind_and_ahead_of_what_was_committed(committed: int) -> 
     for upto_bill in range(stated, 4):
         report = check(stream(upto_bill, letter=committed > 1), committed)
         assert report.ok, (upto_bill, report.as_json())
-        assert report.unread == 10 - committed
+        assert report.numbers["unread"] == 10 - committed
 
 
 @pytest.mark.parametrize("committed", range(11))
@@ -70,7 +68,7 @@ def test_poison_needs_its_letter_when_it_was_committed() -> None:
 def test_a_group_that_has_committed_nothing_has_lost_nothing() -> None:
     report = audit(stream(0, letter=False).usage, [], [], committed={})
     assert report.ok
-    assert (report.unread, report.events_waiting) == (10, 9)
+    assert (report.numbers["unread"], report.numbers["events_waiting"]) == (10, 9)
 
 
 @pytest.mark.parametrize("first", range(11))
@@ -90,13 +88,19 @@ def test_hours_that_may_have_begun_before_the_reading_did_are_out_of_reach(first
 
 
 def as_pair(logs: Logs, committed: int | None = None) -> PairReport:
-    return pair(check(logs, committed))
+    report = check(logs, committed)
+    report.compare_hours()
+    return report
 
 
 def test_both_sides_of_an_hour_sum_to_the_same() -> None:
     made = as_pair(stream())
-    assert (made.name, made.events, made.waiting, made.difference) == (NAME, 9, 3, 0)
-    amounts = {"total_tokens": Decimal(6 * 380), "cost USD": Decimal("0.019"), "cost EUR": Decimal("0.0038")}
+    assert (made.name, made.events, made.waiting, made.difference) == ("usage=bills", 9, 3, 0)
+    amounts: dict[str, Decimal | int] = {
+        "total_tokens": Decimal(6 * 380),
+        "cost USD": Decimal("0.019"),
+        "cost EUR": Decimal("0.0038"),
+    }
     assert made.hours == {TEN: (Sums(6, amounts), Sums(6, amounts))}
     assert made.as_json()["hours_differing"] == []
 

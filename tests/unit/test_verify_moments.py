@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.kafka.log.reader import Record
+from streamapp.kafka.log.reader import Record, Span
 from streamapp.settings import Settings
-from streamapp.verify.analytics import TOPIC, Place, Row, compare
-from streamapp.verify.pair import PairReport
+from streamapp.verify.copies import walk
+from streamapp.verify.events_clickhouse import TOPIC, Place, Row
+from streamapp.verify.events_clickhouse import Kept as Rows
+from streamapp.verify.events_clickhouse import events as copy_of
 from streamapp.verify.pairs import look
-from streamapp.verify.report import PLACES_MAX, Findings
+from streamapp.verify.report import PLACES_MAX, Findings, PairReport
 
 AT_MS = 1_736_942_400_000
 
@@ -46,11 +48,23 @@ class Kept:
                 assert one.uuid is not None
                 self.rows[one.uuid] = offset, one
 
-    def below(self, end: int) -> dict[int, list[Row]]:
-        return {offset: [one] for offset, one in self.rows.values() if offset < end}
+    def below(self, partition: int, span: Span) -> dict[int, list[Row]]:
+        return {offset: [one] for offset, one in self.rows.values() if span.start <= offset < span.end}
 
     def newest(self, uuids: Collection[str]) -> Mapping[Row, Place]:
         return {one: Place(0, offset) for offset, one in self.rows.values() if one.uuid in uuids}
+
+    def close(self) -> None:
+        pass
+
+
+def compared(log: list[int | None], kept: Kept) -> PairReport:
+    """What the check finds of the events that are committed."""
+    report = PairReport("events=clickhouse", TOPIC, "ClickHouse")
+    events = [event(offset, number) for offset, number in enumerate(log)]
+    end = len(log)
+    walk(events, {0: Span(0, end)}, {0: end}, Rows(kept), copy_of((), report.lost), report)
+    return report
 
 
 LOGS = st.lists(st.none() | st.integers(0, 4), min_size=1, max_size=20)
@@ -61,9 +75,7 @@ def test_an_event_of_which_no_copy_is_kept_is_lost(log: list[int | None], data: 
     chosen = data.draw(st.integers(0, len(log) - 1))
     number = log[chosen]
     gone = {chosen} if number is None else {offset for offset, other in enumerate(log) if other == number}
-    kept = Kept(log, gone)
-    report = PairReport("events=clickhouse", TOPIC, "ClickHouse")
-    compare([event(*one) for one in enumerate(log)], kept.below(len(log)), set(), report, kept.newest)
+    report = compared(log, Kept(log, gone))
     assert report.lost.count == len(gone), report.as_json()
 
 

@@ -8,8 +8,8 @@ from streamapp.dead_letters import done as letters_done
 from streamapp.dead_letters import plan as letters_plan
 from streamapp.dead_letters.done import Receipt
 from streamapp.kafka.log.reader import Record
-from streamapp.verify.redrives import LETTER_HEADER, RECEIPTS_TOPIC, Redrives
-from streamapp.verify.report import Report
+from streamapp.verify.read.redrives import LETTER_HEADER, RECEIPTS_TOPIC, Redrives
+from streamapp.verify.report import BillsReport
 
 TOPIC = "llm_usage"
 
@@ -24,10 +24,10 @@ def receipt(letter: str, offset: int, partition: int = 0, topic: str = TOPIC) ->
     return Record(RECEIPTS_TOPIC, 0, 0, 0, letter.encode(), value)
 
 
-def checked(log: list[Record], receipts: list[Record], starts: dict[tuple[str, int], int] | None = None) -> Report:
-    redrives, report = Redrives(), Report()
+def checked(log: list[Record], receipts: list[Record], starts: dict[tuple[str, int], int] | None = None) -> BillsReport:
+    redrives, report = Redrives(), BillsReport()
     assert list(redrives.watch(log)) == log
-    redrives.check(receipts, TOPIC, starts or {}, report)
+    redrives.check(receipts, TOPIC, lambda *at: (starts or {}).get(at, 0), report)
     return report
 
 
@@ -39,7 +39,7 @@ def test_the_names_are_those_that_are_written() -> None:
 def test_a_record_that_was_sent_again_is_where_its_receipt_says() -> None:
     report = checked([usage(0), usage(1, "letter_1"), usage(2)], [receipt("letter_1", 1)])
     assert report.ok
-    assert report.redriven == 1
+    assert report.numbers["redriven"] == 1
 
 
 def test_a_receipt_without_its_record_is_a_loss() -> None:

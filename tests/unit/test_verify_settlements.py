@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,14 +14,15 @@ from rpc_histories import logs
 from rpc_log import METERING, WEEK, Calls, call
 from searches import search
 from usage_log import Rec
+from verify_sides import audit_settlements as audit
 
 from streamapp.exact.chunk import Transaction
-from streamapp.kafka.log.reader import Record
+from streamapp.kafka.log.reader import Record, Span
 from streamapp.sinks.ledger.rows import Settlement, to_row
-from streamapp.verify import settled_ledger as verify_settled_ledger
-from streamapp.verify.accounts import CHANGELOG_TOPIC
-from streamapp.verify.pair import PairReport
-from streamapp.verify.settlements import audit
+from streamapp.verify.copies import walk
+from streamapp.verify.ledgers import SETTLED, SETTLEMENTS, KeptSettlements
+from streamapp.verify.read.settlement import CHANGELOG_TOPIC
+from streamapp.verify.report import PairReport
 from tables.window import HOUR_MS
 
 LASTING = replace(WEEK, remember_ms=200 * HOUR_MS)  # to the check, an id counts once in the whole log
@@ -132,6 +134,19 @@ def test_poison_needs_its_letter_and_only_poison_has_one() -> None:
     assert audit(changelog, bills, [*letters, letter], metering).wrong.count == 1
 
 
+def test_a_letter_carries_the_bytes_of_its_record() -> None:
+    changelog, bills, letters, metering = some().four()
+    letter = rewritten(letters[0], lambda data: data.update(value_b64="e30="))
+    assert found(audit(changelog, bills, [letter], metering)) == (0, 0, 1)
+
+
+def test_a_conflict_may_be_with_a_call_on_another_partition() -> None:
+    """As after a repartition: the first call is not on the partition of the second."""
+    changelog, bills, letters, metering = some().four()
+    letter = rewritten(letters[0], lambda data: data.update(reason="conflicting_duplicate"))
+    assert found(audit(changelog, bills, [letter], metering)) == (0, 0, 0)
+
+
 def test_what_retention_took_is_out_of_reach() -> None:
     changelog, bills, letters, metering = some().four()
     report = audit(changelog, bills, letters, metering[5:], starts={(METERING, 0): 5})
@@ -142,7 +157,16 @@ def test_the_ledger_holds_each_settlement_once() -> None:
     bills = some().sent("billing_events")
     rows = [to_row(one.topic, one.partition, one.offset, one.value) for one in bills]
     kept = [row for row in rows if isinstance(row, Settlement)]
-    check = verify_settled_ledger.audit
+
+    def check(done: dict[int, int], rows: list[Settlement], log: list[Record], starts: dict[int, int]) -> PairReport:
+        report, start = PairReport(SETTLED.name, SETTLED.left, SETTLED.right), starts.get(0, 0)
+        with asyncio.Runner() as runner:
+            stock = KeptSettlements(None, runner)
+            stock.done({})
+            stock.all = rows
+            walk(log, {0: Span(start, 2)}, done, stock, SETTLEMENTS, report)
+        return report
+
     report = check({0: 1}, kept, bills, {})
     assert (found(report), report.events, report.waiting) == ((0, 0, 0), 1, 0)
     assert found(check({0: 1}, [], bills, {})) == (1, 0, 0)
@@ -150,3 +174,7 @@ def test_the_ledger_holds_each_settlement_once() -> None:
     assert found(check({0: 1}, kept, [bills[0]._replace(value=(bills[0].value or b"") + b" ")], {})) == (0, 0, 1)
     assert found(check({0: 1}, kept, [], {})) == (0, 0, 1)
     assert check({0: 1}, kept, [], {0: 1}).out_of_reach == 1
+    assert found(check({0: 2}, kept, [bills[0], bills[0]._replace(offset=1)], {})) == (0, 0, 0), (
+        "another pair's finding"
+    )
+    assert found(check({0: 2}, [replace(kept[0], offset=1)], bills, {})) == (0, 0, 1), "a row of another place"

@@ -16,7 +16,7 @@ from streamapp.errors import Unavailable
 from streamapp.reconcile.reconciler import Reconciler
 from streamapp.reconcile.server import application, listen
 from streamapp.settings import Settings
-from streamapp.verify.pair import PairReport
+from streamapp.verify.report import PairReport
 from streamapp.web.pages.reconciliation import KNOWN_MS, LATE_MS, REST_MS, AskedReconciliation, Facts, NoReconciliation
 
 

@@ -1,13 +1,13 @@
-"""Where teams live, for the independent check: on one partition each, unless the topic has got more partitions.
+"""Where the records of a team are, for a check: on one partition each, unless the topic has got more partitions.
 
-After a repartition a team's events lie on two partitions: where the former number of partitions puts its key, and
+After a repartition a team's events are on two partitions: where the former number of partitions puts its key, and
 where the present one does. The former number is whatever single number explains every bill that covers another
 partition than the present one; if none does, a team on two partitions is a fault.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from math import gcd
 
@@ -25,19 +25,27 @@ class Homes:
         fit = [
             count for count in range(1, now) if all(self._home(team, count) == partition for team, partition in strays)
         ]
-        self.before = max(fit, default=0) if strays else 0  # 0: no repartition is to be seen
+        self.before = max(fit, default=0) if strays else 0  # 0: there was no repartition
         self._only: dict[str, int] = {}
 
     def moved(self, team: str) -> bool:
         """Whether the team has lived on another partition before."""
         return self.before > 0 and self._home(team, self.now) != self._home(team, self.before)
 
-    def waits(self, record: Record) -> bool:
-        """Whether a record comes after those of its team's former home: read it when they are read."""
+    def split(self, records: Iterable[Record]) -> tuple[Iterator[Record], list[Record]]:
+        """Two parts, to be read one after the other: the second one, of teams that have moved, from their present
+        homes, comes after their former homes. It is filled while the first one is read."""
+        late: list[Record] = []
+        return (record for record in records if not self._waits(record, late)), late
+
+    def _waits(self, record: Record, late: list[Record]) -> bool:
         if not self.before or record.key is None:
             return False
         team = record.key.decode(errors="replace")
-        return self.moved(team) and self._home(team, self.now) == record.partition
+        waits = self.moved(team) and self._home(team, self.now) == record.partition
+        if waits:
+            late.append(record)
+        return waits
 
     def root(self, team: str, partition: int) -> int:
         """The partition whose memory of ids a record meets: ids of the former home are known at the present one."""

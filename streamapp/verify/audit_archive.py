@@ -1,7 +1,8 @@
 """The pair `audit=archive`: every audit record that the group has committed is in the archive once, as it was.
 
-What must be there is judged by the models, which the worker asks only about what its fast reader does not take; the
-comparison of a record with its line, and the merge of log and archive, are code of its own.
+What must be there is judged by the models of the schema, which the worker asks only about what its fast reader does not
+accept, and secrets are found by the schema's rules of masking. The comparison of a record with its line is code of its
+own.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64decode, b64encode
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -28,35 +29,83 @@ from streamapp.schemas.values.mask import MASKED, is_value, mask_in_text, named_
 from streamapp.schemas.values.mask_json import TEXTS_MAX
 from streamapp.settings import Settings
 from streamapp.topics.registry import changelog
-from streamapp.verify.pair import PairReport, Sums
-from streamapp.verify.reading import Cluster, LogReader
+from streamapp.verify.copies import Copy, Item, compare, place
+from streamapp.verify.engine import Offsets, Pair, Sides
+from streamapp.verify.read.letters import LETTERS
+from streamapp.verify.report import PairReport
 
 GROUP, TRAIL, TABLE = "audit-archive", "audit_log", "archive"
-HOUR_MS = 3_600_000
 
 
-def check_archive(settings: Settings, cluster: Cluster | None = None, store: ArchiveStore | None = None) -> PairReport:
-    """`verify_pair.Check` of the audit log and its archive. `store`: by default the one of the settings."""
-    return asyncio.run(_check(settings, cluster, store))
+class Kept:
+    """`copies.Destination` on the objects of an archive. Objects that cannot be read have no lines: their records are
+    lost then."""
+
+    def __init__(self, store: ArchiveStore, runner: asyncio.Runner) -> None:
+        self._store, self._runner = store, runner
+        self.report = PairReport("", "", "")  # takes lines that are there more than once
+        self._shelves: dict[int, Shelf] | None = None
+
+    def done(self, committed: Offsets) -> Offsets:
+        self._shelves = {shelf.partition: shelf for shelf in self._runner.run(shelves(self._store, TRAIL))[0]}
+        return committed
+
+    def rows(self, partition: int, span: Span) -> Iterator[Item]:
+        last = -1
+        for name, line in self._lines((self._shelves or {}).get(partition)):
+            offset = int(line.get("offset", -1))
+            where = f"{name}, offset {offset}"
+            if offset <= last:
+                self.report.doubled.add(where, "is there more than once, or out of order")
+                continue
+            last = offset
+            yield Item(partition, offset, where, line, _event_ms(line))
+
+    def elsewhere(self, missing: Sequence[Item]) -> Sequence[str | None]:
+        return [None for _ in missing]
+
+    def _lines(self, shelf: Shelf | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        for name in () if shelf is None else shelf.in_order():
+            try:
+                lines = [_json(line) for line in lines_of(self._runner.run(self._store.get(name)) or b"")]
+            except ValueError:
+                lines = []
+            yield from ((name, line) for line in lines)
 
 
-async def _check(settings: Settings, cluster: Cluster | None, store: ArchiveStore | None) -> PairReport:
-    report = PairReport("audit=archive", TRAIL, "the archive")
-    logs = LogReader(settings.kafka, TRAIL, cluster=cluster)
-    committed = logs.committed(GROUP, TRAIL)  # before the archive is read: what is below it, is there
-    refused = logs.refused(GROUP, TRAIL)
-    log = logs.spans(TRAIL)
-    store = open_archive(settings.archive, settings.archive_url) if store is None else store
-    parts = {shelf.partition: shelf for shelf in (await shelves(store, TRAIL))[0]}
-    merge = _Merge(report)
-    for number, span in sorted(log.items()):
-        done = min(committed.get(number, 0), span.end)
-        report.waiting += span.end - max(done, span.start)
-        shelf = parts.get(number, Shelf(TRAIL, number))
-        records = logs.records(TRAIL, {number: Span(span.start, done)}, headers=True, refused=refused)
-        await merge.partition(records if done > span.start else iter(()), archived(store, shelf), span.start, done)
-    merge.finish()
-    return report
+@contextmanager
+def _open(settings: Settings, committed: Offsets, store: ArchiveStore | None) -> Iterator[Kept]:
+    with asyncio.Runner() as runner:
+        yield Kept(open_archive(settings.archive, settings.archive_url) if store is None else store, runner)
+
+
+def _must(record: Record) -> Item | str:
+    judged = judge_audit(record.value)
+    if isinstance(judged, Rejected):
+        return f"the record should have been refused: {judged.error}"
+    return place(record, None, judged.at_ms)
+
+
+def _differences(record: Record, _: Item, kept: Item) -> Iterator[str]:
+    different = "its event: it has no time" if kept.at_ms is None else difference(record, kept.row)
+    if different is not None:
+        yield f"differs from the record in {different}"
+
+
+def _judge(sides: Sides) -> None:
+    sides.kept.report = sides.report
+    compare(sides, Copy(_must, _differences), apart=True, headers=True)
+
+
+PAIR = Pair(
+    name="audit=archive",
+    group=GROUP,
+    source=TRAIL,
+    topics=(LETTERS,),
+    judge=_judge,
+    right="the archive",
+    destination=_open,
+)
 
 
 def committed_chains(settings: Settings) -> dict[int, tuple[int, str]]:
@@ -70,86 +119,11 @@ def committed_chains(settings: Settings) -> dict[int, tuple[int, str]]:
     return found
 
 
-async def archived(store: ArchiveStore, shelf: Shelf) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-    """Every line of a partition, with its object's name. Objects that cannot be read have none: their records are
-    lost then."""
-    for name in shelf.in_order():
-        try:
-            lines = [_json(line) for line in lines_of(await store.get(name) or b"")]
-        except ValueError:
-            lines = []
-        for line in lines:
-            yield name, line
-
-
-class _Merge:
-    """Log and archive side by side, in the order of offsets."""
-
-    def __init__(self, report: PairReport) -> None:
-        self._report = report
-        self._left: Counter[int] = Counter()
-        self._right: Counter[int] = Counter()
-        self._now: Record | None = None
-
-    async def partition(
-        self, log: Iterator[Record], lines: AsyncIterator[tuple[str, dict[str, Any]]], start: int, done: int
-    ) -> None:
-        """One partition; `log` has its records from `start` to before `done`."""
-        report, last = self._report, -1
-        self._now = next(log, None)
-        async for name, line in lines:
-            offset = int(line.get("offset", -1))
-            where = f"{name}, offset {offset}"
-            if offset <= last:
-                report.doubled.add(where, "is there more than once, or out of order")
-                continue
-            last = offset
-            if offset < start:
-                report.out_of_reach += 1
-            elif offset < done:
-                self._pass_by(log, offset)
-                self._compare(log, offset, where, line)
-        self._pass_by(log, done)
-
-    def finish(self) -> None:
-        """The sums by hour."""
-        for hour in sorted(self._left | self._right):
-            self._report.hours[hour] = Sums(self._left[hour], {}), Sums(self._right[hour], {})
-
-    def _pass_by(self, log: Iterator[Record], offset: int) -> None:
-        """Records below this offset that no line is about: they were refused, or they are lost."""
-        while self._now is not None and self._now.offset < offset:
-            judged = judge_audit(self._now.value)
-            if not isinstance(judged, Rejected):
-                self._count(self._left, judged.at_ms)
-                self._report.events += 1
-                self._report.lost.add(f"{TRAIL}-{self._now.partition}, offset {self._now.offset}", "is not archived")
-            self._now = next(log, None)
-
-    def _compare(self, log: Iterator[Record], offset: int, where: str, line: dict[str, Any]) -> None:
-        record = self._now
-        if record is None or record.offset != offset:
-            self._report.wrong.add(where, "is no record of the log")
-            return
-        self._now = next(log, None)
-        judged = judge_audit(record.value)
-        if isinstance(judged, Rejected):
-            self._report.wrong.add(where, f"should have been refused: {judged.error}")
-            return
-        self._report.events += 1
-        self._count(self._left, judged.at_ms)
-        try:
-            self._count(self._right, event_ms(line))
-        except (KeyError, TypeError, ValueError):
-            self._report.wrong.add(where, "has no event with a time")
-            return
-        different = difference(record, line)
-        if different is not None:
-            self._report.wrong.add(where, f"differs from the record in {different}")
-
-    @staticmethod
-    def _count(hours: Counter[int], at_ms: int) -> None:
-        hours[at_ms // HOUR_MS * HOUR_MS] += 1
+def _event_ms(line: dict[str, Any]) -> int | None:
+    try:
+        return event_ms(line)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def difference(record: Record, line: Mapping[str, Any]) -> str | None:
