@@ -30,8 +30,8 @@ class PartitionFacts:
     high_water: int  # end of the partition
     last_commit_ms: int | None  # wall clock of the last committed transaction
     events_per_s: float  # over the last ten seconds
-    open_hours: int
-    pending_revisions: int
+    open_hours: int  # of bills; 0 for every other table
+    pending_revisions: int  # of bills
     next_mark_ms: int | None  # the watermark at which something will be stated next
     last_record_ms: int | None  # wall clock when the last record arrived
     duplicates: int  # since the worker started
@@ -40,6 +40,7 @@ class PartitionFacts:
     trouble: str | None = None  # why records wait although the worker is well: what it writes to does not answer
     trouble_since_ms: int | None = None  # wall clock
     caught_up_ms: int | None = None  # wall clock when it was last read to its end
+    open_rows: int = 0  # of the table, that time has not closed; of usage_hourly these are its open hours
 
     @property
     def lag(self) -> int:

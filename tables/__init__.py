@@ -1,14 +1,43 @@
 """The windowed tables: pure arithmetic over mappings. No clock, no I/O, nothing of the application.
 
-window.py         hours, marks, months and the rules of time
-counters.py       what is counted; `+` and `-`
-usage_hourly.py   the row of org × team × currency × hour, and what closing it states
-seen.py           event ids that were counted, and until when they are remembered
-fold.py           how every table reads its partition
-ledger.py         a partition of usage: records in; rows, statements and refusals out
-spread.py         durations in buckets and in the bins of a sketch
-tally.py          what is counted about calls of a model
-latency.py        the same records, by minute, hour and model
-settlement.py     accounts and their calls, and what settling states
-rpc_hourly.py     a partition of metered calls: records in; rows, settlements and refusals out
+What is the same for all:
+
+window.py           hours, marks, months and the rules of time
+outcome.py          records, refusals, positions; what a chunk changed
+door.py             what a record must be before a table looks at it
+seen.py             event ids that were counted, and until when they are remembered
+fold.py             how every table reads its partition
+express.py          the express lane: what may count plain records in a table's place
+counters.py         what is counted; `+` and `-`
+
+Usage by org, team, currency and hour:
+
+usage_hourly.py     the row, and what closing it states
+ledger.py           a partition of usage: records in; rows, statements and refusals out
+expiry.py           hours and months that no record can reach any more
+
+Metered calls by org, agent, consumer and currency:
+
+settlement.py       accounts and their calls, and what settling states
+open_calls.py       the calls of open hours
+rpc_hourly.py       a partition of metered calls: records in; rows, settlements and refusals out
+
+Latencies by minute, hour and model:
+
+spread.py           durations in buckets and in the bins of a sketch
+tally.py            what is counted about calls of a model
+places.py           which models are told apart
+latency_windows.py  the rows, and when they go
+latency.py          a partition of usage: records in; rows out
+tally_lane.py       the express lane of this table
+
+Dead letters by cause:
+
+cause.py            why letters are written, told apart
+incident.py         a cause's life: opened, told, resolved
+letters.py          a partition of letters: records in; rows and alerts out
+
+Any other group:
+
+keyed.py            rows by key, changed by one function
 """

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
 from tables.cause import quoted
 from tables.outcome import Record, Refusal
@@ -20,31 +20,6 @@ def unresolved(event: Any) -> str:
     if event.team_id is None:
         return "no org_id, and no team_id to look up in the directory"
     return f"no org_id, and the directory does not know team {quoted(event.team_id)}"
-
-
-class UsageData(Protocol):
-    """The payload of a usage event."""
-
-    provider: str
-    model: str
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int  # at least both
-    cost_usd: Any  # Decimal with exponent -12
-    status: str
-    cache_hit: bool
-    currency: str
-
-
-class Usage(Protocol):
-    """A decoded usage event."""
-
-    id: str
-    at_ms: int
-    team_id: str
-    org_id: str | None
-    is_rounded: bool  # its cost
-    data: Any  # UsageData
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,30 @@ watermark, which may bring something due, and only then count.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 from tables.cause import quoted
-from tables.door import Door, unresolved
+from tables.door import unresolved
 from tables.express import Passing
 from tables.outcome import Folded, Position, Record, Refusal
-from tables.seen import Known, Seen, SeenIds, expiry_of
-from tables.window import HOUR_MS, Rules
+from tables.seen import Known, Seen, SeenIds, StoredIds, expiry_of
+from tables.window import HOUR_MS, Rules, next_close
 
 NEVER = 1 << 62
 
 Out = TypeVar("Out", bound=Folded)
 Row = TypeVar("Row")
+
+
+class Admission(Protocol):
+    """What a record must be before a table looks at it (`tables/door.py:Door`)."""
+
+    def let_in(self, record: Record, future_ms: int) -> Any:
+        """The event of a record that may count, a `Refusal`, or None for one that does not matter to the table."""
+
+    def org(self, event: Any) -> str | None:
+        """Whose event it is; None: nobody knows, and it is refused."""
 
 
 class Fold(ABC, Generic[Out, Row]):
@@ -30,7 +40,7 @@ class Fold(ABC, Generic[Out, Row]):
     Promises: the watermark never goes back; a record counts at most once while its id is remembered.
     """
 
-    def __init__(self, rules: Rules, door: Door, position: Position, seen: Seen | None, express: Passing) -> None:
+    def __init__(self, rules: Rules, door: Admission, position: Position, seen: Seen | None, express: Passing) -> None:
         self.rules = rules
         self.door = door
         self.position = position
@@ -39,8 +49,9 @@ class Fold(ABC, Generic[Out, Row]):
         self.next_mark_ms = 0  # the lowest watermark at which anything is due
         self._outcome = self._begun(-1)
 
-    def apply(self, records: Sequence[Record]) -> Out:
-        """Fold consecutive records. Records below the position were applied before and are passed over."""
+    def apply(self, records: Sequence[Record], now_ms: int = 0) -> Out:
+        """Fold consecutive records. Records below the position were applied before and are passed over. Nothing depends
+        on `now_ms`, the wall clock."""
         position = self.position
         outcome = self._outcome = self._begun(max(records[0].offset, position.next_offset))
         new = records
@@ -50,18 +61,24 @@ class Fold(ABC, Generic[Out, Row]):
         self._count(new)
         outcome.ids = self.seen.keep(outcome.chunk)
         position.next_offset = max(position.next_offset, records[-1].offset + 1)
-        outcome.accepted = len(new) - len(outcome.refusals) - outcome.duplicates
+        outcome.accepted = len(new) - len(outcome.refusals) - outcome.duplicates - outcome.passed
         return outcome
+
+    def remember(self, ids: Iterable[tuple[int, StoredIds]]) -> None:
+        """Remember each stored chunk's ids again. The last step of a restore."""
+        for chunk, stored in ids:
+            self.seen.restore(chunk, stored, self.position.watermark_ms)
+        self.next_mark_ms = self._next_mark()
 
     # -- what a table does its own way ---------------------------------------------------------------------------
 
-    @abstractmethod
     def idle(self, now_ms: int) -> Out:
         """Close by the wall clock what a silent, fully read partition leaves behind."""
+        raise NotImplementedError("nothing is ever due by the wall clock")
 
-    @abstractmethod
     def idle_due(self, now_ms: int) -> bool:
         """Whether `idle` would do anything."""
+        return False
 
     @abstractmethod
     def _begun(self, chunk: int) -> Out:
@@ -80,6 +97,9 @@ class Fold(ABC, Generic[Out, Row]):
         """State, forget and expire what the watermark's new place brings due."""
 
     @abstractmethod
+    def _due_next_ms(self) -> int:
+        """The lowest watermark at which anything of the rows is due; `NEVER`."""
+
     def _gather(self) -> None:
         """Add to the rows what the express lane has counted."""
 
@@ -103,6 +123,9 @@ class Fold(ABC, Generic[Out, Row]):
         if isinstance(event, Refusal):
             self._outcome.refusals.append(event)
             return
+        if event is None:
+            self._outcome.passed += 1
+            return
         if self._repeated(record, event.id):
             return
         org = door.org(event)
@@ -110,9 +133,11 @@ class Fold(ABC, Generic[Out, Row]):
             self._refuse(record, "org_unresolved", unresolved(event))
             return
         if event.at_ms > self.position.watermark_ms:  # first the watermark, then the count
-            self.position.watermark_ms = event.at_ms
+            before_ms, self.position.watermark_ms = self.position.watermark_ms, event.at_ms
             if event.at_ms >= self.next_mark_ms:
+                self.seen.hold(before_ms, event.at_ms, self.rules)
                 self._cross(event.at_ms)
+                self.next_mark_ms = self._next_mark()
         row = self._row_for(event, org, record)
         if row is None:
             return
@@ -147,3 +172,11 @@ class Fold(ABC, Generic[Out, Row]):
     def _closes_ms(self, hour: int) -> int:
         """The watermark that closes an hour."""
         return hour + HOUR_MS + self.rules.grace_ms
+
+    def _next_mark(self) -> int:
+        """The lowest watermark at which anything is due. Before the first record: at once."""
+        watermark_ms = self.position.watermark_ms
+        if watermark_ms < 0:
+            return 0
+        closes_ms = next_close(watermark_ms, self.rules.grace_ms)  # of any hour: its ids are remembered from then on
+        return min(self._due_next_ms(), closes_ms, self.seen.next_expiry_ms or NEVER)

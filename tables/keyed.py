@@ -1,30 +1,24 @@
 """Rows by key, changed by one function: all the arithmetic a simple group needs. Pure: records in, changed rows out.
 
-A record is an event, or nothing that matters here, or refused. An event counts once, as long as its id is remembered
-(decision 13), and not at all when it is older than the topic's retention behind the watermark. What comes out is a
-function of the log, however it is cut into chunks.
+How records are read is in `fold.py`. A record is an event, or nothing that matters here, or refused; an event that is
+older than the topic's retention behind the watermark is refused, too. What comes out is a function of the log, however
+it is cut into chunks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from tables.cause import quoted
-from tables.outcome import Position, Record, Refusal
-from tables.seen import Known, Seen, StoredIds, expiry_of
-from tables.window import Rules, hour_of
+from tables.express import NoExpress
+from tables.fold import Fold
+from tables.outcome import Folded, Position, Record, Refusal
+from tables.seen import Seen
+from tables.window import HOUR_MS, Rules, hour_of
 
 Rows = MutableMapping[Any, Any]
 """Key → row, both immutable. A dict in tests."""
-
-
-class Event(Protocol):
-    """What must be known of an event; the rest is between `read` and `count`."""
-
-    id: str
-    at_ms: int
 
 
 def never(key: Any, limit_ms: int) -> bool:
@@ -36,7 +30,7 @@ def never(key: Any, limit_ms: int) -> bool:
 class Recipe:
     """What a group brings along.
 
-    read     a record's value → an `Event`, None for one that does not matter here, or a `refusal`
+    read     a record's value → an event with `id` and `at_ms`, None for one that does not matter here, or a `refusal`
     refusal  the type of a pair (reason, error)
     count    changes rows for one event
     over     whether a row can go, by its key: no event at or after this moment (ms) belongs to it
@@ -47,19 +41,27 @@ class Recipe:
     count: Callable[[Rows, Any], None]
     over: Callable[[Any, int], bool]
 
+    def let_in(self, record: Record, future_ms: int) -> Any:
+        """As `tables/door.py:Door.let_in`. Rows belong to no partition, so any key may be here."""
+        event = self.read(record.value)
+        if event is None:
+            return None
+        if isinstance(event, self.refusal):
+            return Refusal(record, *event)
+        if event.at_ms > record.timestamp + future_ms:
+            return Refusal(record, "timestamp_in_future", "its time is more than 5 minutes ahead of its record's")
+        return event
+
+    def org(self, event: Any) -> str:
+        """Nobody asks: `read` refuses an event that lacks an org it needs."""
+        return ""
+
 
 @dataclass
-class KeyedOutcome:
+class KeyedOutcome(Folded):
     """What a chunk changed. `rows` holds final rows; None: the row is gone."""
 
     rows: dict[Any, Any] = field(default_factory=dict)
-    chunk: int = -1  # the offset that names the chunk's ids
-    ids: StoredIds | None = None
-    old_ids: list[int] = field(default_factory=list)  # chunks whose ids are forgotten
-    refusals: list[Refusal] = field(default_factory=list)
-    counted: int = 0
-    repeated: int = 0
-    skipped: int = 0  # below the position: applied before
 
 
 class Changes(MutableMapping[Any, Any]):
@@ -91,76 +93,34 @@ class Changes(MutableMapping[Any, Any]):
         return sum(1 for _ in self)
 
 
-class Keyed:
-    """One partition's rows. `position` is moved; `stored` are the rows as of the last chunk."""
+class Keyed(Fold[KeyedOutcome, Rows]):
+    """One partition's rows. `position` is moved; `rows` are those of the last chunk."""
 
-    def __init__(self, recipe: Recipe, rules: Rules, stored: Mapping[Any, Any], position: Position, seen: Seen) -> None:
+    def __init__(self, recipe: Recipe, rules: Rules, rows: Mapping[Any, Any], position: Position, seen: Seen) -> None:
         self.recipe = recipe
-        self.rules = rules
-        self.position = position
-        self._stored = stored
-        self.seen = seen
-        self._outcome = KeyedOutcome()
-        self._rows: Rows = Changes(stored, {})
+        self.rows = rows
+        self._changes: Rows = {}
+        super().__init__(rules, recipe, position, seen, NoExpress())
+        self.next_mark_ms = self._next_mark()
 
-    def restore(self, ids: Iterable[tuple[int, StoredIds]]) -> None:
-        """Remember each stored chunk's ids again."""
-        for chunk, stored in ids:
-            self.seen.restore(chunk, stored, self.position.watermark_ms)
-
-    def apply(self, records: Sequence[Record]) -> KeyedOutcome:
-        """Fold consecutive records. Records below the position were applied before and are passed over."""
-        position = self.position
-        outcome = self._outcome = KeyedOutcome(chunk=max(records[0].offset, position.next_offset))
-        self._rows = Changes(self._stored, outcome.rows)
-        for record in records:
-            if record.offset < position.next_offset:
-                outcome.skipped += 1
-            else:
-                self._fold(record)
-        outcome.ids = self.seen.keep(outcome.chunk)
-        position.next_offset = max(position.next_offset, records[-1].offset + 1)
+    def _begun(self, chunk: int) -> KeyedOutcome:
+        outcome = KeyedOutcome(chunk=chunk)
+        self._changes = Changes(self.rows, outcome.rows)
         return outcome
 
-    def _fold(self, record: Record) -> None:
-        recipe, rules, position = self.recipe, self.rules, self.position
-        event = recipe.read(record.value)
-        if event is None:
-            return
-        if isinstance(event, recipe.refusal):
-            self._refuse(record, *event)
-        elif event.at_ms > record.timestamp + rules.future_ms:
-            self._refuse(record, "timestamp_in_future", "its time is more than 5 minutes ahead of its record's")
-        elif event.at_ms < position.watermark_ms - rules.retention_ms:
-            self._refuse(record, "too_late", "it is older than the topic's retention behind the watermark")
-        elif not self._repeated(record, event.id):
-            self._advance(event.at_ms)
-            expiry_ms = expiry_of(event.at_ms, position.watermark_ms, rules)
-            self.seen.add(event.id, record.value, expiry_ms)
-            recipe.count(self._rows, event)
-            self._outcome.counted += 1
+    def _row_for(self, event: Any, org: str, record: Record) -> Rows | None:
+        return None if self._too_late(event.at_ms, record) else self._changes
 
-    def _repeated(self, record: Record, event_id: str) -> bool:
-        known = self.seen.look(event_id, record.value)
-        if known == Known.NEW:
-            return False
-        if known == Known.SAME:
-            self._outcome.repeated += 1
-        else:
-            self._refuse(record, "conflicting_duplicate", f"id {quoted(event_id)} was counted before, with other bytes")
-        return True
+    def _add(self, row: Rows, event: Any, record: Record) -> None:
+        self.recipe.count(row, event)
 
-    def _advance(self, at_ms: int) -> None:
-        """Move the watermark. With each hour that it enters, ids are forgotten and rows that are over go."""
-        before, self.position.watermark_ms = self.position.watermark_ms, max(self.position.watermark_ms, at_ms)
-        if hour_of(before) == hour_of(self.position.watermark_ms):
-            return
-        self._outcome.old_ids += self.seen.forget(self.position.watermark_ms)
-        limit_ms = self.position.watermark_ms - self.rules.retention_ms
-        over = self.recipe.over
+    def _cross(self, watermark_ms: int) -> None:
+        """With each hour that the watermark enters, ids are forgotten and rows that are over go."""
+        self._outcome.old_ids += self.seen.forget(watermark_ms)
+        over, limit_ms = self.recipe.over, watermark_ms - self.rules.retention_ms
         if over is not never:  # then all keys are looked at
-            for key in [key for key in self._rows if over(key, limit_ms)]:
-                del self._rows[key]
+            for key in [key for key in self._changes if over(key, limit_ms)]:
+                del self._changes[key]
 
-    def _refuse(self, record: Record, reason: str, error: str) -> None:
-        self._outcome.refusals.append(Refusal(record, reason, error))
+    def _due_next_ms(self) -> int:
+        return hour_of(self.position.watermark_ms) + HOUR_MS

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from tables.outcome import Position, Refusal
-from tables.seen import StoredIds
+from tables.outcome import Folded, Position
 from tables.tally import ALL, Name, Series, Tally
 from tables.window import HOUR_MS, MINUTE_MS, hour_of
 
@@ -38,7 +37,7 @@ class WindowRows(Protocol):
 
 
 @dataclass
-class LatencyOutcome:
+class LatencyOutcome(Folded):
     """What a chunk changed. None: the row is gone."""
 
     windows: dict[WindowKey, Tally | None] = field(default_factory=dict)
@@ -47,13 +46,6 @@ class LatencyOutcome:
     places: dict[Name, int | None] = field(default_factory=dict)
     candidates: Mapping[Name, int] | None = None  # None: as before
     passed_over: dict[str, int] = field(default_factory=dict)  # reason or `DUPLICATE` → records, for ever
-    chunk: int = -1  # the offset that names the chunk's ids
-    ids: StoredIds | None = None
-    old_ids: list[int] = field(default_factory=list)  # chunks whose ids are forgotten
-    refusals: list[Refusal] = field(default_factory=list)
-    accepted: int = 0
-    duplicates: int = 0
-    skipped: int = 0  # below the position: applied before
 
 
 class Windows:

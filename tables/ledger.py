@@ -15,10 +15,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from tables.counters import EXACT
-from tables.door import Door
 from tables.expiry import expire
 from tables.express import Express, LineKey, NoExpress
-from tables.fold import NEVER, Fold
+from tables.fold import NEVER, Admission, Fold
 from tables.outcome import Outcome, Position, Record, Rows
 from tables.seen import Seen, StoredIds, expiry_of
 from tables.usage_hourly import OTHER, HourKey, Line, UsageRow, month_key, state
@@ -37,7 +36,7 @@ class Ledger(Fold[Outcome, UsageRow]):
     def __init__(
         self,
         rules: Rules,
-        door: Door,
+        door: Admission,
         rows: Rows,
         position: Position,
         seen: Seen | None = None,
@@ -64,9 +63,7 @@ class Ledger(Fold[Outcome, UsageRow]):
                 self._admit(row)
             else:
                 self._await_mark(row)
-        for chunk, stored in ids:
-            self.seen.restore(chunk, stored, self.position.watermark_ms)
-        self.next_mark_ms = self._next_mark()
+        self.remember(ids)
 
     def idle(self, now_ms: int) -> Outcome:
         """Close by the wall clock what a silent, fully read partition leaves behind (decision 9): hours whose end and
@@ -199,7 +196,6 @@ class Ledger(Fold[Outcome, UsageRow]):
         self._state(due)
         self._outcome.old_ids += self.seen.forget(watermark_ms)
         expire(self.position, self.rows, self._outcome, watermark_ms - self.rules.retention_ms)
-        self.next_mark_ms = self._next_mark()
 
     def _state(self, due: list[tuple[UsageRow, int]]) -> None:
         """State rows, each with the mark that caused it, in the order of their keys; they are settled afterwards."""
@@ -227,14 +223,10 @@ class Ledger(Fold[Outcome, UsageRow]):
     def _closed(self, hour: int) -> bool:
         return self._closes_ms(hour) <= self.position.watermark_ms
 
-    def _next_mark(self) -> int:
-        """The lowest watermark at which anything is due. Before the first record: at once."""
-        if self.position.watermark_ms < 0:
-            return 0
+    def _due_next_ms(self) -> int:
         return min(
             self._closes_ms(min(self.open)) if self.open else NEVER,
             self._due_ms,
-            self.seen.next_expiry_ms or NEVER,
             self.position.expired_ms + HOUR_MS + self.rules.retention_ms,
         )
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from tables.cause import NAMELESS, OTHER, Cause
 from tables.incident import Alert, AlertRules, CauseRow, Kind
+from tables.outcome import Folded, Position
 from tables.window import DAY_MS, HOUR_MS, MINUTE_MS
 
 WINDOW_MS = 5 * MINUTE_MS
@@ -78,36 +79,29 @@ class Told(NamedTuple):
 
 
 @dataclass
-class LettersOutcome:
+class LettersOutcome(Folded):
     """What a chunk changed. None: the row is gone."""
 
     causes: dict[str, CauseRow | None] = field(default_factory=dict)
     windows: dict[WindowKey, int | None] = field(default_factory=dict)
     tallies: dict[Tally, int] = field(default_factory=dict)
-    chunk: int = -1  # the offset that names the chunk's ids
-    ids: Ids = field(default_factory=list)
-    old_ids: list[int] = field(default_factory=list)  # chunks that are forgotten
+    digests: Ids = field(default_factory=list)  # of the ids that were counted
     due: list[tuple[Cause, Alert]] = field(default_factory=list)  # what has to be told from now on
-    counted: int = 0
-    repeated: int = 0
-    skipped: int = 0  # below the position
 
 
 class Letters:
-    """One partition's letters. `next_offset` and `watermark_ms` (the newest record time) are its position."""
+    """One partition's letters. The watermark of its position is the newest record time."""
 
     def __init__(
         self,
         rules: AlertRules,
         read: Read,
-        next_offset: int = 0,
-        watermark_ms: int = -1,
+        position: Position,
         limits: Limits = LIMITS,
     ) -> None:
         self.rules = rules
         self.limits = limits
-        self.next_offset = next_offset
-        self.watermark_ms = watermark_ms
+        self.position = position
         self.causes: dict[str, CauseRow] = {}
         self.windows: dict[WindowKey, int] = {}
         self.tallies: dict[Tally, int] = {}
@@ -138,15 +132,15 @@ class Letters:
     def apply(self, records: Sequence[Any], told: Iterable[Told], now_ms: int) -> LettersOutcome:
         """Count consecutive records, and note who was told."""
         outcome = self._begin(told, now_ms)
-        outcome.chunk = max(records[0].offset, self.next_offset)
+        outcome.chunk = max(records[0].offset, self.position.next_offset)
         for record in records:
-            if record.offset < self.next_offset:
+            if record.offset < self.position.next_offset:
                 outcome.skipped += 1
             else:
                 self._count(record)
-        self.next_offset = max(self.next_offset, records[-1].offset + 1)
-        if outcome.ids:
-            self._chunks.append((outcome.chunk, outcome.ids))
+        self.position.next_offset = max(self.position.next_offset, records[-1].offset + 1)
+        if outcome.digests:
+            self._chunks.append((outcome.chunk, outcome.digests))
         self._forget_ids()
         return outcome
 
@@ -175,14 +169,14 @@ class Letters:
     def _count(self, record: Any) -> None:
         facts = self._read(record.value)
         if self._repeated(facts.id, record.offset):
-            self._outcome.repeated += 1
+            self._outcome.duplicates += 1
             return
         at_ms = max(record.timestamp, 0)
-        if at_ms > self.watermark_ms:
+        if at_ms > self.position.watermark_ms:
             self._advance(at_ms)
         cause = self._known(Cause(facts.topic, facts.by, facts.reason, facts.shape), at_ms)
         name, row = cause.id, self.causes[cause.id]
-        start = max(at_ms, self.watermark_ms - self.limits.windows_ms) // WINDOW_MS * WINDOW_MS
+        start = max(at_ms, self.position.watermark_ms - self.limits.windows_ms) // WINDOW_MS * WINDOW_MS
         in_window = self.windows[start, name] = self.windows.get((start, name), 0) + 1
         alerts = len(row.alerts)
         row.count(facts.id, at_ms, in_window, self.rules, self._now_ms)
@@ -196,7 +190,7 @@ class Letters:
         total = self.tallies[tally] = self.tallies.get(tally, 0) + 1
         outcome = self._outcome
         outcome.causes[name], outcome.windows[start, name], outcome.tallies[tally] = row, in_window, total
-        outcome.counted += 1
+        outcome.accepted += 1
 
     def _repeated(self, letter: str | None, offset: int) -> bool:
         if letter is None:
@@ -206,7 +200,7 @@ class Letters:
         if before is not None and offset - before <= self.limits.remembered:
             return True
         self._seen[digest] = offset
-        self._outcome.ids.append((offset, digest))
+        self._outcome.digests.append((offset, digest))
         return False
 
     def _known(self, cause: Cause, at_ms: int) -> Cause:
@@ -224,8 +218,8 @@ class Letters:
 
     def _advance(self, at_ms: int) -> None:
         """A letter is newer than all before it: silence may have ended something, windows and causes may go."""
-        crossed = at_ms // WINDOW_MS > self.watermark_ms // WINDOW_MS
-        self.watermark_ms = at_ms
+        crossed = at_ms // WINDOW_MS > self.position.watermark_ms // WINDOW_MS
+        self.position.watermark_ms = at_ms
         self._resolve(at_ms)
         if not crossed:
             return
@@ -258,7 +252,7 @@ class Letters:
         self._outcome.due += [(row.cause, alert) for alert in row.alerts[alerts:]]
 
     def _forget_ids(self) -> None:
-        while self._chunks and self._chunks[0][1][-1][0] < self.next_offset - self.limits.remembered:
+        while self._chunks and self._chunks[0][1][-1][0] < self.position.next_offset - self.limits.remembered:
             chunk, ids = self._chunks.popleft()
             self._outcome.old_ids.append(chunk)
             for offset, digest in ids:

@@ -62,6 +62,7 @@ class Folded:
     accepted: int = 0
     duplicates: int = 0
     skipped: int = 0  # below the position: applied before
+    passed: int = 0  # that do not matter to the table
     rounded: int = 0  # of the accepted: their cost had more than 12 decimals
     others: int = 0  # accepted, with a name that its row does not tell apart
 

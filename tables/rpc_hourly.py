@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
-from tables.door import Door
-from tables.fold import NEVER, Fold
+from tables.fold import NEVER, Admission, Fold
 from tables.open_calls import OpenCalls
 from tables.outcome import Folded, Position, Record
 from tables.seen import Seen, StoredIds, expiry_of
@@ -69,7 +68,7 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
         self,
         rules: Rules,
         min_amount: Decimal,
-        door: Door,
+        door: Admission,
         rows: Accounts,
         position: Position,
         seen: Seen,
@@ -96,9 +95,7 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
             self.express.admit(row)
         for account in owing:
             self._weigh(account)
-        for chunk, stored in ids:
-            self.seen.restore(chunk, stored, self.position.watermark_ms)
-        self.next_mark_ms = self._next_mark()
+        self.remember(ids)
 
     def idle(self, now_ms: int) -> CallsOutcome:
         """Close by the wall clock what a silent, fully read partition leaves behind: hours whose end and grace have
@@ -184,7 +181,6 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
         self._close_until(watermark_ms, None)
         self._outcome.old_ids += self.seen.forget(watermark_ms)
         self._expire(hour_of(max(watermark_ms - self.rules.retention_ms, 0)))
-        self.next_mark_ms = self._next_mark()
 
     def _close_until(self, limit_ms: int, stated_ms: int | None) -> None:
         """Close every hour that the limit brings due, one after the other. `stated_ms` None: the mark of each."""
@@ -234,12 +230,5 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
         """The mark of the next hour that has something to close."""
         return min(self._closes_ms(min(self.open)) if self.open else NEVER, self._due_ms)
 
-    def _next_mark(self) -> int:
-        """The lowest watermark at which anything is due. Before the first record: at once."""
-        if self.position.watermark_ms < 0:
-            return 0
-        return min(
-            self._next_close_ms(),
-            self.seen.next_expiry_ms or NEVER,
-            self.position.expired_ms + HOUR_MS + self.rules.retention_ms,
-        )
+    def _due_next_ms(self) -> int:
+        return min(self._next_close_ms(), self.position.expired_ms + HOUR_MS + self.rules.retention_ms)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
+from tables.express import Passing
 from tables.latency_windows import WindowKey
 from tables.tally import Name, Tally
 
@@ -18,8 +19,8 @@ Sum = tuple[WindowKey, Tally]
 """What was counted in a window: each event in its minute and in its hour, with its series and with all."""
 
 
-class TallyLane(Protocol):
-    """Counts plain records of one partition. It shares the table's remembered ids."""
+class TallyLane(Passing, Protocol):
+    """The lane of the latency table."""
 
     def open(self, hour_ms: int, expiry_ms: int) -> None:
         """An hour is open; ids counted in it expire at `expiry_ms`."""
@@ -32,13 +33,6 @@ class TallyLane(Protocol):
 
     def forget(self) -> None:
         """All that was learned may be wrong. Its sums were taken."""
-
-    def load(self, records: Sequence[Any]) -> None:
-        """The chunk that is counted next."""
-
-    def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
-        """Count records of the chunk from `at` on. Returns the first that was not counted, the watermark and the
-        number of repeated events among the others."""
 
     def take(self) -> Iterable[Sum]:
         """What was counted since the last call."""

@@ -40,6 +40,11 @@ def hour_at_or_after(at_ms: int) -> int:
     return -(-at_ms // HOUR_MS) * HOUR_MS
 
 
+def next_close(watermark_ms: int, grace_ms: int) -> int:
+    """The lowest watermark above this one that closes an hour."""
+    return hour_of(watermark_ms - grace_ms) + HOUR_MS + grace_ms
+
+
 def mark_after(watermark_ms: int) -> int:
     """The first five-minute mark above the watermark."""
     return watermark_ms - watermark_ms % MARK_MS + MARK_MS

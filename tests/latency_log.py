@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple
 
-from usage_log import OUTPUTS, NowProducer, Rec, make_door, now
+from usage_log import NowProducer, Rec, make_door, now
 
 from streamapp.exact.place import Place
 from streamapp.meters.latency import codec
-from streamapp.meters.latency.task import LatencyTask
+from streamapp.meters.latency.parts import LatencyTask, latency_parts
 from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
 from tables.latency import LIMITS, Limits
 from tables.latency_windows import LatencyOutcome, WindowKey
@@ -48,13 +48,14 @@ class LatencyTable:
 
     def restart(self) -> None:
         """A new process on the same store."""
-        place = Place("llm-metrics", "llm_usage", self.partition, "topic-id", self.partitions, OUTPUTS, entropy=bytes)
+        place = Place("llm-metrics", "llm_usage", self.partition, "topic-id", self.partitions, {}, entropy=bytes)
         producer = NowProducer(self.store.checkpoint())
         door = make_door(self.partition, self.partitions)
         position = stored_position(self.store)
-        self.task = LatencyTask(place, self.store, producer, position, self.rules, door, self.limits)
+        parts = latency_parts(self.rules, door, self.limits)
+        self.task = LatencyTask(parts, place, self.store, producer, position)
         if not self.express:
-            self.task.latency.lane = NoTallyLane()
+            self.task.memory.express = NoTallyLane()
         self.task.landed = self.outcomes.append
 
     def apply(self, *records: Rec) -> LatencyOutcome:
@@ -80,7 +81,7 @@ class LatencyTable:
 
     def rows(self) -> dict[object, object]:
         """Every stored row, as it reads, but the ids, whose cutting is the chunks'."""
-        stored = (codec.readable(key, value) for key, value in self.store.scan(b"d", b"z") if key[:1] != b"i")
+        stored = (codec.LATENCY.readable(key, value) for key, value in self.store.scan(b"d", b"z") if key[:1] != b"i")
         return dict(stored)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.place import Place
 from streamapp.meters.letters.courier import Receipt
-from streamapp.meters.letters.task import LettersTask
+from streamapp.meters.letters.parts import LettersTask, letters_parts
 from streamapp.schemas.judging.letter import Refused, letter
 from streamapp.sinks.notices.alerts import Notice
 from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
@@ -113,9 +113,8 @@ class Monitor:
         self.producer = NowProducer(self.store.checkpoint())
         place = Place("dead-letter-monitor", "dead_letter", 0, "topic-id", 1, {})
         position = stored_position(self.store)
-        self.task = LettersTask(
-            place, self.store, self.producer, position, self.rules, self.courier, self.link, self.limits
-        )
+        parts = letters_parts(self.rules, lambda: self.courier, self.link, self.limits)
+        self.task = LettersTask(parts, place, self.store, self.producer, position)
 
     def read(self, *letters: bytes | None, at: float = 0.0) -> None:
         """Letters whose records are `at` minutes after noon, as one chunk."""
@@ -136,7 +135,7 @@ class Monitor:
 
     def counts(self) -> dict[str, int]:
         """Reason → letters, ever."""
-        return {reason: count for (_, _, reason), count in self.task.letters.tallies.items()}
+        return {reason: count for (_, _, reason), count in self.task.memory.letters.tallies.items()}
 
 
 def run(coroutine: Any) -> None:

@@ -39,11 +39,11 @@ from streamapp.exact.letter import Origin, letter
 from streamapp.exact.place import Place
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.kafka.partitions import Partition
+from streamapp.meters.calls.parts import CallsTask, calls_parts
 from streamapp.meters.calls.rpc_codec import is_unsettled
-from streamapp.meters.calls.task import RpcTask
-from streamapp.meters.latency.task import LatencyTask
+from streamapp.meters.latency.parts import LatencyTask, latency_parts
+from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore as HourStore
-from streamapp.meters.usage.task import LedgerTask
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.sinks.ledger.rows import Bill, Settlement, to_row
@@ -468,7 +468,7 @@ class BillingAgg(Folding):
 
     def make(self) -> Any:
         door = usage_log.make_door(self.partition, PARTITIONS[USAGE])
-        return LedgerTask(self.place, self.store, *self.left_behind(), RULES, door)
+        return UsageTask(usage_parts(RULES, door), self.place, self.store, *self.left_behind())
 
     def new_store(self) -> MemoryStore:
         return HourStore()
@@ -479,13 +479,11 @@ class Metrics(Folding):
 
     def make(self) -> Any:
         door = usage_log.make_door(self.partition, PARTITIONS[USAGE])
-        return LatencyTask(self.place, self.store, *self.left_behind(), RULES, door, LIMITS)
+        place = replace(self.place, outputs={})  # the letters are billing-agg's
+        return LatencyTask(latency_parts(RULES, door, LIMITS), place, self.store, *self.left_behind())
 
     def new_store(self) -> MemoryStore:
         return MemoryStore(always_settled)
-
-    def transact(self, transaction: Transaction) -> Iterator[None]:
-        return super().transact(transaction._replace(sends=()))  # the letters are billing-agg's
 
 
 class RpcBilling(Folding):
@@ -493,7 +491,8 @@ class RpcBilling(Folding):
 
     def make(self) -> Any:
         door = rpc_log.make_door(self.partition, PARTITIONS[METERING])
-        return RpcTask(self.place, self.store, *self.left_behind(), RULES, Decimal("0.05"), door)
+        parts = calls_parts(RULES, Decimal("0.05"), door)
+        return CallsTask(parts, self.place, self.store, *self.left_behind())
 
     def new_store(self) -> MemoryStore:
         return MemoryStore(is_unsettled)

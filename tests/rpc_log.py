@@ -14,8 +14,8 @@ from usage_log import DIRECTORY, OUTPUTS, NowProducer, Rec, at, now
 
 from streamapp.exact.chunk import Send, Transaction
 from streamapp.exact.place import Place
+from streamapp.meters.calls.parts import CallsTask, calls_parts
 from streamapp.meters.calls.rpc_codec import RPC, is_unsettled
-from streamapp.meters.calls.task import RpcTask
 from streamapp.schemas.judging.decode_metering import decode_metering
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.store.rows import MemoryStore, Store, stored_position
@@ -96,7 +96,7 @@ class Calls:
     min_amount: Decimal = MIN_AMOUNT
     store: Store = field(default_factory=lambda: MemoryStore(is_unsettled))
     number: int = 0  # of the partition, as it is told
-    prepare: Callable[[RpcTask], None] = lambda task: None
+    prepare: Callable[[CallsTask], None] = lambda task: None
     outcomes: list[CallsOutcome] = field(default_factory=list)
     log: list[Rec] = field(default_factory=list)
     sends: list[Send] = field(default_factory=list)
@@ -109,7 +109,8 @@ class Calls:
         place = Place("rpc-billing", METERING, self.number, "topic-id", 1, OUTPUTS, entropy=bytes)
         producer = NowProducer(self.store.checkpoint())
         position = stored_position(self.store)
-        self.task = RpcTask(place, self.store, producer, position, self.rules, self.min_amount, make_door())
+        parts = calls_parts(self.rules, self.min_amount, make_door())
+        self.task = CallsTask(parts, place, self.store, producer, position)
         self.task.landed = self.outcomes.append
         self.prepare(self.task)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.place import Place
+from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
-from streamapp.meters.usage.task import LedgerTask
 from streamapp.schemas.judging.decode import decode_usage
 from streamapp.topics.partitioner import partition_for
 from tables.door import Door
@@ -139,7 +139,8 @@ class Table:
         place = Place("billing-agg", "llm_usage", self.partition, "topic-id", self.partitions, OUTPUTS, entropy=bytes)
         producer = NowProducer(self.store.checkpoint())
         door = make_door(self.partition, self.partitions)
-        self.task = LedgerTask(place, self.store, producer, stored_position(self.store), self.rules, door)
+        parts = usage_parts(self.rules, door)
+        self.task = UsageTask(parts, place, self.store, producer, stored_position(self.store))
         self.task.landed = self.outcomes.append
 
     def apply(self, *records: Rec) -> Outcome:

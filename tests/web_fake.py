@@ -302,6 +302,7 @@ class FakeWorker:
             "last_commit_ms": None if idle else self.world.now_ms - 40 * number,
             "events_per_s": 0.0 if idle else 38.0 + number * 7.25,
             "open_hours": sum(b.open for b in mine),
+            "open_rows": sum(b.open for b in mine),
             "pending_revisions": sum(b.pending for b in mine),
             "next_mark_ms": None if idle else (self.world.now_ms // MARK_MS + 1) * MARK_MS,
             "last_record_ms": None if idle else self.world.now_ms - 300,

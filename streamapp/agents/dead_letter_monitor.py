@@ -5,57 +5,20 @@ faust -A streamapp.agents.dead_letter_monitor worker -l info
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 from streamapp.agents.pages import serve
-from streamapp.exact.app import StreamApp, chunks
-from streamapp.exact.faust.failstop import starting
-from streamapp.exact.place import Place
-from streamapp.exact.takeover import Source, TableTakeover
-from streamapp.exact.transaction import PartitionProducer
-from streamapp.meters.letters.codec import LETTERS
-from streamapp.meters.letters.courier import Courier, Patience
-from streamapp.meters.letters.task import LettersTask
-from streamapp.meters.letters.view import LettersView
-from streamapp.metrics import GroupMetrics
-from streamapp.sinks.notices.destinations import destinations, names_of, reasons_of
-from streamapp.store.position import StoredPosition
-from streamapp.store.rows import Store
-from streamapp.topics import registry
-from tables.incident import AlertRules
-
-GROUP = "dead-letter-monitor"
+from streamapp.exact.app import StreamApp, chunks, starting
+from streamapp.meters.registry import declared
 
 with starting():
-    app = StreamApp(GROUP)
-    alerts = app.settings.alerts
-    rules = AlertRules(
-        threshold=alerts.threshold,
-        at_once=reasons_of(alerts),
-        quiet_ms=alerts.quiet_seconds * 1000,
-        update_ms=alerts.update_seconds * 1000,
-        destinations=names_of(alerts),
-    )
-dead_letters = app.chunk_topic("dead_letter")
+    app = StreamApp("dead-letter-monitor")
+    letters = app.ExactTable(declared("letters"))
+serve(app, letters.view)
 
 
-def letters(place: Place, store: Store, producer: PartitionProducer, position: StoredPosition | None) -> LettersTask:
-    """A partition's causes, as they were left, and a courier for what is still to be told."""
-    patience = Patience(alerts.per_minute, alerts.give_up_seconds * 1000)
-    courier = Courier(destinations(alerts), patience, app.clock, random.random)
-    return LettersTask(place, store, producer, position, rules, courier, alerts.link)
-
-
-source = Source(GROUP, "dead_letter", LETTERS, registry.changelog(GROUP, LETTERS.name), ())
-metrics = GroupMetrics(GROUP)
-# Ticks need not wait: one is due only when a notice has arrived or an incident is quiet.
-app.own(source.topic, TableTakeover(source, app.settings, letters, 0, app.clock, metrics.committed))
-serve(app, LettersView(app, metrics, app.clock, LETTERS))
-
-
-@app.agent(dead_letters)
+@app.agent(letters.source)
 async def monitor(stream: Any) -> None:
     """Each chunk of letters is one transaction: counts, incidents, what is to be told, and the offset."""
     async for chunk in chunks(stream):
-        await chunk.partition.apply(chunk)
+        await letters.fold(chunk)

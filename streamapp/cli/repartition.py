@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from streamapp.cli.reached import reached
-from streamapp.cli.tables import table_of
 from streamapp.clock import wall_ms
-from streamapp.exact.takeover import TableTakeover
+from streamapp.exact.declaration import TableDeclaration
+from streamapp.meters.registry import declared
 from streamapp.replay.repartition import Moved, repartition
 from streamapp.settings import Settings
 from streamapp.topics import registry
@@ -36,23 +36,23 @@ def command(table: str, dry_run: bool, as_json: bool) -> None:
     of the table's group first, raise the topic's partitions, and give producers the time to notice
     (metadata.max.age.ms, 5 minutes by default). Each table that is made from the topic has to be moved.
     """
-    takes_over = table_of(registry.tables()[table].producers[0])
+    declaration = declared(table)
     with TemporaryDirectory(prefix="streamapp-repartition-") as folder:
-        moved = asyncio.run(_move(takes_over, reached(), Path(folder), dry_run, show_progress=not as_json))
+        moved = asyncio.run(_move(declaration, reached(), Path(folder), dry_run, show_progress=not as_json))
     click.echo(json.dumps(as_object(table, moved, dry_run), indent=2) if as_json else sentence(table, moved, dry_run))
 
 
 async def _move(
-    takes_over: TableTakeover, settings: Settings, folder: Path, dry_run: bool, show_progress: bool
+    declaration: TableDeclaration, settings: Settings, folder: Path, dry_run: bool, show_progress: bool
 ) -> Moved:
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), disable=not show_progress, transient=True) as progress:
         task = progress.add_task("restore", total=None)
 
         return await repartition(
-            takes_over.source,
+            declaration.origin,
             settings,
-            takes_over.make_task,
+            declaration.make_task(settings, wall_ms),
             folder,
             wall_ms,
             dry_run=dry_run,

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +20,8 @@ from streamapp.cli.moment import Moment
 from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
 from streamapp.errors import Refused
+from streamapp.exact.declaration import Late, TableDeclaration
+from streamapp.meters.registry import TABLES, declared
 from streamapp.replay.offsets import Move, Where, planned, put_back
 from streamapp.replay.recompute import Published, Recomputation, offsets_to_read, publish, recomputation
 from streamapp.replay.shadow import money
@@ -28,8 +29,8 @@ from streamapp.settings import Settings
 from streamapp.topics import registry
 
 GROUPS = sorted({changelog.producers[0] for changelog in registry.tables().values()})
-RECOMPUTED, AGENT = "billing-agg", "streamapp.agents.billing_agg"
-"""What this group has stated can be revised. Its module says how its table is made: `source` and `usage_ledger`."""
+
+REVISABLE = "billing-agg"
 
 _OFFSETS = re.compile(r"\d+|\d+:\d+(,\d+:\d+)*", re.ASCII)
 
@@ -80,14 +81,15 @@ def command(
         raise click.UsageError("say where to: one of --to-datetime, --to-offset and --to-earliest")
     if as_json and not (yes or dry_run):
         raise click.UsageError("--json asks no questions: add --yes or --dry-run")
-    if recompute and group != RECOMPUTED:
+    table = revisable(group) if recompute else None
+    if recompute and table is None:
         raise Refused(
-            f"--recompute is for {RECOMPUTED}, whose bills can be revised; what {group} has counted or written cannot. "
+            f"--recompute is for {REVISABLE}, whose bills can be revised; what {group} has counted or written cannot. "
             f"A table is built anew from the log as docs/runbook.md says under `A new table`"
         )
     where = Where(at_ms=at_ms) if offsets is None else offsets
     talk = Talk(Console(quiet=as_json), dry_run, yes)
-    result = asyncio.run(_replay(group, where, recompute, reached(), talk))
+    result = asyncio.run(_replay(group, where, table, reached(), talk))
     if as_json:
         click.echo(json.dumps(result, indent=2))
 
@@ -109,13 +111,21 @@ class Talk:
         return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=self.console.quiet)
 
 
-async def _replay(group: str, where: Where, recompute: bool, settings: Settings, talk: Talk) -> dict[str, Any]:
+def revisable(group: str) -> TableDeclaration | None:
+    """The group's table, if what it has stated can be stated again; None if not."""
+    tables = (declared(name) for name, _ in TABLES)
+    return next((table for table in tables if table.group == group and table.late is Late.REVISED), None)
+
+
+async def _replay(
+    group: str, where: Where, table: TableDeclaration | None, settings: Settings, talk: Talk
+) -> dict[str, Any]:
     (topic,) = registry.group(group).topics
     moves = await planned(settings, group, topic, where)
     talk.console.print(plan_table(moves, topic))
     result: dict[str, Any] = {"group": group, "dry_run": talk.dry_run, "moves": [_move(move) for move in moves]}
-    if recompute:
-        return result | await _recompute(import_module(AGENT), moves, settings, talk)
+    if table is not None:
+        return result | await _recompute(table, moves, settings, talk)
     records = sum(move.records for move in moves)
     moved = 0
     if records and talk.agreed(f"Put {group} back by {records:,} records?"):
@@ -127,12 +137,13 @@ async def _replay(group: str, where: Where, recompute: bool, settings: Settings,
     return result | {"partitions_moved": moved}
 
 
-async def _recompute(module: Any, moves: Sequence[Move], settings: Settings, talk: Talk) -> dict[str, Any]:
+async def _recompute(table: TableDeclaration, moves: Sequence[Move], settings: Settings, talk: Talk) -> dict[str, Any]:
     published = Published()
     with TemporaryDirectory(prefix="streamapp-replay-") as folder, talk.progress() as progress:
         reading = progress.add_task("events", total=offsets_to_read(moves))
         told = _advance(progress, reading)
-        make = recomputation(module.source, settings, module.usage_ledger, moves, Path(folder), told)
+        make_task = table.make_task(settings, wall_ms)
+        make = recomputation(table.origin, settings, make_task, moves, Path(folder), told)
         async with make as made:
             progress.update(reading, completed=offsets_to_read(moves))
             progress.stop()

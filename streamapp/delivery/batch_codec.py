@@ -11,8 +11,6 @@ from typing import Any
 
 import msgspec
 
-from streamapp.store.position import POSITION_KEY, readable_position
-from streamapp.store.rows import always_settled
 from streamapp.store.table import Table
 
 BATCH_KEY, INTENT_KEY = b"b", b"n"
@@ -49,14 +47,12 @@ def unpack_mark(value: bytes) -> Mark:
 
 def _readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
     """A row as a person or a JSON document shows it."""
-    if key == POSITION_KEY:
-        return ("position",), readable_position(value)
     mark = unpack_mark(value)
     facts = {"first_offset": mark.extent.first, "last_offset": mark.extent.last, "records": mark.extent.count}
     return ("batch" if key == BATCH_KEY else "intent",), facts | {"state": mark.state.hex()}
 
 
-_KEYS = {("batch",): BATCH_KEY, ("intent",): INTENT_KEY, ("position",): POSITION_KEY}
+_KEYS = {("batch",): BATCH_KEY, ("intent",): INTENT_KEY}
 
 
 def _readable_key(parts: tuple[Any, ...]) -> bytes:
@@ -67,4 +63,4 @@ def _readable_key(parts: tuple[Any, ...]) -> bytes:
 
 def batch_table(name: str) -> Table:
     """The table of such a group: three rows for each partition."""
-    return Table(name, b"bnp", always_settled, _readable, _readable_key, keyed=False)
+    return Table(name, b"bnp", _readable, _readable_key, keyed=False)

@@ -30,14 +30,18 @@ from streamapp.clock import Clock, wall_ms
 from streamapp.errors import StreamError, Unavailable
 from streamapp.exact.chunk import Chunk
 from streamapp.exact.consumer import ChunkSchema, ChunkTransport
-from streamapp.exact.faust.failstop import failstop
+from streamapp.exact.declaration import TableDeclaration
+from streamapp.exact.faust.failstop import failstop, starting
 from streamapp.exact.faust.repeats import thin_out
 from streamapp.exact.needs import LOOK_S, Needs, missing_text, topics_there
 from streamapp.exact.ownership import Ownership, TakeOver
 from streamapp.exact.slot import Slot, take_slot
+from streamapp.exact.table import ExactTable, ReadOnlyTopic
 from streamapp.kafka.trouble import PROPAGATION_S
 from streamapp.settings import Settings
 from streamapp.topics import registry
+
+__all__ = ["StreamApp", "chunks", "starting"]
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +73,12 @@ class ExactTables(TableManager):
     """Keeps Faust's hands off changelogs: rows are restored by `Ownership`."""
 
     _recovery: Recovery | None
+
+    def add(self, table: Any) -> Any:
+        """Know an exact table by its name, and none of its changelog."""
+        assert isinstance(table, ExactTable), "a table of Faust's loses rows (docs/adr/0001); use app.ExactTable"
+        self[table.name] = table
+        return table
 
     @property
     def recovery(self) -> Recovery:
@@ -135,6 +145,7 @@ class StreamApp(faust.App):
             datadir=settings.state_dir / group,
             agent_supervisor=CrashingSupervisor,
             TableManager=ExactTables,
+            Topic=ReadOnlyTopic,
             Worker=PlacedWorker,
             Monitor=Monitor,
             store="memory://",
@@ -254,6 +265,14 @@ class StreamApp(faust.App):
     def chunk_topic(self, name: str) -> Any:
         """A topic of the registry as a source of chunks."""
         return self.topic(name, schema=ChunkSchema(), internal=True, allow_empty=True)
+
+    def ExactTable(self, declaration: TableDeclaration) -> ExactTable:  # named as `app.Table` is
+        """The group's table: takes its partitions over, folds their chunks, shows its rows. Once per app.
+
+        Raises `Misconfigured` for settings or a directory with which it cannot work.
+        """
+        table: ExactTable = self.tables.add(ExactTable(self, declaration, beacon=self.tables.beacon))
+        return table
 
 
 def group_error(consumer: Any) -> BaseException | None:

@@ -1,7 +1,7 @@
 """Rows of a table that is one mapping, as bytes: what stands in the changelog and, byte for byte, in RocksDB.
 
 f  row       f + MessagePack of the key             MessagePack of the row
-i  ids       i + offset (8 bytes, big endian)       as in `codec`
+i  ids       i + offset (8 bytes, big endian)       as in `streamapp/store/ids.py`
 p  position  p                                      StoredPosition
 
 Keys are named tuples of strings and integers; rows are named tuples or structs that msgspec knows.
@@ -14,9 +14,15 @@ from typing import Any
 
 import msgspec
 
-from streamapp.meters.usage import codec
-from streamapp.store.rows import Overlay, always_settled
+from streamapp.exact.declaration import EventSource, Late, TableDeclaration
+from streamapp.exact.task import Opening, Parts, TableTask
+from streamapp.meters.view import TableView
+from streamapp.schemas.judging.rejected import Rejected
+from streamapp.store.ids import remembered
+from streamapp.store.rows import Overlay, Writes
 from streamapp.store.table import RowKey, Table, anywhere
+from tables.keyed import Keyed, KeyedOutcome, Recipe, Rows, never
+from tables.window import Rules
 
 ROW = b"f"
 _encode = msgspec.msgpack.Encoder().encode
@@ -27,7 +33,7 @@ class RowTable:
 
     def __init__(self, name: str, key: type, row: type) -> None:
         # Nobody looks where a record's key puts it: a row may stand on several partitions, and adds up.
-        self.table = Table(name, b"fip", always_settled, self._readable, self._readable_key, home=anywhere)
+        self.table = Table(name, b"fip", self._readable, self._readable_key, home=anywhere)
         self._key = key
         self._decode_key: Callable[[bytes], Any] = msgspec.msgpack.Decoder(key).decode
         self._decode_row: Callable[[bytes], Any] = msgspec.msgpack.Decoder(row).decode
@@ -49,16 +55,14 @@ class RowTable:
         return self._decode_row(value)
 
     def _readable(self, key: bytes, value: bytes) -> tuple[RowKey, Any]:
-        if key[:1] != ROW:
-            return codec.readable(key, value)
         row = self.unpack(value)
         facts = row._asdict() if hasattr(row, "_asdict") else row
         return ("row", *self.unpack_key(key)), msgspec.to_builtins(facts)
 
     def _readable_key(self, parts: RowKey) -> bytes:
-        if parts[:1] != ("row",):
-            return codec.readable_key(parts)
         try:
+            if parts[:1] != ("row",):
+                raise msgspec.ValidationError
             return self.pack_key(msgspec.convert(parts[1:], self._key))
         except msgspec.ValidationError:
             raise ValueError(f"{parts!r} is not the key of a row") from None
@@ -82,3 +86,46 @@ class StoredRows(Mapping[Any, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+KeyedTask = TableTask[Keyed, KeyedOutcome]
+
+
+def keyed_parts(table: RowTable, recipe: Recipe, rules: Rules) -> Parts[Keyed, KeyedOutcome]:
+    """A partition of rows by key that `recipe` makes."""
+
+    def memory(at: Opening) -> Keyed:
+        keyed = Keyed(recipe, rules, StoredRows(table, at.rows), at.position, at.seen)
+        keyed.remember(remembered(at.rows.store))
+        return keyed
+
+    def changed(outcome: KeyedOutcome) -> Writes:
+        return {table.pack_key(key): None if row is None else table.pack(row) for key, row in outcome.rows.items()}
+
+    return Parts(memory, changed)
+
+
+def rows_by_key(
+    group: str,
+    name: str,
+    source: EventSource,
+    *,
+    key: type,
+    row: type,
+    read: Callable[[bytes | None], Any],
+    count: Callable[[Rows, Any], None],
+    help: str,
+    over: Callable[[Any, int], bool] = never,
+) -> TableDeclaration:
+    """A table that is one mapping from `key` to `row`, changed by `count` and stated nowhere. `read`, `count` and
+    `over` are those of `tables.keyed.Recipe`."""
+    table, recipe = RowTable(name, key, row), Recipe(read, Rejected, count, over)
+    return TableDeclaration(
+        group=group,
+        rows=table.table,
+        source=source,
+        late=Late.KEPT,
+        parts=lambda made: keyed_parts(table, recipe, made.rules),
+        view=TableView,
+        help=help,
+    )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.partition import Partition
+from streamapp.exact.task import TableTask
 from streamapp.facts import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 from streamapp.metrics import GroupMetrics
 from streamapp.store.rows import Store
 from streamapp.store.table import RowKey, Table
+from tables.outcome import Folded
 
 Sums = dict[str, Decimal]
 """Currency → money."""
@@ -76,7 +80,7 @@ class GroupView:
                 facts.partition,
                 lag=facts.lag,
                 watermark_ms=facts.watermark_ms,
-                open_rows=facts.open_hours,
+                open_rows=facts.open_rows,
             )
         return self._metrics.exposition()
 
@@ -118,6 +122,7 @@ class Keeps(Protocol):
 
 
 UNREADABLE = "unreadable"
+SILENT_MS = 60_000
 
 
 class TableView(GroupView):
@@ -127,6 +132,41 @@ class TableView(GroupView):
     def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table) -> None:
         super().__init__(app, metrics, clock)
         self._table = table
+
+    def taken(self, partitions: dict[int, Partition]) -> None:
+        """Other partitions are in hand now."""
+        for partition in partitions.values():
+            if isinstance(partition.task, TableTask):
+                partition.task.landed = self._told(partition.task)
+
+    def _told(self, task: TableTask[Any, Any]) -> Callable[[Any], None]:
+        """Counts what has committed. A table that also states says more."""
+        metrics = self._metrics
+
+        def landed(outcome: Folded) -> None:
+            metrics.events.inc(outcome.accepted)
+            metrics.duplicates.inc(outcome.duplicates)
+            metrics.rounded.inc(outcome.rounded)
+            metrics.others.inc(outcome.others)
+            if task.letters:
+                for refusal in outcome.refusals:
+                    metrics.rejected(refusal.reason)
+
+        return landed
+
+    def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
+        facts, task = super()._partition_facts(partition, now_s), partition.task
+        if not isinstance(task, TableTask):
+            return facts
+        watermark_ms = task.memory.position.watermark_ms
+        silent = partition.last_record_ms is None or self.clock() - partition.last_record_ms > SILENT_MS
+        return replace(
+            facts,
+            state="idle" if silent else "running",
+            watermark_ms=None if watermark_ms < 0 else watermark_ms,
+            duplicates=task.duplicates,
+            rejected=task.rejected,
+        )
 
     def rows(self, table: str, after: tuple[Any, ...] | None, limit: int, partition: int | None) -> list[RawRow]:
         rows: list[RawRow] = []

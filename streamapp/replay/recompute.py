@@ -28,7 +28,7 @@ from streamapp.exact.takeover import Hold, MakeTask, Source, check, held
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.security import confluent_config
 from streamapp.meters.usage import codec, statement
-from streamapp.meters.usage.task import LedgerTask
+from streamapp.meters.usage.parts import BILLS, UsageTask
 from streamapp.replay.offsets import Move, chunks_of, translated
 from streamapp.replay.shadow import Change, Comparison, Shadow, compare, lines_of
 from streamapp.settings import Settings
@@ -52,7 +52,7 @@ class Recomputation:
     """The partitions in hand, and how their tables compare with the log."""
 
     hold: Hold
-    tasks: dict[int, LedgerTask]
+    tasks: dict[int, UsageTask]
     comparisons: list[Comparison] = field(default_factory=list)
 
     @property
@@ -70,7 +70,7 @@ class Published(NamedTuple):
 
 @asynccontextmanager
 async def recomputation(
-    source: Source, settings: Settings, make_task: MakeTask[LedgerTask], moves: Sequence[Move], folder: Path, told: Told
+    source: Source, settings: Settings, make_task: MakeTask[UsageTask], moves: Sequence[Move], folder: Path, told: Told
 ) -> AsyncIterator[Recomputation]:
     """Steps 1 and 2, of the partitions in `moves`; they are let go when the block ends. `folder`: for their rows.
 
@@ -78,7 +78,7 @@ async def recomputation(
     """
     numbers = [move.partition for move in moves]
     async with translated(), held(source, settings, numbers, folder) as hold:
-        tasks: dict[int, LedgerTask] = {}
+        tasks: dict[int, UsageTask] = {}
         for number in numbers:
             store = hold.stores[number]
             position = stored_position(store)
@@ -130,11 +130,11 @@ async def publish(made: Recomputation, at_ms: int, told: Told = lambda hours: No
     return published
 
 
-def corrected(changes: Sequence[Change], position: StoredPosition, task: LedgerTask, at_ms: int) -> Transaction:
+def corrected(changes: Sequence[Change], position: StoredPosition, task: UsageTask, at_ms: int) -> Transaction:
     """The rows that are right, and what has to be stated about them. Writes nothing."""
     writes: Writes = {}
     sends: list[Send] = []
-    rules = task.ledger.rules
+    rules = task.memory.rules
     for change in changes:
         row = _corrected_row(change)
         closed = row.revision is not None or change.key.start_ms + HOUR_MS + rules.grace_ms <= position.watermark_ms
@@ -142,7 +142,7 @@ def corrected(changes: Sequence[Change], position: StoredPosition, task: LedgerT
             writes[codec.hour_key(change.key)] = None
             continue
         if closed and not _stated_already(row, task.store):
-            sent, more = _stated(row, change, task.rows, writes, task.place, at_ms)
+            sent, more = _stated(row, change, task.memory.rows, writes, task.place, at_ms)
             sends.append(sent)
             writes |= more
         writes[codec.hour_key(change.key)] = codec.pack_hour(row)
@@ -155,8 +155,7 @@ def _stated(row: UsageRow, change: Change, rows: Rows, before: Writes, place: Pl
     raw = codec.month_key(month)
     now = before.get(raw)
     stated, month_row = state(row, rows.month(month) if now is None else codec.unpack_month(now), at_ms)
-    bills = LedgerTask.BILLS
-    sent, writes = statement.send(stated, place.topic, place.partition, bills, place.outputs[bills])
+    sent, writes = statement.send(stated, place.topic, place.partition, BILLS, place.outputs[BILLS])
     writes[raw] = codec.pack_month(month_row)
     if change.shadow is None:  # the coverage says what was taken back; what comes later begins anew
         row.first_offset = row.last_offset = -1
@@ -194,7 +193,7 @@ async def _compared(
 ) -> Comparison | None:
     """One partition's table beside the log; None where nothing was counted."""
     number = move.partition
-    store, ledger = made.hold.stores[number], made.tasks[number].ledger
+    store, ledger = made.hold.stores[number], made.tasks[number].memory
     position = stored_position(store)
     if position is None:
         return None

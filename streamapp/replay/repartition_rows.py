@@ -19,11 +19,12 @@ from math import gcd
 
 import msgspec
 
-from streamapp.meters.usage import codec
+from streamapp.store.ids import ids_key, unpack_ids_key
 from streamapp.store.position import POSITION_KEY, StoredPosition
 from streamapp.store.rows import Store
 from streamapp.store.table import Table
 from streamapp.topics.partitioner import partition_for
+from tables.seen import merged
 from tables.window import HOUR_MS, hour_of
 
 IDS = b"i"
@@ -59,10 +60,10 @@ def copies(
         if home not in (None, partition):
             yield home, key, table.moved(key, value)
         return
-    owner, copy = _owned(partition, codec.unpack_ids_key(key))
+    owner, copy = _owned(partition, unpack_ids_key(key))
     for target in _relatives(partition, old, new):
         if target not in (partition, owner):
-            yield target, codec.ids_key(copy), value
+            yield target, ids_key(copy), value
 
 
 def settles(key: bytes | None, partition: int, old: int, new: int) -> bool:
@@ -95,6 +96,7 @@ def position_after(
         partitions=new,
         expired_ms=min((position.expired_ms for position in known), default=-1),
         moved_ms=moved_ms,
+        held=merged((*own.held, *(held for one in others for held in one.held))),
         closed_ms=max(own.closed_ms, *(one.closed_ms for one in others), begun_ms),
     )
 

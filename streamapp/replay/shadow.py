@@ -23,7 +23,7 @@ from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.store.position import StoredPosition
 from streamapp.store.rows import Store
 from tables.counters import EXACT, Counters, Numbers
-from tables.door import Door
+from tables.fold import Admission
 from tables.ledger import Ledger
 from tables.outcome import Position
 from tables.usage_hourly import EVERY, OTHER, HourKey, MonthKey, MonthRow, UsageRow
@@ -58,7 +58,7 @@ class ShadowRows:
 class Shadow:
     """Counts records anew. `refused` are the offsets that have a dead letter; `secret` is what ids are under."""
 
-    def __init__(self, rules: Rules, door: Door, refused: frozenset[int], secret: bytes) -> None:
+    def __init__(self, rules: Rules, door: Admission, refused: frozenset[int], secret: bytes) -> None:
         self.rows = ShadowRows()
         self.contradicted: dict[str, list[int]] = defaultdict(list)  # team → offsets refused now, and not then
         self.unreadable: list[tuple[int, int]] = []  # batches without a letter: whatever they hold may be counted

@@ -8,7 +8,7 @@ import msgspec
 
 from streamapp.clock import Entropy
 from tables.outcome import Position
-from tables.seen import SECRET_BYTES
+from tables.seen import SECRET_BYTES, Held
 
 POSITION_KEY = b"p"
 _encode = msgspec.msgpack.Encoder().encode
@@ -34,9 +34,8 @@ class StoredPosition(msgspec.Struct, array_like=True, frozen=True):
     moved_ms: int = -1  # hours that start at or before this may count records of other partitions, too
     poison: PoisonCounts | None = None
     closed_ms: int = -1  # of a table whose hours close all at once
-    secret: bytes = (
-        b""  # what its ids are under, made once; empty: the table has no ids, or is from before there were any
-    )
+    secret: bytes = b""  # what its ids are under, made once; empty: it has none, or is from before there were any
+    held: tuple[Held, ...] = ()  # ids that are remembered for longer (`tables/seen.py`)
 
     def position(self) -> Position:
         """The part the ledger works with."""
@@ -52,8 +51,8 @@ def secret_of(position: StoredPosition | None, entropy: Entropy) -> bytes:
 
 
 def pack_position(position: StoredPosition) -> bytes:
-    """Value of the position row."""
-    return _encode(position)
+    """Value of the position row. Most rows hold no ids, and look as they did before ids could be held."""
+    return _encode(position if position.held else msgspec.structs.astuple(position)[:-1])
 
 
 def unpack_position(value: bytes) -> StoredPosition:
@@ -67,4 +66,5 @@ def readable_position(value: bytes) -> dict[str, Any]:
     facts = msgspec.structs.asdict(position)
     del facts["secret"]
     facts["poison"] = None if position.poison is None else msgspec.structs.asdict(position.poison)
+    facts["held"] = [held._asdict() for held in position.held]
     return facts

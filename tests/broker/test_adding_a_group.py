@@ -90,7 +90,7 @@ def project(tmp_path: Path) -> Path:
         else:
             shutil.copy(PROJECT / name, copy / name)
     new = [block.path for block in blocks() if not (copy / block.path).exists()]
-    assert sorted(Path(path).parts[-2] for path in new) == ["agents", "tables"], "one file in each, and lists"
+    assert sorted(Path(path).parts[-2] for path in new) == ["agents", "meters", "tables"], "one file in each, and lists"
     for block in blocks():
         put(block, copy)
     subprocess.run(["git", "init", "--quiet"], cwd=copy, check=True)  # its tests of tidiness look at tracked files

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from workers import CHANGELOG, GROUP, USAGE, Cluster, Sent, cluster, refused_to_start
 
-from streamapp.agents.billing_agg import source, usage_ledger
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
+from streamapp.meters.registry import declared
 from streamapp.replay.repartition import Moved, repartition
 from streamapp.settings import Settings
 from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
@@ -177,4 +177,6 @@ def move(stack: Cluster, folder: Path, ends_at: str = "") -> Moved:
             raise Ended(name)
 
     folder.mkdir()
-    return asyncio.run(repartition(source, Settings(kafka=stack.kafka), usage_ledger, folder, wall_ms, step=step))
+    table, settings = declared("usage_hourly"), Settings(kafka=stack.kafka)
+    make_task = table.make_task(settings, wall_ms)
+    return asyncio.run(repartition(table.origin, settings, make_task, folder, wall_ms, step=step))

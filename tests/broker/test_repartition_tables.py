@@ -12,8 +12,8 @@ from workers import USAGE, Cluster, Sent, cluster, refused_to_start
 
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import BILLING, WorkerProcess
-from streamapp.cli.tables import table_of
 from streamapp.clock import wall_ms
+from streamapp.meters.registry import declared
 from streamapp.replay.repartition import Moved, repartition
 from streamapp.settings import Settings
 from streamapp.simulate.rpc import rpc_stream
@@ -95,7 +95,7 @@ def test_accounts_and_counters_of_a_topic_that_has_grown(fresh_broker: Broker, t
 
 def move(stack: Cluster, folder: Path, ends_at: str = "") -> Moved:
     """Move the accounts, up to a step."""
-    takes_over = table_of("rpc-billing")
+    table = declared("rpc_hourly")
 
     def step(name: str) -> None:
         if name == ends_at:
@@ -103,4 +103,6 @@ def move(stack: Cluster, folder: Path, ends_at: str = "") -> Moved:
 
     folder.mkdir()
     settings = Settings(kafka=stack.kafka)
-    return asyncio.run(repartition(takes_over.source, settings, takes_over.make_task, folder, wall_ms, step=step))
+    return asyncio.run(
+        repartition(table.origin, settings, table.make_task(settings, wall_ms), folder, wall_ms, step=step)
+    )

@@ -18,7 +18,6 @@ from raw_batches import damage, packed_batch, send_raw
 from usage_log import value
 from workers import GROUP, USAGE, Cluster, Sent, cluster
 
-from streamapp.agents.billing_agg import source, usage_ledger
 from streamapp.broker.broker import Broker
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.errors import Misconfigured
@@ -28,6 +27,7 @@ from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.raw_batch import batch_at
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.log.tail import newest_values
+from streamapp.meters.registry import declared
 from streamapp.replay.offsets import Where, chunks_of, planned
 from streamapp.replay.recompute import recomputation
 from streamapp.replay.repartition import repartition
@@ -38,6 +38,7 @@ from streamapp.topics.partitioner import partition_for
 
 HOUR_MS = 3_600_000
 REASON = "unreadable_batch"
+TABLE = declared("usage_hourly")
 
 
 def test_a_batch_that_unpacks_to_gigabytes_is_a_letter_and_the_bills_are_right(
@@ -70,7 +71,8 @@ def test_a_batch_that_unpacks_to_gigabytes_is_a_letter_and_the_bills_are_right(
         send_raw(fresh_broker.bootstrap, USAGE, where, bomb)
         stack.admin.add_partitions(USAGE, 16)
         stack.wait(lambda: stack.admin.describe([USAGE])[USAGE].partitions == 16)
-        moving = repartition(source, Settings(kafka=stack.kafka), usage_ledger, tmp_path / "move", wall_ms)
+        settings = Settings(kafka=stack.kafka)
+        moving = repartition(TABLE.origin, settings, TABLE.make_task(settings, wall_ms), tmp_path / "move", wall_ms)
         assert asyncio.run(moving).folded == 1
         stack.wait(lambda: len(stack.letters()) == 2)
         assert [(one.offset, one.reason) for one in stack.letters()] == [(3, REASON), (606, REASON)]
@@ -81,7 +83,8 @@ async def _recomputed(stack: Cluster, folder: Path) -> tuple[int, int, int]:
     """Hours that a replay compares with the log, that it would change, and that it cannot judge."""
     settings = Settings(kafka=stack.kafka)
     moves = await planned(settings, GROUP, USAGE, Where())
-    async with recomputation(source, settings, usage_ledger, moves, folder, lambda offsets: None) as made:
+    make_task = TABLE.make_task(settings, wall_ms)
+    async with recomputation(TABLE.origin, settings, make_task, moves, folder, lambda offsets: None) as made:
         return (
             sum(one.hours for one in made.comparisons),
             made.changes,

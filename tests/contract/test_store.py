@@ -22,10 +22,10 @@ from streamapp.meters.usage.store import (
     Store,
     Writes,
     is_unsettled,
-    remembered,
     stored_position,
     unsettled,
 )
+from streamapp.store.ids import ids_key, pack_ids, remembered
 from streamapp.store.position import POSITION_KEY, StoredPosition, pack_position
 from streamapp.store.rocks import RocksStore
 from streamapp.store.rows import MemoryStore as RowsInMemory
@@ -101,8 +101,8 @@ def test_the_index_follows_hours_from_open_to_settled_to_late_to_gone(store: Sto
 def test_remembered_ids_and_the_position_are_read_back(store: Store) -> None:
     position = StoredPosition(3, 2, 1, "topic", 8, 4)
     ids = StoredIds(b"a secret of 16 b", {at("12:00"): (bytes(16), bytes(8))})
-    store.write({POSITION_KEY: pack_position(position), codec.ids_key(5): codec.pack_ids(ids)}, 1)
-    store.write({codec.ids_key(2): codec.pack_ids(ids)}, 2)
+    store.write({POSITION_KEY: pack_position(position), ids_key(5): pack_ids(ids)}, 1)
+    store.write({ids_key(2): pack_ids(ids)}, 2)
     assert stored_position(store) == position
     assert list(remembered(store)) == [(2, ids), (5, ids)]
 

@@ -22,7 +22,7 @@ from usage_log import Rec, Table, at, value
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.rpc_codec import stored_hour
 from streamapp.meters.latency import codec as latency_codec
-from streamapp.meters.usage import codec
+from streamapp.meters.usage.store import USAGE as usage_rows
 from streamapp.store.rows import Store
 from tables.express import NoExpress
 from tables.open_calls import PlainCalls
@@ -127,7 +127,7 @@ def said(outcome: Any) -> Any:
 def ledger(express: bool) -> Any:
     table = Table(RULES)
     if not express:
-        table.task.ledger.express = NoExpress()
+        table.task.memory.express = NoExpress()
     return table
 
 
@@ -138,15 +138,15 @@ def latency(express: bool) -> Any:
 def calls(express: bool) -> Any:
     table = Calls(RULES)
     if not express:
-        table.task.ledger.express = PlainCalls(stored_hour)
+        table.task.memory.express = PlainCalls(stored_hour)
     return table
 
 
 USAGE, CALLS = (usage, (b"team_a", b"team_b")), (call, (b"agent_a", b"agent_b"))
 TABLES = {
-    "ledger": (ledger, USAGE, codec.readable),
-    "latency": (latency, USAGE, latency_codec.readable),
-    "calls": (calls, CALLS, rpc_codec.readable),
+    "ledger": (ledger, USAGE, usage_rows.readable),
+    "latency": (latency, USAGE, latency_codec.LATENCY.readable),
+    "calls": (calls, CALLS, rpc_codec.RPC.readable),
 }
 
 

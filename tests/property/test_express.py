@@ -15,6 +15,7 @@ from usage_log import Rec, Table, at, value
 
 from streamapp.lane.records import Records, Stretch, payload_of
 from streamapp.meters.usage import codec
+from streamapp.meters.usage.store import USAGE
 from tables.express import NoExpress
 from tables.outcome import Outcome
 from tables.window import Rules
@@ -22,7 +23,7 @@ from tables.window import Rules
 
 def told(outcome: Outcome) -> Any:
     """Everything an outcome says, as values that compare."""
-    hours = {key: codec.readable(codec.hour_key(key), codec.pack_hour(row)) for key, row in outcome.hours.items()}
+    hours = {key: USAGE.readable(codec.hour_key(key), codec.pack_hour(row)) for key, row in outcome.hours.items()}
     others = set(Outcome.__dataclass_fields__) - {"hours", "refusals"}
     refused = [(refusal.record.offset, refusal.reason, refusal.error) for refusal in outcome.refusals]
     return hours, refused, {name: getattr(outcome, name) for name in others}
@@ -51,7 +52,7 @@ def histories(
             if end in restarts:
                 table.restart()
             if not express:
-                table.task.ledger.express = NoExpress()
+                table.task.memory.express = NoExpress()
             if express:
                 table.commit(table.task.fold(stretched(log[begin:end], rng), log[end - 1].timestamp))
             else:
@@ -77,7 +78,7 @@ def test_the_lane_changes_nothing(
 def test_most_of_a_usual_log_is_counted_on_the_lane() -> None:
     table = Table()
     log = [record for hour in range(3) for record in busy_hour(hour)]
-    ledger = table.task.ledger
+    ledger = table.task.memory
     folded: list[Rec] = []
     slow = ledger._fold
 
@@ -118,8 +119,8 @@ def test_a_row_that_came_from_another_partition_keeps_its_coverage() -> None:
     for express in (True, False):
         table = Table()
         table.apply(*[replace(record, offset=record.offset + 5_000) for record in busy_hour(0)[:300]])
-        table.task.ledger.position.next_offset = 0  # its rows were moved here: offsets begin anew
+        table.task.memory.position.next_offset = 0  # its rows were moved here: offsets begin anew
         if not express:
-            table.task.ledger.express = NoExpress()
+            table.task.memory.express = NoExpress()
         tables.append([told(table.apply(*busy_hour(0)[300:600])), told(table.apply(*busy_hour(0)[600:]))])
     assert tables[0] == tables[1]

@@ -15,8 +15,8 @@ from searches import search
 from test_express import stretched
 from usage_log import Rec
 
+from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.calls.rpc_codec import stored_hour, unsettled
-from streamapp.meters.calls.task import RpcTask
 from tables.open_calls import PlainCalls
 from tables.window import Rules
 
@@ -24,9 +24,9 @@ OFFSETS = st.sets(st.integers(1, 40))
 FEW = replace(WEEK, names_max=1)  # of two methods
 
 
-def without_lane(task: RpcTask) -> None:
+def without_lane(task: CallsTask) -> None:
     """The same task with its open hours in dicts, as they are stored."""
-    ledger = task.ledger
+    ledger = task.memory
     ledger.express = PlainCalls(stored_hour, ledger.rules.names_max)
     ledger.open.clear()
     ledger.restore(*unsettled(task.store), ())
@@ -70,7 +70,7 @@ def test_the_lane_changes_nothing(
 
 def test_most_of_a_usual_log_is_counted_on_the_lane() -> None:
     table = Calls()
-    ledger = table.task.ledger
+    ledger = table.task.memory
     folded: list[Any] = []
     slow = ledger._fold
 

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.place import Place
-from streamapp.exact.poison import PoisonLimit
-from streamapp.meters.keyed_task import KeyedTask
-from streamapp.meters.row_table import RowTable
+from streamapp.meters.row_table import KeyedTask, RowTable, keyed_parts
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.store.rows import MemoryStore, always_settled, stored_position
 from tables.keyed import KeyedOutcome, Recipe, Rows
@@ -94,10 +92,9 @@ class Worker:
 
     def start(self) -> None:
         """As after a crash: what was not committed is gone."""
-        self.task = KeyedTask(
-            PLACE, self.store, self.log, stored_position(self.store), TABLE, RECIPE, RULES,
-            PoisonLimit(1.0, 1 << 62), self.landed.append,
-        )  # fmt: skip
+        parts = keyed_parts(TABLE, RECIPE, RULES)
+        self.task = KeyedTask(parts, PLACE, self.store, self.log, stored_position(self.store))
+        self.task.landed = self.landed.append
 
     def do(self, records: list[Record]) -> None:
         transaction = self.task.fold(records, NOW_MS)
@@ -115,10 +112,19 @@ class Worker:
         return Counter(msgspec.json.decode(send.value or b"")["data"]["reason"] for send in sends)
 
 
+def closes(at_ms: int) -> int:
+    """The watermark that closes a moment's hour."""
+    return at_ms // HOUR_MS * HOUR_MS + HOUR_MS + RULES.grace_ms
+
+
+def expiry(at_ms: int) -> int:
+    return -(-(at_ms + RULES.remember_ms) // HOUR_MS) * HOUR_MS
+
+
 def plain(records: list[Record]) -> tuple[dict[Key, Row], Counter[str]]:
     """The same by the book: one record after the other, over everything that came before."""
     watermark_ms = -1
-    seen: dict[str, tuple[bytes | None, int]] = {}
+    seen: dict[str, tuple[bytes | None, int, int]] = {}  # value, expiry of an hour that closes on time, expiry
     rows: Counter[Key] = Counter()
     letters: Counter[str] = Counter()
     for record in records:
@@ -130,15 +136,18 @@ def plain(records: list[Record]) -> tuple[dict[Key, Row], Counter[str]]:
             letters["invalid_data"] += 1
         elif said.at_ms > record.timestamp + RULES.future_ms:
             letters["timestamp_in_future"] += 1
+        elif before is not None and before[2] > watermark_ms:
+            letters["conflicting_duplicate"] += before[0] != record.value
         elif said.at_ms < watermark_ms - RULES.retention_ms:
             letters["too_late"] += 1
-        elif before is not None and before[1] > watermark_ms:
-            letters["conflicting_duplicate"] += before[0] != record.value
         else:
+            if said.at_ms > watermark_ms >= 0:  # whatever it closes late is known for longer
+                first_ms, last_ms = expiry(closes(watermark_ms - RULES.grace_ms)), expiry(said.at_ms)
+                known = seen.items()
+                seen |= {id: (value, on, last_ms) for id, (value, on, _) in known if first_ms <= on < last_ms}
             watermark_ms = max(watermark_ms, said.at_ms)
-            closes_ms = said.at_ms // HOUR_MS * HOUR_MS + HOUR_MS + RULES.grace_ms
-            expiry_ms = -(-(max(closes_ms, watermark_ms) + RULES.remember_ms) // HOUR_MS) * HOUR_MS
-            seen[said.id] = record.value, expiry_ms
+            expiry_ms = expiry(max(closes(said.at_ms), watermark_ms))
+            seen[said.id] = record.value, expiry_ms, expiry_ms
             rows[Key(said.name, said.at_ms // HOUR_MS * HOUR_MS)] += 1
     limit_ms = watermark_ms // HOUR_MS * HOUR_MS - RULES.retention_ms
     return {key: Row(number) for key, number in rows.items() if not over(key, limit_ms)}, +letters
@@ -194,4 +203,4 @@ def test_what_is_read_again_writes_nothing_but_the_offset() -> None:
     worker.do(records)
     assert worker.log.committed[-1] == Transaction({}, (), 1)
     assert worker.rows() == {Key("a", NOW_MS): Row(1)}
-    assert [outcome.counted for outcome in worker.landed] == [1, 0]
+    assert [outcome.accepted for outcome in worker.landed] == [1, 0]

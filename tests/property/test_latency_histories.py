@@ -40,7 +40,7 @@ def billed(log: list[Rec], cuts: set[int]) -> tuple[Table, dict[int, Numbers]]:
         table.apply(*log[begin:end])
         begin = end
     hours: dict[int, tuple[Counters, dict[str, Decimal]]] = {}
-    for row in table.task.rows.hours_ending(HOUR_MS, 1 << 60):
+    for row in table.task.memory.rows.hours_ending(HOUR_MS, 1 << 60):
         counted, cost = hours.setdefault(row.key.start_ms, (Counters(), {}))
         counted.add(row.totals().numbers())
         cost[row.key.currency] = EXACT.add(cost.get(row.key.currency, Decimal(0)), row.totals().cost)
@@ -65,7 +65,7 @@ def told(outcome: LatencyOutcome) -> tuple[object, ...]:
 
 def test_most_of_a_usual_log_is_counted_on_the_lane() -> None:
     table, folded = LatencyTable(), list[object]()
-    latency, slow = table.task.latency, table.task.latency._fold
+    latency, slow = table.task.memory, table.task.memory._fold
 
     def fold(record: object) -> None:
         folded.append(record)

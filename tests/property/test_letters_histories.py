@@ -42,12 +42,12 @@ def log_of(letters: list[tuple[int, int]]) -> list[Rec]:
 
 def facts(monitor: Monitor) -> dict[str, Any]:
     """Everything that the log alone decides. Who has been told, and when an incident was told, is not among it."""
-    letters = monitor.task.letters
+    letters = monitor.task.memory.letters
     return {
         "causes": {name: told_apart(row) for name, row in letters.causes.items()},
         "windows": letters.windows,
         "tallies": letters.tallies,
-        "position": (letters.next_offset, letters.watermark_ms),
+        "position": (letters.position.next_offset, letters.position.watermark_ms),
     }
 
 
@@ -103,15 +103,14 @@ def test_the_parts_add_up_and_stay_within_their_limits(letters: list[tuple[int, 
         counted[fresh] += 1
         if fresh and record.value is not None:
             seen[record.value] = record.offset
-    state = monitor.task.letters
+    state = monitor.task.memory.letters
     assert sum(state.tallies.values()) == counted[True]
     assert len(state.causes) <= LIMITS.causes + LIMITS.shapeless + 1
-    assert all(
-        start + 5 * MINUTE_MS > state.watermark_ms - LIMITS.windows_ms - 5 * MINUTE_MS for start, _ in state.windows
-    )
+    watermark_ms = state.position.watermark_ms
+    assert all(start + 5 * MINUTE_MS > watermark_ms - LIMITS.windows_ms - 5 * MINUTE_MS for start, _ in state.windows)
     assert {row.cause.id for row in state.causes.values() if row.opened_ms is not None} == set(state.open)
-    monitor.tick((state.watermark_ms - NOON) / MINUTE_MS)  # a late letter may have opened what was quiet already
-    assert all(row.quiet_at_ms(RULES) > state.watermark_ms for row in state.open.values())
+    monitor.tick((watermark_ms - NOON) / MINUTE_MS)  # a late letter may have opened what was quiet already
+    assert all(row.quiet_at_ms(RULES) > watermark_ms for row in state.open.values())
 
 
 @given(LETTERS, st.lists(st.booleans(), min_size=130, max_size=130))

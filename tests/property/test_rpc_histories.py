@@ -93,11 +93,11 @@ def test_every_call_is_settled_once_or_waits(
             for call in each:
                 calls[who] += 1
                 costs[who] = EXACT.add(costs.get(who, Decimal(0)), call.cost)
-    ledger = table.task.ledger
+    ledger = table.task.memory
     found = [(one.account, one.calls, one.amount) for one in table.settlements()]
     found += [(row.key.account, row.count, row.amount) for row in ledger.express.rows()]
     for _, *parts in table.rows("account"):
-        row = table.task.rows.account(Account(*parts))
+        row = table.task.memory.rows.account(Account(*parts))
         if row is not None:
             found.append((row.account, row.pending.count, row.pending.amount))
     counted: Counter[tuple[str, ...]] = Counter()

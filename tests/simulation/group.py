@@ -22,8 +22,8 @@ from verify_logs import text
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.place import Place
 from streamapp.exact.takeover import Situation, check
+from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
-from streamapp.meters.usage.task import LedgerTask
 from streamapp.schemas.judging.decode import decode_usage
 from tables.door import Door
 from tables.window import HOUR_MS
@@ -40,7 +40,7 @@ class Owner:
     """A partition in a process's hands. `folded`: chunks whose transactions are to come, with their wall clock."""
 
     process: int
-    task: LedgerTask
+    task: UsageTask
     producer: FatedProducer
     fetch_next: int
     folded: list[tuple[Transaction, int]] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Group(Arrivals):
     """The cluster, two processes with disks of their own, and the oracle. Subclasses break single rules."""
 
     fencing = True
-    task_class = LedgerTask
+    task_class = UsageTask
 
     def __init__(self) -> None:
         super().__init__()
@@ -238,7 +238,7 @@ class Group(Arrivals):
             return key == team.encode() and HOMES.get(team) == partition
 
         door = Door(decode_usage, at_home, DIRECTORY.get)
-        task = self.task_class(place, store, producer, position, RULES, door)
+        task = self.task_class(usage_parts(RULES, door), place, store, producer, position)
         return Owner(process, task, producer, committed.get(partition, 0))
 
     def restore(self, changelog: Log, store: Store) -> None:

@@ -14,7 +14,7 @@ from fake_kafka import Entry
 from group import FatedProducer, Group
 
 from streamapp.exact.chunk import Transaction
-from streamapp.meters.usage.task import LedgerTask
+from streamapp.meters.usage.parts import UsageTask
 from tables.window import DAY_MS, HOUR_MS
 
 History = list[tuple[str, dict[str, Any]]]
@@ -23,7 +23,7 @@ History = list[tuple[str, dict[str, Any]]]
 class StoredBeforeTheCommit(Group):
     """Rows go to the disk first, and to Kafka then."""
 
-    class task_class(LedgerTask):
+    class task_class(UsageTask):
         async def commit(self, transaction: Transaction) -> None:
             self.store.write(transaction.writes, self.store.checkpoint())
             await super().commit(transaction)
@@ -32,7 +32,7 @@ class StoredBeforeTheCommit(Group):
 class OffsetOutsideTheTransaction(Group):
     """The group's offset is committed by itself, when the records are folded."""
 
-    class task_class(LedgerTask):
+    class task_class(UsageTask):
         def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
             assert isinstance(self.producer, FatedProducer)
             self.producer.group.kafka.offsets[self.place.partition] = records[-1].offset + 1
@@ -42,7 +42,7 @@ class OffsetOutsideTheTransaction(Group):
 class DedupOff(Group):
     """No id is ever seen twice."""
 
-    class task_class(LedgerTask):
+    class task_class(UsageTask):
         def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
             def other(record: Any) -> Any:
                 new_id = b'"id":"%d-' % record.offset

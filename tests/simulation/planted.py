@@ -10,7 +10,7 @@ from usage_log import NowProducer
 from world import Process, World
 
 from streamapp.exact.chunk import Transaction
-from streamapp.meters.usage.task import LedgerTask
+from streamapp.meters.usage.parts import UsageTask
 from streamapp.store.rows import Store
 from tables.fold import NEVER
 from tables.ledger import Ledger
@@ -20,7 +20,7 @@ from tables.outcome import Outcome, Record
 class StoredBeforeTheCommit(World):
     """Rows go to the local store first, and to Kafka then."""
 
-    class task_class(LedgerTask):
+    class task_class(UsageTask):
         async def commit(self, transaction: Transaction) -> None:
             self.store.write(transaction.writes, self.store.checkpoint())
             await super().commit(transaction)
@@ -29,7 +29,7 @@ class StoredBeforeTheCommit(World):
 class OffsetOutsideTheTransaction(World):
     """The group's offset is committed by itself, when the records are folded."""
 
-    class task_class(LedgerTask):
+    class task_class(UsageTask):
         async def commit(self, transaction: Transaction) -> None:
             assert isinstance(self.producer, Producer)
             if transaction.next_offset is not None:
@@ -40,9 +40,9 @@ class OffsetOutsideTheTransaction(World):
 class DuplicatesNotRemembered(World):
     """A takeover does not read the ids back."""
 
-    def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> LedgerTask:
+    def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> UsageTask:
         task = super().make_task(partition, store, producer)
-        task.ledger.seen.forget(NEVER)
+        task.memory.seen.forget(NEVER)
         return task
 
 
@@ -53,14 +53,14 @@ class ClosedAtTheBatchEnd(World):
         def _cross(self, watermark_ms: int) -> None:
             pass
 
-        def apply(self, records: Sequence[Record]) -> Outcome:
+        def apply(self, records: Sequence[Record], now_ms: int = 0) -> Outcome:
             outcome = super().apply(records)
             super()._cross(self.position.watermark_ms)
             return outcome
 
-    def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> LedgerTask:
+    def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> UsageTask:
         task = super().make_task(partition, store, producer)
-        task.ledger.__class__ = self.LateLedger
+        task.memory.__class__ = self.LateLedger
         return task
 
 

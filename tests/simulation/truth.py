@@ -29,7 +29,7 @@ class Truth:
         self.offsets: dict[Bucket, list[int]] = defaultdict(list)
         self.refused: dict[int, str] = {}
         self.watermark = -1
-        seen: dict[str, tuple[int, bytes | None]] = {}
+        seen: dict[str, tuple[int, int, bytes | None]] = {}  # expiry of an hour that closes on time, expiry, content
         for record in log:
             try:
                 event = json.loads(record.value or b"", parse_float=Fraction)
@@ -39,7 +39,7 @@ class Truth:
                 continue
             id, team, start = event["id"], event["team_id"], at - at % HOUR
             org = event["org_id"] or DIRECTORY.get(team)
-            until, content = seen.get(id, (-1, None))
+            _, until, content = seen.get(id, (-1, -1, None))
             if record.key != team.encode() or homes[team] != record.partition:
                 self.refused[record.offset] = "wrong_partition"
             elif at > record.timestamp + future_ms:
@@ -50,13 +50,17 @@ class Truth:
             elif org is None:
                 self.refused[record.offset] = "org_unresolved"
             else:
+                if at > self.watermark >= 0:  # whatever it closes late is known for longer
+                    first = up((self.watermark - grace_ms) // HOUR * HOUR + HOUR + grace_ms + remember_ms)
+                    last = up(at + remember_ms)
+                    seen |= {id: (on, last, by) for id, (on, _, by) in seen.items() if first <= on < last}
                 self.watermark = max(self.watermark, at)
                 closes = start + HOUR + grace_ms
                 if closes <= self.watermark and at < self.watermark - retention_ms:
                     self.refused[record.offset] = "too_late"
                     continue
-                forgotten = max(closes, self.watermark) + remember_ms
-                seen[id] = (-(-forgotten // HOUR) * HOUR, record.value)
+                forgotten = up(max(closes, self.watermark) + remember_ms)
+                seen[id] = (forgotten, forgotten, record.value)
                 self._count((event["timestamp"][:13], org, team, data["currency"]), data, record.offset)
 
     def _count(self, bucket: Bucket, data: dict[str, Any], offset: int) -> None:
@@ -66,6 +70,11 @@ class Truth:
         before = self.sums.get(bucket, dict.fromkeys(NAMES, Fraction(0)))
         self.sums[bucket] = {name: before[name] + Fraction(n) for name, n in zip(NAMES, numbers, strict=True)}
         self.offsets[bucket].append(offset)
+
+
+def up(ms: int) -> int:
+    """The full hour at or after."""
+    return -(-ms // HOUR) * HOUR
 
 
 def to_ms(text: str) -> int:

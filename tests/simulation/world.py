@@ -18,8 +18,8 @@ from truth import Truth, check_bills, check_letters
 from usage_log import NowProducer, Rec, at, clock, make_door
 
 from streamapp.exact.place import Place
+from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore, Store, stored_position
-from streamapp.meters.usage.task import LedgerTask
 from tables.window import HOUR_MS, MINUTE_MS, Rules
 
 RULES = Rules(retention_ms=6 * HOUR_MS, remember_ms=2 * HOUR_MS)
@@ -40,7 +40,7 @@ class World:
     """Everything there is. Subclasses break single rules (`planted`)."""
 
     fencing = True
-    task_class = LedgerTask
+    task_class = UsageTask
 
     def __init__(self, seed: int, events: int = 110) -> None:
         self.rng = Random(seed)
@@ -57,10 +57,10 @@ class World:
     def happens(self, likelihood: float) -> bool:
         return not self.calm and self.rng.random() < likelihood
 
-    def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> LedgerTask:
+    def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> UsageTask:
         place = Place("billing-agg", "llm_usage", partition, TOPIC_ID, len(self.kafka.usage), OUTPUTS, entropy=bytes)
         door = make_door(partition, len(self.kafka.usage))
-        return self.task_class(place, store, producer, stored_position(store), RULES, door)
+        return self.task_class(usage_parts(RULES, door), place, store, producer, stored_position(store))
 
     def to_restore(self, changelog: Log, checkpoint: int) -> list[tuple[int, Entry]]:
         return list(changelog.committed(checkpoint))

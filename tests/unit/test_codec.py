@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from searches import search
 
 from streamapp.meters.usage import codec
+from streamapp.meters.usage.store import USAGE
+from streamapp.store.ids import ids_key, pack_ids, unpack_ids, unpack_ids_key
 from streamapp.store.position import POSITION_KEY, PoisonCounts, StoredPosition, pack_position, unpack_position
 from tables.counters import EXACT, Counters
 from tables.seen import IdsByExpiry, StoredIds
@@ -73,9 +75,9 @@ def test_months(key: MonthKey, cost: Decimal, tokens: int) -> None:
 @given(OFFSET, st.binary(max_size=16), IDS)
 @many
 def test_ids(chunk: int, secret: bytes, ids: IdsByExpiry) -> None:
-    assert codec.unpack_ids_key(codec.ids_key(chunk)) == chunk
-    assert codec.unpack_ids(codec.pack_ids(StoredIds(secret, ids))) == StoredIds(secret, ids)
-    assert codec.unpack_ids(msgspec.msgpack.encode(ids)) == StoredIds(b"", ids), "as earlier versions wrote them"
+    assert unpack_ids_key(ids_key(chunk)) == chunk
+    assert unpack_ids(pack_ids(StoredIds(secret, ids))) == StoredIds(secret, ids)
+    assert unpack_ids(msgspec.msgpack.encode(ids)) == StoredIds(b"", ids), "as earlier versions wrote them"
 
 
 @given(OFFSET, st.integers(-1, 2**45), st.integers(-1, 2**45), TEXT, st.integers(1, 1000), st.integers(0, 2**45))
@@ -104,7 +106,7 @@ def test_keys_sort_by_time_and_by_offset(hours: list[HourKey], chunks: list[int]
     assert [codec.unpack_hour_key(key).start_ms for key in sorted(map(codec.hour_key, hours))] == sorted(
         key.start_ms for key in hours
     )
-    assert [codec.unpack_ids_key(key) for key in sorted(map(codec.ids_key, chunks))] == sorted(chunks)
+    assert [unpack_ids_key(key) for key in sorted(map(ids_key, chunks))] == sorted(chunks)
     for key in hours:
         assert codec.hour_prefix(key.start_ms) <= codec.hour_key(key) < codec.hour_prefix(key.start_ms + 1)
 
@@ -114,11 +116,11 @@ def test_every_kind_of_row_can_be_shown_to_a_person() -> None:
     row.line("p", "m").requests = 1
     position = StoredPosition(3, 2, 1, "topic", 8, 4, secret=b"a secret of 16 b")
     shown = dict(
-        codec.readable(key, value)
+        USAGE.readable(key, value)
         for key, value in {
             codec.hour_key(row.key): codec.pack_hour(row),
             codec.month_key(MonthKey("2025-01", "o", "t", "USD")): codec.pack_month(MonthRow(Decimal(1), 2)),
-            codec.ids_key(7): codec.pack_ids(StoredIds(b"a secret of 16 b", {5: (bytes(32), bytes(16))})),
+            ids_key(7): pack_ids(StoredIds(b"a secret of 16 b", {5: (bytes(32), bytes(16))})),
             codec.bill_key("evt_1"): b'{"id":"evt_1"}',
             POSITION_KEY: pack_position(position),
         }.items()
@@ -132,7 +134,7 @@ def test_every_kind_of_row_can_be_shown_to_a_person() -> None:
     ]
     assert shown[("ids", 7)] == {5: 2}
     assert shown[("bill", "evt_1")] == {"id": "evt_1"}
-    facts = msgspec.structs.asdict(position)
+    facts = msgspec.structs.asdict(position) | {"held": []}
     assert facts.pop("secret")
     assert shown[("position",)] == facts, "a secret is shown to nobody"
     assert "a secret" not in repr(shown)

@@ -19,7 +19,8 @@ from xxhash import xxh64_intdigest
 
 from streamapp.lane.ids import CompactSeen
 from streamapp.lane.library import library
-from streamapp.meters.usage.store import MemoryStore, remembered, stored_position
+from streamapp.meters.usage.store import MemoryStore, stored_position
+from streamapp.store.ids import remembered
 from streamapp.store.position import POSITION_KEY, unpack_position
 from tables.express import NoExpress
 from tables.seen import StoredIds
@@ -34,7 +35,7 @@ lanes = pytest.mark.parametrize("express", [True, False], ids=["lane", "python"]
 def table_of(express: bool, store: MemoryStore | None = None) -> Table:
     table = Table(store=MemoryStore() if store is None else store)
     if not express:
-        table.task.ledger.express = NoExpress()
+        table.task.memory.express = NoExpress()
     return table
 
 
@@ -116,7 +117,7 @@ def test_each_table_has_a_secret_of_its_own_and_keeps_it() -> None:
     table.apply(event("10:30"))
     position = stored_position(store)
     assert position is not None
-    assert position.secret == table.task.ledger.seen.secret
+    assert position.secret == table.task.memory.seen.secret
     secret = b"made by a worker"
     store.rows[POSITION_KEY] = codec_position(store, secret)
     table.restart()
@@ -157,11 +158,11 @@ def test_what_an_earlier_version_has_counted_counts_no_second_time(express: bool
     for number in range(2):  # old rows and new ones side by side
         table.restart()
         if not express:
-            table.task.ledger.express = NoExpress()
+            table.task.memory.express = NoExpress()
         outcome = table.apply(*[replace(record, offset=30 + 10 * number + at) for at, record in enumerate(log)])
         assert (outcome.accepted, outcome.duplicates) == (0, len(log))
     (stored,) = [ids for _, ids in remembered(store) if ids.secret]
-    assert stored.secret == table.task.ledger.seen.secret
+    assert stored.secret == table.task.memory.seen.secret
 
 
 def test_rows_of_an_earlier_version_stay_as_they_are_and_go_when_their_time_has_come() -> None:
@@ -170,13 +171,14 @@ def test_rows_of_an_earlier_version_stay_as_they_are_and_go_when_their_time_has_
     table = Table(store=store)
     table.apply(replace(event("11:12"), offset=10))
     assert {key: store.rows[key] for key in before} == before
-    seen = table.task.ledger.seen
+    seen = table.task.memory.seen
     assert isinstance(seen, CompactSeen)
     assert seen.secrets == 2
-    table.apply(replace(event("2025-01-16T13:10"), offset=11))
+    table.apply(replace(event("12:05"), offset=11))
+    table.apply(replace(event("2025-01-16T13:10"), offset=12))
     assert not set(before) & set(store.rows)
     assert seen.secrets == 1
-    assert table.apply(replace(log[0], offset=12)).duplicates == 0, "it is forgotten, as it would have been"
+    assert table.apply(replace(log[0], offset=13)).duplicates == 0, "it is forgotten, as it would have been"
 
 
 @lanes

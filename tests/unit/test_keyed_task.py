@@ -12,8 +12,7 @@ from streamapp.delivery.sink_task import SinkTask
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.place import Place
 from streamapp.exact.poison import PoisonFlood, PoisonLimit
-from streamapp.meters.keyed_task import KeyedTask
-from streamapp.meters.row_table import RowTable
+from streamapp.meters.row_table import KeyedTask, RowTable, keyed_parts
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.store.position import POSITION_KEY, unpack_position
 from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
@@ -44,7 +43,7 @@ def table_task(store: Store) -> KeyedTask:
     position = stored_position(store)
     limit = PoisonLimit(1.0, 5, counts=None if position is None else position.poison)
     place = Place("counts", "audit_log", 0, "topic-id", 1, {"dead_letter": 1})
-    return KeyedTask(place, store, NowProducer(0), position, TABLE, RECIPE, Rules(), limit, lambda outcome: None)
+    return KeyedTask(keyed_parts(TABLE, RECIPE, Rules()), place, store, NowProducer(0), position, limit)
 
 
 def test_a_keyed_table_goes_on_counting_where_its_last_owner_stopped() -> None:

@@ -42,7 +42,7 @@ def test_a_hundred_thousand_invented_models_fill_nothing() -> None:
     assert totals[Series(*OTHERS, None)].requests == INVENTED - (10 - REAL)
     assert sum(tally.requests for tally in totals.values()) == calls
     assert summed(table.windows(), HOUR)[start].requests == calls
-    assert len(table.task.latency.places.candidates) <= 10
+    assert len(table.task.memory.places.candidates) <= 10
 
 
 def test_a_model_that_loses_its_place_leaves_its_calls_to_the_others() -> None:
@@ -53,7 +53,7 @@ def test_a_model_that_loses_its_place_leaves_its_calls_to_the_others() -> None:
     table.apply(call("a-3", start, "a"), call("b-150", start, "b"))
     names = {series.model: tally.requests for series, tally in table.totals().items()}
     assert names == {"b": 52, "other": 103}
-    assert table.task.latency.places.earned == {Name("openai", "b"): 100}
+    assert table.task.memory.places.earned == {Name("openai", "b"): 100}
 
 
 def test_currencies_beyond_the_limit_keep_the_sum() -> None:
@@ -105,14 +105,14 @@ def test_rows_come_back_as_they_were(series: Series, tally: Tally, span: str) ->
     assert codec.unpack_total_key(codec.total_key(series)) == series
     assert codec.unpack_tally(codec.pack_tally(tally)) == tally
     for raw in (codec.window_key(key), codec.total_key(series)):
-        assert codec.readable_key(codec.readable(raw, codec.pack_tally(tally))[0]) == raw
+        assert codec.LATENCY.readable_key(codec.LATENCY.readable(raw, codec.pack_tally(tally))[0]) == raw
 
 
 def test_every_row_of_the_raw_page_has_a_key_that_leads_back() -> None:
     table = LatencyTable(limits=Limits(models=1))
     table.apply(call("a", at("10:00")), call("b", at("10:00"), "b"), Rec(b"team_a", b"{", at("10:00")))
     for key, value_ in table.store.scan(b"d", b"z"):
-        assert codec.readable_key(codec.readable(key, value_)[0]) == key
+        assert codec.LATENCY.readable_key(codec.LATENCY.readable(key, value_)[0]) == key
     with pytest.raises(ValueError, match="not the key"):
-        codec.readable_key(("hour", 1, "p", "m", "perhaps"))
+        codec.LATENCY.readable_key(("hour", 1, "p", "m", "perhaps"))
     assert ALL.name == Name("", "")

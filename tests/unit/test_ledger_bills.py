@@ -137,7 +137,7 @@ def test_token_sums_beyond_64_bits_are_kept_exactly() -> None:
     bill = only(table.apply(event("11:05")))
     assert bill.totals.prompt_tokens == 4100 * most > 2**64
     table.restart()
-    assert table.task.rows.month(MonthKey("2025-01", "org_a", "team_a", "USD")).total_tokens == 8200 * most
+    assert table.task.memory.rows.month(MonthKey("2025-01", "org_a", "team_a", "USD")).total_tokens == 8200 * most
 
 
 def test_hours_behind_the_retention_expire_with_their_revisions() -> None:

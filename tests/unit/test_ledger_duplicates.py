@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from usage_log import Rec, Table, event, refused, stated
+from usage_log import Rec, Table, clock, event, refused, stated
 
-from streamapp.meters.usage import codec
-from streamapp.meters.usage.store import MemoryStore
+from streamapp.meters.usage.store import USAGE, MemoryStore, stored_position
+from streamapp.store.ids import unpack_ids_key
 
 
 def ids_rows(table: Table) -> list[int]:
     assert isinstance(table.store, MemoryStore)
-    return [codec.unpack_ids_key(key) for key, _ in table.store.scan(b"i", b"j")]
+    return [unpack_ids_key(key) for key, _ in table.store.scan(b"i", b"j")]
 
 
 def again(record: Rec) -> Rec:
@@ -100,8 +100,10 @@ def test_a_late_id_is_remembered_24_hours_from_its_arrival() -> None:
 def test_an_id_that_is_forgotten_in_the_middle_of_a_chunk_counts_from_there() -> None:
     table = Table()
     first = event("10:30")
-    outcome = table.apply(first, event("2025-01-16T11:59"), again(first), event("2025-01-16T12:00"), again(first))
-    assert (outcome.accepted, outcome.duplicates) == (4, 1)
+    outcome = table.apply(
+        first, event("11:05"), event("2025-01-16T11:59"), again(first), event("2025-01-16T12:00"), again(first)
+    )
+    assert (outcome.accepted, outcome.duplicates) == (5, 1)
     (late,) = [one for one in table.apply(event("2025-01-16T12:05")).statements if one.revision == 1]
     assert late.events == 2
 
@@ -110,7 +112,9 @@ def test_an_id_that_is_forgotten_in_the_middle_of_a_chunk_counts_from_there() ->
 def test_an_id_counted_anew_after_it_was_forgotten_stays_remembered(restart: bool) -> None:
     table = Table()
     first = event("10:30")
-    table.apply(first, event("14:30"))  # a chunk whose ids are forgotten at different times: its row stays
+    table.apply(
+        first, event("11:05"), event("14:30")
+    )  # a chunk whose ids are forgotten at different times: its row stays
     table.apply(event("2025-01-16T12:00"))
     assert table.apply(again(first)).accepted == 1
     if restart:
@@ -129,16 +133,58 @@ def test_ids_are_stored_under_their_chunk_s_first_new_offset() -> None:
 
 def test_a_chunk_s_ids_go_when_the_last_of_them_is_forgotten() -> None:
     table = Table()
-    table.apply(event("10:30"), event("12:30"))
+    table.apply(event("10:30"), event("11:05"), event("12:30"))
+    table.apply(event("13:05"))
     table.apply(event("2025-01-16T12:00"))
-    assert ids_rows(table) == [0, 2]
+    assert ids_rows(table) == [0, 3, 4]
     table.restart()
     table.apply(event("2025-01-16T14:00"))
-    assert ids_rows(table) == [2, 3]
+    assert ids_rows(table) == [3, 4, 5]
 
 
 def test_ids_that_expire_within_their_chunk_leave_no_row() -> None:
     table = Table()
-    table.apply(event("10:30"), event("2025-01-17T10:30"), Rec(None, b"?", 0))
-    ((_, counts),) = [codec.readable(key, value) for key, value in table.store.scan(b"i", b"j")]
-    assert list(counts.values()) == [1]
+    table.apply(event("10:30"), event("11:05"), event("2025-01-17T10:30"), Rec(None, b"?", 0))
+    ((_, counts),) = [USAGE.readable(key, value) for key, value in table.store.scan(b"i", b"j")]
+    assert [clock(expiry_ms) for expiry_ms in counts] == ["2025-01-16T13:00", "2025-01-18T12:00"]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize(
+    ("watermark", "remembered"),
+    [("2025-01-19T10:31", True), ("2025-01-19T10:59", True), ("2025-01-19T11:00", False)],
+)
+def test_an_id_of_an_hour_that_a_jump_closes_is_remembered_24_hours_from_the_jump(
+    restart: bool, watermark: str, remembered: bool
+) -> None:
+    table = Table()
+    first = event("10:30")
+    table.apply(first)  # the partition's first event is days late
+    table.apply(event("2025-01-18T10:30"))
+    if restart:
+        table.restart()
+    assert table.apply(again(first)).duplicates == 1
+    table.apply(event("2025-01-18T11:05"))
+    table.apply(event(watermark))
+    if restart:
+        table.restart()
+    assert table.apply(again(first)).duplicates == int(remembered)
+
+
+def test_jumps_one_after_the_other_hold_each_its_own_ids() -> None:
+    table = Table()
+    early, middle, last = event("10:30"), event("2025-01-18T10:30"), event("2025-01-20T10:30")
+    table.apply(early, middle, last)
+    table.restart()
+    assert table.apply(again(middle), again(last), again(early)).duplicates == 2, "24 hours after the first jump"
+    table.apply(event("2025-01-20T11:05"))
+    table.apply(event("2025-01-21T10:59"))
+    assert table.apply(again(middle)).duplicates == 1
+    table.apply(event("2025-01-21T11:00"))
+    assert table.apply(again(middle)).duplicates == 0
+    assert table.apply(again(last)).duplicates == 1
+    table.apply(event("2025-01-21T12:00"))
+    assert table.apply(again(last)).duplicates == 0
+    position = stored_position(table.store)
+    assert position is not None
+    assert [clock(held.until_ms) for held in position.held] == ["2025-01-22T11:00"]

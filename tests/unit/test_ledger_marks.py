@@ -184,9 +184,9 @@ def test_an_idle_close_survives_a_restart() -> None:
 def test_an_idle_tick_moves_neither_watermark_nor_position() -> None:
     table = Table()
     table.apply(event("10:30"))
-    before = table.task.ledger.position.watermark_ms, table.task.ledger.position.next_offset
+    before = table.task.memory.position.watermark_ms, table.task.memory.position.next_offset
     table.idle("18:00")
-    assert (table.task.ledger.position.watermark_ms, table.task.ledger.position.next_offset) == before
+    assert (table.task.memory.position.watermark_ms, table.task.memory.position.next_offset) == before
 
 
 @pytest.mark.parametrize("restart", [False, True])

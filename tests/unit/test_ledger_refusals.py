@@ -16,7 +16,7 @@ def test_an_event_more_than_five_minutes_ahead_is_refused_and_does_not_move_the_
     outcome = table.apply(early)
     assert refused(outcome) == [(1, "timestamp_in_future")]
     assert stated(outcome) == []
-    assert table.task.ledger.position.watermark_ms == at("10:30")
+    assert table.task.memory.position.watermark_ms == at("10:30")
     assert refused(table.apply(replace(event("11:05:00.000"), timestamp=at("11:00")))) == []
     assert stated(table.statements()) == ["10:00 team_a r0: 1 at 11:05"]
 
@@ -76,7 +76,7 @@ def test_an_unresolved_event_can_be_redriven() -> None:
     table = Table()
     lost = event("10:02", "team_new", None, id="x")
     assert refused(table.apply(lost)) == [(0, "org_unresolved")]
-    assert table.task.ledger.position.watermark_ms == -1
+    assert table.task.memory.position.watermark_ms == -1
     assert table.apply(event("10:02", "team_new", "org_new", id="x")).accepted == 1
 
 
@@ -89,14 +89,14 @@ def test_poison_is_refused_with_its_record_and_the_chunk_goes_on(value: Any, rea
     outcome = table.apply(event("10:00"), Rec(b"team_a", value, at("10:01")), event("10:02"))
     (refusal,) = outcome.refusals
     assert (refusal.record.offset, refusal.record.value, refusal.reason) == (1, value, reason)
-    assert (outcome.accepted, table.task.ledger.position.next_offset) == (2, 3)
+    assert (outcome.accepted, table.task.memory.position.next_offset) == (2, 3)
 
 
 def test_a_chunk_of_refusals_only_moves_the_position() -> None:
     table = Table()
     table.apply(Rec(None, b"?", at("10:00")))
     table.restart()
-    assert table.task.ledger.position.next_offset == 1
+    assert table.task.memory.position.next_offset == 1
     assert table.apply(*table.log).skipped == 1
 
 
@@ -115,7 +115,7 @@ def test_skipping_holds_across_a_restart_and_over_gaps_in_the_offsets() -> None:
     table = Table()
     table.apply(replace(event("10:00"), offset=7), replace(event("10:01"), offset=10))
     table.restart()
-    assert table.task.ledger.position.next_offset == 11
+    assert table.task.memory.position.next_offset == 11
     outcome = table.apply(replace(event("10:02"), offset=10), replace(event("10:03"), offset=15))
     assert (outcome.skipped, outcome.accepted, outcome.chunk) == (1, 1, 11)
-    assert table.task.ledger.position.next_offset == 16
+    assert table.task.memory.position.next_offset == 16

@@ -14,6 +14,7 @@ from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.store.position import POSITION_KEY
 from tables.cause import Cause
 from tables.letters import LetterFacts, Letters, Limits
+from tables.outcome import Position
 from tables.window import DAY_MS, MINUTE_MS
 
 
@@ -105,7 +106,7 @@ def test_a_growing_incident_is_told_again_but_not_often_and_not_before_it_was_to
 def test_nobody_to_tell_leaves_nothing_to_be_told() -> None:
     monitor = Monitor(replace(RULES, destinations=()))
     monitor.read(*late(1, 2, 3))
-    assert (monitor.courier.offered, len(monitor.task.letters.open)) == ([], 1)
+    assert (monitor.courier.offered, len(monitor.task.memory.letters.open)) == ([], 1)
 
 
 # -- what must be told survives --------------------------------------------------------------------------------------
@@ -139,9 +140,9 @@ def test_a_notice_is_counted_as_delivered_when_that_is_written_down() -> None:
     monitor.courier.bring("log", "pager")
     transaction = monitor.task.tick(NOON)
     assert transaction is not None
-    assert monitor.task.told == {}
+    assert monitor.task.memory.told == {}
     run(monitor.task.commit(transaction))
-    assert monitor.task.told == {("log", "delivered"): 1, ("pager", "delivered"): 1}
+    assert monitor.task.memory.told == {("log", "delivered"): 1, ("pager", "delivered"): 1}
 
 
 def test_both_ends_of_an_incident_are_told_although_the_pager_was_away_all_the_time() -> None:
@@ -200,7 +201,7 @@ def facts(value: bytes) -> LetterFacts:
 
 def test_a_flood_of_shapes_stays_a_few_rows() -> None:
     words = [f"t/r/{'x' * n}" for n in range(50)] + ["t/s/x", "t/u/x", "t/v/x", "t/w/x"]
-    table = Letters(RULES, facts, limits=Limits(causes=5, shapeless=2))
+    table = Letters(RULES, facts, Position(), Limits(causes=5, shapeless=2))
     table.apply([Rec(n, NOON, word.encode()) for n, word in enumerate(words)], (), NOON)
     causes = {row.cause: row.letters for row in table.causes.values()}
     assert len(causes) == 8
@@ -265,8 +266,8 @@ def test_every_row_can_be_read_and_asked_for() -> None:
     rows = [(key, value) for key, value in monitor.store.scan(codec.LETTERS.first, codec.LETTERS.last)]
     assert {key[:1] for key, _ in rows} == {b"i", b"k", b"p", b"t", b"w"}
     for key, value in rows:
-        parts, _ = codec.readable(key, value)
-        assert codec.readable_key(parts) == key
+        parts, _ = codec.LETTERS.readable(key, value)
+        assert codec.LETTERS.readable_key(parts) == key
     assert rows[-1][0] > POSITION_KEY
     with pytest.raises(ValueError, match="not the key"):
-        codec.readable_key(("hour", 1))
+        codec.LETTERS.readable_key(("hour", 1))

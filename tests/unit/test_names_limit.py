@@ -46,7 +46,7 @@ def lines(outcome: Outcome) -> list[dict[str, int]]:
 def test_the_first_names_have_lines_and_the_rest_is_counted_together(lane: bool) -> None:
     table = Table(TWO)
     if not lane:
-        table.task.ledger.express = NoExpress()
+        table.task.memory.express = NoExpress()
     outcome = table.apply(*(made(table, model) for model in ("c", "a", "b", "a", "z", "b")))
     assert outcome.others == 3
     bill = table.apply(event("11:05", "team_b"))
@@ -101,7 +101,7 @@ def test_a_row_with_the_line_of_the_others_gets_no_more_lines_when_the_limit_is_
 
 def test_a_flood_of_names_is_counted_on_the_lane() -> None:
     table = Table(TWO)
-    ledger = table.task.ledger
+    ledger = table.task.memory
     slow, folded = ledger._fold, list[object]()
 
     def fold(record: object) -> None:
@@ -137,7 +137,7 @@ def test_recomputing_with_another_limit_gives_a_row_the_lines_it_has() -> None:
 
 def without_lane(calls: Calls) -> None:
     def prepare(task: object) -> None:
-        ledger = calls.task.ledger
+        ledger = calls.task.memory
         ledger.express = PlainCalls(rpc_codec.stored_hour, ledger.rules.names_max)
 
     calls.prepare = prepare

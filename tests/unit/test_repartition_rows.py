@@ -23,8 +23,10 @@ from streamapp.replay.repartition import repartition
 from streamapp.replay.repartition_rows import copies, is_foreign, position_after, settles
 from streamapp.replay.repartition_stage import Stage, stage_of
 from streamapp.settings import Settings
+from streamapp.store.ids import ids_key, unpack_ids_key
 from streamapp.store.position import StoredPosition
 from streamapp.topics.partitioner import partition_for
+from tables.seen import Held
 from tables.settlement import Account, AccountRow, CallsKey, HourCalls, Payment, settle
 from tables.tally import Series, Tally
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
@@ -68,7 +70,7 @@ def test_a_teams_rows_go_where_its_events_go(old: int, new: int) -> None:
 
 @pytest.mark.parametrize(("old", "new"), GROWTHS)
 def test_ids_go_wherever_a_team_may_have_gone(old: int, new: int) -> None:
-    key = codec.ids_key(123)
+    key = ids_key(123)
     for partition in range(old):
         told = {target for target, _, _ in copies(LATENCY, key, b"", partition, old, new)} | {partition}
         teams = [team for team in TEAMS if partition_for(team.encode(), old) == partition]
@@ -81,10 +83,10 @@ def test_copied_ids_meet_no_others_and_keep_their_keys() -> None:
         (target, key)
         for partition in (0, 1, 9, 15)
         for offset in edges
-        for target, key, _ in copies(USAGE, codec.ids_key(offset), b"", partition, 16, 32)
+        for target, key, _ in copies(USAGE, ids_key(offset), b"", partition, 16, 32)
     ]
     assert len({key for _, key in made}) == len(made) == 16
-    assert all(codec.unpack_ids_key(key) < -1 for _, key in made)
+    assert all(unpack_ids_key(key) < -1 for _, key in made)
     target, key = made[0]
     again = list(copies(USAGE, key, b"ids", target, 32, 64))
     assert again == [(48, key, b"ids")], "not to where it is, and not back to its owner, whose offset it is"
@@ -152,6 +154,15 @@ def test_where_rows_come_from_several_the_slowest_counts() -> None:
     assert position_after(0, positions, "topic", 4, 6).closed_ms == 9 * HOUR_MS
     sealed = {number: position_after(number, positions, "topic", 4, 6) for number in (0, 1, 2, 3)}
     assert position_after(4, positions | sealed, "topic", 4, 6).watermark_ms == 100, "the same when some are sealed"
+
+
+def test_ids_that_a_partition_holds_are_held_wherever_they_go() -> None:
+    holds = (Held(10, 20), Held(30, 40)), (Held(15, 25), Held(40, 50))
+    positions = {number: msgspec.structs.replace(at(2), held=held) for number, held in enumerate(holds)}
+    held = (Held(10, 25), Held(30, 40), Held(40, 50))
+    assert position_after(0, positions, "topic", 2, 3).held == held
+    assert position_after(2, positions, "topic", 2, 3).held == held
+    assert position_after(2, positions, "topic", 2, 4).held == positions[0].held, "only of those whose ids it gets"
 
 
 def test_partitions_that_never_counted_anything() -> None:

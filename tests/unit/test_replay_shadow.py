@@ -62,7 +62,7 @@ def recompute(
     position = stored_position(table.store)
     assert position is not None
     refused = refused or frozenset(refusal.record.offset for outcome in table.outcomes for refusal in outcome.refusals)
-    shadow = Shadow(table.rules, table.task.ledger.door, refused, table.task.ledger.seen.secret)
+    shadow = Shadow(table.rules, table.task.memory.door, refused, table.task.memory.seen.secret)
     records = [record for record in table.log if upto is None or record.offset >= upto]
     for at_ in range(0, len(records), 2):
         shadow.count(records[at_ : at_ + 2])
@@ -151,7 +151,7 @@ def test_a_wrong_row_of_an_hour_that_was_billed_rightly_is_put_right_in_silence(
     assert money([found]) == {"USD": Decimal(0)}
     assert publish(table, found) == []
     assert recompute(table).changes == []
-    assert table.task.ledger.pending == {}, "nothing waits for a mark"
+    assert table.task.memory.pending == {}, "nothing waits for a mark"
 
 
 def test_an_open_hour_is_replaced_and_stated_when_it_closes() -> None:
@@ -213,7 +213,7 @@ def test_usage_that_was_pending_is_stated_along_with_the_correction() -> None:
     found = recompute(table)
     (bill,) = publish(table, found)
     assert (bill["data"]["totals"]["requests"], bill["data"]["delta"]["cost"]) == (2, "0.500000000000")
-    assert table.task.ledger.pending == {}
+    assert table.task.memory.pending == {}
 
 
 def test_an_hour_that_nobody_has_used_and_nobody_has_billed_is_dropped() -> None:

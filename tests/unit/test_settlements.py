@@ -216,7 +216,7 @@ def test_what_is_not_a_call_of_this_partition_goes_to_dead_letter() -> None:
     assert [reason for _, reason in refused_of(table.apply(*(record for _, record in reasons)))] == [
         reason for reason, _ in reasons
     ]
-    assert table.task.ledger.position.watermark_ms == -1
+    assert table.task.memory.position.watermark_ms == -1
 
 
 def test_the_directory_knows_the_org_of_a_team() -> None:

@@ -103,7 +103,7 @@ def test_the_meter_is_the_usage_report_and_grows(table: Calls) -> None:
         owes = {one["consumer"]: (one["open_amount"], one["pending_amount"]) for one in report["consumers"]}
         assert owes["consumer_d"] == ("0.000000000000", "0.010000000000")
         table.apply(call("11:30", price="7"))
-        assert table.task.ledger.open
+        assert table.task.memory.open
         worker = served[0].view
         assert isinstance(worker, CallsWorker)
         assert sum(one.open_amount for one in worker.accounts()) == Decimal("7.5")
@@ -133,7 +133,7 @@ def test_a_settlement_is_shown_like_a_receipt_with_its_bytes(table: Calls) -> No
 
 
 def test_rows_are_listed_raw(table: Calls) -> None:
-    shown = [rpc_codec.readable(key, value) for key, value in table.store.scan(b"h", b"t")]
+    shown = [rpc_codec.RPC.readable(key, value) for key, value in table.store.scan(b"h", b"t")]
     assert [key[0] for key, _ in shown] == [
         "hour",
         "hour",
@@ -144,10 +144,10 @@ def test_rows_are_listed_raw(table: Calls) -> None:
         *["settlement"] * 2,
     ]
     for key, row in shown:
-        assert table.store.get(rpc_codec.readable_key(tuple(json.loads(json.dumps(key))))) is not None
+        assert table.store.get(rpc_codec.RPC.readable_key(tuple(json.loads(json.dumps(key))))) is not None
         json.dumps(row, default=str)
     with pytest.raises(ValueError, match="is not the key"):
-        rpc_codec.readable_key(("month", "2025-01"))
+        rpc_codec.RPC.readable_key(("month", "2025-01"))
 
 
 def test_workers_of_another_group_say_who_would_know() -> None:

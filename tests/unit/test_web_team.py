@@ -37,7 +37,7 @@ class OneTable(FakeWorker):
 async def facts_of(table: Table) -> list[TeamFacts]:
     """What the view of a worker with this partition says of the team."""
     kind = cast(TableKind, None)  # of no use for a team's facts
-    view = UsageView(None, GroupMetrics("billing-agg"), lambda: at("12:00"), kind, 300_000)
+    view = UsageView(None, GroupMetrics("billing-agg"), lambda: at("12:00"), kind)
     view.taken({0: cast(Any, SimpleNamespace(task=table.task))})
     for _ in range(2_000):
         await asyncio.sleep(0)  # the hours that are closed are read, slice by slice
@@ -67,7 +67,7 @@ def models(text: str) -> dict[str, dict[str, str]]:
 def test_the_first_models_have_a_line_and_the_rest_is_one(lane: bool, closed: bool) -> None:
     table = Table(Rules(names_max=2))
     if not lane:
-        table.task.ledger.express = NoExpress()
+        table.task.memory.express = NoExpress()
     table.apply(*(event("10:00", model=model, cost="0.1") for model in ("c", "a", "b", "a", "z", "b", "b")))
     table.apply(*(event("11:00", model=model, cost="0.2") for model in ("b", "a", "other")))
     if closed:
@@ -93,7 +93,7 @@ def test_costs_that_were_rounded_are_counted_over_all_hours_and_models(
 ) -> None:
     table = Table(Rules(names_max=2))
     if not lane:
-        table.task.ledger.express = NoExpress()
+        table.task.memory.express = NoExpress()
     costs = [("0.0016150000000000001" if number < rounded else "0.1") for number in range(4)]
     events = [event(f"1{number % 2}:00", model="abcd"[number], cost=cost) for number, cost in enumerate(costs)]
     for one in sorted(events, key=lambda one: one.timestamp):

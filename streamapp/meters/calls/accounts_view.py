@@ -11,8 +11,8 @@ import msgspec
 
 from streamapp.facts import AccountFacts, AgentFacts, MethodFacts
 from streamapp.meters.calls import rpc_codec
+from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.calls.settled import settlement_id
-from streamapp.meters.calls.task import RpcTask
 from streamapp.meters.view import Sums
 from tables.counters import EXACT, NOTHING
 from tables.rpc_hourly import CallsOutcome
@@ -27,18 +27,15 @@ SLICE = 500  # rows read between two turns of the event loop
 class AccountsView:
     """Facts about one partition's accounts. What is closed is kept, what is open is made when asked."""
 
-    def __init__(self, task: RpcTask, accounts_max: int) -> None:
+    def __init__(self, task: CallsTask, accounts_max: int) -> None:
         self.task = task
         self.closed: dict[Account, AccountFacts] = {}
         self.settled: dict[int, Sums] = defaultdict(dict)  # day of the period's end → money
-        self.duplicates = self.rejected = 0
         self._accounts_max = accounts_max
         self._live: set[str] | None = set()  # settled since the takeover, until `load` has left them alone
 
     def landed(self, outcome: CallsOutcome) -> None:
         """A chunk has committed."""
-        self.duplicates += outcome.duplicates
-        self.rejected += len(outcome.refusals)
         for one in outcome.settlements:
             if self._live is not None:
                 self._live.add(settlement_id(one.account, one.end_ms))
@@ -70,19 +67,19 @@ class AccountsView:
     def accounts(self) -> Iterator[AccountFacts]:
         """Every account, as of the newest chunk."""
         hours: dict[Account, list[HourCalls]] = defaultdict(list)
-        for calls in self.task.ledger.express.rows():
+        for calls in self.task.memory.express.rows():
             hours[calls.key.account].append(calls)
         for account, facts in self.closed.items():
             if account not in hours:
                 yield facts
         for account, open_ in hours.items():
-            yield self.facts(account, self.task.rows.account(account), open_)
+            yield self.facts(account, self.task.memory.rows.account(account), open_)
 
     def agent(self, org: str, agent: str) -> list[AgentFacts]:
         """One entry per currency."""
         rows = {row.account: row for row in rpc_codec.of_agent(self.task.store, org, agent, OF_AGENT_MAX)}
         hours: dict[Account, list[HourCalls]] = {account: [] for account in rows}
-        for calls in self.task.ledger.express.rows():
+        for calls in self.task.memory.express.rows():
             account = calls.key.account
             if account[:2] == (org, agent):
                 hours.setdefault(account, []).append(calls)
@@ -120,7 +117,7 @@ class AccountsView:
         rows: dict[Account, AccountRow],
         hours: dict[Account, list[HourCalls]],
     ) -> AgentFacts:
-        ledger = self.task.ledger
+        ledger = self.task.memory
         methods: Methods = {}
         accounts = sorted(account for account in hours if account.currency == currency)
         for account in accounts:

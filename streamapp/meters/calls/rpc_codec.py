@@ -1,7 +1,7 @@
 """Rows of the table of metered calls as bytes: what stands in the changelog and, byte for byte, in RocksDB.
 
 h  hour        h + start (8 bytes, big endian) + MessagePack [org, agent, consumer, currency]     HourCalls
-i  ids         i + offset (8 bytes, big endian)                                                   expiry → ids
+i  ids         i + offset (8 bytes, big endian)                                                   as in `store/ids.py`
 k  account     k + MessagePack [org, agent, consumer, currency]                                   AccountRow
 p  position    p                                                                                  StoredPosition
 s  settlement  s + settlement id                                                                  the event's JSON
@@ -20,11 +20,9 @@ from typing import Any
 
 import msgspec
 
-from streamapp.meters.usage import codec
 from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
 from streamapp.store import rows
-from streamapp.store.position import POSITION_KEY, readable_position
 from streamapp.store.rows import Store, unsettled_rows
 from streamapp.store.table import Table
 from tables.settlement import Account, AccountRow, Calls, CallsKey, HourCalls, Methods, MethodSum, Payment
@@ -144,11 +142,7 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
             "last_offset": max(account.pending.last_offset, -1),
         }
         return ("account", *account.account), facts
-    if kind == b"i":
-        return ("ids", codec.unpack_ids_key(key)), codec.readable_ids(value)
-    if kind == b"s":
-        return ("settlement", key[1:].decode()), msgspec.json.decode(value)
-    return ("position",), readable_position(value)
+    return ("settlement", key[1:].decode()), msgspec.json.decode(value)
 
 
 def readable_key(parts: tuple[Any, ...]) -> bytes:
@@ -158,12 +152,8 @@ def readable_key(parts: tuple[Any, ...]) -> bytes:
             return hour_key(CallsKey(start_ms, Account(org, agent, consumer, currency)))
         case ("account", str(org), str(agent), str(consumer), str(currency)):
             return account_key(Account(org, agent, consumer, currency))
-        case ("ids", int(chunk)):
-            return codec.ids_key(chunk)
         case ("settlement", str(settlement_id)):
             return settlement_key(settlement_id)
-        case ("position",):
-            return POSITION_KEY
     raise ValueError(f"{parts!r} is not the key of a row")
 
 
@@ -188,7 +178,7 @@ def moved(key: bytes, value: bytes) -> bytes:
     return value
 
 
-RPC = Table("rpc_hourly", b"hikps", is_unsettled, readable, readable_key, home=agent_of, moved=moved)
+RPC = Table("rpc_hourly", b"hikps", readable, readable_key, is_unsettled, home=agent_of, moved=moved)
 
 
 def _methods(methods: Methods) -> list[tuple[str, int, Decimal]]:

@@ -9,10 +9,11 @@ from typing import Any
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.partition import Partition
+from streamapp.exact.task import TableTask
 from streamapp.facts import AccountFacts, AgentFacts, PartitionFacts
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.accounts_view import ACCOUNTS_MAX, AccountsView
-from streamapp.meters.calls.task import RpcTask
+from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.view import Sums, TableView
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table
@@ -21,7 +22,6 @@ from tables.rpc_hourly import CallsOutcome
 from tables.window import DAY_MS
 
 FRESH_S = 1.0  # a list of accounts is made at most once a second
-SILENT_MS = 60_000
 
 
 class RpcView(TableView):
@@ -41,9 +41,9 @@ class RpcView(TableView):
         self._views = {}
         self._made = (-FRESH_S, [])
         for number, partition in partitions.items():
-            assert isinstance(partition.task, RpcTask)
-            view = self._views[number] = AccountsView(partition.task, share)
-            partition.task.landed = self._told(view)
+            assert isinstance(partition.task, TableTask)
+            self._views[number] = AccountsView(partition.task, share)
+        super().taken(partitions)
         self._loading = asyncio.create_task(self._load(list(self._views.values())))
 
     def accounts(self) -> list[AccountFacts]:
@@ -61,15 +61,12 @@ class RpcView(TableView):
         values = (view.task.store.get(key) for view in self._views.values())
         return [value for value in values if value is not None]
 
-    def _told(self, view: AccountsView) -> Callable[[CallsOutcome], None]:
+    def _told(self, task: CallsTask) -> Callable[[CallsOutcome], None]:
+        counted, view, metrics = super()._told(task), self._views[task.place.partition], self._metrics
+
         def landed(outcome: CallsOutcome) -> None:
             view.landed(outcome)
-            metrics = self._metrics
-            metrics.events.inc(outcome.accepted)
-            metrics.duplicates.inc(outcome.duplicates)
-            metrics.others.inc(outcome.others)
-            for refusal in outcome.refusals:
-                metrics.rejected(refusal.reason)
+            counted(outcome)
             metrics.stated("settled", len(outcome.settlements))
 
         return landed
@@ -79,19 +76,11 @@ class RpcView(TableView):
             await view.load(self.clock())
 
     def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
-        view = self._views[partition.number]
-        ledger = view.task.ledger
-        watermark_ms = ledger.position.watermark_ms
-        silent = partition.last_record_ms is None or self.clock() - partition.last_record_ms > SILENT_MS
+        ledger = self._views[partition.number].task.memory
         return replace(
             super()._partition_facts(partition, now_s),
-            state="idle" if silent else "running",
-            watermark_ms=None if watermark_ms < 0 else watermark_ms,
-            open_hours=len(ledger.express),
-            pending_revisions=len(ledger.due),
-            next_mark_ms=ledger.next_mark_ms if watermark_ms >= 0 else None,
-            duplicates=view.duplicates,
-            rejected=view.rejected,
+            open_rows=len(ledger.express),
+            next_mark_ms=ledger.next_mark_ms if ledger.position.watermark_ms >= 0 else None,
         )
 
     def _money(self) -> tuple[Sums, Sums, Sums]:

@@ -2,7 +2,7 @@
 
 f  frequent  f                                    {[provider, model]: calls} of names without a place
 h  hour      h + start (8 bytes, big endian) + …  Tally; … = MessagePack [provider, model, stream]
-i  ids       i + offset (8 bytes)                 the ids of the chunk that began there, as in codec.py
+i  ids       i + offset (8 bytes)                 as in `store/ids.py`
 m  minute    m + start (8 bytes) + …              Tally
 n  name      n + MessagePack [provider, model]    calls that earned its place
 p  position  p                                    StoredPosition
@@ -22,9 +22,7 @@ from typing import Any
 
 import msgspec
 
-from streamapp.meters.usage.codec import ids_key, pack_row, readable_ids, unpack_ids_key
-from streamapp.store.position import POSITION_KEY, readable_position
-from streamapp.store.rows import always_settled
+from streamapp.meters.usage.codec import pack_row
 from streamapp.store.table import Table, anywhere
 from tables.latency_windows import HOUR, MINUTE, WindowKey
 from tables.tally import Bins, Name, Series, StoredBins, Tally
@@ -145,11 +143,7 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
         return ("name", *unpack_name_key(key)), unpack_count(value)
     if kind == b"r":
         return ("refused", key[1:].decode()), unpack_count(value)
-    if kind == b"f":
-        return ("frequent",), [[*name, count] for name, count in unpack_frequent(value).items()]
-    if kind == b"i":
-        return ("ids", unpack_ids_key(key)), readable_ids(value)
-    return ("position",), readable_position(value)
+    return ("frequent",), [[*name, count] for name, count in unpack_frequent(value).items()]
 
 
 def _names(series: Series) -> tuple[str, str, str]:
@@ -187,11 +181,7 @@ def readable_key(parts: tuple[Any, ...]) -> bytes:
             return refused_key(reason)
         case ("frequent",):
             return FREQUENT_KEY
-        case ("ids", int(chunk)):
-            return ids_key(chunk)
-        case ("position",):
-            return POSITION_KEY
     raise ValueError(f"{parts!r} is not the key of a row")
 
 
-LATENCY = Table("latency", b"fhimnprt", always_settled, readable, readable_key, home=anywhere)
+LATENCY = Table("latency", b"fhimnprt", readable, readable_key, home=anywhere)

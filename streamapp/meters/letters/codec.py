@@ -14,8 +14,6 @@ from typing import Any
 
 import msgspec
 
-from streamapp.store.position import POSITION_KEY, readable_position
-from streamapp.store.rows import always_settled
 from streamapp.store.table import Table
 from tables.incident import CauseRow
 from tables.letters import DIGEST_BYTES, Ids, Tally, WindowKey
@@ -75,11 +73,6 @@ def unpack_count(value: bytes) -> int:
     return _decode_count(value)
 
 
-def ids_key(chunk: int) -> bytes:
-    """Key of a chunk's ids."""
-    return b"i" + _INT.pack(chunk)
-
-
 def pack_ids(chunk: int, ids: Ids) -> bytes:
     """Value of a chunk's ids."""
     return b"".join(_ID.pack(offset - chunk, digest) for offset, digest in ids)
@@ -104,10 +97,8 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
         return ("window", *unpack_window_key(key)), unpack_count(value)
     if kind == b"t":
         return ("tally", *unpack_tally_key(key)), unpack_count(value)
-    if kind == b"i":
-        chunk, ids = unpack_ids(key, value)
-        return ("ids", chunk), {"letters": len(ids)}
-    return ("position",), readable_position(value)
+    chunk, ids = unpack_ids(key, value)
+    return ("ids", chunk), {"letters": len(ids)}
 
 
 def readable_key(parts: tuple[Any, ...]) -> bytes:
@@ -119,11 +110,7 @@ def readable_key(parts: tuple[Any, ...]) -> bytes:
             return window_key((start_ms, cause_id))
         case ("tally", str(topic), str(by), str(reason)):
             return tally_key((topic, by, reason))
-        case ("ids", int(chunk)):
-            return ids_key(chunk)
-        case ("position",):
-            return POSITION_KEY
     raise ValueError(f"{parts!r} is not the key of a row")
 
 
-LETTERS = Table("letters", b"ikptw", always_settled, readable, readable_key)
+LETTERS = Table("letters", b"ikptw", readable, readable_key, own_ids=True)

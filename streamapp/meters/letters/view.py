@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from streamapp.clock import Clock
-from streamapp.meters.letters.task import LettersTask
+from streamapp.exact.task import TableTask
+from streamapp.meters.letters.parts import ToldLetters
 from streamapp.meters.view import TableView
 from streamapp.metrics import GroupMetrics, LetterCounts, LetterMetrics
 from streamapp.store.table import Table
@@ -22,8 +23,8 @@ class LettersView(TableView):
     def counts(self) -> LetterCounts:
         """Of the partitions in hand, now."""
         counts = LetterCounts()
-        for task in self._tasks():
-            letters = task.letters
+        for told in self._told_letters():
+            letters = told.letters
             for (topic, by, reason), count in letters.tallies.items():
                 counts.totals[topic, by, reason] += count
             newest = self.clock() // WINDOW_MS * WINDOW_MS
@@ -33,10 +34,10 @@ class LettersView(TableView):
                     counts.window[row.cause.topic, row.cause.by, row.cause.reason] += count
             counts.open += len(letters.open)
             counts.causes += len(letters.causes)
-            counts.told.update(task.told)
-            counts.waiting.update(task.courier.waiting)
+            counts.told.update(told.told)
+            counts.waiting.update(told.courier.waiting)
         return counts
 
-    def _tasks(self) -> list[LettersTask]:
+    def _told_letters(self) -> list[ToldLetters]:
         tasks = [partition.task for partition in self._partitions().values()]
-        return [task for task in tasks if isinstance(task, LettersTask)]
+        return [task.memory for task in tasks if isinstance(task, TableTask)]

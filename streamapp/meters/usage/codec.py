@@ -4,8 +4,7 @@ A key is a letter for its kind, then what sorts it, so that a kind is a range an
 
     b  bill      b + event id                          the statement's exact JSON
     h  hour      h + start (8 bytes, big endian) + …   UsageRow; … = MessagePack [org, team, currency]
-    i  ids       i + offset (8 bytes, big endian)      [secret, {expiry: (digests, fingerprints)}] of the chunk that
-                                                       began there; rows of earlier versions are the map alone
+    i  ids       i + offset (8 bytes, big endian)      as in `streamapp/store/ids.py`
     m  month     m + "2025-01" + …                     MonthRow
     p  position  p                                     StoredPosition
 """
@@ -20,9 +19,7 @@ import msgspec
 
 from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
-from streamapp.store.position import POSITION_KEY, readable_position
 from tables.counters import Counters
-from tables.seen import DIGEST_BYTES, IdsByExpiry, StoredIds
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
 
 _INT = struct.Struct(">q")
@@ -30,7 +27,6 @@ _TRUE = 0xC3  # MessagePack
 _COST = 5  # of the numbers of a row
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
-_decode_ids = msgspec.msgpack.Decoder(IdsByExpiry | tuple[bytes, IdsByExpiry]).decode
 
 
 def hour_key(key: HourKey) -> bytes:
@@ -116,33 +112,6 @@ def unpack_month(value: bytes) -> MonthRow:
     return MonthRow(Decimal(cost), int(total_tokens))
 
 
-def ids_key(chunk: int) -> bytes:
-    """Key of a chunk's ids."""
-    return b"i" + _INT.pack(chunk)
-
-
-def unpack_ids_key(key: bytes) -> int:
-    """Inverse of `ids_key`."""
-    chunk: int = _INT.unpack(key[1:])[0]
-    return chunk
-
-
-def pack_ids(ids: StoredIds) -> bytes:
-    """Value of a chunk's ids."""
-    return _encode(ids)
-
-
-def unpack_ids(value: bytes) -> StoredIds:
-    """Inverse of `pack_ids`; also of how earlier versions packed them."""
-    stored = _decode_ids(value)
-    return StoredIds(b"", stored) if isinstance(stored, dict) else StoredIds(*stored)
-
-
-def readable_ids(value: bytes) -> dict[int, int]:
-    """A chunk's ids as a person or a JSON document shows them: expiry → how many."""
-    return {expiry: len(digests) // DIGEST_BYTES for expiry, (digests, _) in unpack_ids(value).by_expiry.items()}
-
-
 def bill_key(bill_id: str) -> bytes:
     """Key of a statement."""
     return b"b" + bill_id.encode()
@@ -169,11 +138,7 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
         return ("hour", *row.key), facts
     if kind == b"m":
         return ("month", *unpack_month_key(key)), unpack_month(value)._asdict()
-    if kind == b"i":
-        return ("ids", unpack_ids_key(key)), readable_ids(value)
-    if kind == b"b":
-        return ("bill", key[1:].decode()), _decode_json(value)
-    return ("position",), readable_position(value)
+    return ("bill", key[1:].decode()), _decode_json(value)
 
 
 def readable_key(parts: tuple[Any, ...]) -> bytes:
@@ -183,12 +148,8 @@ def readable_key(parts: tuple[Any, ...]) -> bytes:
             return hour_key(HourKey(start_ms, org, team, currency))
         case ("month", str(month), str(org), str(team), str(currency)) if len(month) == 7:
             return month_key(MonthKey(month, org, team, currency))
-        case ("ids", int(chunk)):
-            return ids_key(chunk)
         case ("bill", str(bill_id)):
             return bill_key(bill_id)
-        case ("position",):
-            return POSITION_KEY
     raise ValueError(f"{parts!r} is not the key of a row")
 
 

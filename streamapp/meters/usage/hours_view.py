@@ -11,8 +11,8 @@ import msgspec
 
 from streamapp.facts import HourFacts
 from streamapp.meters.usage import codec
+from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.statement import bill_id
-from streamapp.meters.usage.task import LedgerTask
 from streamapp.meters.view import Sums
 from tables.counters import EXACT, NOTHING
 from tables.outcome import Outcome
@@ -26,20 +26,16 @@ SLICE = 500  # rows read between two turns of the event loop
 class HoursView:
     """Facts about one partition's hours. Closed ones are kept, open ones are made when asked, if they changed."""
 
-    def __init__(self, task: LedgerTask, grace_ms: int, closed_max: int) -> None:
+    def __init__(self, task: UsageTask, closed_max: int) -> None:
         self.task = task
         self.closed: dict[HourKey, HourFacts] = {}
         self.stated: dict[int, tuple[Sums, Sums]] = defaultdict(lambda: ({}, {}))  # day of the hour → closed, revised
-        self.duplicates = self.rejected = 0
-        self._grace_ms = grace_ms
         self._closed_max = closed_max
         self._open: dict[HourKey, tuple[int, HourFacts]] = {}
         self._live: set[str] | None = set()  # bills stated since the takeover, until `load` has left them alone
 
     def landed(self, outcome: Outcome) -> None:
         """A chunk has committed."""
-        self.duplicates += outcome.duplicates
-        self.rejected += len(outcome.refusals)
         for statement in outcome.statements:
             if self._live is not None:
                 self._live.add(bill_id(statement.key, statement.revision))
@@ -57,7 +53,7 @@ class HoursView:
     async def load(self, now_ms: int) -> None:
         """Read what was closed before the takeover, a slice at a time, between the chunks."""
         last_hour = now_ms - now_ms % HOUR_MS
-        earliest = last_hour - self.task.ledger.rules.retention_ms
+        earliest = last_hour - self.task.memory.rules.retention_ms
         for hour in range(last_hour, earliest, -HOUR_MS):
             if len(self.closed) >= self._closed_max:
                 break
@@ -77,7 +73,7 @@ class HoursView:
 
     def open(self) -> Iterator[HourFacts]:
         """Open hours, as of the newest chunk."""
-        ledger = self.task.ledger
+        ledger = self.task.memory
         fresh: dict[HourKey, tuple[int, HourFacts]] = {}
         for rows in ledger.open.values():
             for key, row in rows.items():
@@ -91,7 +87,7 @@ class HoursView:
     def facts(self, row: UsageRow) -> HourFacts:
         """One row as facts."""
         totals = row.totals()
-        key, revision, watermark_ms = row.key, row.revision, self.task.ledger.position.watermark_ms
+        key, revision, watermark_ms = row.key, row.revision, self.task.memory.position.watermark_ms
         return HourFacts(
             org=key.org,
             team=key.team,
@@ -112,7 +108,7 @@ class HoursView:
             partition=self.task.place.partition,
             first_offset=row.first_offset,
             last_offset=row.last_offset,
-            closes_at_ms=key.start_ms + HOUR_MS + self._grace_ms,
+            closes_at_ms=key.start_ms + HOUR_MS + self.task.memory.rules.grace_ms,
             watermark_ms=None if watermark_ms < 0 else watermark_ms,
         )
 

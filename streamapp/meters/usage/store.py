@@ -1,4 +1,4 @@
-"""The usage ledger's rows, read as what they are: hours, months, remembered ids."""
+"""The usage ledger's rows, read as what they are: hours and months."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from streamapp.meters.usage import codec
 from streamapp.store import rows
 from streamapp.store.rows import Store, Writes, stored_position, unsettled_rows
 from streamapp.store.table import Table
-from tables.seen import StoredIds
 from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
 from tables.window import HOUR_MS, month_end
 
@@ -19,7 +18,6 @@ __all__ = [
     "Store",
     "Writes",
     "is_unsettled",
-    "remembered",
     "stored_position",
     "unsettled",
 ]
@@ -30,7 +28,7 @@ def is_unsettled(key: bytes, value: bytes) -> bool | None:
     return not codec.is_settled(value) if key[:1] == b"h" else None
 
 
-USAGE = Table("usage_hourly", b"bhimp", is_unsettled, codec.readable, codec.readable_key, home=codec.team_of)
+USAGE = Table("usage_hourly", b"bhimp", codec.readable, codec.readable_key, is_unsettled, home=codec.team_of)
 
 
 class MemoryStore(rows.MemoryStore):
@@ -65,9 +63,3 @@ class Overlay(rows.Overlay):
 def unsettled(store: Store) -> Iterator[UsageRow]:
     """The hours that are open or have usage not stated yet."""
     return (codec.unpack_hour(key, value) for key, value in unsettled_rows(store, b"h"))
-
-
-def remembered(store: Store) -> Iterator[tuple[int, StoredIds]]:
-    """Every stored chunk's ids."""
-    for key, value in store.scan(b"i", b"j"):
-        yield codec.unpack_ids_key(key), codec.unpack_ids(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.faust.failstop import failstop
 from streamapp.exact.partition import Partition
+from streamapp.exact.task import TableTask
 from streamapp.facts import HourFacts, PartitionFacts, TeamFacts
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.hours_view import CLOSED_MAX, HoursView
+from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.statement import bill_id
-from streamapp.meters.usage.task import LedgerTask
 from streamapp.meters.view import Sums, TableView
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table
@@ -30,9 +32,8 @@ TEAM_HOURS_MAX = 744  # a month
 class UsageView(TableView):
     """The hourly table's pages."""
 
-    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table, grace_ms: int) -> None:
+    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table) -> None:
         super().__init__(app, metrics, clock, table)
-        self._grace_ms = grace_ms
         self._hours: dict[int, HoursView] = {}
         self._made: tuple[float, list[HourFacts]] = (-FRESH_S, [])
         self._loading: asyncio.Task[None] | None = None
@@ -44,9 +45,9 @@ class UsageView(TableView):
         share = CLOSED_MAX // max(1, len(partitions))
         self._hours = {}
         for number, partition in partitions.items():
-            assert isinstance(partition.task, LedgerTask)
-            view = self._hours[number] = HoursView(partition.task, self._grace_ms, share)
-            partition.task.landed = self._told(view)
+            assert isinstance(partition.task, TableTask)
+            self._hours[number] = HoursView(partition.task, share)
+        super().taken(partitions)
         self._loading = asyncio.create_task(self._load(list(self._hours.values())))
 
     def hours(self) -> list[HourFacts]:
@@ -72,16 +73,12 @@ class UsageView(TableView):
                 return self._statements(task, value)
         return []
 
-    def _told(self, view: HoursView) -> Any:
+    def _told(self, task: UsageTask) -> Callable[[Outcome], None]:
+        counted, view, metrics = super()._told(task), self._hours[task.place.partition], self._metrics
+
         def landed(outcome: Outcome) -> None:
             view.landed(outcome)
-            metrics = self._metrics
-            metrics.events.inc(outcome.accepted)
-            metrics.rounded.inc(outcome.rounded)
-            metrics.duplicates.inc(outcome.duplicates)
-            metrics.others.inc(outcome.others)
-            for refusal in outcome.refusals:
-                metrics.rejected(refusal.reason)
+            counted(outcome)
             revised = sum(1 for statement in outcome.statements if statement.revision)
             metrics.stated("revised", revised)
             metrics.stated("hourly", len(outcome.statements) - revised)
@@ -95,23 +92,18 @@ class UsageView(TableView):
         except Exception as error:
             failstop(error, "reading the hours that were closed before")
 
-    def _tasks(self) -> list[LedgerTask]:
+    def _tasks(self) -> list[UsageTask]:
         return [view.task for view in self._hours.values()]
 
     def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
-        view = self._hours[partition.number]
-        ledger = view.task.ledger
-        watermark_ms = ledger.position.watermark_ms
-        silent = partition.last_record_ms is None or self.clock() - partition.last_record_ms > 60_000
+        ledger = self._hours[partition.number].task.memory
+        open_hours = sum(len(rows) for rows in ledger.open.values())
         return replace(
             super()._partition_facts(partition, now_s),
-            state="idle" if silent else "running",
-            watermark_ms=None if watermark_ms < 0 else watermark_ms,
-            open_hours=sum(len(rows) for rows in ledger.open.values()),
+            open_hours=open_hours,
+            open_rows=open_hours,
             pending_revisions=len(ledger.pending),
-            next_mark_ms=ledger.next_mark_ms if watermark_ms >= 0 else None,
-            duplicates=view.duplicates,
-            rejected=view.rejected,
+            next_mark_ms=ledger.next_mark_ms if ledger.position.watermark_ms >= 0 else None,
         )
 
     def _money(self) -> tuple[Sums, Sums, Sums]:
@@ -135,22 +127,22 @@ class UsageView(TableView):
         rows = [row for facts in hours if (row := _row(task, HourKey(facts.start_ms, org, team, currency)))]
         stated = []
         for month in months:
-            running = task.rows.month(MonthKey(month, org, team, currency))
+            running = task.memory.rows.month(MonthKey(month, org, team, currency))
             stated.append((month, running.cost, running.total_tokens))
         return TeamFacts(org, team, currency, tuple(stated), tuple(hours), _lines(rows))
 
-    def _statements(self, task: LedgerTask, value: bytes) -> list[bytes]:
+    def _statements(self, task: UsageTask, value: bytes) -> list[bytes]:
         """Every revision of the bucket that a statement is about."""
         facts = codec.bucket_of(value)
-        row = task.rows.hour(facts)
+        row = task.memory.rows.hour(facts)
         revisions = 0 if row is None or row.revision is None else row.revision
         bills = (task.store.get(codec.bill_key(bill_id(facts, number))) for number in range(revisions + 1))
         return [bill for bill in bills if bill is not None]
 
 
-def _row(task: LedgerTask, key: HourKey) -> UsageRow | None:
-    ledger = task.ledger
-    return ledger.open.get(key.start_ms, {}).get(key) or ledger.pending.get(key) or task.rows.hour(key)
+def _row(task: UsageTask, key: HourKey) -> UsageRow | None:
+    ledger = task.memory
+    return ledger.open.get(key.start_ms, {}).get(key) or ledger.pending.get(key) or task.memory.rows.hour(key)
 
 
 def _lines(rows: list[UsageRow]) -> tuple[dict[str, Any], ...]:

@@ -19,18 +19,18 @@ from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
 from streamapp.agents import billing_agg
-from streamapp.exact import takeover, transaction
+from streamapp.exact import declaration, takeover, transaction
 from streamapp.exact.chunk import Transaction
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.partitions import Partition
-from streamapp.meters.usage.task import LedgerTask
+from streamapp.meters.usage.parts import UsageTask
 
 app = billing_agg.app
 SLOW_S = 1.0
 EVENT_ID = re.compile(rb'"id":"(evt_[0-9A-Z]{26})"')
 
 
-class StoredBeforeTheCommit(LedgerTask):
+class StoredBeforeTheCommit(UsageTask):
     """Rows go to the local store first, and to Kafka then."""
 
     async def commit(self, transaction: Transaction) -> None:
@@ -40,7 +40,7 @@ class StoredBeforeTheCommit(LedgerTask):
         await super().commit(transaction)
 
 
-class OffsetOutsideTheTransaction(LedgerTask):
+class OffsetOutsideTheTransaction(UsageTask):
     """The group's offset is committed by itself."""
 
     async def commit(self, transaction: Transaction) -> None:
@@ -51,7 +51,7 @@ class OffsetOutsideTheTransaction(LedgerTask):
         await super().commit(transaction._replace(next_offset=None))
 
 
-class NothingRemembered(LedgerTask):
+class NothingRemembered(UsageTask):
     """An event that comes again counts again: it is given an id of its own."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -92,8 +92,8 @@ class HastyAdmin(Admin):
         return super().committed(group, partitions)
 
 
-def plant_task(task: type[LedgerTask]) -> None:
-    vars(billing_agg)["LedgerTask"] = task
+def plant_task(task: type[UsageTask]) -> None:
+    vars(declaration)["TableTask"] = task
 
 
 def plant_offset() -> None:

@@ -1,0 +1,160 @@
+"""What a table of a consumer group is, as data. From it follow its task, its takeover, its changelog, its limits, its
+view, replay and repartition. Nothing here needs Faust: commands find a table by its name (`meters/registry.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from streamapp.clock import Clock
+from streamapp.directory import open_directory
+from streamapp.exact.letter import TOPIC as DEAD_LETTER
+from streamapp.exact.place import Place, Producer
+from streamapp.exact.poison import poison_limit
+from streamapp.exact.takeover import MakeTask, OnCommit, Source, TableTakeover
+from streamapp.exact.task import Parts, TableTask
+from streamapp.settings import Settings
+from streamapp.store.position import StoredPosition
+from streamapp.store.rows import Store
+from streamapp.store.table import Table
+from streamapp.topics import registry
+from streamapp.topics.partitioner import partition_for
+from tables.door import Door
+from tables.window import Rules
+
+OrgOf = Callable[[str], str | None]
+
+
+class Late(StrEnum):
+    """What becomes of an event whose hour is closed, and that is not older than the topic's retention."""
+
+    REVISED = "stated as a revision, which `streamapp replay --recompute` can state again"
+    CARRIED = "carried into the next statement"
+    KEPT = "counted in its row, which is still there"
+
+
+@dataclass(frozen=True)
+class EventSource:
+    """A topic of events as tables read it.
+
+    decode    bytes → event, or a pair (reason, error); None: the table reads records its own way
+    owner_of  event → who must be the record key
+    owner     what such a one is called
+    """
+
+    topic: str
+    decode: Callable[[Any], Any] | None = None
+    owner_of: Callable[[Any], str] = attrgetter("team_id")
+    owner: str = "team"
+
+    @property
+    def retention_ms(self) -> int:
+        """How long the topic keeps an event. An older one is too late for any table."""
+        retention_ms = registry.topic(self.topic).retention_ms
+        assert retention_ms is not None, f"{self.topic} is no event topic"
+        return retention_ms
+
+    def door(self, place: Place, org_of: OrgOf) -> Door:
+        """Lets in events of owners whose record key belongs on the partition."""
+        assert self.decode is not None, f"nobody decodes {self.topic}"
+
+        def at_home(key: bytes | None, owner: str) -> bool:
+            return key == owner.encode() and partition_for(key, place.partitions) == place.partition
+
+        return Door(self.decode, at_home, org_of, self.owner_of, self.owner)
+
+
+class Making(NamedTuple):
+    """What a partition's parts are made of. `door` may be asked for when the source is decoded."""
+
+    settings: Settings
+    clock: Clock
+    rules: Rules
+    door: Door | None
+
+    def admission(self) -> Door:
+        """The door. Raises AssertionError for a table that has none."""
+        assert self.door is not None, "its source is not decoded"
+        return self.door
+
+
+def retention_only(settings: Settings, source: EventSource) -> Rules:
+    """Hours close when the defaults say; events are too late when the topic has forgotten them."""
+    return Rules(retention_ms=source.retention_ms)
+
+
+@dataclass(frozen=True)
+class TableDeclaration:
+    """A table.
+
+    group     the consumer group that keeps it
+    rows      its name and its kinds of rows, with their codecs
+    source    the topic it is made from
+    parts     what a chunk changes and states (`exact/task.py:Parts`)
+    view      (app, metrics, clock, rows) → what the pages and Prometheus show of it
+    help      one line for people
+    late      what becomes of late events
+    to        the topics that its statements go to
+    window    settings → when hours close and how long ids are remembered
+    idle_ms   settings → how long a partition is silent before the wall clock may close something
+    letters   whether refused records become dead letters, and too many of them stop the worker
+    checked   settings → anything; raises `Misconfigured` for settings with which no partition could be made
+    """
+
+    group: str
+    rows: Table
+    source: EventSource
+    parts: Callable[[Making], Parts[Any, Any]]
+    view: Callable[..., Any]
+    help: str
+    late: Late
+    to: tuple[str, ...] = ()
+    window: Callable[[Settings, EventSource], Rules] = retention_only
+    idle_ms: Callable[[Settings], int] = field(default=lambda settings: 0)
+    letters: bool = True
+    checked: Callable[[Settings], object] = field(default=lambda settings: None)
+
+    @property
+    def name(self) -> str:
+        """Unique among all tables."""
+        return self.rows.name
+
+    @property
+    def changelog(self) -> str:
+        """The internal topic that holds the rows."""
+        return registry.changelog(self.group, self.name)
+
+    @property
+    def origin(self) -> Source:
+        """Where records come from and where rows, statements and dead letters go."""
+        outputs = (*self.to, DEAD_LETTER) if self.letters else self.to
+        return Source(self.group, self.source.topic, self.rows, self.changelog, outputs)
+
+    def rules(self, settings: Settings) -> Rules:
+        """When hours close."""
+        return self.window(settings, self.source)
+
+    def make_task(self, settings: Settings, clock: Clock) -> MakeTask[TableTask[Any, Any]]:
+        """Rebuilds the task of a partition. Raises `Misconfigured` for a directory that cannot be read."""
+        self.checked(settings)
+        org_of = None if self.source.decode is None else open_directory(settings.directory).org_of
+        rules, worker = self.rules(settings), settings.worker
+
+        def task(
+            place: Place, store: Store, producer: Producer, position: StoredPosition | None
+        ) -> TableTask[Any, Any]:
+            door = None if org_of is None else self.source.door(place, org_of)
+            parts = self.parts(Making(settings, clock, rules, door))
+            limit = poison_limit(worker, position) if self.letters else None
+            return TableTask(parts, place, store, producer, position, limit, worker.ids_in_memory)
+
+        return task
+
+    def takeover(self, settings: Settings, clock: Clock, on_commit: OnCommit) -> TableTakeover:
+        """How its partitions are taken over. Raises `Misconfigured` for a directory that cannot be read."""
+        make_task = self.make_task(settings, clock)
+        return TableTakeover(self.origin, settings, make_task, self.idle_ms(settings), clock, on_commit)

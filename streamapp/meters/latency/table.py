@@ -1,0 +1,38 @@
+"""The table of latencies, declared."""
+
+from __future__ import annotations
+
+from streamapp.exact.declaration import EventSource, Late, Making, TableDeclaration
+from streamapp.exact.task import Parts
+from streamapp.meters.latency.codec import LATENCY
+from streamapp.meters.latency.parts import latency_parts
+from streamapp.meters.latency.view import LatencyView
+from streamapp.meters.sources import LLM_USAGE
+from streamapp.settings import Settings
+from tables.latency import Latency, Limits
+from tables.latency_windows import LatencyOutcome
+from tables.window import MINUTE_MS, Rules
+
+
+def window(settings: Settings, source: EventSource) -> Rules:
+    """As in billing-agg: it counts the same events."""
+    return Rules(settings.billing.grace_seconds * 1000, source.retention_ms)
+
+
+def parts(made: Making) -> Parts[Latency, LatencyOutcome]:
+    """So many models are told apart, and minutes are kept for so long."""
+    metrics = made.settings.metrics
+    return latency_parts(made.rules, made.admission(), Limits(metrics.models_max, metrics.minutes_kept * MINUTE_MS))
+
+
+TABLE = TableDeclaration(
+    group="llm-metrics",
+    rows=LATENCY,
+    source=LLM_USAGE,
+    window=window,
+    late=Late.KEPT,
+    parts=parts,
+    view=LatencyView,
+    letters=False,  # billing-agg reads the same records, and writes them
+    help="calls of models by minute and hour: counts, tokens, money, durations",
+)
