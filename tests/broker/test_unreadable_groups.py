@@ -222,6 +222,7 @@ def stage(fresh_broker: Broker, tmp_path: Path) -> Iterator[Stage]:
     made.ingest.end()
 
 
+@pytest.mark.long  # test_unreadable_batches.py has the shorter test of one group
 def test_every_group_goes_on_past_batches_that_cannot_be_read_and_writes_each_letter_once(stage: Stage) -> None:
     stage.plant()
     stage.start()
