@@ -15,7 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SOURCES = ROOT / "streamapp" / "runtime" / "express" / "c"
+SOURCES = ROOT / "streamapp" / "lane" / "c"
 OUT = ROOT / "build" / "fuzz"
 HARNESSES = ("readers", "batches", "lanes")
 FLAGS = ("-std=gnu11", "-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=fuzzer,address,undefined")
