@@ -31,8 +31,7 @@ class KafkaSettings(_Section):
 
     bootstrap_servers: str = Field("127.0.0.1:9092", description="Comma-separated host:port list of brokers")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = Field(
-        "PLAINTEXT",
-        description="Kafka's security.protocol, over TLS 1.3 only; PLAINTEXT is for loopback and development",
+        "PLAINTEXT", description="Kafka's security.protocol (TLS 1.3 only); PLAINTEXT is for loopback and development"
     )
     sasl_username: str | None = Field(None, description="SASL/PLAIN user name; needs SASL_SSL")
     sasl_password: SecretStr | None = Field(None, description="SASL/PLAIN password")

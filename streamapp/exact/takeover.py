@@ -40,8 +40,7 @@ Made = TypeVar("Made", bound=Task)
 MakeTask = Callable[[Place, RocksStore, PartitionProducer, StoredPosition | None], Made]
 """Rebuilds the task of a partition from its rows."""
 
-OnCommit = Callable[[int, float], None]
-"""Told after each commit: records, seconds."""
+OnCommit = Callable[[int, float], None]  # told after each commit: records, seconds
 
 
 @dataclass(frozen=True, slots=True)

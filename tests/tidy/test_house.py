@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from project import modules, read, tracked
 
-MODULE_LINES_MAX = 320  # a question, not a law: a module ends where its subject ends
+MODULE_LINES_MAX = 300
 FUNCTION_LINES_MAX = 50
 OURS = modules("streamapp", "tables")
 PYTHON = modules("streamapp", "tables", "tests")

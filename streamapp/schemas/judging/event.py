@@ -30,6 +30,17 @@ def read_event(raw: bytes | None) -> Event | Rejected:
 
     Reasons in this order: empty_value, malformed_json, invalid_envelope.
     """
+    read = read_envelope(raw)
+    if isinstance(read, Rejected):
+        return read
+    _, envelope = read
+    at_ms = parse_ms(envelope.timestamp)
+    assert at_ms is not None
+    return Event(envelope.id, envelope.type, envelope.source, at_ms, envelope.team_id, envelope.org_id, envelope.data)
+
+
+def read_envelope(raw: bytes | None) -> tuple[dict[str, Any], Envelope] | Rejected:
+    """The JSON object in a record's value and its envelope, or why there is none; reasons as `read_event`'s."""
     nothing = nothing_to_read(raw)
     if raw is None or nothing is not None:
         return nothing or NO_VALUE
@@ -45,6 +56,4 @@ def read_event(raw: bytes | None) -> Event | Rejected:
         envelope = Envelope.model_validate(tree)
     except ValidationError as error:
         return Rejected(Reason.INVALID_ENVELOPE, first_problem(error))
-    at_ms = parse_ms(envelope.timestamp)
-    assert at_ms is not None
-    return Event(envelope.id, envelope.type, envelope.source, at_ms, envelope.team_id, envelope.org_id, envelope.data)
+    return tree, envelope

@@ -8,10 +8,9 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from streamapp.schemas.audit import AUDIT_TYPE, AuditEvent
-from streamapp.schemas.envelope import Envelope
+from streamapp.schemas.judging.event import read_envelope
 from streamapp.schemas.judging.judge import first_problem
-from streamapp.schemas.judging.rejected import NO_VALUE, Reason, Rejected, nothing_to_read
-from streamapp.schemas.values.strict_json import Malformed, parse
+from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.values.timestamp import parse_ms
 from tables.cause import quoted
 
@@ -33,21 +32,10 @@ def judge_audit(raw: bytes | None) -> Audited | Rejected:
 
     Reasons in this order: empty_value, malformed_json, invalid_envelope, unknown_type, invalid_data.
     """
-    nothing = nothing_to_read(raw)
-    if raw is None or nothing is not None:
-        return nothing or NO_VALUE
-    try:
-        tree, strange = parse(raw)
-    except Malformed as error:
-        return Rejected(Reason.MALFORMED_JSON, f"the value {error}")
-    if strange:
-        return Rejected(Reason.MALFORMED_JSON, f"the value is not JSON: it contains {strange[0]}")
-    if not isinstance(tree, dict):
-        return Rejected(Reason.INVALID_ENVELOPE, "the value is not an object")
-    try:
-        envelope = Envelope.model_validate(tree)
-    except ValidationError as error:
-        return Rejected(Reason.INVALID_ENVELOPE, first_problem(error))
+    read = read_envelope(raw)
+    if isinstance(read, Rejected):
+        return read
+    tree, envelope = read
     if _is_audit_type(envelope.type) is None:
         return Rejected(Reason.UNKNOWN_TYPE, f"type {quoted(envelope.type)} is not <service>.<entity>.<action>")
     try:
