@@ -44,6 +44,8 @@ class Live:
         """`/events?page=<path of a page>`; 503 when too many pages are open. With `&once=1` the parts as they are now,
         as JSON by element id, and 304 while they are those of `If-None-Match`.
 
+        `&since=<ms>` says when the page itself was made: what was rendered for others before that would take it back.
+
         A browser has six connections to a host, and a stream holds one for as long as its page is open: so app.js
         streams for at most three pages, and asks again and again for the others.
         """
@@ -51,8 +53,8 @@ class Live:
             return await self._once(request)
         if self.clients >= self._clients_max or self._stopping.is_set():
             raise Problem(503, "Too many pages are open", "This page stays as it is; reload it to see what is new.")
-        page = request.query.get("page", "/")
-        first = await self._rendered(page)
+        page, since_ms = _asked(request)
+        first = await self._rendered(page, since_ms)
         response = web.StreamResponse(headers={**HEADERS, "X-Accel-Buffering": "no"})
         response.content_type = "text/event-stream"
         self.clients += 1
@@ -67,7 +69,7 @@ class Live:
         return response
 
     async def _once(self, request: web.Request) -> web.Response:
-        body = orjson.dumps(_safe(await self._rendered(request.query.get("page", "/"))))
+        body = orjson.dumps(_safe(await self._rendered(*_asked(request))))
         tag = f'"{fingerprint(body.decode()).hex()}"'
         headers = {**HEADERS, "ETag": tag}
         if request.headers.get("If-None-Match") == tag:
@@ -101,10 +103,10 @@ class Live:
             return False
         return True
 
-    async def _rendered(self, page: str) -> dict[str, str]:
+    async def _rendered(self, page: str, since_ms: int = 0) -> dict[str, str]:
         made, task = self._shared.get(page, (0, None))
         now = self._clock()
-        if task is None or (task.done() and not 0 <= now - made < _good_for_ms(task)):
+        if task is None or made < min(since_ms, now) or (task.done() and not 0 <= now - made < _good_for_ms(task)):
             task = asyncio.create_task(self._build(page))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._shared[page] = (now, task)
@@ -119,6 +121,11 @@ class Live:
         begun = loop.time()
         parts = await self._parts(page)
         return parts, loop.time() - begun
+
+
+def _asked(request: web.Request) -> tuple[str, int]:
+    since = request.query.get("since", "")
+    return request.query.get("page", "/"), int(since) if since.isascii() and since.isdigit() and len(since) < 16 else 0
 
 
 def _good_for_ms(task: asyncio.Task[tuple[dict[str, str], float]]) -> float:

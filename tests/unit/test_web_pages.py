@@ -376,6 +376,42 @@ def test_parts_are_answered_once_and_not_again_while_they_are_the_same() -> None
     visit(check, FakeWorker(world, "agg-0"))
 
 
+def test_a_page_is_never_taken_back_to_what_was_rendered_before_it_was_made() -> None:
+    """A dear rendering is good for long: for pages that are not newer than it."""
+    now_ms = 1_000
+    renderings = 0
+
+    async def slow(page: str) -> dict[str, str]:
+        nonlocal renderings
+        await asyncio.sleep(0.2)
+        renderings += 1
+        return {"live-rows": f"<p>{renderings}</p>"}
+
+    async def run() -> None:
+        nonlocal now_ms
+        app = web.Application()
+        app.router.add_get("/events", live.Live(slow, lambda: now_ms).serve)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/events"
+
+        async def parts(since: str) -> str:
+            async with session.get(url, params={"page": "/hours", "since": since, "once": "1"}) as answer:
+                return str((await answer.json())["live-rows"])
+
+        async with aiohttp.ClientSession() as session:
+            assert await parts("1000") == "<p>1</p>"
+            now_ms = 1_500
+            for older in ("1000", "0", "", "None", "-1", "9" * 400):
+                assert await parts(older) == "<p>1</p>"
+            assert await parts("1001") == "<p>2</p>"
+            assert await parts("1500") == await parts("999999") == "<p>2</p>"  # no page is made after now
+        await runner.cleanup()
+
+    asyncio.run(run())
+
+
 def test_the_number_of_live_readers_is_bounded_and_shutdown_does_not_wait() -> None:
     async def check(reader: Reader, served: list[Served]) -> None:
         url = reader.base + "/events"
