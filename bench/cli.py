@@ -120,7 +120,7 @@ def trickle_command(seconds: int) -> None:
 @click.option("--seconds", type=click.IntRange(1), default=LOAD_SECONDS, show_default=True, help="Of each load.")
 @click.pass_context
 def capture_command(context: click.Context, seconds: int) -> None:
-    """The front door beside a bare reference, with single events and batches of 100."""
+    """The front admission beside a bare reference, with single events and batches of 100."""
     assert context.parent is not None
     asked = context.parent.params
     try:

@@ -22,7 +22,7 @@ IMPORTS = """
 import pkgutil, importlib, streamapp, tables
 found = [m.name for p in (streamapp, tables) for m in pkgutil.walk_packages(p.__path__, p.__name__ + ".")]
 for name in found:
-    if not name.endswith(("__main__", "express.express")):  # a program; a library that is not of Python
+    if not name.endswith(("__main__", "lane.lane")):  # a program; a library that is not of Python
         importlib.import_module(name)
 """
 

@@ -2,7 +2,7 @@
 
     StreamError
     ├── Misconfigured     stop: a person must change something; the message says what      exit code 78
-    ├── Unavailable       retry, commit nothing; at a door: 503                            exit code 69
+    ├── Unavailable       retry, commit nothing; at capture: 503                           exit code 69
     │   └── DeliveryFailed    a record was not acknowledged in time; the caller still has it
     └── Refused           the request is understood and not done (a running group, a taken port)  exit code 1
 

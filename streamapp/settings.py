@@ -182,7 +182,7 @@ class ClickHouseSettings(_Section):
 
 
 class CaptureSettings(_Section):
-    """The HTTP door for events of client libraries (`streamapp capture`)."""
+    """The HTTP endpoint for events of client libraries (`streamapp capture`)."""
 
     host: str = Field("127.0.0.1", description="Address capture listens on")
     port: int = Field(3000, ge=0, le=65535, description="Port of capture; 0 takes a free one; processes may share it")

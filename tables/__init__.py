@@ -4,10 +4,10 @@ What is the same for all:
 
 window.py           hours, marks, months and the rules of time
 outcome.py          records, refusals, positions; what a chunk changed
-door.py             what a record must be before a table looks at it
+admission.py             what a record must be before a table looks at it
 seen.py             event ids that were counted, and until when they are remembered
 fold.py             how every table reads its partition
-express.py          the express lane: what may count plain records in a table's place
+lane.py          the fast path: what may count plain records in a table's place
 counters.py         what is counted; `+` and `-`
 
 Usage by org, team, currency and hour:
@@ -29,7 +29,7 @@ tally.py            what is counted about calls of a model
 places.py           which models are told apart
 latency_windows.py  the rows, and when they go
 latency.py          a partition of usage: records in; rows out
-tally_lane.py       the express lane of this table
+tally_lane.py       the fast path of this table
 
 Dead letters by cause:
 

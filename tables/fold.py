@@ -1,7 +1,7 @@
 """How every windowed table reads its partition: one record after the other, each id once, the watermark first.
 
 A table is a `Fold` with rows of its own. What is the same for all stands here: records below the position are passed
-over, plain ones take the express lane, the others go through the door, then past the remembered ids, then move the
+over, plain ones take the fast path, the others must be admitted, then past the remembered ids, then move the
 watermark, which may bring something due, and only then count.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
+from tables.admission import Admission, unresolved
 from tables.cause import quoted
-from tables.door import unresolved
-from tables.express import Passing
+from tables.fast_path import Passing
 from tables.outcome import Folded, Position, Record, Refusal
 from tables.seen import Known, Seen, SeenIds, StoredIds, expiry_of
 from tables.window import HOUR_MS, Rules, next_close
@@ -24,28 +24,20 @@ Out = TypeVar("Out", bound=Folded)
 Row = TypeVar("Row")
 
 
-class Admission(Protocol):
-    """What a record must be before a table looks at it (`tables/door.py:Door`)."""
-
-    def let_in(self, record: Record, future_ms: int) -> Any:
-        """The event of a record that may count, a `Refusal`, or None for one that does not matter to the table."""
-
-    def org(self, event: Any) -> str | None:
-        """Whose event it is; None: nobody knows, and it is refused."""
-
-
 class Fold(ABC, Generic[Out, Row]):
     """One partition of a table.
 
     Promises: the watermark never goes back; a record counts at most once while its id is remembered.
     """
 
-    def __init__(self, rules: Rules, door: Admission, position: Position, seen: Seen | None, express: Passing) -> None:
+    def __init__(
+        self, rules: Rules, admission: Admission, position: Position, seen: Seen | None, lane: Passing
+    ) -> None:
         self.rules = rules
-        self.door = door
+        self.admission = admission
         self.position = position
         self.seen: Seen = SeenIds() if seen is None else seen
-        self.express = express
+        self.lane = lane
         self.next_mark_ms = 0  # the lowest watermark at which anything is due
         self._outcome = self._begun(-1)
 
@@ -101,16 +93,16 @@ class Fold(ABC, Generic[Out, Row]):
         """The lowest watermark at which anything of the rows is due; `NEVER`."""
 
     def _gather(self) -> None:
-        """Add to the rows what the express lane has counted."""
+        """Add to the rows what the fast path has counted."""
 
     # -- records -------------------------------------------------------------------------------------------------
 
     def _count(self, records: Sequence[Record]) -> None:
-        """Count records: plain ones on the express lane, the others one by one."""
-        position, express, at = self.position, self.express, 0
-        express.load(records)
+        """Count records: plain ones on the fast path, the others one by one."""
+        position, lane, at = self.position, self.lane, 0
+        lane.load(records)
         while at < len(records):
-            at, position.watermark_ms, duplicates = express.run(at, position.watermark_ms, self.next_mark_ms)
+            at, position.watermark_ms, duplicates = lane.run(at, position.watermark_ms, self.next_mark_ms)
             self._outcome.duplicates += duplicates
             if at < len(records):
                 self._fold(records[at])
@@ -119,7 +111,7 @@ class Fold(ABC, Generic[Out, Row]):
 
     def _fold(self, record: Record) -> None:
         """Count a record."""
-        door, event = self.door, self.door.let_in(record, self.rules.future_ms)
+        admission, event = self.admission, self.admission.admit(record, self.rules.future_ms)
         if isinstance(event, Refusal):
             self._outcome.refusals.append(event)
             return
@@ -128,7 +120,7 @@ class Fold(ABC, Generic[Out, Row]):
             return
         if self._repeated(record, event.id):
             return
-        org = door.org(event)
+        org = admission.org(event)
         if org is None:
             self._refuse(record, "org_unresolved", unresolved(event))
             return

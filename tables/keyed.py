@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tables.express import NoExpress
+from tables.fast_path import NoUsageLane
 from tables.fold import Fold
 from tables.outcome import Folded, Position, Record, Refusal
 from tables.seen import Seen
@@ -41,8 +41,8 @@ class Recipe:
     count: Callable[[Rows, Any], None]
     over: Callable[[Any, int], bool]
 
-    def let_in(self, record: Record, future_ms: int) -> Any:
-        """As `tables/door.py:Door.let_in`. Rows belong to no partition, so any key may be here."""
+    def admit(self, record: Record, future_ms: int) -> Any:
+        """As `tables/admission.py:OwnerAdmission.admit`. Rows belong to no partition, so any key may be here."""
         event = self.read(record.value)
         if event is None:
             return None
@@ -100,7 +100,7 @@ class Keyed(Fold[KeyedOutcome, Rows]):
         self.recipe = recipe
         self.rows = rows
         self._changes: Rows = {}
-        super().__init__(rules, recipe, position, seen, NoExpress())
+        super().__init__(rules, recipe, position, seen, NoUsageLane())
         self.next_mark_ms = self._next_mark()
 
     def _begun(self, chunk: int) -> KeyedOutcome:

@@ -1,7 +1,7 @@
 """Calls of models by minute and hour: counts, tokens, money, durations with mergeable sketches. Pure.
 
 How records are read is in `fold.py`. A partition counts exactly the events that the ledger (`tables/ledger.py`)
-counts: the same door, the same memory of ids, the same end of lateness; so its hours sum up to the bills. Refused
+counts: the same admission, the same memory of ids, the same end of lateness; so its hours sum up to the bills. Refused
 records are counted here, too, but say nothing: the ledger writes their letters.
 
 What is counted goes into the rows of `tables/latency_windows.py`. What they say is a function of the log, whatever the
@@ -14,13 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tables.fold import NEVER, Admission, Fold
+from tables.admission import Admission
+from tables.fold import NEVER, Fold
 from tables.latency_windows import LatencyOutcome, WindowRows, Windows
 from tables.outcome import Position, Record
-from tables.places import Places
 from tables.seen import Seen, StoredIds, expiry_of
 from tables.tally import OTHERS, REST, Name, Series, Tally
 from tables.tally_lane import NoTallyLane, TallyLane
+from tables.top_models import TopModels
 from tables.window import HOUR_MS, MINUTE_MS, Rules, hour_of
 
 DUPLICATE = "duplicate"
@@ -47,29 +48,29 @@ class Latency(Fold[LatencyOutcome, int]):
     """One partition of the latency table.
 
     Promises beside those of a fold: totals never go back, but for a model that has lost its place: its counts are the
-    rest's from then on. With an express lane everything is the same.
+    rest's from then on. With a fast path everything is the same.
     """
 
-    express: TallyLane
+    lane: TallyLane
 
     def __init__(
         self,
         rules: Rules,
-        door: Admission,
+        admission: Admission,
         rows: WindowRows,
         position: Position,
         seen: Seen | None = None,
-        express: TallyLane | None = None,
+        lane: TallyLane | None = None,
         limits: Limits = LIMITS,
     ) -> None:
         self.limits = limits
-        self.places = Places(limits.models)
+        self.places = TopModels(limits.models)
         self.windows = Windows(rows, position, limits.minutes_ms)
         self.passed_over: dict[str, int] = {}
         self._currencies: set[str] = set()
         self._learned: set[tuple[Name, str]] = set()
         self._open: set[int] = set()  # hours that are open on the lane
-        super().__init__(rules, door, position, seen, NoTallyLane() if express is None else express)
+        super().__init__(rules, admission, position, seen, NoTallyLane() if lane is None else lane)
         self.next_mark_ms = self._next_mark()
 
     def restore(
@@ -114,7 +115,7 @@ class Latency(Fold[LatencyOutcome, int]):
         self.windows.delta(row, Series(*name, data.stream)).count_one(data, currency)
         if name != OTHERS and currency != REST and (name, currency) not in self._learned:
             self._learned.add((name, currency))
-            self.express.learn(name, currency)
+            self.lane.learn(name, currency)
 
     # -- names ---------------------------------------------------------------------------------------------------
 
@@ -122,7 +123,7 @@ class Latency(Fold[LatencyOutcome, int]):
         place, lost = self.places.place(name, self._weights)
         if lost is not None:
             self.windows.retire(lost, OTHERS)
-            self.express.forget()
+            self.lane.forget()
             self._learned.clear()
         return place
 
@@ -141,7 +142,7 @@ class Latency(Fold[LatencyOutcome, int]):
 
     def _gather(self) -> None:
         """Add to the rows what was counted."""
-        for key, tally in self.express.take():
+        for key, tally in self.lane.take():
             self.windows.add(key, tally)
         self.windows.gather()
 
@@ -160,14 +161,14 @@ class Latency(Fold[LatencyOutcome, int]):
         """Let the lane count in an hour, as long as all its ids expire together: until it would have closed."""
         if hour_ms not in self._open and self._closes_ms(hour_ms) > self.position.watermark_ms:
             self._open.add(hour_ms)
-            self.express.open(hour_ms, expiry_ms)
+            self.lane.open(hour_ms, expiry_ms)
             self.next_mark_ms = min(self.next_mark_ms, self._closes_ms(hour_ms))
 
     def _cross(self, watermark_ms: int) -> None:
         """Forget what the watermark's new place brings due."""
         for hour_ms in [hour_ms for hour_ms in self._open if self._closes_ms(hour_ms) <= watermark_ms]:
             self._open.remove(hour_ms)
-            self.express.close(hour_ms)
+            self.lane.close(hour_ms)
         self._outcome.old_ids += self.seen.forget(watermark_ms)
 
     def _due_next_ms(self) -> int:

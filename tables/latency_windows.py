@@ -1,7 +1,7 @@
 """The rows of the latency table: windows of a minute and of an hour, a series' total for ever, and when they go.
 
 An event counts in four rows, its minute's and its hour's, each for its series and for all together; and in its series'
-total. The express lane brings sums of each row; what the table counts itself is gathered by minute and series.
+total. The fast path brings sums of each row; what the table counts itself is gathered by minute and series.
 """
 
 from __future__ import annotations

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from tables.admission import Admission
 from tables.counters import EXACT
 from tables.expiry import expire
-from tables.express import Express, LineKey, NoExpress
-from tables.fold import NEVER, Admission, Fold
+from tables.fast_path import LineKey, NoUsageLane, UsageLane
+from tables.fold import NEVER, Fold
 from tables.outcome import Outcome, Position, Record, Rows
 from tables.seen import Seen, StoredIds, expiry_of
 from tables.usage_hourly import OTHER, HourKey, Line, UsageRow, month_key, state
@@ -28,21 +29,21 @@ class Ledger(Fold[Outcome, UsageRow]):
     """One partition of the hourly usage table.
 
     Promises beside those of a fold: every counted record is in exactly one stated delta once its hour is settled. With
-    an express lane everything is the same.
+    a fast path everything is the same.
     """
 
-    express: Express
+    lane: UsageLane
 
     def __init__(
         self,
         rules: Rules,
-        door: Admission,
+        admission: Admission,
         rows: Rows,
         position: Position,
         seen: Seen | None = None,
-        express: Express | None = None,
+        lane: UsageLane | None = None,
     ) -> None:
-        super().__init__(rules, door, position, seen, NoExpress() if express is None else express)
+        super().__init__(rules, admission, position, seen, NoUsageLane() if lane is None else lane)
         self.rows = rows
         self.open: dict[int, dict[HourKey, UsageRow]] = {}  # hour → its open rows
         self.pending: dict[HourKey, UsageRow] = {}  # closed, with usage that is not stated yet
@@ -111,14 +112,14 @@ class Ledger(Fold[Outcome, UsageRow]):
         names = row.counted_as((data.provider, data.model), self.rules.names_max)
         line = row.line(*names)
         if not line.requests and row.key not in self.pending:
-            self.express.learn(LineKey(row.key, *names), line)
+            self.lane.learn(LineKey(row.key, *names), line)
         self._outcome.others += names == OTHER
         return line
 
     def _gather(self) -> None:
-        """Add to the rows what the express lane has counted."""
+        """Add to the rows what the fast path has counted."""
         touched = self._outcome.hours
-        for line, numbers, first_offset, last_offset in self.express.take(self._new_line):
+        for line, numbers, first_offset, last_offset in self.lane.take(self._new_line):
             line.add(numbers)
             self._outcome.rounded += numbers[-1]
             row = line.row
@@ -132,7 +133,7 @@ class Ledger(Fold[Outcome, UsageRow]):
     # -- rows ----------------------------------------------------------------------------------------------------
 
     def _new_line(self, key: LineKey) -> Line:
-        """A line that the express lane found: of an open hour, of which every row there is is in memory."""
+        """A line that the fast path found: of an open hour, of which every row there is is in memory."""
         row = self.open[key.hour.start_ms].get(key.hour)
         if row is None:
             row = UsageRow(key.hour)
@@ -167,11 +168,11 @@ class Ledger(Fold[Outcome, UsageRow]):
             self.open[key.start_ms] = {}
             closes_ms = self._closes_ms(key.start_ms)
             expiry_ms = expiry_of(key.start_ms, closes_ms, self.rules)
-            self.express.open(key.start_ms, expiry_ms, key.start_ms >= self._new_from_ms)
+            self.lane.open(key.start_ms, expiry_ms, key.start_ms >= self._new_from_ms)
             self.next_mark_ms = min(self.next_mark_ms, closes_ms)
         self.open[key.start_ms][key] = row
         for (provider, model), line in row.lines.items():
-            self.express.learn(LineKey(key, provider, model), line)
+            self.lane.learn(LineKey(key, provider, model), line)
 
     def _await_mark(self, row: UsageRow) -> None:
         """Late usage waits for the next five-minute mark."""
@@ -218,7 +219,7 @@ class Ledger(Fold[Outcome, UsageRow]):
         del rows[key]
         if not rows:
             del self.open[key.start_ms]
-            self.express.close(key.start_ms)
+            self.lane.close(key.start_ms)
 
     def _closed(self, hour: int) -> bool:
         return self._closes_ms(hour) <= self.position.watermark_ms

@@ -1,7 +1,7 @@
 """The calls of the hours that are open, as the table of metered calls knows them.
 
 They are counted so often, and looked at so seldom, that they need not be Python's objects: whoever keeps them hands out
-rows as they are stored, and objects of an hour that closes. It is the table's express lane, too: it counts plain
+rows as they are stored, and objects of an hour that closes. It is the table's fast path, too: it counts plain
 records by itself.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
-from tables.express import Passing
+from tables.fast_path import Passing
 from tables.settlement import OTHER_METHOD, CallsKey, HourCalls, Payment
 from tables.usage_hourly import EVERY
 

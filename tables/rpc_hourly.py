@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
-from tables.fold import NEVER, Admission, Fold
+from tables.admission import Admission
+from tables.fold import NEVER, Fold
 from tables.open_calls import OpenCalls
 from tables.outcome import Folded, Position, Record
 from tables.seen import Seen, StoredIds, expiry_of
@@ -62,20 +63,20 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
     same is written.
     """
 
-    express: OpenCalls
+    lane: OpenCalls
 
     def __init__(
         self,
         rules: Rules,
         min_amount: Decimal,
-        door: Admission,
+        admission: Admission,
         rows: Accounts,
         position: Position,
         seen: Seen,
         calls: OpenCalls,
     ) -> None:
         assert min_amount > 0, "free calls would settle nothing for ever"
-        super().__init__(rules, door, position, seen, calls)
+        super().__init__(rules, admission, position, seen, calls)
         self.min_amount = min_amount
         self.rows = rows
         self.open: set[int] = set()  # hours with calls
@@ -92,7 +93,7 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
         """Rebuild the memory from stored rows: the open hours, the accounts that owe, each chunk's remembered ids."""
         for row in hours:
             self._open(row.key.start_ms)
-            self.express.admit(row)
+            self.lane.admit(row)
         for account in owing:
             self._weigh(account)
         self.remember(ids)
@@ -133,7 +134,7 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
         data, at = event.data, record.offset
         payment = Payment(data.chain, data.chain_id, data.agent_wallet, data.consumer_wallet)
         if isinstance(row, CallsKey):
-            self.express.add(row, data.method, event.amount, at, payment)
+            self.lane.add(row, data.method, event.amount, at, payment)
             return
         calls = row.wait(hour_of(event.at_ms))
         sums = calls.method(data.method, self.rules.names_max)
@@ -145,8 +146,8 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
         self.next_mark_ms = min(self.next_mark_ms, self._due_ms)
 
     def _gather(self) -> None:
-        self._outcome.hours = self.express.changed()
-        self._outcome.others += self.express.others()
+        self._outcome.hours = self.lane.changed()
+        self._outcome.others += self.lane.others()
 
     # -- rows ----------------------------------------------------------------------------------------------------
 
@@ -156,7 +157,7 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
             self.open.add(hour_ms)
             closes_ms = self._closes_ms(hour_ms)
             until_ms = max(closes_ms, self.position.watermark_ms)
-            self.express.open(hour_ms, expiry_of(hour_ms, until_ms, self.rules))
+            self.lane.open(hour_ms, expiry_of(hour_ms, until_ms, self.rules))
             self.next_mark_ms = min(self.next_mark_ms, closes_ms)
 
     def _account(self, account: Account) -> AccountRow:
@@ -197,7 +198,7 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
             return
         outcome = self._outcome
         self.open.remove(hour_ms)
-        for calls in self.express.close(hour_ms):
+        for calls in self.lane.close(hour_ms):
             account = calls.key.account
             row = outcome.accounts[account] = self._account(account)
             row.wait(hour_ms).absorb(calls, self.rules.names_max)

@@ -1,6 +1,6 @@
-"""The express lane of the latency table: what may count plain records in the table's place, much faster.
+"""The fast path of the latency table: what may count plain records in the table's place, much faster.
 
-As `tables/express.py` is for the ledger: a record is plain when counting it changes nothing but the counts of a model
+As `tables/fast_path.py` is for the ledger: a record is plain when counting it changes nothing but the counts of a model
 that has a place, in a currency that is known, the watermark and the remembered ids. The lane stops at the first record
 that is not plain and does nothing for it. What it counts it keeps as sums, one a window and series, until the table
 takes them.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from tables.express import Passing
+from tables.fast_path import Passing
 from tables.latency_windows import WindowKey
 from tables.tally import Name, Tally
 

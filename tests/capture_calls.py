@@ -57,7 +57,7 @@ class Outside:
         return self.drawn.to_bytes(count)
 
 
-class Door:
+class InMemory:
     """One process of capture on a pipeline in memory."""
 
     def __init__(self, directory: Directory, pipeline: MemoryPipeline | None = None, **limits: Any) -> None:

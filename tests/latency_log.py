@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple
 
-from usage_log import NowProducer, Rec, make_door, now
+from usage_log import NowProducer, Rec, make_admission, now
 
 from streamapp.exact.place import Place
 from streamapp.meters.latency import codec
@@ -41,7 +41,7 @@ class LatencyTable:
     store: Store = field(default_factory=lambda: MemoryStore(always_settled))
     outcomes: list[LatencyOutcome] = field(default_factory=list)
     log: list[Rec] = field(default_factory=list)
-    express: bool = True
+    lane: bool = True
 
     def __post_init__(self) -> None:
         self.restart()
@@ -50,12 +50,12 @@ class LatencyTable:
         """A new process on the same store."""
         place = Place("llm-metrics", "llm_usage", self.partition, "topic-id", self.partitions, {}, entropy=bytes)
         producer = NowProducer(self.store.checkpoint())
-        door = make_door(self.partition, self.partitions)
+        admission = make_admission(self.partition, self.partitions)
         position = stored_position(self.store)
-        parts = latency_parts(self.rules, door, self.limits)
+        parts = latency_parts(self.rules, admission, self.limits)
         self.task = LatencyTask(parts, place, self.store, producer, position)
-        if not self.express:
-            self.task.memory.express = NoTallyLane()
+        if not self.lane:
+            self.task.memory.lane = NoTallyLane()
         self.task.landed = self.outcomes.append
 
     def apply(self, *records: Rec) -> LatencyOutcome:

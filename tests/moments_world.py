@@ -467,8 +467,8 @@ class BillingAgg(Folding):
     group, topic = "billing-agg", USAGE
 
     def make(self) -> Any:
-        door = usage_log.make_door(self.partition, PARTITIONS[USAGE])
-        return UsageTask(usage_parts(RULES, door), self.place, self.store, *self.left_behind())
+        admission = usage_log.make_admission(self.partition, PARTITIONS[USAGE])
+        return UsageTask(usage_parts(RULES, admission), self.place, self.store, *self.left_behind())
 
     def new_store(self) -> MemoryStore:
         return HourStore()
@@ -478,9 +478,9 @@ class Metrics(Folding):
     group, topic, changelog = "llm-metrics", USAGE, "llm-metrics-latency-changelog"
 
     def make(self) -> Any:
-        door = usage_log.make_door(self.partition, PARTITIONS[USAGE])
+        admission = usage_log.make_admission(self.partition, PARTITIONS[USAGE])
         place = replace(self.place, outputs={})  # the letters are billing-agg's
-        return LatencyTask(latency_parts(RULES, door, LIMITS), place, self.store, *self.left_behind())
+        return LatencyTask(latency_parts(RULES, admission, LIMITS), place, self.store, *self.left_behind())
 
     def new_store(self) -> MemoryStore:
         return MemoryStore(always_settled)
@@ -490,8 +490,8 @@ class RpcBilling(Folding):
     group, topic, changelog = "rpc-billing", METERING, "rpc-billing-rpc_hourly-changelog"
 
     def make(self) -> Any:
-        door = rpc_log.make_door(self.partition, PARTITIONS[METERING])
-        parts = calls_parts(RULES, Decimal("0.05"), door)
+        admission = rpc_log.make_admission(self.partition, PARTITIONS[METERING])
+        parts = calls_parts(RULES, Decimal("0.05"), admission)
         return CallsTask(parts, self.place, self.store, *self.left_behind())
 
     def new_store(self) -> MemoryStore:

@@ -1,4 +1,4 @@
-"""What the express lane's reader makes of a record's value, as Python sees it."""
+"""What the fast path's reader makes of a record's value, as Python sees it."""
 
 from __future__ import annotations
 

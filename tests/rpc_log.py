@@ -20,7 +20,7 @@ from streamapp.schemas.judging.decode_metering import decode_metering
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.store.rows import MemoryStore, Store, stored_position
 from streamapp.topics.partitioner import partition_for
-from tables.door import Door
+from tables.admission import OwnerAdmission
 from tables.rpc_hourly import CallsOutcome
 from tables.settlement import Settlement
 from tables.window import DAY_MS, Rules
@@ -78,14 +78,14 @@ def call(when: str, agent: str = "agent_a", org: str | None = "org_a", *, id: st
     return Rec(agent.encode(), content, at_ms, topic=METERING)
 
 
-def make_door(partition: int = 0, partitions: int = 1) -> Door:
-    """The worker's door: agents are at home where murmur2 puts them."""
+def make_admission(partition: int = 0, partitions: int = 1) -> OwnerAdmission:
+    """The worker's admission: agents are at home where murmur2 puts them."""
 
     def at_home(key: bytes | None, agent: str) -> bool:
         return key == agent.encode() and partition_for(key, partitions) == partition
 
     owner = attrgetter("data.agent_id")
-    return Door(decode_metering, at_home, DIRECTORY.get, owner, "agent")
+    return OwnerAdmission(decode_metering, at_home, DIRECTORY.get, owner, "agent")
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Calls:
         place = Place("rpc-billing", METERING, self.number, "topic-id", 1, OUTPUTS, entropy=bytes)
         producer = NowProducer(self.store.checkpoint())
         position = stored_position(self.store)
-        parts = calls_parts(self.rules, self.min_amount, make_door())
+        parts = calls_parts(self.rules, self.min_amount, make_admission())
         self.task = CallsTask(parts, place, self.store, producer, position)
         self.task.landed = self.outcomes.append
         self.prepare(self.task)

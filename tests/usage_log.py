@@ -14,7 +14,7 @@ from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.judging.decode import decode_usage
 from streamapp.topics.partitioner import partition_for
-from tables.door import Door
+from tables.admission import OwnerAdmission
 from tables.latency_windows import LatencyOutcome
 from tables.outcome import Outcome
 from tables.usage_hourly import Statement
@@ -111,13 +111,13 @@ def now(steps: Coroutine[Any, Any, None]) -> None:
     raise AssertionError("it waits")
 
 
-def make_door(partition: int = 0, partitions: int = 1) -> Door:
-    """The worker's door: teams are at home where murmur2 puts them."""
+def make_admission(partition: int = 0, partitions: int = 1) -> OwnerAdmission:
+    """The worker's admission: teams are at home where murmur2 puts them."""
 
     def at_home(key: bytes | None, team: str) -> bool:
         return key == team.encode() and partition_for(key, partitions) == partition
 
-    return Door(decode_usage, at_home, DIRECTORY.get)
+    return OwnerAdmission(decode_usage, at_home, DIRECTORY.get)
 
 
 @dataclass
@@ -138,8 +138,8 @@ class Table:
         """A new process on the same store."""
         place = Place("billing-agg", "llm_usage", self.partition, "topic-id", self.partitions, OUTPUTS, entropy=bytes)
         producer = NowProducer(self.store.checkpoint())
-        door = make_door(self.partition, self.partitions)
-        parts = usage_parts(self.rules, door)
+        admission = make_admission(self.partition, self.partitions)
+        parts = usage_parts(self.rules, admission)
         self.task = UsageTask(parts, place, self.store, producer, stored_position(self.store))
         self.task.landed = self.outcomes.append
 

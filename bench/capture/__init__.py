@@ -1,1 +1,1 @@
-"""The front door beside a bare reference: CPU per event, events per second, and how long an answer takes."""
+"""The front capture beside a bare reference: CPU per event, events per second, and how long an answer takes."""

@@ -1,4 +1,4 @@
-"""The front door beside the reference: measure, print, write."""
+"""The front capture beside the reference: measure, print, write."""
 
 from __future__ import annotations
 

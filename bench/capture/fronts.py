@@ -1,4 +1,4 @@
-"""Who answers: the front door as people start it, and the bare reference. One process each."""
+"""Who answers: capture as people start it, and the bare reference. One process each."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""The bare reference: what any Python front door to Kafka has to spend at least.
+"""The bare reference: what any Python HTTP endpoint in front of Kafka has to spend at least.
 
 JSON is parsed, every event is produced as its own record, and 200 is answered when the last record of the request is
 acknowledged: one future for each request. No token, no check, no envelope, no dead letters, no limits, no metrics.

@@ -1,4 +1,4 @@
-"""A letter of capture's → the records that the door would have written, had it taken the events. Pure.
+"""A letter of capture's → the records that capture would have written, had it taken the events. Pure.
 
 A letter about a whole body that was mended is as many records as the body has events, in one transaction; when one of
 them would still be refused, all of them wait. What the event's own bytes do not say comes from the letter: the team
@@ -27,7 +27,7 @@ EVENTS_MAX = 10_000  # of one body: with their receipt they are one transaction
 
 
 class Again:
-    """Capture as the door that its own letters go through once more: an `dead_letters.plan.Door`."""
+    """Capture takes its own dead letters once more: a `dead_letters.plan.Reentry`."""
 
     def __init__(self, directory: Directory, bytes_max: int) -> None:
         self._teams, self._bytes_max = Teams(directory), bytes_max

@@ -38,7 +38,7 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 ENDPOINTS = ("/e", "/capture", "/batch", "/i/v0/e")
-DOORS = frozenset(path + slash for path in ENDPOINTS for slash in ("", "/"))
+ENDPOINT_PATHS = frozenset(path + slash for path in ENDPOINTS for slash in ("", "/"))
 JSON: cors.Header = (b"content-type", b"application/json")
 TEXT: cors.Header = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 CLOSE: cors.Header = (b"connection", b"close")
@@ -99,9 +99,9 @@ class App:
             forwarded = forwarded_for(standard)
         path, method = scope["path"], scope["method"]
         extra: list[cors.Header] = [] if origin is None else cors.of(origin)
-        if path in DOORS and method in ("POST", "GET"):
+        if path in ENDPOINT_PATHS and method in ("POST", "GET"):
             answer = await self._events(scope, receive, length, forwarded, began_s, extra)
-        elif path in DOORS and method == "OPTIONS":
+        elif path in ENDPOINT_PATHS and method == "OPTIONS":
             wanted = next(
                 (value for name, value in scope["headers"] if name == b"access-control-request-headers"), None
             )
@@ -111,7 +111,7 @@ class App:
             await _respond(send, status, [kind, *extra], body)
             return
         else:
-            allowed = EVENTS_ALLOWED if path in DOORS else PAGE_ALLOWED if path in self._pages else None
+            allowed = EVENTS_ALLOWED if path in ENDPOINT_PATHS else PAGE_ALLOWED if path in self._pages else None
             answer = refused(Refusal(answers.NO_SUCH_METHOD if allowed else answers.NO_SUCH_PAGE))
             extra += [CLOSE] if allowed is None else [CLOSE, allowed]  # its body, if any, is not read
         if answer is None:

@@ -24,19 +24,19 @@ _ABOUT = (
 
 def document(paths: tuple[str, ...], limits: CaptureSettings) -> bytes:
     """The document as JSON. `paths`: where events are taken."""
-    doors = {path + slash: _door(limits) for path in paths for slash in ("", "/")}
+    captures = {path + slash: _endpoint(limits) for path in paths for slash in ("", "/")}
     elsewhere = {kind.slug: _answer([kind]) for kind in ELSEWHERE}
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
             "info": {"title": "Hanzo Stream capture", "version": version("hanzo-stream"), "description": _ABOUT},
-            "paths": {**doors, **_pages()},
+            "paths": {**captures, **_pages()},
             "components": {"schemas": shapes(limits), "responses": elsewhere},
         }
     )
 
 
-def _door(limits: CaptureSettings) -> Node:
+def _endpoint(limits: CaptureSettings) -> Node:
     data = _query("data", "The events: JSON, base64, or base64 of gzip. Read only when there is no body.")
     about = [
         _query("api_key", "The project's token, when the body has none around its events. Also as `token`."),

@@ -1,4 +1,4 @@
-"""uvicorn, with what a door to the world needs besides: bounds for connections and for slow clients, a clean end."""
+"""uvicorn, with what a public endpoint needs besides: bounds for connections and for slow clients, a clean end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamapp capture`: the HTTP door for events of client libraries."""
+"""`streamapp capture`: the HTTP endpoint for events of client libraries."""
 
 from __future__ import annotations
 

@@ -181,8 +181,8 @@ def _rules(settings: Settings, fix: Fix, attempts_max: int) -> Rules:
     there = Admin(settings.kafka).describe(names)
     partitions = {name: state.partitions for name, state in there.items()}
     directory = open_directory(settings.directory)
-    doors = {SOURCE: Again(directory, settings.capture.body_bytes_max)}
-    return Rules(partitions, directory.org_of, fix, attempts_max, doors)
+    reentries = {SOURCE: Again(directory, settings.capture.body_bytes_max)}
+    return Rules(partitions, directory.org_of, fix, attempts_max, reentries)
 
 
 def _print_plan(made: Plan, out: Console) -> None:

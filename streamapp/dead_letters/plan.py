@@ -1,7 +1,7 @@
 """Which letters are meant, and what sending each of them again would do. Pure: want → have → plan.
 
 A letter is sent again as it came: key, value, headers. Its partition is the one where murmur2 puts the key today. What
-a door refused has no record yet: the door makes it, as if the event came in now for the first time. What would not
+capture refused has no record yet: capture makes it, as if the event came in now for the first time. What would not
 help, or not be exact, stays, and the plan says why.
 """
 
@@ -79,14 +79,15 @@ class Fix:
 
 
 class Entered(NamedTuple):
-    """What a door makes of a letter's value: the key, and the value of each record."""
+    """What a service makes of a letter's value: the key, and the value of each record."""
 
     key: bytes
     values: Sequence[bytes]
 
 
-Door = Callable[[Letter, bytes | None], Entered | str]
-"""The records of a letter of the door's own, with this value; or why there is none, the same for the same obstacle."""
+Reentry = Callable[[Letter, bytes | None], Entered | str]
+"""The records of a letter of the service's own, with this value; or why there is none, in equal words for equal
+obstacles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +120,13 @@ class Stays:
 @dataclass(frozen=True)
 class Rules:
     """What a plan is made by: the partition count of each topic there is, team → org, the limit of attempts, and the
-    doors, by the name they write letters under."""
+    reentries, by the name they write letters under."""
 
     partitions: Mapping[str, int]
     org_of: Callable[[str], str | None]
     fix: Fix = field(default_factory=Fix)
     attempts_max: int = ATTEMPTS_MAX
-    doors: Mapping[str, Door] = field(default_factory=dict)
+    reentries: Mapping[str, Reentry] = field(default_factory=dict)
 
 
 def plan(letter: Letter, done: Done, rules: Rules) -> Resend | Stays:
@@ -207,8 +208,8 @@ def _content(letter: Letter, rules: Rules) -> _Content:
     """What is sent for a letter. Raises `_CannotGo`."""
     fix = rules.fix
     key, value = letter.key, _fixed(letter.value, fix) if fix.changes else letter.value
-    if letter.record is None and letter.by in rules.doors:
-        entered = rules.doors[letter.by](letter, value)
+    if letter.record is None and letter.by in rules.reentries:
+        entered = rules.reentries[letter.by](letter, value)
         if isinstance(entered, str):
             raise _CannotGo(entered)
         return _Content(entered.key, entered.values, ())

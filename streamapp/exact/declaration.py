@@ -23,7 +23,7 @@ from streamapp.store.rows import Store
 from streamapp.store.table import Table
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
-from tables.door import Door
+from tables.admission import OwnerAdmission
 from tables.window import Rules
 
 OrgOf = Callable[[str], str | None]
@@ -58,28 +58,28 @@ class EventSource:
         assert retention_ms is not None, f"{self.topic} is no event topic"
         return retention_ms
 
-    def door(self, place: Place, org_of: OrgOf) -> Door:
+    def admission(self, place: Place, org_of: OrgOf) -> OwnerAdmission:
         """Lets in events of owners whose record key belongs on the partition."""
         assert self.decode is not None, f"nobody decodes {self.topic}"
 
         def at_home(key: bytes | None, owner: str) -> bool:
             return key == owner.encode() and partition_for(key, place.partitions) == place.partition
 
-        return Door(self.decode, at_home, org_of, self.owner_of, self.owner)
+        return OwnerAdmission(self.decode, at_home, org_of, self.owner_of, self.owner)
 
 
 class Making(NamedTuple):
-    """What a partition's parts are made of. `door` may be asked for when the source is decoded."""
+    """What a partition's parts are made of. `admission` may be asked for when the source is decoded."""
 
     settings: Settings
     clock: Clock
     rules: Rules
-    door: Door | None
+    decoded: OwnerAdmission | None
 
-    def admission(self) -> Door:
-        """The door. Raises AssertionError for a table that has none."""
-        assert self.door is not None, "its source is not decoded"
-        return self.door
+    def admission(self) -> OwnerAdmission:
+        """What a record must be. Raises AssertionError for a table whose source is not decoded."""
+        assert self.decoded is not None, "its source is not decoded"
+        return self.decoded
 
 
 def retention_only(settings: Settings, source: EventSource) -> Rules:
@@ -147,8 +147,8 @@ class TableDeclaration:
         def task(
             place: Place, store: Store, producer: Producer, position: StoredPosition | None
         ) -> TableTask[Any, Any]:
-            door = None if org_of is None else self.source.door(place, org_of)
-            parts = self.parts(Making(settings, clock, rules, door))
+            admission = None if org_of is None else self.source.admission(place, org_of)
+            parts = self.parts(Making(settings, clock, rules, admission))
             limit = poison_limit(worker, position) if self.letters else None
             return TableTask(parts, place, store, producer, position, limit, worker.ids_in_memory)
 

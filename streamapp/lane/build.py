@@ -1,4 +1,4 @@
-"""Compile the express lane: `python -m streamapp.lane.build`, which `make setup` calls.
+"""Compile the fast path: `python -m streamapp.lane.build`, which `make setup` calls.
 
 Needs a C compiler and nothing of Python's: `cc`, `gcc`, `clang`, or the one in the package `ziglang`.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 SOURCES = FOLDER / "c"
-LIBRARY = FOLDER / "express.so"
+LIBRARY = FOLDER / "lane.so"
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 # A write beyond an array, or a call through a pointer that was overwritten, ends the process.
 HARDENED = ("-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2", "-Wl,-z,relro,-z,now")

@@ -119,10 +119,10 @@ def library() -> ctypes.CDLL:
     try:
         loaded = ctypes.CDLL(str(LIBRARY))
     except OSError:
-        raise Misconfigured("the express lane is not compiled; run `make setup`, which needs a C compiler") from None
+        raise Misconfigured("the fast path is not compiled; run `make setup`, which needs a C compiler") from None
     loaded.sources.restype = c_char_p
     if loaded.sources() != sources_digest().encode():  # before anything that these sources may not have had
-        raise Misconfigured("the express lane was compiled from other sources than these; run `make setup`")
+        raise Misconfigured("the fast path was compiled from other sources than these; run `make setup`")
     for name, result, arguments in _FUNCTIONS:
         function = getattr(loaded, name)
         function.restype, function.argtypes = result, arguments

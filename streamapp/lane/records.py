@@ -1,6 +1,6 @@
 """Records as they lie in Kafka's batches: a chunk of thousands without an object for each.
 
-Making a Python object of every record, and of its key and value, costs more than counting it in the express lane. So a
+Making a Python object of every record, and of its key and value, costs more than counting it in the fast path. So a
 batch stays the bytes it came in, beside a table of where its records lie; a record becomes an object when somebody asks
 for it by itself.
 """

@@ -14,7 +14,7 @@ _NO_MEMORY = -2
 
 
 class Walk:
-    """Half of an express lane (`tables.express`): a subclass names its `step`, and the rest is its own.
+    """Half of a fast path (`tables.fast_path`): a subclass names its `step`, and the rest is its own.
 
     `step(data, parts, at, stop, run)` counts the plain records of a payload from `at` on, up to `stop`. It returns how
     far it came.
@@ -45,7 +45,7 @@ class Walk:
 def done(result: int) -> int:
     """What a call of the library returned. Raises MemoryError when it had none."""
     if result == _NO_MEMORY:
-        raise MemoryError("no memory for the express lane")
+        raise MemoryError("no memory for the fast path")
     return result
 
 

@@ -197,7 +197,7 @@ async def _compared(
     position = stored_position(store)
     if position is None:
         return None
-    shadow = Shadow(ledger.rules, ledger.door, refused, ledger.seen.secret)
+    shadow = Shadow(ledger.rules, ledger.admission, refused, ledger.seen.secret)
     done = _lead(move)
     most = settings.worker.chunk_records
     async with reading(settings) as consumer:

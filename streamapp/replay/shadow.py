@@ -22,8 +22,8 @@ from streamapp.meters.usage import codec
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.store.position import StoredPosition
 from streamapp.store.rows import Store
+from tables.admission import Admission
 from tables.counters import EXACT, Counters, Numbers
-from tables.fold import Admission
 from tables.ledger import Ledger
 from tables.outcome import Position
 from tables.usage_hourly import EVERY, OTHER, HourKey, MonthKey, MonthRow, UsageRow
@@ -58,13 +58,13 @@ class ShadowRows:
 class Shadow:
     """Counts records anew. `refused` are the offsets that have a dead letter; `secret` is what ids are under."""
 
-    def __init__(self, rules: Rules, door: Admission, refused: frozenset[int], secret: bytes) -> None:
+    def __init__(self, rules: Rules, admission: Admission, refused: frozenset[int], secret: bytes) -> None:
         self.rows = ShadowRows()
         self.contradicted: dict[str, list[int]] = defaultdict(list)  # team → offsets refused now, and not then
         self.unreadable: list[tuple[int, int]] = []  # batches without a letter: whatever they hold may be counted
         self._refused = refused
         every = replace(rules, names_max=EVERY)  # how many lines a row has is seen when it is compared
-        self._ledger = Ledger(every, door, self.rows, Position(), CompactSeen(secret))
+        self._ledger = Ledger(every, admission, self.rows, Position(), CompactSeen(secret))
 
     def count(self, records: Sequence[Any]) -> None:
         """The next records of the log."""

@@ -64,7 +64,7 @@ class _Feed:
 
 
 def _turns(shares: Sequence[int]) -> list[int]:
-    """Places, each as often as its share says, spread as evenly as can be."""
+    """TopModels, each as often as its share says, spread as evenly as can be."""
     total, credit = sum(shares), [0] * len(shares)
     turns = []
     for _ in range(total):

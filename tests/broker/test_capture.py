@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 from capture_calls import DIRECTORY, OTHER_TOKEN, TOKEN
+from captures import WAIT_S, Capture, captures
 from confluent_kafka.admin import AdminClient
 from conftest import wait_until
-from doors import WAIT_S, Capture, doors
 
 from streamapp.broker.broker import Broker
 from streamapp.clock import monotonic_s
@@ -39,7 +39,7 @@ EVENTS = "events_plugin_ingestion"
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Capture]]:
     """Starts processes, ready to take events."""
-    with doors(tmp_path) as begin:
+    with captures(tmp_path) as begin:
         yield begin
 
 

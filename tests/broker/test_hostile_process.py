@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from capture_bodies import hostile
-from capture_calls import Door, directory_in
-from doors import Capture, doors
+from capture_calls import InMemory, directory_in
+from captures import Capture, captures
 from hypothesis import given, settings
 
 from streamapp.broker.broker import Broker
@@ -30,7 +30,7 @@ LARGE = [gzip.compress(b"\0" * (60 << 20)), b"x" * (21 << 20), b"[" * 2_000_000,
 
 
 class Expected(NamedTuple):
-    """What a body must become, as the door in memory has it."""
+    """What a body must become, as capture in memory has it."""
 
     status: int
     said: bytes
@@ -64,10 +64,10 @@ class Traffic:
 
     def _expected(self, body: bytes) -> Expected:
         if body not in self._known:
-            door = Door(self._teams, unknown_letters_per_second=1e9)
-            reply = door.call(body)
-            letters = [json.loads(value) for topic, _, value in door.pipeline.written if topic == "dead_letter"]
-            self._known[body] = Expected(reply.status, reply.body, list(map(content, door.events())), cut(letters))
+            capture = InMemory(self._teams, unknown_letters_per_second=1e9)
+            reply = capture.call(body)
+            letters = [json.loads(value) for topic, _, value in capture.pipeline.written if topic == "dead_letter"]
+            self._known[body] = Expected(reply.status, reply.body, list(map(content, capture.events())), cut(letters))
         return self._known[body]
 
 
@@ -83,7 +83,7 @@ def cut(letters: Iterable[Any]) -> Counter[Any]:
 
 
 def test_hostile_bodies_are_answered_and_kept_once_and_cost_no_memory(fresh_broker: Broker, tmp_path: Path) -> None:
-    with doors(tmp_path) as start:
+    with captures(tmp_path) as start:
         capture = start(fresh_broker, capture__unknown_letters_per_second=1e9, capture__proxies=1)
         traffic = Traffic(capture, tmp_path)
         bodies: list[bytes] = list(LARGE)

@@ -24,7 +24,7 @@ from streamapp.meters.calls.rpc_codec import stored_hour
 from streamapp.meters.latency import codec as latency_codec
 from streamapp.meters.usage.store import USAGE as usage_rows
 from streamapp.store.rows import Store
-from tables.express import NoExpress
+from tables.fast_path import NoUsageLane
 from tables.open_calls import PlainCalls
 from tables.window import HOUR_MS, MINUTE_MS, Rules
 
@@ -124,21 +124,21 @@ def said(outcome: Any) -> Any:
     return refusals, outcome.duplicates, outcome.accepted, outcome.ids
 
 
-def ledger(express: bool) -> Any:
+def ledger(lane: bool) -> Any:
     table = Table(RULES)
-    if not express:
-        table.task.memory.express = NoExpress()
+    if not lane:
+        table.task.memory.lane = NoUsageLane()
     return table
 
 
-def latency(express: bool) -> Any:
-    return LatencyTable(RULES, express=express)
+def latency(lane: bool) -> Any:
+    return LatencyTable(RULES, lane=lane)
 
 
-def calls(express: bool) -> Any:
+def calls(lane: bool) -> Any:
     table = Calls(RULES)
-    if not express:
-        table.task.memory.express = PlainCalls(stored_hour)
+    if not lane:
+        table.task.memory.lane = PlainCalls(stored_hour)
     return table
 
 

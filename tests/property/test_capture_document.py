@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from capture_bodies import BODIES, hostile
-from capture_calls import DIRECTORY, OTHER_TOKEN, TOKEN, Door, directory_in
+from capture_calls import DIRECTORY, OTHER_TOKEN, TOKEN, InMemory, directory_in
 from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from openapi_calls import Document
@@ -22,8 +22,8 @@ TEAMS = directory_in(Path(tempfile.mkdtemp(prefix="capture-")))
 LIMITED = directory_in(
     Path(tempfile.mkdtemp(prefix="capture-")), DIRECTORY.replace('"org_other"', '"org_other"\nquota_per_second = 0')
 )
-WHOLE = Document(Door(TEAMS).call(method="GET", path="/openapi.json").json)
-DOORS = [path for path, item in WHOLE.paths.items() if "post" in item]
+WHOLE = Document(InMemory(TEAMS).call(method="GET", path="/openapi.json").json)
+ENDPOINT_PATHS = [path for path, item in WHOLE.paths.items() if "post" in item]
 BODY = WHOLE.validator(WHOLE.shape("Body"))
 SINGLE = {"api_key": TOKEN, "event": "e", "distinct_id": "d"}
 
@@ -42,7 +42,7 @@ def test_every_kind_of_trouble_stands_where_it_may_come_from() -> None:
             if method == "head":
                 assert operation["responses"].keys() == item["get"]["responses"].keys()
                 continue
-            takes = path in DOORS and method != "options"
+            takes = path in ENDPOINT_PATHS and method != "options"
             usual = {kind.slug for kind in KINDS if kind not in ELSEWHERE} if takes else everywhere
             assert slugs(operation["responses"]) == usual, f"{method} {path}"
     assert slugs(WHOLE.served["components"]["responses"]) == {kind.slug for kind in ELSEWHERE}
@@ -79,8 +79,8 @@ def with_token(body: Any) -> Any:
 @many
 @given(body=WHOLE.values(WHOLE.shape("Body")).map(with_token))
 def test_what_it_describes_is_taken(body: Any) -> None:
-    door = Door(TEAMS)
-    reply = door.call(json.dumps(body).encode(), token=TOKEN)
+    capture = InMemory(TEAMS)
+    reply = capture.call(json.dumps(body).encode(), token=TOKEN)
     assert (reply.status, reply.json) == (200, {"status": 1})
 
 
@@ -96,7 +96,7 @@ def test_what_it_describes_is_taken(body: Any) -> None:
 @example(body={"event": "e", "distinct_id": "d", "properties": {"$set": 5}})
 @given(body=(BODIES | WHOLE.values(WHOLE.shape("Body"))).map(with_token))
 def test_what_is_taken_whole_is_described(body: Any) -> None:
-    reply = Door(TEAMS).call(json.dumps(body).encode(), token=TOKEN)
+    reply = InMemory(TEAMS).call(json.dumps(body).encode(), token=TOKEN)
     assert (reply.status, len(reply.json)) == (200, 1) or reply.status in {200, 400}, reply.body
     taken = reply.json == {"status": 1}
     assert BODY.is_valid(body) == taken, reply.body
@@ -106,7 +106,7 @@ def test_what_is_taken_whole_is_described(body: Any) -> None:
 @given(asked=WHOLE.requests())
 def test_requests_that_it_describes_are_answered_as_it_says(asked: tuple[str, str, bytes, dict[str, str]]) -> None:
     path, method, body, query = asked
-    WHOLE.check(path, method, Door(TEAMS).call(body, path=path, method=method, **query))
+    WHOLE.check(path, method, InMemory(TEAMS).call(body, path=path, method=method, **query))
 
 
 @many
@@ -119,7 +119,7 @@ def test_requests_that_it_describes_are_answered_as_it_says(asked: tuple[str, st
     ),
 )
 def test_other_requests_are_too(body: bytes, path: str, method: str, query: dict[str, str]) -> None:
-    reply = Door(TEAMS, body_bytes_max=150, unknown_letters_per_second=0.5).call(
+    reply = InMemory(TEAMS, body_bytes_max=150, unknown_letters_per_second=0.5).call(
         body, path=path, method=method, **query
     )
     if method.lower() in WHOLE.paths[path]:
@@ -129,37 +129,37 @@ def test_other_requests_are_too(body: bytes, path: str, method: str, query: dict
 
 
 def test_every_answer_of_an_endpoint_is_as_it_says() -> None:
-    door = Door(LIMITED, body_bytes_max=5_000)
-    away = Door(TEAMS, MemoryPipeline(records_max=0))
-    given: list[tuple[Door, Any, dict[str, Any]]] = [
-        (door, SINGLE, {}),
-        (door, {"api_key": TOKEN, "batch": [SINGLE, 5]}, {}),
-        (door, SINGLE, {"beacon": "1"}),
-        (door, b"{", {}),
-        (door, {"api_key": TOKEN, "batch": [5, {}]}, {}),
-        (door, {"event": "e", "distinct_id": "d"}, {}),
-        (door, b"x" * 6_000, {}),
-        (door, {**SINGLE, "api_key": OTHER_TOKEN}, {}),
+    capture = InMemory(LIMITED, body_bytes_max=5_000)
+    away = InMemory(TEAMS, MemoryPipeline(records_max=0))
+    given: list[tuple[InMemory, Any, dict[str, Any]]] = [
+        (capture, SINGLE, {}),
+        (capture, {"api_key": TOKEN, "batch": [SINGLE, 5]}, {}),
+        (capture, SINGLE, {"beacon": "1"}),
+        (capture, b"{", {}),
+        (capture, {"api_key": TOKEN, "batch": [5, {}]}, {}),
+        (capture, {"event": "e", "distinct_id": "d"}, {}),
+        (capture, b"x" * 6_000, {}),
+        (capture, {**SINGLE, "api_key": OTHER_TOKEN}, {}),
         (away, SINGLE, {}),
     ]
-    assert len(DOORS) == 8
-    for path in DOORS:
+    assert len(ENDPOINT_PATHS) == 8
+    for path in ENDPOINT_PATHS:
         replies = [where.call(body, path=path, **query) for where, body, query in given]
         for reply in replies:
             WHOLE.check(path, "POST", reply)
         documented = set(map(int, WHOLE.paths[path]["post"]["responses"]))
         assert documented - {reply.status for reply in replies} == {408, 431, 500}, "of the server, and of defects"
     elsewhere = WHOLE.served["components"]["responses"]
-    WHOLE.check_response(elsewhere["not_found"], door.call(SINGLE, path="/decide/"))
-    WHOLE.check_response(elsewhere["method_not_allowed"], door.call(SINGLE, method="PUT"))
+    WHOLE.check_response(elsewhere["not_found"], capture.call(SINGLE, path="/decide/"))
+    WHOLE.check_response(elsewhere["method_not_allowed"], capture.call(SINGLE, method="PUT"))
 
 
 def test_the_pages_are_as_it_says() -> None:
-    ready, away = Door(TEAMS), Door(TEAMS)
+    ready, away = InMemory(TEAMS), InMemory(TEAMS)
     assert ready.call(SINGLE).status == 200
-    for path in WHOLE.paths.keys() - set(DOORS):
-        for door in (ready, away):
+    for path in WHOLE.paths.keys() - set(ENDPOINT_PATHS):
+        for capture in (ready, away):
             for method in ("GET", "HEAD"):
-                WHOLE.check(path, method, door.call(method=method, path=path))
+                WHOLE.check(path, method, capture.call(method=method, path=path))
     away.app.connections = lambda: 1 // 0
     WHOLE.check("/metrics", "GET", away.call(method="GET", path="/metrics"))

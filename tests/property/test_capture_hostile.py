@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from capture_bodies import EVENTS, JSON, hostile
-from capture_calls import TOKEN, Door, directory_in
+from capture_calls import TOKEN, InMemory, directory_in
 from hypothesis import given
 from hypothesis import strategies as st
 from searches import search
@@ -31,11 +31,11 @@ DIRECTORY = directory_in(Path(tempfile.mkdtemp(prefix="capture-")))
     query=st.dictionaries(st.sampled_from(["_", "beacon", "data", "sent_at", "compression"]), st.text(max_size=20)),
 )
 def test_any_bytes_are_answered_and_nothing_is_lost(body: bytes, query: dict[str, str]) -> None:
-    door = Door(DIRECTORY, unknown_letters_per_second=1e9)
-    reply = door.call(body, **query)
+    capture = InMemory(DIRECTORY, unknown_letters_per_second=1e9)
+    reply = capture.call(body, **query)
     assert reply.status in {200, 204, 400, 401, 413}, reply.body
-    events, letters = door.events(), door.letters()
-    for topic, _, value in door.pipeline.written:
+    events, letters = capture.events(), capture.letters()
+    for topic, _, value in capture.pipeline.written:
         (EventCaptured if topic == "events_plugin_ingestion" else EventRejected).model_validate(parse(value)[0])
     assert len({event["id"] for event in events}) >= min(1, len(events))
     if reply.status in {200, 204}:
@@ -50,9 +50,9 @@ def test_any_bytes_are_answered_and_nothing_is_lost(body: bytes, query: dict[str
 @search(200)
 @given(events=st.lists(EVENTS | JSON, min_size=1, max_size=8))
 def test_every_event_of_a_batch_is_taken_or_refused_by_name(events: list[Any]) -> None:
-    door = Door(DIRECTORY)
-    reply = door.call({"api_key": TOKEN, "batch": events})
-    taken, letters = door.events(), door.letters()
+    capture = InMemory(DIRECTORY)
+    reply = capture.call({"api_key": TOKEN, "batch": events})
+    taken, letters = capture.events(), capture.letters()
     assert len(taken) + len(letters) == len(events)
     refused = [one["index"] for one in reply.json.get("refused", [])] or ([0] if reply.status == 400 else [])
     assert len(refused) == len(letters)
@@ -115,17 +115,17 @@ def marked(draw: st.DrawFn) -> tuple[bytes, list[bytes], bool]:
 @given(body=marked())
 def test_bytes_accepted_are_bytes_read(body: tuple[bytes, list[bytes], bool]) -> None:
     raw, names, junk = body
-    door = Door(DIRECTORY, unknown_letters_per_second=1e9)
-    reply = door.call(raw)
+    capture = InMemory(DIRECTORY, unknown_letters_per_second=1e9)
+    reply = capture.call(raw)
     if reply.status == 400:
-        assert door.events() == []
-        assert door.letters()
+        assert capture.events() == []
+        assert capture.letters()
         return
     assert reply.status in {200, 401}
     if reply.status == 200:
         assert not junk
-        kept = [json.dumps(event).encode() for event in door.events()] + [bytes_ for _, bytes_ in door.letters()]
-        assert len(door.letters()) == len(reply.json.get("refused", []))
+        kept = [json.dumps(event).encode() for event in capture.events()] + [bytes_ for _, bytes_ in capture.letters()]
+        assert len(capture.letters()) == len(reply.json.get("refused", []))
         assert all(sum(name in one for one in kept) == 1 for name in names), (raw, kept)
 
 
@@ -139,7 +139,7 @@ def mended(text: str) -> str:
 def test_any_pieces_are_one_body(body: bytes, cuts: list[int], gone: bool) -> None:
     places = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
     pieces = [body[start:end] for start, end in pairwise(places)]
-    whole, cut = Door(DIRECTORY), Door(DIRECTORY)
+    whole, cut = InMemory(DIRECTORY), InMemory(DIRECTORY)
     reply = asyncio.run(cut.ask(*pieces, gone=gone))
     if gone:
         assert reply is None

@@ -22,8 +22,8 @@ from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.judging.usage import Usage
 from streamapp.sinks.ledger.rows import to_row
 from streamapp.topics import registry
+from tables.admission import OwnerAdmission, unresolved
 from tables.cause import quoted
-from tables.door import Door, unresolved
 from tables.outcome import Refusal
 
 # Letters that no sentence of ours has, and what may end or open a quotation.
@@ -113,12 +113,12 @@ def test_no_judge_lets_a_word_through(who: str, where: str, words: str) -> None:
 def test_no_door_lets_a_word_through(team: str, name: str, timestamp: int) -> None:
     raw = json.dumps({**tree_of("usage", "model", name), "team_id": team}).encode()
     for at_home in (_anywhere, _nowhere):
-        door = Door(judge_usage, at_home, lambda _: None)
-        let_in = door.let_in(Rec(raw, timestamp), 300_000)
-        if isinstance(let_in, Refusal):
-            wordless(let_in.error)
-        elif isinstance(let_in, Usage):
-            wordless(unresolved(let_in))
+        admission = OwnerAdmission(judge_usage, at_home, lambda _: None)
+        entered = admission.admit(Rec(raw, timestamp), 300_000)
+        if isinstance(entered, Refusal):
+            wordless(entered.error)
+        elif isinstance(entered, Usage):
+            wordless(unresolved(entered))
     wordless(f"id {quoted(name)} was counted before, with other bytes")
 
 

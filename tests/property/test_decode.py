@@ -189,7 +189,7 @@ def same(raw: bytes) -> Usage | Rejected:
         assert repr(fast) == repr(verdict)
     assert repr(decode_usage(raw)) == repr(verdict)
     if (read := read_plain(raw)) is not None:
-        assert isinstance(verdict, Usage), f"the express lane takes what is refused: {verdict}"
+        assert isinstance(verdict, Usage), f"the fast path takes what is refused: {verdict}"
         assert read == PlainUsage.of(verdict)
     return verdict
 
@@ -279,7 +279,7 @@ def test_costs_are_rounded_half_to_even_by_every_reader(digits: str, places: int
 
 @given(st.floats(min_value=0, max_value=1e6, allow_nan=False))
 @examples(400)
-def test_what_a_float_writes_is_billed_by_the_express_lane(cost: float) -> None:
+def test_what_a_float_writes_is_billed_by_the_fast_path(cost: float) -> None:
     raw = spell(ENVELOPE, [pair if pair[0] != '"cost_usd"' else (pair[0], repr(cost)) for pair in DATA])
     assert isinstance(same(raw), Usage)
     if abs(Decimal(repr(cost)).adjusted()) < 100:
@@ -315,7 +315,7 @@ def test_what_is_usual_is_taken_by_the_fast_reader() -> None:
         assert isinstance(decode_usage(raw, judge=lambda _: FAST_REFUSES), Usage), raw
 
 
-def test_what_is_usual_is_taken_by_the_express_lane() -> None:
+def test_what_is_usual_is_taken_by_the_fast_path() -> None:
     usual = [
         spell(ENVELOPE, DATA),
         spell(ENVELOPE, [*reversed(DATA), *OPTIONAL_DATA]),

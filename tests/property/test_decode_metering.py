@@ -76,7 +76,7 @@ def same(raw: bytes) -> Metering | Rejected:
         assert repr(fast) == repr(verdict)
     assert repr(decode_metering(raw)) == repr(verdict)
     if (plain := read_plain_call(raw)) is not None:
-        assert isinstance(verdict, Metering), f"the express lane takes what is refused: {verdict}"
+        assert isinstance(verdict, Metering), f"the fast path takes what is refused: {verdict}"
         assert repr(plain) == repr(PlainCall.of(verdict))
     return verdict
 
@@ -128,7 +128,7 @@ def test_what_is_usual_is_taken_by_the_fast_reader() -> None:
         assert call.amount == Decimal("0.003")
 
 
-def test_what_is_usual_is_taken_by_the_express_lane() -> None:
+def test_what_is_usual_is_taken_by_the_fast_path() -> None:
     usual = [
         spell(ENVELOPE, DATA),
         spell(ENVELOPE, [*reversed(DATA), *OPTIONAL]),

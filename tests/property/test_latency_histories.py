@@ -22,9 +22,9 @@ PHASES = (Phase.explicit, Phase.generate)  # a history is short enough to be rea
 
 
 def applied(
-    log: list[Rec], cuts: set[int], restarts: set[int], limits: Limits = LIMITS, express: bool = True
+    log: list[Rec], cuts: set[int], restarts: set[int], limits: Limits = LIMITS, lane: bool = True
 ) -> LatencyTable:
-    table, begin = LatencyTable(SHORT, limits, express=express), 0
+    table, begin = LatencyTable(SHORT, limits, lane=lane), 0
     for end in [*sorted(cut for cut in cuts | restarts if 0 < cut < len(log)), len(log)]:
         table.apply(*log[begin:end])
         if end in restarts:
@@ -53,8 +53,8 @@ def test_rows_are_a_function_of_the_log_and_the_lane_changes_nothing(
     log: list[Rec], cuts: set[int], restarts: set[int], limits: Limits
 ) -> None:
     with_lane = applied(log, cuts, restarts, limits)
-    assert with_lane.rows() == applied(log, set(), set(), limits, express=False).rows()
-    without = applied(log, cuts, restarts, limits, express=False)
+    assert with_lane.rows() == applied(log, set(), set(), limits, lane=False).rows()
+    without = applied(log, cuts, restarts, limits, lane=False)
     assert [told(one) for one in with_lane.outcomes] == [told(one) for one in without.outcomes]
 
 

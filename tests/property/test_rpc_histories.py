@@ -95,7 +95,7 @@ def test_every_call_is_settled_once_or_waits(
                 costs[who] = EXACT.add(costs.get(who, Decimal(0)), call.cost)
     ledger = table.task.memory
     found = [(one.account, one.calls, one.amount) for one in table.settlements()]
-    found += [(row.key.account, row.count, row.amount) for row in ledger.express.rows()]
+    found += [(row.key.account, row.count, row.amount) for row in ledger.lane.rows()]
     for _, *parts in table.rows("account"):
         row = table.task.memory.rows.account(Account(*parts))
         if row is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from conftest import wait_until
-from sdk_door import TOKEN
+from sdk_capture import TOKEN
 from sdk_packages import NODE
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from sdk_door import TEAM, Door, door
+from sdk_capture import TEAM, Running, capture
 from sdk_packages import NODE, packages
 
 from streamapp.broker.broker import Broker
@@ -37,10 +37,10 @@ def rows(heading: str) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Door]:
+def front(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Running]:
     with (
         Broker(tmp_path_factory.mktemp("broker"), cache_dir=cache_dir) as broker,
-        door(broker, tmp_path_factory.mktemp("capture"), {TEAM: GUIDE_TOKEN}) as running,
+        capture(broker, tmp_path_factory.mktemp("capture"), {TEAM: GUIDE_TOKEN}) as running,
     ):
         yield running
 
@@ -50,12 +50,12 @@ def run(*command: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def delivered(front: Door) -> list[tuple[str, str, object]]:
+def delivered(front: Running) -> list[tuple[str, str, object]]:
     found = [one.event["data"] for one in front.arrived()]
     return [(one["event"], one["distinct_id"], one["properties"].get("price")) for one in found]
 
 
-def test_every_snippet_delivers_its_event(front: Door, cache_dir: Path, tmp_path: Path) -> None:
+def test_every_snippet_delivers_its_event(front: Running, cache_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "node_modules").symlink_to(packages(cache_dir))
     here = f"http://127.0.0.1:{front.port}"
     for language, name, program in (("python", "shop.py", sys.executable), ("js", "shop.mjs", str(NODE))):

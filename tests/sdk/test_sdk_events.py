@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from sdk_capture import ORG, Arrived, Exchange, Running, capture, once, relay
 from sdk_clients import Told, client
-from sdk_door import ORG, Arrived, Door, Exchange, door, once, relay
 from sdk_packages import packages
 
 from streamapp.broker.broker import Broker
@@ -45,11 +45,11 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Door]:
+def front(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Running]:
     """One capture for all clients; each case is a team of its own."""
     with (
         Broker(tmp_path_factory.mktemp("broker"), cache_dir=cache_dir) as broker,
-        door(broker, tmp_path_factory.mktemp("capture"), TEAMS) as running,
+        capture(broker, tmp_path_factory.mktemp("capture"), TEAMS) as running,
     ):
         yield running
 
@@ -69,7 +69,7 @@ class Visit(NamedTuple):
     arrived: list[Arrived]
 
 
-def visit(front: Door, modules: Path, name: str, flavor: str, expected: Counter[str], many: int = 0) -> Visit:
+def visit(front: Running, modules: Path, name: str, flavor: str, expected: Counter[str], many: int = 0) -> Visit:
     """Run a client until what is expected of it has arrived, and let it end."""
     team = team_of(name, flavor or ("many" if many else ""))
     with relay(front.port) as between:
@@ -104,7 +104,9 @@ def of_event(arrived: list[Arrived], event: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("name", "flavor"), CASES)
-def test_what_a_client_sends_arrives_as_the_standard_says(front: Door, modules: Path, name: str, flavor: str) -> None:
+def test_what_a_client_sends_arrives_as_the_standard_says(
+    front: Running, modules: Path, name: str, flavor: str
+) -> None:
     team = team_of(name, flavor)
     seen = visit(front, modules, name, flavor, Counter(EVENTS[name]))
     assert seen.told.errors == []
@@ -162,13 +164,13 @@ def carries_what_was_given(arrived: list[Arrived]) -> None:
 
 
 @pytest.mark.parametrize("name", ["python", "node"])
-def test_batches_arrive_whole_once_and_in_order(front: Door, modules: Path, name: str) -> None:
+def test_batches_arrive_whole_once_and_in_order(front: Running, modules: Path, name: str) -> None:
     seen = visit(front, modules, name, "", Counter(clicked=MANY), MANY)
     assert seen.told.errors == []
     assert [one.event["data"]["uuid"] for one in seen.arrived] == list(seen.told.uuids)
 
 
-def test_what_a_browser_holds_back_when_the_page_is_left_arrives(front: Door, modules: Path) -> None:
+def test_what_a_browser_holds_back_when_the_page_is_left_arrives(front: Running, modules: Path) -> None:
     seen = visit(front, modules, "browser", "leaving", LEFT, CLICKS)
     assert names(once(seen.arrived)) == LEFT
     assert seen.told.uuids.keys() <= {one.event["data"]["uuid"] for one in seen.arrived}
@@ -177,7 +179,7 @@ def test_what_a_browser_holds_back_when_the_page_is_left_arrives(front: Door, mo
 
 
 def test_what_a_browser_had_no_answer_for_when_it_left_comes_again_as_the_same_event(
-    front: Door, modules: Path
+    front: Running, modules: Path
 ) -> None:
     """Leaving cuts off what is under way, and the client sends it again: it cannot know that it has arrived."""
     team = team_of("browser", "hasty")
@@ -194,7 +196,7 @@ def test_what_a_browser_had_no_answer_for_when_it_left_comes_again_as_the_same_e
     assert told.uuids.keys() <= {one.event["data"]["uuid"] for one in arrived}
 
 
-def test_a_token_that_nobody_has_is_refused_and_not_tried_again(front: Door, modules: Path) -> None:
+def test_a_token_that_nobody_has_is_refused_and_not_tried_again(front: Running, modules: Path) -> None:
     with relay(front.port) as between, client("python", between.url, modules, many=3, token="ha_nobody") as running:
         told = running.finish()
         assert [one.status for one in between.exchanges()] == [401]

@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from sdk_capture import TEAM, TOKEN, Arrived, capture, once, relay
 from sdk_clients import client
-from sdk_door import TEAM, TOKEN, Arrived, door, once, relay
 from sdk_packages import packages
 
 from streamapp.broker.broker import Broker
@@ -31,7 +31,7 @@ def test_a_broker_killed_before_it_acknowledged(
     fresh_broker: Broker, tmp_path: Path, cache_dir: Path, name: str
 ) -> None:
     modules = packages(cache_dir)
-    with door(fresh_broker, tmp_path, {TEAM: TOKEN}, IMPATIENT) as front, relay(front.port) as between:
+    with capture(fresh_broker, tmp_path, {TEAM: TOKEN}, IMPATIENT) as front, relay(front.port) as between:
         assert fresh_broker.pid is not None
         os.kill(fresh_broker.pid, signal.SIGSTOP)  # takes what it is sent, and acknowledges nothing
         with client(name, between.url, modules, many=MANY) as running:

@@ -25,7 +25,7 @@ from streamapp.exact.takeover import Situation, check
 from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.judging.decode import decode_usage
-from tables.door import Door
+from tables.admission import OwnerAdmission
 from tables.window import HOUR_MS
 
 COMMITS, HALFWAY, UNHEARD = FATES = ("commits", "dies half-way", "commits unheard")
@@ -237,8 +237,8 @@ class Group(Arrivals):
         def at_home(key: bytes | None, team: str) -> bool:
             return key == team.encode() and HOMES.get(team) == partition
 
-        door = Door(decode_usage, at_home, DIRECTORY.get)
-        task = self.task_class(usage_parts(RULES, door), place, store, producer, position)
+        admission = OwnerAdmission(decode_usage, at_home, DIRECTORY.get)
+        task = self.task_class(usage_parts(RULES, admission), place, store, producer, position)
         return Owner(process, task, producer, committed.get(partition, 0))
 
     def restore(self, changelog: Log, store: Store) -> None:

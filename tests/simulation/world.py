@@ -15,7 +15,7 @@ from fake_kafka import Entry, Fenced, Kafka, Log, OutcomeUnknown
 from owner import IDLE_MS, OUTPUTS, TOPIC_ID, Owner, Producer
 from traffic import HOMES, Traffic
 from truth import Truth, check_bills, check_letters
-from usage_log import NowProducer, Rec, at, clock, make_door
+from usage_log import NowProducer, Rec, at, clock, make_admission
 
 from streamapp.exact.place import Place
 from streamapp.meters.usage.parts import UsageTask, usage_parts
@@ -59,8 +59,8 @@ class World:
 
     def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> UsageTask:
         place = Place("billing-agg", "llm_usage", partition, TOPIC_ID, len(self.kafka.usage), OUTPUTS, entropy=bytes)
-        door = make_door(partition, len(self.kafka.usage))
-        return self.task_class(usage_parts(RULES, door), place, store, producer, stored_position(store))
+        admission = make_admission(partition, len(self.kafka.usage))
+        return self.task_class(usage_parts(RULES, admission), place, store, producer, stored_position(store))
 
     def to_restore(self, changelog: Log, checkpoint: int) -> list[tuple[int, Entry]]:
         return list(changelog.committed(checkpoint))

@@ -1,4 +1,4 @@
-"""The benchmark of the front door: the same requests for ever, answers cut right, a report of the promised shape."""
+"""The benchmark of the front capture: the same requests for ever, answers cut right, a report of the promised shape."""
 
 from __future__ import annotations
 

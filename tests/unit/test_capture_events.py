@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from capture_calls import NOW_MS, TOKEN, Door, directory_in
+from capture_calls import NOW_MS, TOKEN, InMemory, directory_in
 from ulid import ULID
 
 from streamapp.capture.reading.ids import id_of, new_uuid
@@ -26,16 +26,16 @@ BROWSER = {"user-agent": "Mozilla/5.0", "origin": "https://hanzo.ai", "content-t
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Door:
-    return Door(directory_in(tmp_path))
+def capture(tmp_path: Path) -> InMemory:
+    return InMemory(directory_in(tmp_path))
 
 
-def only_event(door: Door) -> dict[str, Any]:
-    (event,) = door.events()
+def only_event(capture: InMemory) -> dict[str, Any]:
+    (event,) = capture.events()
     return event
 
 
-def test_the_python_client(door: Door) -> None:
+def test_the_python_client(capture: InMemory) -> None:
     properties = {"plan": "pro", "$lib": "posthog-python", "$lib_version": "6.9.1", "$geoip_disable": True}
     message = {
         "properties": properties,
@@ -45,9 +45,9 @@ def test_the_python_client(door: Door) -> None:
         "uuid": V4,
     }
     body = {"historical_migration": False, "batch": [message], "sentAt": "2026-11-18T11:06:39+00:00", "api_key": TOKEN}
-    reply = door.call(gzip.compress(json.dumps(body).encode()), path="/batch/", headers={"content-encoding": "gzip"})
+    reply = capture.call(gzip.compress(json.dumps(body).encode()), path="/batch/", headers={"content-encoding": "gzip"})
     assert (reply.status, reply.json) == (200, {"status": 1})
-    event = only_event(door)
+    event = only_event(capture)
     assert event == {
         "schema": "hanzo.stream.v1",
         "id": event["id"],
@@ -65,11 +65,11 @@ def test_the_python_client(door: Door) -> None:
         },
     }
     assert list(event) == ["schema", "id", "type", "source", "timestamp", "team_id", "org_id", "data"]
-    ((topic, key, _),) = door.pipeline.written
+    ((topic, key, _),) = capture.pipeline.written
     assert (topic, key) == ("events_plugin_ingestion", b"team_abc123")
 
 
-def test_the_node_client_with_a_clock_that_is_an_hour_ahead(door: Door) -> None:
+def test_the_node_client_with_a_clock_that_is_an_hour_ahead(capture: InMemory) -> None:
     message = {
         "distinct_id": "user_456",
         "event": "clicked",
@@ -81,14 +81,14 @@ def test_the_node_client_with_a_clock_that_is_an_hour_ahead(door: Door) -> None:
         "uuid": V7,
     }
     body = {"api_key": TOKEN, "batch": [message], "sent_at": "2026-11-18T12:06:40.000Z"}
-    assert door.call(gzip.compress(json.dumps(body).encode()), path="/batch/").status == 200
-    event = only_event(door)
+    assert capture.call(gzip.compress(json.dumps(body).encode()), path="/batch/").status == 200
+    event = only_event(capture)
     assert event["timestamp"] == WHEN
     assert event["data"]["sent_at"] == "2026-11-18T12:06:40.000Z"
     assert event["data"]["session_id"] == "sess_abc123"
 
 
-def test_the_browser_client(door: Door) -> None:
+def test_the_browser_client(capture: InMemory) -> None:
     properties = {
         "$current_url": "https://hanzo.ai/dashboard",
         "$browser": "Chrome",
@@ -100,43 +100,43 @@ def test_the_browser_client(door: Door) -> None:
     body = [{"uuid": V7, "event": "$pageview", "properties": properties, "offset": 5000}]
     raw = gzip.compress(json.dumps(body, separators=(",", ":")).encode())
     query = {"compression": "gzip-js", "ip": "0", "_": str(NOW_MS - 800), "ver": "1.300.0"}
-    reply = door.call(raw, path="/e/", headers=BROWSER, **query)
+    reply = capture.call(raw, path="/e/", headers=BROWSER, **query)
     assert (reply.status, reply.headers["access-control-allow-origin"]) == (200, "https://hanzo.ai")
-    event = only_event(door)
+    event = only_event(capture)
     assert event["timestamp"] == WHEN
     assert event["data"]["properties"] == properties
     assert event["data"]["distinct_id"] == properties["distinct_id"]
     assert event["data"]["sent_at"] == format_ms(NOW_MS - 800)
 
 
-def test_the_browser_client_when_a_page_is_left(door: Door) -> None:
+def test_the_browser_client_when_a_page_is_left(capture: InMemory) -> None:
     event = {"event": "$pageleave", "properties": {"token": TOKEN, "distinct_id": "u"}, "timestamp": WHEN}
     form = urlencode({"data": b64encode(json.dumps(event).encode())}).encode()
-    reply = door.call(form, headers=BROWSER, compression="base64", beacon="1", _=str(NOW_MS))
+    reply = capture.call(form, headers=BROWSER, compression="base64", beacon="1", _=str(NOW_MS))
     assert (reply.status, reply.body) == (204, b"")
-    assert only_event(door)["data"]["event"] == "$pageleave"
+    assert only_event(capture)["data"]["event"] == "$pageleave"
 
 
-def test_a_phone(door: Door) -> None:
+def test_a_phone(capture: InMemory) -> None:
     message = {"event": "Application Opened", "distinct_id": "p1", "properties": {"$os": "iOS"}, "timestamp": WHEN}
     body = {"api_key": TOKEN, "batch": [message | {"uuid": V7.upper()}], "sent_at": "2026-11-18T11:06:40.000Z"}
-    assert door.call(body, path="/batch").status == 200
-    assert only_event(door)["data"]["uuid"] == V7
+    assert capture.call(body, path="/batch").status == 200
+    assert only_event(capture)["data"]["uuid"] == V7
 
 
-def test_a_pixel(door: Door) -> None:
+def test_a_pixel(capture: InMemory) -> None:
     event = {"event": "opened mail", "distinct_id": "m1", "api_key": TOKEN}
     for data in (json.dumps(event), b64encode(json.dumps(event).encode()).decode()):
-        assert door.call(method="GET", data=data).status == 200
-    assert len(door.events()) == 2
+        assert capture.call(method="GET", data=data).status == 200
+    assert len(capture.events()) == 2
 
 
 @pytest.mark.parametrize("path", ["/e", "/e/", "/capture", "/capture/", "/batch", "/batch/", "/i/v0/e", "/i/v0/e/"])
-def test_every_endpoint_takes_every_shape(door: Door, path: str) -> None:
+def test_every_endpoint_takes_every_shape(capture: InMemory, path: str) -> None:
     event = {"event": "e", "distinct_id": "d"}
     for body in ({**event, "api_key": TOKEN}, {"batch": [event], "token": TOKEN}, [{**event, "$token": TOKEN}] * 2):
-        assert door.call(body, path=path).status == 200
-    assert len(door.events()) == 4
+        assert capture.call(body, path=path).status == 200
+    assert len(capture.events()) == 4
 
 
 @pytest.mark.parametrize(
@@ -150,14 +150,14 @@ def test_every_endpoint_takes_every_shape(door: Door, path: str) -> None:
         {"api_key": TOKEN, "batch": [{"event": "e", "distinct_id": "d", "token": "another, which does not count"}]},
     ],
 )
-def test_every_place_of_a_token(door: Door, body: dict[str, Any]) -> None:
-    assert door.call(body).status == 200
+def test_every_place_of_a_token(capture: InMemory, body: dict[str, Any]) -> None:
+    assert capture.call(body).status == 200
 
 
-def test_a_token_in_the_query_or_in_the_form(door: Door) -> None:
+def test_a_token_in_the_query_or_in_the_form(capture: InMemory) -> None:
     event = {"event": "e", "distinct_id": "d"}
-    assert door.call(event, api_key=TOKEN).status == 200
-    assert door.call(urlencode({"data": json.dumps(event), "token": TOKEN}).encode()).status == 200
+    assert capture.call(event, api_key=TOKEN).status == 200
+    assert capture.call(urlencode({"data": json.dumps(event), "token": TOKEN}).encode()).status == 200
 
 
 @pytest.mark.parametrize(
@@ -179,29 +179,29 @@ def test_a_token_in_the_query_or_in_the_form(door: Door) -> None:
         ('"distinct_id": "' + "ö" * 300 + '"', "ö" * 200),
     ],
 )
-def test_who_did_it(door: Door, fields: str, meant: str) -> None:
-    assert door.call(f'{{"api_key": "{TOKEN}", "event": "e", {fields}}}'.encode()).status == 200
-    assert only_event(door)["data"]["distinct_id"] == meant
+def test_who_did_it(capture: InMemory, fields: str, meant: str) -> None:
+    assert capture.call(f'{{"api_key": "{TOKEN}", "event": "e", {fields}}}'.encode()).status == 200
+    assert only_event(capture)["data"]["distinct_id"] == meant
 
 
-def test_properties_keep_every_digit_and_every_byte(door: Door) -> None:
+def test_properties_keep_every_digit_and_every_byte(capture: InMemory) -> None:
     properties = (
         '{"big":123456789012345678901234567890,"small":1.10,"e":1E400,"text":"\\u00e9 é \\/","again":1,"again":2}'
     )
     event = f'{{"api_key":"{TOKEN}","event":"e","distinct_id":"d","properties": {properties} }}'
-    assert door.call(event.encode()).status == 200
-    assert properties.encode() in door.pipeline.written[0][2]
+    assert capture.call(event.encode()).status == 200
+    assert properties.encode() in capture.pipeline.written[0][2]
 
 
-def test_a_name_that_is_too_long_is_cut(door: Door) -> None:
-    assert door.call({"api_key": TOKEN, "event": "e" * 300, "distinct_id": "d"}).status == 200
-    assert only_event(door)["data"]["event"] == "e" * 200
+def test_a_name_that_is_too_long_is_cut(capture: InMemory) -> None:
+    assert capture.call({"api_key": TOKEN, "event": "e" * 300, "distinct_id": "d"}).status == 200
+    assert only_event(capture)["data"]["event"] == "e" * 200
 
 
-def test_half_of_a_surrogate_pair_is_mended(door: Door) -> None:
+def test_half_of_a_surrogate_pair_is_mended(capture: InMemory) -> None:
     text = r'{"api_key":"%s","event":"e","distinct_id":"d","properties":{"a":"\ud83d\ude00 \ud83d \\ud83d \ude00"}}'
-    assert door.call((text % TOKEN).encode()).status == 200
-    assert only_event(door)["data"]["properties"] == {"a": "😀 \ufffd \\ud83d \ufffd"}
+    assert capture.call((text % TOKEN).encode()).status == 200
+    assert only_event(capture)["data"]["properties"] == {"a": "😀 \ufffd \\ud83d \ufffd"}
 
 
 @pytest.mark.parametrize(
@@ -213,31 +213,33 @@ def test_half_of_a_surrogate_pair_is_mended(door: Door) -> None:
         ({}, {"$set": None}, {}),
     ],
 )
-def test_what_is_said_of_a_person_moves_into_the_properties(door: Door, inside: Any, beside: Any, meant: Any) -> None:
+def test_what_is_said_of_a_person_moves_into_the_properties(
+    capture: InMemory, inside: Any, beside: Any, meant: Any
+) -> None:
     body = {"api_key": TOKEN, "event": "$identify", "distinct_id": "d", "properties": inside, **beside}
-    assert door.call(body).status == 200
-    assert only_event(door)["data"]["properties"] == meant
+    assert capture.call(body).status == 200
+    assert only_event(capture)["data"]["properties"] == meant
 
 
-def test_skew_is_not_corrected_where_the_client_says_so(door: Door) -> None:
+def test_skew_is_not_corrected_where_the_client_says_so(capture: InMemory) -> None:
     event = {"event": "e", "distinct_id": "d", "timestamp": WHEN, "properties": {"$ignore_sent_at": True}}
     body = {"api_key": TOKEN, "batch": [event], "sent_at": "2026-11-18T11:06:00.000Z"}
-    assert door.call(body).status == 200
-    assert only_event(door)["timestamp"] == WHEN
+    assert capture.call(body).status == 200
+    assert only_event(capture)["timestamp"] == WHEN
 
 
-def test_the_same_event_sent_again_has_the_same_id(door: Door) -> None:
+def test_the_same_event_sent_again_has_the_same_id(capture: InMemory) -> None:
     for uuid, when in ((V7, {"timestamp": WHEN}), (V4, {"timestamp": WHEN}), (V7[:-1] + "f", {}), (V4[:-1] + "f", {})):
         body = {"api_key": TOKEN, "event": "e", "distinct_id": "d", "uuid": uuid, **when}
-        assert door.call(body).status == 200
-        door.outside.now_ms += 60_000  # an hour of outage would be the same
-        assert door.call(body, _=str(NOW_MS)).status == 200
-    ids = [event["id"] for event in door.events()]
+        assert capture.call(body).status == 200
+        capture.outside.now_ms += 60_000  # an hour of outage would be the same
+        assert capture.call(body, _=str(NOW_MS)).status == 200
+    ids = [event["id"] for event in capture.events()]
     assert ids[::2] == ids[1::2]
     assert len(set(ids)) == 4
     stated = {"api_key": TOKEN, "event": "e", "distinct_id": "d", "uuid": V4[:-1] + "f", "timestamp": WHEN}
-    assert door.call(stated).status == 200
-    assert door.events()[-1]["id"] == ids[-1]
+    assert capture.call(stated).status == 200
+    assert capture.events()[-1]["id"] == ids[-1]
 
 
 def test_ids_are_real_ulids_of_the_uuids_moment_and_differ_by_team() -> None:
@@ -249,24 +251,24 @@ def test_ids_are_real_ulids_of_the_uuids_moment_and_differ_by_team() -> None:
     assert len({id_of(str(uuids.UUID(int=n)), b"t") for n in range(10_000)}) == 10_000
 
 
-def test_an_event_without_a_uuid_gets_one_of_its_own(door: Door) -> None:
+def test_an_event_without_a_uuid_gets_one_of_its_own(capture: InMemory) -> None:
     body = {"api_key": TOKEN, "batch": [{"event": "e", "distinct_id": "d", "uuid": bad} for bad in (None, "", "x", 7)]}
-    assert door.call(body).status == 200
-    made = [event["data"]["uuid"] for event in door.events()]
+    assert capture.call(body).status == 200
+    made = [event["data"]["uuid"] for event in capture.events()]
     assert len(set(made)) == 4
     assert {uuids.UUID(uuid).version for uuid in made} == {7}
     assert {uuids.UUID(uuid).variant for uuid in made} == {uuids.RFC_4122}
     assert new_uuid(NOW_MS, b"\xff" * 10)[:13].replace("-", "") == f"{NOW_MS:012x}"
 
 
-def test_the_fast_encoder_writes_what_the_contract_accepts(door: Door) -> None:
+def test_the_fast_encoder_writes_what_the_contract_accepts(capture: InMemory) -> None:
     events = [
         {"event": 'é\n"', "distinct_id": "\u2028", "properties": {"$session_id": 17}, "uuid": V4, "timestamp": WHEN},
         {"event": "e", "$distinct_id": 5, "properties": None, "offset": 3},
         {"event": "e", "distinct_id": "x" * 999, "properties": {"$session_id": "s" * 999}},
     ]
-    assert door.call({"api_key": TOKEN, "batch": events, "sent_at": WHEN}).status == 200
-    for _, _, value in door.pipeline.written:
+    assert capture.call({"api_key": TOKEN, "batch": events, "sent_at": WHEN}).status == 200
+    for _, _, value in capture.pipeline.written:
         model = EventCaptured.model_validate(parse(value)[0])
         assert model.model_dump(mode="json", exclude_none=True) == json.loads(value)
 
@@ -318,10 +320,10 @@ def test_the_sample_of_the_standard_is_valid() -> None:
 def test_the_address_is_the_clients_not_a_proxys(
     tmp_path: Path, proxies: int, forwarded: str | None, ip: str | None
 ) -> None:
-    door = Door(directory_in(tmp_path), proxies=proxies)
+    capture = InMemory(directory_in(tmp_path), proxies=proxies)
     headers = {} if forwarded is None else {"x-forwarded-for": forwarded}
-    assert door.call({"api_key": TOKEN, "event": "e", "distinct_id": "d"}, headers=headers).status == 200
-    assert only_event(door)["data"].get("ip") == ip
+    assert capture.call({"api_key": TOKEN, "event": "e", "distinct_id": "d"}, headers=headers).status == 200
+    assert only_event(capture)["data"].get("ip") == ip
 
 
 @pytest.mark.parametrize(
@@ -336,22 +338,22 @@ def test_the_address_is_the_clients_not_a_proxys(
 def test_the_standard_header_tells_the_address_where_the_usual_one_is_missing(
     tmp_path: Path, forwarded: str, ip: str | None
 ) -> None:
-    door = Door(directory_in(tmp_path), proxies=1)
+    capture = InMemory(directory_in(tmp_path), proxies=1)
     body = {"api_key": TOKEN, "event": "e", "distinct_id": "d"}
-    assert door.call(body, headers={"forwarded": forwarded}).status == 200
-    assert only_event(door)["data"].get("ip") == ip
+    assert capture.call(body, headers={"forwarded": forwarded}).status == 200
+    assert only_event(capture)["data"].get("ip") == ip
     both = {"forwarded": forwarded, "x-forwarded-for": "198.51.100.7"}
-    assert door.call(body, headers=both).status == 200
-    assert door.events()[1]["data"]["ip"] == "198.51.100.7"
+    assert capture.call(body, headers=both).status == 200
+    assert capture.events()[1]["data"]["ip"] == "198.51.100.7"
 
 
-def test_timestamps_that_cannot_be_read_are_counted_by_library(door: Door) -> None:
+def test_timestamps_that_cannot_be_read_are_counted_by_library(capture: InMemory) -> None:
     libs = ["posthog-php", "posthog-php", "my own " * 50, None, 5]
     events = [
         {"event": "e", "distinct_id": "d", "timestamp": "10:30 CET", "properties": {} if lib is None else {"$lib": lib}}
         for lib in libs
     ]
-    assert door.call({"api_key": TOKEN, "batch": [*events, {"event": "e", "distinct_id": "d"}]}).status == 200
-    told = door.app.counters.exposition().decode()
+    assert capture.call({"api_key": TOKEN, "batch": [*events, {"event": "e", "distinct_id": "d"}]}).status == 200
+    told = capture.app.counters.exposition().decode()
     for lib, count in (("posthog-php", 2), ("other", 2), ("none", 1)):
         assert f'capture_timestamps_unreadable_total{{lib="{lib}"}} {count}.0' in told

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from capture_calls import TOKEN, Door, directory_in
+from capture_calls import TOKEN, InMemory, directory_in
 from conftest import wait_until
 
 from streamapp.capture.pipeline import MemoryPipeline
@@ -32,8 +32,8 @@ Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Running:
     """A server under way."""
 
-    def __init__(self, door: Door, port: int, task: asyncio.Task[None]) -> None:
-        self.door, self.port, self.task = door, port, task
+    def __init__(self, capture: InMemory, port: int, task: asyncio.Task[None]) -> None:
+        self.capture, self.port, self.task = capture, port, task
         self.clients: list[Client] = []
 
     async def client(self) -> Client:
@@ -70,10 +70,10 @@ async def until(condition: Callable[[], object]) -> None:
 
 @asynccontextmanager
 async def running(folder: Path, pipeline: MemoryPipeline | None = None, **limits: Any) -> AsyncIterator[Running]:
-    door = Door(directory_in(folder), pipeline, **limits)
+    capture = InMemory(directory_in(folder), pipeline, **limits)
     listening = listen("127.0.0.1", 0)
-    task = asyncio.create_task(serve(door.app, door.pipeline, door.limits, listening))
-    server = Running(door, listening.getsockname()[1], task)
+    task = asyncio.create_task(serve(capture.app, capture.pipeline, capture.limits, listening))
+    server = Running(capture, listening.getsockname()[1], task)
     try:
         yield server
     finally:
@@ -98,8 +98,8 @@ def test_requests_of_one_connection_are_answered_in_turn(tmp_path: Path) -> None
             reader, writer = await server.client()
             writer.write(REQUEST * 3)
             assert [await answer(reader) for _ in range(3)] == [(200, b'{"status":1}')] * 3
-            assert len(server.door.events()) == 3
-            assert server.door.events()[0]["data"]["ip"] == "127.0.0.1"
+            assert len(server.capture.events()) == 3
+            assert server.capture.events()[0]["data"]["ip"] == "127.0.0.1"
 
     run(test())
 
@@ -120,7 +120,7 @@ def test_a_client_that_goes_on_sending_reads_its_answer(tmp_path: Path, chunked:
         async with running(tmp_path, body_bytes_max=size) as server:
             for _ in range(5):
                 assert await asyncio.to_thread(post, server.port) == (413, "body_too_large")
-            await until(lambda: server.door.app.connections() == 0)
+            await until(lambda: server.capture.app.connections() == 0)
 
     run(test())
 
@@ -134,8 +134,8 @@ def test_a_slow_client_is_told_and_let_go(tmp_path: Path, sent: bytes) -> None:
             status, body = await answer(reader)
             assert (status, json.loads(body)["slug"]) == (408, "too_slow")
             assert await reader.read() == b""
-            await until(lambda: server.door.app.connections() == 0)
-            assert server.door.pipeline.written == []
+            await until(lambda: server.capture.app.connections() == 0)
+            assert server.capture.pipeline.written == []
 
     run(test())
 
@@ -188,10 +188,10 @@ def test_connections_are_bounded(tmp_path: Path) -> None:
     async def test() -> None:
         async with running(tmp_path, connections_max=2) as server:
             kept = [await server.client() for _ in range(2)]
-            await until(lambda: server.door.app.connections() == 2)
+            await until(lambda: server.capture.app.connections() == 2)
             status, body = await server.ask(b"")
             assert (status, json.loads(body)["slug"]) == (503, "overloaded")
-            await until(lambda: server.door.app.connections() == 2)
+            await until(lambda: server.capture.app.connections() == 2)
             reader, writer = kept[0]
             writer.write(REQUEST)
             assert (await answer(reader))[0] == 200
@@ -240,8 +240,8 @@ def test_what_is_no_http_is_refused_as_everything_is(
             assert said[2].endswith(f": {why}" if why else "read")
             writer.write(b"x" * 100_000)  # a client that goes on reads its answer all the same
             assert await reader.read() == b""
-            assert server.door.app.counters.answers[400, "malformed_request"] == 1
-            assert len(server.door.events()) == 1
+            assert server.capture.app.counters.answers[400, "malformed_request"] == 1
+            assert len(server.capture.events()) == 1
 
     run(test())
     assert [record for record in caplog.records if record.levelname == "WARNING"] == []
@@ -281,10 +281,10 @@ def test_the_wish_for_another_protocol_is_ignored(
             assert [(await answer(reader))[0] for _ in range(3)] == [200, 400, 200]
             head, body = wishing[:-40], wishing[-40:]
             writer.write(head)
-            await until(lambda: server.door.app.counters.body_bytes)
+            await until(lambda: server.capture.app.counters.body_bytes)
             writer.write(body)
             assert await answer(reader) == (200, b'{"status":1}')
-            assert len(server.door.events()) == 3
+            assert len(server.capture.events()) == 3
 
     run(test())
     assert [record for record in caplog.records if record.levelname == "WARNING"] == []
@@ -309,7 +309,7 @@ def test_a_connection_that_is_over_leaves_nothing(tmp_path: Path) -> None:
             for raw, status in ((REQUEST, 200), (b"nonsense\r\n", 400), (HEAD % 2000 + b"x" * 1500, 413)):
                 assert (await server.ask(raw))[0] == status
                 server.clients.pop()[1].close()
-            await until(lambda: server.door.app.connections() == 0)
+            await until(lambda: server.capture.app.connections() == 0)
             await until(lambda: left() == 0)
 
     gc.disable()  # so that what is in a cycle stays
@@ -396,7 +396,7 @@ def test_a_pipeline_that_cannot_go_on_ends_the_process(tmp_path: Path) -> None:
     async def test() -> None:
         async with running(tmp_path) as server:
             assert (await server.ask(REQUEST))[0] == 200
-            server.door.pipeline.broken = "lost count"
+            server.capture.pipeline.broken = "lost count"
             await until(server.task.done)
 
     with pytest.raises(Unavailable, match="lost count"):

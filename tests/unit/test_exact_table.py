@@ -23,7 +23,18 @@ from streamapp.topics import registry
 
 WITH_TABLE = [declared(name) for name, _ in TABLES]
 AGENT_OF = {group: module for group, module, _ in AGENTS}
-PROTOCOL = {"place", "store", "producer", "position", "takeover", "door", "transaction", "task", "partition", "poison"}
+PROTOCOL = {
+    "place",
+    "store",
+    "producer",
+    "position",
+    "takeover",
+    "admission",
+    "transaction",
+    "task",
+    "partition",
+    "poison",
+}
 
 
 def faust(app: str, *command: str) -> subprocess.CompletedProcess[str]:

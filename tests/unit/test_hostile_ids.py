@@ -22,20 +22,20 @@ from streamapp.lane.library import library
 from streamapp.meters.usage.store import MemoryStore, stored_position
 from streamapp.store.ids import remembered
 from streamapp.store.position import POSITION_KEY, unpack_position
-from tables.express import NoExpress
+from tables.fast_path import NoUsageLane
 from tables.seen import StoredIds
 from tables.window import HOUR_MS
 
 STORED = Path(__file__).parent.parent / "golden" / "usage_table_before_secrets.json"
 FLOOD = 20_000
 
-lanes = pytest.mark.parametrize("express", [True, False], ids=["lane", "python"])
+lanes = pytest.mark.parametrize("lane", [True, False], ids=["lane", "python"])
 
 
-def table_of(express: bool, store: MemoryStore | None = None) -> Table:
+def table_of(lane: bool, store: MemoryStore | None = None) -> Table:
     table = Table(store=MemoryStore() if store is None else store)
-    if not express:
-        table.task.memory.express = NoExpress()
+    if not lane:
+        table.task.memory.lane = NoUsageLane()
     return table
 
 
@@ -77,10 +77,10 @@ def test_old_ids_that_were_chosen_so_cost_no_more_at_a_restart() -> None:
 
 
 @lanes
-def test_two_ids_of_one_digest_without_a_secret_are_two_events(express: bool) -> None:
+def test_two_ids_of_one_digest_without_a_secret_are_two_events(lane: bool) -> None:
     one, other = TWO_IDS_OF_ONE_DIGEST
     assert len({(xxh64_intdigest(name.encode()), xxh64_intdigest(name.encode(), 1)) for name in (one, other)}) == 1
-    outcome = table_of(express).apply(event("10:30"), event("10:31", id=one), event("10:32", id=other))
+    outcome = table_of(lane).apply(event("10:30"), event("10:31", id=one), event("10:32", id=other))
     assert (outcome.accepted, refused(outcome)) == (3, [])
 
 
@@ -105,9 +105,9 @@ def two_events_of_one_fingerprint() -> tuple[bytes, bytes]:
 
 
 @lanes
-def test_two_events_of_one_fingerprint_without_a_secret_are_a_conflict(express: bool) -> None:
+def test_two_events_of_one_fingerprint_without_a_secret_are_a_conflict(lane: bool) -> None:
     one, other = (Rec(b"team_a", content, at("10:30")) for content in two_events_of_one_fingerprint())
-    outcome = table_of(express).apply(event("10:29"), one, other, replace(one, offset=-1))
+    outcome = table_of(lane).apply(event("10:29"), one, other, replace(one, offset=-1))
     assert (outcome.duplicates, refused(outcome)) == (1, [(2, "conflicting_duplicate")])
 
 
@@ -145,9 +145,9 @@ def earlier() -> tuple[MemoryStore, list[Rec]]:
 
 
 @lanes
-def test_what_an_earlier_version_has_counted_counts_no_second_time(express: bool) -> None:
+def test_what_an_earlier_version_has_counted_counts_no_second_time(lane: bool) -> None:
     store, log = earlier()
-    table = table_of(express, store)
+    table = table_of(lane, store)
     again = [replace(record, offset=len(log) + number) for number, record in enumerate(log)]
     outcome = table.apply(*again)
     assert (outcome.accepted, outcome.duplicates, refused(outcome)) == (0, len(log), [])
@@ -157,8 +157,8 @@ def test_what_an_earlier_version_has_counted_counts_no_second_time(express: bool
     assert table.apply(replace(event("11:12", id="c-0"), offset=21)).accepted == 1
     for number in range(2):  # old rows and new ones side by side
         table.restart()
-        if not express:
-            table.task.memory.express = NoExpress()
+        if not lane:
+            table.task.memory.lane = NoUsageLane()
         outcome = table.apply(*[replace(record, offset=30 + 10 * number + at) for at, record in enumerate(log)])
         assert (outcome.accepted, outcome.duplicates) == (0, len(log))
     (stored,) = [ids for _, ids in remembered(store) if ids.secret]
@@ -182,9 +182,9 @@ def test_rows_of_an_earlier_version_stay_as_they_are_and_go_when_their_time_has_
 
 
 @lanes
-def test_the_table_of_latencies_counts_none_of_them_again(express: bool) -> None:
+def test_the_table_of_latencies_counts_none_of_them_again(lane: bool) -> None:
     store, log = earlier()
-    table = LatencyTable(express=express)
+    table = LatencyTable(lane=lane)
     table.store.write({key: row for key, row in store.rows.items() if key[:1] in (b"i", b"p")}, 1)
     table.restart()
     outcome = table.apply(*[replace(record, offset=10 + number) for number, record in enumerate(log)])

@@ -82,16 +82,16 @@ def test_the_id_of_a_letter_with_coordinates_never_changes() -> None:
 
 
 def test_the_id_of_a_letter_without_coordinates_is_made_from_content_and_entropy() -> None:
-    door = {"partition": None, "offset": None, "group": None, "producer": "insights-capture"}
-    made = letter(refused(**door), NOW_MS)
+    admission = {"partition": None, "offset": None, "group": None, "producer": "insights-capture"}
+    made = letter(refused(**admission), NOW_MS)
     assert data(made)["producer"] == "insights-capture"
     assert "group" not in data(made)
     assert data(made)["source_offset"] is None
-    assert letter(refused(**door), NOW_MS).id == made.id
+    assert letter(refused(**admission), NOW_MS).id == made.id
     others = [
-        letter(refused(**door), NOW_MS, b"0123456789"),
-        letter(refused(**door, value=b"other"), NOW_MS),
-        letter(refused(**door, key=b"team_abc123\xff", value=b"{"), NOW_MS),
+        letter(refused(**admission), NOW_MS, b"0123456789"),
+        letter(refused(**admission, value=b"other"), NOW_MS),
+        letter(refused(**admission, key=b"team_abc123\xff", value=b"{"), NOW_MS),
     ]
     assert len({made.id, *(other.id for other in others)}) == 4
 

@@ -22,7 +22,7 @@ from streamapp.schemas.fields import NAME_MAX
 from streamapp.settings import BillingSettings, SettlementSettings
 from streamapp.topics.registry import changelog, message_bytes_max
 from streamapp.verify.read.settlement import METHODS_MIN, Count, agree
-from tables.express import NoExpress
+from tables.fast_path import NoUsageLane
 from tables.open_calls import PlainCalls
 from tables.outcome import Outcome
 from tables.settlement import Account, CallsKey, HourCalls, Payment, settle
@@ -46,7 +46,7 @@ def lines(outcome: Outcome) -> list[dict[str, int]]:
 def test_the_first_names_have_lines_and_the_rest_is_counted_together(lane: bool) -> None:
     table = Table(TWO)
     if not lane:
-        table.task.memory.express = NoExpress()
+        table.task.memory.lane = NoUsageLane()
     outcome = table.apply(*(made(table, model) for model in ("c", "a", "b", "a", "z", "b")))
     assert outcome.others == 3
     bill = table.apply(event("11:05", "team_b"))
@@ -138,7 +138,7 @@ def test_recomputing_with_another_limit_gives_a_row_the_lines_it_has() -> None:
 def without_lane(calls: Calls) -> None:
     def prepare(task: object) -> None:
         ledger = calls.task.memory
-        ledger.express = PlainCalls(rpc_codec.stored_hour, ledger.rules.names_max)
+        ledger.lane = PlainCalls(rpc_codec.stored_hour, ledger.rules.names_max)
 
     calls.prepare = prepare
     calls.restart()

@@ -62,7 +62,7 @@ def recompute(
     position = stored_position(table.store)
     assert position is not None
     refused = refused or frozenset(refusal.record.offset for outcome in table.outcomes for refusal in outcome.refusals)
-    shadow = Shadow(table.rules, table.task.memory.door, refused, table.task.memory.seen.secret)
+    shadow = Shadow(table.rules, table.task.memory.admission, refused, table.task.memory.seen.secret)
     records = [record for record in table.log if upto is None or record.offset >= upto]
     for at_ in range(0, len(records), 2):
         shadow.count(records[at_ : at_ + 2])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from capture_calls import TOKEN, Door, directory_in
+from capture_calls import TOKEN, InMemory, directory_in
 
 from streamapp.schemas.judging.audit_line import Line, audit_line
 from streamapp.schemas.judging.cause import cause_of
@@ -75,18 +75,18 @@ def body(name: str) -> bytes:
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Door:
-    return Door(directory_in(tmp_path))
+def capture(tmp_path: Path) -> InMemory:
+    return InMemory(directory_in(tmp_path))
 
 
-def send(door: Door, name: str) -> Any:
+def send(capture: InMemory, name: str) -> Any:
     gzipped = {"content-encoding": "gzip"} if name.endswith(".gz") else {}
-    return door.call(body(name), path="/batch/", headers=gzipped)
+    return capture.call(body(name), path="/batch/", headers=gzipped)
 
 
-def properties(door: Door, name: str) -> list[dict[str, Any]]:
-    send(door, name)
-    return [event["data"]["properties"] for event in door.events()]
+def properties(capture: InMemory, name: str) -> list[dict[str, Any]]:
+    send(capture, name)
+    return [event["data"]["properties"] for event in capture.events()]
 
 
 def test_every_input_has_an_outcome() -> None:
@@ -94,58 +94,58 @@ def test_every_input_has_an_outcome() -> None:
 
 
 @pytest.mark.parametrize("name", CAPTURED)
-def test_what_capture_does_with_it(door: Door, name: str) -> None:
+def test_what_capture_does_with_it(capture: InMemory, name: str) -> None:
     right = CAPTURED[name]
-    reply = send(door, name)
+    reply = send(capture, name)
     assert reply.status == right.status, reply.body
-    assert [event["data"]["event"] for event in door.events()] == right.events
+    assert [event["data"]["event"] for event in capture.events()] == right.events
     assert [one["index"] for one in reply.json.get("refused", [])] == list(right.refused)
-    assert len(door.letters()) == right.letters
+    assert len(capture.letters()) == right.letters
     if right.times is not None:
-        assert [event["timestamp"] for event in door.events()] == [f"{time}:00.000Z" for time in right.times]
+        assert [event["timestamp"] for event in capture.events()] == [f"{time}:00.000Z" for time in right.times]
 
 
-def test_a_refused_body_stands_whole_in_its_letter(door: Door) -> None:
+def test_a_refused_body_stands_whole_in_its_letter(capture: InMemory) -> None:
     for name in ("gzip_two_bodies.json.gz", "gzip_then_garbage.json.gz"):
-        send(door, name)
-        assert door.letters()[-1][1] == body(name)
+        send(capture, name)
+        assert capture.letters()[-1][1] == body(name)
 
 
-def test_a_refused_event_stands_alone_in_its_letter(door: Door) -> None:
-    send(door, "batch_with_nan.json")
+def test_a_refused_event_stands_alone_in_its_letter(capture: InMemory) -> None:
+    send(capture, "batch_with_nan.json")
     value = b'{"event":"scrolled","distinct_id":"visitor_2","properties":{"depth":NaN}}'
-    assert door.letters() == [("malformed_json", value)]
+    assert capture.letters() == [("malformed_json", value)]
 
 
-def test_broken_utf8_is_replaced(door: Door) -> None:
-    assert properties(door, "batch_with_bad_utf8.json")[1] == {"words": "\ufffd\ufffd"}
+def test_broken_utf8_is_replaced(capture: InMemory) -> None:
+    assert properties(capture, "batch_with_bad_utf8.json")[1] == {"words": "\ufffd\ufffd"}
 
 
-def test_an_empty_list_of_php_is_an_empty_map(door: Door) -> None:
-    assert properties(door, "php_empty_arrays.json") == [{}, {"$lib": "posthog-php"}]
+def test_an_empty_list_of_php_is_an_empty_map(capture: InMemory) -> None:
+    assert properties(capture, "php_empty_arrays.json") == [{}, {"$lib": "posthog-php"}]
 
 
-def test_one_uuid_is_one_event_without_a_timestamp_too(door: Door) -> None:
-    send(door, "uuid_without_timestamp.json")
-    door.outside.now_ms += 86_400_000
-    send(door, "uuid_without_timestamp.json")
-    first, again = door.events()
+def test_one_uuid_is_one_event_without_a_timestamp_too(capture: InMemory) -> None:
+    send(capture, "uuid_without_timestamp.json")
+    capture.outside.now_ms += 86_400_000
+    send(capture, "uuid_without_timestamp.json")
+    first, again = capture.events()
     assert first["id"] == again["id"]
 
 
 def test_an_address_is_read_as_proxies_write_it(tmp_path: Path) -> None:
     found = []
     for line in body("forwarded_for.txt").decode().splitlines():
-        door = Door(directory_in(tmp_path), proxies=1)
-        door.call({"api_key": TOKEN, "event": "e", "distinct_id": "d"}, headers={"x-forwarded-for": line})
-        found.append(door.events()[0]["data"].get("ip"))
+        capture = InMemory(directory_in(tmp_path), proxies=1)
+        capture.call({"api_key": TOKEN, "event": "e", "distinct_id": "d"}, headers={"x-forwarded-for": line})
+        found.append(capture.events()[0]["data"].get("ip"))
     assert found == ["203.0.113.7", "2001:db8::1", None]
 
 
-def test_numbers_beyond_those_of_clickhouse_keep_their_digits(door: Door) -> None:
+def test_numbers_beyond_those_of_clickhouse_keep_their_digits(capture: InMemory) -> None:
     raw = body("numbers_beyond_doubles.json").decode()
-    send(door, "numbers_beyond_doubles.json")
-    written = [value.decode() for topic, _, value in door.pipeline.written if topic == "events_plugin_ingestion"]
+    send(capture, "numbers_beyond_doubles.json")
+    written = [value.decode() for topic, _, value in capture.pipeline.written if topic == "events_plugin_ingestion"]
     for number, value in zip(("18446744073709551616", "1e400"), written, strict=True):
         assert number in raw
         assert f":{number}" in value  # capture passes the client's own bytes on

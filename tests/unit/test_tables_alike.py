@@ -13,7 +13,7 @@ import pytest
 import rpc_log
 from conftest import PROJECT
 from letters_log import CourierInHand
-from usage_log import OUTPUTS, NowProducer, Rec, event, make_door, now
+from usage_log import OUTPUTS, NowProducer, Rec, event, make_admission, now
 
 from streamapp.delivery.batch_codec import batch_table
 from streamapp.delivery.sink_task import KEPT
@@ -61,9 +61,9 @@ def count(rows: Any, counted: Any) -> None:
 
 
 PARTS: dict[str, tuple[Table, Parts[Any, Any]]] = {
-    "usage": (USAGE, usage_parts(RULES, make_door())),
-    "calls": (RPC, calls_parts(RULES, Decimal("0.01"), rpc_log.make_door())),
-    "latency": (LATENCY, latency_parts(RULES, make_door())),
+    "usage": (USAGE, usage_parts(RULES, make_admission())),
+    "calls": (RPC, calls_parts(RULES, Decimal("0.01"), rpc_log.make_admission())),
+    "latency": (LATENCY, latency_parts(RULES, make_admission())),
     "keyed": (COUNTS.table, keyed_parts(COUNTS, Recipe(read_event, Rejected, count, never), RULES)),
     "letters": (LETTERS, letters_parts(AlertRules(), CourierInHand, None)),
 }

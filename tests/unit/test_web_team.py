@@ -16,7 +16,7 @@ from streamapp.facts import TeamFacts
 from streamapp.meters.usage.view import UsageView
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table as TableKind
-from tables.express import NoExpress
+from tables.fast_path import NoUsageLane
 from tables.window import Rules
 
 ORG, TEAM = "org_a", "team_a"
@@ -67,7 +67,7 @@ def models(text: str) -> dict[str, dict[str, str]]:
 def test_the_first_models_have_a_line_and_the_rest_is_one(lane: bool, closed: bool) -> None:
     table = Table(Rules(names_max=2))
     if not lane:
-        table.task.memory.express = NoExpress()
+        table.task.memory.lane = NoUsageLane()
     table.apply(*(event("10:00", model=model, cost="0.1") for model in ("c", "a", "b", "a", "z", "b", "b")))
     table.apply(*(event("11:00", model=model, cost="0.2") for model in ("b", "a", "other")))
     if closed:
@@ -93,7 +93,7 @@ def test_costs_that_were_rounded_are_counted_over_all_hours_and_models(
 ) -> None:
     table = Table(Rules(names_max=2))
     if not lane:
-        table.task.memory.express = NoExpress()
+        table.task.memory.lane = NoUsageLane()
     costs = [("0.0016150000000000001" if number < rounded else "0.1") for number in range(4)]
     events = [event(f"1{number % 2}:00", model="abcd"[number], cost=cost) for number, cost in enumerate(costs)]
     for one in sorted(events, key=lambda one: one.timestamp):

@@ -1,4 +1,4 @@
-/* The express lane of a partition of metered calls: as lane.h is for usage.
+/* The fast path of a partition of metered calls: as lane.h is for usage.
  *
  * A record is plain when counting it changes nothing but the calls of an hour that is open (rows.h), the watermark and the
  * remembered ids: a plain call of an agent that is at home here, not ahead of its record, below the next mark. */

@@ -77,14 +77,14 @@ static int resize(ids_t *ids, size_t places, uint32_t until_h) {
 
 /* Move all ids to the file. Returns 0, and moves none, when there is no room for them. */
 static int cool(ids_t *ids) {
-    cold_id_t *all = malloc(ids->taken * sizeof *all);
+    spill_id_t *all = malloc(ids->taken * sizeof *all);
     if (!all) return 0;
     size_t count = 0;
     for (size_t at = 0; at < ids->places; at++)
         if (ids->expiry[at])
             all[count++] =
-                (cold_id_t){ids->low[at], ids->prints[at], ids->high[at], ids->expiries_h[ids->expiry[at]]};
-    int done = cold_add(ids->cold, all, count);
+                (spill_id_t){ids->low[at], ids->prints[at], ids->high[at], ids->expiries_h[ids->expiry[at]]};
+    int done = spill_add(ids->spill, all, count);
     free(all);
     if (!done) return 0;
     memset(ids->expiry, 0, ids->places * sizeof *ids->expiry);
@@ -95,7 +95,7 @@ static int cool(ids_t *ids) {
 
 static int make_room(ids_t *ids) {
     if (!is_full(ids)) return 1;
-    if (ids->cold && ids->taken >= ids->hot && cool(ids)) return 1;
+    if (ids->spill && ids->taken >= ids->hot && cool(ids)) return 1;
     return resize(ids, ids->places + ids->places / 4, 0);
 }
 
@@ -106,7 +106,7 @@ ids_t *ids_new(const uint8_t *secret, const char *folder, size_t hot) {
         ids_free(ids);
         return NULL;
     }
-    if (ids && folder) ids->cold = cold_new(folder);
+    if (ids && folder) ids->spill = spill_new(folder);
     if (ids) ids->hot = hot;
     return ids;
 }
@@ -114,7 +114,7 @@ ids_t *ids_new(const uint8_t *secret, const char *folder, size_t hot) {
 void ids_free(ids_t *ids) {
     if (!ids) return;
     release(ids);
-    cold_free(ids->cold);
+    spill_free(ids->spill);
     free(ids->others);
     free(ids->log);
     free(ids);
@@ -125,7 +125,7 @@ static int find(const ids_t *ids, digest_t digest, uint64_t *print) {
     uint32_t expiry_h;
     size_t at = place_of(ids, digest);
     if (!ids->expiry[at])
-        return ids->cold ? cold_find(ids->cold, digest.low, (uint32_t)digest.high, print, &expiry_h) : 0;
+        return ids->spill ? spill_find(ids->spill, digest.low, (uint32_t)digest.high, print, &expiry_h) : 0;
     *print = ids->prints[at];
     return 1;
 }
@@ -227,18 +227,18 @@ int ids_forget(ids_t *ids, uint32_t until_h) {
     for (size_t at = 0; at < ids->other_count; at++)
         if (ids->others[at].until_h > until_h) ids->others[kept++] = ids->others[at];
     ids->other_count = kept;
-    if (ids->cold) cold_forget(ids->cold, until_h);
+    if (ids->spill) spill_forget(ids->spill, until_h);
     return 1;
 }
 
 uint32_t ids_first_expiry(const ids_t *ids) {
-    uint32_t first_h = ids->cold ? cold_first_expiry(ids->cold) : 0;
+    uint32_t first_h = ids->spill ? spill_first_expiry(ids->spill) : 0;
     for (size_t number = 1; number < ids->expiry_count; number++)
         if (!first_h || ids->expiries_h[number] < first_h) first_h = ids->expiries_h[number];
     return first_h;
 }
 
-size_t ids_count(const ids_t *ids) { return ids->taken + (ids->cold ? cold_count(ids->cold) : 0); }
+size_t ids_count(const ids_t *ids) { return ids->taken + (ids->spill ? spill_count(ids->spill) : 0); }
 
 size_t ids_in_memory(const ids_t *ids) { return ids->taken; }
 

@@ -1,5 +1,5 @@
 /* The ids a partition remembers: digest → fingerprint and expiry, 22 bytes a place, open addressing. When they are more
- * than memory shall hold, all of them go to a file at once (`cold.h`), and the table begins anew.
+ * than memory shall hold, all of them go to a file at once (`spill.h`), and the table begins anew.
  *
  * Of a digest 96 bits are compared: among five million ids, two share them with a probability of 10^-16. Expiries are
  * full hours since the epoch; a place holds the number of one, 0 if it is free. What was added since the last
@@ -10,7 +10,7 @@
 #ifndef IDS_H
 #define IDS_H
 
-#include "cold.h"
+#include "spill.h"
 #include "marks.h"
 
 enum { EXPIRIES_MAX = 4096 }; /* half a year of full hours: far more than any remembered id can live */
@@ -42,7 +42,7 @@ typedef struct {
     size_t expiry_count;
     counted_t *log;
     size_t logged, log_places;
-    cold_t *cold; /* NULL: all stay in memory */
+    spill_t *spill; /* NULL: all stay in memory */
     size_t hot;   /* so many ids stay in memory, at least */
 } ids_t;
 

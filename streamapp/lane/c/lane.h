@@ -1,4 +1,4 @@
-/* The express lane of one partition: it counts plain records, and stops at the first that is not.
+/* The fast path of one partition: it counts plain records, and stops at the first that is not.
  *
  * A record is plain when counting it changes nothing but one line of an hour that is open, the watermark, and the
  * remembered ids: a plain event of a team that is at home here, not ahead of its record, below the next mark, of a

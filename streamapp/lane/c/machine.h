@@ -3,7 +3,7 @@
 #define MACHINE_H
 
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "the express lane needs a little-endian machine: words are read from memory as they lie there"
+#error "the fast path needs a little-endian machine: words are read from memory as they lie there"
 #endif
 
 #endif

@@ -1,4 +1,4 @@
-/* The calls of open hours, of a partition of metered calls: one row an account and hour. Who counts here is the express
+/* The calls of open hours, of a partition of metered calls: one row an account and hour. Who counts here is the lane
  * lane (calls.h) and, for records that are not plain, Python. The rows are here and nowhere else until their hour
  * closes; they leave as they are stored, MessagePack as in rpc_codec.py. */
 #ifndef ROWS_H

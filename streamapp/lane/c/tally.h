@@ -1,4 +1,4 @@
-/* The express lane of a partition's latency table: it counts plain records, and stops at the first that is not.
+/* The fast path of a partition's latency table: it counts plain records, and stops at the first that is not.
  *
  * As lane.h is for the ledger: a record is plain when counting it changes nothing but the counts of an item (a model
  * that has a place, in a currency that is known; slots.h), the watermark, and the remembered ids. */

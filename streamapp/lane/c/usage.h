@@ -1,6 +1,6 @@
 /* A usage event in a record's value, when it is plain: printable ASCII without escapes, one line, no field twice, nothing
  * that needs judging. Whatever is not plain is left to Python (schemas/judging/decode.py), which also knows why it is refused.
- * What is accepted here, the models accept, with the same values: tests/property/test_express.py holds it to that. */
+ * What is accepted here, the models accept, with the same values: tests/property/test_fast_path.py holds it to that. */
 #ifndef USAGE_H
 #define USAGE_H
 

@@ -67,7 +67,7 @@ class AccountsView:
     def accounts(self) -> Iterator[AccountFacts]:
         """Every account, as of the newest chunk."""
         hours: dict[Account, list[HourCalls]] = defaultdict(list)
-        for calls in self.task.memory.express.rows():
+        for calls in self.task.memory.lane.rows():
             hours[calls.key.account].append(calls)
         for account, facts in self.closed.items():
             if account not in hours:
@@ -79,7 +79,7 @@ class AccountsView:
         """One entry per currency."""
         rows = {row.account: row for row in rpc_codec.of_agent(self.task.store, org, agent, OF_AGENT_MAX)}
         hours: dict[Account, list[HourCalls]] = {account: [] for account in rows}
-        for calls in self.task.memory.express.rows():
+        for calls in self.task.memory.lane.rows():
             account = calls.key.account
             if account[:2] == (org, agent):
                 hours.setdefault(account, []).append(calls)

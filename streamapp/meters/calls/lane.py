@@ -1,4 +1,4 @@
-"""The calls of open hours of one partition, and the compiled express lane that counts most of them."""
+"""The calls of open hours of one partition, and the compiled fast path that counts most of them."""
 
 from __future__ import annotations
 

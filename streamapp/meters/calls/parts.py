@@ -12,7 +12,7 @@ from streamapp.meters.calls import rpc_codec, settled
 from streamapp.meters.calls.lane import CompiledCalls
 from streamapp.store.ids import remembered
 from streamapp.store.rows import Writes
-from tables.fold import Admission
+from tables.admission import Admission
 from tables.rpc_hourly import CallsOutcome, RpcLedger
 from tables.window import Rules
 
@@ -21,13 +21,13 @@ BILLS = "billing_events"
 CallsTask = TableTask[RpcLedger, CallsOutcome]
 
 
-def calls_parts(rules: Rules, min_amount: Decimal, door: Admission) -> Parts[RpcLedger, CallsOutcome]:
-    """A partition of calls whose records pass `door`; less than `min_amount` is not settled."""
+def calls_parts(rules: Rules, min_amount: Decimal, admission: Admission) -> Parts[RpcLedger, CallsOutcome]:
+    """A partition of calls whose records pass `admission`; less than `min_amount` is not settled."""
 
     def memory(at: Opening) -> RpcLedger:
         place, store = at.place, at.rows.store
         lane = CompiledCalls(at.seen, place.partition, place.partitions, rules.future_ms, rules.names_max)
-        ledger = RpcLedger(rules, min_amount, door, at.rows, at.position, at.seen, lane)
+        ledger = RpcLedger(rules, min_amount, admission, at.rows, at.position, at.seen, lane)
         ledger.restore(*rpc_codec.unsettled(store), remembered(store))
         return ledger
 

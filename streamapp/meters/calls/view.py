@@ -79,7 +79,7 @@ class RpcView(TableView):
         ledger = self._views[partition.number].task.memory
         return replace(
             super()._partition_facts(partition, now_s),
-            open_rows=len(ledger.express),
+            open_rows=len(ledger.lane),
             next_mark_ms=ledger.next_mark_ms if ledger.position.watermark_ms >= 0 else None,
         )
 

@@ -1,4 +1,4 @@
-"""The compiled express lane of one partition's latency table."""
+"""The compiled fast path of one partition's latency table."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class CompiledTally(Walk):
         self._slots = self._library.slots_new(edges, len(edges), bounds)
         self._handle = self._library.tally_new(seen.handle, self._slots, partition, partitions, future_ms)
         if not (self._slots and self._handle):
-            raise MemoryError("no memory for the express lane")
+            raise MemoryError("no memory for the fast path")
         weakref.finalize(self, self._library.slots_free, self._slots)
         weakref.finalize(self, self._library.tally_free, self._handle)
         self._names: dict[Name, int] = {}  # numbered in this order, like the currencies

@@ -9,7 +9,7 @@ from streamapp.meters.latency import codec
 from streamapp.meters.latency.lane import CompiledTally
 from streamapp.store.ids import remembered
 from streamapp.store.rows import Overlay, Writes
-from tables.fold import Admission
+from tables.admission import Admission
 from tables.latency import LIMITS, Latency, Limits
 from tables.latency_windows import LatencyOutcome, WindowKey
 from tables.tally import Tally
@@ -29,13 +29,13 @@ class WindowOverlay(Overlay):
         return self.scan(codec.window_prefix(span, start_ms), codec.window_prefix(span, stop_ms))
 
 
-def latency_parts(rules: Rules, door: Admission, limits: Limits = LIMITS) -> Parts[Latency, LatencyOutcome]:
-    """A partition of usage whose records pass `door`."""
+def latency_parts(rules: Rules, admission: Admission, limits: Limits = LIMITS) -> Parts[Latency, LatencyOutcome]:
+    """A partition of usage whose records pass `admission`."""
 
     def memory(at: Opening) -> Latency:
         place, store = at.place, at.rows.store
         lane = CompiledTally(at.seen, place.partition, place.partitions, rules.future_ms)
-        latency = Latency(rules, door, at.rows, at.position, at.seen, lane, limits)
+        latency = Latency(rules, admission, at.rows, at.position, at.seen, lane, limits)
         frequent = store.get(codec.FREQUENT_KEY)
         latency.restore(
             ((codec.unpack_total_key(key), codec.unpack_tally(value)) for key, value in store.scan(b"t", b"u")),

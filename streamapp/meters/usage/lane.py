@@ -1,4 +1,4 @@
-"""The compiled express lane of one partition."""
+"""The compiled fast path of one partition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamapp.lane.ids import CompactSeen
 from streamapp.lane.library import library
 from streamapp.lane.walk import Walk, done
 from tables.counters import EXACT
-from tables.express import LineKey, Sum
+from tables.fast_path import LineKey, Sum
 from tables.usage_hourly import EVERY, HourKey, Line
 from tables.window import HOUR_MS
 
@@ -33,7 +33,7 @@ class Lane(Walk):
         self._seen = seen  # its memory is used as long as this lives
         self._handle = self._library.lane_new(seen.handle, partition, partitions, future_ms, names_max)
         if not self._handle:
-            raise MemoryError("no memory for the express lane")
+            raise MemoryError("no memory for the fast path")
         weakref.finalize(self, self._library.lane_free, self._handle)
         self._lines: dict[int, list[Line | None]] = {}  # hour → its lines, by number
         self.step = partial(self._library.lane_run, self._handle)

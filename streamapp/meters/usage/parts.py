@@ -11,7 +11,7 @@ from streamapp.meters.usage import codec, statement
 from streamapp.meters.usage.lane import Lane
 from streamapp.meters.usage.store import Overlay, Writes, unsettled
 from streamapp.store.ids import remembered
-from tables.fold import Admission
+from tables.admission import Admission
 from tables.ledger import Ledger
 from tables.outcome import Outcome
 from tables.usage_hourly import HourKey
@@ -22,13 +22,13 @@ BILLS = "billing_events"
 UsageTask = TableTask[Ledger, Outcome]
 
 
-def usage_parts(rules: Rules, door: Admission) -> Parts[Ledger, Outcome]:
-    """A partition of usage whose records pass `door`."""
+def usage_parts(rules: Rules, admission: Admission) -> Parts[Ledger, Outcome]:
+    """A partition of usage whose records pass `admission`."""
 
     def memory(at: Opening) -> Ledger:
         place, store = at.place, at.rows.store
         lane = Lane(at.seen, place.partition, place.partitions, rules.future_ms, rules.names_max)
-        ledger = Ledger(rules, door, at.rows, at.position, at.seen, lane)
+        ledger = Ledger(rules, admission, at.rows, at.position, at.seen, lane)
         ledger.restore(unsettled(store), remembered(store), at.moved_ms)
         return ledger
 

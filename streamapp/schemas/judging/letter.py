@@ -1,6 +1,6 @@
 """A refused record → its dead letter: why, from where, by whom, and its bytes unchanged (decision 18). Pure.
 
-Everybody who refuses a record writes this one: consumer groups inside a chunk's transaction, producers and doors
+Everybody who refuses a record writes this one: consumer groups inside a chunk's transaction, producers and capture
 before they answer.
 
     made = letter(Refused("llm_usage", None, None, producer="llm-gateway", reason="invalid_cost", ...), now_ms, entropy)

@@ -1,4 +1,4 @@
-"""What the front page shows besides groups: letters that wait, the front door, the charts of llm-metrics, whether all
+"""What the front page shows besides groups: waiting dead letters, capture, the charts of llm-metrics, whether all
 records agree.
 
 Each is asked behind the page, never by it: what does not answer is missing or marked, and nothing waits.
@@ -19,7 +19,7 @@ from streamapp.web.workers.fleets import Fleets
 from streamapp.web.workers.kept import Kept
 
 LETTERS_MS = 2_500
-DOOR_MS = 4_000
+CAPTURE_MS = 4_000
 CHARTS_MS = 1_800
 
 
@@ -32,7 +32,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class CaptureState:
     """Capture, as it answers at its address."""
 
     url: str
@@ -54,7 +54,7 @@ class Extras:
         self.reconciliation = reconciliation
         self._letters, self._capture_url, self._timeout_s = letters, capture_url, timeout_s
         self.waiting: Kept[Waiting] = Kept(self._waiting, clock, fresh_ms=LETTERS_MS)
-        self.door: Kept[Door | None] = Kept(self._door, clock, fresh_ms=DOOR_MS)
+        self.capture: Kept[CaptureState | None] = Kept(self._capture, clock, fresh_ms=CAPTURE_MS)
         self.charts: Kept[Charts] = Kept(Feed(fleets, timeout_s).ask, clock, fresh_ms=CHARTS_MS)
 
     async def _waiting(self) -> Waiting:
@@ -65,7 +65,7 @@ class Extras:
 
         return Waiting(await asyncio.to_thread(count), len(recent.entries) < ENTRIES_MAX)
 
-    async def _door(self) -> Door | None:
+    async def _capture(self) -> CaptureState | None:
         if not self._capture_url:
             return None
         try:
@@ -74,6 +74,6 @@ class Extras:
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.get(f"{self._capture_url}/health/ready", allow_redirects=False) as answer,
             ):
-                return Door(self._capture_url, answer.status == 200)
+                return CaptureState(self._capture_url, answer.status == 200)
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None  # it may be on another host: that is not known here

@@ -20,8 +20,8 @@ COUNTED = ("requests", "errors", "prompt_tokens", "completion_tokens", "total_to
 async def front(site: Site, params: Params) -> Page:
     """`/`: one look says whether all is well."""
     extras = site.extras
-    look, waiting, door, drawn, agreed = await asyncio.gather(
-        whole.look(site), extras.waiting.get(), extras.door.get(), extras.charts.get(), extras.reconciliation.now()
+    look, waiting, capture, drawn, agreed = await asyncio.gather(
+        whole.look(site), extras.waiting.get(), extras.capture.get(), extras.charts.get(), extras.reconciliation.now()
     )
     look = look.along_with(agreed.findings())
     billing = look.of(BILLING).workers
@@ -36,7 +36,7 @@ async def front(site: Site, params: Params) -> Page:
         "money": [dict(zip(("currency", "open", "closed_today", "revised_today"), one, strict=True)) for one in money],
         "open_hours": billing.count("open_hours"),
         "letters_waiting": waiting.value.count if waiting.value else None,
-        "capture": door.value,
+        "capture": capture.value,
         "reconciliation": reconciliation.twin(agreed),
     }
     context = {
@@ -45,7 +45,7 @@ async def front(site: Site, params: Params) -> Page:
         "more_money": len(money) - CURRENCIES_MAX,
         "billing": billing,
         "waiting": waiting,
-        "door": door.value,
+        "capture": capture.value,
         "charts": drawn,
         "reconciliation": agreed,
         "panels": charts.panels,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 from tables.cause import quoted
 from tables.outcome import Record, Refusal
@@ -22,9 +22,19 @@ def unresolved(event: Any) -> str:
     return f"no org_id, and the directory does not know team {quoted(event.team_id)}"
 
 
+class Admission(Protocol):
+    """What a record must be before a table looks at it."""
+
+    def admit(self, record: Record, future_ms: int) -> Any:
+        """The event of a record that may count, a `Refusal`, or None for one that does not matter to the table."""
+
+    def org(self, event: Any) -> str | None:
+        """Whose event it is; None: nobody knows, and it is refused."""
+
+
 @dataclass(frozen=True)
-class Door:
-    """The door of one partition. What it asks is handed in, so that the arithmetic stays pure:
+class OwnerAdmission:
+    """The admission of one partition. What it asks is handed in, so that the arithmetic stays pure:
 
     decode    bytes → event, or a pair (reason, error)
     at_home   whether a record with this key belongs on this partition, the key being the owner's
@@ -40,7 +50,7 @@ class Door:
     owner: str = "team"
     _homes: dict[str, Any] = field(default_factory=dict)  # owners known to be at home here, with their record key
 
-    def let_in(self, record: Record, future_ms: int) -> Any:
+    def admit(self, record: Record, future_ms: int) -> Any:
         """The event of a record that may count, or a `Refusal`."""
         event = self.decode(record.value)
         if isinstance(event, tuple):

@@ -73,7 +73,7 @@ class Capture:
 
 
 @contextmanager
-def doors(folder: Path) -> Iterator[Callable[..., Capture]]:
+def captures(folder: Path) -> Iterator[Callable[..., Capture]]:
     """What starts processes, ready to take events; those of it are ended."""
     made: list[Capture] = []
 

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "cold.h"
+#include "spill.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@ typedef struct {
     size_t expiries;
 } part_of_file_t;
 
-struct cold {
+struct spill {
     int file;
     int64_t end;
     part_of_file_t *parts;
@@ -38,36 +38,36 @@ struct cold {
     uint32_t until_h; /* what expires at or before it is forgotten */
 };
 
-cold_t *cold_new(const char *folder) {
+spill_t *spill_new(const char *folder) {
     char path[4096];
     if (snprintf(path, sizeof path, "%s/ids-XXXXXX", folder) >= (int)sizeof path) return NULL;
-    cold_t *cold = calloc(1, sizeof *cold);
-    if (!cold) return NULL;
-    cold->file = mkostemp(path, O_CLOEXEC);
-    if (cold->file < 0) {
-        free(cold);
+    spill_t *spill = calloc(1, sizeof *spill);
+    if (!spill) return NULL;
+    spill->file = mkostemp(path, O_CLOEXEC);
+    if (spill->file < 0) {
+        free(spill);
         return NULL;
     }
     unlink(path);
-    return cold;
+    return spill;
 }
 
-static void drop(cold_t *cold, part_of_file_t *part) {
-    fallocate(cold->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, part->start,
-              (off_t)(part->places * sizeof(cold_id_t))); /* where it cannot, the room comes back at the end */
+static void drop(spill_t *spill, part_of_file_t *part) {
+    fallocate(spill->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, part->start,
+              (off_t)(part->places * sizeof(spill_id_t))); /* where it cannot, the room comes back at the end */
     free(part->filter);
     free(part->counts);
 }
 
-void cold_free(cold_t *cold) {
-    if (!cold) return;
-    for (size_t i = 0; i < cold->count; i++) {
-        free(cold->parts[i].filter);
-        free(cold->parts[i].counts);
+void spill_free(spill_t *spill) {
+    if (!spill) return;
+    for (size_t i = 0; i < spill->count; i++) {
+        free(spill->parts[i].filter);
+        free(spill->parts[i].counts);
     }
-    free(cold->parts);
-    close(cold->file);
-    free(cold);
+    free(spill->parts);
+    close(spill->file);
+    free(spill);
 }
 
 static size_t spread(uint64_t hash, size_t over) { return (size_t)(((unsigned __int128)hash * over) >> 64); }
@@ -83,7 +83,7 @@ static uint64_t looks_of(uint64_t low, uint32_t high) {
     return hash ^ hash >> 29;
 }
 
-static void pass(part_of_file_t *part, const cold_id_t *id) {
+static void pass(part_of_file_t *part, const spill_id_t *id) {
     uint64_t *block = block_of(part, id->low, id->high), looks = looks_of(id->low, id->high);
     for (int look = 0; look < FILTER_LOOKS; look++, looks >>= 9) block[looks >> 6 & 7] |= 1ull << (looks & 63);
 }
@@ -135,12 +135,12 @@ static int read_whole(int file, void *data, size_t size, int64_t at) {
     return 1;
 }
 
-int cold_add(cold_t *cold, const cold_id_t *ids, size_t count) {
-    part_of_file_t part = {.start = cold->end, .places = count * 3 / 2 + 1, .blocks = count * FILTER_BITS / 512 + 1};
-    cold_id_t *places = calloc(part.places, sizeof *places);
+int spill_add(spill_t *spill, const spill_id_t *ids, size_t count) {
+    part_of_file_t part = {.start = spill->end, .places = count * 3 / 2 + 1, .blocks = count * FILTER_BITS / 512 + 1};
+    spill_id_t *places = calloc(part.places, sizeof *places);
     part.filter = calloc(part.blocks * BLOCK_WORDS, sizeof *part.filter);
-    part_of_file_t *parts = realloc(cold->parts, (cold->count + 1) * sizeof *parts);
-    if (parts) cold->parts = parts;
+    part_of_file_t *parts = realloc(spill->parts, (spill->count + 1) * sizeof *parts);
+    if (parts) spill->parts = parts;
     int fine = places && part.filter && parts;
     for (size_t i = 0; fine && i < count; i++) {
         size_t at = spread(ids[i].low, part.places);
@@ -150,31 +150,31 @@ int cold_add(cold_t *cold, const cold_id_t *ids, size_t count) {
         fine = tally(&part, ids[i].expiry_h);
     }
     size_t size = part.places * sizeof *places;
-    fine = fine && write_whole(cold->file, places, size, part.start);
+    fine = fine && write_whole(spill->file, places, size, part.start);
     free(places);
     if (!fine) {
         free(part.filter);
         free(part.counts);
         return 0;
     }
-    cold->parts[cold->count++] = part;
-    cold->end = (int64_t)((size_t)part.start + size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    spill->parts[spill->count++] = part;
+    spill->end = (int64_t)((size_t)part.start + size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     return 1;
 }
 
-/* As `cold_find`, in one part. */
-static int find_in(const cold_t *cold, const part_of_file_t *part, uint64_t low, uint32_t high, cold_id_t *found) {
-    cold_id_t window[WINDOW];
+/* As `spill_find`, in one part. */
+static int find_in(const spill_t *spill, const part_of_file_t *part, uint64_t low, uint32_t high, spill_id_t *found) {
+    spill_id_t window[WINDOW];
     size_t at = spread(low, part->places);
     for (size_t looked = 0; looked < part->places;) {
         size_t count = part->places - at < WINDOW ? part->places - at : WINDOW;
-        if (!read_whole(cold->file, window, count * sizeof *window, part->start + (int64_t)(at * sizeof *window)))
+        if (!read_whole(spill->file, window, count * sizeof *window, part->start + (int64_t)(at * sizeof *window)))
             return -1;
         for (size_t i = 0; i < count; i++) {
             if (!window[i].expiry_h) return 0;
             if (window[i].low == low && window[i].high == high) {
                 *found = window[i];
-                return window[i].expiry_h > cold->until_h;
+                return window[i].expiry_h > spill->until_h;
             }
         }
         looked += count;
@@ -183,11 +183,11 @@ static int find_in(const cold_t *cold, const part_of_file_t *part, uint64_t low,
     return 0;
 }
 
-int cold_find(const cold_t *cold, uint64_t low, uint32_t high, uint64_t *print, uint32_t *expiry_h) {
-    cold_id_t id;
-    for (size_t i = cold->count; i > 0; i--) {
-        const part_of_file_t *part = &cold->parts[i - 1];
-        int known = may_have(part, low, high) ? find_in(cold, part, low, high, &id) : 0;
+int spill_find(const spill_t *spill, uint64_t low, uint32_t high, uint64_t *print, uint32_t *expiry_h) {
+    spill_id_t id;
+    for (size_t i = spill->count; i > 0; i--) {
+        const part_of_file_t *part = &spill->parts[i - 1];
+        int known = may_have(part, low, high) ? find_in(spill, part, low, high, &id) : 0;
         if (known < 0) return -1;
         if (known) {
             *print = id.print;
@@ -204,31 +204,31 @@ static size_t alive(const part_of_file_t *part, uint32_t until_h) {
     return count;
 }
 
-void cold_forget(cold_t *cold, uint32_t until_h) {
+void spill_forget(spill_t *spill, uint32_t until_h) {
     size_t kept = 0;
-    if (until_h > cold->until_h) cold->until_h = until_h;
-    for (size_t i = 0; i < cold->count; i++) {
-        if (alive(&cold->parts[i], cold->until_h))
-            cold->parts[kept++] = cold->parts[i];
+    if (until_h > spill->until_h) spill->until_h = until_h;
+    for (size_t i = 0; i < spill->count; i++) {
+        if (alive(&spill->parts[i], spill->until_h))
+            spill->parts[kept++] = spill->parts[i];
         else
-            drop(cold, &cold->parts[i]);
+            drop(spill, &spill->parts[i]);
     }
-    cold->count = kept;
-    if (!kept && cold->end && !ftruncate(cold->file, 0)) cold->end = 0;
+    spill->count = kept;
+    if (!kept && spill->end && !ftruncate(spill->file, 0)) spill->end = 0;
 }
 
-size_t cold_count(const cold_t *cold) {
+size_t spill_count(const spill_t *spill) {
     size_t count = 0;
-    for (size_t i = 0; i < cold->count; i++) count += alive(&cold->parts[i], cold->until_h);
+    for (size_t i = 0; i < spill->count; i++) count += alive(&spill->parts[i], spill->until_h);
     return count;
 }
 
-uint32_t cold_first_expiry(const cold_t *cold) {
+uint32_t spill_first_expiry(const spill_t *spill) {
     uint32_t first_h = 0;
-    for (size_t i = 0; i < cold->count; i++)
-        for (size_t j = 0; j < cold->parts[i].expiries; j++) {
-            uint32_t expiry_h = cold->parts[i].counts[j].expiry_h;
-            if (expiry_h > cold->until_h && (!first_h || expiry_h < first_h)) first_h = expiry_h;
+    for (size_t i = 0; i < spill->count; i++)
+        for (size_t j = 0; j < spill->parts[i].expiries; j++) {
+            uint32_t expiry_h = spill->parts[i].counts[j].expiry_h;
+            if (expiry_h > spill->until_h && (!first_h || expiry_h < first_h)) first_h = expiry_h;
         }
     return first_h;
 }

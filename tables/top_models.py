@@ -20,7 +20,7 @@ Weigh = Callable[[], Mapping[Name, int]]
 """Calls counted under each name that has a place."""
 
 
-class Places:
+class TopModels:
     """`earned`: calls that a name had before it got its place, which were counted as the rest."""
 
     def __init__(self, limit: int) -> None:

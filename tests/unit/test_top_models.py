@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tables.places import EARNED_MIN, Places
 from tables.tally import OTHERS, Name
+from tables.top_models import EARNED_MIN, TopModels
 
 
 class Asking:
-    """Places, and what is counted under each name."""
+    """TopModels, and what is counted under each name."""
 
     def __init__(self, limit: int) -> None:
-        self.places = Places(limit)
+        self.places = TopModels(limit)
         self.counts: Counter[Name] = Counter()
         self.lost: list[Name] = []
 

@@ -1,4 +1,4 @@
-"""With the express lane or without: the same rows, statements, letters and remembered ids, whatever the log."""
+"""With the fast path or without: the same rows, statements, letters and remembered ids, whatever the log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from usage_log import Rec, Table, at, value
 from streamapp.lane.records import Records, Stretch, payload_of
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.store import USAGE
-from tables.express import NoExpress
+from tables.fast_path import NoUsageLane
 from tables.outcome import Outcome
 from tables.window import Rules
 
@@ -46,14 +46,14 @@ def histories(
     """What the same chunks do, with the lane and without."""
     both: list[list[Any]] = []
     rng = Random(len(log))
-    for express in (True, False):
+    for lane in (True, False):
         table, begin, all_told = Table(rules), 0, list[Any]()
         for end in [*sorted(cut for cut in cuts if 0 < cut < len(log)), len(log)]:
             if end in restarts:
                 table.restart()
-            if not express:
-                table.task.memory.express = NoExpress()
-            if express:
+            if not lane:
+                table.task.memory.lane = NoUsageLane()
+            if lane:
                 table.commit(table.task.fold(stretched(log[begin:end], rng), log[end - 1].timestamp))
             else:
                 table.apply(*log[begin:end])
@@ -116,11 +116,11 @@ def test_a_restored_hour_is_counted_on_the_lane_again() -> None:
 
 def test_a_row_that_came_from_another_partition_keeps_its_coverage() -> None:
     tables = []
-    for express in (True, False):
+    for lane in (True, False):
         table = Table()
         table.apply(*[replace(record, offset=record.offset + 5_000) for record in busy_hour(0)[:300]])
         table.task.memory.position.next_offset = 0  # its rows were moved here: offsets begin anew
-        if not express:
-            table.task.memory.express = NoExpress()
+        if not lane:
+            table.task.memory.lane = NoUsageLane()
         tables.append([told(table.apply(*busy_hour(0)[300:600])), told(table.apply(*busy_hour(0)[600:]))])
     assert tables[0] == tables[1]

@@ -1,4 +1,4 @@
-"""The express lane: what may count plain records in the ledger's place, much faster.
+"""The fast path: what may count plain records in the ledger's place, much faster.
 
 A record is plain when counting it changes nothing but one line of an open hour, the watermark and the remembered ids.
 Most records are. The lane takes as many as follow each other and stops at the first that is not plain, for which it
@@ -41,7 +41,7 @@ class Passing(Protocol):
         number of repeated events among the others."""
 
 
-class Express(Passing, Protocol):
+class UsageLane(Passing, Protocol):
     """The lane of the usage ledger."""
 
     def open(self, hour_ms: int, expiry_ms: int, is_new: bool) -> None:
@@ -58,7 +58,7 @@ class Express(Passing, Protocol):
         """What was counted since the last call. `line_of` makes the lines that the lane found by itself."""
 
 
-class NoExpress:
+class NoUsageLane:
     """The lane that takes nothing: the ledger counts every record."""
 
     def open(self, hour_ms: int, expiry_ms: int, is_new: bool) -> None:

@@ -146,7 +146,7 @@ def _headers(lines: bytes) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Running:
     """Capture, and the broker behind it."""
 
     broker: Broker
@@ -163,7 +163,9 @@ class Door:
 
 
 @contextmanager
-def door(broker: Broker, folder: Path, teams: Mapping[str, str], settings: Mapping[str, str] = {}) -> Iterator[Door]:
+def capture(
+    broker: Broker, folder: Path, teams: Mapping[str, str], settings: Mapping[str, str] = {}
+) -> Iterator[Running]:
     """Capture on this broker, ready; ended with the block.
 
     `teams`: team → token. `settings` are variables of its environment.
@@ -188,7 +190,7 @@ def door(broker: Broker, folder: Path, teams: Mapping[str, str], settings: Mappi
 
     try:
         wait_until(ready, READY_S)
-        yield Door(broker, port)
+        yield Running(broker, port)
     finally:
         process.end(signal.SIGTERM, 20)
 

@@ -1,4 +1,4 @@
-"""With the express lane or without: the same rows, settlements, letters and remembered ids, whatever the log."""
+"""With the fast path or without: the same rows, settlements, letters and remembered ids, whatever the log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rpc_histories import logs
 from rpc_log import WEEK, Calls, call
 from searches import search
-from test_express import stretched
+from test_fast_path import stretched
 from usage_log import Rec
 
 from streamapp.meters.calls.parts import CallsTask
@@ -27,7 +27,7 @@ FEW = replace(WEEK, names_max=1)  # of two methods
 def without_lane(task: CallsTask) -> None:
     """The same task with its open hours in dicts, as they are stored."""
     ledger = task.memory
-    ledger.express = PlainCalls(stored_hour, ledger.rules.names_max)
+    ledger.lane = PlainCalls(stored_hour, ledger.rules.names_max)
     ledger.open.clear()
     ledger.restore(*unsettled(task.store), ())
 
@@ -83,5 +83,5 @@ def test_most_of_a_usual_log_is_counted_on_the_lane() -> None:
     log = [call(f"1{hour}:{at:02d}", agents[at % 20], method=f"m{at % 3}") for hour in range(3) for at in range(60)]
     table.apply(*log)
     assert len(folded) <= 12  # the first, each new hour, each mark
-    assert sum(row.count for row in ledger.express.rows()) == 60
-    assert len(ledger.express) == 20
+    assert sum(row.count for row in ledger.lane.rows()) == 60
+    assert len(ledger.lane) == 20
