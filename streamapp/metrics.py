@@ -122,7 +122,7 @@ class LetterMetrics(Collector):
         for name, count in sorted(counts.waiting.items()):
             waiting.add_metric((name,), count)
         yield from (letters, window, told, waiting)
-        yield GaugeMetricFamily("stream_incidents_open", "Causes whose letters have not gone quiet", counts.open)
+        yield GaugeMetricFamily("stream_incidents_open", "Causes whose dead letters have not gone quiet", counts.open)
         yield GaugeMetricFamily("stream_letter_causes", "Causes that are told apart", counts.causes)
 
 

@@ -111,7 +111,8 @@ class WorkerSettings(_Section):
         20_000, ge=1, description="Stop when so many records in a row were refused: a bad deploy, not bad luck"
     )
     poison_accepted_until: AwareDatetime | None = Field(
-        None, description="Records with a timestamp up to this are known to be bad and may become letters without limit"
+        None,
+        description="Records with a timestamp up to this are known to be bad and may become dead letters without limit",
     )
 
     @property
@@ -138,11 +139,11 @@ class MetricsSettings(_Section):
 class AlertSettings(_Section):
     """Who is told of dead letters, and when (`dead-letter-monitor`)."""
 
-    threshold: int = Field(10, ge=1, description="Letters of one cause within five minutes that open an incident")
+    threshold: int = Field(10, ge=1, description="Dead letters of one cause within five minutes that open an incident")
     reasons_at_once: str = Field(
-        "conflicting_duplicate", description="Comma-separated reasons of which one letter opens an incident"
+        "conflicting_duplicate", description="Comma-separated reasons of which one dead letter opens an incident"
     )
-    quiet_seconds: int = Field(900, ge=300, description="An incident is resolved so long after its last letter")
+    quiet_seconds: int = Field(900, ge=300, description="An incident is resolved so long after its last dead letter")
     update_seconds: int = Field(900, ge=60, description="A growing incident is told again after this, at the earliest")
     pagerduty_routing_key: SecretStr | None = Field(
         None, description="Integration key of PagerDuty's Events API v2, 32 characters; without it nobody is paged"

@@ -33,9 +33,9 @@ tally_lane.py       the fast path of this table
 
 Dead letters by cause:
 
-cause.py            why letters are written, told apart
+cause.py            why dead letters are written, told apart
 incident.py         a cause's life: opened, told, resolved
-letters.py          a partition of letters: records in; rows and alerts out
+letters.py          a partition of dead letters: records in; rows and alerts out
 
 Any other group:
 

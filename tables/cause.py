@@ -1,4 +1,5 @@
-"""Why letters are written, told apart: one cause is a topic, who refused, the reason, and the shape of the error."""
+"""Why dead letters are written, told apart: one cause is a topic, who refused, the reason, and the shape of the
+error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A cause's life: letters are counted; many at once open an incident; it is told again now and then; silence ends it.
+"""A cause's life: dead letters are counted; many at once open an incident; it is told again now and then; silence ends
+it.
 
 What people must be told stands in the cause's row as alerts, each with the destinations that it has not reached yet.
 A crash loses none of them, and an alert that was sent twice is one incident, by its number.
@@ -20,9 +21,9 @@ Kind = Literal["opened", "grown", "resolved"]
 class AlertRules:
     """When a cause is an incident, and who is told.
 
-    threshold      letters of one window that open it
-    at_once        reasons of which one letter is enough
-    quiet_ms       how long after its last letter it is resolved; not shorter than a window
+    threshold      dead letters of one window that open it
+    at_once        reasons of which one dead letter is enough
+    quiet_ms       how long after its last dead letter it is resolved; not shorter than a window
     update_ms      how long after it was told it may be told again
     destinations   names of those who are told
     """
@@ -53,7 +54,7 @@ class CauseRow:
     first_ms: int
     last_ms: int
     letters: int = 0
-    samples: tuple[str, ...] = ()  # ids of the newest letters
+    samples: tuple[str, ...] = ()  # ids of the newest dead letters
     incidents: int = 0
     opened_ms: int | None = None
     letters_before: int = 0  # of the cause, that are not the incident's
@@ -70,7 +71,7 @@ class CauseRow:
         return self.last_ms + rules.quiet_ms
 
     def count(self, letter: str | None, at_ms: int, in_window: int, rules: AlertRules, now_ms: int) -> None:
-        """One more letter; with it there are `in_window` in its window."""
+        """One more dead letter; with it there are `in_window` in its window."""
         self.letters += 1
         self.first_ms, self.last_ms = min(self.first_ms, at_ms), max(self.last_ms, at_ms)
         if letter is not None:
@@ -84,7 +85,8 @@ class CauseRow:
             self._tell("grown", at_ms, now_ms, rules)
 
     def resolve(self, rules: AlertRules, now_ms: int) -> None:
-        """It has been quiet for long enough. The moment is the same whoever finds it: the last letter decides it."""
+        """It has been quiet for long enough. The moment is the same whoever finds it: the last dead letter decides
+        it."""
         assert self.opened_ms is not None, "nothing is open"
         self.opened_ms = None
         self._tell("resolved", self.quiet_at_ms(rules), now_ms, rules)

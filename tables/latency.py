@@ -2,7 +2,7 @@
 
 How records are read is in `fold.py`. A partition counts exactly the events that the ledger (`tables/ledger.py`)
 counts: the same admission, the same memory of ids, the same end of lateness; so its hours sum up to the bills. Refused
-records are counted here, too, but say nothing: the ledger writes their letters.
+records are counted here, too, but say nothing: the ledger writes their dead letters.
 
 What is counted goes into the rows of `tables/latency_windows.py`. What they say is a function of the log, whatever the
 chunks.

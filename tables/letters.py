@@ -1,8 +1,9 @@
 """Dead letters by cause, in five-minute windows, and the incidents they make. Pure: rows in, changed rows out.
 
 The table is small, because every part has a limit, and is kept in memory: causes, counts of the last hours' windows,
-counts for ever by topic, refuser and reason, and the ids of the last letters, so that a repeated letter counts once.
-What the letters say is a function of the log, whatever the chunks; only silence is found by the clock as well.
+counts for ever by topic, refuser and reason, and the ids of the last dead letters, so that a repeated dead letter
+counts once. What the dead letters say is a function of the log, whatever the chunks; only silence is found by the clock
+as well.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ Ids = list[tuple[int, bytes]]
 class Limits:
     """What keeps the table small.
 
-    windows_ms  how long windows are kept; an older letter counts in the oldest one
+    windows_ms  how long windows are kept; an older dead letter counts in the oldest one
     causes      beyond so many, shapes are not told apart: a flood of inventions stays a few rows
     shapeless   so many more, for topics and reasons that come later
-    cause_ms    how long a cause is known after its last letter: as long as `dead_letter` keeps the letter itself
-    tallies     topics, refusers and reasons that are told apart
-    remembered  newest letters whose ids are known; 12 bytes each in the table
+    cause_ms    how long a cause is known after its last dead letter: as long as `dead_letter` keeps the dead letter
+    itself tallies     topics, refusers and reasons that are told apart
+    remembered  newest dead letters whose ids are known; 12 bytes each in the table
     """
 
     windows_ms: int = 2 * HOUR_MS
@@ -90,7 +91,7 @@ class LettersOutcome(Folded):
 
 
 class Letters:
-    """One partition's letters. The watermark of its position is the newest record time."""
+    """One partition's dead letters. The watermark of its position is the newest record time."""
 
     def __init__(
         self,
@@ -204,7 +205,7 @@ class Letters:
         return False
 
     def _known(self, cause: Cause, at_ms: int) -> Cause:
-        """The cause that the letter counts for; its row is there afterwards."""
+        """The cause that the dead letter counts for; its row is there afterwards."""
         for limit, candidate in (
             (self.limits.causes, cause),
             (self.limits.causes + self.limits.shapeless, cause.without_shape()),
@@ -217,7 +218,7 @@ class Letters:
         return candidate
 
     def _advance(self, at_ms: int) -> None:
-        """A letter is newer than all before it: silence may have ended something, windows and causes may go."""
+        """A dead letter is newer than all before it: silence may have ended something, windows and causes may go."""
         crossed = at_ms // WINDOW_MS > self.position.watermark_ms // WINDOW_MS
         self.position.watermark_ms = at_ms
         self._resolve(at_ms)

@@ -35,7 +35,7 @@ class Rec:
 
 
 def refusal(number: int, reason: str = "too_late", error: str = "it is 7 days old", topic: str = "llm_usage") -> bytes:
-    """The letter about record `number` of a topic."""
+    """The dead letter about record `number` of a topic."""
     refused = Refused(
         topic=topic, partition=0, offset=number, group="billing-agg", reason=reason, error=error, key=None,
         value=b"{}", timestamp_ms=NOON,
@@ -74,7 +74,7 @@ class CourierInHand:
         self.offered = []
 
     def heard(self) -> list[tuple[str, int]]:
-        """Kind and letters of what was offered."""
+        """Kind and dead letters of what was offered."""
         return [(notice.kind, notice.letters) for notice, _ in self.offered]
 
 
@@ -96,7 +96,7 @@ class NowProducer:
 
 @dataclass
 class Monitor:
-    """One partition's letters. `restart` forgets what is in memory."""
+    """One partition's dead letters. `restart` forgets what is in memory."""
 
     rules: AlertRules = RULES
     store: Store = field(default_factory=lambda: MemoryStore(always_settled))
@@ -117,7 +117,7 @@ class Monitor:
         self.task = LettersTask(parts, place, self.store, self.producer, position)
 
     def read(self, *letters: bytes | None, at: float = 0.0) -> None:
-        """Letters whose records are `at` minutes after noon, as one chunk."""
+        """Dead letters whose records are `at` minutes after noon, as one chunk."""
         records = [Rec(self.end + n, NOON + int(at * MINUTE_MS), value) for n, value in enumerate(letters)]
         self.end += len(records)
         self.apply(records)
@@ -134,7 +134,7 @@ class Monitor:
         return transaction is not None
 
     def counts(self) -> dict[str, int]:
-        """Reason → letters, ever."""
+        """Reason → dead letters, ever."""
         return {reason: count for (_, _, reason), count in self.task.memory.letters.tallies.items()}
 
 

@@ -2,7 +2,7 @@
 
 A history is a list of steps. Before every answer that a check gets, of Kafka, the ledger, ClickHouse or the archive,
 the world takes the steps up to the next `LOOK`. So records arrive, transactions open and commit, rows are written and
-merged between any two looks. The tables, the letters and the archive's objects are the workers' own code; a
+merged between any two looks. The tables, the dead letters and the archive's objects are the workers' own code; a
 transaction's offset and the markers of its partitions become visible one after the other, in any order, as in Kafka.
 """
 
@@ -479,7 +479,7 @@ class Metrics(Folding):
 
     def make(self) -> Any:
         admission = usage_log.make_admission(self.partition, PARTITIONS[USAGE])
-        place = replace(self.place, outputs={})  # the letters are billing-agg's
+        place = replace(self.place, outputs={})  # the dead letters are billing-agg's
         return LatencyTask(latency_parts(RULES, admission, LIMITS), place, self.store, *self.left_behind())
 
     def new_store(self) -> MemoryStore:
@@ -527,7 +527,7 @@ class Keeping(Owner):
 
 
 class Ingest(Owner):
-    """Captured events: rows, then letters and the offset."""
+    """Captured events: rows, then dead letters and the offset."""
 
     group, topic = "analytics-ingest", EVENTS
 
@@ -546,7 +546,7 @@ class Ingest(Owner):
 
 
 class Archiving(Owner):
-    """Audit records: an object, its entry, then letters and the offset."""
+    """Audit records: an object, its entry, then dead letters and the offset."""
 
     group, topic = "audit-archive", TRAIL
 

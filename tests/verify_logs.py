@@ -53,7 +53,7 @@ class Event:
 
 @dataclass
 class Logs:
-    """The three logs. `use` appends usage, `state` the bill that follows from what is there, `refuse` a letter."""
+    """The three logs. `use` appends usage, `state` the bill that follows from what is there, `refuse` a dead letter."""
 
     usage: list[Record] = field(default_factory=list)
     bills: list[Record] = field(default_factory=list)
@@ -178,7 +178,7 @@ class Logs:
         self.bills[self.bills.index(bill)] = bill._replace(value=json.dumps(event).encode())
 
     def refuse(self, record: Record, reason: str, *, group: str = "billing-agg", **change: Any) -> Record:
-        """The letter about a usage record. `change` replaces data fields."""
+        """The dead letter about a usage record. `change` replaces data fields."""
         data = {
             "source_topic": record.topic,
             "source_partition": record.partition,

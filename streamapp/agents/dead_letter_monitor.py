@@ -19,6 +19,6 @@ serve(app, letters.view)
 
 @app.agent(letters.source)
 async def monitor(stream: Any) -> None:
-    """Each chunk of letters is one transaction: counts, incidents, what is to be told, and the offset."""
+    """Each chunk of dead letters is one transaction: counts, incidents, what is to be told, and the offset."""
     async for chunk in chunks(stream):
         await letters.fold(chunk)

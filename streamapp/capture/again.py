@@ -1,9 +1,9 @@
-"""A letter of capture's → the records that capture would have written, had it taken the events. Pure.
+"""A dead letter of capture's → the records that capture would have written, had it taken the events. Pure.
 
-A letter about a whole body that was mended is as many records as the body has events, in one transaction; when one of
-them would still be refused, all of them wait. What the event's own bytes do not say comes from the letter: the team
-is its key, the moment it came in is `failed_at`, the client's address and clock are headers. An event without a uuid
-gets one that is made of the letter's id and its place, the same however often it is made.
+A dead letter about a whole body that was mended is as many records as the body has events, in one transaction; when one
+of them would still be refused, all of them wait. What the event's own bytes do not say comes from the dead letter: the
+team is its key, the moment it came in is `failed_at`, the client's address and clock are headers. An event without a
+uuid gets one that is made of the letter's id and its place, the same however often it is made.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Again:
         self._teams, self._bytes_max = Teams(directory), bytes_max
 
     def __call__(self, letter: Letter, value: bytes | None) -> Entered | str:
-        """`value` is a body as a client sends it, in any wrapping; with the token, where the letter has no key."""
+        """`value` is a body as a client sends it, in any wrapping; with the token, where the dead letter has no key."""
         unwrapped = unwrap(value or b"", self._bytes_max)
         if isinstance(unwrapped, Refusal):
             return _still(unwrapped.kind)
@@ -43,7 +43,9 @@ class Again:
         if not sent.events:
             return _still(answers.EMPTY_BODY)
         if len(sent.events) > EVENTS_MAX:
-            return f"it is a body of more than {EVENTS_MAX} events: send them in smaller bodies, then drop the letter"
+            return (
+                f"it is a body of more than {EVENTS_MAX} events: send them in smaller bodies, then drop the dead letter"
+            )
         team = self._team(letter, sent)
         if isinstance(team, Refusal):
             return _still(team.kind)

@@ -2,7 +2,7 @@
 
 1  the body is read, within its size and the buffer's        413, 503 · nothing was taken
 2  judged (intake.py)                                        400, 401, 413, 429
-3  records and letters go to Kafka as one group              503 · nothing was taken: away, no topic, or no room
+3  records and dead letters go to Kafka as one group              503 · nothing was taken: away, no topic, or no room
 4  the last of them is acknowledged                          503 · unknown what was written; same uuid, same id
 5  the answer
 """

@@ -1,4 +1,4 @@
-"""One request → the records it becomes, the letters about what is refused, and what to answer. Pure.
+"""One request → the records it becomes, the dead letters about what is refused, and what to answer. Pure.
 
 In this order, and the first that refuses ends it: unwrap · JSON · how many · token · quota · each event on its own.
 """
@@ -36,7 +36,7 @@ from streamapp.settings import CaptureSettings
 UNPACKABLE = frozenset({"lz64"})  # of clients of long ago
 PLAIN = (b"{", b"[")  # what JSON begins with when nothing is around it
 IP_HEADER, SENT_AT_HEADER = "hanzo-ip", "hanzo-sent-at"  # of a letter about one event: what its bytes do not say
-NOBODY = ""  # whose bucket pays for letters of no team
+NOBODY = ""  # whose bucket pays for dead letters of no team
 
 
 class Ask(NamedTuple):
@@ -177,7 +177,7 @@ class Intake:
 
 
 def letters_group(values: Sequence[bytes]) -> Group:
-    """Letters, with the key that all letters about this topic have."""
+    """Letters, with the key that all dead letters about this topic have."""
     return Group(letters.TOPIC, TOPIC.encode(), values)
 
 

@@ -40,7 +40,7 @@ _state = click.option(
 def command() -> None:
     """What was refused: look at it, send it again, or mark it as dealt with.
 
-    Letters are kept for 30 days on dead_letter. Nothing here deletes any.
+    Dead letters are kept for 30 days on dead_letter. Nothing here deletes any.
     """
 
 
@@ -81,7 +81,8 @@ def list_command(state: str, limit: int, as_json: bool, **options: Any) -> None:
         out.print(table)
     which = "" if state == "all" else state
     out.print(
-        counted(matching, f"{which} letter".strip()) + (f", the newest {limit:,} shown" if matching > limit else "")
+        counted(matching, f"{which} dead letter".strip())
+        + (f", the newest {limit:,} shown" if matching > limit else "")
     )
     _say_unreadable(unreadable)
 
@@ -92,7 +93,7 @@ def list_command(state: str, limit: int, as_json: bool, **options: Any) -> None:
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="With --raw: to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, masked.")
 def show_command(letter_id: str, raw: bool, output: Path | None, as_json: bool) -> None:
-    """One letter, by its own id or its event's: why, where from, and what the record was.
+    """One dead letter, by its own id or its event's: why, where from, and what the record was.
 
     Secrets and e-mail addresses are masked without --raw.
     """
@@ -207,7 +208,7 @@ def _all() -> Iterator[Letter | Unreadable]:
 
 
 def _one(name: str) -> Letter:
-    """The letter with this id, else the newest about the event with this id; the others are said."""
+    """The dead letter with this id, else the newest about the event with this id; the others are said."""
     about: deque[Letter] = deque(maxlen=EVENT_LETTERS)
     for letter in _all():
         if isinstance(letter, Letter):
@@ -216,11 +217,13 @@ def _one(name: str) -> Letter:
             if letter.event_id == name:
                 about.append(letter)
     if not about:
-        raise Refused(f"no letter has the id {name}, nor is one about an event {name}; letters are kept for 30 days")
+        raise Refused(
+            f"no dead letter has the id {name}, nor is one about an event {name}; dead letters are kept for 30 days"
+        )
     newest = about.pop()
     if about:
         others = ", ".join(letter.id for letter in reversed(about))
-        click.echo(f"the newest letter about event {name}; there are more: {others}", err=True)
+        click.echo(f"the newest dead letter about event {name}; there are more: {others}", err=True)
     return newest
 
 
@@ -228,7 +231,7 @@ def _write_raw(letter: Letter, output: Path | None) -> None:
     if letter.value is None:
         raise Refused("the record has no value: there are no bytes to write")
     if letter.truncated:
-        click.echo("the letter does not have the whole value, it was cut", err=True)
+        click.echo("the dead letter does not have the whole value, it was cut", err=True)
     if output is None:
         sys.stdout.buffer.write(letter.value)
     else:
@@ -238,4 +241,4 @@ def _write_raw(letter: Letter, output: Path | None) -> None:
 
 def _say_unreadable(count: int) -> None:
     if count:
-        click.echo(f"{counted(count, 'record')} on dead_letter cannot be read as letters", err=True)
+        click.echo(f"{counted(count, 'record')} on dead_letter cannot be read as dead letters", err=True)

@@ -95,7 +95,7 @@ def redrive_command(
     """Send refused records again, to the topic they came from: all that are waiting, or those meant by ID and options.
 
     Key, value and headers go as they came; two headers are added: hanzo-attempt and hanzo-letter. What capture
-    refused goes through it once more, so --patch and --value are about what the client sent. A letter is sent
+    refused goes through it once more, so --patch and --value are about what the client sent. A dead letter is sent
     once, by whomever: a second run sends only what the first did not, also after a kill. Events that were counted
     before are not counted again.
     """
@@ -134,15 +134,15 @@ def redrive_command(
 @click.command("drop")
 @_ids
 @filters
-@click.option("--because", default="", help="Why they need nothing more; it is kept with each letter.")
-@click.option("--undo", is_flag=True, help="Let dropped letters wait again.")
+@click.option("--because", default="", help="Why they need nothing more; it is kept with each dead letter.")
+@click.option("--undo", is_flag=True, help="Let dropped dead letters wait again.")
 @_limit
 @_dry_run
 @_yes
 def drop_command(
     ids: tuple[str, ...], because: str, undo: bool, limit: int | None, dry_run: bool, yes: bool, **options: Any
 ) -> None:
-    """Mark letters as dealt with: they no longer wait, and are not sent again. Nothing is deleted."""
+    """Mark dead letters as dealt with: they no longer wait, and are not sent again. Nothing is deleted."""
     if bool(because) == undo:
         raise click.UsageError("say why with --because, or take it back with --undo")
     settings = reached()
@@ -165,15 +165,15 @@ def _refuse_unknown(settings: Settings, upto: Mapping[int, Span], ids: tuple[str
     if missing:
         one = missing[0]
         raise Refused(
-            f"no dead letter has the id {', '.join(missing)}; nothing was changed. Letters are kept for 30 days; for "
-            f"the id of an event, `streamapp dead-letters show {one}` finds its letters"
+            f"no dead letter has the id {', '.join(missing)}; nothing was changed. Dead letters are kept for 30 days. "
+            f"For the id of an event, `streamapp dead-letters show {one}` finds its dead letters"
         )
 
 
 def _refuse_stuck(made: Plan) -> None:
-    """Raises `Refused` when letters wait and none of them can be sent."""
+    """Raises `Refused` when dead letters wait and none of them can be sent."""
     if made.stuck and not made.records:
-        raise Refused("no letter can be sent: the plan says why each of them is skipped")
+        raise Refused("no dead letter can be sent: the plan says why each of them is skipped")
 
 
 def _rules(settings: Settings, fix: Fix, attempts_max: int) -> Rules:
@@ -203,5 +203,5 @@ def _print_plan(made: Plan, out: Console) -> None:
     if made.records > len(made.examples):
         out.print(f"… and {made.records - len(made.examples):,} more")
     if made.unreadable:
-        out.print(f"{counted(made.unreadable, 'record')} on dead_letter cannot be read as letters")
+        out.print(f"{counted(made.unreadable, 'record')} on dead_letter cannot be read as dead letters")
     out.print(f"{counted(made.records, 'record')} to send")

@@ -30,7 +30,7 @@ def filters(command: Command) -> Command:
     topics = click.Choice([topic.name for topic in EVENT_TOPICS])
     for option in reversed(
         (
-            click.option("--topic", type=topics, help="Letters about records of this topic."),
+            click.option("--topic", type=topics, help="Dead letters about records of this topic."),
             click.option("--reason", type=reasons, help="Refused for this reason."),
             click.option("--group", help="Refused by this consumer group or producer."),
             click.option("--team", help="Of this team, as the event says, else its key."),
@@ -44,7 +44,7 @@ def filters(command: Command) -> Command:
 
 
 def wanted(options: dict[str, Any], **more: Any) -> Wanted:
-    """The letters meant; what `filters` added is taken out of `options`."""
+    """The dead letters meant; what `filters` added is taken out of `options`."""
     names = ("topic", "reason", "group", "team", "cause", "since_ms", "until_ms")
     return Wanted(**{name: options.pop(name) for name in names}, **more)
 
@@ -81,7 +81,7 @@ def place(sent: Coordinates) -> str:
 
 
 def facts(letter: Letter, done: Done) -> dict[str, Any]:
-    """A letter as plain JSON types, without its bytes, masked."""
+    """A dead letter as plain JSON types, without its bytes, masked."""
     receipt = done.by_letter.get(letter.id)
     where = dict(zip(("topic", "partition", "offset"), letter.at, strict=True))
     return {

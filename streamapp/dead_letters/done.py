@@ -24,14 +24,14 @@ State = Literal["waiting", "redriven", "dropped"]
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was done about a letter, when, and where its record went."""
+    """What was done about a dead letter, when, and where its record went."""
 
     letter: str
     state: Literal["redriven", "dropped"]
     at_ms: int
-    record: Coordinates | None = None  # what the letter is about
+    record: Coordinates | None = None  # what the dead letter is about
     sent: Coordinates | None = None  # where the record stands now
-    attempt: int = 0  # of the letter
+    attempt: int = 0  # of the dead letter
     changed: tuple[str, ...] = ()  # what was changed before it was sent
     reason: str = ""  # why it was dropped
     run: str = ""  # the run that sent it, as its file of receipts names it
@@ -59,7 +59,7 @@ class Done:
         return "waiting" if receipt is None else receipt.state
 
     def sent_already(self, letter: Letter) -> Receipt | None:
-        """The redrive of this letter, or of another one about the same record."""
+        """The redrive of this dead letter, or of another one about the same record."""
         receipt = self.by_letter.get(letter.id)
         if receipt is not None and receipt.state == "redriven":
             return receipt

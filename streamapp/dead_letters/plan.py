@@ -1,7 +1,7 @@
-"""Which letters are meant, and what sending each of them again would do. Pure: want → have → plan.
+"""Which dead letters are meant, and what sending each of them again would do. Pure: want → have → plan.
 
-A letter is sent again as it came: key, value, headers. Its partition is the one where murmur2 puts the key today. What
-capture refused has no record yet: capture makes it, as if the event came in now for the first time. What would not
+A dead letter is sent again as it came: key, value, headers. Its partition is the one where murmur2 puts the key today.
+What capture refused has no record yet: capture makes it, as if the event came in now for the first time. What would not
 help, or not be exact, stays, and the plan says why.
 """
 
@@ -29,7 +29,7 @@ from streamapp.topics.partitioner import partition_for
 
 DROPPED = "it was dropped"
 SENT_BEFORE = "its record was already sent again"
-LETTER_HEADER = "hanzo-letter"  # names the letter that a record was sent again for
+LETTER_HEADER = "hanzo-letter"  # names the dead letter that a record was sent again for
 ATTEMPTS_MAX = 5  # who was refused so often is not repaired by sending it again
 FRAME_BYTES = 512  # what Kafka adds to a record and its batch, generously
 RECORD_BYTES_MAX = 1_048_588  # Kafka's default for a topic
@@ -39,7 +39,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which letters are meant. None means any. Times are of the refusal, `since` included, `until` not."""
+    """Which dead letters are meant. None means any. Times are of the refusal, `since` included, `until` not."""
 
     ids: frozenset[str] | None = None
     topic: str | None = None
@@ -52,7 +52,7 @@ class Wanted:
     state: State | None = None
 
     def takes(self, letter: Letter, done: Done) -> bool:
-        """Whether the letter is one of them. Cheap questions come first."""
+        """Whether the dead letter is one of them. Cheap questions come first."""
         return (
             (self.ids is None or letter.id in self.ids)
             and (self.topic is None or letter.topic == self.topic)
@@ -111,7 +111,7 @@ class Resend:
 
 @dataclass(frozen=True, slots=True)
 class Stays:
-    """A letter that is left where it is. `why` is the same sentence for letters of the same obstacle."""
+    """A dead letter that is left where it is. `why` is the same sentence for dead letters of the same obstacle."""
 
     letter: Letter
     why: str
@@ -120,7 +120,7 @@ class Stays:
 @dataclass(frozen=True)
 class Rules:
     """What a plan is made by: the partition count of each topic there is, team → org, the limit of attempts, and the
-    reentries, by the name they write letters under."""
+    reentries, by the name they write dead letters under."""
 
     partitions: Mapping[str, int]
     org_of: Callable[[str], str | None]
@@ -130,7 +130,7 @@ class Rules:
 
 
 def plan(letter: Letter, done: Done, rules: Rules) -> Resend | Stays:
-    """What happens to one letter."""
+    """What happens to one dead letter."""
     obstacle = _obstacle(letter, done, rules)
     if obstacle is not None:
         return Stays(letter, obstacle)
@@ -153,7 +153,7 @@ def plan(letter: Letter, done: Done, rules: Rules) -> Resend | Stays:
 
 
 def _obstacle(letter: Letter, done: Done, rules: Rules) -> str | None:
-    """Why this letter must not be sent again, whatever is changed about it."""
+    """Why this dead letter must not be sent again, whatever is changed about it."""
     receipt = done.by_letter.get(letter.id)
     if receipt is not None and receipt.state == "dropped":
         return DROPPED
@@ -165,7 +165,7 @@ def _obstacle(letter: Letter, done: Done, rules: Rules) -> str | None:
     if whole_batch is not None:
         return whole_batch
     if letter.truncated and rules.fix.value is None:
-        return "the letter does not have the whole record, it was cut"
+        return "the dead letter does not have the whole record, it was cut"
     if letter.attempt >= rules.attempts_max:
         return f"it was refused {rules.attempts_max} times or more: find the cause, then raise --max-attempts"
     if letter.reason == Reason.ORG_UNRESOLVED and not rules.fix.changes and rules.org_of(letter.team or "") is None:
@@ -186,7 +186,7 @@ def _refused_again(topic: str, values: Sequence[bytes | None]) -> str | None:
 
 
 def _whole_batch(letter: Letter) -> str | None:
-    """Why a letter about many records cannot go as one, whatever value it is given."""
+    """Why a dead letter about many records cannot go as one, whatever value it is given."""
     if letter.reason != Reason.UNREADABLE_BATCH:
         return None
     return "it is about a whole record batch, not one record: let its producer send the events again, then drop it"
@@ -205,7 +205,7 @@ class _Content(NamedTuple):
 
 
 def _content(letter: Letter, rules: Rules) -> _Content:
-    """What is sent for a letter. Raises `_CannotGo`."""
+    """What is sent for a dead letter. Raises `_CannotGo`."""
     fix = rules.fix
     key, value = letter.key, _fixed(letter.value, fix) if fix.changes else letter.value
     if letter.record is None and letter.by in rules.reentries:
@@ -234,7 +234,7 @@ def _fixed(value: bytes | None, fix: Fix) -> bytes:
         raise _CannotGo("the value is not JSON, a patch cannot change it: give --value") from None
     if strange:
         raise _CannotGo("the value holds NaN or Infinity, a patch cannot keep them: give --value")
-    # The library's own sentences quote values, which differ from letter to letter and may be secret.
+    # The library's own sentences quote values, which differ from dead letter to dead letter and may be secret.
     try:
         return _encode(fix.patch.apply(tree))
     except jsonpatch.JsonPatchTestFailed:

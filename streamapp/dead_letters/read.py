@@ -25,7 +25,7 @@ _BY_TEAM = frozenset(topic.name for topic in EVENT_TOPICS if topic.key == "team_
 
 
 class Unreadable(NamedTuple):
-    """A record on `dead_letter` that is no letter: where, and why."""
+    """A record on `dead_letter` that is no dead letter: where, and why."""
 
     where: str
     problem: str
@@ -36,7 +36,7 @@ class Letter:
     """One refusal of one record."""
 
     id: str
-    at: Coordinates  # of the letter itself
+    at: Coordinates  # of the dead letter itself
     topic: str  # of the record, as are the next two
     partition: int | None
     offset: int | None
@@ -59,7 +59,7 @@ class Letter:
 
     @property
     def cause(self) -> str:
-        """The fingerprint that it shares with letters of the same cause."""
+        """The fingerprint that it shares with dead letters of the same cause."""
         return cause_of(self.topic, self.by, self.reason, self.error).id
 
     @property

@@ -23,7 +23,7 @@ from streamapp.settings import KafkaSettings
 
 ENTRIES_MAX = 5_000  # what a person may page through; the command line looks through all
 BLOCK = 500
-BYTES_MAX = 64 << 20  # read at a first look; letters may be 4 MiB each
+BYTES_MAX = 64 << 20  # read at a first look; dead letters may be 4 MiB each
 FRESH_MS = 2_000  # an open page asks once a second
 ANSWER_S = 3.0
 SILENCE_S = 5.0
@@ -31,7 +31,7 @@ SILENCE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A letter without its bytes."""
+    """A dead letter without its bytes."""
 
     letter: Letter  # value and headers are left out
     team: str | None
@@ -41,11 +41,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The newest letters, newest first, and what was done about them."""
+    """The newest dead letters, newest first, and what was done about them."""
 
     entries: tuple[Entry, ...]
     done: Done
-    in_log: int  # letters in the log, about: markers of transactions count
+    in_log: int  # dead letters in the log, about: markers of transactions count
     unreadable: int
 
 
@@ -53,10 +53,10 @@ class Letters(Protocol):
     """What the pages ask. Both raise `Unavailable` or `Misconfigured`."""
 
     async def recent(self) -> Recent:
-        """The newest letters."""
+        """The newest dead letters."""
 
     async def whole(self, at: Coordinates) -> Letter | None:
-        """A letter with its bytes, by where it is; None when it has left the log."""
+        """A dead letter with its bytes, by where it is; None when it has left the log."""
 
 
 class RecentLetters:
@@ -157,7 +157,7 @@ class RecentLetters:
 
 
 def entry(letter: Letter) -> Entry:
-    """A letter without its bytes."""
+    """A dead letter without its bytes."""
     size = None if letter.value is None else len(letter.value)
     return Entry(replace(letter, value=None, headers=()), letter.team, letter.cause, size)
 

@@ -1,10 +1,11 @@
-"""Sends dead letters again, and drops them: plan first, then apply, each letter exactly once whatever happens between.
+"""Sends dead letters again, and drops them: plan first, then apply, each dead letter exactly once whatever happens
+between.
 
 Order, and what each failure costs:
 
 1  take the right to write: a run that still goes on ends here, what it left unfinished is undone
 2  read the receipts: from now on nobody else adds any
-3  read the letters; for each that is meant and may go, a batch of them:
+3  read the dead letters; for each that is meant and may go, a batch of them:
    begin · records · receipts with their offsets · commit      a crash before commit: nothing of the batch happened
 4  tell the receipts to whoever asked                          a crash before it: they are in the topic all the same,
                                                                and the next run tells them (letters_receipts.py)
@@ -51,15 +52,16 @@ class Plan:
 
     @property
     def stuck(self) -> int:
-        """How many letters wait still and cannot be sent."""
+        """How many dead letters wait still and cannot be sent."""
         return sum(count for (_, _, why), count in self.stays.items() if why not in (DROPPED, SENT_BEFORE))
 
 
 def steps(
     config: Mapping[str, Any], upto: Mapping[int, Span], wanted: Wanted, done: Done, rules: Rules, limit: int | None
 ) -> Iterator[Resend | Stays | None]:
-    """What happens to each letter that is meant, oldest first, until `limit` of them are sent; None for what cannot be
-    read. Two letters about one record send it once. Raises `Refused` where two events would get one id."""
+    """What happens to each dead letter that is meant, oldest first, until `limit` of them are sent; None for what
+    cannot be read. Two dead letters about one record send it once. Raises `Refused` where two events would get one
+    id."""
     sent = 0
     records, events = set(), _Events()
     for letter in letters(config, upto):
@@ -74,9 +76,11 @@ def steps(
         name = letter.record or letter.id
         if isinstance(step, Resend):
             if name in records:
-                step = Stays(letter, "another letter about the same record sends it")
+                step = Stays(letter, "another dead letter about the same record sends it")
             elif events.clash(step):
-                step = Stays(letter, "another letter of this plan sends an event with the same id and other content")
+                step = Stays(
+                    letter, "another dead letter of this plan sends an event with the same id and other content"
+                )
             else:
                 records.add(name)
                 sent += 1
@@ -84,7 +88,8 @@ def steps(
 
 
 class _Events:
-    """The events that a plan sends: topic and id → its letter, that letter's own id of the event, and the bytes."""
+    """The events that a plan sends: topic and id → its dead letter, that letter's own id of the event, and the
+    bytes."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], tuple[str, str | None, bytes]] = {}
@@ -101,7 +106,7 @@ class _Events:
             if other is not None and "value" in step.changed and other[1] != own:
                 raise Refused(
                     f"letters {other[0]} and {letter.id} would both be sent as event {mask_text(name)}, and the second "
-                    "would not count: leave /id out of the patch, or send one letter at a time. Nothing was sent"
+                    "would not count: leave /id out of the patch, or send one dead letter at a time. Nothing was sent"
                 )
             if other is not None and other[2] != fingerprint:
                 return True
@@ -110,7 +115,7 @@ class _Events:
 
 
 def unknown(kafka: KafkaSettings, upto: Mapping[int, Span], ids: Collection[str]) -> list[str]:
-    """The ids that no letter has. Raises `Unavailable` or `Misconfigured`."""
+    """The ids that no dead letter has. Raises `Unavailable` or `Misconfigured`."""
     left = dict.fromkeys(ids)
     if left:
         for letter in letters(confluent_config(kafka), upto):
@@ -150,8 +155,8 @@ def redrive(
     told: Callable[[int], None],
     receipts: Receipts,
 ) -> int:
-    """Send the letters again, at most `rate` in a second. `receipts` gets those of each batch that is written, then
-    `told` how many they are.
+    """Send the dead letters again, at most `rate` in a second. `receipts` gets those of each batch that is written,
+    then `told` how many they are.
 
     Returns how many were sent. Raises `Unavailable`, `Misconfigured`, or `Refused` when another run took over; what
     was written is done, and the next run goes on behind it.
@@ -183,8 +188,8 @@ def drop(
     clock: Clock,
     told: Callable[[int], None],
 ) -> int:
-    """Mark waiting letters as dealt with, or dropped ones as waiting again. Nothing is deleted: they stay in the log
-    as long as all others. `told` hears how many of each batch.
+    """Mark waiting dead letters as dealt with, or dropped ones as waiting again. Nothing is deleted: they stay in the
+    log as long as all others. `told` hears how many of each batch.
 
     Returns how many. Raises as `redrive`.
     """
@@ -205,7 +210,7 @@ def drop(
 
 
 def to_drop(kafka: KafkaSettings, upto: Mapping[int, Span], wanted: Wanted, undo: bool, limit: int | None) -> int:
-    """How many letters `drop` would mark. Raises `Unavailable` or `Misconfigured`."""
+    """How many dead letters `drop` would mark. Raises `Unavailable` or `Misconfigured`."""
     config = confluent_config(kafka)
     return sum(map(len, _to_mark(undo, config, upto, wanted, read_done(config), limit)))
 

@@ -1,13 +1,14 @@
 """A consumer group that keeps records outside Kafka: the destination's own offset is the truth.
 
 1  parse the records; what cannot be kept is refused; too many of these stop the worker
-2  a Kafka transaction with the dead letters, if there are any   crash: the same letters are written again, with the
+2  a Kafka transaction with the dead letters, if there are any   crash: the same dead letters are written again, with
+the
                                                                  same ids
 3  the destination: rows and the offset behind them, at once     crash: the same
 4  a Kafka transaction: the group's offset, and the position     crash: the destination knows better; the next
    row, with how many were refused                               takeover sets the group to where it is
 
-The letters come first: behind step 3 nobody reads the chunk again.
+The dead letters come first: behind step 3 nobody reads the chunk again.
 """
 
 from __future__ import annotations

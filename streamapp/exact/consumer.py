@@ -183,7 +183,7 @@ class ChunkConsumer(Consumer):
         if not records:
             return records
         sound = records.before_lost(partition.lost_seen)
-        if len(sound) < len(records):  # damaged on its way, perhaps: it is fetched again once, then it is a letter
+        if len(sound) < len(records):  # damaged on its way, perhaps: it is fetched again once, then it is a dead letter
             lost = records[len(sound) :].first_offset
             partition.lost_seen = lost
             self._thread.seek(tp, lost)

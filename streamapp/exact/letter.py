@@ -21,7 +21,7 @@ class Origin(NamedTuple):
 
 
 def letter(record: Any, reason: str, error: str, origin: Origin, now_ms: int, partitions: int) -> Send:
-    """The letter about a record, or about a batch that cannot be read: then its first record is the letter's.
+    """The dead letter about a record, or about a batch that cannot be read: then its first record is the letter's.
     `partitions` is how many `dead_letter` has."""
     batch = record.value if isinstance(record.value, UnreadableBatch) else None
     refused = letters.Refused(

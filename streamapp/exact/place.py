@@ -14,8 +14,8 @@ from streamapp.exact.chunk import Transaction
 class Place:
     """Where a partition stands in its cluster.
 
-    `outputs` gives the partition count of every topic that statements and letters go to. `folder` is the worker's, for
-    files that need not outlive it; None: there is none. `entropy` makes the secret of a table that has none yet.
+    `outputs` gives the partition count of every topic that statements and dead letters go to. `folder` is the worker's,
+    for files that need not outlive it; None: there is none. `entropy` makes the secret of a table that has none yet.
     """
 
     group: str

@@ -1,13 +1,13 @@
 """A limit on poison: a bad deploy must stop the worker, not fill the dead-letter topic.
 
 What is refused comes from outside, one record at a time; when nearly everything is refused, the fault is more likely
-ours, and letters would only hide it. Nothing of the chunk that goes over the limit has happened: after the repair it is
-read again.
+ours, and dead letters would only hide it. Nothing of the chunk that goes over the limit has happened: after the repair
+it is read again.
 
 The counts are part of the position row. A worker that is
 started again goes on counting where the last one stopped, and stops at the same record; so a supervisor that starts it
-over and over writes no letter more. Whoever has found that the records are bad indeed says up to which moment: those no
-longer count.
+over and over writes no dead letter more. Whoever has found that the records are bad indeed says up to which moment:
+those no longer count.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class PoisonLimit:
     def _advice(self, last: Refusal) -> str:
         return (
             f"(the last one: {last.reason}: {last.error}); nothing of them is lost. If the fault is ours, repair it "
-            f"and start. If the records are bad, stop who sends them, then let them become letters: start with "
+            f"and start. If the records are bad, stop who sends them, then let them become dead letters: start with "
             f"STREAM_WORKER__POISON_ACCEPTED_UNTIL={format_ms(self._newest_ms)} or, for those behind, a later time"
         )
 

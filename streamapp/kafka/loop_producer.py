@@ -22,7 +22,7 @@ from streamapp.settings import KafkaSettings
 ANY_PARTITION = -1  # murmur2 of the key decides
 POLL_S = 0.001  # a fifth of the linger
 RECORD_BYTES = 100  # what a record costs besides its bytes
-MESSAGE_BYTES_MAX = 4 << 20  # as dead_letter takes them; its letters carry a record in base64
+MESSAGE_BYTES_MAX = 4 << 20  # as dead_letter takes them; its dead letters carry a record in base64
 BATCH_RECORDS = 500  # the standard's Insights Capture Integration
 BATCH_BYTES = 1_000_000  # 500 events of the 2 kB that the standard calls average
 ANSWER_TIMEOUT_S = 2.0

@@ -29,8 +29,8 @@ def refusal(
     now_ms: int,
     random: bytes,
 ) -> Event:
-    """The letter about an event that was never sent. Its value is the envelope as it would have been, as far as it can
-    be written as JSON; `facts` are those given for it."""
+    """The dead letter about an event that was never sent. Its value is the envelope as it would have been, as far as it
+    can be written as JSON; `facts` are those given for it."""
     given = facts.get("data")
     at_ms = facts.get("at_ms")
     exact = payload(given) if isinstance(given, Mapping) else given

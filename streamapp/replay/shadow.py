@@ -1,8 +1,8 @@
 """What a table should hold, by the log, beside what it holds: pure arithmetic.
 
 A *shadow* counts the records of a range anew, with the worker's own ledger. An hour can be compared when all its
-records lie in the range. Records with a dead letter stay refused: the letter is their way back, and counting them here
-would count them twice when they are redriven.
+records lie in the range. Records with a dead letter stay refused: the dead letter is their way back, and counting them
+here would count them twice when they are redriven.
 
 A *family* is a team's hour in one currency, under whatever org: a directory moves usage within a family, so a family is
 compared as a whole or not at all.
@@ -61,7 +61,7 @@ class Shadow:
     def __init__(self, rules: Rules, admission: Admission, refused: frozenset[int], secret: bytes) -> None:
         self.rows = ShadowRows()
         self.contradicted: dict[str, list[int]] = defaultdict(list)  # team → offsets refused now, and not then
-        self.unreadable: list[tuple[int, int]] = []  # batches without a letter: whatever they hold may be counted
+        self.unreadable: list[tuple[int, int]] = []  # batches without a dead letter: whatever they hold may be counted
         self._refused = refused
         every = replace(rules, names_max=EVERY)  # how many lines a row has is seen when it is compared
         self._ledger = Ledger(every, admission, self.rows, Position(), CompactSeen(secret))

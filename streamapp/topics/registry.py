@@ -100,7 +100,7 @@ EVENT_TOPICS: tuple[Topic, ...] = (
         key="source_topic",
         producers=("every service", "every consumer group"),
         consumers=("dead-letter-monitor",),
-        # A letter carries the rejected bytes in base64, beside the reason.
+        # A dead letter carries the rejected bytes in base64, beside the reason.
         configs=(("max.message.bytes", str(4 * MIB)),),
     ),
 )
@@ -148,11 +148,11 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
     # How far the ledger's worker is, and its counts of refused records: no table, its rows are in the database.
     replace(_batches("billing-ledger", "kept", follows="billing_events"), table=None),
     Topic(
-        # Which letters were sent again, or dropped, by whoever runs `streamapp dead-letters`.
+        # Which dead letters were sent again, or dropped, by whoever runs `streamapp dead-letters`.
         name="dead-letter-monitor-letters_done-changelog",
         partitions=1,
         retention_ms=None,
-        key="id of the letter",
+        key="id of the dead letter",
         producers=("dead-letter-monitor",),
         consumers=("dead-letter-monitor",),
         configs=_CHANGELOG[1:],

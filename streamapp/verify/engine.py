@@ -51,7 +51,7 @@ class Sides:
     that was refused as a whole is one record."""
     spans: Mapping[str, Mapping[int, Span]]  # by topic: what is read
     committed: Offsets | None = None  # by the pair's group; None: it has read everything
-    refusing: Offsets = field(default_factory=dict)  # committed by the group whose letters count
+    refusing: Offsets = field(default_factory=dict)  # committed by the group whose dead letters count
     directory: Callable[[], OrgOf] = lambda: lambda team: None
     kept: Any = None  # what the pair's destination has opened
     since_ms: int | None = None  # what is read of the left side begins here; None: all of it is read
@@ -76,7 +76,7 @@ class Pair:
     left: str = ""  # what the left side is called, by default `source`
     report: Callable[[str, str, str], PairReport] = PairReport
     destination: Destination = nowhere
-    refuses: str = ""  # whose letters take records out of the left side, by default `group`
+    refuses: str = ""  # whose dead letters take records out of the left side, by default `group`
     optional: tuple[str, ...] = ()  # topics that an older cluster does not have
     bounded: bool = False  # `reconcile` reads only the last STREAM_RECONCILE__HOURS of the left side
 

@@ -137,8 +137,8 @@ def _open(settings: Settings, committed: Offsets, rows: Rows | None) -> Iterator
 
 
 def events(refused: Collection[tuple[int, int]], lost: Findings) -> Copy:
-    """How events are compared. `refused`: (partition, offset) of those that have a letter. `lost`: takes an event that
-    cannot be read and has none."""
+    """How events are compared. `refused`: (partition, offset) of those that have a dead letter. `lost`: takes an event
+    that cannot be read and has none."""
 
     def must(record: Record) -> Item | str | None:
         if (record.partition, record.offset) in refused:

@@ -33,7 +33,7 @@ class Intake(Generic[E]):
     """The records of a pair's source, in offset order within a partition. `reading`: what a record says. `plausible`:
     whether it can have been refused for a reason. `letters`: about the topic; those of the pair's group take records
     out. `homes`: None where the topic's keys are not teams: an id may be known on another partition. `report` takes
-    what is wrong with records and letters, by default the one of `sides`."""
+    what is wrong with records and dead letters, by default the one of `sides`."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Intake(Generic[E]):
         return Taken(event, org, home, is_new=False)
 
     def _is_refused(self, record: Record) -> bool:
-        """Whether the group has refused the record. Its letters are used up."""
+        """Whether the group has refused the record. Its dead letters are used up."""
         about = self.letters.pop((record.partition, record.offset), ())
         conflicting = self._conflicting(record) if about else None
         for letter in about:
@@ -112,7 +112,7 @@ class Intake(Generic[E]):
         return record.partition if self._homes is None else self._homes.root(team, record.partition)
 
     def _missing(self, record: Record, what: str) -> None:
-        """A record that must have a letter and has none: lost, unless the group may not have come to it yet."""
+        """A record that must have a dead letter and has none: lost, unless the group may not have come to it yet."""
         if self.has_read(record):
             self._report.lost.add(at(record), what)
         else:

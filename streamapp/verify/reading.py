@@ -1,7 +1,7 @@
 """How a check looks at Kafka, and when. Every pair follows the same rule of moments:
 
 1  what the group has committed: records below are judged, records from there on are waiting
-2  the right side: ends of the topics that the group writes, tables before statements before letters
+2  the right side: ends of the topics that the group writes, tables before statements before dead letters
 3  the ends of the left side, the topic that the group reads: it then holds all that the right side can count
 4  the records up to these ends, the rows of a destination, and the directory: it knows every team that a worker knew
 5  what replaced a row that step 4 misses: a newer copy may have taken its place in between

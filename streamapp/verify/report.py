@@ -175,14 +175,14 @@ COUNTS: tuple[tuple[str, str], ...] = (
     ("accepted", "events accepted"),
     ("duplicates", "repeated events ignored"),
     ("letters", "dead letters about usage"),
-    ("redriven", "letters whose record was sent again"),
+    ("redriven", "dead letters whose record was sent again"),
     ("buckets", "buckets (org, team, currency, hour)"),
     ("bills", "statements"),
     ("revisions", "… of them revisions"),
     ("other_events", "other events on billing_events"),
     ("buckets_waiting", "still open: buckets that wait for their end or for late events"),
     ("events_waiting", "events not yet due on a bill"),
-    ("out_of_reach", "statements and letters older than the usage log"),
+    ("out_of_reach", "statements and dead letters older than the usage log"),
 )
 """The plain numbers of a report, and what they are called in print."""
 

@@ -1,8 +1,8 @@
 """The pair usage=bills: recompute every bill from the raw events, compare, explain each difference.
 
 Nothing of the workers is used: not their arithmetic, not their decoder, not their idea of time. Slow where that makes
-it plain. Three kinds of fault: *lost* (events that should be on a bill and are not, poison without its letter),
-*doubled* (events, bills or letters that count more than once) and *wrong* (whatever else differs).
+it plain. Three kinds of fault: *lost* (events that should be on a bill and are not, poison without its dead letter),
+*doubled* (events, bills or dead letters that count more than once) and *wrong* (whatever else differs).
 
 An event that no statement counts waits for a mark. Whether that mark has passed is judged by what the group has surely
 read: the records below the offsets it had committed before anything else was asked for.
@@ -181,7 +181,7 @@ class _Audit:
             yield f"coverage is {covered}, must be {must}"
 
     def unmatched(self) -> None:
-        """Letters about records that were not read."""
+        """Dead letters about records that were not read."""
         for (partition, offset), letters in self.intake.letters.items():
             if offset < self.sides.start(USAGE_TOPIC, partition):
                 self.report.out_of_reach += len(letters)
@@ -190,7 +190,7 @@ class _Audit:
 
 
 def audit(sides: Sides, lines_min: int = LINES_MIN) -> None:
-    """Check bills against usage and letters; each is read once, in the order letters, bills, usage.
+    """Check bills against usage and dead letters; each is read once, in the order dead letters, bills, usage.
 
     Where usage is read from a moment on (`sides.since_ms`), only hours of which no event can have come before are
     judged: none is further ahead of its record than `FUTURE_MS`. `lines_min`: a bill with fewer lines of their own has
@@ -226,7 +226,7 @@ def audit(sides: Sides, lines_min: int = LINES_MIN) -> None:
 
 
 def _letters(records: Iterable[Record], report: BillsReport) -> Letters:
-    """The letters about usage, each group's about a record once."""
+    """The dead letters about usage, each group's about a record once."""
     letters = read_letters.gather(records, USAGE_TOPIC, report.wrong)
     for (partition, offset), about in letters.items():
         report.numbers["letters"] += len(about)

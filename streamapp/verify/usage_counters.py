@@ -1,7 +1,7 @@
 """The pair usage=counters: the hours of llm-metrics against sums of llm_usage made anew, partition by partition.
 
 An event counts under the rules of usage=bills: once for its id where its team lives, unless `billing-agg` has refused
-it with a letter (both groups refuse the same records, only one writes letters). Records from the position of the
+it with a letter (both groups refuse the same records, only one writes dead letters). Records from the position of the
 table on, or from where `billing-agg` has committed, are waiting, and an hour that they touch is compared later.
 """
 
@@ -124,7 +124,7 @@ def audit(sides: Sides) -> None:
             what = f"the group committed {offset}, its table counted up to {table.next_offset}"
             report.wrong.add(f"{USAGE_TOPIC}[{partition}]", what)
     homes = Homes(len(sides.spans[USAGE_TOPIC]), _covered(sides.records(BILLS_TOPIC)))
-    others = PairReport("", "", "")  # what is wrong with records and letters is found by usage=bills
+    others = PairReport("", "", "")  # what is wrong with records and dead letters is found by usage=bills
     intake = Intake(sides, read, plausible, gather(sides.records(LETTERS), USAGE_TOPIC), homes, others)
     for part in homes.split(sides.records(USAGE_TOPIC)):
         for record in part:
@@ -148,7 +148,7 @@ PAIR = Pair(
     name="usage=counters",
     group=GROUP,
     source=USAGE_TOPIC,
-    topics=(LETTERS, BILLS_TOPIC, CHANGELOG),  # letters after the offsets that they are of, rows after both
+    topics=(LETTERS, BILLS_TOPIC, CHANGELOG),  # dead letters after the offsets that they are of, rows after both
     judge=audit,
     right="the hours of llm-metrics",
     refuses=BILLING,

@@ -121,7 +121,7 @@ class Ingest:
         return [int(number) for (number,) in found]
 
     def whole(self) -> None:
-        """Every event is there, once; those that cannot be kept are letters; the check agrees."""
+        """Every event is there, once; those that cannot be kept are dead letters; the check agrees."""
         numbers = range(self.sent)
         assert self.rows() == [number for number in numbers if number % 7]
         letters = [json.loads(record.value or b"")["data"] for record in self.letters()]

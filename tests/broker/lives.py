@@ -149,7 +149,8 @@ class Life:
         self._broker.start()
 
     def finish(self) -> None:
-        """Compare with the oracle's bills and letters, close what is silent, and compare again. Ends everything."""
+        """Compare with the oracle's bills and dead letters, close what is silent, and compare again. Ends
+        everything."""
         with self._ending:
             self._fleet.drain()
             log = self._stack.read(USAGE)

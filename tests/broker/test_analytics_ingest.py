@@ -62,7 +62,7 @@ def test_a_worker_ends_between_the_insert_and_its_commit(stack: Ingest) -> None:
 
 
 def test_the_check_waits_for_letters_that_nobody_sees_yet(stack: Ingest) -> None:
-    """A group's offset and the letters of the same transaction do not become visible together."""
+    """A group's offset and the dead letters of the same transaction do not become visible together."""
     stack.send(1)  # it cannot be kept
     client = AdminClient({"bootstrap.servers": stack.broker.bootstrap})
     (place,) = (TopicPartition(TOPIC, number, 1) for number, end in stack.ends().items() if end)

@@ -170,7 +170,7 @@ def test_a_flood_of_what_is_no_bill_stops_the_worker_until_a_person_acts(fresh_b
     stack.wait(lambda: stack.done() == 4, worker)
     worker.stop()
     stack.produce([bad] * 4)
-    for _ in range(2):  # a supervisor starts it again: it writes no letter more
+    for _ in range(2):  # a supervisor starts it again: it writes no dead letter more
         worker = stack.worker(url, worker__poison_limit_consecutive=5)
         wait_until(worker.exited.is_set, 60)
         assert worker.exit_code == 78, worker.said()[-3000:]

@@ -33,7 +33,7 @@ COUNTED = re.compile(r'^stream_dead_letters_total\{group="billing-agg",reason="(
 
 
 class Watch:
-    """A broker with letters, a pager, and the monitors that were started on them."""
+    """A broker with dead letters, a pager, and the monitors that were started on them."""
 
     def __init__(self, broker: Broker, folder: Path, pager: Pager) -> None:
         self.broker, self.folder, self.pager = broker, folder, pager
@@ -68,7 +68,7 @@ class Watch:
         wait_until(monitor.takeovers, 30)
 
     def send(self, numbers: Iterable[int], at_ms: int) -> None:
-        """Letters of three causes in turn, and every seventh of them twice, with records of this time."""
+        """Dead letters of three causes in turn, and every seventh of them twice, with records of this time."""
         for number in numbers:
             reason, error = CAUSES[number % len(CAUSES)]
             refused = Refused(
@@ -116,7 +116,7 @@ def watch(fresh_broker: Broker, tmp_path: Path) -> Iterator[Watch]:
 
 
 def exact(numbers: Iterable[int]) -> dict[str, float]:
-    """Reason → letters among these."""
+    """Reason → dead letters among these."""
     counts: dict[str, float] = {}
     for number in numbers:
         reason = CAUSES[number % len(CAUSES)][0]

@@ -31,7 +31,7 @@ def test_kill_9_changes_no_byte(fresh_broker: Broker, tmp_path: Path) -> None:
 
 
 def killed_again_and_again(stack: Cluster) -> tuple[list[bytes], list[Letter]]:
-    """The bills and letters of a run whose worker is killed each time a few thousand records are done."""
+    """The bills and dead letters of a run whose worker is killed each time a few thousand records are done."""
     for number, what in enumerate(KILLS, 1):
         worker = stack.start("disturbed", worker__chunk_records=50)
         stack.work(EVENTS * number // (len(KILLS) + 2), worker)

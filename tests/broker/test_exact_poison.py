@@ -1,4 +1,5 @@
-"""Every kind of poison on a real cluster: one letter each, with its reason and its bytes, and nothing of it counts."""
+"""Every kind of poison on a real cluster: one dead letter each, with its reason and its bytes, and nothing of it
+counts."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ def cases(hour_ms: int, now_ms: int) -> list[Case]:
 def told(
     tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, formatted: Path
 ) -> Iterator[tuple[list[Case], list[Letter]]]:
-    """All kinds, sent at once to one cluster, and the letters about them. What is not refused counts."""
+    """All kinds, sent at once to one cluster, and the dead letters about them. What is not refused counts."""
     now_ms = wall_ms()
     hour_ms = now_ms // HOUR_MS * HOUR_MS - 4 * HOUR_MS
     bad = cases(hour_ms, now_ms)

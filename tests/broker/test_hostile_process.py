@@ -77,7 +77,7 @@ def content(event: Any) -> Any:
 
 
 def cut(letters: Iterable[Any]) -> Counter[Any]:
-    """Of letters what comes from the sender, counted."""
+    """Of dead letters what comes from the sender, counted."""
     told = (letter["data"] for letter in letters)
     return Counter((one["reason"], one["error"], one.get("truncated"), b64decode(one["value_b64"])) for one in told)
 

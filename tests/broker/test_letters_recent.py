@@ -36,7 +36,7 @@ def send(kafka: KafkaSettings, numbers: range) -> None:
 
 
 def offsets(recent: RecentLetters) -> list[int | None]:
-    """Of the records that the letters are about."""
+    """Of the records that the dead letters are about."""
     return [one.letter.offset for one in asyncio.run(recent.recent()).entries]
 
 
@@ -55,7 +55,7 @@ def test_the_newest_are_read_backwards_then_only_what_is_new(fresh_broker: Broke
 
     send(kafka, range(1_200, 1_203))
     with RawProducer(kafka) as out:
-        out.send("dead_letter", b"llm_usage", b"not a letter")
+        out.send("dead_letter", b"llm_usage", b"not a dead letter")
     found = asyncio.run(recent.recent())
     assert [one.letter.offset for one in found.entries[:4]] == [2_202, 2_201, 2_200, 2_199]
     assert (len(found.entries), found.unreadable, found.in_log) == (700, 1, 1_204)

@@ -121,7 +121,7 @@ def test_counters_and_quantiles_of_a_fleet_that_is_hurt(fresh_broker: Broker, tm
         assert third.stop() == 0
         stack.wait(lambda: len(second.takeovers()[-1][0]) == PARTITIONS, READY_S, second)
         check_counters(scraper.look(second))
-        assert stack.read("dead_letter") == [], "billing-agg writes the letters"
+        assert stack.read("dead_letter") == [], "billing-agg writes the dead letters"
 
         stack.drain(stack.start())
         report = PAIR.check(Settings(kafka=stack.kafka))

@@ -34,7 +34,7 @@ BEGAN_MS = wall_ms() // MINUTE_MS * MINUTE_MS - 3 * 60 * MINUTE_MS
 
 
 class Letters:
-    """A broker with letters, one a minute, of two teams in turn; and the command."""
+    """A broker with dead letters, one a minute, of two teams in turn; and the command."""
 
     def __init__(self, broker: Broker) -> None:
         self.config = {"bootstrap.servers": broker.bootstrap}
@@ -69,7 +69,7 @@ class Letters:
         return ran.stdout.decode()
 
     def listed(self, state: str) -> list[int]:
-        """The numbers of the letters in a state."""
+        """The numbers of the dead letters in a state."""
         done = read_done(self.config)
         there = (one for one in letters_of(self.config, extent(self.config)) if isinstance(one, Letter))
         return sorted(one.offset or 0 for one in there if done.state(one) == state)
@@ -94,7 +94,9 @@ def test_each_option_means_what_it_says(fresh_broker: Broker) -> None:
 
     plan = letters.run("redrive", "--dry-run", "--team", "team_a", *middle, "--limit", "3")
     assert "3 records to send" in plan
-    assert "4 letters to drop" in letters.run("drop", "--dry-run", "--because", "a test", "--team", "team_b", *middle)
+    assert "4 dead letters to drop" in letters.run(
+        "drop", "--dry-run", "--because", "a test", "--team", "team_b", *middle
+    )
     assert letters.sent() == []
     assert read_done(letters.config).by_letter == {}
 
@@ -165,13 +167,13 @@ def test_a_letter_is_found_by_the_id_of_its_event(fresh_broker: Broker) -> None:
     said = letters.run("show", "evt_1")
     assert f"there are more: {old}" in said
     assert new in said
-    assert "no letter has the id evt_nope, nor is one about an event evt_nope" in letters.run(
+    assert "no dead letter has the id evt_nope, nor is one about an event evt_nope" in letters.run(
         "show", "evt_nope", code=1
     )
 
 
 def receipts(path: Path) -> list[dict[str, Any]]:
-    """The lines about letters."""
+    """The lines about dead letters."""
     return [line for line in map(json.loads, path.read_text().splitlines()) if "letter" in line]
 
 

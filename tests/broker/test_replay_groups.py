@@ -73,7 +73,7 @@ class Site:
         }
 
     def done(self) -> bool:
-        """Whether everything that was sent is committed, and every letter is counted."""
+        """Whether everything that was sent is committed, and every dead letter is counted."""
         for group, (topic, _) in SOURCES.items():
             partitions = [(topic, number) for number in range(registry.topic(topic).partitions)]
             ends = {place: end for place, end in self.stack.admin.end_offsets(partitions).items() if end}

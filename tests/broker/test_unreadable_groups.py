@@ -39,7 +39,7 @@ from streamapp.verify import pairs as verify_pairs
 
 HOUR_MS = 3_600_000
 GROUPS = [group for group, _, _ in AGENTS]
-WRITES_NO_LETTERS = ("llm-metrics", "dead-letter-monitor")  # of usage billing-agg writes them; of letters nobody may
+WRITES_NO_LETTERS = ("llm-metrics", "dead-letter-monitor")  # billing-agg writes those of usage, nobody those of letters
 BAD = ("bomb", *DAMAGES)
 BOMB_RECORDS, SPOILED_RECORDS = 70, 3
 
@@ -270,7 +270,7 @@ def bills(stage: Stage) -> list[dict[str, Any]]:
 
 
 def told(letters: list[dict[str, Any]]) -> list[tuple[object, ...]]:
-    """What the letters are about. billing-ledger may write one twice, with the same id (docs/adr/0009)."""
+    """What the dead letters are about. billing-ledger may write one twice, with the same id (docs/adr/0009)."""
     names = ("group", "source_topic", "source_partition", "source_offset", "source_last_offset", "reason")
     found = [(one["id"], tuple(one["data"].get(name) for name in names)) for one in letters]
     again = {one for one in found if one[1][0] == "billing-ledger"}

@@ -149,7 +149,7 @@ class Cluster:
         assert feed.failed == 0
 
     def start_over(self) -> None:
-        """Forget everything that was made of the usage topic: bills, letters, the table and the group."""
+        """Forget everything that was made of the usage topic: bills, dead letters, the table and the group."""
         self.wait(lambda: self.admin.group(GROUP).state in ("Empty", "Dead"), READY_S)
         client = AdminClient({"bootstrap.servers": self.broker.bootstrap, "log_level": 0})
         for future in client.delete_consumer_groups([GROUP]).values():

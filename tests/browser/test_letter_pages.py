@@ -47,7 +47,7 @@ KINDS: tuple[dict[str, Any], ...] = (
 
 
 def some() -> FakeLetters:
-    """Letters of four causes, some of them dealt with."""
+    """Dead letters of four causes, some of them dealt with."""
     letters = [letter(number, NOW_MS - (140 - number) * 61_000, **KINDS[number % 7 % 4]) for number in range(140)]
     receipts = [
         Receipt(one.id, "redriven", NOW_MS - 5000, one.record, ("llm_usage", 3, 4711 + number), 1, ("value",))

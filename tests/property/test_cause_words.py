@@ -26,7 +26,7 @@ from tables.admission import OwnerAdmission, unresolved
 from tables.cause import quoted
 from tables.outcome import Refusal
 
-# Letters that no sentence of ours has, and what may end or open a quotation.
+# Dead letters that no sentence of ours has, and what may end or open a quotation.
 LETTERS = "ωψξ"
 WORDS = st.text(st.sampled_from([*LETTERS * 3, *"'\"`\\ .,:\n\t@=/é\x00"]), min_size=1, max_size=60) | st.text(
     st.sampled_from([*LETTERS, "'", '"', "\x01", "😀"]), min_size=200, max_size=400

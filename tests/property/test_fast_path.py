@@ -1,4 +1,4 @@
-"""With the fast path or without: the same rows, statements, letters and remembered ids, whatever the log."""
+"""With the fast path or without: the same rows, statements, dead letters and remembered ids, whatever the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Any history of letters: cut into chunks anyhow, killed anywhere, put back, delivered or not, it counts the same."""
+"""Any history of dead letters: cut into chunks anyhow, killed anywhere, put back, delivered or not, it counts the
+same."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ ERRORS = ["it is 7 days old", "cost '1' is negative", "no number"]
 LETTERS = st.lists(
     st.tuples(
         st.integers(-4, 6),  # minutes after the record before
-        st.integers(0, 25),  # which letter: some come twice
+        st.integers(0, 25),  # which dead letter: some come twice
     ),
     min_size=1,
     max_size=60,
@@ -97,7 +98,7 @@ def test_the_parts_add_up_and_stay_within_their_limits(letters: list[tuple[int, 
     monitor = straight(log)
     seen: dict[bytes, int] = {}
     counted: Counter[bool] = Counter()
-    for record in log:  # a letter counts unless it was there not long ago
+    for record in log:  # a dead letter counts unless it was there not long ago
         before = seen.get(record.value or b"")
         fresh = record.value is None or before is None or record.offset - before > LIMITS.remembered
         counted[fresh] += 1
@@ -109,7 +110,7 @@ def test_the_parts_add_up_and_stay_within_their_limits(letters: list[tuple[int, 
     watermark_ms = state.position.watermark_ms
     assert all(start + 5 * MINUTE_MS > watermark_ms - LIMITS.windows_ms - 5 * MINUTE_MS for start, _ in state.windows)
     assert {row.cause.id for row in state.causes.values() if row.opened_ms is not None} == set(state.open)
-    monitor.tick((watermark_ms - NOON) / MINUTE_MS)  # a late letter may have opened what was quiet already
+    monitor.tick((watermark_ms - NOON) / MINUTE_MS)  # a late dead letter may have opened what was quiet already
     assert all(row.quiet_at_ms(RULES) > watermark_ms for row in state.open.values())
 
 

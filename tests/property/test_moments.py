@@ -217,13 +217,13 @@ def early_archive(world: World) -> Check:
 METRICS, CALLS = "llm-metrics-latency-changelog", "rpc-billing-rpc_hourly-changelog"
 PLANTED = {
     "bills early": ("usage=bills", early("usage=bills", mw.BILLS)),
-    "letters of usage early": ("usage=bills", early("usage=bills", mw.LETTERS)),
+    "dead letters of usage early": ("usage=bills", early("usage=bills", mw.LETTERS)),
     "counted hours early": ("usage=counters", early("usage=counters", METRICS)),
-    "letters of counted usage early": ("usage=counters", early("usage=counters", mw.LETTERS)),
-    "letters of calls early": ("metering=settlements", early("metering=settlements", mw.LETTERS)),
+    "dead letters of counted usage early": ("usage=counters", early("usage=counters", mw.LETTERS)),
+    "dead letters of calls early": ("metering=settlements", early("metering=settlements", mw.LETTERS)),
     "table of calls behind its settlements": ("metering=settlements", early("metering=settlements", mw.BILLS)),
     "events replaced meanwhile": ("events=clickhouse", unreplaced),
-    "letters of events early": ("events=clickhouse", early("events=clickhouse", mw.LETTERS)),
+    "dead letters of events early": ("events=clickhouse", early("events=clickhouse", mw.LETTERS)),
     "ledger of bills early": ("bills=ledger", early_ledger("bills=ledger")),
     "ledger of settlements early": ("settlements=ledger", early_ledger("settlements=ledger")),
     "archive early": ("audit=archive", early_archive),

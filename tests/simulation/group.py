@@ -259,7 +259,8 @@ class Group(Arrivals):
                 check_disk(self.kafka, partition, self.owners[partition].task.store)
 
     def finish(self) -> None:
-        """All is worked off, every hour closed by the clock: each record is in a bill, a repetition or a letter."""
+        """All is worked off, every hour closed by the clock: each record is in a bill, a repetition or a dead
+        letter."""
         for partition in range(PARTITIONS):
             self.work(partition)
         self.sleep(2 * HOUR_MS)

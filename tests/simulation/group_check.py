@@ -17,7 +17,7 @@ from tables.window import HOUR_MS
 
 
 def check_partition(kafka: Kafka, partition: int, oracle: Oracle, read: int) -> int:
-    """Bills, letters and rows of a partition whose records below `read` are committed. Returns how many hours are
+    """Bills, dead letters and rows of a partition whose records below `read` are committed. Returns how many hours are
     gone because no record can reach them any more."""
     bills = [entry for entry in committed(kafka, "billing_events") if entry.txn.partition == partition]
     assert [(bill.key, bill.value) for bill in bills] == [(bill.key, bill.value) for bill in oracle.bills]

@@ -49,7 +49,7 @@ def compact(body: Any) -> bytes:
 
 
 def refused(capture: InMemory, body: Any, **how: Any) -> list[Letter]:
-    """The letters about what is refused of a request."""
+    """The dead letters about what is refused of a request."""
     capture.call(body, **how)
     found = [value for topic, _, value in capture.pipeline.written if topic == "dead_letter"]
     read = [parse(Record("dead_letter", 0, at, NOW_MS, TOPIC.encode(), value)) for at, value in enumerate(found)]
@@ -158,5 +158,5 @@ def test_a_body_that_was_mended_is_each_of_its_events_once(capture: InMemory, ag
         capture.call(body)
         at_once = capture.events()
         for event in at_once:
-            del event["data"]["ip"]  # the letter about a body does not say it
+            del event["data"]["ip"]  # the dead letter about a body does not say it
         assert found == at_once

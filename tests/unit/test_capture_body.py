@@ -79,7 +79,7 @@ def test_a_form_tells_what_stands_beside_the_data() -> None:
         (b"\x1f\x8bxxxxxxxxxxxxxxxxxxxxxx", "unreadable_body"),
         (zlib.compress(EVENT), "unreadable_body"),
         (b"\xff\xfe\x00", "unreadable_body"),
-        (b"abcde", "unreadable_body"),  # one letter too many for base64
+        (b"abcde", "unreadable_body"),  # one dead letter too many for base64
         (b64encode(b64encode(b64encode(b64encode(EVENT)))), "unreadable_body"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Letters of one cause share a fingerprint; nothing of a single record is in it."""
+"""Dead letters of one cause share a fingerprint; nothing of a single record is in it."""
 
 from __future__ import annotations
 

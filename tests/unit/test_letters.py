@@ -1,4 +1,4 @@
-"""Letters are counted by cause; incidents open, grow, and end in silence; whoever must be told is told."""
+"""Dead letters are counted by cause; incidents open, grow, and end in silence; whoever must be told is told."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_ids_are_forgotten_after_so_many_letters() -> None:
         monitor.read(refusal(number))
     rows = list(monitor.store.scan(b"i", b"j"))
     assert [codec.unpack_ids(key, value)[0] for key, value in rows] == list(range(20, 30))
-    monitor.read(refusal(20))  # 10 letters ago
+    monitor.read(refusal(20))  # 10 dead letters ago
     assert monitor.counts() == {"too_late": 30}
     monitor.read(refusal(19))
     assert monitor.counts() == {"too_late": 31}
@@ -230,7 +230,8 @@ def test_a_letter_that_is_older_than_the_windows_counts_in_the_oldest() -> None:
     assert monitor.courier.heard() == [("opened", 3)]
 
 
-# -- letters that are none -------------------------------------------------------------------------------------------
+# -- dead letters that are none
+# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [None, b"", b"\xff", b"[]", b'{"id":"x"}', b"[" * 100_000, b'{"type":"x","id":"y"}'])

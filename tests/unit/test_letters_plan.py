@@ -1,4 +1,4 @@
-"""What sending a dead letter again would do, and which letters are meant."""
+"""What sending a dead letter again would do, and which dead letters are meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sink with a destination that keeps the offset: it may end at any step, no record is lost or without letter."""
+"""A sink with a destination that keeps the offset: it may end at any step, no record is lost or without dead letter."""
 
 from __future__ import annotations
 

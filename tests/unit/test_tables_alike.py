@@ -135,7 +135,7 @@ def test_the_view_says_what_happened(name: str) -> None:
     partition.last_record_ms = 0
     facts = view._partition_facts(partition, 0.0)
     assert (facts.state, facts.watermark_ms) == ("running", task.memory.position.watermark_ms)
-    if name != "letters":  # what is no letter is counted and never refused
+    if name != "letters":  # what is no dead letter is counted and never refused
         assert facts.duplicates == 1
         assert b'stream_events_duplicate_total{group="group"} 1.0' in metrics.exposition()
     clock_ms[0] = 61_000

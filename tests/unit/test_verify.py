@@ -184,7 +184,7 @@ def _garbage_letter(logs: Logs) -> None:
 
 
 def _other_bytes_same_event(logs: Logs) -> None:
-    """Offset 4 repeats the id of offset 0 with other bytes and has no letter."""
+    """Offset 4 repeats the id of offset 0 with other bytes and has no dead letter."""
     logs.usage[4] = logs.usage[4]._replace(value=(logs.usage[4].value or b"") + b" ")
 
 
@@ -226,18 +226,18 @@ FAULTS: dict[str, tuple[Callable[[Logs], None], str]] = {
     "money as a number": (_change(0, totals__cost=0.0076), WRONG),
     "period end": (_change(2, period_end=text(NOON)), WRONG),
     "lines": (_change(2, lines=[]), WRONG),
-    "letter missing": (_letter_missing, LOST),
-    "letter twice": (_letter_twice, DOUBLED),
-    "letter with other value": (_letter(value_b64="e30="), WRONG),
-    "letter with other key": (_letter(key_b64="e30="), WRONG),
-    "letter with an impossible reason": (_letter(reason="invalid_cost"), WRONG),
+    "dead letter missing": (_letter_missing, LOST),
+    "dead letter twice": (_letter_twice, DOUBLED),
+    "dead letter with other value": (_letter(value_b64="e30="), WRONG),
+    "dead letter with other key": (_letter(key_b64="e30="), WRONG),
+    "dead letter with an impossible reason": (_letter(reason="invalid_cost"), WRONG),
     "letter: not in the future": (_letter(reason="timestamp_in_future"), WRONG),
     "letter: no conflict": (_letter(reason="conflicting_duplicate"), WRONG),
-    "letter of another group only": (_letter(group="llm-metrics"), LOST),
-    "letter about no record": (_letter_of_nothing, WRONG),
+    "dead letter of another group only": (_letter(group="llm-metrics"), LOST),
+    "dead letter about no record": (_letter_of_nothing, WRONG),
     "bill that is no JSON": (_garbage_bill, WRONG),
-    "letter that is no letter": (_garbage_letter, WRONG),
-    "conflict without a letter": (_other_bytes_same_event, LOST),
+    "dead letter that is no dead letter": (_garbage_letter, WRONG),
+    "conflict without a dead letter": (_other_bytes_same_event, LOST),
     "team on two partitions": (_two_homes, WRONG),
 }
 
@@ -265,9 +265,9 @@ def test_planted_fault_is_found(name: str) -> None:
         ("late events never stated", (1, 0, 0)),
         ("hour never stated", (1, 0, 0)),
         ("bill twice", (0, 1, 0)),
-        ("letter twice", (0, 1, 0)),
-        ("letter missing", (1, 0, 0)),
-        ("conflict without a letter", (1, 0, 0)),
+        ("dead letter twice", (0, 1, 0)),
+        ("dead letter missing", (1, 0, 0)),
+        ("conflict without a dead letter", (1, 0, 0)),
         ("first offset", (0, 0, 1)),
         ("running cost", (0, 0, 1)),
     ],

@@ -1,4 +1,4 @@
-"""What a letter about a whole batch covers is refused, even if the check itself can read it."""
+"""What a dead letter about a whole batch covers is refused, even if the check itself can read it."""
 
 from __future__ import annotations
 
@@ -47,4 +47,4 @@ def test_other_groups_and_other_reasons_refuse_no_batch() -> None:
     assert not refused_batches(letters((0, 2, 4), group="llm-metrics"), GROUP, TOPIC)
     assert not refused_batches(letters((0, 2, 4), reason="malformed_json"), GROUP, TOPIC)
     assert not refused_batches(letters((0, 2, 4)), GROUP, "audit_log")
-    assert not refused_batches([Record("dead_letter", 0, 0, 5, None, b"no letter")], GROUP, TOPIC)
+    assert not refused_batches([Record("dead_letter", 0, 0, 5, None, b"no dead letter")], GROUP, TOPIC)

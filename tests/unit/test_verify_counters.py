@@ -47,7 +47,7 @@ def compared(
     start: int = 0,
     bills: Collection[Record] = (),
 ) -> PairReport:
-    """The check of a log in one partition, with the letters that billing-agg writes of it."""
+    """The check of a log in one partition, with the dead letters that billing-agg writes of it."""
     rows = table.store.scan(b"d", b"z")
     changelog = [Record("changelog", 0, at, 0, key, row) for at, (key, row) in enumerate(rows)]
     letters: list[Record] = []

@@ -42,7 +42,7 @@ class Logged(Calls):
         return [Record(topic, 0, number, 0, send.key, send.value) for number, send in enumerate(sends)]
 
     def four(self) -> list[list[Record]]:
-        """Changelog, bills, letters, metering."""
+        """Changelog, bills, dead letters, metering."""
         calls = [Record(METERING, 0, one.offset, one.timestamp, one.key, one.value) for one in self.log]
         return [list(self.__dict__["changelog"]), self.sent("billing_events"), self.sent("dead_letter"), calls]
 

@@ -1,4 +1,4 @@
-"""The pages of what was refused: list, causes, one letter; masked, and honest about what they did not see."""
+"""The pages of what was refused: list, causes, one dead letter; masked, and honest about what they did not see."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Ask = Callable[..., Awaitable[tuple[int, str]]]
 
 
 def visit(letters: FakeLetters, check: Callable[[Ask], Awaitable[None]]) -> None:
-    """Serve the pages over these letters; `check` asks for paths."""
+    """Serve the pages over these dead letters; `check` asks for paths."""
 
     async def run() -> None:
         async with serving(FakeWorker(WORLD, "agg-0"), letters=letters) as served, aiohttp.ClientSession() as session:
@@ -177,7 +177,7 @@ def test_a_list_that_is_not_whole_says_so() -> None:
 
     async def check(ask: Ask) -> None:
         text = (await ask("/letters"))[1]
-        assert "among the newest 1 letters" in text
+        assert "among the newest 1 dead letters" in text
         assert "2 records on" in text
         assert twin((await ask("/letters.json"))[1])["whole_log"] is False
 

@@ -1,7 +1,7 @@
 """A request's bytes → the JSON inside. Clients wrap it in gzip, base64 and forms, and often do not say so.
 
-What the bytes are decides, not what a header claims: gzip by its first two bytes, JSON by its first letter, a form by
-its field `data`, and base64 is what is left. Nothing unpacks to more than `limit` bytes.
+What the bytes are decides, not what a header claims: gzip by its first two bytes, JSON by its first letter, a form
+by its field `data`, and base64 is what is left. Nothing unpacks to more than `limit` bytes.
 
 Every byte of a body is read, or the body is refused: nothing that follows what was understood is passed over.
 """

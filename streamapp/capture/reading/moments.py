@@ -34,7 +34,7 @@ _TAIL = re.compile(
     re.IGNORECASE,
 )
 _ZONES = {
-    # letters → hours: RFC 5322, 4.3. All others mean several things.
+    # dead letters → hours: RFC 5322, 4.3. All others mean several things.
     **dict.fromkeys(("Z", "UTC", "UT", "GMT"), 0),
     **{"EDT": -4, "EST": -5, "CDT": -5, "CST": -6, "MDT": -6, "MST": -7, "PDT": -7, "PST": -8},
 }
@@ -116,7 +116,8 @@ def _with_zone(text: str) -> datetime:
 
 
 def _zone(name: str | None, offset: str | None) -> tzinfo:
-    """East of Greenwich is +, whatever letters of UTC stand before it. Raises ValueError for other letters."""
+    """East of Greenwich is +, whatever dead letters of UTC stand before it. Raises ValueError for other dead
+    letters."""
     hours = 0 if name is None else _ZONES.get(name.upper())
     if hours is None or (hours and offset):
         raise ValueError(f"{name} is no zone that all agree on")
@@ -143,7 +144,7 @@ def _named(name: str | None, offset: int | None) -> tzinfo | None:
     if name is None:
         return None if offset is None else timezone(timedelta(seconds=offset))
     if offset:
-        raise ValueError("letters and an offset in an unusual place")
+        raise ValueError("dead letters and an offset in an unusual place")
     return _zone(name, None)
 
 

@@ -1,10 +1,10 @@
-"""Rows of the letters table as bytes: what stands in the changelog and, byte for byte, in RocksDB.
+"""Rows of the dead letters table as bytes: what stands in the changelog and, byte for byte, in RocksDB.
 
 i  ids       i + offset (8 bytes, big endian)       (4 bytes from that offset, 8 bytes digest) …
 k  cause     k + cause id                           CauseRow
 p  position  p                                      StoredPosition
-t  tally     t + MessagePack [topic, by, reason]    letters, for ever
-w  window    w + start (8 bytes) + cause id         letters in those five minutes
+t  tally     t + MessagePack [topic, by, reason]    dead letters, for ever
+w  window    w + start (8 bytes) + cause id         dead letters in those five minutes
 """
 
 from __future__ import annotations

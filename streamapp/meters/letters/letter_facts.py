@@ -1,7 +1,7 @@
 """What the monitor counts of a letter, read without its payload.
 
-A letter that cannot be read is counted as a cause of its own and never refused: a dead letter about a dead letter
-would have no end. The same holds for a whole record batch of letters, which counts as one.
+A dead letter that cannot be read is counted as a cause of its own and never refused: a dead letter about a dead letter
+would have no end. The same holds for a whole record batch of dead letters, which counts as one.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from tables.outcome import Position
 
 
 class ToldLetters:
-    """The letters of a partition, and the courier that tells people of them."""
+    """The dead letters of a partition, and the courier that tells people of them."""
 
     def __init__(self, letters: Letters, courier: Carries, link: str | None) -> None:
         self.letters = letters
@@ -45,7 +45,7 @@ class ToldLetters:
         return self.letters.position
 
     def apply(self, records: Sequence[Any], now_ms: int) -> LettersOutcome:
-        """Count consecutive letters, and note who was told."""
+        """Count consecutive dead letters, and note who was told."""
         return self.letters.apply(records, self._arrived(), now_ms)
 
     def idle(self, now_ms: int) -> LettersOutcome:
@@ -82,7 +82,7 @@ LettersTask = TableTask[ToldLetters, LettersOutcome]
 def letters_parts(
     rules: AlertRules, courier: Callable[[], Carries], link: str | None, limits: Limits = LIMITS
 ) -> Parts[ToldLetters, LettersOutcome]:
-    """A partition of letters. Each has a courier of its own."""
+    """A partition of dead letters. Each has a courier of its own."""
 
     def memory(at: Opening) -> ToldLetters:
         letters = Letters(rules, letter_facts, at.position, limits)

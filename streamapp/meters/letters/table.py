@@ -47,7 +47,7 @@ TABLE = TableDeclaration(
     late=Late.KEPT,
     parts=parts,
     view=LettersView,
-    letters=False,  # what it cannot read is a cause of its own: a letter about a letter would have no end
+    letters=False,  # what it cannot read is a cause of its own: a dead letter about a dead letter would have no end
     checked=lambda settings: alert_rules(settings.alerts),
     help="dead letters by cause, and the incidents that they are",
 )

@@ -1,4 +1,4 @@
-"""The letters table's worker as the pages and Prometheus see it: what is counted is read from the table."""
+"""The dead letters table's worker as the pages and Prometheus see it: what is counted is read from the table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tables.letters import WINDOW_MS
 
 
 class LettersView(TableView):
-    """Pages of a group with a table, and the counts of letters."""
+    """Pages of a group with a table, and the counts of dead letters."""
 
     def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table) -> None:
         super().__init__(app, metrics, clock, table)

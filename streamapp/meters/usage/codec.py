@@ -1,6 +1,6 @@
 """Rows of the usage ledger as bytes: what stands in the changelog and, byte for byte, in RocksDB.
 
-A key is a letter for its kind, then what sorts it, so that a kind is a range and hours are in order of time:
+A key is a dead letter for its kind, then what sorts it, so that a kind is a range and hours are in order of time:
 
     b  bill      b + event id                          the statement's exact JSON
     h  hour      h + start (8 bytes, big endian) + …   UsageRow; … = MessagePack [org, team, currency]

@@ -1,4 +1,4 @@
-"""Why a letter was written, so that a thousand of one cause are one thing to look at: its `tables.cause.Cause`."""
+"""Why a dead letter was written, so that a thousand of one cause are one thing to look at: its `tables.cause.Cause`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from streamapp.schemas.values.mask import mask_text
 from tables.cause import Cause
 
 SHAPE_CHARS_MAX = 160
-ERROR_CHARS_MAX = 1000  # as in a letter
+ERROR_CHARS_MAX = 1000  # as in a dead letter
 NAME_CHARS_MAX = 100
 
 # What differs from record to record: quoted values, ids, numbers. Field names stay. A record may hold quotes, too, so
@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"(?<![\w.])[-+]?\d++(?:[.,:TZ+-]++\d++)*+Z?")
 
 
 def cause_of(topic: str, by: str, reason: str, error: str) -> Cause:
-    """What a letter says → its cause. Whoever tells letters apart does it by the cause's `id`."""
+    """What a dead letter says → its cause. Whoever tells dead letters apart does it by the cause's `id`."""
     return Cause(_name(topic), _name(by), _name(reason), shape(error))
 
 

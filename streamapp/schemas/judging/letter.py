@@ -40,7 +40,7 @@ _encode = msgspec.json.Encoder().encode
 class Refused:
     """A record, and who refused it why.
 
-    `last_offset`: the letter is about a whole batch that cannot be read, which ends there; `value` is the batch.
+    `last_offset`: the dead letter is about a whole batch that cannot be read, which ends there; `value` is the batch.
 
     `partition` and `offset` are None for a record that never reached its topic. Exactly one of `group` and `producer`
     says who refused it. `timestamp_ms` is the record's own, or the moment it came in. `attempt` None: as the record's
@@ -71,10 +71,10 @@ class Letter(NamedTuple):
 
 
 def letter(refused: Refused, now_ms: int, entropy: bytes = b"") -> Letter:
-    """The letter about a refused record.
+    """The dead letter about a refused record.
 
     With coordinates its id is made from them: the same refusal, repeated after a crash, has the same id. Without, the
-    id is made from the content and `entropy`: ten random bytes for a letter of its own, none for one that is the
+    id is made from the content and `entropy`: ten random bytes for a dead letter of its own, none for one that is the
     same however often the same content is refused.
     """
     assert (refused.group is None) != (refused.producer is None), refused
@@ -128,7 +128,7 @@ def _digest(refused: Refused, by: str, entropy: bytes) -> bytes:
 
 
 def _fitting(headers: Sequence[Header]) -> Sequence[Header]:
-    """The first headers, as many as a letter has room for, up to one whose name is longer than any of ours."""
+    """The first headers, as many as a dead letter has room for, up to one whose name is longer than any of ours."""
     size, kept = 0, []
     for name, content in headers:
         size += len(name.encode()) + len(content or b"") + HEADER_FRAME_BYTES

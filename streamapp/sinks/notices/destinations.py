@@ -28,11 +28,11 @@ def names_of(alerts: AlertSettings) -> tuple[str, ...]:
 
 
 def reasons_of(alerts: AlertSettings) -> frozenset[str]:
-    """The reasons of which one letter is enough. Raises `Misconfigured`."""
+    """The reasons of which one dead letter is enough. Raises `Misconfigured`."""
     found = frozenset(filter(None, map(str.strip, alerts.reasons_at_once.split(","))))
     unknown = sorted(found - {*Reason})
     if unknown:
-        raise Misconfigured(f"STREAM_ALERTS__REASONS_AT_ONCE names {', '.join(unknown)}, which no letter has")
+        raise Misconfigured(f"STREAM_ALERTS__REASONS_AT_ONCE names {', '.join(unknown)}, which no dead letter has")
     return found
 
 

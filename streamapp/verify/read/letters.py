@@ -1,7 +1,7 @@
 """How a check reads `dead_letter`: which records were refused, by whom, why, and with which bytes.
 
 A group can also refuse a whole batch that it cannot read. The check reads with another client, whose limits may differ.
-So the group's letter decides what such a batch is: the records that it covers become one, as the worker saw them.
+So the group's dead letter decides what such a batch is: the records that it covers become one, as the worker saw them.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class Letter(NamedTuple):
 
 
 Letters = dict[tuple[int, int], list[Letter]]
-"""(source partition, source offset) → its letters."""
+"""(source partition, source offset) → its dead letters."""
 
 Batches = Mapping[int, Sequence[UnreadableBatch]]
-"""Partition → its batches that a letter is about, in the order of offsets."""
+"""Partition → its batches that a dead letter is about, in the order of offsets."""
 
 
 def gather(records: Iterable[Record], topic: str, wrong: Findings | None = None) -> Letters:
-    """The letters about records of `topic`. `wrong`: takes what cannot be read."""
+    """The dead letters about records of `topic`. `wrong`: takes what cannot be read."""
     letters: Letters = {}
     for record in records:
         found = _read(record, topic)
@@ -75,7 +75,7 @@ def gather(records: Iterable[Record], topic: str, wrong: Findings | None = None)
 
 
 def _read(record: Record, topic: str) -> tuple[tuple[int, int], Letter] | str | None:
-    """Where the refused record is, and the letter; None: it is about something else; or what is wrong with it."""
+    """Where the refused record is, and the dead letter; None: it is about something else; or what is wrong with it."""
     try:
         event = _decode(record.value or b"")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -116,7 +116,7 @@ def problem(letter: Letter, record: Record, conflicting: bool | None, plausible:
 
 
 def refused_batches(letters: Iterable[Record], group: str, topic: str) -> Batches:
-    """The batches of `topic` that the group has written `unreadable_batch` letters about."""
+    """The batches of `topic` that the group has written `unreadable_batch` dead letters about."""
     found: dict[int, list[UnreadableBatch]] = {}
     for (partition, first), about in sorted(gather(letters, topic).items()):
         for letter in about:
@@ -128,8 +128,8 @@ def refused_batches(letters: Iterable[Record], group: str, topic: str) -> Batche
 
 
 def as_refused(records: Iterable[Record], refused: Batches) -> Iterator[Record]:
-    """The records, with one in place of those that a letter covers: at its first offset, with the batch as its value.
-    In offset order within a partition, as they came."""
+    """The records, with one in place of those that a dead letter covers: at its first offset, with the batch as its
+    value. In offset order within a partition, as they came."""
     told: set[tuple[int, int]] = set()
     for record in records:
         batch = _covering(refused.get(record.partition, ()), record.offset)

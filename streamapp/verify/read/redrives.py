@@ -1,7 +1,7 @@
-"""How a check reads records that were sent again: the record of each letter is in the log once.
+"""How a check reads records that were sent again: the record of each dead letter is in the log once.
 
 It counts like any other record, so the check of bills expects it there once. Here is the rest: that every receipt
-is true, and that no letter was sent twice as two different events.
+is true, and that no dead letter was sent twice as two different events.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RECEIPTS_TOPIC = "dead-letter-monitor-letters_done-changelog"
 
 
 class _Sent(NamedTuple):
-    """A record that says which letter it was sent again for."""
+    """A record that says which dead letter it was sent again for."""
 
     where: str
     at: tuple[str, int, int]

@@ -25,7 +25,7 @@ CHARTS_MS = 1_800
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Letters that nobody has dealt with, among the newest; `all_of_them` is False when there may be more."""
+    """Dead letters that nobody has dealt with, among the newest; `all_of_them` is False when there may be more."""
 
     count: int
     all_of_them: bool

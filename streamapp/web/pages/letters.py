@@ -1,5 +1,5 @@
-"""The pages of what was refused: the list with its causes, and one letter. Bytes are masked; nothing can be done here
-but read."""
+"""The pages of what was refused: the list with its causes, and one dead letter. Bytes are masked; nothing can be done
+here but read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FILTERS = ("topic", "reason", "by", "team", "cause")
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Waiting letters of one cause."""
+    """Waiting dead letters of one cause."""
 
     fingerprint: str
     topic: str
@@ -44,7 +44,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A letter as it is listed."""
+    """A dead letter as it is listed."""
 
     entry: Entry
     letter: Letter
@@ -55,7 +55,7 @@ class Row:
 
 
 async def letters(site: Site, params: Params) -> Page:
-    """`/letters`: the newest letters, newest first, by cause, filtered, paged."""
+    """`/letters`: the newest dead letters, newest first, by cause, filtered, paged."""
     recent = await _asked(site.letters.recent())
     return await asyncio.to_thread(_list, recent, params)
 
@@ -64,7 +64,7 @@ def _list(recent: Recent, params: Params) -> Page:
     state = params.get("state") or "waiting"
     if state not in (*STATES, "all"):
         raise Problem(
-            400, "Those letters cannot be shown", f"In the address, state is one of {', '.join(STATES)}, all."
+            400, "Those dead letters cannot be shown", f"In the address, state is one of {', '.join(STATES)}, all."
         )
     matching = [one for one in recent.entries if _fits(one, params)]
     counts: Counter[str] = Counter(recent.done.state(one.letter) for one in matching)
@@ -111,9 +111,9 @@ async def letter(site: Site, params: Params) -> Page:
     wanted = params["id"]
     found = next((one for one in recent.entries if one.letter.id == wanted), None)
     if found is None:
-        advice = f"It is not among the newest {len(recent.entries):,} letters. The command line looks through all:"
+        advice = f"It is not among the newest {len(recent.entries):,} dead letters. The command line looks through all:"
         command = f"streamapp dead-letters show {wanted}" if wanted.isidentifier() else ""
-        raise Problem(404, f"There is no letter {show.visible(wanted)} here", advice, command)
+        raise Problem(404, f"There is no dead letter {show.visible(wanted)} here", advice, command)
     whole = await _asked(site.letters.whole(found.letter.at))
     if whole is None:
         raise Problem(404, "This dead letter is gone", "Dead letters are kept for 30 days.")
@@ -173,7 +173,7 @@ async def _asked(answer: Any) -> Any:
     try:
         return await answer
     except (Unavailable, Misconfigured) as error:
-        raise Problem(503, "The letters cannot be read now", f"{error}. Nothing is lost by it.") from None
+        raise Problem(503, "The dead letters cannot be read now", f"{error}. Nothing is lost by it.") from None
 
 
 def _fits(one: Entry, params: Params) -> bool:

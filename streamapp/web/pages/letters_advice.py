@@ -1,4 +1,4 @@
-"""What a person can do about a letter, by the reason of the refusal."""
+"""What a person can do about a dead letter, by the reason of the refusal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from streamapp.schemas.judging.rejected import Reason
 
 ADVICE: Mapping[str, str] = {
-    Reason.EMPTY_VALUE: "There is nothing to bill. Find the producer that sends empty records, then drop the letter.",
-    Reason.MALFORMED_JSON: "Write the bytes to a file, repair them, and send the letter again with --value.",
+    Reason.EMPTY_VALUE: "There is nothing to bill. Find the producer that sends empty records, then drop the "
+    "dead letter.",
+    Reason.MALFORMED_JSON: "Write the bytes to a file, repair them, and send the dead letter again with --value.",
     Reason.INVALID_ENVELOPE: "A field of the envelope is missing or wrong: correct it with a patch.",
     Reason.UNKNOWN_TYPE: "This topic does not carry that type: its producer chose the wrong topic, or is newer.",
     Reason.INVALID_DATA: "A field of the payload is missing or wrong: correct it with a patch.",
