@@ -33,7 +33,7 @@ from streamapp.meters.usage.store import USAGE, unsettled
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.store.rows import Writes
 from streamapp.topics.registry import TOPICS, changelog
-from tables.usage_hourly import HourKey, MonthRow, UsageRow, state
+from tables.usage.hourly import HourKey, MonthRow, UsageRow, state
 
 HOURS = 14 * 24
 OPEN_HOURS = 2

@@ -109,7 +109,7 @@ class TeamFacts:
 class CallFacts:
     """Calls of one model in a window of one partition, or of all models there: then the names are empty.
 
-    `latency` and `ttft` are the bins of `tables/spread.py`, which add up over partitions.
+    `latency` and `ttft` are the bins of `tables/latency/spread.py`, which add up over partitions.
     """
 
     start_ms: int

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from tables.spread import BOUNDS_US, Spread
-from tables.tally import STATUSES, Series, Tally
+from tables.latency.spread import BOUNDS_US, Spread
+from tables.latency.tally import STATUSES, Series, Tally
 
 SERIES = ("partition", "provider", "model", "stream")
 STREAMS = {None: "unknown", True: "true", False: "false"}

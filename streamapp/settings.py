@@ -111,8 +111,7 @@ class WorkerSettings(_Section):
         20_000, ge=1, description="Stop when so many records in a row were refused: a bad deploy, not bad luck"
     )
     poison_accepted_until: AwareDatetime | None = Field(
-        None,
-        description="Records with a timestamp up to this are known to be bad and may become dead letters without limit",
+        None, description="Records with a timestamp up to this are known to be bad; no limit counts their dead letters"
     )
 
     @property

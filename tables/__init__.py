@@ -4,40 +4,34 @@ What is the same for all:
 
 window.py           hours, marks, months and the rules of time
 outcome.py          records, refusals, positions; what a chunk changed
-admission.py             what a record must be before a table looks at it
+admission.py        what a record must be before a table looks at it
 seen.py             event ids that were counted, and until when they are remembered
 fold.py             how every table reads its partition
-lane.py          the fast path: what may count plain records in a table's place
+fast_path.py        what may count plain records in a table's place
 counters.py         what is counted; `+` and `-`
+cause.py            why dead letters are written, told apart
+keyed.py            rows by key, changed by one function
 
-Usage by org, team, currency and hour:
-
-usage_hourly.py     the row, and what closing it states
+usage/              usage by org, team, currency and hour
+hourly.py           the row, and what closing it states
 ledger.py           a partition of usage: records in; rows, statements and refusals out
+lane.py             its fast path
 expiry.py           hours and months that no record can reach any more
 
-Metered calls by org, agent, consumer and currency:
-
+calls/              metered calls by org, agent, consumer and currency
 settlement.py       accounts and their calls, and what settling states
-open_calls.py       the calls of open hours
-rpc_hourly.py       a partition of metered calls: records in; rows, settlements and refusals out
+open_calls.py       the calls of open hours, and their fast path
+ledger.py           a partition of metered calls: records in; rows, settlements and refusals out
 
-Latencies by minute, hour and model:
-
+latency/            latencies of model calls by minute, hour and model
 spread.py           durations in buckets and in the bins of a sketch
 tally.py            what is counted about calls of a model
-places.py           which models are told apart
-latency_windows.py  the rows, and when they go
-latency.py          a partition of usage: records in; rows out
-tally_lane.py       the fast path of this table
+top_models.py       which models are told apart
+windows.py          the rows, and when they go
+fold.py             a partition of usage: records in; rows out
+lane.py             its fast path
 
-Dead letters by cause:
-
-cause.py            why dead letters are written, told apart
+letters/            dead letters by cause
 incident.py         a cause's life: opened, told, resolved
-letters.py          a partition of dead letters: records in; rows and alerts out
-
-Any other group:
-
-keyed.py            rows by key, changed by one function
+fold.py             a partition of dead letters: records in; rows and alerts out
 """

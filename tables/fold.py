@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from tables.admission import Admission, unresolved
 from tables.cause import quoted
-from tables.fast_path import Passing
+from tables.fast_path import FastPath
 from tables.outcome import Folded, Position, Record, Refusal
 from tables.seen import Known, Seen, SeenIds, StoredIds, expiry_of
 from tables.window import HOUR_MS, Rules, next_close
@@ -31,7 +31,7 @@ class Fold(ABC, Generic[Out, Row]):
     """
 
     def __init__(
-        self, rules: Rules, admission: Admission, position: Position, seen: Seen | None, lane: Passing
+        self, rules: Rules, admission: Admission, position: Position, seen: Seen | None, lane: FastPath
     ) -> None:
         self.rules = rules
         self.admission = admission

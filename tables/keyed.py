@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tables.fast_path import NoUsageLane
+from tables.fast_path import NoFastPath
 from tables.fold import Fold
 from tables.outcome import Folded, Position, Record, Refusal
 from tables.seen import Seen
@@ -100,7 +100,7 @@ class Keyed(Fold[KeyedOutcome, Rows]):
         self.recipe = recipe
         self.rows = rows
         self._changes: Rows = {}
-        super().__init__(rules, recipe, position, seen, NoUsageLane())
+        super().__init__(rules, recipe, position, seen, NoFastPath())
         self.next_mark_ms = self._next_mark()
 
     def _begun(self, chunk: int) -> KeyedOutcome:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from tables.seen import StoredIds
-from tables.usage_hourly import HourKey, MonthKey, MonthRow, Statement, UsageRow
+from tables.usage.hourly import HourKey, MonthKey, MonthRow, Statement, UsageRow
 
 
 class Record(Protocol):

@@ -16,7 +16,7 @@ from web_fake import FakeWorker, World
 from streamapp.facts import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 from streamapp.topics import registry
 from streamapp.web.show import exact
-from tables.spread import Spread
+from tables.latency.spread import Spread
 
 MINUTE_MS = 60_000
 

@@ -9,8 +9,8 @@ from verify_logs import TEN
 
 from streamapp.meters.usage import statement
 from streamapp.schemas.fields import NAME_MAX, TOKENS_MAX
-from tables.settlement import Account, AccountRow, MethodSum, Payment
-from tables.usage_hourly import OTHER, HourKey, MonthRow, UsageRow, state
+from tables.calls.settlement import Account, AccountRow, MethodSum, Payment
+from tables.usage.hourly import OTHER, HourKey, MonthRow, UsageRow, state
 
 HUGE = 10**30
 MONEY = Decimal("9" * 40 + "." + "9" * 12)

@@ -12,10 +12,10 @@ from streamapp.exact.place import Place
 from streamapp.meters.latency import codec
 from streamapp.meters.latency.parts import LatencyTask, latency_parts
 from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
-from tables.latency import LIMITS, Limits
-from tables.latency_windows import LatencyOutcome, WindowKey
-from tables.tally import ALL, Series, Tally
-from tables.tally_lane import NoTallyLane
+from tables.latency.fold import LIMITS, Limits
+from tables.latency.lane import NoTallyLane
+from tables.latency.tally import ALL, Series, Tally
+from tables.latency.windows import LatencyOutcome, WindowKey
 from tables.window import Rules
 
 

@@ -13,8 +13,8 @@ from streamapp.meters.letters.parts import LettersTask, letters_parts
 from streamapp.schemas.judging.letter import Refused, letter
 from streamapp.sinks.notices.alerts import Notice
 from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
-from tables.incident import AlertRules
-from tables.letters import Limits
+from tables.letters.fold import Limits
+from tables.letters.incident import AlertRules
 from tables.window import MINUTE_MS
 
 NOON = 1_736_942_400_000  # 2025-01-15T12:00:00Z

@@ -52,7 +52,7 @@ from streamapp.store.rows import MemoryStore, always_settled, stored_position
 from streamapp.topics.partitioner import partition_for
 from streamapp.verify.events_clickhouse import Place as At
 from streamapp.verify.events_clickhouse import Row
-from tables.latency import LIMITS
+from tables.latency.fold import LIMITS
 from tables.outcome import Refusal
 from tables.window import HOUR_MS, MINUTE_MS, Rules
 

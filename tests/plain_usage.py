@@ -10,8 +10,8 @@ from typing import NamedTuple, Self
 from streamapp.lane.library import library
 from streamapp.schemas.judging.decode import Usage
 from streamapp.schemas.values.money import EXACT
-from tables.spread import microseconds
-from tables.tally import REST, STATUSES
+from tables.latency.spread import microseconds
+from tables.latency.tally import REST, STATUSES
 
 UNMEASURED, INEXACT, UNUSABLE = -1, -2, -3  # as in `usage.h`
 

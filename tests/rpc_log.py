@@ -21,8 +21,8 @@ from streamapp.schemas.values.timestamp import format_ms
 from streamapp.store.rows import MemoryStore, Store, stored_position
 from streamapp.topics.partitioner import partition_for
 from tables.admission import OwnerAdmission
-from tables.rpc_hourly import CallsOutcome
-from tables.settlement import Settlement
+from tables.calls.ledger import CallsOutcome
+from tables.calls.settlement import Settlement
 from tables.window import DAY_MS, Rules
 
 METERING = "agent_rpc_metering"

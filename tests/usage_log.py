@@ -15,9 +15,9 @@ from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_posi
 from streamapp.schemas.judging.decode import decode_usage
 from streamapp.topics.partitioner import partition_for
 from tables.admission import OwnerAdmission
-from tables.latency_windows import LatencyOutcome
+from tables.latency.windows import LatencyOutcome
 from tables.outcome import Outcome
-from tables.usage_hourly import Statement
+from tables.usage.hourly import Statement
 from tables.window import Rules
 
 DAY = "2025-01-15"

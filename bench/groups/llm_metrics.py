@@ -16,7 +16,7 @@ from bench.load import Prepared, Step, prepare, read
 from bench.oracle import Answer, pico
 from streamapp.meters.latency import codec
 from streamapp.schemas.values.timestamp import parse_ms
-from tables.tally import ALL
+from tables.latency.tally import ALL
 
 GROUP = "llm-metrics"
 CHANGELOG = "llm-metrics-latency-changelog"

@@ -36,7 +36,7 @@ from streamapp.store.position import StoredPosition
 from streamapp.store.rows import Store, Writes, stored_position
 from tables.counters import Counters
 from tables.outcome import Rows
-from tables.usage_hourly import Line, UsageRow, month_key, state
+from tables.usage.hourly import Line, UsageRow, month_key, state
 from tables.window import HOUR_MS
 
 HOURS_MAX = 500  # of a transaction

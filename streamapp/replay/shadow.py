@@ -24,9 +24,9 @@ from streamapp.store.position import StoredPosition
 from streamapp.store.rows import Store
 from tables.admission import Admission
 from tables.counters import EXACT, Counters, Numbers
-from tables.ledger import Ledger
 from tables.outcome import Position
-from tables.usage_hourly import EVERY, OTHER, HourKey, MonthKey, MonthRow, UsageRow
+from tables.usage.hourly import EVERY, OTHER, HourKey, MonthKey, MonthRow, UsageRow
+from tables.usage.ledger import Ledger
 from tables.window import HOUR_MS, Rules
 
 Family = tuple[int, str, str]

@@ -59,7 +59,7 @@ PLACES: tuple[tuple[str, str, str], ...] = (
     ("hours", "/hours", "Hours"),
     ("agents", "/agents", "Agents"),
     ("latency", "/latency", "Latency"),
-    ("letters", "/letters", "Letters"),
+    ("letters", "/letters", "Dead letters"),
     ("tables", "/tables", "Tables"),
 )
 """What the head of every page links to. Six short words fit a telephone."""

@@ -22,7 +22,7 @@ from streamapp.meters.usage import codec, statement
 from streamapp.settings import KafkaSettings
 from streamapp.store.rows import Writes
 from streamapp.topics import registry
-from tables.settlement import settle
+from tables.calls.settlement import settle
 
 BILLS = "billing_events"
 

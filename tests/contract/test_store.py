@@ -31,7 +31,7 @@ from streamapp.store.rocks import RocksStore
 from streamapp.store.rows import MemoryStore as RowsInMemory
 from streamapp.store.rows import unsettled_rows
 from tables.seen import StoredIds
-from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow, state
+from tables.usage.hourly import HourKey, MonthKey, MonthRow, UsageRow, state
 
 LAST = b"\xff" * 40
 

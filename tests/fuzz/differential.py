@@ -24,8 +24,8 @@ from streamapp.meters.calls.rpc_codec import stored_hour
 from streamapp.meters.latency import codec as latency_codec
 from streamapp.meters.usage.store import USAGE as usage_rows
 from streamapp.store.rows import Store
-from tables.fast_path import NoUsageLane
-from tables.open_calls import PlainCalls
+from tables.calls.open_calls import PlainCalls
+from tables.usage.lane import NoUsageLane
 from tables.window import HOUR_MS, MINUTE_MS, Rules
 
 RULES = Rules(retention_ms=3 * HOUR_MS, remember_ms=HOUR_MS)

@@ -16,8 +16,8 @@ from usage_log import Rec, Table, at, value
 from streamapp.lane.records import Records, Stretch, payload_of
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.store import USAGE
-from tables.fast_path import NoUsageLane
 from tables.outcome import Outcome
+from tables.usage.lane import NoUsageLane
 from tables.window import Rules
 
 

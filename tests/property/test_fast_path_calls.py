@@ -17,7 +17,7 @@ from usage_log import Rec
 
 from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.calls.rpc_codec import stored_hour, unsettled
-from tables.open_calls import PlainCalls
+from tables.calls.open_calls import PlainCalls
 from tables.window import Rules
 
 OFFSETS = st.sets(st.integers(1, 40))

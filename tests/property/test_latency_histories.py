@@ -12,9 +12,9 @@ from usage_histories import OFFSETS, SHORT, logs
 from usage_log import Rec, Table, at, refused, value
 
 from tables.counters import EXACT, Counters
-from tables.latency import LIMITS, Limits
-from tables.latency_windows import HOUR, MINUTE, LatencyOutcome
-from tables.tally import ALL, Tally
+from tables.latency.fold import LIMITS, Limits
+from tables.latency.tally import ALL, Tally
+from tables.latency.windows import HOUR, MINUTE, LatencyOutcome
 from tables.window import HOUR_MS
 
 FEW = Limits(models=1, currencies=1)

@@ -12,8 +12,8 @@ from letters_log import NOON, RULES, Monitor, Rec, refusal
 from searches import search
 
 from streamapp.meters.letters import codec
-from tables.incident import CauseRow
-from tables.letters import Limits
+from tables.letters.fold import Limits
+from tables.letters.incident import CauseRow
 from tables.window import MINUTE_MS
 
 LIMITS = Limits(windows_ms=30 * MINUTE_MS, causes=3, shapeless=2, cause_ms=40 * MINUTE_MS, remembered=12)

@@ -12,10 +12,10 @@ from searches import search
 from streamapp.lane.ids import CompactSeen
 from streamapp.meters.calls.lane import CompiledCalls
 from streamapp.meters.calls.rpc_codec import stored_hour, unpack_hour
+from tables.calls.open_calls import OpenCalls, PlainCalls
+from tables.calls.settlement import Account, CallsKey, Payment
 from tables.counters import EXACT
-from tables.open_calls import OpenCalls, PlainCalls
-from tables.settlement import Account, CallsKey, Payment
-from tables.usage_hourly import EVERY
+from tables.usage.hourly import EVERY
 from tables.window import HOUR_MS
 
 HOURS = (HOUR_MS * 482_472, HOUR_MS * 482_473)

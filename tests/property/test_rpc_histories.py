@@ -16,7 +16,7 @@ from rpc_oracle import EXACT, Expected, stated
 from searches import search
 from usage_log import Rec
 
-from tables.settlement import Account
+from tables.calls.settlement import Account
 from tables.window import HOUR_MS, MINUTE_MS, Rules
 
 OFFSETS = st.sets(st.integers(1, 40))

@@ -13,8 +13,8 @@ from streamapp.exact.chunk import Transaction
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.store.rows import Store
 from tables.fold import NEVER
-from tables.ledger import Ledger
 from tables.outcome import Outcome, Record
+from tables.usage.ledger import Ledger
 
 
 class StoredBeforeTheCommit(World):

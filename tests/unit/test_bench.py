@@ -215,10 +215,14 @@ def test_delays_of_rows_and_bills() -> None:
 
 def test_profile_counts_the_top_of_each_stack() -> None:
     seen = parse_profile(
-        ["main (/x/a.py:1);apply (/x/tables/ledger.py:62) 7", "apply (/x/tables/ledger.py:70) 3", "not a stack"]
+        [
+            "main (/x/a.py:1);apply (/x/tables/usage/ledger.py:62) 7",
+            "apply (/x/tables/usage/ledger.py:70) 3",
+            "not a stack",
+        ]
     )
-    assert seen.functions == {("apply", "/x/tables/ledger.py"): 10}
-    assert seen.modules() == {"tables.ledger": 10}
+    assert seen.functions == {("apply", "/x/tables/usage/ledger.py"): 10}
+    assert seen.modules() == {"tables.usage.ledger": 10}
     assert module_of("/v/site-packages/aiokafka/consumer/fetcher.py") == "aiokafka"
     assert module_of("/usr/lib/python3.11/json/encoder.py") == "python: encoder"
 

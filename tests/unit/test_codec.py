@@ -16,7 +16,7 @@ from streamapp.store.ids import ids_key, pack_ids, unpack_ids, unpack_ids_key
 from streamapp.store.position import POSITION_KEY, PoisonCounts, StoredPosition, pack_position, unpack_position
 from tables.counters import EXACT, Counters
 from tables.seen import IdsByExpiry, StoredIds
-from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow, state
+from tables.usage.hourly import HourKey, MonthKey, MonthRow, UsageRow, state
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 START = st.integers(0, 2**41).map(lambda ms: ms - ms % 3_600_000)

@@ -22,8 +22,8 @@ from streamapp.lane.library import library
 from streamapp.meters.usage.store import MemoryStore, stored_position
 from streamapp.store.ids import remembered
 from streamapp.store.position import POSITION_KEY, unpack_position
-from tables.fast_path import NoUsageLane
 from tables.seen import StoredIds
+from tables.usage.lane import NoUsageLane
 from tables.window import HOUR_MS
 
 STORED = Path(__file__).parent.parent / "golden" / "usage_table_before_secrets.json"

@@ -12,9 +12,9 @@ from searches import search
 from usage_log import Rec, at, value
 
 from streamapp.meters.latency import codec
-from tables.latency import LIMITS, Limits
-from tables.latency_windows import HOUR, MINUTE, WindowKey
-from tables.tally import ALL, NUMBERS, OTHERS, Name, Series, Tally
+from tables.latency.fold import LIMITS, Limits
+from tables.latency.tally import ALL, NUMBERS, OTHERS, Name, Series, Tally
+from tables.latency.windows import HOUR, MINUTE, WindowKey
 from tables.window import HOUR_MS, MINUTE_MS
 
 INVENTED = 100_000

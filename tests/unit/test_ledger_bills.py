@@ -10,7 +10,7 @@ from usage_log import Table, at, event, stated
 from streamapp.meters.usage import codec
 from tables.counters import Counters
 from tables.outcome import Outcome
-from tables.usage_hourly import HourKey, MonthKey, Statement
+from tables.usage.hourly import HourKey, MonthKey, Statement
 
 
 def only(outcome: Outcome) -> Statement:

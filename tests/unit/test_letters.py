@@ -13,7 +13,7 @@ from streamapp.schemas.judging.cause import cause_of
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.store.position import POSITION_KEY
 from tables.cause import Cause
-from tables.letters import LetterFacts, Letters, Limits
+from tables.letters.fold import LetterFacts, Letters, Limits
 from tables.outcome import Position
 from tables.window import DAY_MS, MINUTE_MS
 

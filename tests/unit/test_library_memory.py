@@ -17,8 +17,8 @@ from streamapp.lane.ids import CompactSeen
 from streamapp.lane.library import Run, library
 from streamapp.lane.records import payload_of
 from streamapp.meters.calls.lane import CompiledCalls
+from tables.calls.settlement import Account, CallsKey, Payment
 from tables.seen import StoredIds
-from tables.settlement import Account, CallsKey, Payment
 from tables.window import HOUR_MS
 
 SECRET = bytes(16)

@@ -22,11 +22,11 @@ from streamapp.schemas.fields import NAME_MAX
 from streamapp.settings import BillingSettings, SettlementSettings
 from streamapp.topics.registry import changelog, message_bytes_max
 from streamapp.verify.read.settlement import METHODS_MIN, Count, agree
-from tables.fast_path import NoUsageLane
-from tables.open_calls import PlainCalls
+from tables.calls.open_calls import PlainCalls
+from tables.calls.settlement import Account, CallsKey, HourCalls, Payment, settle
 from tables.outcome import Outcome
-from tables.settlement import Account, CallsKey, HourCalls, Payment, settle
-from tables.usage_hourly import OTHER, HourKey, UsageRow
+from tables.usage.hourly import OTHER, HourKey, UsageRow
+from tables.usage.lane import NoUsageLane
 from tables.window import Rules
 
 TWO = Rules(names_max=2)

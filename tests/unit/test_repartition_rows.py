@@ -26,10 +26,10 @@ from streamapp.settings import Settings
 from streamapp.store.ids import ids_key, unpack_ids_key
 from streamapp.store.position import StoredPosition
 from streamapp.topics.partitioner import partition_for
+from tables.calls.settlement import Account, AccountRow, CallsKey, HourCalls, Payment, settle
+from tables.latency.tally import Series, Tally
 from tables.seen import Held
-from tables.settlement import Account, AccountRow, CallsKey, HourCalls, Payment, settle
-from tables.tally import Series, Tally
-from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
+from tables.usage.hourly import HourKey, MonthKey, MonthRow, UsageRow
 from tables.window import HOUR_MS
 
 TEAMS = [f"team_{number}" for number in range(300)]

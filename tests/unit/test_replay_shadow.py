@@ -24,7 +24,7 @@ from streamapp.replay.shadow import Comparison, Shadow, compare, money
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.store.position import POSITION_KEY, pack_position
 from streamapp.store.rows import stored_position
-from tables.usage_hourly import HourKey, UsageRow
+from tables.usage.hourly import HourKey, UsageRow
 
 WALL = "2025-01-20T00:00"
 

@@ -9,8 +9,8 @@ import msgspec
 from streamapp.meters.latency.codec import pack_tally, unpack_tally
 from streamapp.meters.usage.codec import hour_key, pack_hour, unpack_hour
 from tables.counters import Counters
-from tables.tally import NUMBERS, Tally
-from tables.usage_hourly import HourKey, UsageRow
+from tables.latency.tally import NUMBERS, Tally
+from tables.usage.hourly import HourKey, UsageRow
 
 KEY = HourKey(1_736_935_200_000, "org_a", "team_a", "USD")
 

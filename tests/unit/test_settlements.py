@@ -17,8 +17,8 @@ from streamapp.schemas.settlement import RpcSettled, settlement_id
 from streamapp.schemas.values.strict_json import parse
 from streamapp.store.position import POSITION_KEY, pack_position
 from streamapp.store.rows import Writes, stored_position
-from tables.rpc_hourly import CallsOutcome
-from tables.settlement import Settlement
+from tables.calls.ledger import CallsOutcome
+from tables.calls.settlement import Settlement
 from tables.window import HOUR_MS
 
 

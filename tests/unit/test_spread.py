@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from searches import search
 
-from tables.spread import ACCURACY, BOUNDS_US, EDGES_US, LONGEST_US, Spread, bin_of, bucket_of, microseconds
+from tables.latency.spread import ACCURACY, BOUNDS_US, EDGES_US, LONGEST_US, Spread, bin_of, bucket_of, microseconds
 
 MAPPING = LogarithmicMapping(ACCURACY)
 DURATIONS = st.one_of(st.integers(0, LONGEST_US), st.integers(0, 3_000_000), st.sampled_from(EDGES_US))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tables.tally import OTHERS, Name
-from tables.top_models import EARNED_MIN, TopModels
+from tables.latency.tally import OTHERS, Name
+from tables.latency.top_models import EARNED_MIN, TopModels
 
 
 class Asking:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from usage_log import at
 
 from tables.counters import Counters
-from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow, month_key, state
+from tables.usage.hourly import HourKey, MonthKey, MonthRow, UsageRow, month_key, state
 from tables.window import HOUR_MS
 
 KEY = HourKey(at("2025-01-31T23:00"), "org", "team", "USD")

@@ -20,9 +20,9 @@ from streamapp.meters.latency import codec
 from streamapp.schemas.judging.letter import Refused, letter
 from streamapp.verify.report import PairReport
 from streamapp.verify.usage_counters import CHANGELOG, PAIR
-from tables.latency import LIMITS, Limits
-from tables.latency_windows import HOUR, WindowKey
-from tables.tally import ALL, Series
+from tables.latency.fold import LIMITS, Limits
+from tables.latency.tally import ALL, Series
+from tables.latency.windows import HOUR, WindowKey
 from tables.window import HOUR_MS
 
 FEW = Limits(models=1, currencies=1)

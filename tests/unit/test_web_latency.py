@@ -11,7 +11,7 @@ from test_web_pages import Reader, visit
 from web_fake import NOW_MS, FakeWorker, Served, World
 
 from streamapp.web.workers.source import CallFacts, Span
-from tables.spread import Spread
+from tables.latency.spread import Spread
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 WORLD = World(hours_back=1)

@@ -16,7 +16,7 @@ from streamapp.facts import TeamFacts
 from streamapp.meters.usage.view import UsageView
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table as TableKind
-from tables.fast_path import NoUsageLane
+from tables.usage.lane import NoUsageLane
 from tables.window import Rules
 
 ORG, TEAM = "org_a", "team_a"

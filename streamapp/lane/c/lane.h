@@ -3,8 +3,8 @@
  * A record is plain when counting it changes nothing but one line of an hour that is open, the watermark, and the
  * remembered ids: a plain event of a team that is at home here, not ahead of its record, below the next mark, of a
  * line that is known, or new in an hour of which no row can be stored. A row has `names_max` lines of its own, the first
- * ones; any other usage of a full row counts in its line of the others (tables/usage_hourly.py). A repetition with the same bytes is plain, too.
- * Nothing is done for a record that is not plain: the ledger (tables/ledger.py) does all of it. */
+ * ones; any other usage of a full row counts in its line of the others (tables/usage/hourly.py). A repetition with the same bytes is plain, too.
+ * Nothing is done for a record that is not plain: the ledger (tables/usage/ledger.py) does all of it. */
 #ifndef LANE_H
 #define LANE_H
 

@@ -17,7 +17,7 @@ typedef struct {
 
 /* What one slot counted: a minute or an hour, of a series or (name and stream -1) of all. `cost` is in units of 10^-12 of
  * `currency`, in two halves; costs in other currencies stand apart, in a chain. From `statuses` on the numbers stand as
- * in tables/tally.py. */
+ * in tables/latency/tally.py. */
 typedef struct {
     int64_t is_hour, start_ms;
     int64_t name, stream; /* stream: -1 when the events do not say */

@@ -14,9 +14,9 @@ from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.calls.settled import settlement_id
 from streamapp.meters.view import Sums
+from tables.calls.ledger import CallsOutcome
+from tables.calls.settlement import Account, AccountRow, HourCalls, Methods, MethodSum, method_of
 from tables.counters import EXACT, NOTHING
-from tables.rpc_hourly import CallsOutcome
-from tables.settlement import Account, AccountRow, HourCalls, Methods, MethodSum, method_of
 from tables.window import DAY_MS, HOUR_MS
 
 ACCOUNTS_MAX = 100_000  # that the pages can list, over all partitions of a worker

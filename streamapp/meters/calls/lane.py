@@ -13,9 +13,9 @@ from streamapp.lane.ids import CompactSeen
 from streamapp.lane.library import Added, library
 from streamapp.lane.walk import Walk, done
 from streamapp.meters.calls import rpc_codec
+from tables.calls.settlement import CallsKey, HourCalls, Payment
 from tables.counters import EXACT
-from tables.settlement import CallsKey, HourCalls, Payment
-from tables.usage_hourly import EVERY
+from tables.usage.hourly import EVERY
 from tables.window import HOUR_MS
 
 _LENGTHS = struct.Struct("<2I")
@@ -24,8 +24,8 @@ _UNITS = Decimal("1E12")
 
 
 class CompiledCalls(Walk):
-    """`tables.open_calls.OpenCalls` in C. Plain calls are counted with the ids of `seen`; `partition` of `partitions`
-    is where its agents are at home; `names_max` methods of a row are told apart."""
+    """`tables.calls.open_calls.OpenCalls` in C. Plain calls are counted with the ids of `seen`; `partition` of
+    `partitions` is where its agents are at home; `names_max` methods of a row are told apart."""
 
     def __init__(
         self, seen: CompactSeen, partition: int, partitions: int, future_ms: int, names_max: int = EVERY

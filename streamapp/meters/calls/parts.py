@@ -13,7 +13,7 @@ from streamapp.meters.calls.lane import CompiledCalls
 from streamapp.store.ids import remembered
 from streamapp.store.rows import Writes
 from tables.admission import Admission
-from tables.rpc_hourly import CallsOutcome, RpcLedger
+from tables.calls.ledger import CallsOutcome, RpcLedger
 from tables.window import Rules
 
 BILLS = "billing_events"

@@ -25,7 +25,7 @@ from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
 from streamapp.store import rows
 from streamapp.store.rows import Store, unsettled_rows
 from streamapp.store.table import Table
-from tables.settlement import Account, AccountRow, Calls, CallsKey, HourCalls, Methods, MethodSum, Payment
+from tables.calls.settlement import Account, AccountRow, Calls, CallsKey, HourCalls, Methods, MethodSum, Payment
 
 _INT = struct.Struct(">q")
 _FALSE = 0xC2  # MessagePack

@@ -16,7 +16,7 @@ from streamapp.schemas.values.money import money_text
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.store.rows import Writes
 from streamapp.topics.partitioner import partition_for
-from tables.settlement import OTHER_METHOD, Account, MethodSum, Settlement
+from tables.calls.settlement import OTHER_METHOD, Account, MethodSum, Settlement
 
 SOURCE = "rpc-billing"
 METHODS_MAX = 500

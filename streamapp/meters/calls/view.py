@@ -17,8 +17,8 @@ from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.view import Sums, TableView
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table
+from tables.calls.ledger import CallsOutcome
 from tables.counters import EXACT, NOTHING
-from tables.rpc_hourly import CallsOutcome
 from tables.window import DAY_MS
 
 FRESH_S = 1.0  # a list of accounts is made at most once a second

@@ -24,8 +24,8 @@ import msgspec
 
 from streamapp.meters.usage.codec import pack_row
 from streamapp.store.table import Table, anywhere
-from tables.latency_windows import HOUR, MINUTE, WindowKey
-from tables.tally import Bins, Name, Series, StoredBins, Tally
+from tables.latency.tally import Bins, Name, Series, StoredBins, Tally
+from tables.latency.windows import HOUR, MINUTE, WindowKey
 
 FREQUENT_KEY = b"f"
 KIND = {MINUTE: b"m", HOUR: b"h"}

@@ -13,10 +13,10 @@ from streamapp.lane.library import Gathered, library
 from streamapp.lane.walk import Walk, done
 from streamapp.meters.latency.codec import stored_bins
 from tables.counters import EXACT
-from tables.latency_windows import HOUR, MINUTE, WindowKey
-from tables.spread import BOUNDS_US, EDGES_US
-from tables.tally import ALL, NUMBERS, Bins, Name, Series, Tally
-from tables.tally_lane import Sum
+from tables.latency.lane import Sum
+from tables.latency.spread import BOUNDS_US, EDGES_US
+from tables.latency.tally import ALL, NUMBERS, Bins, Name, Series, Tally
+from tables.latency.windows import HOUR, MINUTE, WindowKey
 from tables.window import HOUR_MS
 
 BOUNDS = 12  # as in `slots.h`

@@ -10,9 +10,9 @@ from streamapp.meters.latency.lane import CompiledTally
 from streamapp.store.ids import remembered
 from streamapp.store.rows import Overlay, Writes
 from tables.admission import Admission
-from tables.latency import LIMITS, Latency, Limits
-from tables.latency_windows import LatencyOutcome, WindowKey
-from tables.tally import Tally
+from tables.latency.fold import LIMITS, Latency, Limits
+from tables.latency.tally import Tally
+from tables.latency.windows import LatencyOutcome, WindowKey
 from tables.window import Rules
 
 LatencyTask = TableTask[Latency, LatencyOutcome]

@@ -9,8 +9,8 @@ from streamapp.meters.latency.parts import latency_parts
 from streamapp.meters.latency.view import LatencyView
 from streamapp.meters.sources import LLM_USAGE
 from streamapp.settings import Settings
-from tables.latency import Latency, Limits
-from tables.latency_windows import LatencyOutcome
+from tables.latency.fold import Latency, Limits
+from tables.latency.windows import LatencyOutcome
 from tables.window import MINUTE_MS, Rules
 
 

@@ -10,9 +10,9 @@ from streamapp.llm_exposition import PartitionCounts
 from streamapp.meters.latency import codec
 from streamapp.meters.view import TableView
 from streamapp.store.rows import Store
-from tables.latency import DUPLICATE
-from tables.latency_windows import SPANS_MS, WindowKey
-from tables.tally import ALL, Series, Tally
+from tables.latency.fold import DUPLICATE
+from tables.latency.tally import ALL, Series, Tally
+from tables.latency.windows import SPANS_MS, WindowKey
 
 
 class LatencyView(TableView):

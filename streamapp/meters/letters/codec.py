@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from streamapp.store.table import Table
-from tables.incident import CauseRow
-from tables.letters import DIGEST_BYTES, Ids, Tally, WindowKey
+from tables.letters.fold import DIGEST_BYTES, Ids, Tally, WindowKey
+from tables.letters.incident import CauseRow
 
 _INT = struct.Struct(">q")
 _ID = struct.Struct(f">I{DIGEST_BYTES}s")

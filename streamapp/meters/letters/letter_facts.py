@@ -12,7 +12,7 @@ from streamapp.schemas.dead_letter import EVENT_REJECTED
 from streamapp.schemas.judging.cause import cause_of
 from streamapp.schemas.judging.rejected import Reason, UnreadableBatch
 from streamapp.topics.registry import topic
-from tables.letters import LetterFacts
+from tables.letters.fold import LetterFacts
 
 UNREADABLE = LetterFacts(None, topic("dead_letter").name, "dead-letter-monitor", "unreadable_letter", "")
 

@@ -23,8 +23,8 @@ from streamapp.sinks.notices.alerts import Notice
 from streamapp.store.ids import ids_key
 from streamapp.store.rows import Store, Writes
 from tables.cause import Cause
-from tables.incident import Alert, AlertRules
-from tables.letters import LIMITS, Letters, LettersOutcome, Limits, Told
+from tables.letters.fold import LIMITS, Letters, LettersOutcome, Limits, Told
+from tables.letters.incident import Alert, AlertRules
 from tables.outcome import Position
 
 
@@ -89,7 +89,7 @@ def letters_parts(
         _restore(letters, at.rows.store)
         return ToldLetters(letters, courier(), link)
 
-    # Its ids are its own (`tables/letters.py`).
+    # Its ids are its own (`tables/letters/fold.py`).
     return Parts(memory, changed, remembers=False, after=ToldLetters.committed, close=ToldLetters.close)
 
 

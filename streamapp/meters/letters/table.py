@@ -13,8 +13,8 @@ from streamapp.meters.letters.view import LettersView
 from streamapp.meters.sources import DEAD_LETTERS
 from streamapp.settings import AlertSettings
 from streamapp.sinks.notices.destinations import destinations, names_of, reasons_of
-from tables.incident import AlertRules
-from tables.letters import LettersOutcome
+from tables.letters.fold import LettersOutcome
+from tables.letters.incident import AlertRules
 
 
 def alert_rules(alerts: AlertSettings) -> AlertRules:

@@ -10,7 +10,7 @@ from streamapp.meters.letters.parts import ToldLetters
 from streamapp.meters.view import TableView
 from streamapp.metrics import GroupMetrics, LetterCounts, LetterMetrics
 from streamapp.store.table import Table
-from tables.letters import WINDOW_MS
+from tables.letters.fold import WINDOW_MS
 
 
 class LettersView(TableView):

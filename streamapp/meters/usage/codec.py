@@ -20,7 +20,7 @@ import msgspec
 from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
 from tables.counters import Counters
-from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
+from tables.usage.hourly import HourKey, MonthKey, MonthRow, UsageRow
 
 _INT = struct.Struct(">q")
 _TRUE = 0xC3  # MessagePack

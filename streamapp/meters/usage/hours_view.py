@@ -16,7 +16,7 @@ from streamapp.meters.usage.statement import bill_id
 from streamapp.meters.view import Sums
 from tables.counters import EXACT, NOTHING
 from tables.outcome import Outcome
-from tables.usage_hourly import HourKey, UsageRow
+from tables.usage.hourly import HourKey, UsageRow
 from tables.window import DAY_MS, HOUR_MS
 
 CLOSED_MAX = 100_000  # closed hours the pages can list, over all partitions of a worker

@@ -13,8 +13,8 @@ from streamapp.lane.ids import CompactSeen
 from streamapp.lane.library import library
 from streamapp.lane.walk import Walk, done
 from tables.counters import EXACT
-from tables.fast_path import LineKey, Sum
-from tables.usage_hourly import EVERY, HourKey, Line
+from tables.usage.hourly import EVERY, HourKey, Line
+from tables.usage.lane import LineKey, Sum
 from tables.window import HOUR_MS
 
 _SUM = struct.Struct("<7q2Q4q")  # `sum_t`

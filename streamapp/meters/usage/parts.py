@@ -12,9 +12,9 @@ from streamapp.meters.usage.lane import Lane
 from streamapp.meters.usage.store import Overlay, Writes, unsettled
 from streamapp.store.ids import remembered
 from tables.admission import Admission
-from tables.ledger import Ledger
 from tables.outcome import Outcome
-from tables.usage_hourly import HourKey
+from tables.usage.hourly import HourKey
+from tables.usage.ledger import Ledger
 from tables.window import Rules
 
 BILLS = "billing_events"

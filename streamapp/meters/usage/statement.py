@@ -20,7 +20,7 @@ from streamapp.schemas.values.ulid import statement_id
 from streamapp.store.rows import Writes
 from streamapp.topics.partitioner import partition_for
 from tables.counters import Counters
-from tables.usage_hourly import OTHER, HourKey, Statement
+from tables.usage.hourly import OTHER, HourKey, Statement
 from tables.window import HOUR_MS
 
 LINES_MAX = 250

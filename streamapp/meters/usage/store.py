@@ -8,7 +8,7 @@ from streamapp.meters.usage import codec
 from streamapp.store import rows
 from streamapp.store.rows import Store, Writes, stored_position, unsettled_rows
 from streamapp.store.table import Table
-from tables.usage_hourly import HourKey, MonthKey, MonthRow, UsageRow
+from tables.usage.hourly import HourKey, MonthKey, MonthRow, UsageRow
 from tables.window import HOUR_MS, month_end
 
 __all__ = [

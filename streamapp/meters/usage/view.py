@@ -22,7 +22,7 @@ from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table
 from tables.counters import EXACT, NOTHING, Counters
 from tables.outcome import Outcome
-from tables.usage_hourly import HourKey, MonthKey, UsageRow
+from tables.usage.hourly import HourKey, MonthKey, UsageRow
 from tables.window import DAY_MS, month_of
 
 FRESH_S = 1.0  # a list of hours is made at most once a second

@@ -14,7 +14,7 @@ from typing import TypeVar
 from streamapp.web import show
 from streamapp.web.workers.fleet import Fleet
 from streamapp.web.workers.source import CallFacts, PartitionCalls, Span, WorkerFacts
-from tables.spread import Spread
+from tables.latency.spread import Spread
 
 K = TypeVar("K", bound=Hashable)
 

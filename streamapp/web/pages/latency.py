@@ -14,7 +14,7 @@ from streamapp.web.pages.calls import Calls, Figures, ask, summed
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site
 from streamapp.web.render import Page, Problem
 from streamapp.web.workers.source import CallFacts, Span
-from tables.tally import Series
+from tables.latency.tally import Series
 from tables.window import HOUR_MS, MINUTE_MS
 
 TABLE = "latency"

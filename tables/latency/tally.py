@@ -8,7 +8,7 @@ from operator import add
 from typing import Any, NamedTuple
 
 from tables.counters import EXACT, NOTHING
-from tables.spread import BUCKETS, Spread, add_bins, bin_of, bucket_of, microseconds
+from tables.latency.spread import BUCKETS, Spread, add_bins, bin_of, bucket_of, microseconds
 
 KNOWN: tuple[str, ...] = ("success", "error", "timeout", "rate_limited")
 STATUSES: tuple[str, ...] = (*KNOWN, "other")

@@ -18,11 +18,8 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from tables.admission import Admission
-from tables.fold import NEVER, Fold
-from tables.open_calls import OpenCalls
-from tables.outcome import Folded, Position, Record
-from tables.seen import Seen, StoredIds, expiry_of
-from tables.settlement import (
+from tables.calls.open_calls import OpenCalls
+from tables.calls.settlement import (
     OTHER_METHOD,
     Account,
     AccountRow,
@@ -32,6 +29,9 @@ from tables.settlement import (
     Settlement,
     settle,
 )
+from tables.fold import NEVER, Fold
+from tables.outcome import Folded, Position, Record
+from tables.seen import Seen, StoredIds, expiry_of
 from tables.window import HOUR_MS, Rules, hour_of
 
 

@@ -1,10 +1,10 @@
 """Calls of models by minute and hour: counts, tokens, money, durations with mergeable sketches. Pure.
 
-How records are read is in `fold.py`. A partition counts exactly the events that the ledger (`tables/ledger.py`)
+How records are read is in `fold.py`. A partition counts exactly the events that the ledger (`tables/usage/ledger.py`)
 counts: the same admission, the same memory of ids, the same end of lateness; so its hours sum up to the bills. Refused
 records are counted here, too, but say nothing: the ledger writes their dead letters.
 
-What is counted goes into the rows of `tables/latency_windows.py`. What they say is a function of the log, whatever the
+What is counted goes into the rows of `tables/latency/windows.py`. What they say is a function of the log, whatever the
 chunks.
 """
 
@@ -16,12 +16,12 @@ from typing import Any
 
 from tables.admission import Admission
 from tables.fold import NEVER, Fold
-from tables.latency_windows import LatencyOutcome, WindowRows, Windows
+from tables.latency.lane import NoTallyLane, TallyLane
+from tables.latency.tally import OTHERS, REST, Name, Series, Tally
+from tables.latency.top_models import TopModels
+from tables.latency.windows import LatencyOutcome, WindowRows, Windows
 from tables.outcome import Position, Record
 from tables.seen import Seen, StoredIds, expiry_of
-from tables.tally import OTHERS, REST, Name, Series, Tally
-from tables.tally_lane import NoTallyLane, TallyLane
-from tables.top_models import TopModels
 from tables.window import HOUR_MS, MINUTE_MS, Rules, hour_of
 
 DUPLICATE = "duplicate"

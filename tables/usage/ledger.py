@@ -16,12 +16,12 @@ from typing import Any
 
 from tables.admission import Admission
 from tables.counters import EXACT
-from tables.expiry import expire
-from tables.fast_path import LineKey, NoUsageLane, UsageLane
 from tables.fold import NEVER, Fold
 from tables.outcome import Outcome, Position, Record, Rows
 from tables.seen import Seen, StoredIds, expiry_of
-from tables.usage_hourly import OTHER, HourKey, Line, UsageRow, month_key, state
+from tables.usage.expiry import expire
+from tables.usage.hourly import OTHER, HourKey, Line, UsageRow, month_key, state
+from tables.usage.lane import LineKey, NoUsageLane, UsageLane
 from tables.window import HOUR_MS, Rules, hour_of, mark_after
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from tables.tally import OTHERS, Name
+from tables.latency.tally import OTHERS, Name
 
 EARNED_MIN = 100  # calls that a name must have had before it takes somebody's place
 

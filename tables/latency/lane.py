@@ -1,6 +1,6 @@
 """The fast path of the latency table: what may count plain records in the table's place, much faster.
 
-As `tables/fast_path.py` is for the ledger: a record is plain when counting it changes nothing but the counts of a model
+As `tables/usage/lane.py` is for usage: a record is plain when counting it changes nothing but the counts of a model
 that has a place, in a currency that is known, the watermark and the remembered ids. The lane stops at the first record
 that is not plain and does nothing for it. What it counts it keeps as sums, one a window and series, until the table
 takes them.
@@ -8,18 +8,18 @@ takes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Protocol
 
-from tables.fast_path import Passing
-from tables.latency_windows import WindowKey
-from tables.tally import Name, Tally
+from tables.fast_path import FastPath, NoFastPath
+from tables.latency.tally import Name, Tally
+from tables.latency.windows import WindowKey
 
 Sum = tuple[WindowKey, Tally]
 """What was counted in a window: each event in its minute and in its hour, with its series and with all."""
 
 
-class TallyLane(Passing, Protocol):
+class TallyLane(FastPath, Protocol):
     """The lane of the latency table."""
 
     def open(self, hour_ms: int, expiry_ms: int) -> None:
@@ -38,7 +38,7 @@ class TallyLane(Passing, Protocol):
         """What was counted since the last call."""
 
 
-class NoTallyLane:
+class NoTallyLane(NoFastPath):
     """The lane that takes nothing: the table counts every record."""
 
     def open(self, hour_ms: int, expiry_ms: int) -> None:
@@ -52,12 +52,6 @@ class NoTallyLane:
 
     def forget(self) -> None:
         pass
-
-    def load(self, records: Sequence[Any]) -> None:
-        pass
-
-    def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
-        return at, watermark_ms, 0
 
     def take(self) -> Iterable[Sum]:
         return ()

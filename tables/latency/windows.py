@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from tables.latency.tally import ALL, Name, Series, Tally
 from tables.outcome import Folded, Position
-from tables.tally import ALL, Name, Series, Tally
 from tables.window import HOUR_MS, MINUTE_MS, hour_of
 
 RECENT_MS = 5 * MINUTE_MS  # minutes stay in memory for so long: an event is rarely later

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tables.cause import NAMELESS, OTHER, Cause
-from tables.incident import Alert, AlertRules, CauseRow, Kind
+from tables.letters.incident import Alert, AlertRules, CauseRow, Kind
 from tables.outcome import Folded, Position
 from tables.window import DAY_MS, HOUR_MS, MINUTE_MS
 

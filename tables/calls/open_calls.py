@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
-from tables.fast_path import Passing
-from tables.settlement import OTHER_METHOD, CallsKey, HourCalls, Payment
-from tables.usage_hourly import EVERY
+from tables.calls.settlement import OTHER_METHOD, CallsKey, HourCalls, Payment
+from tables.fast_path import FastPath, NoFastPath
+from tables.usage.hourly import EVERY
 
 StoredCalls = tuple[bytes, bytes]
 """Key and value of an open hour's row, as they are stored."""
 
 
-class OpenCalls(Passing, Protocol):
+class OpenCalls(FastPath, Protocol):
     """Counts the calls of open hours. Every row of such an hour is here."""
 
     def open(self, hour_ms: int, expiry_ms: int) -> None:
@@ -47,7 +47,7 @@ class OpenCalls(Passing, Protocol):
         """How many rows there are."""
 
 
-class PlainCalls:
+class PlainCalls(NoFastPath):
     """Open hours in dicts, and a lane that takes nothing: the table counts every record. `stored` says how a row is
     stored, `names_max` how many methods a row tells apart."""
 

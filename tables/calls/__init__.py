@@ -1,0 +1,1 @@
+"""Metered calls by org, agent, consumer and currency, and what is settled."""

@@ -1,0 +1,1 @@
+"""Latencies of model calls by minute, hour and model."""

@@ -1,0 +1,1 @@
+"""Usage by org, team, currency and UTC hour."""
