@@ -30,7 +30,7 @@ class GroupMetrics:
             return Gauge(name, meaning, (*label, "topic", "partition"), registry=registry)
 
         self.records = counter("stream_records", "Records of the source topic that were applied").labels(group)
-        self.events = counter("stream_events_accepted", "Events that count").labels(group)
+        self.events = counter("stream_events_accepted", "Events accepted").labels(group)
         self.duplicates = counter("stream_events_duplicate", "Repeated events that were ignored").labels(group)
         self.rounded = counter("stream_cost_rounded", "Costs that had more than 12 decimals and were rounded").labels(
             group
@@ -114,7 +114,9 @@ class LetterMetrics(Collector):
         counts, source = self._counts(), ("source_topic", "group", "reason")
         letters = CounterMetricFamily("stream_dead_letters", "Dead letters, ever, by who refused what", labels=source)
         window = GaugeMetricFamily("stream_dead_letters_window", "Of these, in the present 5 minutes", labels=source)
-        told = CounterMetricFamily("stream_alerts", "Notices that are done with", labels=("destination", "outcome"))
+        told = CounterMetricFamily(
+            "stream_alerts", "Notifications finished, by outcome", labels=("destination", "outcome")
+        )
         waiting = GaugeMetricFamily("stream_alerts_waiting", "Notices under way", labels=("destination",))
         for family, numbers in ((letters, counts.totals), (window, counts.window), (told, counts.told)):
             for key, count in sorted(numbers.items()):
@@ -122,8 +124,8 @@ class LetterMetrics(Collector):
         for name, count in sorted(counts.waiting.items()):
             waiting.add_metric((name,), count)
         yield from (letters, window, told, waiting)
-        yield GaugeMetricFamily("stream_incidents_open", "Causes whose dead letters have not gone quiet", counts.open)
-        yield GaugeMetricFamily("stream_letter_causes", "Causes that are told apart", counts.causes)
+        yield GaugeMetricFamily("stream_incidents_open", "Open incidents", counts.open)
+        yield GaugeMetricFamily("stream_letter_causes", "Distinct rejection causes tracked", counts.causes)
 
 
 class BatchCounts(NamedTuple):

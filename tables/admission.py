@@ -57,12 +57,12 @@ class OwnerAdmission:
             return Refusal(record, event[0], event[1])
         owner = self.owner_of(event)
         if self._homes.get(owner, UNKNOWN) != record.key and not self._is_home(record.key, owner):
-            error = f"its key does not put {self.owner} {quoted(owner)} on this partition"
-            return Refusal(record, "wrong_partition", error)
+            why = f"the record key must be the {self.owner}'s id (murmur2)"
+            return Refusal(record, "wrong_partition", f"wrong partition for {self.owner} {quoted(owner)}: {why}")
         if record.timestamp <= 0:
             return Refusal(record, "record_timestamp_missing", "its record has no timestamp")
         if event.at_ms > record.timestamp + future_ms:
-            return Refusal(record, "timestamp_in_future", "its time is more than 5 minutes ahead of its record's")
+            return Refusal(record, "timestamp_in_future", "timestamp is more than 5 minutes in the future")
         return event
 
     def org(self, event: Any) -> str | None:

@@ -146,7 +146,9 @@ class Fold(ABC, Generic[Out, Row]):
         if known == Known.SAME:
             self._outcome.duplicates += 1
         else:
-            self._refuse(record, "conflicting_duplicate", f"id {quoted(event_id)} was counted before, with other bytes")
+            self._refuse(
+                record, "conflicting_duplicate", f"event {quoted(event_id)} was already counted with different content"
+            )
         return True
 
     def _too_late(self, at_ms: int, record: Record) -> bool:

@@ -49,7 +49,7 @@ class Recipe:
         if isinstance(event, self.refusal):
             return Refusal(record, *event)
         if event.at_ms > record.timestamp + future_ms:
-            return Refusal(record, "timestamp_in_future", "its time is more than 5 minutes ahead of its record's")
+            return Refusal(record, "timestamp_in_future", "timestamp is more than 5 minutes in the future")
         return event
 
     def org(self, event: Any) -> str:

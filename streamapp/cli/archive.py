@@ -62,7 +62,7 @@ def verify_command(partition: int | None, no_kafka: bool, as_json: bool) -> None
     """
     settings = current()
     store = _store(settings)
-    chains, why_not = ({}, "not asked") if no_kafka else _chains(settings)
+    chains, why_not = ({}, "--no-kafka") if no_kafka else _chains(settings)
     with _bar("objects", shown=not as_json) as step:
         report = asyncio.run(verify_archive(store, TRAIL, step, partition))
     for number, (last, chain) in sorted(chains.items()):
@@ -168,7 +168,7 @@ def _show(report: ArchiveReport, pair: PairReport | None, why_not: str, ok: bool
     out = console()
     out.print(f"{report.objects:,} objects, {report.records:,} records, {report.bytes:,} bytes in {escape(report.url)}")
     if pair is None:
-        out.print(f"Kafka was not compared: {escape(why_not)}", style="yellow")
+        out.print(f"Comparison with Kafka skipped ({escape(why_not)})", style="yellow")
     else:
         out.print(
             f"{pair.events:,} records of audit_log compared, {pair.waiting:,} not committed yet, "

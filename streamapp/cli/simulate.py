@@ -72,7 +72,7 @@ class Pace:
 @click.option("--teams", default=200, show_default=True, type=click.IntRange(1, 1_000_000), help="Teams, by zipf.")
 @click.option("--late", default=0.01, show_default=True, type=SHARE, help="Share of events of closed hours.")
 @click.option("--duplicates", default=0.02, show_default=True, type=SHARE, help="Share of events sent again.")
-@click.option("--bad", default=0.005, show_default=True, type=SHARE, help="Share of poison of every kind.")
+@click.option("--bad", default=0.005, show_default=True, type=SHARE, help="Fraction of invalid events.")
 @click.option("--seed", default=1, show_default=True, help="The same seed, end and topics give the same bytes.")
 @click.option("--end", help="Event time at which the history ends, RFC 3339 [default: now].")
 @click.option("--continue", "go_on", is_flag=True, help="Begin where each topic ends, if that is within --hours.")

@@ -23,7 +23,7 @@ from streamapp.verify.report import COUNTS, BillsReport, Findings, PairReport
 from streamapp.verify.usage_bills import PAIR as BILLS
 
 MEANINGS = {
-    "lost": "stands on no bill, or was refused without a dead letter",
+    "lost": "missing from all bills and dead letters",
     "doubled": "counted or stated more than once",
     "wrong": "differs from what the events say",
 }
@@ -106,7 +106,7 @@ def show_verdict(verdict: Verdict, console: Console) -> None:
     if verdict.bills is not None:
         show(verdict.bills, console)
     counts = ("events", "waiting", "lost", "doubled", "wrong", "difference")
-    pairs = Table(Column("pair", no_wrap=True), *counts, title="What must agree", box=None, pad_edge=False)
+    pairs = Table(Column("pair", no_wrap=True), *counts, title="Consistency checks", box=None, pad_edge=False)
     for outcome in verdict.outcomes:
         pairs.add_row(outcome.name, *_cells(outcome))
     console.print(pairs)
@@ -145,7 +145,7 @@ def show(report: BillsReport, console: Console) -> None:
         faults.add_row(name, f"[{style}]{found.count:,}[/]", MEANINGS[name])
     console.print(faults)
     _examples(report.faults(), console)
-    verdict = "Every bill is right." if report.ok else "Bills and events do not agree."
+    verdict = "All bills are correct." if report.ok else "Bills and events do not agree."
     console.print(verdict, style="bold green" if report.ok else "bold red")
 
 

@@ -161,7 +161,7 @@ def test_an_event_is_sent_billed_read_again_and_verified_and_capture_starts(tmp_
             pass
         assert "1 partition put back" in at.run(PUT_BACK)
         with at.start(WORKER, lambda worker: "was put back to" in worker.said() and counted(worker)):
-            assert "Every bill is right." in at.run(VERIFY)
+            assert "All bills are correct." in at.run(VERIFY)
         (tmp_path / "directory.toml").write_text(TEAM)
         name, _, value = DIRECTORY.removeprefix("export ").partition("=")
         with at.start(CAPTURE, lambda capture: is_ready(at), tmp_path, **{name: value}):

@@ -26,7 +26,7 @@ def test_two_runs_in_one_folder_say_that_everything_is_correct(tmp_path: Path) -
         text = run(tmp_path)
         assert not FAILURES.search(text), text
         verdict = text.index("Verdict: everything is correct. 7 of 7 checks agree")
-        assert verdict < text.index("Every bill against the raw events") < text.index("What must agree")
+        assert verdict < text.index("Every bill against the raw events") < text.index("Consistency checks")
         assert all(len(line) <= 80 for line in text[text.index("Logs:") : verdict].splitlines()[1:]), text
 
 

@@ -548,7 +548,7 @@ def _printed(report: BillsReport) -> str:
 def test_report_is_printed_with_all_digits() -> None:
     report = check(day(), org_of=DIRECTORY.get)
     printed = _printed(report)
-    assert "Every bill is right." in printed
+    assert "All bills are correct." in printed
     assert "1,000,000,000,000,000,000.015200000000" in printed
     assert "tokens_mismatch" in printed
 
