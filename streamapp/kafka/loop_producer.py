@@ -15,6 +15,7 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.kafka.handshake import disagreement
+from streamapp.kafka.login import connected
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, producer_config
 from streamapp.kafka.trouble import MISSING, NO_HOME, to_mend
 from streamapp.settings import KafkaSettings
@@ -80,17 +81,15 @@ class LoopProducer:
         self._timer: asyncio.TimerHandle | None = None
         self._answered_s = 0.0
         self._drained: asyncio.Future[None] | None = None
-        self._producer = Producer(
-            {
-                **producer_config(kafka, records_max + 1),
-                # What is under way is counted here; librdkafka's own limit is out of the way, so that no group is cut.
-                "queue.buffering.max.kbytes": max(1024, 2 * bytes_max // 1024),
-                "message.max.bytes": MESSAGE_BYTES_MAX,
-                "batch.num.messages": BATCH_RECORDS,
-                "batch.size": BATCH_BYTES,
-                "error_cb": self._told_of,
-            }
-        )
+        config = {
+            **producer_config(kafka, records_max + 1),
+            # What is under way is counted here; librdkafka's own limit is out of the way, so that no group is cut.
+            "queue.buffering.max.kbytes": max(1024, 2 * bytes_max // 1024),
+            "message.max.bytes": MESSAGE_BYTES_MAX,
+            "batch.num.messages": BATCH_RECORDS,
+            "batch.size": BATCH_BYTES,
+        }
+        self._producer = connected(Producer, config, self._told_of)
 
     def has_room(self, count: int, size: int) -> bool:
         """Whether so many records of this `extent` would be taken now."""

@@ -24,6 +24,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from streamapp.clock import Clock, wall_ms
 from streamapp.errors import Refused
 from streamapp.kafka.handshake import demand_agreement
+from streamapp.kafka.login import connected
 from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, Receipt, prepare, unsent
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, RawProducer, producer_config
 from streamapp.kafka.refusal import LETTER_BYTES_MAX, refusal
@@ -81,8 +82,8 @@ class EventProducer:
         self._source, self._clock, self._entropy = source, clock, entropy
         self._kafka, self._buffer_events = kafka, buffer_events
         self._close_timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
-        own = {"error_cb": self._remember, "message.max.bytes": LETTER_BYTES_MAX}
-        self._producer = Producer({**producer_config(kafka, buffer_events + 1), **own})
+        config = {**producer_config(kafka, buffer_events + 1), "message.max.bytes": LETTER_BYTES_MAX}
+        self._producer = connected(Producer, config, self._remember)
         self._trouble = ""
         self._pending: set[_Pending] = set()
         self._failed: dict[str, NotAcknowledged | NotWritable] = {}  # by the event's id

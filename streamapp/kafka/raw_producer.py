@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.errors import DeliveryFailed, Misconfigured
 from streamapp.kafka.handshake import demand_agreement
+from streamapp.kafka.login import connected
 from streamapp.kafka.security import confluent_config
 from streamapp.kafka.trouble import PROPAGATION_S, to_mend
 from streamapp.settings import KafkaSettings
@@ -69,7 +70,8 @@ class RawProducer:
             "delivery.report.only.error": True,
             "on_delivery": self._failure,
         }
-        self._producer = Producer(config)
+        self._trouble: KafkaError | None = None  # what the client said last of itself
+        self._producer = connected(Producer, config, self._remember)
         self._produce, self._poll = self._producer.produce, self._producer.poll
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
@@ -82,6 +84,8 @@ class RawProducer:
                 self.look(FULL_WAIT_S)
             except KafkaException as exception:
                 error = exception.args[0]
+                if error.code() == KafkaError._FATAL and self._trouble is not None:
+                    error = self._trouble
                 if wrong := to_mend(error, topic):
                     raise Misconfigured(wrong) from None
                 raise DeliveryFailed(f"a record for {topic} was refused: {error.str()}") from None
@@ -126,6 +130,9 @@ class RawProducer:
             self.flush()
         else:
             self._producer.purge()  # the first failure is told already; do not wait for more of the same
+
+    def _remember(self, error: KafkaError) -> None:
+        self._trouble = error
 
     def _failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
