@@ -87,7 +87,7 @@ def command(
     group = group if table is None else table.group
     assert group is not None, "every table is a group's"
     if recompute and table is None:
-        raise Refused(f"--recompute is for tables, and {group} has none: it writes to elsewhere")
+        raise Refused(f"--recompute is for tables, and {group} has none: what it has written elsewhere stays")
     where = Where(at_ms=at_ms) if offsets is None else offsets
     talk = Talk(Console(quiet=as_json), dry_run, yes)
     result = asyncio.run(_replay(group, where, table if recompute else None, reached(), talk))

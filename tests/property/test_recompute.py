@@ -12,6 +12,7 @@ from typing import Any
 
 import letters_log
 import rpc_histories
+import rpc_log
 import usage_histories
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ from streamapp.meters.calls import rpc_codec
 from streamapp.meters.latency import codec as latency_codec
 from streamapp.meters.latency.parts import latency_parts
 from streamapp.meters.letters import codec as letters_codec
+from streamapp.meters.letters.parts import letters_parts
 from streamapp.meters.registry import declared
 from streamapp.meters.usage import codec as usage_codec
 from streamapp.meters.usage.store import is_unsettled
@@ -75,8 +77,10 @@ def lived(subject: Subject, cut: int, which: int) -> bool:
 
 
 def put_right(subject: Subject, half: int) -> None:
-    """Once as a whole, once ended half-way: the same rows and statements. Then there is nothing to do."""
+    """A part of the range first; then all, once as a whole, once ended half-way: the same rows and statements. Then
+    there is nothing to do."""
     store, correction = subject.table.store, subject.correction
+    published(correction, subject.compare(half % len(subject.log)))
     before = copy.deepcopy(store.rows)
     whole = published(correction, subject.compare(0))
     once = rows(store)
@@ -217,7 +221,7 @@ def rpc_histories_later(log: list[Any], number: int) -> Any:
     """A call of agent_b's, dear enough to be settled, in one of the hours behind the log."""
     at_ms = log[-1].timestamp + (number + 1) * 3 * 3_600_000
     agent = ("agent_a", "agent_b")[number]
-    content = rpc_histories.value(f"later-{number}", at_ms, agent, price="5")
+    content = rpc_log.value(f"later-{number}", at_ms, agent, price="5")
     return replace(log[-1], key=agent.encode(), value=content, timestamp=at_ms)
 
 
@@ -260,7 +264,7 @@ def test_rows_of_latency_are_replaced(log: list[Any], cut: int, which: int, half
 class Letters(Monitor):
     """Whose records are given as they are."""
 
-    def apply(self, *records: Any) -> None:  # type: ignore[override]
+    def apply(self, *records: Any) -> None:
         super().apply(list(records))
 
 
@@ -270,7 +274,7 @@ def letters(log: list[Any]) -> Subject:
 
     def compare(start: int) -> Comparison:
         nobody = AlertRules(quiet.threshold, quiet.at_once, quiet.quiet_ms, quiet.update_ms)
-        parts = letters_log.letters_parts(nobody, letters_log.CourierInHand, None, table.limits)
+        parts = letters_parts(nobody, letters_log.CourierInHand, None, table.limits)
         return compared(correction, table.task, LONG, log, start, parts=parts)
 
     return Subject(table, log, compare, spoiled_count, correction)
