@@ -27,6 +27,7 @@ from streamapp.store import rows
 from streamapp.store.rows import Store, unsettled_rows
 from streamapp.store.table import Table
 from tables.calls.settlement import Account, AccountRow, Calls, CallsKey, HourCalls, Methods, MethodSum, Payment
+from tables.window import HOUR_MS
 
 _INT = struct.Struct(">q")
 _FALSE = 0xC2  # MessagePack
@@ -201,7 +202,9 @@ def moved(key: bytes, value: bytes) -> bytes:
     return value
 
 
-RPC = Table("rpc_hourly", b"hikps", readable, readable_key, is_unsettled, home=agent_of, moved=moved)
+RPC = Table(
+    "rpc_hourly", b"hikps", readable, readable_key, is_unsettled, home=agent_of, moved=moved, windows={"hour": HOUR_MS}
+)
 
 
 def _methods(methods: Methods) -> list[tuple[str, int, Decimal]]:
