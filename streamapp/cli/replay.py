@@ -20,17 +20,14 @@ from streamapp.cli.moment import Moment
 from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
 from streamapp.errors import Refused
-from streamapp.exact.declaration import Late, TableDeclaration
+from streamapp.exact.declaration import TableDeclaration
 from streamapp.meters.registry import TABLES, declared
 from streamapp.replay.offsets import Move, Where, planned, put_back
-from streamapp.replay.recompute import Published, Recomputation, offsets_to_read, publish, recomputation
-from streamapp.replay.shadow import money
+from streamapp.replay.recompute import Published, Recomputation, money, offsets_to_read, publish, recomputation
 from streamapp.settings import Settings
 from streamapp.topics import registry
 
 GROUPS = sorted({changelog.producers[0] for changelog in registry.tables().values()})
-
-REVISABLE = "billing-agg"
 
 _OFFSETS = re.compile(r"\d+|\d+:\d+(,\d+:\d+)*", re.ASCII)
 
@@ -50,16 +47,18 @@ class Offsets(click.ParamType):
 
 
 @click.command("replay")
-@click.option("--group", required=True, type=click.Choice(GROUPS), help="Whose records are read again.")
+@click.option("--group", type=click.Choice(GROUPS), help="Whose records are read again.")
+@click.option("--table", "name", type=click.Choice([name for name, _ in TABLES]), help="The group's table instead.")
 @click.option("--to-datetime", "at_ms", type=Moment(), help="From the first record of this time on (broker's clock).")
 @click.option("--to-offset", "offsets", type=Offsets(), help="From these offsets on: N for all, or P:N[,P:N…].")
 @click.option("--to-earliest", "earliest", is_flag=True, help="From where the log begins.")
-@click.option("--recompute", is_flag=True, help="Count the range anew and publish what changed, as revisions.")
+@click.option("--recompute", is_flag=True, help="Count the range anew; put the table right, and state what changed.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; needs --yes or --dry-run.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def command(
-    group: str,
+    group: str | None,
+    name: str | None,
     at_ms: int | None,
     offsets: Where | None,
     earliest: bool,
@@ -71,25 +70,27 @@ def command(
     """Read a group's records again.
 
     Puts the group's offsets back: its workers read the records again, and skip what they have counted or kept. Nothing
-    is billed, counted or written twice. With --recompute, for billing-agg, the offsets stay, and the range is counted
-    anew from the log: where the table differs, its rows are put right, and hours that were closed are stated as
-    revisions. Events that were refused stay refused: redrive their dead letters.
+    is billed, counted or written twice. With --recompute the offsets stay, and the range is counted anew from the log.
+    Where the table differs, its rows are put right: usage_hourly states hours that were closed as revisions, rpc_hourly
+    carries what was settled wrongly into the account's next settlement, other tables state nothing. Events that were
+    refused stay refused: redrive their dead letters.
 
     Stop the group's workers first.
     """
     if (at_ms is not None) + (offsets is not None) + earliest != 1:
         raise click.UsageError("say where to: one of --to-datetime, --to-offset and --to-earliest")
+    if (group is None) == (name is None):
+        raise click.UsageError("say whose records: one of --group and --table")
     if as_json and not (yes or dry_run):
         raise click.UsageError("--json asks no questions: add --yes or --dry-run")
-    table = revisable(group) if recompute else None
+    table = table_of(group) if name is None else declared(name)
+    group = group if table is None else table.group
+    assert group is not None, "every table is a group's"
     if recompute and table is None:
-        raise Refused(
-            f"--recompute is for {REVISABLE}, whose bills can be revised; what {group} has counted or written cannot. "
-            f"A table is built anew from the log as docs/runbook.md says under `A new table`"
-        )
+        raise Refused(f"--recompute is for tables, and {group} has none: what it has written elsewhere stays")
     where = Where(at_ms=at_ms) if offsets is None else offsets
     talk = Talk(Console(quiet=as_json), dry_run, yes)
-    result = asyncio.run(_replay(group, where, table, reached(), talk))
+    result = asyncio.run(_replay(group, where, table if recompute else None, reached(), talk))
     if as_json:
         click.echo(json.dumps(result, indent=2))
 
@@ -111,10 +112,9 @@ class Talk:
         return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=self.console.quiet)
 
 
-def revisable(group: str) -> TableDeclaration | None:
-    """The group's table, if what it has stated can be stated again; None if not."""
-    tables = (declared(name) for name, _ in TABLES)
-    return next((table for table in tables if table.group == group and table.late is Late.REVISED), None)
+def table_of(group: str | None) -> TableDeclaration | None:
+    """The group's table; None if it has none."""
+    return next((table for table in (declared(name) for name, _ in TABLES) if table.group == group), None)
 
 
 async def _replay(
@@ -140,17 +140,16 @@ async def _replay(
 async def _recompute(table: TableDeclaration, moves: Sequence[Move], settings: Settings, talk: Talk) -> dict[str, Any]:
     published = Published()
     with TemporaryDirectory(prefix="streamapp-replay-") as folder, talk.progress() as progress:
-        reading = progress.add_task("events", total=offsets_to_read(moves))
-        told = _advance(progress, reading)
-        make_task = table.make_task(settings, wall_ms)
-        make = recomputation(table.origin, settings, make_task, moves, Path(folder), told)
+        total = offsets_to_read(table, moves)
+        reading = progress.add_task("events", total=total)
+        make = recomputation(table, settings, wall_ms, moves, Path(folder), _advance(progress, reading))
         async with make as made:
-            progress.update(reading, completed=offsets_to_read(moves))
+            progress.update(reading, completed=total)
             progress.stop()
             talk.console.print(summary(made))
             if made.changes and talk.agreed("Publish?"):
                 progress.start()
-                writing = progress.add_task("hours", total=made.changes)
+                writing = progress.add_task("rows", total=made.changes)
                 published = await publish(made, wall_ms(), _advance(progress, writing))
                 progress.stop()
                 talk.console.print(f"{published.rows:,} rows put right, {published.statements:,} statements published")
@@ -169,9 +168,9 @@ def plan_table(moves: Sequence[Move], topic: str) -> Table:
 
 def summary(made: Recomputation) -> str:
     """`17 of 4,212 hours change, + 3.41 USD`, and what was left alone."""
-    counts = _counts(made)
+    counts, unit = _counts(made), made.table.correction.unit
     sums = [signed(amount, currency) for currency, amount in money(made.comparisons).items()]
-    text = ", ".join([f"{counts['changes']:,} of {counts['hours']:,} hours change", *sums])
+    text = ", ".join([f"{counts['changes']:,} of {counts[unit]:,} {unit} change", *sums])
     if counts["out_of_reach"]:
         text += f"\nout of reach: {counts['out_of_reach']:,}, not all of their records lie in the range"
     if counts["contradicted"]:
@@ -188,7 +187,7 @@ def signed(amount: Decimal, currency: str) -> str:
 def _counts(made: Recomputation) -> dict[str, Any]:
     found = made.comparisons
     return {
-        "hours": sum(one.hours for one in found),
+        made.table.correction.unit: sum(one.compared for one in found),
         "changes": made.changes,
         "out_of_reach": sum(one.out_of_reach for one in found),
         "contradicted": sum(one.contradicted for one in found),

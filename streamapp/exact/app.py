@@ -31,6 +31,7 @@ from streamapp.errors import StreamError, Unavailable
 from streamapp.exact.chunk import Chunk
 from streamapp.exact.consumer import ChunkSchema, ChunkTransport
 from streamapp.exact.declaration import TableDeclaration
+from streamapp.exact.faust.commands import use_ours
 from streamapp.exact.faust.failstop import failstop, starting
 from streamapp.exact.faust.repeats import thin_out
 from streamapp.exact.needs import LOOK_S, Needs, missing_text, topics_there
@@ -135,6 +136,7 @@ class StreamApp(faust.App):
     def __init__(self, group: str, *, settings: Settings | None = None, clock: Clock = wall_ms) -> None:
         self.settings = settings = settings or settings_module.load()
         self.clock = clock
+        use_ours()
         self.needs = Needs(registry.needed_by(group), topics_there(settings.kafka))
         # Faust knows no port 0: until the worker has its place, the usual one stands for "any".
         self._first_port = (settings.web.port or ANY_PORT) + registry.port_offset(group)

@@ -5,13 +5,15 @@ view, replay and repartition. Nothing here needs Faust: commands find a table by
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from streamapp.clock import Clock
 from streamapp.directory import open_directory
+from streamapp.exact.chunk import Transaction
+from streamapp.exact.correction import Correction, Kept
 from streamapp.exact.letter import TOPIC as DEAD_LETTER
 from streamapp.exact.place import Place, Producer
 from streamapp.exact.poison import poison_limit
@@ -27,12 +29,13 @@ from tables.admission import OwnerAdmission
 from tables.window import Rules
 
 OrgOf = Callable[[str], str | None]
+MakeShadow = Callable[[Kept, Store], TableTask[Any, Any]]
 
 
 class Late(StrEnum):
     """What becomes of an event whose hour is closed, and that is not older than the topic's retention."""
 
-    REVISED = "stated as a revision, which `streamapp replay --recompute` can state again"
+    REVISED = "stated as a revision"
     CARRIED = "carried into the next statement"
     KEPT = "counted in its row, which is still there"
 
@@ -82,6 +85,15 @@ class Making(NamedTuple):
         return self.decoded
 
 
+class Nobody:
+    """The producer of a shadow: what it is given goes nowhere."""
+
+    async def commit(self, transaction: Transaction) -> int | None:
+        return 0
+
+    async def stop(self) -> None: ...
+
+
 def retention_only(settings: Settings, source: EventSource) -> Rules:
     """Hours close when the defaults say; events are too late when the topic has forgotten them."""
     return Rules(retention_ms=source.retention_ms)
@@ -98,6 +110,7 @@ class TableDeclaration:
     view      (app, metrics, clock, rows) → what the pages and Prometheus show of it
     help      one line for people
     late      what becomes of late events
+    correction  what `streamapp replay --recompute` does where the table is not what the log says
     to        the topics that its statements go to
     window    settings → when hours close and how long ids are remembered
     idle_ms   settings → how long a partition is silent before the wall clock may close something
@@ -112,6 +125,7 @@ class TableDeclaration:
     view: Callable[..., Any]
     help: str
     late: Late
+    correction: Correction
     to: tuple[str, ...] = ()
     window: Callable[[Settings, EventSource], Rules] = retention_only
     idle_ms: Callable[[Settings], int] = field(default=lambda settings: 0)
@@ -140,19 +154,36 @@ class TableDeclaration:
 
     def make_task(self, settings: Settings, clock: Clock) -> MakeTask[TableTask[Any, Any]]:
         """Rebuilds the task of a partition. Raises `Misconfigured` for a directory that cannot be read."""
-        self.checked(settings)
-        org_of = None if self.source.decode is None else open_directory(settings.directory).org_of
-        rules, worker = self.rules(settings), settings.worker
+        making, worker = self._making(settings, clock), settings.worker
 
         def task(
             place: Place, store: Store, producer: Producer, position: StoredPosition | None
         ) -> TableTask[Any, Any]:
-            admission = None if org_of is None else self.source.admission(place, org_of)
-            parts = self.parts(Making(settings, clock, rules, admission))
             limit = poison_limit(worker, position) if self.letters else None
-            return TableTask(parts, place, store, producer, position, limit, worker.ids_in_memory)
+            return TableTask(self.parts(making(place)), place, store, producer, position, limit, worker.ids_in_memory)
 
         return task
+
+    def make_shadow(self, settings: Settings, clock: Clock) -> MakeShadow:
+        """Makes what counts a kept partition's records anew, into an empty store. It writes to nobody. Raises
+        `Misconfigured` for a directory that cannot be read."""
+        making = self._making(settings, clock)
+
+        def task(kept: Kept, store: Store) -> TableTask[Any, Any]:
+            place = replace(kept.place, outputs=dict.fromkeys(self.to, 1))  # without dead letters
+            counts, made = self.correction.counts, making(place)
+            parts = self.parts(made) if counts is None else counts(made, kept)
+            return TableTask(parts, place, store, Nobody(), None, None, settings.worker.ids_in_memory)
+
+        return task
+
+    def _making(self, settings: Settings, clock: Clock) -> Callable[[Place], Making]:
+        self.checked(settings)
+        org_of = None if self.source.decode is None else open_directory(settings.directory).org_of
+        rules = self.rules(settings)
+        return lambda place: Making(
+            settings, clock, rules, None if org_of is None else self.source.admission(place, org_of)
+        )
 
     def takeover(self, settings: Settings, clock: Clock, on_commit: OnCommit) -> TableTakeover:
         """How its partitions are taken over. Raises `Misconfigured` for a directory that cannot be read."""

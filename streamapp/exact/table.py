@@ -6,6 +6,7 @@ Its rows are read here and changed nowhere but in chunks: `fold` hands a chunk t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import faust
@@ -16,6 +17,7 @@ from streamapp.exact.declaration import TableDeclaration
 from streamapp.exact.faust.failstop import failstop
 from streamapp.exact.partition import Partition
 from streamapp.exact.task import TableTask
+from streamapp.exact.windows import Side, Windows
 from streamapp.metrics import GroupMetrics
 from streamapp.store.rows import Store
 from streamapp.store.table import RowKey
@@ -33,7 +35,8 @@ class ReadOnlyTopic(faust.Topic):
 
 
 class ExactTable(faust.Table):
-    """The rows of the partitions in hand, by their keys as people read them: `table["month", "2025-01", …]`.
+    """The rows of the partitions in hand, by their keys as people read them: `table["month", "2025-01", …]`; and by
+    windows: `table["hour", "org_a", "team_a", "USD"].current()` (`exact/windows.py`).
 
     Read-only, and as of the last commit. `view` is what the pages show of it.
     """
@@ -59,52 +62,109 @@ class ExactTable(faust.Table):
     # -- rows, read-only -----------------------------------------------------------------------------------------
 
     def __getitem__(self, key: RowKey) -> Any:
-        """The row of this key. Raises KeyError where no partition in hand has one."""
+        """The row of this key. Of a key without the start of its window: its `Windows`. A table with windows of one
+        kind needs no name of the kind there. Raises KeyError where no partition in hand has such a row."""
         rows = self.declaration.rows
         try:
             raw = rows.readable_key(key)
         except ValueError as error:
-            raise KeyError(key) from error
-        for store in self._stores():
-            value = store.get(raw)
+            windows = self._windows_of(key)
+            if windows is None:
+                raise KeyError(key) from error
+            return windows
+        for task in self._in_hand().values():
+            value = task.store.get(raw)
             if value is not None:
                 return rows.readable(raw, value)[1]
         raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
+        """Whether there is a row of this key; of a key without its window: whether its current window has one."""
         try:
-            self[key]  # type: ignore[index]  # whatever is no key is not there
+            found = self[key]  # type: ignore[index]  # whatever is no key is not there
+            if isinstance(found, Windows):
+                found.current()
         except KeyError:
             return False
         return True
 
     def __iter__(self) -> Iterator[RowKey]:
-        return (key for key, _ in self.items())
-
-    def items(self) -> Iterator[tuple[RowKey, Any]]:
-        """Key and row of every row, one partition after the other."""
-        rows = self.declaration.rows
-        for store in self._stores():
-            for raw, value in store.scan(rows.first, rows.last):
-                if raw[0] in rows.kinds:
-                    yield rows.readable(raw, value)
+        return self.keys()
 
     def __len__(self) -> int:
         return sum(1 for _ in self.items())
 
-    def __setitem__(self, key: Any, row: Any) -> None:
-        raise self._read_only()
+    def get(self, key: RowKey, default: Any = None) -> Any:
+        """As of a dict."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
 
-    def __delitem__(self, key: Any) -> None:
-        raise self._read_only()
+    def keys(self, partition: int | None = None) -> Iterator[RowKey]:  # type: ignore[override]  # it is read once
+        """The key of every row, one partition in hand after the other, or of one partition."""
+        return (key for key, _ in self.items(partition))
+
+    def values(self, partition: int | None = None) -> Iterator[Any]:  # type: ignore[override]
+        """Every row, likewise."""
+        return (row for _, row in self.items(partition))
+
+    def items(self, partition: int | None = None) -> Iterator[tuple[RowKey, Any]]:  # type: ignore[override]
+        """Key and row of every row, likewise."""
+        rows = self.declaration.rows
+        for number, task in self._in_hand().items():
+            if partition in (None, number):
+                for raw, value in task.store.scan(rows.first, rows.last):
+                    if raw[0] in rows.kinds:
+                        yield rows.readable(raw, value)
+
+    def _windows_of(self, key: Any) -> Windows | None:
+        rows = self.declaration.rows
+        if not isinstance(key, tuple) or not key:
+            return None
+        name, rest = key[0], key[1:]
+        if name not in rows.windows:
+            if len(rows.windows) != 1:
+                return None
+            (name,), rest = rows.windows, key
+
+        def sides() -> Iterator[Side]:
+            for task in self._in_hand().values():
+                yield Side(task.memory.position.watermark_ms, partial(row_at, task.store))
+
+        def row_at(store: Store, start_ms: int) -> Any:
+            raw = rows.readable_key((name, start_ms, *rest))
+            value = store.get(raw)
+            return None if value is None else rows.readable(raw, value)[1]
+
+        try:
+            rows.readable_key((name, 0, *rest))
+        except ValueError:
+            return None
+        return Windows(key, rows.windows[name], sides, self.app.clock, self._read_only)
+
+    def _in_hand(self) -> dict[int, TableTask[Any, Any]]:
+        partitions: dict[int, Partition] = self.app.ownership.partitions
+        tasks = ((number, partition.task) for number, partition in sorted(partitions.items()))
+        return {number: task for number, task in tasks if isinstance(task, TableTask)}
 
     def _read_only(self) -> TypeError:
-        return TypeError(f"rows of {self.name} change in chunks only: `await {self.name}.fold(chunk)`")
+        return TypeError(
+            f"rows of {self.name} change in chunks only: `await {self.name}.fold(chunk)` in the agent; to put wrong "
+            f"rows right, `streamapp replay --recompute --table {self.name}`"
+        )
 
-    def _stores(self) -> list[Store]:
-        partitions: dict[int, Partition] = self.app.ownership.partitions
-        tasks = (partition.task for _, partition in sorted(partitions.items()))
-        return [task.store for task in tasks if isinstance(task, TableTask)]
+    def _refuse_change(self, *args: Any, **kwargs: Any) -> Any:
+        raise self._read_only()
+
+    __setitem__ = __delitem__ = __ior__ = _refuse_change
+    clear = pop = popitem = setdefault = update = send_changelog = _refuse_change
+
+    def using_window(self, *args: Any, **kwargs: Any) -> Any:
+        """Windows of an exact table are declared with it: `hopping` and `tumbling` come here, too."""
+        raise TypeError(
+            f"the windows of {self.name} are declared with the table: `window` and `rows` of its TableDeclaration"
+        )
 
     # -- what Faust does to its own tables -----------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from streamapp.exact.correction import ALL_RECORDS, Comparison, Correction, Kept, Range, Reach, Shadow, compare_rows
 from streamapp.exact.declaration import EventSource, Late, TableDeclaration
 from streamapp.exact.task import Opening, Parts, TableTask
 from streamapp.meters.view import TableView
@@ -53,6 +54,19 @@ class RowTable:
     def unpack(self, value: bytes) -> Any:
         """Inverse of `pack`."""
         return self._decode_row(value)
+
+    def compare(self, kept: Kept, shadow: Shadow, range_: Range) -> Comparison:
+        """A row that is not what the log says is replaced. Rows say nothing of time: all are compared where the range
+        holds every record that there ever was, and else none."""
+        disputed = shadow.contradicted or shadow.unreadable
+        within = Reach.DISPUTED if disputed else Reach.IN if kept.reach_ms(range_) < 0 else Reach.OUT
+
+        def right(key: bytes, before: bytes | None, counted: bytes | None) -> bytes | None:
+            if before is None or counted is None:
+                return counted
+            return before if self.unpack(before) == self.unpack(counted) else counted
+
+        return compare_rows(kept, shadow.task.store, (ROW,), lambda key: within, right)
 
     def _readable(self, key: bytes, value: bytes) -> tuple[RowKey, Any]:
         row = self.unpack(value)
@@ -125,6 +139,7 @@ def rows_by_key(
         rows=table.table,
         source=source,
         late=Late.KEPT,
+        correction=Correction("rows", table.compare, lead=ALL_RECORDS),
         parts=lambda made: keyed_parts(table, recipe, made.rules),
         view=TableView,
         help=help,

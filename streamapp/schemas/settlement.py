@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from streamapp.schemas.billing import Coverage
 from streamapp.schemas.envelope import Envelope
-from streamapp.schemas.fields import Count, Id, Label, Model, Money, Name, StatedCurrency, Timestamp
+from streamapp.schemas.fields import Count, Id, Integer, Label, Model, Money, Name, StatedCurrency, Timestamp
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.schemas.values.ulid import id_of
 
@@ -23,13 +23,20 @@ class MethodCost(Model):
     cost: Money
 
 
+class Carried(Model):
+    """What settlements before this one should have stated of a method, and did not; negative where it was too much."""
+
+    count: Integer
+    cost: Money
+
+
 class SettledData(Model):
     """One settlement of one account: org, agent, consumer and currency. It is never revised."""
 
     settlement_id: Id = Field(description="The envelope's id.")
     agent: Name
     consumer: Name
-    amount: Money = Field(description="Sum of all methods' costs, in `currency`.")
+    amount: Money = Field(description="Sum of all methods' costs and of what is carried, in `currency`.")
     request_count: Annotated[int, Field(ge=0)]
     period_start: Timestamp = Field(description="Start of the first hour with a call that is settled here.")
     period_end: Timestamp = Field(description="End of the hour whose closing settled it.")
@@ -40,6 +47,10 @@ class SettledData(Model):
     consumer_wallet: Label | None = None
     methods: dict[str, MethodCost] = Field(
         description="By name. The empty name stands for all methods that are not told apart."
+    )
+    carried: dict[str, Carried] = Field(
+        default_factory=dict,
+        description="Corrections of earlier settlements, by method. They are not in `methods` and `request_count`.",
     )
     coverage: Coverage
 

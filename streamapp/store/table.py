@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from streamapp.store.ids import KIND as IDS
@@ -35,6 +35,8 @@ class Table:
 
     `home` and `moved` say how rows follow their topic to more partitions; remembered ids go wherever their keys may
     have gone. Without a home a table cannot follow.
+
+    `windows`: kinds, by name, whose keys have the start of a window (ms) behind the name → how long it is (ms).
     """
 
     name: str
@@ -46,6 +48,7 @@ class Table:
     home: Home | None = None
     moved: Callable[[bytes, bytes], bytes] = as_it_is  # row → its value on another partition
     own_ids: bool = False
+    windows: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert POSITION_KEY in self.kinds, "every table has a position"

@@ -2,14 +2,15 @@
 
 Which calls a settlement counts follows from what it says: those of its account that arrived up to the last one it
 covers, in hours that end with its period or before, and are in no earlier settlement. So neither grace nor the wall
-clock matters. What is in no settlement must wait in the group's table, as the table was at one moment: settled, pending
-and open calls together are the accepted ones, each once.
+clock matters. A settlement that a later one corrects is no difference. What is in no settlement must wait in the
+group's table, as the table was at one moment: settled, pending and open calls together are the accepted ones, each
+once.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from streamapp.kafka.log.reader import Record
 from streamapp.verify.engine import Pair, Sides
 from streamapp.verify.intake import Intake
 from streamapp.verify.read import letters as read_letters
-from streamapp.verify.read.event import at
+from streamapp.verify.read.event import EXACT, at
 from streamapp.verify.read.letters import LETTERS
 from streamapp.verify.read.metering import Call, plausible, read
 from streamapp.verify.read.settlement import CHANGELOG_TOPIC, Count, Counts, Held, Settled, Who, agree, gather, settled
@@ -58,6 +59,7 @@ class _Audit:
         left = self.calls.get(account, [])
         table_left = left
         known_until_ms = held.settled_until_ms.get(who, -1)
+        corrected = self._corrected(left, chain, held.carried.get(who, {}), start)
         for one in chain:
             counted = [each for each in left if _belongs(each, one)]
             left = [each for each in left if not _belongs(each, one)]
@@ -65,7 +67,7 @@ class _Audit:
                 table_left = left
             if one.data.coverage.first_offset < start:
                 report.out_of_reach += 1
-            else:
+            elif not corrected or agree(one.data.methods, _counts(counted)):
                 self._compare(one, counted)
             self._note(counted, LEFT, RIGHT)
         self._note(left, LEFT)
@@ -100,6 +102,18 @@ class _Audit:
         self._note(counted, LEFT, *((RIGHT,) if not waiting else ()))
         report.waiting += sum(one.count for one in waiting.values()) + len(calls) - len(counted)
         self._balance(who, "calls that are settled or wait:", _counts(counted), has)
+
+    def _corrected(self, left: Sequence[Counted], chain: Sequence[Settled], waiting: Counts, start: int) -> bool:
+        """Whether settlements were wrong, and what they should have stated is carried in later ones or into the next: a
+        recomputation did that. What was paid stays as it was."""
+        carried = _sum([waiting, *(one.data.carried for one in chain)])
+        missing: list[Counts] = []
+        for one in chain if carried else ():
+            counted = [each for each in left if _belongs(each, one)]
+            left = [each for each in left if not _belongs(each, one)]
+            if one.data.coverage.first_offset >= start:
+                missing += [_counts(counted), {name: _less(count) for name, count in one.data.methods.items()}]
+        return bool(carried) and _some(_sum(missing)) == _some(carried)
 
     def _start(self, partition: int) -> int:
         return self.sides.start(METERING_TOPIC, partition)
@@ -199,6 +213,14 @@ def _sum(several: Iterable[Counts]) -> Counts:
         for method, count in one.items():
             counts[method] = counts.get(method, Count()).plus(count)
     return counts
+
+
+def _less(count: Count) -> Count:
+    return Count(-count.count, EXACT.minus(count.cost))
+
+
+def _some(counts: Counts) -> Counts:
+    return {name: count for name, count in counts.items() if count.count or count.cost}
 
 
 def _counts(counted: Iterable[Counted]) -> Counts:

@@ -171,7 +171,7 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
 
     def _weigh(self, row: AccountRow) -> None:
         """An account that owes enough is settled by the next hour that closes."""
-        if row.account not in self.due and row.pending.cost_at_least(self.min_amount):
+        if row.account not in self.due and row.is_due(self.min_amount):
             if not self.due:
                 self._due_ms = self.closed_until_ms + HOUR_MS + self.rules.grace_ms
             self.due[row.account] = row

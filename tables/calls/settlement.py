@@ -110,7 +110,7 @@ class Calls:
         return sum([sums.calls for sums in self.methods.values()])
 
     def cost_at_least(self, minimum: Decimal) -> bool:
-        """Whether they cost so much together. No call costs less than nothing."""
+        """Whether they cost so much together. No call costs less than nothing; `minimum` may be less."""
         amount = NOTHING
         for sums in self.methods.values():
             amount = EXACT.add(amount, sums.cost)
@@ -121,10 +121,15 @@ class Calls:
     @property
     def amount(self) -> Decimal:
         """What they cost together."""
-        amount = NOTHING
-        for sums in self.methods.values():
-            amount = EXACT.add(amount, sums.cost)
-        return amount
+        return cost_of(self.methods)
+
+
+def cost_of(methods: Methods) -> Decimal:
+    """What methods cost together."""
+    amount = NOTHING
+    for sums in methods.values():
+        amount = EXACT.add(amount, sums.cost)
+    return amount
 
 
 def method_of(methods: Methods, name: str, names_max: int = EVERY) -> MethodSum:
@@ -153,9 +158,23 @@ class HourCalls(Calls):
 
 
 class AccountRow:
-    """What an account owes, and what of it was settled since the row was made."""
+    """What an account owes, and what of it was settled since the row was made.
 
-    __slots__ = ("account", "from_ms", "pending", "settled", "settled_until_ms", "settlements", "since_ms")
+    A settlement that was wrong is paid and stays as it is. What it should have stated is `carried` into the next one,
+    and `corrected` remembers about which settlement.
+    """
+
+    __slots__ = (
+        "account",
+        "carried",
+        "corrected",
+        "from_ms",
+        "pending",
+        "settled",
+        "settled_until_ms",
+        "settlements",
+        "since_ms",
+    )
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -165,11 +184,19 @@ class AccountRow:
         self.settlements = 0
         self.settled_until_ms = -1  # end of the newest settlement's period
         self.since_ms = -1  # start of the first hour that was ever counted here
+        self.carried: Methods = {}  # what the next settlement adds; below zero where too much was settled
+        self.corrected: dict[int, Methods] = {}  # end of a settlement's period → what was carried on because of it
 
     @property
     def owes(self) -> bool:
-        """Whether calls wait for a settlement."""
-        return self.pending.payment is not None
+        """Whether calls wait for a settlement, or a correction does."""
+        return self.pending.payment is not None or bool(self.carried)
+
+    def is_due(self, minimum: Decimal) -> bool:
+        """Whether calls wait, and cost so much together with what is carried."""
+        if self.carried:
+            minimum = EXACT.subtract(minimum, cost_of(self.carried))
+        return self.pending.payment is not None and self.pending.cost_at_least(minimum)
 
     def wait(self, hour_ms: int) -> Calls:
         """The pending calls, to add some of this hour to."""
@@ -191,6 +218,7 @@ class Settlement(NamedTuple):
     payment: Payment
     first_offset: int  # on the partition where the account is; where it was before, if no call has come since
     last_offset: int
+    carried: tuple[tuple[str, int, Decimal], ...] = ()  # as methods: corrections of settlements before
 
 
 def settle(row: AccountRow, end_ms: int, at_ms: int, names_max: int = EVERY) -> Settlement:
@@ -201,6 +229,9 @@ def settle(row: AccountRow, end_ms: int, at_ms: int, names_max: int = EVERY) -> 
     for name, sums in sorted(calls.methods.items(), key=_name):
         amount = EXACT.add(amount, sums.cost)
         methods.append((name, sums.calls, sums.cost))
+        method_of(row.settled, name, names_max).add(sums.calls, sums.cost)
+    for name, sums in row.carried.items():
+        amount = EXACT.add(amount, sums.cost)
         method_of(row.settled, name, names_max).add(sums.calls, sums.cost)
     settlement = Settlement(
         account=row.account,
@@ -213,8 +244,10 @@ def settle(row: AccountRow, end_ms: int, at_ms: int, names_max: int = EVERY) -> 
         payment=calls.payment,
         first_offset=calls.first_offset % ELSEWHERE,
         last_offset=calls.last_offset % ELSEWHERE,
+        carried=tuple((name, sums.calls, sums.cost) for name, sums in sorted(row.carried.items(), key=_name)),
     )
     row.pending = Calls()
+    row.carried = {}
     row.from_ms = -1
     row.settlements += 1
     row.settled_until_ms = end_ms

@@ -9,33 +9,41 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+import rpc_log
 from click.testing import CliRunner, Result
 from confluent_kafka import Producer
 from verify_logs import text
-from workers import CHANGELOG, GROUP, PARTITIONS, USAGE, Cluster, Sent, bodies, cluster
+from workers import CHANGELOG, GROUP, NEVER_S, PARTITIONS, USAGE, Cluster, Sent, bodies, cluster
 
 from streamapp.broker.broker import Broker
 from streamapp.cli.replay import command
 from streamapp.clock import wall_ms
 from streamapp.directory import open_directory
+from streamapp.meters.calls import rpc_codec
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.codec import unpack_hour
-from streamapp.settings import current
+from streamapp.settings import Settings, current
 from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
+from streamapp.verify import metering_settlements
 
 TEAMS = 30
-COMMAND = (sys.executable, "-m", "streamapp", "replay", "--group", GROUP)
+REPLAY = (sys.executable, "-m", "streamapp", "replay")
+COMMAND = (*REPLAY, "--group", GROUP)
 
 
-def run(stack: Cluster, *arguments: str, directory: Path | None = None, answer: str = "") -> CompletedProcess[str]:
+def run(
+    stack: Cluster, *arguments: str, directory: Path | None = None, answer: str = "", group: bool = True
+) -> CompletedProcess[str]:
     """The command to its end; `answer` is what a person types."""
     return subprocess.run(
-        [*COMMAND, *arguments],
+        [*(COMMAND if group else REPLAY), *arguments],
         env=variables(stack, directory),
         input=f"{answer}\n",
         capture_output=True,
@@ -91,11 +99,11 @@ def worked(stack: Cluster, directory: Path | None = None) -> None:
     stack.wait(lambda: stack.admin.group(GROUP).state == "Empty")
 
 
-def plant(stack: Cluster, rows: Iterable[tuple[int, bytes, bytes]]) -> None:
+def plant(stack: Cluster, rows: Iterable[tuple[int, bytes, bytes]], changelog: str = CHANGELOG) -> None:
     """Write rows to the changelog, as a bug would have."""
     producer = Producer({"bootstrap.servers": stack.broker.bootstrap})
     for partition, key, value in rows:
-        producer.produce(CHANGELOG, value, key, partition=partition)
+        producer.produce(changelog, value, key, partition=partition)
     assert producer.flush(30) == 0
 
 
@@ -259,3 +267,53 @@ def test_a_wrong_row_in_the_changelog_is_put_right(fresh_broker: Broker, tmp_pat
         assert stack.verify().numbers["revisions"] > 0
         worked(stack)
         stack.verify()
+
+
+RPC, RPC_TOPIC = "rpc-billing", "agent_rpc_metering"
+RPC_CHANGELOG = "rpc-billing-rpc_hourly-changelog"
+
+
+def called(stack: Cluster, hours: Iterable[int], now_ms: int) -> None:
+    """Two calls of each of six agents in each of these hours, counted back from now; a worker counts them, and ends."""
+    sent = [
+        Sent(agent.encode(), rpc_log.value(f"{agent}-{ago}-{n}", now_ms - ago * HOUR_MS + n, agent, price="0.06"))
+        for ago in hours
+        for agent in (f"agent_{number}" for number in range(6))
+        for n in range(2)
+    ]
+    stack.send(sent, RPC_TOPIC)
+    ends = {at: end for at, end in stack.admin.end_offsets([(RPC_TOPIC, n) for n in range(PARTITIONS)]).items() if end}
+    worker = stack.start_agent("streamapp.agents.rpc_billing", None, "rpc", settlement__idle_seconds=NEVER_S)
+    stack.wait(lambda: stack.admin.committed(RPC).items() >= ends.items(), 60, worker)
+    worker.stop()
+    stack.wait(lambda: stack.admin.group(RPC).state == "Empty")
+
+
+def test_what_was_settled_wrongly_is_carried_into_the_next_settlement(fresh_broker: Broker, tmp_path: Path) -> None:
+    now_ms = wall_ms() // HOUR_MS * HOUR_MS
+    with cluster(fresh_broker, tmp_path) as stack:
+        called(stack, (6, 5), now_ms)
+        newest = {(row.partition, row.key or b""): row.value for row in stack.read(RPC_CHANGELOG)}
+        for (partition, key), value in newest.items():
+            if key[:1] == b"h" and value is not None:
+                row = rpc_codec.unpack_hour(key, value)
+                row.methods["chat.send"].add(1, Decimal("0.06"))
+                plant(stack, [(partition, key, rpc_codec.pack_hour(row))], RPC_CHANGELOG)
+        called(stack, (4,), now_ms)  # closes the hour before, and settles what the rows say
+        check = partial(metering_settlements.PAIR.check, Settings(kafka=stack.kafka))
+        assert check().difference == 6
+
+        paid = stack.bills()
+        recompute = ("--table", "rpc_hourly", "--to-earliest", "--recompute", "--yes")
+        done = json.loads(run(stack, "--json", *recompute, group=False).stdout)
+        assert done["group"] == RPC
+        assert done["recompute"]["money"] == {"AI": "-0.360000000000"}
+        assert done["published"] == {"rows": 6, "statements": 0}
+        assert json.loads(run(stack, "--json", *recompute, group=False).stdout)["recompute"]["changes"] == 0
+        assert stack.bills() == paid
+        stack.wait(lambda: check().difference == 0)
+
+        called(stack, (3,), now_ms)
+        carried = [body for body in bodies(stack.bills()) if "carried" in body["data"]]
+        assert [(one["data"]["amount"], one["data"]["request_count"]) for one in carried] == [("0.060000000000", 2)] * 6
+        assert check().difference == 0

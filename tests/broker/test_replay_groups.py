@@ -157,6 +157,9 @@ def put_back(stack: Cluster, group: str, committed: dict[tuple[str, int], int]) 
     assert sum(move["records"] for move in answer["moves"]) == sum(committed.values())
 
 
-def test_what_cannot_be_revised_is_not_recomputed() -> None:
-    refused = CliRunner().invoke(command, ["--group", "llm-metrics", "--to-earliest", "--recompute", "--yes"])
-    assert "--recompute is for billing-agg, whose bills can be revised" in str(refused.exception)
+def test_what_has_no_table_is_not_recomputed() -> None:
+    refused = CliRunner().invoke(command, ["--group", "audit-archive", "--to-earliest", "--recompute", "--yes"])
+    assert "--recompute is for tables, and audit-archive has none" in str(refused.exception)
+    both = CliRunner().invoke(command, ["--group", "llm-metrics", "--table", "latency", "--to-earliest"])
+    assert both.exit_code == 2
+    assert "one of --group and --table" in both.output

@@ -83,10 +83,9 @@ async def _recomputed(stack: Cluster, folder: Path) -> tuple[int, int, int]:
     """Hours that a replay compares with the log, that it would change, and that it cannot judge."""
     settings = Settings(kafka=stack.kafka)
     moves = await planned(settings, GROUP, USAGE, Where())
-    make_task = TABLE.make_task(settings, wall_ms)
-    async with recomputation(TABLE.origin, settings, make_task, moves, folder, lambda offsets: None) as made:
+    async with recomputation(TABLE, settings, wall_ms, moves, folder, lambda offsets: None) as made:
         return (
-            sum(one.hours for one in made.comparisons),
+            sum(one.compared for one in made.comparisons),
             made.changes,
             sum(one.contradicted for one in made.comparisons),
         )

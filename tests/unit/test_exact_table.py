@@ -5,16 +5,19 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import operator
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import PROJECT
+from faust.events import Event
 from usage_log import Table as UsageLog
-from usage_log import event
+from usage_log import at, event
 
 from streamapp.agents.registry import AGENTS
 from streamapp.exact.table import ExactTable
@@ -39,7 +42,7 @@ PROTOCOL = {
 
 def faust(app: str, *command: str) -> subprocess.CompletedProcess[str]:
     arguments = [sys.executable, "-m", "faust", "-A", app, *command]
-    where = {**os.environ, "COLUMNS": "200", "STREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    where = {**os.environ, "COLUMNS": "200", "SHELL": "/bin/bash", "STREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
     return subprocess.run(arguments, capture_output=True, text=True, cwd=PROJECT, env=where, check=False)
 
 
@@ -69,7 +72,12 @@ def test_faust_s_commands_tell_what_is_there() -> None:
     assert "usage_hourly" in listed.stdout, listed.stderr
     assert "stated as bills" in listed.stdout
     assert "llm_usage" in faust(app, "agents").stdout
-    assert faust(app, "models").returncode == 0
+    models = faust(app, "models").stdout
+    assert "llm.usage.completed" in models
+    assert "billing.usage.revised" in models
+    assert "agent.rpc.metered" not in models
+    completion = faust(app, "completion")
+    assert "_FAUST_COMPLETE=bash_complete" in completion.stdout, completion.stderr
 
 
 @pytest.mark.parametrize(
@@ -105,3 +113,60 @@ def test_rows_of_the_partitions_in_hand_are_read_and_not_written() -> None:
     with pytest.raises(TypeError, match="in chunks only"):
         del table[keys[0]]
     asyncio.run(table.on_start())
+
+
+def in_hand(log: UsageLog, now_ms: int) -> ExactTable:
+    """The table of hourly usage with one partition in hand."""
+    table = object.__new__(ExactTable)
+    table.declaration = declared("usage_hourly")
+    table.name = table.declaration.name
+    partitions = {3: SimpleNamespace(task=log.task)}
+    table.app = SimpleNamespace(ownership=SimpleNamespace(partitions=partitions), clock=lambda: now_ms)
+    return table
+
+
+def test_windows_are_read_as_faust_s_users_read_theirs() -> None:
+    log = UsageLog()
+    log.apply(event("10:30"), event("11:05"), event("11:50"), event("12:01", "team_b"))
+    table = in_hand(log, at("10:59"))
+    team = table["org_a", "team_a", "USD"]
+    assert table["hour", "org_a", "team_a", "USD"].at(at("10:00") / 1000) == team.at(at("10:59:59.999") / 1000)
+    assert team.at(datetime(2025, 1, 15, 11, 59, tzinfo=UTC))["lines"][0][2] == 2
+    assert team.now() == team.at(at("10:00") / 1000)
+    assert team.delta(timedelta(hours=1)) == team.delta(3600.0) == team.at(at("11:00") / 1000)
+    assert table["org_a", "team_b", "USD"].current()["lines"][0][2] == 1
+    with pytest.raises(KeyError):
+        team.current()
+    assert (("org_a", "team_b", "USD") in table, ("org_a", "team_a", "USD") in table) == (True, False)
+    eleven = Event(None, None, None, {}, SimpleNamespace(timestamp=at("11:20") / 1000))  # type: ignore[arg-type]
+    assert team.current(eleven) == team.value(eleven) == team[eleven].value() == team[at("11:00") / 1000, 0.0]
+    with pytest.raises(ValueError, match="has no time zone"):
+        team.at(datetime(2025, 1, 15, 11, tzinfo=UTC).replace(tzinfo=None))
+    assert table.get(("no", "such"), "default") == "default"
+
+
+def test_a_partition_s_rows_are_iterated() -> None:
+    log = UsageLog()
+    log.apply(event("10:30"), event("11:05"))
+    table = in_hand(log, 0)
+    assert dict(table.items(3)) == dict(table.items()) == dict(zip(table.keys(3), table.values(3), strict=True))
+    assert list(table.keys(4)) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.update({}),
+        lambda table: table.clear(),
+        lambda table: table.pop("key", None),
+        lambda table: table.setdefault("key", 1),
+        lambda table: table["org_a", "team_a", "USD"].apply(max, 1),
+        lambda table: operator.iadd(table["org_a", "team_a", "USD"], 1),
+        lambda table: operator.setitem(table["org_a", "team_a", "USD"], (0.0, 1.0), 1),
+    ],
+)
+def test_whoever_changes_rows_is_told_what_to_do_instead(change: Any) -> None:
+    with pytest.raises(TypeError, match=r"fold\(chunk\).*--recompute --table usage_hourly"):
+        change(in_hand(UsageLog(), 0))
+    with pytest.raises(TypeError, match="declared with the table"):
+        in_hand(UsageLog(), 0).tumbling(3600.0)

@@ -17,7 +17,7 @@ from streamapp.lane.ids import CompactSeen
 from streamapp.meters.calls import rpc_codec, settled
 from streamapp.meters.calls.lane import CompiledCalls
 from streamapp.meters.usage import codec, statement
-from streamapp.replay.shadow import _shaped
+from streamapp.meters.usage.correction import _shaped
 from streamapp.schemas.fields import NAME_MAX
 from streamapp.settings import BillingSettings, SettlementSettings
 from streamapp.topics.registry import changelog, message_bytes_max

@@ -12,20 +12,22 @@ from typing import Any
 import click
 import msgspec
 import pytest
+from recounts import compared, land, published
 from usage_log import DIRECTORY, Rec, Table, at, event
 
 from streamapp.cli.moment import Moment
 from streamapp.cli.replay import Offsets, signed
-from streamapp.exact.chunk import Transaction
+from streamapp.exact.correction import Comparison
+from streamapp.meters.registry import declared
 from streamapp.meters.usage import codec
 from streamapp.replay.offsets import Move, Where
-from streamapp.replay.recompute import corrected
-from streamapp.replay.shadow import Comparison, Shadow, compare, money
+from streamapp.replay.recompute import money
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.store.position import POSITION_KEY, pack_position
 from streamapp.store.rows import stored_position
 from tables.usage.hourly import HourKey, UsageRow
 
+HOURS = declared("usage_hourly").correction
 WALL = "2025-01-20T00:00"
 
 
@@ -59,26 +61,18 @@ def recompute(
     table: Table, start: int = 0, upto: int | None = None, refused: frozenset[int] | None = None
 ) -> Comparison:
     """The table beside a shadow of the log from `start` on, but for the refused."""
-    position = stored_position(table.store)
-    assert position is not None
     refused = refused or frozenset(refusal.record.offset for outcome in table.outcomes for refusal in outcome.refusals)
-    shadow = Shadow(table.rules, table.task.memory.admission, refused, table.task.memory.seen.secret)
-    records = [record for record in table.log if upto is None or record.offset >= upto]
-    for at_ in range(0, len(records), 2):
-        shadow.count(records[at_ : at_ + 2])
-    return compare(0, table.store, position, shadow, start, table.rules)
+    task = table.task
+    return compared(
+        HOURS, task, table.rules, table.log, start, upto=upto, refused=refused, admission=task.memory.admission
+    )
 
 
 def publish(table: Table, found: Comparison) -> list[dict[str, Any]]:
     """Put the table right as a recomputation does; what was stated."""
-    transaction = corrected(found.changes, found.position, table.task, at(WALL))
-    land(table, transaction)
-    return [json.loads(send.value or b"") for send in transaction.sends]
-
-
-def land(table: Table, transaction: Transaction) -> None:
-    table.store.write(transaction.writes, table.store.checkpoint() + len(transaction.writes))
+    transaction = published(HOURS, found, at(WALL))
     table.restart()
+    return [json.loads(send.value or b"") for send in transaction.sends]
 
 
 def plant(table: Table, when: str, team: str = "team_a", org: str = "org_a", **change: Any) -> UsageRow:
@@ -99,7 +93,7 @@ def plant(table: Table, when: str, team: str = "team_a", org: str = "org_a", **c
 def test_a_table_that_is_right_changes_in_nothing() -> None:
     table = day()
     found = recompute(table)
-    assert (found.hours, found.changes, found.out_of_reach, found.contradicted) == (5, [], 0, 0)
+    assert (found.compared, found.changes, found.out_of_reach, found.contradicted) == (5, [], 0, 0)
 
 
 def test_hours_of_a_batch_that_was_counted_and_cannot_be_read_today_are_left_alone() -> None:
@@ -107,7 +101,7 @@ def test_hours_of_a_batch_that_was_counted_and_cannot_be_read_today_are_left_alo
     lost = UnreadableBatch.of(b"", 2, 3, "does not match its checksum")
     table.log[2:4] = [replace(table.log[3], key=None, value=lost)]
     found = recompute(table)
-    assert (found.hours, found.changes, found.contradicted) == (3, [], 2)
+    assert (found.compared, found.changes, found.contradicted) == (3, [], 2)
 
 
 def test_a_batch_with_a_letter_stays_refused_whether_it_can_be_read_today_or_not() -> None:
@@ -167,7 +161,7 @@ def test_usage_of_a_team_that_belongs_to_another_org_moves_there() -> None:
     table = day()
     with listed("org_new"):
         found = recompute(table)
-        assert [(change.key.org, change.cost()) for change in found.changes] == [
+        assert [(change.key.org, change.money[1]) for change in found.changes] == [
             ("org_listed", Decimal(-4)),
             ("org_new", Decimal(4)),
         ]
@@ -199,8 +193,9 @@ def test_a_recomputation_that_was_ended_goes_on_with_what_is_left() -> None:
     with listed("org_new"):
         whole = publish(plain, recompute(plain))
         found = recompute(ended)
-        first = corrected(found.changes[:1], found.position, ended.task, at(WALL))
-        land(ended, first)
+        first = HOURS.correct(found.changes[:1], found.kept, at(WALL))
+        land(ended.store, first)
+        ended.restart()
         left = recompute(ended)
         assert len(left.changes) == len(found.changes) - 1 == 1
         assert [json.loads(first.sends[0].value or b""), *publish(ended, left)] == whole
@@ -230,12 +225,12 @@ def test_hours_that_begin_before_the_range_are_left_alone() -> None:
     plant(table, "11:00", cost=Decimal(99), requests=9)
     found = recompute(table, start=1)
     assert [change.key.start_ms for change in found.changes] == [at("11:00")]
-    assert (found.hours, found.out_of_reach) == (4, 1)
+    assert (found.compared, found.out_of_reach) == (4, 1)
 
 
 def test_records_that_the_log_has_lost_leave_their_hours_alone() -> None:
     found = recompute(day(), start=3, upto=3)
-    assert (found.hours, found.out_of_reach, found.changes) == (3, 2, [])
+    assert (found.compared, found.out_of_reach, found.changes) == (3, 2, [])
 
 
 def test_an_hour_whose_usage_moves_only_in_part_is_left_alone() -> None:
@@ -264,7 +259,7 @@ def test_hours_with_events_that_would_be_refused_now_are_left_alone() -> None:
     plant(table, "12:00", cost=Decimal(1))
     with listed(None):
         found = recompute(table)
-    assert (found.contradicted, len(found.changes), found.hours) == (1, 1, 4)
+    assert (found.contradicted, len(found.changes), found.compared) == (1, 1, 4)
 
 
 def test_hours_that_a_move_of_the_table_brought_are_out_of_reach() -> None:
@@ -274,7 +269,7 @@ def test_hours_that_a_move_of_the_table_brought_are_out_of_reach() -> None:
     moved = msgspec.structs.replace(position, moved_ms=at("11:00"))
     table.store.write({POSITION_KEY: pack_position(moved)}, table.store.checkpoint() + 1)
     table.restart()
-    assert (recompute(table).hours, recompute(table).out_of_reach) == (2, 3)
+    assert (recompute(table).compared, recompute(table).out_of_reach) == (2, 3)
     table.apply(event("12:09"))
     kept = stored_position(table.store)
     assert kept is not None

@@ -6,10 +6,12 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
+from recounts import compared, published
 from rpc_histories import logs
 from rpc_log import METERING, WEEK, Calls, call
 from searches import search
@@ -18,6 +20,10 @@ from verify_sides import audit_settlements as audit
 
 from streamapp.exact.chunk import Transaction
 from streamapp.kafka.log.reader import Record, Span
+from streamapp.meters.calls import rpc_codec
+from streamapp.meters.registry import declared
+from streamapp.replay.recompute import money
+from streamapp.schemas.settlement import RpcSettled
 from streamapp.sinks.ledger.rows import Settlement, to_row
 from streamapp.verify.copies import walk
 from streamapp.verify.ledgers import SETTLED, SETTLEMENTS, KeptSettlements
@@ -178,3 +184,33 @@ def test_the_ledger_holds_each_settlement_once() -> None:
         "another pair's finding"
     )
     assert found(check({0: 2}, [replace(kept[0], offset=1)], bills, {})) == (0, 0, 1), "a row of another place"
+
+
+def test_a_settlement_that_was_wrong_and_is_corrected_is_no_difference() -> None:
+    table, correction = Logged(), declared("rpc_hourly").correction
+    table.apply(*(call("10:10", price="0.05") for _ in range(3)))
+    key = next(key for key, _ in table.store.scan(b"h", b"i"))
+    hour = rpc_codec.unpack_hour(key, table.store.get(key) or b"")
+    hour.methods["chat.send"].add(2, Decimal("0.1"))
+    table.store.write({key: rpc_codec.pack_hour(hour)}, table.store.checkpoint() + 1)
+    table.restart()
+    table.apply(call("11:10", price="0.07", method="memory.search"))
+    report = audit(*table.four())
+    assert not report.ok, "too much was settled"
+    wrong = compared(correction, table.task, table.rules, table.log, admission=table.task.memory.admission)
+    assert money([wrong]) == {"AI": Decimal("-0.1")}
+    changelog = table.__dict__["changelog"]
+    for name, value in published(correction, wrong).writes.items():
+        changelog.append(Record(CHANGELOG_TOPIC, 0, len(changelog), 0, name, value))
+    table.restart()
+    assert audit(*table.four()).ok, "carried: waits for the next settlement"
+    table.apply(call("11:20", price="0.2"), call("12:10"))
+    last = table.events()[-1]["data"]
+    assert (last["amount"], last["request_count"]) == ("0.170000000000", 2)
+    assert last["carried"] == {"chat.send": {"count": -2, "cost": "-0.100000000000"}}
+    RpcSettled.model_validate(table.events()[-1])
+    assert audit(*table.four()).ok, "carried by the settlement"
+    table.sends[-1] = table.sends[-1]._replace(
+        value=(table.sends[-1].value or b"").replace(b'"count":-2', b'"count":-3')
+    )
+    assert not audit(*table.four()).ok

@@ -15,7 +15,7 @@ from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.calls.settled import settlement_id
 from streamapp.meters.view import Sums
 from tables.calls.ledger import CallsOutcome
-from tables.calls.settlement import Account, AccountRow, HourCalls, Methods, MethodSum, method_of
+from tables.calls.settlement import Account, AccountRow, HourCalls, Methods, MethodSum, cost_of, method_of
 from tables.counters import EXACT, NOTHING
 from tables.window import DAY_MS, HOUR_MS
 
@@ -100,7 +100,7 @@ class AccountsView:
             open_calls=open_calls,
             open_amount=open_amount,
             pending_calls=row.pending.count,
-            pending_amount=row.pending.amount,
+            pending_amount=EXACT.add(row.pending.amount, cost_of(row.carried)),
             settled_calls=settled.calls,
             settled_amount=settled.cost,
             settlements=row.settlements,

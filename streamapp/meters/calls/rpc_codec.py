@@ -7,7 +7,8 @@ p  position    p                                                                
 s  settlement  s + settlement id                                                                  the event's JSON
 
 An hour's row is there while the hour is open. Calls are
-[first offset, last offset, payment, [[method, calls, cost], …]]; without any the payment is null.
+[first offset, last offset, payment, [[method, calls, cost], …]]; without any the payment is null. An account's row ends
+with what is carried into its next settlement and what was carried because of which one, if anything was.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from streamapp.store import rows
 from streamapp.store.rows import Store, unsettled_rows
 from streamapp.store.table import Table
 from tables.calls.settlement import Account, AccountRow, Calls, CallsKey, HourCalls, Methods, MethodSum, Payment
+from tables.window import HOUR_MS
 
 _INT = struct.Struct(">q")
 _FALSE = 0xC2  # MessagePack
@@ -33,7 +35,21 @@ pack = _encode = msgspec.msgpack.Encoder().encode
 _Methods = list[tuple[str, int, Decimal]]
 _Calls = tuple[int, int, Payment | None, _Methods]
 _decode_calls = msgspec.msgpack.Decoder(_Calls).decode
-_decode_row = msgspec.msgpack.Decoder(tuple[bool, int, int, int, int, _Calls, _Methods]).decode
+
+
+class _Account(msgspec.Struct, array_like=True):
+    is_settled: bool
+    from_ms: int
+    since_ms: int
+    settlements: int
+    settled_until_ms: int
+    pending: _Calls
+    settled: _Methods
+    carried: _Methods = []
+    corrected: list[tuple[int, _Methods]] = []
+
+
+_decode_row = msgspec.msgpack.Decoder(_Account).decode
 _decode_account = msgspec.msgpack.Decoder(Account).decode
 
 
@@ -67,15 +83,22 @@ def account_key(account: Account) -> bytes:
 def pack_account(row: AccountRow) -> bytes:
     """Value of an account's row. It begins with whether nothing is pending."""
     numbers = (row.from_ms, row.since_ms, row.settlements, row.settled_until_ms)
-    return _encode((not row.owes, *numbers, _packed(row.pending), _methods(row.settled)))
+    packed = not row.owes, *numbers, _packed(row.pending), _methods(row.settled)
+    if not (row.carried or row.corrected):
+        return _encode(packed)
+    corrected = [(end_ms, _methods(methods)) for end_ms, methods in sorted(row.corrected.items())]
+    return _encode((*packed, _methods(row.carried), corrected))
 
 
 def unpack_account(key: bytes, value: bytes) -> AccountRow:
     """Inverse of `account_key` and `pack_account`."""
     row = AccountRow(_decode_account(key[1:]))
-    _, row.from_ms, row.since_ms, row.settlements, row.settled_until_ms, pending, settled = _decode_row(value)
-    _unpack(pending, row.pending)
-    row.settled = _methods_of(settled)
+    packed = _decode_row(value)
+    row.from_ms, row.since_ms, row.settlements = packed.from_ms, packed.since_ms, packed.settlements
+    row.settled_until_ms, row.settled = packed.settled_until_ms, _methods_of(packed.settled)
+    _unpack(packed.pending, row.pending)
+    row.carried = _methods_of(packed.carried)
+    row.corrected = {end_ms: _methods_of(methods) for end_ms, methods in packed.corrected}
     return row
 
 
@@ -139,6 +162,7 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
             "settlements": account.settlements,
             "settled_until_ms": account.settled_until_ms,
             "since_ms": account.since_ms,
+            "carried": _readable(account.carried),
             "last_offset": max(account.pending.last_offset, -1),
         }
         return ("account", *account.account), facts
@@ -178,7 +202,9 @@ def moved(key: bytes, value: bytes) -> bytes:
     return value
 
 
-RPC = Table("rpc_hourly", b"hikps", readable, readable_key, is_unsettled, home=agent_of, moved=moved)
+RPC = Table(
+    "rpc_hourly", b"hikps", readable, readable_key, is_unsettled, home=agent_of, moved=moved, windows={"hour": HOUR_MS}
+)
 
 
 def _methods(methods: Methods) -> list[tuple[str, int, Decimal]]:

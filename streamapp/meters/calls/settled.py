@@ -38,7 +38,7 @@ def event(settlement: Settlement, topic: str, partition: int) -> tuple[str, byte
     made = settlement_id(settlement.account, settlement.end_ms)
     payment = settlement.payment
     methods = _stated(settlement.methods)
-    envelope = {
+    envelope: dict[str, Any] = {
         "schema": "hanzo.stream.v1",
         "id": made,
         "type": schema.RPC_SETTLED,
@@ -68,6 +68,8 @@ def event(settlement: Settlement, topic: str, partition: int) -> tuple[str, byte
             },
         },
     }
+    if settlement.carried:
+        envelope["data"] |= {"carried": _stated(settlement.carried)}
     value = _encode(envelope)
     if len(value) > BYTES_MAX:
         methods.clear()

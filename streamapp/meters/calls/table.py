@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from streamapp.exact.correction import ALL_RECORDS, Correction
 from streamapp.exact.declaration import EventSource, Late, TableDeclaration
+from streamapp.meters.calls.correction import compare, counts
 from streamapp.meters.calls.parts import BILLS, calls_parts
 from streamapp.meters.calls.rpc_codec import RPC
 from streamapp.meters.calls.view import RpcView
@@ -24,6 +26,7 @@ TABLE = TableDeclaration(
     window=window,
     idle_ms=lambda settings: int(settings.settlement.idle_seconds * 1000),
     late=Late.CARRIED,
+    correction=Correction("rows", compare, counts=counts, lead=ALL_RECORDS),
     to=(BILLS,),
     parts=lambda made: calls_parts(made.rules, made.settings.settlement.min_amount, made.admission()),
     view=RpcView,

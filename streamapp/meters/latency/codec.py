@@ -25,7 +25,7 @@ import msgspec
 from streamapp.meters.usage.codec import pack_row
 from streamapp.store.table import Table, anywhere
 from tables.latency.tally import Bins, Name, Series, StoredBins, Tally
-from tables.latency.windows import HOUR, MINUTE, WindowKey
+from tables.latency.windows import HOUR, MINUTE, SPANS_MS, WindowKey
 
 FREQUENT_KEY = b"f"
 KIND = {MINUTE: b"m", HOUR: b"h"}
@@ -184,4 +184,4 @@ def readable_key(parts: tuple[Any, ...]) -> bytes:
     raise ValueError(f"{parts!r} is not the key of a row")
 
 
-LATENCY = Table("latency", b"fhimnprt", readable, readable_key, home=anywhere)
+LATENCY = Table("latency", b"fhimnprt", readable, readable_key, home=anywhere, windows=SPANS_MS)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from streamapp.exact.correction import ALL_RECORDS, Correction
 from streamapp.exact.declaration import EventSource, Late, Making, TableDeclaration
 from streamapp.exact.task import Parts
 from streamapp.meters.latency.codec import LATENCY
+from streamapp.meters.latency.correction import compare
 from streamapp.meters.latency.parts import latency_parts
 from streamapp.meters.latency.view import LatencyView
 from streamapp.meters.sources import LLM_USAGE
@@ -31,6 +33,7 @@ TABLE = TableDeclaration(
     source=LLM_USAGE,
     window=window,
     late=Late.KEPT,
+    correction=Correction("rows", compare, lead=ALL_RECORDS),
     parts=parts,
     view=LatencyView,
     letters=False,  # billing-agg reads the same records, and writes them

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from streamapp.store.table import Table
-from tables.letters.fold import DIGEST_BYTES, Ids, Tally, WindowKey
+from tables.letters.fold import DIGEST_BYTES, WINDOW_MS, Ids, Tally, WindowKey
 from tables.letters.incident import CauseRow
 
 _INT = struct.Struct(">q")
@@ -113,4 +113,4 @@ def readable_key(parts: tuple[Any, ...]) -> bytes:
     raise ValueError(f"{parts!r} is not the key of a row")
 
 
-LETTERS = Table("letters", b"ikptw", readable, readable_key, own_ids=True)
+LETTERS = Table("letters", b"ikptw", readable, readable_key, own_ids=True, windows={"window": WINDOW_MS})

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
+from streamapp.exact.correction import ALL_RECORDS, Correction, Kept
 from streamapp.exact.declaration import Late, Making, TableDeclaration
 from streamapp.exact.task import Parts
 from streamapp.meters.letters.codec import LETTERS
+from streamapp.meters.letters.correction import compare
 from streamapp.meters.letters.courier import Courier, Patience
 from streamapp.meters.letters.parts import ToldLetters, letters_parts
 from streamapp.meters.letters.view import LettersView
@@ -39,12 +42,19 @@ def parts(made: Making) -> Parts[ToldLetters, LettersOutcome]:
     return letters_parts(alert_rules(alerts), courier, alerts.link)
 
 
+def counts(made: Making, kept: Kept) -> Parts[ToldLetters, LettersOutcome]:
+    """For a recomputation: nobody is told of anything."""
+    rules = replace(alert_rules(made.settings.alerts), destinations=())
+    return letters_parts(rules, lambda: Courier((), Patience(1, 0), made.clock, random.random), None)
+
+
 TABLE = TableDeclaration(
     group="dead-letter-monitor",
     rows=LETTERS,
     source=DEAD_LETTERS,
     # Ticks need not wait: one is due only when a notice has arrived or an incident is quiet.
     late=Late.KEPT,
+    correction=Correction("rows", compare, counts=counts, lead=ALL_RECORDS),
     parts=parts,
     view=LettersView,
     letters=False,  # what it cannot read is a cause of its own: a dead letter about a dead letter would have no end

@@ -28,7 +28,15 @@ def is_unsettled(key: bytes, value: bytes) -> bool | None:
     return not codec.is_settled(value) if key[:1] == b"h" else None
 
 
-USAGE = Table("usage_hourly", b"bhimp", codec.readable, codec.readable_key, is_unsettled, home=codec.team_of)
+USAGE = Table(
+    "usage_hourly",
+    b"bhimp",
+    codec.readable,
+    codec.readable_key,
+    is_unsettled,
+    home=codec.team_of,
+    windows={"hour": HOUR_MS},
+)
 
 
 class MemoryStore(rows.MemoryStore):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from streamapp.exact.correction import Correction
 from streamapp.exact.declaration import EventSource, Late, TableDeclaration
 from streamapp.meters.sources import LLM_USAGE
+from streamapp.meters.usage.correction import compare, correct, counts
 from streamapp.meters.usage.parts import BILLS, usage_parts
 from streamapp.meters.usage.store import USAGE
 from streamapp.meters.usage.view import UsageView
@@ -24,6 +26,7 @@ TABLE = TableDeclaration(
     window=window,
     idle_ms=lambda settings: int(settings.billing.idle_seconds * 1000),
     late=Late.REVISED,
+    correction=Correction("hours", compare, correct, counts=counts),
     to=(BILLS,),
     parts=lambda made: usage_parts(made.rules, made.admission()),
     view=UsageView,

@@ -19,6 +19,7 @@ from streamapp.verify.read.totals import Coverage
 
 RPC_SETTLED = "billing.rpc.settled"
 CHANGELOG_TOPIC = "rpc-billing-rpc_hourly-changelog"
+CARRIED = 7  # of an account's row, if anything was ever carried
 METHODS_MIN = 10  # the lowest limit of methods that the settings take
 OTHER = ""
 """The name of all methods that an account does not tell apart."""
@@ -64,6 +65,7 @@ class Data(msgspec.Struct):
     methods: Counts
     coverage: Coverage
     settlement_id: Any = None
+    carried: Counts = {}  # corrections of settlements before
 
 
 class _Event(msgspec.Struct):
@@ -106,8 +108,8 @@ def _problems(stated: Settled, record: Record) -> Iterator[str]:
     if record.key != stated.who.org.encode():
         yield "the record key is not the org"
     whole = total(data.methods.values())
-    if whole.cost != data.amount:
-        yield "its methods do not add up to its amount"
+    if EXACT.add(whole.cost, total(data.carried.values()).cost) != data.amount:
+        yield "its methods and what is carried do not add up to its amount"
     if not whole.count == data.request_count == data.coverage.events:
         yield "its methods, request_count and coverage do not count the same calls"
     if stated.start_ms % HOUR_MS or stated.end_ms % HOUR_MS or stated.start_ms >= stated.end_ms:
@@ -145,6 +147,7 @@ class Held:
     waiting: dict[Who, Counts] = field(default_factory=dict)  # open and pending
     first_offsets: dict[Who, int] = field(default_factory=dict)  # of what waits
     settled_until_ms: dict[Who, int] = field(default_factory=dict)
+    carried: dict[Who, Counts] = field(default_factory=dict)  # waits for the next settlement
 
 
 def newest(changelog: Iterable[Record], prefixes: bytes) -> Iterator[tuple[int, bytes, Any]]:
@@ -169,6 +172,8 @@ def gather(changelog: Iterable[Record]) -> dict[int, Held]:
             who = Who(*_decode(key[1:]))
             held.settled_until_ms[who] = row[4]
             _wait(held, who, row[5])
+            if len(row) > CARRIED:
+                held.carried[who] = {name: Count(count, Decimal(cost)) for name, count, cost in row[CARRIED]}
     return tables
 
 

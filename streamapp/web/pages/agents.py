@@ -149,6 +149,7 @@ class _Data(msgspec.Struct, frozen=True):
     coverage: Coverage
     agent_wallet: str | None = None
     consumer_wallet: str | None = None
+    carried: dict[str, _Method] = {}
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -184,7 +185,8 @@ async def settlement_page(site: Site, params: Params) -> Page:
         "stated_ms": times[0],
         "start_ms": times[1],
         "end_ms": times[2],
-        "adds_up": show.total(method.cost for method in one.data.methods.values()) == one.data.amount,
+        "adds_up": show.total(part.cost for part in (*one.data.methods.values(), *one.data.carried.values()))
+        == one.data.amount,
         "exact_json": exact,
         "sha256": digest,
         "raw_url": f"{show.settlement_url(one.id)}/statement",

@@ -1,0 +1,212 @@
+"""Putting hours of usage right: what was stated wrongly is stated again, as the next revision (decisions 10 and 14).
+
+A *family* is a team's hour in one currency, under whatever org: a directory moves usage within a family, so a family is
+compared as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from streamapp.exact.chunk import Send, Transaction
+from streamapp.exact.correction import Comparison, Kept, Money, Range, Shadow
+from streamapp.exact.declaration import Making
+from streamapp.exact.task import Parts
+from streamapp.meters.usage import codec, statement
+from streamapp.meters.usage.parts import BILLS, usage_parts
+from streamapp.meters.usage.store import Overlay
+from streamapp.store.rows import Store, Writes
+from tables.counters import EXACT, Counters, Numbers
+from tables.outcome import Outcome
+from tables.usage.hourly import EVERY, OTHER, HourKey, Line, UsageRow, month_key, state
+from tables.usage.ledger import Ledger
+from tables.window import HOUR_MS
+
+Family = tuple[int, str, str]
+"""Hour, team, currency."""
+
+Lines = dict[tuple[str, str], Numbers]
+
+
+class HourChange(NamedTuple):
+    """An hour whose row is not what the log says. None: there is no such row."""
+
+    key: HourKey
+    table: UsageRow | None
+    shadow: UsageRow | None
+
+    @property
+    def money(self) -> Money:
+        """What the hour's cost changes by: against what was stated, if anything was, else against what was counted."""
+        table = self.table
+        before = table.stated if table is not None and table.revision is not None else _totals(table)
+        return self.key.currency, EXACT.subtract(_totals(self.shadow).cost, before.cost)
+
+
+def counts(made: Making, kept: Kept) -> Parts[Ledger, Outcome]:
+    """How many lines a row has is seen when it is compared."""
+    return usage_parts(replace(made.rules, names_max=EVERY), made.admission())
+
+
+def compare(kept: Kept, shadow: Shadow, range_: Range) -> Comparison:
+    """The table's hours beside the shadow's."""
+    found = Comparison(kept)
+    counted = {row.key: row for row in stored_hours(shadow.task.store)}
+    lost = {family_of(row.key) for row in counted.values() if row.first_offset < range_.start}
+    disputed: set[Family] = set()
+    table: set[HourKey] = set()
+    for row in stored_hours(kept.store):
+        table.add(row.key)
+        if row.lines and row.first_offset < range_.start:
+            lost.add(family_of(row.key))
+        if shadow.disputes(row.key.team, row.first_offset, row.last_offset):
+            disputed.add(family_of(row.key))
+    oldest_ms = max(kept.position.watermark_ms - kept.rules.retention_ms, kept.position.moved_ms + 1)
+    for key in sorted({*table, *counted}):
+        if key.start_ms < oldest_ms or family_of(key) in lost:
+            found.out_of_reach += 1
+        elif family_of(key) in disputed:
+            found.contradicted += 1
+        else:
+            found.compared += 1
+            stored = _stored(kept.store, key)
+            change = HourChange(key, stored, _shaped(counted.get(key), stored, kept.rules.names_max))
+            if _differs(change.table, change.shadow):
+                found.changes.append(change)
+    return found
+
+
+def correct(changes: Sequence[HourChange], kept: Kept, at_ms: int) -> Transaction:
+    """The rows that are right, and a revision of each that was stated otherwise."""
+    writes: Writes = {}
+    sends: list[Send] = []
+    for change in changes:
+        row = _corrected_row(change)
+        closes_ms = change.key.start_ms + HOUR_MS + kept.rules.grace_ms
+        closed = row.revision is not None or closes_ms <= kept.position.watermark_ms
+        if row.revision is None and not row.lines:  # never stated, and nothing to state: the row was a mistake
+            writes[codec.hour_key(change.key)] = None
+            continue
+        if closed and not _stated_already(row, kept.store):
+            sent, more = _revised(row, change, kept, writes, at_ms)
+            sends.append(sent)
+            writes |= more
+        writes[codec.hour_key(change.key)] = codec.pack_hour(row)
+    return Transaction(writes, sends, None)
+
+
+def stored_hours(store: Store) -> Iterator[UsageRow]:
+    """Every hour of a table, in the order of time."""
+    return (codec.unpack_hour(key, value) for key, value in store.scan(b"h", b"i"))
+
+
+def family_of(key: HourKey) -> Family:
+    """The hours that a change of directory moves usage between."""
+    return key.start_ms, key.team, key.currency
+
+
+def _revised(row: UsageRow, change: HourChange, kept: Kept, before: Writes, at_ms: int) -> tuple[Send, Writes]:
+    """State the row's next revision, and add it to the month."""
+    month = month_key(row.key)
+    raw = codec.month_key(month)
+    now = before.get(raw)
+    month_row = Overlay(kept.store).month(month) if now is None else codec.unpack_month(now)
+    stated, month_row = state(row, month_row, at_ms)
+    place = kept.place
+    sent, writes = statement.send(stated, place.topic, place.partition, BILLS, place.outputs[BILLS])
+    writes[raw] = codec.pack_month(month_row)
+    if change.shadow is None:  # the coverage says what was taken back; what comes later begins anew
+        row.first_offset = row.last_offset = -1
+    return sent, writes
+
+
+def _corrected_row(change: HourChange) -> UsageRow:
+    """What was counted by the log, with what was stated by the table."""
+    row = UsageRow(change.key)
+    counted = change.shadow or change.table
+    assert counted is not None
+    row.first_offset, row.last_offset = counted.first_offset, counted.last_offset
+    if change.table is not None:
+        row.revision, row.stated = change.table.revision, change.table.stated
+    if change.shadow is not None:
+        for names, line in change.shadow.lines.items():
+            own = row.lines[names] = Line(*line.numbers())
+            own.row = row
+    return row
+
+
+def _stated_already(row: UsageRow, store: Store) -> bool:
+    """Whether the newest statement says what the row says: then only the row was wrong."""
+    if row.revision is None or row.stated != row.totals():
+        return False
+    bill = store.get(codec.bill_key(statement.bill_id(row.key, row.revision)))
+    if bill is None:
+        return False
+    lines = {(line.provider, line.model): line.counters().numbers() for line in _read_bill(bill).data.lines}
+    return lines == _lines_of(row)
+
+
+def _stored(store: Store, key: HourKey) -> UsageRow | None:
+    raw = codec.hour_key(key)
+    value = store.get(raw)
+    return None if value is None else codec.unpack_hour(raw, value)
+
+
+def _shaped(shadow: UsageRow | None, table: UsageRow | None, names_max: int) -> UsageRow | None:
+    """The shadow with as many lines of its own as the table's row has: the limit may have been another then."""
+    own = 0 if table is None else len(table.lines) - (OTHER in table.lines)
+    most = own if table is not None and OTHER in table.lines else max(own, names_max)
+    if shadow is None or len(shadow.lines) <= most:
+        return shadow
+    row = UsageRow(shadow.key)
+    row.first_offset, row.last_offset = shadow.first_offset, shadow.last_offset
+    for names, line in shadow.lines.items():
+        row.line(*row.counted_as(names, most)).add(line.numbers())
+    return row
+
+
+def _differs(table: UsageRow | None, shadow: UsageRow | None) -> bool:
+    """Whether the counted lines differ, or what was stated of a row that says it is settled."""
+    if _lines_of(table) != _lines_of(shadow):
+        return True
+    return table is not None and table.settled and table.stated != table.totals()
+
+
+def _lines_of(row: UsageRow | None) -> Lines:
+    return {} if row is None else {names: line.numbers() for names, line in row.lines.items()}
+
+
+def _totals(row: UsageRow | None) -> Counters:
+    return Counters() if row is None else row.totals()
+
+
+class _Line(msgspec.Struct):
+    provider: str
+    model: str
+    requests: int
+    errors: int
+    cache_hits: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: Decimal
+
+    def counters(self) -> Counters:
+        return Counters(
+            self.requests, self.errors, self.cache_hits, self.prompt_tokens, self.completion_tokens, self.cost
+        )
+
+
+class _BillData(msgspec.Struct):
+    lines: list[_Line]
+
+
+class _Bill(msgspec.Struct):
+    data: _BillData
+
+
+_read_bill = msgspec.json.Decoder(_Bill).decode
