@@ -45,11 +45,15 @@ class MonthKey(NamedTuple):
 
 
 class Line(Counters):
-    """Counters of one (provider, model) that know their row."""
+    """Counters of one (provider, model) that know their row, while it is open."""
 
     __slots__ = ("row",)
 
-    row: UsageRow
+    row: UsageRow | None
+
+
+UNSTATED = Counters()
+"""What a row without statements has stated. Nobody adds to it."""
 
 
 class UsageRow:
@@ -63,7 +67,7 @@ class UsageRow:
         self.first_offset = -1
         self.last_offset = -1
         self.revision: int | None = None  # None: nothing stated yet
-        self.stated = Counters()  # totals of the newest revision
+        self.stated = UNSTATED  # totals of the newest revision; replaced, never changed
 
     def line(self, provider: str, model: str) -> Line:
         """The line of these names, made when it is not there."""
