@@ -13,6 +13,7 @@ from types import FrameType
 import click
 from rich.console import Console
 
+from bench.base import GROUPS, CannotRun, against, bench_of
 from bench.capture.compare import compare as compare_fronts
 from bench.capture.fronts import fronts
 from bench.compare import bar, compare, steps
@@ -131,6 +132,32 @@ def capture_command(context: click.Context, seconds: int) -> None:
     page = console()
     with bar(page) as progress:
         code = compare_fronts(chosen, asked["rounds"], seconds, files, steps(progress), page)
+    sys.exit(code)
+
+
+@main.command("against")
+@click.argument("commit")
+@click.pass_context
+def against_command(context: click.Context, commit: str) -> None:
+    """CPU per event of the working tree beside that of a commit: billing-agg, llm-metrics, rpc-billing.
+
+    Exit code 1 when one of them is more than 5 % dearer, or cannot be measured.
+    """
+    assert context.parent is not None
+    asked = context.parent.params
+    groups = (asked["group"],) if asked["group"] else GROUPS
+    files = [OUT / "against.json", *([asked["json_file"]] if asked["json_file"] else [])]
+    page = console()
+    try:
+        for group in groups:
+            bench_of(group)
+        with bar(page) as progress:
+            shape = Shape(asked["events"], asked["teams"])
+            code = against(commit, groups, shape, asked["rounds"], files, steps(progress), page)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    except CannotRun as error:
+        raise click.ClickException(str(error)) from None
     sys.exit(code)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.load import RESULTS
+from bench.load import PROJECT, RESULTS
 from bench.oracle import Answer, Bucket, Table, Totals, counted, pico
 from streamapp.kafka.log.reader import Record, read
 from streamapp.schemas.values.timestamp import parse_ms
@@ -41,6 +41,7 @@ class Contender:
     answer      reads what it produced
     events_max  it is given at most so many events, because it is slow; its rates are of those
     ends_itself it reads to the end, states its hours, and exits: then it has finished
+    home        the working directory of its processes
     """
 
     name: str
@@ -53,6 +54,7 @@ class Contender:
     events_max: int | None = None
     ends_itself: bool = False
     stop: signal.Signals = signal.SIGTERM
+    home: Path = PROJECT
 
 
 def records_of(bootstrap: str) -> Records:

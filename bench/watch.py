@@ -40,7 +40,9 @@ def run_once(contender: Contender, prepared: Prepared, progress: OnProgress) -> 
     try:
         with broker(folder / "broker") as running:
             run = Run(running.bootstrap, folder)
-            with started(contender.commands(run), contender.environment(run), folder, contender.stop) as processes:
+            with started(
+                contender.commands(run), contender.environment(run), folder, contender.stop, contender.home
+            ) as processes:
                 watch = Watch(contender, prepared, running.bootstrap, running.pid or 0, processes, folder)
                 with closing(watch):
                     samples = list(watch.samples(prepared.shape.records, progress))
@@ -54,7 +56,11 @@ def run_once(contender: Contender, prepared: Prepared, progress: OnProgress) -> 
 
 @contextmanager
 def started(
-    commands: tuple[Command, ...], environment: Mapping[str, str], folder: Path, stop: signal.Signals
+    commands: tuple[Command, ...],
+    environment: Mapping[str, str],
+    folder: Path,
+    stop: signal.Signals,
+    home: Path = PROJECT,
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """The processes, each in a session of its own and with a log; ended when the block is left."""
     processes: list[subprocess.Popen[bytes]] = []
@@ -64,7 +70,7 @@ def started(
                 processes.append(
                     subprocess.Popen(
                         [sys.executable, "-ISc", LAUNCH, str(os.getpid()), *command],  # ends when we do
-                        cwd=PROJECT,
+                        cwd=home,
                         env={**os.environ, **environment},
                         stdin=subprocess.DEVNULL,
                         stdout=log,

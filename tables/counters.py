@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Rounded
 
 EXACT = Context(prec=60, traps=[Inexact, Rounded, InvalidOperation, Overflow])
@@ -55,6 +56,22 @@ class Counters:
     def total_tokens(self) -> int:
         """As the events state it: prompt, completion and what else they count."""
         return self.prompt_tokens + self.completion_tokens + self.other_tokens
+
+    @classmethod
+    def sum_of(cls, parts: Iterable[Counters]) -> Counters:
+        """All parts together."""
+        requests = errors = cache_hits = prompt_tokens = completion_tokens = other_tokens = rounded = 0
+        cost, add = NOTHING, EXACT.add
+        for one in parts:
+            requests += one.requests
+            errors += one.errors
+            cache_hits += one.cache_hits
+            prompt_tokens += one.prompt_tokens
+            completion_tokens += one.completion_tokens
+            cost = add(cost, one.cost)
+            other_tokens += one.other_tokens
+            rounded += one.rounded
+        return cls(requests, errors, cache_hits, prompt_tokens, completion_tokens, cost, other_tokens, rounded)
 
     def numbers(self) -> Numbers:
         """The counts as a tuple, in the constructor's order."""

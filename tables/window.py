@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -50,6 +51,7 @@ def mark_after(watermark_ms: int) -> int:
     return watermark_ms - watermark_ms % MARK_MS + MARK_MS
 
 
+@lru_cache(maxsize=1024)  # every row of an hour asks for the same moment
 def month_of(at_ms: int) -> str:
     """The UTC month that holds the moment, like `2025-01`."""
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m")

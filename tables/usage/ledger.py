@@ -123,6 +123,7 @@ class Ledger(Fold[Outcome, UsageRow]):
             line.add(numbers)
             self._outcome.rounded += numbers[-1]
             row = line.row
+            assert row is not None, "the lane counts in lines of open hours"
             if row.first_offset < 0:
                 row.first_offset = first_offset
             row.last_offset = max(row.last_offset, last_offset) if row.key in touched else last_offset
@@ -211,6 +212,8 @@ class Ledger(Fold[Outcome, UsageRow]):
 
     def _settle(self, row: UsageRow) -> None:
         key = row.key
+        for line in row.lines.values():  # nobody asks for it any more, and without the cycle the row goes at once
+            line.row = None
         if self.pending.pop(key, None) is not None:
             if not self.pending:
                 self._due_ms = NEVER

@@ -7,7 +7,7 @@ than that limit may have too many; then the last ones are stated together.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from operator import itemgetter
 
 import msgspec
 
@@ -33,6 +33,28 @@ Lines = tuple[tuple[str, str, Counters], ...]
 _encode = msgspec.json.Encoder().encode
 
 
+class _Counts(msgspec.Struct, gc=False):
+    requests: int
+    errors: int
+    cache_hits: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cost: str
+
+
+class _Line(msgspec.Struct, gc=False):
+    provider: str
+    model: str
+    requests: int
+    errors: int
+    cache_hits: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cost: str
+
+
 @lru_cache(maxsize=10_000)  # a statement, its row and the pages ask for it one after the other
 def bill_id(key: HourKey, revision: int) -> str:
     """The id of a bucket's revision: anybody who knows the bucket can compute it (decision 12)."""
@@ -45,7 +67,8 @@ def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]
     """Id and JSON of the billing event that states usage read from `topic`-`partition`."""
     key, revision = statement.key, statement.revision
     event_id = bill_id(key, revision)
-    lines: list[dict[str, Any]] = []
+    lines: list[_Line] = []
+    totals = _Counts(*_counts(statement.totals))
     envelope = {
         "schema": "hanzo.stream.v1",
         "id": event_id,
@@ -62,8 +85,8 @@ def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]
             "period_start": format_ms(key.start_ms),
             "period_end": format_ms(statement.end_ms),
             "currency": key.currency,
-            "totals": _counters(statement.totals),
-            "delta": _counters(statement.delta),
+            "totals": totals,
+            "delta": totals if statement.delta is statement.totals else _Counts(*_counts(statement.delta)),
             "lines": lines,
             "running_total": {
                 "month": statement.month,
@@ -94,10 +117,9 @@ def send(statement: Statement, source: str, partition: int, bills: str, partitio
     return Send(bills, partition_for(key, partitions), key, value), {codec.bill_key(event_id): value}
 
 
-def _lines(lines: Lines) -> list[dict[str, Any]]:
+def _lines(lines: Lines) -> list[_Line]:
     return [
-        {"provider": provider, "model": model, **_counters(counters)}
-        for provider, model, counters in sorted(lines, key=lambda line: line[:2])
+        _Line(provider, model, *_counts(counters)) for provider, model, counters in sorted(lines, key=itemgetter(0, 1))
     ]
 
 
@@ -110,13 +132,14 @@ def _fewer(lines: Lines) -> Lines:
     return (*own[:LINES_MAX], (*OTHER, rest))
 
 
-def _counters(counters: Counters) -> dict[str, Any]:
-    return {
-        "requests": counters.requests,
-        "errors": counters.errors,
-        "cache_hits": counters.cache_hits,
-        "prompt_tokens": counters.prompt_tokens,
-        "completion_tokens": counters.completion_tokens,
-        "total_tokens": counters.total_tokens,
-        "cost": money_text(counters.cost),
-    }
+def _counts(counters: Counters) -> tuple[int, int, int, int, int, int, str]:
+    """What is stated of them, in the order in which it is."""
+    return (
+        counters.requests,
+        counters.errors,
+        counters.cache_hits,
+        counters.prompt_tokens,
+        counters.completion_tokens,
+        counters.total_tokens,
+        money_text(counters.cost),
+    )

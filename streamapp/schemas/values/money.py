@@ -37,6 +37,7 @@ AMOUNT_END = Decimal(10**INTEGER_DIGITS_MAX)  # no amount of one event is as hig
 _PRICE_TEXT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 PRICE_PATTERN = r"^(-0(\.0+)?|(0|[1-9][0-9]*)(\.[0-9]+)?)([eE][+-]?[0-9]{1,3})?$"
 PRICE_CHARS_MAX = 64  # 18 digits, a point and 12 decimals are 31
+TEXT_CHARS = 52 + 1 + DECIMALS  # of an amount that is not negative
 _MONEY_TEXT = re.compile(r"-?(0|[1-9][0-9]{0,51})\.[0-9]{12}", re.ASCII)
 MONEY_PATTERN = r"^-?(0|[1-9][0-9]{0,51})\.[0-9]{12}$"
 
@@ -98,6 +99,9 @@ def money_text(amount: Decimal) -> str:
 
     Raises decimal.Inexact, Rounded or InvalidOperation where 12 decimals or 52 integer digits cannot hold the amount.
     """
+    text = str(amount)
+    if text[-13:-12] == "." and "E" not in text and len(text) <= TEXT_CHARS:
+        return text  # as most amounts are
     exact = EXACT.quantize(amount, UNIT)
     if not exact.is_finite():
         raise InvalidOperation(f"{amount} is not an amount")
