@@ -1,7 +1,7 @@
 """What the broker costs when little comes: `streamapp run` as it is, measured once the demo has played its history.
 
 Every group's workers, the simulator at its usual 50 events a second, reconciliation and the console run beside it. CPU
-time is the broker's own, user and system, as Linux counts it.
+time is the broker's own, user and system, as Linux counts it, thread by thread; requests are as the broker counts them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
 
+from bench.broker_cost import BrokerCost
 from bench.load import CACHE, ROOM, Step
 from bench.proc import find, use_of
 from bench.watch import started
@@ -23,8 +26,9 @@ from streamapp.local.stack import PLAY_S
 
 BROKER = "kafka.Kafka"  # the class that Java runs
 PORTS = ("BROKER", "WEB", "CAPTURE", "CLICKHOUSE", "RECONCILE")
-READY_S = 180
+READY_S = 600  # of twenty processes on two cores that others use, too
 SETTLE_S = 15  # behind the history, for what it has left to do
+SHOWN_MIN = 0.05  # threads and kinds of requests with less are left out
 
 
 def trickle(seconds: int, file: Path, step: Step, console: Console) -> None:
@@ -40,25 +44,48 @@ def trickle(seconds: int, file: Path, step: Step, console: Console) -> None:
         with started((command,), environment, folder, signal.SIGINT) as processes:
             _await_all_up(folder / "1.log", step)
             _pass(PLAY_S + SETTLE_S, "the history", step)
-            demo = processes[0].pid
-            broker = find(demo, BROKER)
-            if broker is None:
-                raise RuntimeError(f"no broker runs; see {folder}/1.log")
-            began_s, before, before_all = time.monotonic(), use_of([broker]), use_of([demo])
-            _pass(seconds, "measuring", step)
-            took_us = (time.monotonic() - began_s) * 1e6
-            after, after_all = use_of([broker]), use_of([demo])
+            totals, threads, requests = _measured(processes[0].pid, seconds, step)
     finally:
         shutil.rmtree(folder / "state", ignore_errors=True)
-    report = {
-        "seconds": round(took_us / 1e6, 1),
-        "broker_percent_of_a_core": round(100 * (after.cpu_us - before.cpu_us) / took_us, 1),
-        "broker_mb": after.rss_bytes >> 20,
-        "all_percent_of_a_core": round(100 * (after_all.cpu_us - before_all.cpu_us) / took_us, 1),
-    }
+    report = {**totals, "threads_percent_of_a_core": threads, "requests_per_second_of": requests}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(report, indent=2) + "\n")
-    console.print(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in report.items()))
+    console.print(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in totals.items()))
+    console.print(_table("threads", "% of a core", threads), _table("requests", "a second", requests))
+
+
+def _measured(demo: int, seconds: int, step: Step) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Totals; per cent of a core by thread; requests per second by kind."""
+    broker = find(demo, BROKER)
+    if broker is None:
+        raise RuntimeError("the demo runs no broker: is STREAM_KAFKA__BOOTSTRAP_SERVERS set?")
+    cost = BrokerCost(broker, CACHE)
+    asked, all_before, before = cost.requests(), use_of([demo]), cost.threads()
+    _pass(seconds, "measuring", step)
+    after, all_after, answered = cost.threads(), use_of([demo]), cost.requests()
+    threads = {kind: cpu_us / 1e4 for kind, cpu_us in after.per_second(before).items()}
+    requests = answered.per_second(asked)
+    took_s = after.at_s - before.at_s
+    totals = {
+        "seconds": took_s,
+        "broker_percent_of_a_core": sum(threads.values()),
+        "requests_per_second": sum(requests.values()),
+        "transactions_per_second": requests.get("EndTxn", 0.0),
+        "broker_mb": use_of([broker]).rss_bytes >> 20,
+        "all_percent_of_a_core": (all_after.cpu_us - all_before.cpu_us) / took_s / 1e4,
+    }
+    return {name: round(value, 1) for name, value in totals.items()}, _shown(threads), _shown(requests)
+
+
+def _shown(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 2) for name, value in figures.items() if value >= SHOWN_MIN}
+
+
+def _table(what: str, unit: str, figures: Mapping[str, float]) -> Table:
+    table = Table(what, unit)
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.2f}")
+    return table
 
 
 def _await_all_up(log: Path, step: Step) -> None:

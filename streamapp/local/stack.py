@@ -41,7 +41,7 @@ from streamapp.watch.lag import standings
 
 PLAY_S = 60.0  # in which the history is played
 TICK_S = 0.2
-STATUS_S = 5.0
+STATUS_S = 10.0
 ANSWER_S = 2.0  # nothing is watched while Kafka is asked
 SHOW_S = 0.5
 DRAIN_TIMEOUT_S = 60.0

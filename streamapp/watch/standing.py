@@ -23,7 +23,7 @@ from streamapp.topics.registry import GROUPS, Group
 
 State = Literal["running", "rebalancing", "no worker", "never started", "unknown"]
 
-FRESH_MS = 2_500  # open pages ask once a second
+FRESH_MS = 5_000  # open pages ask once a second, and a look is some thirty requests (docs/adr/0029)
 ANYWHERE = {"0.0.0.0": "", "::": ""}  # a worker that listens on every address is found at the one Kafka sees
 MARKERS_MAX = 8
 """So many offsets at the end of a partition may all be markers of transactions, one of each worker under way. Whoever

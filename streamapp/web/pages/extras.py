@@ -18,7 +18,7 @@ from streamapp.web.pages.reconciliation import Reconciliation
 from streamapp.web.workers.fleets import Fleets
 from streamapp.web.workers.kept import Kept
 
-LETTERS_MS = 2_500
+LETTERS_MS = 10_000  # each look connects to Kafka three times (docs/adr/0029)
 CAPTURE_MS = 4_000
 CHARTS_MS = 1_800
 
