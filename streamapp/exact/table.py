@@ -12,10 +12,10 @@ import faust
 
 from streamapp.errors import Refused
 from streamapp.exact.chunk import Chunk
-from streamapp.exact.declaration import TableDeclaration
+from streamapp.exact.declaration import Declaration
 from streamapp.exact.faust.failstop import failstop
 from streamapp.exact.partition import Partition
-from streamapp.exact.task import TableTask
+from streamapp.exact.task import Keeps
 from streamapp.metrics import GroupMetrics
 from streamapp.store.rows import Store
 from streamapp.store.table import RowKey
@@ -38,12 +38,10 @@ class ExactTable(faust.Table):
     Read-only, and as of the last commit. `view` is what the pages show of it.
     """
 
-    def __init__(self, app: Any, declaration: TableDeclaration, **options: Any) -> None:
+    def __init__(self, app: Any, declaration: Declaration, **options: Any) -> None:
         assert app.conf.id == declaration.group, f"{declaration.name} is a table of {declaration.group}"
         self.declaration = declaration
-        super().__init__(
-            app, name=declaration.name, help=f"{declaration.help}; a late event is {declaration.late}", **options
-        )
+        super().__init__(app, name=declaration.name, help=declaration.about, **options)
         self.source = app.chunk_topic(declaration.source.topic)
         self.metrics = GroupMetrics(declaration.group)
         self.view = declaration.view(app, self.metrics, app.clock, declaration.rows)
@@ -104,7 +102,7 @@ class ExactTable(faust.Table):
     def _stores(self) -> list[Store]:
         partitions: dict[int, Partition] = self.app.ownership.partitions
         tasks = (partition.task for _, partition in sorted(partitions.items()))
-        return [task.store for task in tasks if isinstance(task, TableTask)]
+        return [task.store for task in tasks if isinstance(task, Keeps)]
 
     # -- what Faust does to its own tables -----------------------------------------------------------------------
 
@@ -128,3 +126,12 @@ class ExactTable(faust.Table):
 
     def persisted_offset(self, tp: Any) -> int | None:
         return None
+
+
+class Sink(ExactTable):
+    """What a destination outside Kafka has of the partitions in hand: how far it is, and whatever else its rows say."""
+
+    async def keep(self, chunk: Chunk) -> None:
+        """One chunk: gathered into a batch that is kept once, with its dead letters and the source offset. Returns when
+        what is due is under way and every batch before it is kept."""
+        await self.fold(chunk)

@@ -2,7 +2,7 @@
 
 1  start each partition's transactional producer      fences every former owner, aborts what it left open
 2  ask Kafka what the topic is and what was committed   now nobody else can move it
-3  restore the local rows to the end of the changelog
+3  restore the local rows to the end of the changelog; a destination with an offset of its own is followed
 4  compare: what the table counted, what the group committed   refuse to start where they contradict
 5  rebuild what the task keeps in memory from the rows; if they are damaged, 3 again, from nothing
 6  go: Faust seeks to the committed offsets
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -21,11 +21,11 @@ from typing import TypeVar
 from aiokafka import TopicPartition
 
 from streamapp.clock import Clock, monotonic_s
-from streamapp.errors import Misconfigured, Unavailable
+from streamapp.errors import Misconfigured
 from streamapp.exact.needs import Needs
 from streamapp.exact.partition import Partition, Task
 from streamapp.exact.place import Place
-from streamapp.exact.restore import refuse_deleting, restore
+from streamapp.exact.restore import open_store, refuse_deleting, restore
 from streamapp.exact.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
 from streamapp.settings import KafkaSettings, Settings
@@ -69,7 +69,8 @@ class Situation:
 
 @dataclass(frozen=True)
 class TableTakeover:
-    """Takes partitions of a table over. `idle_ms`: how long a partition is silent before its task is given ticks."""
+    """Takes partitions of a table over. `idle_ms`: how long a partition is silent before its task is given ticks.
+    `follow`: brings the group and its rows to where a destination has them."""
 
     source: Source
     settings: Settings
@@ -77,14 +78,17 @@ class TableTakeover:
     idle_ms: int
     clock: Clock
     on_commit: OnCommit
+    follow: Callable[[Hold], Awaitable[None]] | None = None
 
     async def __call__(self, numbers: Sequence[int], folder: Path) -> dict[int, Partition]:
         """Raises `Misconfigured` when going on would be wrong. Cancelled or failed half-way it leaves nothing open."""
-        began, source = monotonic_s(), self.source
-        async with held(source, self.settings, numbers, folder) as hold:
+        began, topic = monotonic_s(), self.source.topic
+        async with held(self.source, self.settings, numbers, folder) as hold:
+            if self.follow is not None:
+                await self.follow(hold)
             partitions = {number: await self._partition(number, hold) for number in numbers}
         seconds = monotonic_s() - began
-        log.info("took over %s partitions %s in %.2f s, %d rows restored", source.topic, numbers, seconds, hold.rows)
+        log.info("took over %s partitions %s in %.2f s, %d rows restored", topic, numbers, seconds, hold.rows)
         return partitions
 
     async def _partition(self, number: int, hold: Hold) -> Partition:
@@ -161,10 +165,13 @@ class Hold:
         source, at = self.source, self.situation
         return Place(source.group, source.topic, number, at.topic_id, at.partitions, at.outputs, self.folder)
 
-    async def release(self) -> None:
-        """Let all of them go."""
+    def close(self) -> None:
         for store in self.stores.values():
             store.close()
+
+    async def release(self) -> None:
+        """Let all of them go."""
+        self.close()
         await asyncio.gather(*(producer.stop() for producer in self.producers.values()))
 
 
@@ -179,8 +186,7 @@ async def held(source: Source, settings: Settings, numbers: Sequence[int], folde
             await hold.restore(numbers)
             yield hold
         except BaseException:
-            for store in hold.stores.values():
-                store.close()
+            hold.close()
             raise
 
 
@@ -222,26 +228,6 @@ def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
         starts={number: start for (_, number), start in starts.items()},
         ends={number: end for (_, number), end in ends.items()},
     )
-
-
-def open_store(folder: Path, table: Table, number: int, changelog_id: str) -> RocksStore:
-    """The partition's local rows. A folder that cannot be opened, that is damaged, or whose rows come from another
-    changelog than the one that is there now, is wiped: the changelog has everything."""
-    path = folder / f"{table.name}-{number}"
-    with ExitStack() as opened:
-        try:
-            store = RocksStore(path, table.unsettled)
-            opened.callback(store.close)
-            if store.belongs_to(changelog_id):
-                opened.pop_all()
-                return store
-            log.warning("the rows in %s are of another changelog; they are read again from the one that is there", path)
-        except Unavailable as error:
-            log.warning("%s; the rows are read again from the changelog", error)
-    RocksStore.wipe(path)
-    store = RocksStore(path, table.unsettled)
-    assert store.belongs_to(changelog_id), "a new store belongs to whoever asks first"
-    return store
 
 
 def check(source: Source, number: int, position: StoredPosition | None, situation: Situation) -> None:

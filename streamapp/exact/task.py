@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from streamapp.exact.chunk import Send, Transaction
 from streamapp.exact.letter import TOPIC as DEAD_LETTER
@@ -42,6 +42,18 @@ class Memory(Protocol[OutOf]):
 
     def idle_due(self, now_ms: int) -> bool:
         """Whether `idle` would do anything."""
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """A task with rows, as the pages see it: a table's or a sink's."""
+
+    store: Store
+    letters: bool  # whether refused records become dead letters
+    duplicates: int  # since the takeover
+    rejected: int
+    watermark_ms: int  # -1: there is none
+    landed: Callable[[Any], None]  # told of each outcome, a `Folded`, that has committed
 
 
 Mem = TypeVar("Mem", bound=Memory[Any])
@@ -112,6 +124,7 @@ class TableTask(Generic[Mem, Out]):
         self.store = store
         self.producer = producer
         self.rows = parts.rows(store)
+        self.letters = DEAD_LETTER in place.outputs
         self.duplicates = self.rejected = 0  # since the takeover
         self.landed: Callable[[Out], None] = lambda outcome: None  # the view: told of each chunk that has committed
         self.active_ms, self._moved_ms = (0, -1) if position is None else (position.active_ms, position.moved_ms)
@@ -125,9 +138,8 @@ class TableTask(Generic[Mem, Out]):
         self.memory = parts.memory(Opening(place, self.rows, start, self._seen, self._moved_ms))
 
     @property
-    def letters(self) -> bool:
-        """Whether refused records become dead letters."""
-        return DEAD_LETTER in self.place.outputs
+    def watermark_ms(self) -> int:
+        return self.memory.position.watermark_ms
 
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
         """One chunk."""

@@ -17,7 +17,6 @@ from typing import Self
 
 from rich.console import Console
 
-from streamapp.archive.store import open_archive
 from streamapp.broker.broker import Broker
 from streamapp.broker.jars import KAFKA_VERSION, present
 from streamapp.clock import monotonic_s
@@ -34,6 +33,7 @@ from streamapp.processes.child import free_port, listens
 from streamapp.processes.launch import Launch
 from streamapp.processes.supervisor import Job, Supervisor
 from streamapp.settings import Settings
+from streamapp.sinks.archive.store import open_archive
 from streamapp.sinks.ledger.database import open_ledger
 from streamapp.topics.plan import Plan
 from streamapp.topics.registry import TOPICS, port_offset

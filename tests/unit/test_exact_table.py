@@ -19,21 +19,19 @@ from usage_log import event
 from streamapp.agents.registry import AGENTS
 from streamapp.exact.table import ExactTable
 from streamapp.meters.registry import TABLES, declared
+from streamapp.sinks import registry as sinks
 from streamapp.topics import registry
 
 WITH_TABLE = [declared(name) for name, _ in TABLES]
+SINKS_DECLARED = [sinks.declared(name) for name, _ in sinks.SINKS]
 AGENT_OF = {group: module for group, module, _ in AGENTS}
-PROTOCOL = {
-    "place",
-    "store",
-    "producer",
-    "position",
-    "takeover",
-    "admission",
-    "transaction",
-    "task",
-    "partition",
-    "poison",
+DECLARING = {
+    "__future__",
+    "typing",
+    "streamapp.agents.pages",
+    "streamapp.exact.app",
+    "streamapp.meters.registry",
+    "streamapp.sinks.registry",
 }
 
 
@@ -54,13 +52,25 @@ def test_every_declared_table_has_its_changelog_and_follows_its_source() -> None
     assert {name for name, topic in topics.items() if topic.keyed} == {table.name for table in WITH_TABLE}
 
 
-@pytest.mark.parametrize("table", WITH_TABLE, ids=lambda table: table.group)
-def test_an_agent_is_a_short_declaration(table: Any) -> None:
-    path = PROJECT / f"{AGENT_OF[table.group].replace('.', '/')}.py"
-    text = path.read_text()
+def test_every_declared_sink_has_its_changelog_and_follows_its_source() -> None:
+    for sink in SINKS_DECLARED:
+        topic = registry.topic(sink.changelog)
+        assert (topic.follows, topic.producers, topic.keyed) == (sink.source.topic, (sink.group,), False)
+        assert sink.source.topic in registry.group(sink.group).topics
+        assert set(sink.origin.outputs) <= set(registry.needed_by(sink.group))
+
+
+def test_every_group_with_an_agent_is_declared_once() -> None:
+    assert sorted(one.group for one in (*WITH_TABLE, *SINKS_DECLARED)) == sorted(AGENT_OF)
+
+
+@pytest.mark.parametrize("module", AGENT_OF.values(), ids=lambda module: module.rpartition(".")[2])
+def test_an_agent_is_a_short_declaration(module: str) -> None:
+    text = (PROJECT / f"{module.replace('.', '/')}.py").read_text()
     assert len(text.splitlines()) <= 60
-    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
-    assert not {part for node in imports for part in (node.module or "").split(".")} & PROTOCOL
+    nodes = list(ast.walk(ast.parse(text)))
+    assert not [node for node in nodes if isinstance(node, ast.Import)]
+    assert {node.module for node in nodes if isinstance(node, ast.ImportFrom)} <= DECLARING
 
 
 def test_faust_s_commands_tell_what_is_there() -> None:
@@ -70,6 +80,11 @@ def test_faust_s_commands_tell_what_is_there() -> None:
     assert "stated as bills" in listed.stdout
     assert "llm_usage" in faust(app, "agents").stdout
     assert faust(app, "models").returncode == 0
+
+
+def test_a_sink_is_there_as_a_table_is() -> None:
+    listed = faust(AGENT_OF["audit-archive"], "tables")
+    assert "how far the archive has every audit record" in listed.stdout, listed.stderr
 
 
 @pytest.mark.parametrize(

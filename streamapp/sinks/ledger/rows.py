@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -67,6 +68,11 @@ class Settlement:
 
 
 Row = Bill | Settlement
+
+
+def row_of(topic: str, partition: int, record: Any) -> Row | Rejected:
+    """The row of a record: `to_row`."""
+    return to_row(topic, partition, record.offset, record.value)
 
 
 def to_row(topic: str, partition: int, offset: int, value: bytes | None) -> Row | Rejected:

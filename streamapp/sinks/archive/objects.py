@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 import msgspec
 import zstandard
 
-from streamapp.archive.chain import (
+from streamapp.errors import Misconfigured
+from streamapp.schemas.values.timestamp import format_ms, parse_ms
+from streamapp.sinks.archive.chain import (
     ENTRY,
     GENESIS,
     MANIFEST,
@@ -39,9 +41,7 @@ from streamapp.archive.chain import (
     unpack_entry,
     unpack_manifest,
 )
-from streamapp.archive.store import ADVICE, ArchiveStore
-from streamapp.errors import Misconfigured
-from streamapp.schemas.values.timestamp import format_ms, parse_ms
+from streamapp.sinks.archive.store import ADVICE, ArchiveStore
 
 GROWTH = 32  # a manifest is written again when a thirty-second of it is new
 END_MS = 253_402_300_799_999

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from usage_log import Rec
 
-from streamapp.delivery.sink_task import SinkTask
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.place import Place
 from streamapp.exact.poison import PoisonLimit
 from streamapp.schemas.judging.rejected import Reason, Rejected
+from streamapp.settings import Settings
+from streamapp.sinks.declaration import each, every_chunk
+from streamapp.sinks.destination import Destination, Sealed
+from streamapp.sinks.marks import Extent
+from streamapp.sinks.task import SinkTask
+from streamapp.store.position import StoredPosition
 from streamapp.store.rows import MemoryStore, always_settled
 
 PLACE = Place("billing-ledger", "billing_events", 0, "id", 1, {"dead_letter": 1})
@@ -28,8 +32,10 @@ class Ended(Exception):
 
 
 @dataclass
-class World:
+class World(Destination[tuple[int, bytes]]):
     """The destination, and Kafka's side of the group. `lives` counts down the steps until the process ends."""
+
+    keeps_offset = True
 
     lives: int
     rows: dict[int, bytes] = field(default_factory=dict)
@@ -37,18 +43,12 @@ class World:
     committed: int = 0  # as Kafka says
     letters: list[dict[str, Any]] = field(default_factory=list)
 
-    def parse(self, topic: str, partition: int, record: Any) -> Any:
-        bad = Rejected(Reason.MALFORMED_JSON, "it is bad")
-        return bad if record.value == b"bad" else (record.offset, record.value)
-
-    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Any]) -> None:
+    async def write(self, place: Place, extent: Extent, sealed: Sealed) -> None:
         self._step()
-        assert not self.rows.keys() & dict(rows).keys()
-        self.rows.update(rows)
-        self.next_offset = next_offset
-
-    async def offsets(self, topic: str) -> dict[int, int]:
-        return {0: self.next_offset}
+        rows = dict(sealed.content)
+        assert not self.rows.keys() & rows.keys()
+        self.rows |= rows
+        self.next_offset = extent.last + 1
 
     async def commit(self, transaction: Transaction) -> int:
         self._step()
@@ -66,13 +66,22 @@ class World:
         self.lives -= 1
 
 
+def judge(topic: str, partition: int, record: Any) -> tuple[int, bytes] | Rejected:
+    bad = Rejected(Reason.MALFORMED_JSON, "it is bad")
+    return bad if record.value == b"bad" else (record.offset, record.value)
+
+
 async def _live(world: World) -> None:
     """An owner sets the group to where the destination is, and goes on from there to the end of the log."""
     world.committed = world.next_offset
     limit = PoisonLimit(ratio=1.0, consecutive=100)
-    task = SinkTask(PLACE, MemoryStore(always_settled), world, world, limit, lambda reason: None)
+    position = StoredPosition(world.next_offset, -1, -1, PLACE.topic_id, PLACE.partitions, 0)
+    store, ends = MemoryStore(always_settled), every_chunk(Settings())
+    task = SinkTask(PLACE, store, world, position, world, each(judge), ends, limit)
     for at in range(world.next_offset, len(LOG), CHUNK):
-        await task.commit(task.fold(LOG[at : at + CHUNK], 9_000))
+        transaction = task.fold(LOG[at : at + CHUNK], 9_000)
+        assert transaction is not None, "each chunk is a batch"
+        await task.commit(transaction)
 
 
 @pytest.mark.parametrize("lives", range(3 * len(LOG) // CHUNK))
