@@ -32,7 +32,7 @@ from usage_log import NowProducer, Rec, now
 
 from streamapp.errors import Misconfigured
 from streamapp.exact.chunk import Send, Transaction
-from streamapp.exact.letter import Origin, letter
+from streamapp.exact.letter import letters_of
 from streamapp.exact.place import Place
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.kafka.partitions import Partition
@@ -422,11 +422,7 @@ class Owner:
         return found
 
     def letters(self, refusals: Iterable[Refusal]) -> list[Send]:
-        origin = Origin(self.group, self.topic, self.partition)
-        return [
-            letter(record, reason, error, origin, self.world.now_ms, OUTPUTS[LETTERS])
-            for record, reason, error in refusals
-        ]
+        return letters_of(refusals, self.place, self.world.now_ms)
 
 
 class Folding(Owner):

@@ -15,6 +15,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +38,7 @@ from streamapp.store.table import Table
 log = logging.getLogger(__name__)
 
 Made = TypeVar("Made", bound=Task)
+Answer = TypeVar("Answer")
 MakeTask = Callable[[Place, RocksStore, PartitionProducer, StoredPosition | None], Made]
 """Rebuilds the task of a partition from its rows."""
 
@@ -86,27 +88,17 @@ class TableTakeover:
         async with held(self.source, self.settings, numbers, folder) as hold:
             if self.follow is not None:
                 await self.follow(hold)
-            partitions = {number: await self._partition(number, hold) for number in numbers}
+            partitions = {n: await hold.undamaged(n, partial(self._rebuilt, n, hold)) for n in numbers}
         seconds = monotonic_s() - began
         log.info("took over %s partitions %s in %.2f s, %d rows restored", topic, numbers, seconds, hold.rows)
         return partitions
 
-    async def _partition(self, number: int, hold: Hold) -> Partition:
-        try:
-            return self._rebuilt(number, hold)
-        except Damaged as error:
-            log.warning("%s", error)
-            path = error.path
-        # Only here, where its traceback is gone with the iterators in it: they keep the folder locked.
-        await hold.renew(path, [number])
-        return self._rebuilt(number, hold)
-
-    def _rebuilt(self, number: int, hold: Hold) -> Partition:
-        position = stored_position(hold.stores[number])
+    def _rebuilt(self, number: int, hold: Hold, store: RocksStore) -> Partition:
+        position = stored_position(store)
         check(self.source, number, position, hold.situation)
         return Partition(
             number,
-            self.make_task(hold.place(number), hold.stores[number], hold.producers[number], position),
+            self.make_task(hold.place(number), store, hold.producers[number], position),
             # Never None: a worker that had the partition before would go on behind what it fetched then.
             fetch_from=hold.situation.committed.get(number, hold.situation.starts[number]),
             silent_since_ms=self.clock() if position is None else position.active_ms,
@@ -151,14 +143,16 @@ class Hold:
         RocksStore.wipe(path)
         await self.restore(numbers)
 
-    async def position(self, number: int) -> StoredPosition | None:
-        """The partition's position row; read again from the changelog if it is damaged here."""
+    async def undamaged(self, number: int, read: Callable[[RocksStore], Answer]) -> Answer:
+        """What is read of the partition's rows; they come again from the changelog if they are damaged here."""
         try:
-            return stored_position(self.stores[number])
+            return read(self.stores[number])
         except Damaged as error:
+            log.warning("%s", error)
             path = error.path
+        # Only here, where its traceback is gone with the iterators in it: they keep the folder locked.
         await self.renew(path, [number])
-        return stored_position(self.stores[number])
+        return read(self.stores[number])
 
     def place(self, number: int) -> Place:
         """Where a partition stands in its cluster."""

@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkabl
 
 from streamapp.exact.chunk import Send, Transaction
 from streamapp.exact.letter import TOPIC as DEAD_LETTER
-from streamapp.exact.letter import Origin, letter
+from streamapp.exact.letter import letters_of
 from streamapp.exact.place import Place, Producer
 from streamapp.exact.poison import PoisonLimit
 from streamapp.lane.ids import IN_MEMORY, CompactSeen
@@ -186,7 +186,7 @@ class TableTask(Generic[Mem, Out]):
             sends.append(sent)
             writes |= row
         if self.letters:
-            sends += self._letters(outcome, now_ms)
+            sends += letters_of(outcome.refusals, self.place, now_ms)
         writes |= parts.changed(outcome)  # behind the statements: one may expire in the chunk that states it
         if not (is_new or writes):  # all was applied before: somebody has put the group back
             return Transaction({}, (), next_offset)
@@ -194,12 +194,6 @@ class TableTask(Generic[Mem, Out]):
         writes[POSITION_KEY] = pack_position(self._position())
         self.rows.push(writes)
         return Transaction(writes, sends, next_offset)
-
-    def _letters(self, outcome: Out, now_ms: int) -> Iterable[Send]:
-        place = self.place
-        origin = Origin(place.group, place.topic, place.partition)
-        for record, reason, error in outcome.refusals:
-            yield letter(record, reason, error, origin, now_ms, place.outputs[DEAD_LETTER])
 
     def _position(self) -> StoredPosition:
         at, place = self.memory.position, self.place

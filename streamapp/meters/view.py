@@ -114,14 +114,18 @@ class TableView:
     def metrics(self) -> bytes:
         self._metrics.forget()
         for facts in self.worker().partitions:
-            self._metrics.at(
-                facts.topic,
-                facts.partition,
-                lag=facts.lag,
-                watermark_ms=facts.watermark_ms,
-                open_rows=facts.open_rows,
-            )
+            self._shown(facts)
         return self._metrics.exposition()
+
+    def _shown(self, facts: PartitionFacts) -> None:
+        """Gauges of a partition."""
+        self._metrics.at(
+            facts.topic,
+            facts.partition,
+            lag=facts.lag,
+            watermark_ms=facts.watermark_ms,
+            open_rows=facts.open_rows,
+        )
 
     def _partitions(self) -> dict[int, Partition]:
         partitions: dict[int, Partition] = self.app.ownership.partitions

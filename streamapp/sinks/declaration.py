@@ -25,7 +25,7 @@ from streamapp.sinks.destination import Destination
 from streamapp.sinks.task import Bounds, Read, SinkTask
 from streamapp.sinks.view import SinkView
 from streamapp.store.position import POSITION_KEY, StoredPosition, pack_position
-from streamapp.store.rows import Store, Writes
+from streamapp.store.rows import Store, Writes, stored_position
 from tables.outcome import Refusal
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ async def _follow(destination: Destination[Any], clock: Clock, hold: Hold) -> No
     seen = await asyncio.to_thread(Admin(hold.settings.kafka).group, group)
     for number in hold.producers:
         offset, note = kept.get(number, 0), seen.notes.get((topic, number), "")
-        position = await hold.position(number)
+        position = await hold.undamaged(number, stored_position)
         _check(hold, number, offset, position)
         committed, topic_id = hold.situation.committed.get(number, 0), hold.situation.topic_id
         row = (0, topic_id) if position is None else (position.next_offset, position.topic_id)

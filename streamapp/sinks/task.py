@@ -31,8 +31,7 @@ from typing import Any, Generic, TypeVar
 
 from streamapp.errors import Misconfigured
 from streamapp.exact.chunk import Transaction
-from streamapp.exact.letter import TOPIC as DEAD_LETTER
-from streamapp.exact.letter import Origin, letter
+from streamapp.exact.letter import letters_of
 from streamapp.exact.place import Place, Producer
 from streamapp.exact.poison import PoisonLimit
 from streamapp.lane.records import since, values_bytes
@@ -213,10 +212,7 @@ class SinkTask(Generic[Row]):
         self._gathering = None
         batch.poison = self._poison.counts
         self._cut.append(batch)
-        origin = Origin(self.place.group, self.place.topic, self.place.partition)
-        letters = self.place.outputs[DEAD_LETTER]
-        sends = [letter(record, reason, error, origin, now_ms, letters) for record, reason, error in batch.refusals]
-        return Transaction({}, sends, batch.last + 1)
+        return Transaction({}, letters_of(batch.refusals, self.place, now_ms), batch.last + 1)
 
     # -- keeping -------------------------------------------------------------------------------------------------
 

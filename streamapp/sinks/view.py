@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from streamapp.clock import Clock
 from streamapp.exact.partition import Partition
 from streamapp.facts import PartitionFacts
 from streamapp.meters.view import TableView
-from streamapp.metrics import BatchCounts, BatchMetrics, GroupMetrics
 from streamapp.sinks.task import SinkTask
-from streamapp.store.table import Table
 
 
 class SinkView(TableView):
     """Its rows, what waits for its batch, and why the destination does not take one."""
-
-    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table) -> None:
-        super().__init__(app, metrics, clock, table)
-        metrics.registry.register(BatchMetrics(metrics.group, self.counts))
-
-    def counts(self) -> dict[tuple[str, int], BatchCounts]:
-        """Of the partitions in hand, now."""
-        tasks = {number: partition.task for number, partition in self._partitions().items()}
-        return {
-            (task.place.topic, number): BatchCounts(task.gathered, task.patience.trouble is not None)
-            for number, task in tasks.items()
-            if isinstance(task, SinkTask)
-        }
 
     def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
         facts, task = super()._partition_facts(partition, now_s), partition.task
@@ -39,3 +22,8 @@ class SinkView(TableView):
         since_ms = None if since_s is None else self.clock() - int((now_s - since_s) * 1000)
         facts = replace(facts, position=task.waits_from, gathered=task.gathered)
         return replace(facts, trouble=trouble, trouble_since_ms=since_ms)
+
+    def _shown(self, facts: PartitionFacts) -> None:
+        super()._shown(facts)
+        trouble = facts.trouble is not None
+        self._metrics.gathers(facts.topic, facts.partition, gathered=facts.gathered, trouble=trouble)

@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from conftest import PROJECT
