@@ -20,4 +20,4 @@ def insert(events: AnalyticsEvents, block: Any, token: str) -> None:
         os._exit(9)
 
 
-AnalyticsEvents.insert = insert  # type: ignore[method-assign]
+AnalyticsEvents.insert = insert  # type: ignore[method-assign,assignment]
