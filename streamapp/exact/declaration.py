@@ -99,6 +99,7 @@ class Declaration(ABC):
     help      one line for people
     to        the topics that its statements go to
     letters   whether refused records become dead letters, and too many of them stop the worker
+    again     what somebody does who wants records read again; empty: `streamapp replay`
     view      (app, metrics, clock, rows) → what the pages and Prometheus show of it
     """
 
@@ -108,6 +109,7 @@ class Declaration(ABC):
     help: str
     to: tuple[str, ...] = ()
     letters: bool = True
+    again: str = ""
     view: Callable[..., Any]
 
     @property

@@ -108,9 +108,10 @@ class ExactTable(faust.Table):
 
     def reset_state(self) -> None:
         """`faust reset` would leave a table whose rows are behind its offsets."""
+        again = self.declaration.again or f"`streamapp replay --group {self.declaration.group}`"
         reason = (
             f"the rows of {self.name} come back from its changelog by themselves: there is nothing to reset. To read "
-            f"records again: `streamapp replay --group {self.declaration.group}`. To start a new table, see "
+            f"records again: {again}. To start a new table, see "
             f"docs/runbook.md, A new table"
         )
         failstop(Refused(reason), "resetting a table")

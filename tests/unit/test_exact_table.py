@@ -87,11 +87,17 @@ def test_a_sink_is_there_as_a_table_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "instead"),
-    [(("reset",), "streamapp replay --group billing-agg"), (("send", "@bill", "{}"), "streamapp.kafka.producer")],
+    ("group", "command", "instead"),
+    [
+        ("billing-agg", ("reset",), "streamapp replay --group billing-agg"),
+        ("billing-agg", ("send", "@bill", "{}"), "streamapp.kafka.producer"),
+        ("billing-ledger", ("reset",), "an empty database"),
+    ],
 )
-def test_faust_s_commands_that_do_harm_say_what_to_use_instead(command: tuple[str, ...], instead: str) -> None:
-    done = faust(AGENT_OF["billing-agg"], *command)
+def test_faust_s_commands_that_do_harm_say_what_to_use_instead(
+    group: str, command: tuple[str, ...], instead: str
+) -> None:
+    done = faust(AGENT_OF[group], *command)
     assert done.returncode == 1
     assert instead in done.stderr
     assert "Traceback" not in done.stderr

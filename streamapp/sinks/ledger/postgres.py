@@ -11,47 +11,13 @@ from streamapp.errors import Misconfigured
 from streamapp.sinks.ledger.connections import Connection, Postgres, ask, value
 from streamapp.sinks.ledger.database import COLUMNS, TABLES, Codec, Ledger, check_same, new_ids, not_ready
 from streamapp.sinks.ledger.rows import Row
+from streamapp.sinks.ledger.schema import Words, versions
 
 ANSWER_SECONDS = 30.0  # connecting, and any one statement: a chunk takes milliseconds
 LOCK = 0x5374_7265_616D_4C67  # any number that nobody else locks: "StreamLg"
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """CREATE TABLE bills (
-            id text COLLATE "C" PRIMARY KEY, kind text NOT NULL, revision bigint NOT NULL, supersedes text,
-            org_id text COLLATE "C" NOT NULL, team_id text COLLATE "C", currency text COLLATE "C" NOT NULL,
-            period_start timestamptz NOT NULL, period_end timestamptz NOT NULL,
-            cost numeric(38, 12) NOT NULL, delta_cost numeric(38, 12) NOT NULL,
-            requests bigint NOT NULL, total_tokens bigint NOT NULL,
-            event text NOT NULL, topic text NOT NULL, partition integer NOT NULL, record_offset bigint NOT NULL,
-            recorded_at timestamptz NOT NULL DEFAULT now()
-        )""",
-        "CREATE INDEX bills_by_bucket ON bills (org_id, team_id, currency, period_start, revision)",
-        """CREATE TABLE ledger_offsets (
-            topic text NOT NULL, partition integer NOT NULL, next_offset bigint NOT NULL,
-            PRIMARY KEY (topic, partition)
-        )""",
-        """CREATE VIEW bills_latest AS SELECT * FROM bills b
-            WHERE kind IN ('billing.usage.hourly', 'billing.usage.revised') AND NOT EXISTS (
-                SELECT 1 FROM bills n WHERE n.org_id = b.org_id AND n.team_id = b.team_id
-                AND n.currency = b.currency AND n.period_start = b.period_start AND n.revision > b.revision
-                AND n.kind IN ('billing.usage.hourly', 'billing.usage.revised'))""",
-    ),
-    ("CREATE INDEX bills_by_record ON bills (topic, partition, record_offset)",),
-    (
-        """CREATE TABLE settlements (
-            id text COLLATE "C" PRIMARY KEY, org_id text COLLATE "C" NOT NULL, agent text COLLATE "C" NOT NULL,
-            consumer text COLLATE "C" NOT NULL, currency text COLLATE "C" NOT NULL,
-            period_start timestamptz NOT NULL, period_end timestamptz NOT NULL,
-            amount numeric(38, 12) NOT NULL, request_count bigint NOT NULL,
-            chain text NOT NULL, chain_id bigint NOT NULL,
-            event text NOT NULL, topic text NOT NULL, partition integer NOT NULL, record_offset bigint NOT NULL,
-            recorded_at timestamptz NOT NULL DEFAULT now()
-        )""",
-        "CREATE INDEX settlements_by_account ON settlements (org_id, agent, consumer, currency, period_end)",
-    ),
-)
-"""Each entry is one version of the schema; table `ledger_schema` counts those applied. Entries are only ever added."""
+MIGRATIONS = versions(Words('text COLLATE "C"', "text", "integer", "bigint", "numeric(38, 12)", "timestamptz", "now()"))
+"""Table `ledger_schema` counts those applied."""
 
 _TYPES = {"str": "text", "str | None": "text", "int": "bigint", "Decimal": "numeric"}
 

@@ -39,4 +39,5 @@ SINK = SinkDeclaration[Row](
     read=lambda settings: each(row_of),
     destination=lambda settings: LedgerSink(open_ledger(settings.ledger)),
     help="how far the ledger has every bill and settlement",
+    again="give it an empty database, which it fills from the beginning",
 )

@@ -16,43 +16,13 @@ from streamapp.schemas.values.money import money_of, money_text
 from streamapp.schemas.values.timestamp import format_ms, parse_ms
 from streamapp.sinks.ledger.database import COLUMNS, TABLES, Codec, Ledger, check_same, new_ids, not_ready
 from streamapp.sinks.ledger.rows import Row
+from streamapp.sinks.ledger.schema import Words, versions
 
 BUSY_SECONDS = 10.0  # how long another writer may hold the file; its transactions take milliseconds
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """CREATE TABLE bills (
-            id TEXT PRIMARY KEY, kind TEXT NOT NULL, revision INTEGER NOT NULL, supersedes TEXT,
-            org_id TEXT NOT NULL, team_id TEXT, currency TEXT NOT NULL,
-            period_start TEXT NOT NULL, period_end TEXT NOT NULL,
-            cost TEXT NOT NULL, delta_cost TEXT NOT NULL, requests INTEGER NOT NULL, total_tokens INTEGER NOT NULL,
-            event TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, record_offset INTEGER NOT NULL,
-            recorded_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-        ) WITHOUT ROWID""",
-        "CREATE INDEX bills_by_bucket ON bills (org_id, team_id, currency, period_start, revision)",
-        """CREATE TABLE ledger_offsets (
-            topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL,
-            PRIMARY KEY (topic, partition)
-        ) WITHOUT ROWID""",
-        """CREATE VIEW bills_latest AS SELECT * FROM bills b
-            WHERE kind IN ('billing.usage.hourly', 'billing.usage.revised') AND NOT EXISTS (
-                SELECT 1 FROM bills n WHERE n.org_id = b.org_id AND n.team_id = b.team_id
-                AND n.currency = b.currency AND n.period_start = b.period_start AND n.revision > b.revision
-                AND n.kind IN ('billing.usage.hourly', 'billing.usage.revised'))""",
-    ),
-    ("CREATE INDEX bills_by_record ON bills (topic, partition, record_offset)",),
-    (
-        """CREATE TABLE settlements (
-            id TEXT PRIMARY KEY, org_id TEXT NOT NULL, agent TEXT NOT NULL, consumer TEXT NOT NULL,
-            currency TEXT NOT NULL, period_start TEXT NOT NULL, period_end TEXT NOT NULL, amount TEXT NOT NULL,
-            request_count INTEGER NOT NULL, chain TEXT NOT NULL, chain_id INTEGER NOT NULL,
-            event TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, record_offset INTEGER NOT NULL,
-            recorded_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-        ) WITHOUT ROWID""",
-        "CREATE INDEX settlements_by_account ON settlements (org_id, agent, consumer, currency, period_end)",
-    ),
-)
-"""Each entry is one version of the schema; `PRAGMA user_version` counts those applied. Entries are only ever added."""
+_NOW = "(strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))"
+MIGRATIONS = versions(Words("TEXT", "TEXT", "INTEGER", "INTEGER", "TEXT", "TEXT", _NOW, " WITHOUT ROWID"))
+"""`PRAGMA user_version` counts those applied."""
 
 _INSERTS = {
     kind: f"INSERT INTO {table} ({', '.join(COLUMNS[kind])}) VALUES ({', '.join('?' for _ in COLUMNS[kind])}) "
