@@ -76,12 +76,12 @@ class SinkDeclaration(Declaration, Generic[Row]):
             limit = poison_limit(settings.worker, position)
             return SinkTask(place, store, producer, position, destination.at(place), read, ends, limit)
 
-        follow = partial(_follow, destination, clock) if destination.keeps_offset else None
+        follow = partial(follow_destination, destination, clock) if destination.keeps_offset else None
         # Ticks need not wait for silence: one is due only when a batch is old.
         return TableTakeover(self.origin, settings, task, 0, clock, on_commit, follow)
 
 
-async def _follow(destination: Destination[Any], clock: Clock, hold: Hold) -> None:
+async def follow_destination(destination: Destination[Any], clock: Clock, hold: Hold) -> None:
     """Set the group, and the position rows, to where the destination is, and offsets free of metadata."""
     topic, group = hold.source.topic, hold.source.group
     kept = await destination.offsets(topic)
@@ -89,7 +89,7 @@ async def _follow(destination: Destination[Any], clock: Clock, hold: Hold) -> No
     for number in hold.producers:
         offset, note = kept.get(number, 0), seen.notes.get((topic, number), "")
         position = await hold.undamaged(number, stored_position)
-        _check(hold, number, offset, position)
+        refuse_another_topic(hold, number, offset, position)
         committed, topic_id = hold.situation.committed.get(number, 0), hold.situation.topic_id
         row = (0, topic_id) if position is None else (position.next_offset, position.topic_id)
         if committed == offset and row == (offset, topic_id) and not note:
@@ -107,8 +107,8 @@ async def _follow(destination: Destination[Any], clock: Clock, hold: Hold) -> No
         hold.situation.committed[number] = offset
 
 
-def _check(hold: Hold, number: int, kept: int, position: StoredPosition | None) -> None:
-    """Refuse a destination that was filled from another topic than the one that is there."""
+def refuse_another_topic(hold: Hold, number: int, kept: int, position: StoredPosition | None) -> None:
+    """Raises `Misconfigured` for a destination that was filled from another topic than the one that is there."""
     topic, end = hold.source.topic, hold.situation.ends[number]
     if kept > end or (kept and position is not None and position.topic_id != hold.situation.topic_id):
         raise Misconfigured(

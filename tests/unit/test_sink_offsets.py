@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from usage_log import Rec
 
+from streamapp.errors import Misconfigured
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.place import Place
 from streamapp.exact.poison import PoisonLimit
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.settings import Settings
-from streamapp.sinks.declaration import each, every_chunk
+from streamapp.sinks.declaration import each, every_chunk, refuse_another_topic
 from streamapp.sinks.destination import Destination, Sealed
 from streamapp.sinks.marks import Extent
 from streamapp.sinks.task import SinkTask
@@ -97,3 +100,19 @@ def test_wherever_the_process_ends_each_refused_record_has_a_letter_and_each_row
     assert {letter["id"] for letter in world.letters} == set(refused.values()), "the same refusal has the same id"
     assert len(world.letters) <= len(refused) + 1
     assert world.next_offset == world.committed == len(LOG)
+
+
+@pytest.mark.parametrize(
+    ("kept", "topic_id", "refused"),
+    [(0, "before", False), (100, "now", False), (101, "now", True), (50, "before", True)],
+    ids=["empty", "all of it", "more than there is", "of a topic that was deleted"],
+)
+def test_a_destination_that_was_filled_from_another_topic_is_refused(kept: int, topic_id: str, refused: bool) -> None:
+    """Below the old offset new bills were passed over without a word."""
+    position = StoredPosition(kept, -1, -1, topic_id, 1, 0)
+    hold: Any = SimpleNamespace(
+        source=SimpleNamespace(topic="billing_events", group="billing-ledger"),
+        situation=SimpleNamespace(ends={0: 100}, topic_id="now"),
+    )
+    with pytest.raises(Misconfigured, match="the topic was created again") if refused else nullcontext():
+        refuse_another_topic(hold, 0, kept, position)

@@ -1,7 +1,7 @@
 """One partition's archive: objects, each with its entry, and the manifest of each day.
 
 The order of a batch, and what a failure costs at each step. All of it is done again from the first step on, with the
-same bytes, by whoever finds the promise (`delivery.batch_task`):
+same bytes, by whoever finds the promise (`sinks.task`):
 
     1  the object, if there is none of its name      nothing: nobody is told of it
     2  its entry, which ties it to the one before    the object has no entry yet; `archive verify` calls it unfinished
