@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter as CounterOf
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -51,6 +50,8 @@ class GroupMetrics:
         self.lag = gauge("stream_lag_records", "Records that are not applied yet")
         self.watermark = gauge("stream_watermark_timestamp_seconds", "Highest event time accepted")
         self.open_rows = gauge("stream_open_rows", "Rows of hours that are open")
+        self.gathered = gauge("stream_batch_records", "Records that wait for their batch")
+        self.trouble = gauge("stream_sink_trouble", "1 while the sink does not take a batch")
         self.group = group
         self.letters = 0
 
@@ -78,9 +79,14 @@ class GroupMetrics:
         if watermark_ms is not None:
             self.watermark.labels(*labels).set(watermark_ms / 1000)
 
+    def gathers(self, topic: str, partition: int, *, gathered: int, trouble: bool) -> None:
+        """The same of a sink: what waits for its batch, and whether its destination does not take one."""
+        self.gathered.labels(self.group, topic, str(partition)).set(gathered)
+        self.trouble.labels(self.group, topic, str(partition)).set(trouble)
+
     def forget(self) -> None:
         """Partitions were let go: their gauges are another worker's now."""
-        for gauge in (self.lag, self.watermark, self.open_rows):
+        for gauge in (self.lag, self.watermark, self.open_rows, self.gathered, self.trouble):
             gauge.clear()
 
     def exposition(self) -> bytes:
@@ -126,30 +132,3 @@ class LetterMetrics(Collector):
         yield from (letters, window, told, waiting)
         yield GaugeMetricFamily("stream_incidents_open", "Open incidents", counts.open)
         yield GaugeMetricFamily("stream_letter_causes", "Distinct rejection causes tracked", counts.causes)
-
-
-class BatchCounts(NamedTuple):
-    """A partition whose records are kept elsewhere in batches."""
-
-    gathered: int  # records that wait for their batch
-    trouble: bool  # the sink does not take one
-
-
-class BatchMetrics(Collector):
-    """Where the batches of each partition in hand are, when it is asked for."""
-
-    def __init__(self, group: str, counts: Callable[[], dict[tuple[str, int], BatchCounts]]) -> None:
-        self._group = group
-        self._counts = counts
-
-    def describe(self) -> Iterator[Metric]:
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
-        labels = ("group", "topic", "partition")
-        gathered = GaugeMetricFamily("stream_batch_records", "Records that wait for their batch", labels=labels)
-        trouble = GaugeMetricFamily("stream_sink_trouble", "1 while the sink does not take a batch", labels=labels)
-        for (topic, partition), counts in sorted(self._counts().items()):
-            gathered.add_metric((self._group, topic, str(partition)), counts.gathered)
-            trouble.add_metric((self._group, topic, str(partition)), int(counts.trouble))
-        yield from (gathered, trouble)

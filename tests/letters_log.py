@@ -10,8 +10,8 @@ from streamapp.exact.chunk import Transaction
 from streamapp.exact.place import Place
 from streamapp.meters.letters.courier import Receipt
 from streamapp.meters.letters.parts import LettersTask, letters_parts
+from streamapp.notices.alerts import Notice
 from streamapp.schemas.judging.letter import Refused, letter
-from streamapp.sinks.notices.alerts import Notice
 from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
 from tables.letters.fold import Limits
 from tables.letters.incident import AlertRules

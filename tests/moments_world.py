@@ -30,12 +30,9 @@ import rpc_log
 import usage_log
 from usage_log import NowProducer, Rec, now
 
-from streamapp.archive.store import ArchiveStore
-from streamapp.delivery.archive_sink import ArchiveSink
-from streamapp.delivery.batch_codec import Extent
 from streamapp.errors import Misconfigured
 from streamapp.exact.chunk import Send, Transaction
-from streamapp.exact.letter import Origin, letter
+from streamapp.exact.letter import letters_of
 from streamapp.exact.place import Place
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.kafka.partitions import Partition
@@ -44,9 +41,14 @@ from streamapp.meters.calls.rpc_codec import is_unsettled
 from streamapp.meters.latency.parts import LatencyTask, latency_parts
 from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore as HourStore
+from streamapp.schemas.judging.audit_line import audit_line
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.values.timestamp import format_ms
+from streamapp.sinks.archive.sink import ArchiveSink
+from streamapp.sinks.archive.store import ArchiveStore
+from streamapp.sinks.declaration import each
 from streamapp.sinks.ledger.rows import Bill, Settlement, to_row
+from streamapp.sinks.marks import Extent
 from streamapp.store.position import StoredPosition
 from streamapp.store.rows import MemoryStore, always_settled, stored_position
 from streamapp.topics.partitioner import partition_for
@@ -61,6 +63,7 @@ EVENTS, TRAIL = "events_plugin_ingestion", "audit_log"
 PARTITIONS = {USAGE: 2, METERING: 2, BILLS: 2, LETTERS: 1, EVENTS: 2, TRAIL: 2}
 OUTPUTS = {BILLS: PARTITIONS[BILLS], LETTERS: PARTITIONS[LETTERS]}
 RULES = Rules(retention_ms=200 * HOUR_MS, remember_ms=200 * HOUR_MS)  # to the checks, an id counts once in a whole log
+READ = each(audit_line)
 START_MS = usage_log.at("2025-01-31T21:10")
 KEYS = ("one", "two", "three")
 FRESH, LATE, AGAIN, OTHER_BYTES, POISON, STRICT, MENDED = (
@@ -419,11 +422,7 @@ class Owner:
         return found
 
     def letters(self, refusals: Iterable[Refusal]) -> list[Send]:
-        origin = Origin(self.group, self.topic, self.partition)
-        return [
-            letter(record, reason, error, origin, self.world.now_ms, OUTPUTS[LETTERS])
-            for record, reason, error in refusals
-        ]
+        return letters_of(refusals, self.place, self.world.now_ms)
 
 
 class Folding(Owner):
@@ -558,7 +557,7 @@ class Archiving(Owner):
     def chunk(self, records: list[Record]) -> Iterator[None]:
         if not records:
             return
-        lines, refusals = self.sink.parse([as_rec(record) for record in self.met(records)])
+        lines, refusals = READ(self.place, [as_rec(record) for record in self.met(records)])
         if lines:
             extent = Extent(records[0].offset, records[-1].offset, len(records))
             sealed = self.sink.seal(self.place, extent, lines, self.state)

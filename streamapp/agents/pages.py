@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from streamapp.dead_letters.recent import RecentLetters
 from streamapp.exact.app import StreamApp
-from streamapp.meters.view import GroupView
+from streamapp.meters.view import TableView
 from streamapp.watch.standing import KafkaStandings
 from streamapp.web.pages.reconciliation import AskedReconciliation
 from streamapp.web.routes import mount
 
 
-def serve(app: StreamApp, view: GroupView) -> None:
+def serve(app: StreamApp, view: TableView) -> None:
     """Call once per app. The routes are added when the worker has its place, before Faust adds its own."""
     settings = app.settings
     grace_ms = settings.billing.grace_seconds * 1000

@@ -15,13 +15,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from streamapp.archive.read import Listed, Step, Wanted, listed, matching
-from streamapp.archive.store import ArchiveStore, open_archive
 from streamapp.cli.letters_options import console
 from streamapp.cli.moment import Moment
 from streamapp.cli.reached import reached
 from streamapp.errors import Misconfigured, StreamError, Unavailable
 from streamapp.settings import Settings, current
+from streamapp.sinks.archive.read import Listed, Step, Wanted, listed, matching
+from streamapp.sinks.archive.store import ArchiveStore, open_archive
 from streamapp.verify.archive_whole import ArchiveReport, verify_archive
 from streamapp.verify.audit_archive import PAIR, TRAIL, committed_chains
 from streamapp.verify.report import PairReport

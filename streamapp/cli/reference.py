@@ -16,7 +16,7 @@ from prometheus_client import Metric
 
 from streamapp.errors import StreamError
 from streamapp.llm_exposition import FAMILIES
-from streamapp.metrics import BatchCounts, BatchMetrics, GroupMetrics, LetterCounts, LetterMetrics
+from streamapp.metrics import GroupMetrics, LetterCounts, LetterMetrics
 from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import Standing
 from streamapp.schemas.catalog import CATALOG
@@ -165,7 +165,7 @@ def _group_metrics() -> Iterator[Row]:
     metrics.committed(0, 0.0)
     metrics.at("topic", 0, lag=0, watermark_ms=0, open_rows=0)
     metrics.registry.register(LetterMetrics(_some_letters))
-    metrics.registry.register(BatchMetrics("group", lambda: {("topic", 0): BatchCounts(0, False)}))
+    metrics.gathers("topic", 0, gathered=0, trouble=False)
     return metric_rows(family for family in metrics.registry.collect() if family.name.startswith("stream_"))
 
 

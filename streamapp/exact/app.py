@@ -30,14 +30,14 @@ from streamapp.clock import Clock, wall_ms
 from streamapp.errors import StreamError, Unavailable
 from streamapp.exact.chunk import Chunk
 from streamapp.exact.consumer import ChunkSchema, ChunkTransport
-from streamapp.exact.declaration import TableDeclaration
+from streamapp.exact.declaration import Declaration, TableDeclaration
 from streamapp.exact.faust.commands import use_ours
 from streamapp.exact.faust.failstop import failstop, starting
 from streamapp.exact.faust.repeats import thin_out
 from streamapp.exact.needs import LOOK_S, Needs, missing_text, topics_there
 from streamapp.exact.ownership import Ownership, TakeOver
 from streamapp.exact.slot import Slot, take_slot
-from streamapp.exact.table import ExactTable, ReadOnlyTopic
+from streamapp.exact.table import ExactTable, ReadOnlyTopic, Sink
 from streamapp.kafka.security import aiokafka_config
 from streamapp.kafka.trouble import PROPAGATION_S
 from streamapp.settings import KafkaSettings, Settings
@@ -271,12 +271,15 @@ class StreamApp(faust.App):
         return self.topic(name, schema=ChunkSchema(), internal=True, allow_empty=True)
 
     def ExactTable(self, declaration: TableDeclaration) -> ExactTable:  # named as `app.Table` is
-        """The group's table: takes its partitions over, folds their chunks, shows its rows. Once per app.
-
-        Raises `Misconfigured` for settings or a directory with which it cannot work.
-        """
+        """The group's table: takes its partitions over, folds their chunks, shows its rows. Once per app. Raises
+        `Misconfigured` for settings or a directory with which it cannot work."""
         table: ExactTable = self.tables.add(ExactTable(self, declaration, beacon=self.tables.beacon))
         return table
+
+    def Sink(self, declaration: Declaration) -> Sink:
+        """The same of a group that copies records to a destination outside Kafka (`sinks/declaration.py`)."""
+        sink: Sink = self.tables.add(Sink(self, declaration, beacon=self.tables.beacon))
+        return sink
 
 
 def _credentials(kafka: KafkaSettings) -> Any:

@@ -1,9 +1,10 @@
-"""What a table of a consumer group is, as data. From it follow its task, its takeover, its changelog, its limits, its
-view, replay and repartition. Nothing here needs Faust: commands find a table by its name (`meters/registry.py`).
+"""What a consumer group does, as data. From it follow its task, its takeover, its changelog, its limits, its view,
+replay and repartition. Nothing here needs Faust: commands find a table by its name (`meters/registry.py`).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -99,43 +100,39 @@ def retention_only(settings: Settings, source: EventSource) -> Rules:
     return Rules(retention_ms=source.retention_ms)
 
 
-@dataclass(frozen=True)
-class TableDeclaration:
-    """A table.
+@dataclass(frozen=True, kw_only=True)
+class Declaration(ABC):
+    """What a group makes of a topic: a table (`TableDeclaration`), or a copy in a destination outside Kafka
+    (`sinks/declaration.py:SinkDeclaration`).
 
-    group     the consumer group that keeps it
+    group     the consumer group that does it
     rows      its name and its kinds of rows, with their codecs
     source    the topic it is made from
-    parts     what a chunk changes and states (`exact/task.py:Parts`)
-    view      (app, metrics, clock, rows) → what the pages and Prometheus show of it
     help      one line for people
-    late      what becomes of late events
-    correction  what `streamapp replay --recompute` does where the table is not what the log says
     to        the topics that its statements go to
-    window    settings → when hours close and how long ids are remembered
-    idle_ms   settings → how long a partition is silent before the wall clock may close something
     letters   whether refused records become dead letters, and too many of them stop the worker
-    checked   settings → anything; raises `Misconfigured` for settings with which no partition could be made
+    again     what somebody does who wants records read again; empty: `streamapp replay`
+    view      (app, metrics, clock, rows) → what the pages and Prometheus show of it
     """
 
     group: str
     rows: Table
     source: EventSource
-    parts: Callable[[Making], Parts[Any, Any]]
-    view: Callable[..., Any]
     help: str
-    late: Late
-    correction: Correction
     to: tuple[str, ...] = ()
-    window: Callable[[Settings, EventSource], Rules] = retention_only
-    idle_ms: Callable[[Settings], int] = field(default=lambda settings: 0)
     letters: bool = True
-    checked: Callable[[Settings], object] = field(default=lambda settings: None)
+    again: str = ""
+    view: Callable[..., Any]
 
     @property
     def name(self) -> str:
-        """Unique among all tables."""
+        """Unique among all tables and sinks."""
         return self.rows.name
+
+    @property
+    def about(self) -> str:
+        """One line for people, with all that they should know."""
+        return self.help
 
     @property
     def changelog(self) -> str:
@@ -147,6 +144,34 @@ class TableDeclaration:
         """Where records come from and where rows, statements and dead letters go."""
         outputs = (*self.to, DEAD_LETTER) if self.letters else self.to
         return Source(self.group, self.source.topic, self.rows, self.changelog, outputs)
+
+    @abstractmethod
+    def takeover(self, settings: Settings, clock: Clock, on_commit: OnCommit) -> TableTakeover:
+        """How its partitions are taken over. Raises `Misconfigured` for settings with which it cannot work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableDeclaration(Declaration):
+    """A table.
+
+    parts     what a chunk changes and states (`exact/task.py:Parts`)
+    late      what becomes of late events
+    correction  what `streamapp replay --recompute` does where the table is not what the log says
+    window    settings → when hours close and how long ids are remembered
+    idle_ms   settings → how long a partition is silent before the wall clock may close something
+    checked   settings → anything; raises `Misconfigured` for settings with which no partition could be made
+    """
+
+    parts: Callable[[Making], Parts[Any, Any]]
+    late: Late
+    correction: Correction
+    window: Callable[[Settings, EventSource], Rules] = retention_only
+    idle_ms: Callable[[Settings], int] = field(default=lambda settings: 0)
+    checked: Callable[[Settings], object] = field(default=lambda settings: None)
+
+    @property
+    def about(self) -> str:
+        return f"{self.help}; a late event is {self.late}"
 
     def rules(self, settings: Settings) -> Rules:
         """When hours close."""
@@ -186,6 +211,5 @@ class TableDeclaration:
         )
 
     def takeover(self, settings: Settings, clock: Clock, on_commit: OnCommit) -> TableTakeover:
-        """How its partitions are taken over. Raises `Misconfigured` for a directory that cannot be read."""
         make_task = self.make_task(settings, clock)
         return TableTakeover(self.origin, settings, make_task, self.idle_ms(settings), clock, on_commit)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from streamapp.exact.chunk import Send
+from streamapp.exact.place import Place
 from streamapp.schemas.judging import letter as letters
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.topics.partitioner import partition_for
+from tables.outcome import Refusal
 
 TOPIC = letters.TOPIC
 
@@ -18,6 +21,12 @@ class Origin(NamedTuple):
     group: str
     topic: str
     partition: int
+
+
+def letters_of(refusals: Iterable[Refusal], place: Place, now_ms: int) -> list[Send]:
+    """The dead letters of records that a partition's task refused."""
+    origin, partitions = Origin(place.group, place.topic, place.partition), place.outputs[TOPIC]
+    return [letter(record, reason, error, origin, now_ms, partitions) for record, reason, error in refusals]
 
 
 def letter(record: Any, reason: str, error: str, origin: Origin, now_ms: int, partitions: int) -> Send:

@@ -1,27 +1,51 @@
-"""Bring local stores to the end of their changelog."""
+"""Open local stores, and bring them to the end of their changelog."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack
 from itertools import islice
+from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streamapp.clock import Clock, wall_ms
-from streamapp.errors import Misconfigured
+from streamapp.errors import Misconfigured, Unavailable
 from streamapp.exact.reading import reading
 from streamapp.kafka.admin import Admin
 from streamapp.lane.records import Records
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.settings import KafkaSettings, Settings
+from streamapp.store.rocks import RocksStore
 from streamapp.store.rows import CHANGELOG, CHECKPOINT, Store, Writes
+from streamapp.store.table import Table
 
 log = logging.getLogger(__name__)
 
 BATCH_RECORDS = 20_000
 MARKER = 1  # behind the last row of a transaction is its marker, which is in no store
+
+
+def open_store(folder: Path, table: Table, number: int, changelog_id: str) -> RocksStore:
+    """The partition's local rows. A folder that cannot be opened, that is damaged, or whose rows come from another
+    changelog than the one that is there now, is wiped: the changelog has everything."""
+    path = folder / f"{table.name}-{number}"
+    with ExitStack() as opened:
+        try:
+            store = RocksStore(path, table.unsettled)
+            opened.callback(store.close)
+            if store.belongs_to(changelog_id):
+                opened.pop_all()
+                return store
+            log.warning("the rows in %s are of another changelog; they are read again from the one that is there", path)
+        except Unavailable as error:
+            log.warning("%s; the rows are read again from the changelog", error)
+    RocksStore.wipe(path)
+    store = RocksStore(path, table.unsettled)
+    assert store.belongs_to(changelog_id), "a new store belongs to whoever asks first"
+    return store
 
 
 async def restore(settings: Settings, changelog: str, stores: Mapping[int, Store], clock: Clock = wall_ms) -> int:

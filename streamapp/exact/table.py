@@ -13,10 +13,10 @@ import faust
 
 from streamapp.errors import Refused
 from streamapp.exact.chunk import Chunk
-from streamapp.exact.declaration import TableDeclaration
+from streamapp.exact.declaration import Declaration
 from streamapp.exact.faust.failstop import failstop
 from streamapp.exact.partition import Partition
-from streamapp.exact.task import TableTask
+from streamapp.exact.task import Keeps
 from streamapp.exact.windows import Side, Windows
 from streamapp.metrics import GroupMetrics
 from streamapp.store.rows import Store
@@ -41,12 +41,10 @@ class ExactTable(faust.Table):
     Read-only, and as of the last commit. `view` is what the pages show of it.
     """
 
-    def __init__(self, app: Any, declaration: TableDeclaration, **options: Any) -> None:
+    def __init__(self, app: Any, declaration: Declaration, **options: Any) -> None:
         assert app.conf.id == declaration.group, f"{declaration.name} is a table of {declaration.group}"
         self.declaration = declaration
-        super().__init__(
-            app, name=declaration.name, help=f"{declaration.help}; a late event is {declaration.late}", **options
-        )
+        super().__init__(app, name=declaration.name, help=declaration.about, **options)
         self.source = app.chunk_topic(declaration.source.topic)
         self.metrics = GroupMetrics(declaration.group)
         self.view = declaration.view(app, self.metrics, app.clock, declaration.rows)
@@ -101,15 +99,15 @@ class ExactTable(faust.Table):
         except KeyError:
             return default
 
-    def keys(self, partition: int | None = None) -> Iterator[RowKey]:  # type: ignore[override]  # it is read once
+    def keys(self, partition: int | None = None) -> Iterator[RowKey]:
         """The key of every row, one partition in hand after the other, or of one partition."""
         return (key for key, _ in self.items(partition))
 
-    def values(self, partition: int | None = None) -> Iterator[Any]:  # type: ignore[override]
+    def values(self, partition: int | None = None) -> Iterator[Any]:
         """Every row, likewise."""
         return (row for _, row in self.items(partition))
 
-    def items(self, partition: int | None = None) -> Iterator[tuple[RowKey, Any]]:  # type: ignore[override]
+    def items(self, partition: int | None = None) -> Iterator[tuple[RowKey, Any]]:
         """Key and row of every row, likewise."""
         rows = self.declaration.rows
         for number, task in self._in_hand().items():
@@ -130,7 +128,7 @@ class ExactTable(faust.Table):
 
         def sides() -> Iterator[Side]:
             for task in self._in_hand().values():
-                yield Side(task.memory.position.watermark_ms, partial(row_at, task.store))
+                yield Side(task.watermark_ms, partial(row_at, task.store))
 
         def row_at(store: Store, start_ms: int) -> Any:
             raw = rows.readable_key((name, start_ms, *rest))
@@ -143,10 +141,10 @@ class ExactTable(faust.Table):
             return None
         return Windows(key, rows.windows[name], sides, self.app.clock, self._read_only)
 
-    def _in_hand(self) -> dict[int, TableTask[Any, Any]]:
+    def _in_hand(self) -> dict[int, Keeps]:
         partitions: dict[int, Partition] = self.app.ownership.partitions
         tasks = ((number, partition.task) for number, partition in sorted(partitions.items()))
-        return {number: task for number, task in tasks if isinstance(task, TableTask)}
+        return {number: task for number, task in tasks if isinstance(task, Keeps)}
 
     def _read_only(self) -> TypeError:
         return TypeError(
@@ -170,9 +168,10 @@ class ExactTable(faust.Table):
 
     def reset_state(self) -> None:
         """`faust reset` would leave a table whose rows are behind its offsets."""
+        again = self.declaration.again or f"`streamapp replay --group {self.declaration.group}`"
         reason = (
             f"the rows of {self.name} come back from its changelog by themselves: there is nothing to reset. To read "
-            f"records again: `streamapp replay --group {self.declaration.group}`. To start a new table, see "
+            f"records again: {again}. To start a new table, see "
             f"docs/runbook.md, A new table"
         )
         failstop(Refused(reason), "resetting a table")
@@ -188,3 +187,12 @@ class ExactTable(faust.Table):
 
     def persisted_offset(self, tp: Any) -> int | None:
         return None
+
+
+class Sink(ExactTable):
+    """What a destination outside Kafka has of the partitions in hand: how far it is, and whatever else its rows say."""
+
+    async def keep(self, chunk: Chunk) -> None:
+        """One chunk: gathered into a batch that is kept once, with its dead letters and the source offset. Returns when
+        what is due is under way and every batch before it is kept."""
+        await self.fold(chunk)

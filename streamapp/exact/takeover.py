@@ -2,7 +2,7 @@
 
 1  start each partition's transactional producer      fences every former owner, aborts what it left open
 2  ask Kafka what the topic is and what was committed   now nobody else can move it
-3  restore the local rows to the end of the changelog
+3  restore the local rows to the end of the changelog; a destination with an offset of its own is followed
 4  compare: what the table counted, what the group committed   refuse to start where they contradict
 5  rebuild what the task keeps in memory from the rows; if they are damaged, 3 again, from nothing
 6  go: Faust seeks to the committed offsets
@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from aiokafka import TopicPartition
 
 from streamapp.clock import Clock, monotonic_s
-from streamapp.errors import Misconfigured, Unavailable
+from streamapp.errors import Misconfigured
 from streamapp.exact.needs import Needs
 from streamapp.exact.partition import Partition, Task
 from streamapp.exact.place import Place
-from streamapp.exact.restore import refuse_deleting, restore
+from streamapp.exact.restore import open_store, refuse_deleting, restore
 from streamapp.exact.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
 from streamapp.settings import KafkaSettings, Settings
@@ -37,6 +38,7 @@ from streamapp.store.table import Table
 log = logging.getLogger(__name__)
 
 Made = TypeVar("Made", bound=Task)
+Answer = TypeVar("Answer")
 MakeTask = Callable[[Place, RocksStore, PartitionProducer, StoredPosition | None], Made]
 """Rebuilds the task of a partition from its rows."""
 
@@ -69,7 +71,8 @@ class Situation:
 
 @dataclass(frozen=True)
 class TableTakeover:
-    """Takes partitions of a table over. `idle_ms`: how long a partition is silent before its task is given ticks."""
+    """Takes partitions of a table over. `idle_ms`: how long a partition is silent before its task is given ticks.
+    `follow`: brings the group and its rows to where a destination has them."""
 
     source: Source
     settings: Settings
@@ -77,32 +80,25 @@ class TableTakeover:
     idle_ms: int
     clock: Clock
     on_commit: OnCommit
+    follow: Callable[[Hold], Awaitable[None]] | None = None
 
     async def __call__(self, numbers: Sequence[int], folder: Path) -> dict[int, Partition]:
         """Raises `Misconfigured` when going on would be wrong. Cancelled or failed half-way it leaves nothing open."""
-        began, source = monotonic_s(), self.source
-        async with held(source, self.settings, numbers, folder) as hold:
-            partitions = {number: await self._partition(number, hold) for number in numbers}
+        began, topic = monotonic_s(), self.source.topic
+        async with held(self.source, self.settings, numbers, folder) as hold:
+            if self.follow is not None:
+                await self.follow(hold)
+            partitions = {n: await hold.undamaged(n, partial(self._rebuilt, n, hold)) for n in numbers}
         seconds = monotonic_s() - began
-        log.info("took over %s partitions %s in %.2f s, %d rows restored", source.topic, numbers, seconds, hold.rows)
+        log.info("took over %s partitions %s in %.2f s, %d rows restored", topic, numbers, seconds, hold.rows)
         return partitions
 
-    async def _partition(self, number: int, hold: Hold) -> Partition:
-        try:
-            return self._rebuilt(number, hold)
-        except Damaged as error:
-            log.warning("%s", error)
-            path = error.path
-        # Only here, where its traceback is gone with the iterators in it: they keep the folder locked.
-        await hold.renew(path, [number])
-        return self._rebuilt(number, hold)
-
-    def _rebuilt(self, number: int, hold: Hold) -> Partition:
-        position = stored_position(hold.stores[number])
+    def _rebuilt(self, number: int, hold: Hold, store: RocksStore) -> Partition:
+        position = stored_position(store)
         check(self.source, number, position, hold.situation)
         return Partition(
             number,
-            self.make_task(hold.place(number), hold.stores[number], hold.producers[number], position),
+            self.make_task(hold.place(number), store, hold.producers[number], position),
             # Never None: a worker that had the partition before would go on behind what it fetched then.
             fetch_from=hold.situation.committed.get(number, hold.situation.starts[number]),
             silent_since_ms=self.clock() if position is None else position.active_ms,
@@ -147,24 +143,29 @@ class Hold:
         RocksStore.wipe(path)
         await self.restore(numbers)
 
-    async def position(self, number: int) -> StoredPosition | None:
-        """The partition's position row; read again from the changelog if it is damaged here."""
+    async def undamaged(self, number: int, read: Callable[[RocksStore], Answer]) -> Answer:
+        """What is read of the partition's rows; they come again from the changelog if they are damaged here."""
         try:
-            return stored_position(self.stores[number])
+            return read(self.stores[number])
         except Damaged as error:
+            log.warning("%s", error)
             path = error.path
+        # Only here, where its traceback is gone with the iterators in it: they keep the folder locked.
         await self.renew(path, [number])
-        return stored_position(self.stores[number])
+        return read(self.stores[number])
 
     def place(self, number: int) -> Place:
         """Where a partition stands in its cluster."""
         source, at = self.source, self.situation
         return Place(source.group, source.topic, number, at.topic_id, at.partitions, at.outputs, self.folder)
 
-    async def release(self) -> None:
-        """Let all of them go."""
+    def close(self) -> None:
         for store in self.stores.values():
             store.close()
+
+    async def release(self) -> None:
+        """Let all of them go."""
+        self.close()
         await asyncio.gather(*(producer.stop() for producer in self.producers.values()))
 
 
@@ -179,8 +180,7 @@ async def held(source: Source, settings: Settings, numbers: Sequence[int], folde
             await hold.restore(numbers)
             yield hold
         except BaseException:
-            for store in hold.stores.values():
-                store.close()
+            hold.close()
             raise
 
 
@@ -222,26 +222,6 @@ def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
         starts={number: start for (_, number), start in starts.items()},
         ends={number: end for (_, number), end in ends.items()},
     )
-
-
-def open_store(folder: Path, table: Table, number: int, changelog_id: str) -> RocksStore:
-    """The partition's local rows. A folder that cannot be opened, that is damaged, or whose rows come from another
-    changelog than the one that is there now, is wiped: the changelog has everything."""
-    path = folder / f"{table.name}-{number}"
-    with ExitStack() as opened:
-        try:
-            store = RocksStore(path, table.unsettled)
-            opened.callback(store.close)
-            if store.belongs_to(changelog_id):
-                opened.pop_all()
-                return store
-            log.warning("the rows in %s are of another changelog; they are read again from the one that is there", path)
-        except Unavailable as error:
-            log.warning("%s; the rows are read again from the changelog", error)
-    RocksStore.wipe(path)
-    store = RocksStore(path, table.unsettled)
-    assert store.belongs_to(changelog_id), "a new store belongs to whoever asks first"
-    return store
 
 
 def check(source: Source, number: int, position: StoredPosition | None, situation: Situation) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from streamapp.exact.chunk import Send, Transaction
 from streamapp.exact.letter import TOPIC as DEAD_LETTER
-from streamapp.exact.letter import Origin, letter
+from streamapp.exact.letter import letters_of
 from streamapp.exact.place import Place, Producer
 from streamapp.exact.poison import PoisonLimit
 from streamapp.lane.ids import IN_MEMORY, CompactSeen
@@ -42,6 +42,18 @@ class Memory(Protocol[OutOf]):
 
     def idle_due(self, now_ms: int) -> bool:
         """Whether `idle` would do anything."""
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """A task with rows, as the pages see it: a table's or a sink's."""
+
+    store: Store
+    letters: bool  # whether refused records become dead letters
+    duplicates: int  # since the takeover
+    rejected: int
+    watermark_ms: int  # -1: there is none
+    landed: Callable[[Any], None]  # told of each outcome, a `Folded`, that has committed
 
 
 Mem = TypeVar("Mem", bound=Memory[Any])
@@ -112,6 +124,7 @@ class TableTask(Generic[Mem, Out]):
         self.store = store
         self.producer = producer
         self.rows = parts.rows(store)
+        self.letters = DEAD_LETTER in place.outputs
         self.duplicates = self.rejected = 0  # since the takeover
         self.landed: Callable[[Out], None] = lambda outcome: None  # the view: told of each chunk that has committed
         self.active_ms, self._moved_ms = (0, -1) if position is None else (position.active_ms, position.moved_ms)
@@ -125,9 +138,8 @@ class TableTask(Generic[Mem, Out]):
         self.memory = parts.memory(Opening(place, self.rows, start, self._seen, self._moved_ms))
 
     @property
-    def letters(self) -> bool:
-        """Whether refused records become dead letters."""
-        return DEAD_LETTER in self.place.outputs
+    def watermark_ms(self) -> int:
+        return self.memory.position.watermark_ms
 
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
         """One chunk."""
@@ -174,7 +186,7 @@ class TableTask(Generic[Mem, Out]):
             sends.append(sent)
             writes |= row
         if self.letters:
-            sends += self._letters(outcome, now_ms)
+            sends += letters_of(outcome.refusals, self.place, now_ms)
         writes |= parts.changed(outcome)  # behind the statements: one may expire in the chunk that states it
         if not (is_new or writes):  # all was applied before: somebody has put the group back
             return Transaction({}, (), next_offset)
@@ -182,12 +194,6 @@ class TableTask(Generic[Mem, Out]):
         writes[POSITION_KEY] = pack_position(self._position())
         self.rows.push(writes)
         return Transaction(writes, sends, next_offset)
-
-    def _letters(self, outcome: Out, now_ms: int) -> Iterable[Send]:
-        place = self.place
-        origin = Origin(place.group, place.topic, place.partition)
-        for record, reason, error in outcome.refusals:
-            yield letter(record, reason, error, origin, now_ms, place.outputs[DEAD_LETTER])
 
     def _position(self) -> StoredPosition:
         at, place = self.memory.position, self.place

@@ -17,7 +17,6 @@ from typing import Self
 
 from rich.console import Console
 
-from streamapp.archive.store import open_archive
 from streamapp.broker.broker import Broker
 from streamapp.broker.jars import KAFKA_VERSION, present
 from streamapp.clock import monotonic_s
@@ -34,7 +33,7 @@ from streamapp.processes.child import free_port, listens
 from streamapp.processes.launch import Launch
 from streamapp.processes.supervisor import Job, Supervisor
 from streamapp.settings import Settings
-from streamapp.sinks.ledger.database import open_ledger
+from streamapp.sinks.registry import SINKS, declared
 from streamapp.topics.plan import Plan
 from streamapp.topics.registry import TOPICS, port_offset
 from streamapp.watch.lag import standings
@@ -89,8 +88,8 @@ class Stack:
 
         Raises `Misconfigured` for settings that a child would refuse, `Refused` for a port that is taken.
         """
-        open_ledger(self.settings.ledger)
-        open_archive(self.settings.archive, self.settings.archive_url)
+        for name, _ in SINKS:
+            declared(name).destination(self.settings)
         open_directory(self.settings.directory)
         for name, port in {"web": self._web_port, **self._ports}.items():
             if listens(port):

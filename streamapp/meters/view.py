@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.partition import Partition
-from streamapp.exact.task import TableTask
+from streamapp.exact.task import Keeps
 from streamapp.facts import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 from streamapp.metrics import GroupMetrics
 from streamapp.store.rows import Store
@@ -20,11 +19,17 @@ Sums = dict[str, Decimal]
 """Currency → money."""
 
 
-class GroupView:
-    """What is true of every group's worker. A group without tables needs no more."""
+UNREADABLE = "unreadable"
+SILENT_MS = 60_000
 
-    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock) -> None:
+
+class TableView:
+    """What is true of every group's worker: its partitions, and its rows as they are stored. A row that nobody can
+    read, though it is what was written, stands there with its bytes: this is where people look for it."""
+
+    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table) -> None:
         self.app = app
+        self._table = table
         self.clock = clock
         self._metrics = metrics
         self._started_ms = clock()
@@ -54,93 +59,14 @@ class GroupView:
         mine = str(self.app.conf.canonical_url)
         return tuple(sorted(url for url in self.app.assignor.external_topics_metadata() if url != mine))
 
-    def hours(self) -> list[HourFacts]:
-        return []
-
-    def team(self, org: str, team: str) -> list[TeamFacts]:
-        return []
-
-    def bill(self, bill_id: str) -> list[bytes]:
-        return []
-
-    def rows(self, table: str, after: tuple[Any, ...] | None, limit: int, partition: int | None) -> list[RawRow]:
-        return []
-
-    def calls(self, partition: int, span: Span, from_ms: int, until_ms: int, each: bool) -> list[CallFacts]:
-        return []
-
-    def tables(self) -> tuple[str, ...]:
-        return ()
-
-    def metrics(self) -> bytes:
-        self._metrics.forget()
-        for facts in self.worker().partitions:
-            self._metrics.at(
-                facts.topic,
-                facts.partition,
-                lag=facts.lag,
-                watermark_ms=facts.watermark_ms,
-                open_rows=facts.open_rows,
-            )
-        return self._metrics.exposition()
-
-    def _partitions(self) -> dict[int, Partition]:
-        partitions: dict[int, Partition] = self.app.ownership.partitions
-        return partitions
-
-    def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
-        return PartitionFacts(
-            topic=self.app.ownership.topic,
-            partition=partition.number,
-            state="running",
-            watermark_ms=None,
-            position=partition.position(),
-            high_water=partition.high_water,
-            last_commit_ms=partition.last_commit_ms,
-            events_per_s=partition.rate.per_s(now_s),
-            open_hours=0,
-            pending_revisions=0,
-            next_mark_ms=None,
-            last_record_ms=partition.last_record_ms,
-            caught_up_ms=partition.caught_up_ms,
-            duplicates=0,
-            rejected=0,
-        )
-
-    def _money(self) -> tuple[Sums, Sums, Sums]:
-        return {}, {}, {}
-
-    def _letters(self) -> int:
-        return self._metrics.letters
-
-
-@runtime_checkable
-class Keeps(Protocol):
-    """A task with rows."""
-
-    store: Store
-
-
-UNREADABLE = "unreadable"
-SILENT_MS = 60_000
-
-
-class TableView(GroupView):
-    """A group with a table: its rows as they are stored. One that nobody can read, though it is what was written,
-    stands there with its bytes: this is where people look for it."""
-
-    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table) -> None:
-        super().__init__(app, metrics, clock)
-        self._table = table
-
     def taken(self, partitions: dict[int, Partition]) -> None:
         """Other partitions are in hand now."""
         for partition in partitions.values():
-            if isinstance(partition.task, TableTask):
+            if isinstance(partition.task, Keeps):
                 partition.task.landed = self._told(partition.task)
 
-    def _told(self, task: TableTask[Any, Any]) -> Callable[[Any], None]:
-        """Counts what has committed. A table that also states says more."""
+    def _told(self, task: Any) -> Callable[[Any], None]:
+        """Counts what has committed of a task that `Keeps` rows. A table that also states says more."""
         metrics = self._metrics
 
         def landed(outcome: Folded) -> None:
@@ -154,19 +80,17 @@ class TableView(GroupView):
 
         return landed
 
-    def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
-        facts, task = super()._partition_facts(partition, now_s), partition.task
-        if not isinstance(task, TableTask):
-            return facts
-        watermark_ms = task.memory.position.watermark_ms
-        silent = partition.last_record_ms is None or self.clock() - partition.last_record_ms > SILENT_MS
-        return replace(
-            facts,
-            state="idle" if silent else "running",
-            watermark_ms=None if watermark_ms < 0 else watermark_ms,
-            duplicates=task.duplicates,
-            rejected=task.rejected,
-        )
+    def hours(self) -> list[HourFacts]:
+        return []
+
+    def team(self, org: str, team: str) -> list[TeamFacts]:
+        return []
+
+    def bill(self, bill_id: str) -> list[bytes]:
+        return []
+
+    def calls(self, partition: int, span: Span, from_ms: int, until_ms: int, each: bool) -> list[CallFacts]:
+        return []
 
     def rows(self, table: str, after: tuple[Any, ...] | None, limit: int, partition: int | None) -> list[RawRow]:
         rows: list[RawRow] = []
@@ -186,6 +110,54 @@ class TableView(GroupView):
 
     def tables(self) -> tuple[str, ...]:
         return (self._table.name,)
+
+    def metrics(self) -> bytes:
+        self._metrics.forget()
+        for facts in self.worker().partitions:
+            self._shown(facts)
+        return self._metrics.exposition()
+
+    def _shown(self, facts: PartitionFacts) -> None:
+        """Gauges of a partition."""
+        self._metrics.at(
+            facts.topic,
+            facts.partition,
+            lag=facts.lag,
+            watermark_ms=facts.watermark_ms,
+            open_rows=facts.open_rows,
+        )
+
+    def _partitions(self) -> dict[int, Partition]:
+        partitions: dict[int, Partition] = self.app.ownership.partitions
+        return partitions
+
+    def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
+        task = partition.task
+        assert isinstance(task, Keeps)
+        silent = partition.last_record_ms is None or self.clock() - partition.last_record_ms > SILENT_MS
+        return PartitionFacts(
+            topic=self.app.ownership.topic,
+            partition=partition.number,
+            state="idle" if silent else "running",
+            watermark_ms=None if task.watermark_ms < 0 else task.watermark_ms,
+            position=partition.position(),
+            high_water=partition.high_water,
+            last_commit_ms=partition.last_commit_ms,
+            events_per_s=partition.rate.per_s(now_s),
+            open_hours=0,
+            pending_revisions=0,
+            next_mark_ms=None,
+            last_record_ms=partition.last_record_ms,
+            caught_up_ms=partition.caught_up_ms,
+            duplicates=task.duplicates,
+            rejected=task.rejected,
+        )
+
+    def _money(self) -> tuple[Sums, Sums, Sums]:
+        return {}, {}, {}
+
+    def _letters(self) -> int:
+        return self._metrics.letters
 
     def _readable(self, key: bytes, value: bytes) -> tuple[RowKey, Any]:
         try:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from streamapp.archive.chain import (
+from streamapp.sinks.archive.chain import (
     ENTRY,
     GENESIS,
     OBJECT,
@@ -26,9 +26,9 @@ from streamapp.archive.chain import (
     pack_manifest,
     unpack_manifest,
 )
-from streamapp.archive.objects import lines_of
-from streamapp.archive.read import Shelf, Step, in_order, read_entry, shelves
-from streamapp.archive.store import ArchiveStore
+from streamapp.sinks.archive.objects import lines_of
+from streamapp.sinks.archive.read import Shelf, Step, in_order, read_entry, shelves
+from streamapp.sinks.archive.store import ArchiveStore
 from streamapp.verify.report import Findings
 
 

@@ -16,10 +16,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streamapp.archive.chain import unpack_link
-from streamapp.archive.objects import event_ms, lines_of
-from streamapp.archive.read import Shelf, shelves
-from streamapp.archive.store import ArchiveStore, open_archive
 from streamapp.kafka.log.reader import Record, Span, read
 from streamapp.kafka.security import confluent_config
 from streamapp.schemas.judging.audit_line import keeps_secret
@@ -28,6 +24,10 @@ from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.values.mask import MASKED, is_value, mask_in_text, named_secret, secret_places
 from streamapp.schemas.values.mask_json import TEXTS_MAX
 from streamapp.settings import Settings
+from streamapp.sinks.archive.chain import unpack_link
+from streamapp.sinks.archive.objects import event_ms, lines_of
+from streamapp.sinks.archive.read import Shelf, shelves
+from streamapp.sinks.archive.store import ArchiveStore, open_archive
 from streamapp.topics.registry import changelog
 from streamapp.verify.copies import Copy, Item, compare, place
 from streamapp.verify.engine import Offsets, Pair, Sides

@@ -26,6 +26,7 @@ from rpc_log import value
 from workers import NEVER_S, Cluster
 
 from streamapp.broker.broker import Broker
+from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.processes.supervisor import Job, Supervisor
 from streamapp.settings import Settings
@@ -34,6 +35,7 @@ from streamapp.sinks.ledger.rows import Settlement
 from streamapp.verify import audit_archive, metering_settlements
 from streamapp.verify.ledgers import SETTLED
 
+KEEPER = "streamapp.agents.billing_ledger"
 AWAY_S = 62.0
 PACE_S = 0.5
 EACH_TIME = 20  # audit records and captured events
@@ -55,7 +57,7 @@ class Settlements:
         )
         never = {"settlement__idle_seconds": NEVER_S}
         self.settler = self.stack.start_agent("streamapp.agents.rpc_billing", None, "settler", **never)
-        agent = ("-m", "faust", "-A", "streamapp.agents.billing_ledger", "worker", "-l", "info")
+        agent = ("-m", "faust", "-A", KEEPER, "worker", "-l", "info")
         environment = {
             "STREAM_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
             "STREAM_STATE_DIR": str(folder / "keeper"),
@@ -64,6 +66,7 @@ class Settlements:
             "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
             "STREAM_WORKER__FETCH_WAIT_MS": "100",
         }
+        self._log = folder / "logs" / "ledger.log"
         self._supervisor = Supervisor(
             [Job("ledger", (sys.executable, *agent), 1, environment=tuple(environment.items()))], folder / "logs"
         )
@@ -88,6 +91,14 @@ class Settlements:
         """Start the keeper again where it has ended; nobody else may have."""
         assert self.settler.runs, self.settler.said()[-3000:]
         self.ends += [news.text for news in self._supervisor.tick(monotonic_s()) if "ended with" in news.text]
+
+    def stands_still(self) -> bool:
+        """Whether the keeper has found its database away."""
+        return "stands still" in self._log.read_text()
+
+    def second(self) -> WorkerProcess:
+        """A second keeper. Both take partitions over, and must ask the database where it is."""
+        return self.stack.start_agent(KEEPER, None, "second", ledger_url=self.settings.ledger_url)
 
     def done(self) -> int:
         return sum(self.stack.admin.committed("billing-ledger").values())
@@ -177,7 +188,8 @@ def test_a_minute_without_any_sink(everything: Everything) -> None:
     ingest.stop_engine()
     postgres.stop()
     everything.wait(lambda: all("stands still" in worker.said() for worker in workers))
-    everything.wait(lambda: any("code 69" in end for end in settlements.ends))
+    everything.wait(settlements.stands_still)
+    assert settlements.ends == [], "it waits as the others do"
     workers += [trail.start(state="second"), ingest.worker()]  # whoever takes partitions over finds no sink either
     everything.wait(lambda: all(worker.takeovers() for worker in workers))
     before, sent = everything.done(), trail.sent
@@ -185,6 +197,9 @@ def test_a_minute_without_any_sink(everything: Everything) -> None:
     assert everything.done() == before
     assert trail.sent - sent > 30 * EACH_TIME, "they kept coming"
     assert all(worker.runs for worker in workers), [worker.said()[-2000:] for worker in workers]
+    keeper = settlements.second()
+    everything.wait(keeper.exited.is_set)
+    assert keeper.exit_code == 69, keeper.said()[-2000:]
 
     postgres.start()
     ingest.start_engine()

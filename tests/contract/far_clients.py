@@ -7,12 +7,12 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 
-from streamapp.archive.store import open_archive
 from streamapp.errors import StreamError
+from streamapp.notices.alerts import Alerts, Notice, Told
+from streamapp.notices.destinations import destinations
 from streamapp.settings import Settings, load
+from streamapp.sinks.archive.store import open_archive
 from streamapp.sinks.clickhouse.client import ClickHouse
-from streamapp.sinks.notices.alerts import Alerts, Notice, Told
-from streamapp.sinks.notices.destinations import destinations
 
 NOTICE = Notice("c0ffee-1", "opened", 1_736_942_400_000, 0, 12, "llm_usage", "billing-agg", "too_late", "# days", None)
 

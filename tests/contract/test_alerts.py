@@ -13,11 +13,11 @@ import pytest
 from pager_stand_in import ROUTING_KEY, stand_in
 from pager_stand_in import Pager as StandIn
 
+from streamapp.notices.alerts import Alerts, Backoff, Later, Never, Notice, Told
+from streamapp.notices.log import LogAlerts
+from streamapp.notices.pager import Pager
+from streamapp.notices.webhook import Webhook
 from streamapp.processes.child import free_port
-from streamapp.sinks.notices.alerts import Alerts, Backoff, Later, Never, Notice, Told
-from streamapp.sinks.notices.log import LogAlerts
-from streamapp.sinks.notices.pager import Pager
-from streamapp.sinks.notices.webhook import Webhook
 
 T = TypeVar("T")
 NOTICE = Notice("c0ffee-1", "opened", 1_736_942_400_000, 0, 12, "llm_usage", "billing-agg", "too_late", "# days", None)

@@ -11,16 +11,18 @@ from typing import Any, TypeVar
 import pytest
 from real_s3 import S3
 
-from streamapp.archive.chain import entry_name, pack_entry, unpack_link, unpack_manifest
-from streamapp.archive.read import Wanted, listed, matching
-from streamapp.archive.store import ArchiveStore, open_archive
-from streamapp.delivery.archive_sink import ArchiveSink
-from streamapp.delivery.batch_codec import Extent, Mark
-from streamapp.delivery.batch_sink import Sealed
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.exact.place import Place
+from streamapp.schemas.judging.audit_line import audit_line
 from streamapp.schemas.values.timestamp import DAY_MS, format_ms
 from streamapp.settings import ArchiveSettings
+from streamapp.sinks.archive.chain import entry_name, pack_entry, unpack_link, unpack_manifest
+from streamapp.sinks.archive.read import Wanted, listed, matching
+from streamapp.sinks.archive.sink import ArchiveSink
+from streamapp.sinks.archive.store import ArchiveStore, open_archive
+from streamapp.sinks.declaration import each
+from streamapp.sinks.destination import Sealed
+from streamapp.sinks.marks import Extent, Mark
 from streamapp.verify.archive_whole import ArchiveReport, verify_archive
 
 TRAIL = "audit_log"
@@ -86,8 +88,11 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(coroutine)
 
 
+read = each(audit_line)
+
+
 async def batch(sink: ArchiveSink, first: int, last: int, state: bytes = b"", at_ms: int = BEGIN_MS) -> Kept:
-    rows, refusals = sink.parse([Rec(offset, at_ms + offset * 1000) for offset in range(first, last + 1)])
+    rows, refusals = read(PLACE, [Rec(offset, at_ms + offset * 1000) for offset in range(first, last + 1)])
     assert refusals == []
     extent = Extent(first, last, len(rows))
     sealed = sink.seal(PLACE, extent, rows, state)
@@ -174,7 +179,7 @@ def test_the_next_owner_makes_what_is_missing_beside_a_promised_object(
 def test_a_promise_that_was_not_kept_is_not_there(store: ArchiveStore) -> None:
     async def scene() -> None:
         sink = ArchiveSink(store, PLACE, 3)
-        rows, _ = sink.parse([Rec(0, BEGIN_MS)])
+        rows, _ = read(PLACE, [Rec(0, BEGIN_MS)])
         sealed = sink.seal(PLACE, Extent(0, 0, 1), rows, b"")
         assert not await sink.holds(PLACE, Mark(Extent(0, 0, 1), sealed.state))
 
@@ -265,7 +270,7 @@ def test_a_record_that_was_edited_with_its_digest_breaks_the_chain(store: Archiv
     async def forge() -> None:
         """An object of other records under the same name, with an entry that fits it."""
         sink = ArchiveSink(store, PLACE, 3)
-        rows, _ = sink.parse([Rec(offset, BEGIN_MS + offset * 1000 + 1) for offset in range(10)])
+        rows, _ = read(PLACE, [Rec(offset, BEGIN_MS + offset * 1000 + 1) for offset in range(10)])
         sealed = sink.seal(PLACE, Extent(0, 9, 10), rows, b"")
         for path in (
             root / name,

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import pytest
 from conftest import wait_until
 
-from streamapp.delivery.columns import EventColumns
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.processes.child import Child, free_port, listens
 from streamapp.schemas.judging.insights import CapturedEvent, decode_captured
@@ -22,6 +21,7 @@ from streamapp.schemas.judging.rejected import Reason
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.settings import ClickHouseSettings
 from streamapp.sinks.clickhouse.client import ClickHouse
+from streamapp.sinks.clickhouse.columns import EventColumns
 from streamapp.sinks.clickhouse.events import AnalyticsEvents, Row, row_of, token_of
 from streamapp.sinks.clickhouse.schema import MIGRATIONS, migrate
 

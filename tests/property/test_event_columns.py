@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from test_decode import NUMBERS, OTHERS, STRINGS, examples, spell
 from test_decode_captured import DATA, ENVELOPE, HOSTILE, ODD, OPTIONAL, events
 
-from streamapp.delivery.columns import EventColumns
 from streamapp.lane.records import Records, Stretch, payload_of
 from streamapp.schemas.judging.insights import KEPT_UNTIL_MS, CapturedEvent, decode_captured, judge_captured
 from streamapp.schemas.judging.rejected import Rejected
+from streamapp.sinks.clickhouse.columns import EventColumns
 from streamapp.sinks.clickhouse.events import NUMBERS as NUMBER_COLUMNS
 from streamapp.sinks.clickhouse.events import TEXTS, Row, row_of
 

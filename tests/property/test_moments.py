@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from moments_world import KeptLedger, Step, World
 from searches import search
 
-from streamapp.archive.store import ArchiveStore
 from streamapp.errors import Misconfigured
 from streamapp.reconcile.reconciler import ROUNDS_DIFFERING, Reconciler
 from streamapp.settings import ReconcileSettings, Settings
+from streamapp.sinks.archive.store import ArchiveStore
 from streamapp.verify.archive_whole import verify_archive
 from streamapp.verify.engine import Check
 from streamapp.verify.events_clickhouse import Place, Row

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from streamapp.meters.letters.courier import Courier, Patience, Receipt
-from streamapp.sinks.notices.alerts import Answer, Later, Never, Notice, Told
+from streamapp.notices.alerts import Answer, Later, Never, Notice, Told
 
 PATIENCE = Patience(per_minute=60_000, give_up_ms=1000)
 NOTICE = Notice("c-1", "opened", 0, 0, 3, "llm_usage", "billing-agg", "too_late", "", None)

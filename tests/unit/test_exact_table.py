@@ -22,21 +22,19 @@ from usage_log import at, event
 from streamapp.agents.registry import AGENTS
 from streamapp.exact.table import ExactTable
 from streamapp.meters.registry import TABLES, declared
+from streamapp.sinks import registry as sinks
 from streamapp.topics import registry
 
 WITH_TABLE = [declared(name) for name, _ in TABLES]
+SINKS_DECLARED = [sinks.declared(name) for name, _ in sinks.SINKS]
 AGENT_OF = {group: module for group, module, _ in AGENTS}
-PROTOCOL = {
-    "place",
-    "store",
-    "producer",
-    "position",
-    "takeover",
-    "admission",
-    "transaction",
-    "task",
-    "partition",
-    "poison",
+DECLARING = {
+    "__future__",
+    "typing",
+    "streamapp.agents.pages",
+    "streamapp.exact.app",
+    "streamapp.meters.registry",
+    "streamapp.sinks.registry",
 }
 
 
@@ -57,13 +55,25 @@ def test_every_declared_table_has_its_changelog_and_follows_its_source() -> None
     assert {name for name, topic in topics.items() if topic.keyed} == {table.name for table in WITH_TABLE}
 
 
-@pytest.mark.parametrize("table", WITH_TABLE, ids=lambda table: table.group)
-def test_an_agent_is_a_short_declaration(table: Any) -> None:
-    path = PROJECT / f"{AGENT_OF[table.group].replace('.', '/')}.py"
-    text = path.read_text()
+def test_every_declared_sink_has_its_changelog_and_follows_its_source() -> None:
+    for sink in SINKS_DECLARED:
+        topic = registry.topic(sink.changelog)
+        assert (topic.follows, topic.producers, topic.keyed) == (sink.source.topic, (sink.group,), False)
+        assert sink.source.topic in registry.group(sink.group).topics
+        assert set(sink.origin.outputs) <= set(registry.needed_by(sink.group))
+
+
+def test_every_group_with_an_agent_is_declared_once() -> None:
+    assert sorted(one.group for one in (*WITH_TABLE, *SINKS_DECLARED)) == sorted(AGENT_OF)
+
+
+@pytest.mark.parametrize("module", AGENT_OF.values(), ids=lambda module: module.rpartition(".")[2])
+def test_an_agent_is_a_short_declaration(module: str) -> None:
+    text = (PROJECT / f"{module.replace('.', '/')}.py").read_text()
     assert len(text.splitlines()) <= 60
-    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
-    assert not {part for node in imports for part in (node.module or "").split(".")} & PROTOCOL
+    nodes = list(ast.walk(ast.parse(text)))
+    assert not [node for node in nodes if isinstance(node, ast.Import)]
+    assert {node.module for node in nodes if isinstance(node, ast.ImportFrom)} <= DECLARING
 
 
 def test_faust_s_commands_tell_what_is_there() -> None:
@@ -80,12 +90,23 @@ def test_faust_s_commands_tell_what_is_there() -> None:
     assert "_FAUST_COMPLETE=bash_complete" in completion.stdout, completion.stderr
 
 
+def test_a_sink_is_there_as_a_table_is() -> None:
+    listed = faust(AGENT_OF["audit-archive"], "tables")
+    assert "how far the archive has every audit record" in listed.stdout, listed.stderr
+
+
 @pytest.mark.parametrize(
-    ("command", "instead"),
-    [(("reset",), "streamapp replay --group billing-agg"), (("send", "@bill", "{}"), "streamapp.kafka.producer")],
+    ("group", "command", "instead"),
+    [
+        ("billing-agg", ("reset",), "streamapp replay --group billing-agg"),
+        ("billing-agg", ("send", "@bill", "{}"), "streamapp.kafka.producer"),
+        ("billing-ledger", ("reset",), "an empty database"),
+    ],
 )
-def test_faust_s_commands_that_do_harm_say_what_to_use_instead(command: tuple[str, ...], instead: str) -> None:
-    done = faust(AGENT_OF["billing-agg"], *command)
+def test_faust_s_commands_that_do_harm_say_what_to_use_instead(
+    group: str, command: tuple[str, ...], instead: str
+) -> None:
+    done = faust(AGENT_OF[group], *command)
     assert done.returncode == 1
     assert instead in done.stderr
     assert "Traceback" not in done.stderr
@@ -138,7 +159,7 @@ def test_windows_are_read_as_faust_s_users_read_theirs() -> None:
     with pytest.raises(KeyError):
         team.current()
     assert (("org_a", "team_b", "USD") in table, ("org_a", "team_a", "USD") in table) == (True, False)
-    eleven = Event(None, None, None, {}, SimpleNamespace(timestamp=at("11:20") / 1000))  # type: ignore[arg-type]
+    eleven = Event(None, None, None, {}, SimpleNamespace(timestamp=at("11:20") / 1000))
     assert team.current(eleven) == team.value(eleven) == team[eleven].value() == team[at("11:00") / 1000, 0.0]
     with pytest.raises(ValueError, match="has no time zone"):
         team.at(datetime(2025, 1, 15, 11, tzinfo=UTC).replace(tzinfo=None))
@@ -161,7 +182,7 @@ def test_a_partition_s_rows_are_iterated() -> None:
         lambda table: table.pop("key", None),
         lambda table: table.setdefault("key", 1),
         lambda table: table["org_a", "team_a", "USD"].apply(max, 1),
-        lambda table: operator.iadd(table["org_a", "team_a", "USD"], 1),
+        lambda table: operator.iadd(table["org_a", "team_a", "USD"], 1),  # type: ignore[no-untyped-call]
         lambda table: operator.setitem(table["org_a", "team_a", "USD"], (0.0, 1.0), 1),
     ],
 )

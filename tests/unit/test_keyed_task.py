@@ -1,20 +1,22 @@
-"""What is counted of refused records goes on with the next owner: of a keyed table, and of a sink without one."""
+"""What is counted of refused records goes on with the next owner: of a keyed table, and of a sink."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
 from typing import Any, NamedTuple
 
 import pytest
 from usage_log import NowProducer, Rec, now
 
-from streamapp.delivery.sink_task import SinkTask
-from streamapp.exact.chunk import Transaction
 from streamapp.exact.place import Place
 from streamapp.exact.poison import PoisonFlood, PoisonLimit
 from streamapp.meters.row_table import KeyedTask, RowTable, keyed_parts
 from streamapp.schemas.judging.rejected import Reason, Rejected
-from streamapp.store.position import POSITION_KEY, unpack_position
+from streamapp.settings import Settings
+from streamapp.sinks.declaration import each, every_chunk
+from streamapp.sinks.destination import Destination, Sealed
+from streamapp.sinks.marks import Extent
+from streamapp.sinks.task import SinkTask
 from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
 from tables.keyed import Recipe, never
 from tables.window import Rules
@@ -58,30 +60,40 @@ def test_a_keyed_table_goes_on_counting_where_its_last_owner_stopped() -> None:
             owner.fold(bad(5), 9_000)
 
 
-class Nowhere:
-    """A destination that takes nothing."""
-
-    def parse(self, topic: str, partition: int, record: Any) -> Rejected:
-        return REFUSED
-
-    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Any]) -> None:
-        assert not rows
-
-    async def offsets(self, topic: str) -> dict[int, int]:
-        return {}
+def refused(topic: str, partition: int, record: Any) -> Rejected:
+    return REFUSED
 
 
-def sink_task(before: Transaction | None) -> SinkTask[Any]:
-    row = None if before is None else before.writes[POSITION_KEY]
-    limit = PoisonLimit(1.0, 5, counts=None if row is None else unpack_position(row).poison)
+class Nowhere(Destination[Any]):
+    """A destination that has nothing to keep but the offset."""
+
+    keeps_offset = True
+
+    async def write(self, place: Place, extent: Extent, sealed: Sealed) -> None:
+        assert not sealed.content
+
+
+def sink_task(store: Store, destination: Destination[Any]) -> SinkTask[Any]:
+    position = stored_position(store)
+    limit = PoisonLimit(1.0, 5, counts=None if position is None else position.poison)
     place = Place("keeper", "billing_events", 0, "id", 1, {"dead_letter": 1})
-    return SinkTask(place, MemoryStore(always_settled), NowProducer(0), Nowhere(), limit, lambda reason: None)
+    ends = every_chunk(Settings())
+    return SinkTask(place, store, NowProducer(0), position, destination, each(refused), ends, limit)
 
 
-def test_a_sink_goes_on_counting_by_its_position_row() -> None:
-    first: Transaction = sink_task(None).fold(bad(0, 1, 2), 9_000)
-    assert (first.next_offset, len(first.sends)) == (3, 3)
-    second = sink_task(first).fold(bad(3, 4), 9_000)
+@pytest.mark.parametrize("destination", [Destination(), Nowhere()], ids=["promised", "own offset"])
+def test_a_sink_goes_on_counting_where_its_last_owner_stopped(destination: Destination[Any]) -> None:
+    store = MemoryStore(always_settled)
+    first = sink_task(store, destination)
+    transaction = first.fold(bad(0, 1, 2), 9_000)
+    assert transaction is not None
+    assert (transaction.next_offset, len(transaction.sends)) == (3, 3)
+    asyncio.run(first.commit(transaction))
+    second = sink_task(store, destination)
+    transaction = second.fold(bad(3, 4), 9_000)
+    assert transaction is not None
+    asyncio.run(second.commit(transaction))
+    assert second.rejected == 2
     for _ in range(2):
         with pytest.raises(PoisonFlood, match="6 records in a row were refused"):
-            sink_task(second).fold(bad(5), 9_000)
+            sink_task(store, destination).fold(bad(5), 9_000)

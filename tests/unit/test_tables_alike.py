@@ -15,8 +15,6 @@ from conftest import PROJECT
 from letters_log import CourierInHand
 from usage_log import OUTPUTS, NowProducer, Rec, event, make_admission, now
 
-from streamapp.delivery.batch_codec import batch_table
-from streamapp.delivery.sink_task import KEPT
 from streamapp.exact.partition import Partition
 from streamapp.exact.place import Place
 from streamapp.exact.task import Parts, TableTask
@@ -34,6 +32,7 @@ from streamapp.meters.view import TableView
 from streamapp.metrics import GroupMetrics
 from streamapp.schemas.judging.event import read_event
 from streamapp.schemas.judging.rejected import Rejected
+from streamapp.sinks.marks import marks
 from streamapp.store.position import POSITION_KEY, StoredPosition, pack_position
 from streamapp.store.rows import MemoryStore
 from streamapp.store.table import Table
@@ -142,9 +141,7 @@ def test_the_view_says_what_happened(name: str) -> None:
     assert view._partition_facts(partition, 0.0).state == "idle"
 
 
-@pytest.mark.parametrize(
-    "table", [*(table for table, _ in PARTS.values()), KEPT, batch_table("b")], ids=lambda t: t.name
-)
+@pytest.mark.parametrize("table", [*(table for table, _ in PARTS.values()), marks("b")], ids=lambda t: t.name)
 def test_the_position_row_is_shown_by_name(table: Table) -> None:
     position = StoredPosition(7, 5, -1, "id", 4, 9, secret=b"0123456789abcdef", held=(Held(1, 2),))
     parts, facts = table.readable(POSITION_KEY, pack_position(position))

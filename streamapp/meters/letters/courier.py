@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.faust.failstop import failstop
-from streamapp.sinks.notices.alerts import Alerts, Answer, Backoff, Happening, Later, Never, Notice
-from streamapp.sinks.notices.alerts import Told as Arrived
+from streamapp.notices.alerts import Alerts, Answer, Backoff, Happening, Later, Never, Notice
+from streamapp.notices.alerts import Told as Arrived
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from streamapp.exact.task import Opening, Parts, TableTask
 from streamapp.meters.letters import codec
 from streamapp.meters.letters.courier import Carries, Receipt
 from streamapp.meters.letters.letter_facts import letter_facts
-from streamapp.sinks.notices.alerts import Notice
+from streamapp.notices.alerts import Notice
 from streamapp.store.ids import ids_key
 from streamapp.store.rows import Store, Writes
 from tables.cause import Cause

@@ -14,8 +14,8 @@ from streamapp.meters.letters.courier import Courier, Patience
 from streamapp.meters.letters.parts import ToldLetters, letters_parts
 from streamapp.meters.letters.view import LettersView
 from streamapp.meters.sources import DEAD_LETTERS
+from streamapp.notices.destinations import destinations, names_of, reasons_of
 from streamapp.settings import AlertSettings
-from streamapp.sinks.notices.destinations import destinations, names_of, reasons_of
 from tables.letters.fold import LettersOutcome
 from tables.letters.incident import AlertRules
 

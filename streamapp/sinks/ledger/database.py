@@ -13,27 +13,72 @@ Ids are deterministic, so a known id is the same bill. If its bytes differ, two 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from operator import attrgetter
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from streamapp.errors import Misconfigured
 from streamapp.sinks.ledger.rows import Bill, Row, Settlement
 
 BILLS_MAX = 1_000  # rows one query returns unless it is told
+RowOf = TypeVar("RowOf", Bill, Settlement)
 
 
 class Conflict(Misconfigured):
     """A bill or settlement is there under this id with other bytes. Nothing of the chunk was written."""
 
 
-class Ledger(Protocol):
-    """Where bills are kept. Any number of writers may be at work.
+TABLES: dict[type[Row], str] = {Bill: "bills", Settlement: "settlements"}
+COLUMNS = {
+    kind: tuple({"offset": "record_offset"}.get(field.name, field.name.removesuffix("_ms")) for field in fields(kind))
+    for kind in TABLES
+}
+_VALUES = {kind: attrgetter(*(field.name for field in fields(kind))) for kind in TABLES}
+_BILLS, _SETTLEMENTS = (", ".join(COLUMNS[kind]) for kind in TABLES)
+_BY_RECORD = f"""SELECT {_BILLS} FROM bills WHERE topic = $1 AND partition = $2 AND record_offset >= $3
+    AND record_offset < $4 ORDER BY record_offset, id"""
+_SELECT = f"""SELECT {_BILLS} FROM {{source}}
+    WHERE (CAST($1 AS text) IS NULL OR org_id = $1) AND (CAST($2 AS text) IS NULL OR team_id = $2)
+    ORDER BY period_start, org_id, team_id NULLS FIRST, currency, revision, id LIMIT $3"""
+_SELECT_SETTLEMENTS = f"""SELECT {_SETTLEMENTS} FROM settlements
+    WHERE (CAST($1 AS text) IS NULL OR org_id = $1) AND (CAST($2 AS text) IS NULL OR agent = $2)
+    ORDER BY period_end, org_id, agent, consumer, currency LIMIT $3"""
+
+
+class Codec(NamedTuple):
+    """How a database spells times and money, or how they are read again."""
+
+    time: Callable[[Any], Any]
+    money: Callable[[Any], Any]
+
+    def of(self, kind: type[Row]) -> list[Callable[[Any], Any]]:
+        """What each field of a row is made by, in order."""
+        found = {"_ms": self.time, "Decimal": self.money}
+        return [found.get(field.name[-3:]) or found.get(str(field.type)) or _same for field in fields(kind)]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+class Ledger(ABC):
+    """Where bills are kept. Any number of writers may be at work. What differs between databases is how they connect,
+    write, and spell times and money.
 
     Every method raises `Unavailable` when the database does not answer or is busy too long; nothing is written then,
     or (while committing) all of it.
     """
 
+    def __init__(self, stored: Codec, read: Codec, among: str) -> None:
+        """`among`: a condition, whether a column is one of the ids that are the first parameter."""
+        self._stored = {kind: stored.of(kind) for kind in TABLES}
+        self._read = {kind: read.of(kind) for kind in TABLES}
+        self._kept = f"SELECT {_BILLS} FROM bills WHERE id {among}"
+
+    @abstractmethod
     async def open(self, *, create: bool = True) -> None:
         """Connect and bring the schema up to date. Raises `Misconfigured` for wrong credentials, a database that is
         not there, or a schema newer than this program.
@@ -41,9 +86,11 @@ class Ledger(Protocol):
         `create` False is for those who only read: nothing is made or changed, and what would have to be is
         `Misconfigured`."""
 
+    @abstractmethod
     async def close(self) -> None:
         """Let go of the database. Twice is fine."""
 
+    @abstractmethod
     async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Row]) -> int:
         """Write the rows and `next_offset` at once, or nothing; returns how many rows were new.
 
@@ -51,31 +98,59 @@ class Ledger(Protocol):
         id with other bytes.
         """
 
+    @abstractmethod
+    async def _ask(self, query: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
+        """The rows of one statement; its parameters are $1, $2, …"""
+
+    @abstractmethod
+    def _ids(self, ids: Sequence[str]) -> Any:
+        """Ids as one parameter."""
+
     async def offsets(self, topic: str) -> dict[int, int]:
         """partition → the offset to read next; a partition never written is missing."""
+        return dict(await self._ask("SELECT partition, next_offset FROM ledger_offsets WHERE topic = $1", topic))
 
     async def bills(
         self, org: str | None = None, team: str | None = None, *, latest: bool = False, limit: int = BILLS_MAX
     ) -> list[Bill]:
         """Bills by (period_start, org, team, currency, revision), at most `limit`. `latest`: of each usage bucket the
         highest revision only."""
+        return await self._rows(Bill, _SELECT.format(source="bills_latest" if latest else "bills"), org, team, limit)
 
     async def settlements(
         self, org: str | None = None, agent: str | None = None, *, limit: int = BILLS_MAX
     ) -> list[Settlement]:
         """Settlements by (period_end, org, agent, consumer, currency), at most `limit`."""
+        return await self._rows(Settlement, _SELECT_SETTLEMENTS, org, agent, limit)
 
     async def rows(self, topic: str, partition: int, start: int, end: int) -> list[Bill]:
         """The bills whose records lie from offset `start` to below `end`, in this order, then by id."""
+        return await self._rows(Bill, _BY_RECORD, topic, partition, start, end)
 
     async def kept(self, ids: Sequence[str]) -> dict[str, Bill]:
         """id → bill, of those that are there."""
+        return {bill.id: bill for bill in await self._rows(Bill, self._kept, self._ids(ids))}
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        await self.close()
+
+    def _columns(self, row: Row) -> list[Any]:
+        """A row's values, as they are stored."""
+        return [code(value) for code, value in zip(self._stored[type(row)], _VALUES[type(row)](row), strict=True)]
+
+    async def _rows(self, kind: type[RowOf], query: str, *parameters: Any) -> list[RowOf]:
+        codes = self._read[kind]
+        found = await self._ask(query, *parameters)
+        try:
+            return [kind(*(code(value) for code, value in zip(codes, row, strict=True))) for row in found]
+        except ValueError as error:  # nobody of ours wrote it
+            raise Misconfigured(f"the ledger has a row that is not usable: {error}") from error
 
 
 def open_ledger(url: str) -> Ledger:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from pydantic import ValidationError
 
 from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED, BillingHourly, BillingRevised
-from streamapp.schemas.envelope import Envelope
-from streamapp.schemas.fields import field_path
-from streamapp.schemas.judging.rejected import NO_VALUE, Reason, Rejected, nothing_to_read
+from streamapp.schemas.judging.event import read_envelope
+from streamapp.schemas.judging.judge import first_problem
+from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.settlement import RPC_SETTLED, RpcSettled
-from streamapp.schemas.values.strict_json import Malformed, parse
 from streamapp.schemas.values.timestamp import parse_ms
 from tables.cause import quoted
 
@@ -69,27 +69,24 @@ class Settlement:
 Row = Bill | Settlement
 
 
+def row_of(topic: str, partition: int, record: Any) -> Row | Rejected:
+    """The row of a record: `to_row`."""
+    return to_row(topic, partition, record.offset, record.value)
+
+
 def to_row(topic: str, partition: int, offset: int, value: bytes | None) -> Row | Rejected:
     """The row a billing event makes, or why it cannot be kept. Never raises."""
-    nothing = nothing_to_read(value)
-    if value is None or nothing is not None:
-        return nothing or NO_VALUE
-    try:
-        tree, strange = parse(value)
-    except Malformed as error:
-        return Rejected(Reason.MALFORMED_JSON, f"the value {error}")
-    if strange:
-        return Rejected(Reason.MALFORMED_JSON, f"the value is not JSON: it contains {strange[0]}")
-    try:
-        envelope = Envelope.model_validate(tree)
-    except ValidationError as error:
-        return Rejected(Reason.INVALID_ENVELOPE, _sentence(error))
+    found = read_envelope(value)
+    if isinstance(found, Rejected):
+        return found
+    tree, envelope = found
+    assert value is not None
     try:
         row = _ROWS[envelope.type](tree, (value.decode(), topic, partition, offset))
     except KeyError:
         return Rejected(Reason.UNKNOWN_TYPE, f"type {quoted(envelope.type)} is not a bill")
     except ValidationError as error:
-        return Rejected(Reason.INVALID_DATA, _sentence(error))
+        return Rejected(Reason.INVALID_DATA, first_problem(error))
     problem = _problem(row)
     return row if problem is None else Rejected(Reason.INVALID_DATA, problem)
 
@@ -166,8 +163,3 @@ def _ms(text: str) -> int:
     at_ms = parse_ms(text)
     assert at_ms is not None, text
     return at_ms
-
-
-def _sentence(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    return f"{field_path(problem['loc']) or 'the value'}: {problem['msg']}"

@@ -9,79 +9,38 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.schemas.values.money import money_of, money_text
 from streamapp.schemas.values.timestamp import format_ms, parse_ms
-from streamapp.sinks.ledger.database import BILLS_MAX, check_same, new_ids, not_ready
-from streamapp.sinks.ledger.rows import Bill, Row, Settlement
+from streamapp.sinks.ledger.database import COLUMNS, TABLES, Codec, Ledger, check_same, new_ids, not_ready
+from streamapp.sinks.ledger.rows import Row
+from streamapp.sinks.ledger.schema import Words, versions
 
 BUSY_SECONDS = 10.0  # how long another writer may hold the file; its transactions take milliseconds
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """CREATE TABLE bills (
-            id TEXT PRIMARY KEY, kind TEXT NOT NULL, revision INTEGER NOT NULL, supersedes TEXT,
-            org_id TEXT NOT NULL, team_id TEXT, currency TEXT NOT NULL,
-            period_start TEXT NOT NULL, period_end TEXT NOT NULL,
-            cost TEXT NOT NULL, delta_cost TEXT NOT NULL, requests INTEGER NOT NULL, total_tokens INTEGER NOT NULL,
-            event TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, record_offset INTEGER NOT NULL,
-            recorded_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-        ) WITHOUT ROWID""",
-        "CREATE INDEX bills_by_bucket ON bills (org_id, team_id, currency, period_start, revision)",
-        """CREATE TABLE ledger_offsets (
-            topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL,
-            PRIMARY KEY (topic, partition)
-        ) WITHOUT ROWID""",
-        """CREATE VIEW bills_latest AS SELECT * FROM bills b
-            WHERE kind IN ('billing.usage.hourly', 'billing.usage.revised') AND NOT EXISTS (
-                SELECT 1 FROM bills n WHERE n.org_id = b.org_id AND n.team_id = b.team_id
-                AND n.currency = b.currency AND n.period_start = b.period_start AND n.revision > b.revision
-                AND n.kind IN ('billing.usage.hourly', 'billing.usage.revised'))""",
-    ),
-    ("CREATE INDEX bills_by_record ON bills (topic, partition, record_offset)",),
-    (
-        """CREATE TABLE settlements (
-            id TEXT PRIMARY KEY, org_id TEXT NOT NULL, agent TEXT NOT NULL, consumer TEXT NOT NULL,
-            currency TEXT NOT NULL, period_start TEXT NOT NULL, period_end TEXT NOT NULL, amount TEXT NOT NULL,
-            request_count INTEGER NOT NULL, chain TEXT NOT NULL, chain_id INTEGER NOT NULL,
-            event TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, record_offset INTEGER NOT NULL,
-            recorded_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-        ) WITHOUT ROWID""",
-        "CREATE INDEX settlements_by_account ON settlements (org_id, agent, consumer, currency, period_end)",
-    ),
-)
-"""Each entry is one version of the schema; `PRAGMA user_version` counts those applied. Entries are only ever added."""
+_NOW = "(strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))"
+MIGRATIONS = versions(Words("TEXT", "TEXT", "INTEGER", "INTEGER", "TEXT", "TEXT", _NOW, " WITHOUT ROWID"))
+"""`PRAGMA user_version` counts those applied."""
 
-_INSERT = f"""INSERT INTO bills (id, kind, revision, supersedes, org_id, team_id, currency, period_start, period_end,
-    cost, delta_cost, requests, total_tokens, event, topic, partition, record_offset)
-    VALUES ({", ".join("?" * 17)}) ON CONFLICT (id) DO NOTHING"""
-_INSERT_SETTLEMENT = f"""INSERT INTO settlements (id, org_id, agent, consumer, currency, period_start, period_end,
-    amount, request_count, chain, chain_id, event, topic, partition, record_offset)
-    VALUES ({", ".join("?" * 15)}) ON CONFLICT (id) DO NOTHING"""
+_INSERTS = {
+    kind: f"INSERT INTO {table} ({', '.join(COLUMNS[kind])}) VALUES ({', '.join('?' for _ in COLUMNS[kind])}) "
+    "ON CONFLICT (id) DO NOTHING"
+    for kind, table in TABLES.items()
+}
 _ADVANCE = """INSERT INTO ledger_offsets VALUES (?, ?, ?) ON CONFLICT (topic, partition)
     DO UPDATE SET next_offset = max(next_offset, excluded.next_offset)"""
-_COLUMNS = """id, kind, revision, supersedes, org_id, team_id, currency, period_start, period_end, cost,
-    delta_cost, requests, total_tokens, event, topic, partition, record_offset"""
-_BY_RECORD = f"""SELECT {_COLUMNS} FROM bills WHERE topic = ? AND partition = ? AND record_offset >= ?
-    AND record_offset < ? ORDER BY record_offset, id"""
-_SELECT = f"""SELECT {_COLUMNS} FROM {{source}}
-    WHERE (?1 IS NULL OR org_id = ?1) AND (?2 IS NULL OR team_id = ?2)
-    ORDER BY period_start, org_id, team_id, currency, revision, id LIMIT ?3"""
-_SELECT_SETTLEMENTS = """SELECT id, org_id, agent, consumer, currency, period_start, period_end, amount, request_count,
-    chain, chain_id, event, topic, partition, record_offset FROM settlements
-    WHERE (?1 IS NULL OR org_id = ?1) AND (?2 IS NULL OR agent = ?2)
-    ORDER BY period_end, org_id, agent, consumer, currency LIMIT ?3"""
+_STORED = Codec(time=format_ms, money=money_text)  # text: SQLite's numbers are binary floats
 
 Answer = TypeVar("Answer")
 
 
-class SqliteLedger:
+class SqliteLedger(Ledger):
     """`Ledger` in the file `path`, which is made with its folder if it is not there."""
 
     def __init__(self, path: str, busy_seconds: float = BUSY_SECONDS) -> None:
+        super().__init__(_STORED, Codec(_ms, money_of), "IN (SELECT value FROM json_each($1))")
         self._path = Path(path)
         self._busy_seconds = busy_seconds
         self._thread: ThreadPoolExecutor | None = None
@@ -104,39 +63,12 @@ class SqliteLedger:
     async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Row]) -> int:
         return await self._run(lambda: self._apply(topic, partition, next_offset, rows))
 
-    async def offsets(self, topic: str) -> dict[int, int]:
-        query = "SELECT partition, next_offset FROM ledger_offsets WHERE topic = ?"
-        return await self._run(lambda: dict(self._open_connection.execute(query, (topic,)).fetchall()))
+    async def _ask(self, query: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
+        named = {str(number): value for number, value in enumerate(parameters, 1)}
+        return await self._run(lambda: self._open_connection.execute(query, named).fetchall())
 
-    async def bills(
-        self, org: str | None = None, team: str | None = None, *, latest: bool = False, limit: int = BILLS_MAX
-    ) -> list[Bill]:
-        query = _SELECT.format(source="bills_latest" if latest else "bills")
-        return await self._run(lambda: self._found(query, (org, team, limit)))
-
-    async def rows(self, topic: str, partition: int, start: int, end: int) -> list[Bill]:
-        where = topic, partition, start, end
-        return await self._run(lambda: self._found(_BY_RECORD, where))
-
-    async def kept(self, ids: Sequence[str]) -> dict[str, Bill]:
-        query = f"SELECT {_COLUMNS} FROM bills WHERE id IN (SELECT value FROM json_each(?))"
-        return {bill.id: bill for bill in await self._run(lambda: self._found(query, (json.dumps([*ids]),)))}
-
-    async def settlements(
-        self, org: str | None = None, agent: str | None = None, *, limit: int = BILLS_MAX
-    ) -> list[Settlement]:
-        asked = (org, agent, limit)
-        rows = await self._run(lambda: self._open_connection.execute(_SELECT_SETTLEMENTS, asked).fetchall())
-        return [_settlement(row) for row in rows]
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+    def _ids(self, ids: Sequence[str]) -> str:
+        return json.dumps([*ids])
 
     async def _run(self, work: Callable[[], Answer]) -> Answer:
         assert self._thread is not None, "open() comes first"
@@ -150,11 +82,8 @@ class SqliteLedger:
             if error.sqlite_errorcode in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
                 raise Misconfigured(f"STREAM_LEDGER_URL: {self._path} cannot be written: {error}") from error
             raise Unavailable(f"the ledger {self._path} does not answer: {error}") from error
-        except (sqlite3.DatabaseError, ValueError) as error:  # no database, or a row that nobody of ours wrote
+        except sqlite3.DatabaseError as error:
             raise Misconfigured(f"the ledger {self._path} is not usable: {error}") from error
-
-    def _found(self, query: str, arguments: tuple[str | int | None, ...]) -> list[Bill]:
-        return [_bill(row) for row in self._open_connection.execute(query, arguments)]
 
     @property
     def _open_connection(self) -> sqlite3.Connection:
@@ -216,33 +145,13 @@ class SqliteLedger:
         new = 0
         with self._writing() as connection:
             for row in by_id.values():
-                is_bill = isinstance(row, Bill)
-                inserted = connection.execute(_INSERT if is_bill else _INSERT_SETTLEMENT, _columns(row)).rowcount
+                inserted = connection.execute(_INSERTS[type(row)], self._columns(row)).rowcount
                 new += inserted
                 if not inserted:
-                    known = f"SELECT event FROM {'bills' if is_bill else 'settlements'} WHERE id = ?"
+                    known = f"SELECT event FROM {TABLES[type(row)]} WHERE id = ?"
                     check_same(row, connection.execute(known, (row.id,)).fetchone()[0])
             connection.execute(_ADVANCE, (topic, partition, next_offset))
         return new
-
-
-def _columns(row: Row) -> tuple[str | int | None, ...]:
-    period = format_ms(row.period_start_ms), format_ms(row.period_end_ms)
-    place = row.event, row.topic, row.partition, row.offset
-    if isinstance(row, Settlement):
-        account = row.id, row.org_id, row.agent, row.consumer, row.currency
-        return *account, *period, money_text(row.amount), row.request_count, row.chain, row.chain_id, *place
-    costs = money_text(row.cost), money_text(row.delta_cost)  # text: SQLite's numbers are binary floats
-    who = row.id, row.kind, row.revision, row.supersedes, row.org_id, row.team_id, row.currency
-    return *who, *period, *costs, row.requests, row.total_tokens, *place
-
-
-def _bill(row: tuple[Any, ...]) -> Bill:
-    return Bill(*[*row[:7], _ms(row[7]), _ms(row[8]), money_of(row[9]), money_of(row[10]), *row[11:]])
-
-
-def _settlement(row: tuple[Any, ...]) -> Settlement:
-    return Settlement(*[*row[:5], _ms(row[5]), _ms(row[6]), money_of(row[7]), *row[8:]])
 
 
 def _ms(text: str) -> int:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-from streamapp.archive import store as archive_store
-from streamapp.archive.chain import MANIFEST, OBJECT
+from streamapp.sinks.archive import store as archive_store
+from streamapp.sinks.archive.chain import MANIFEST, OBJECT
 
 STEP = os.environ["ENDED_BEHIND"]
 EXIT_CODE = 9
-
-archive_agent = import_module("streamapp.agents.audit_archive")
-app = archive_agent.app
 
 
 class EndsBehind(archive_store.ArchiveStore):
@@ -30,4 +27,5 @@ class EndsBehind(archive_store.ArchiveStore):
             os._exit(EXIT_CODE)
 
 
-vars(archive_agent)["store"].__class__ = EndsBehind
+vars(archive_store)["ArchiveStore"] = EndsBehind
+app = import_module("streamapp.agents.audit_archive").app

@@ -7,16 +7,17 @@ from itertools import count
 from typing import Any
 
 from streamapp.agents import analytics_ingest
+from streamapp.sinks.clickhouse.events import AnalyticsEvents
 
 app = analytics_ingest.app
-_insert = analytics_ingest.events.insert
+_insert = AnalyticsEvents.insert
 _inserts = count(1)
 
 
-def insert(block: Any, token: str) -> None:
-    _insert(block, token)
+def insert(events: AnalyticsEvents, block: Any, token: str) -> None:
+    _insert(events, block, token)
     if next(_inserts) == 5:
         os._exit(9)
 
 
-analytics_ingest.events.insert = insert  # type: ignore[method-assign]
+AnalyticsEvents.insert = insert  # type: ignore[method-assign,assignment]

@@ -7,10 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from importlib import import_module
 
-from streamapp.archive import store as archive_store
-
-archive_agent = import_module("streamapp.agents.audit_archive")
-app = archive_agent.app
+from streamapp.sinks.archive import store as archive_store
 
 
 class Freezes(archive_store.ArchiveStore):
@@ -26,4 +23,5 @@ class Freezes(archive_store.ArchiveStore):
             yield found
 
 
-vars(archive_agent)["store"].__class__ = Freezes
+vars(archive_store)["ArchiveStore"] = Freezes
+app = import_module("streamapp.agents.audit_archive").app

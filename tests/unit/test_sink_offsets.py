@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from usage_log import Rec
 
-from streamapp.delivery.sink_task import SinkTask
+from streamapp.errors import Misconfigured
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.place import Place
 from streamapp.exact.poison import PoisonLimit
 from streamapp.schemas.judging.rejected import Reason, Rejected
+from streamapp.settings import Settings
+from streamapp.sinks.declaration import each, every_chunk, refuse_another_topic
+from streamapp.sinks.destination import Destination, Sealed
+from streamapp.sinks.marks import Extent
+from streamapp.sinks.task import SinkTask
+from streamapp.store.position import StoredPosition
 from streamapp.store.rows import MemoryStore, always_settled
 
 PLACE = Place("billing-ledger", "billing_events", 0, "id", 1, {"dead_letter": 1})
@@ -28,8 +35,10 @@ class Ended(Exception):
 
 
 @dataclass
-class World:
+class World(Destination[tuple[int, bytes]]):
     """The destination, and Kafka's side of the group. `lives` counts down the steps until the process ends."""
+
+    keeps_offset = True
 
     lives: int
     rows: dict[int, bytes] = field(default_factory=dict)
@@ -37,18 +46,12 @@ class World:
     committed: int = 0  # as Kafka says
     letters: list[dict[str, Any]] = field(default_factory=list)
 
-    def parse(self, topic: str, partition: int, record: Any) -> Any:
-        bad = Rejected(Reason.MALFORMED_JSON, "it is bad")
-        return bad if record.value == b"bad" else (record.offset, record.value)
-
-    async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Any]) -> None:
+    async def write(self, place: Place, extent: Extent, sealed: Sealed) -> None:
         self._step()
-        assert not self.rows.keys() & dict(rows).keys()
-        self.rows.update(rows)
-        self.next_offset = next_offset
-
-    async def offsets(self, topic: str) -> dict[int, int]:
-        return {0: self.next_offset}
+        rows = dict(sealed.content)
+        assert not self.rows.keys() & rows.keys()
+        self.rows |= rows
+        self.next_offset = extent.last + 1
 
     async def commit(self, transaction: Transaction) -> int:
         self._step()
@@ -66,13 +69,22 @@ class World:
         self.lives -= 1
 
 
+def judge(topic: str, partition: int, record: Any) -> tuple[int, bytes] | Rejected:
+    bad = Rejected(Reason.MALFORMED_JSON, "it is bad")
+    return bad if record.value == b"bad" else (record.offset, record.value)
+
+
 async def _live(world: World) -> None:
     """An owner sets the group to where the destination is, and goes on from there to the end of the log."""
     world.committed = world.next_offset
     limit = PoisonLimit(ratio=1.0, consecutive=100)
-    task = SinkTask(PLACE, MemoryStore(always_settled), world, world, limit, lambda reason: None)
+    position = StoredPosition(world.next_offset, -1, -1, PLACE.topic_id, PLACE.partitions, 0)
+    store, ends = MemoryStore(always_settled), every_chunk(Settings())
+    task = SinkTask(PLACE, store, world, position, world, each(judge), ends, limit)
     for at in range(world.next_offset, len(LOG), CHUNK):
-        await task.commit(task.fold(LOG[at : at + CHUNK], 9_000))
+        transaction = task.fold(LOG[at : at + CHUNK], 9_000)
+        assert transaction is not None, "each chunk is a batch"
+        await task.commit(transaction)
 
 
 @pytest.mark.parametrize("lives", range(3 * len(LOG) // CHUNK))
@@ -88,3 +100,19 @@ def test_wherever_the_process_ends_each_refused_record_has_a_letter_and_each_row
     assert {letter["id"] for letter in world.letters} == set(refused.values()), "the same refusal has the same id"
     assert len(world.letters) <= len(refused) + 1
     assert world.next_offset == world.committed == len(LOG)
+
+
+@pytest.mark.parametrize(
+    ("kept", "topic_id", "refused"),
+    [(0, "before", False), (100, "now", False), (101, "now", True), (50, "before", True)],
+    ids=["empty", "all of it", "more than there is", "of a topic that was deleted"],
+)
+def test_a_destination_that_was_filled_from_another_topic_is_refused(kept: int, topic_id: str, refused: bool) -> None:
+    """Below the old offset new bills were passed over without a word."""
+    position = StoredPosition(kept, -1, -1, topic_id, 1, 0)
+    hold: Any = SimpleNamespace(
+        source=SimpleNamespace(topic="billing_events", group="billing-ledger"),
+        situation=SimpleNamespace(ends={0: 100}, topic_id="now"),
+    )
+    with pytest.raises(Misconfigured, match="the topic was created again") if refused else nullcontext():
+        refuse_another_topic(hold, 0, kept, position)

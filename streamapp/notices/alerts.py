@@ -1,7 +1,7 @@
 """Who is told of an incident: the protocol of destinations, and what they are told.
 
 A notice carries counts, names of topics and services, a reason, the shape of an error and a link; no byte of a record.
-Destinations: `sinks/notices/log.py`, `sinks/notices/pager.py`, `sinks/notices/webhook.py`.
+Destinations: `notices/log.py`, `notices/pager.py`, `notices/webhook.py`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 
-from streamapp.sinks.notices.alerts import Answer, Notice, Told
+from streamapp.notices.alerts import Answer, Notice, Told
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from streamapp.notices.alerts import Answer, Notice, post, session
 from streamapp.schemas.values.timestamp import format_ms
-from streamapp.sinks.notices.alerts import Answer, Notice, post, session
 
 SUMMARY_CHARS_MAX = 1024  # PagerDuty's
 CLIENT = "Hanzo Stream"

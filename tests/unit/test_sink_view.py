@@ -9,10 +9,6 @@ from typing import Any
 
 import pytest
 
-from streamapp.delivery.batch_codec import BATCH_KEY, INTENT_KEY, Extent, Mark, batch_table, pack_mark
-from streamapp.delivery.batch_sink import Sealed
-from streamapp.delivery.batch_task import BatchTask, Bounds
-from streamapp.delivery.batch_view import BatchView
 from streamapp.errors import Unavailable
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.partition import LetGo, Partition
@@ -20,36 +16,41 @@ from streamapp.exact.place import Place
 from streamapp.exact.poison import PoisonLimit
 from streamapp.facts import PartitionFacts
 from streamapp.metrics import GroupMetrics
+from streamapp.sinks.destination import Destination, Sealed
+from streamapp.sinks.marks import BATCH_KEY, INTENT_KEY, Extent, Mark, marks, pack_mark
+from streamapp.sinks.task import Bounds, SinkTask
+from streamapp.sinks.view import SinkView
 from streamapp.store.rows import MemoryStore, always_settled
 from streamapp.web.workers.fleet import Answer
 from streamapp.web.workers.group import STUCK_MS, findings, gather, stuck
-from tables.outcome import Refusal
+from tables.outcome import Folded, Refusal
 
 PLACE = Place("audit-archive", "audit_log", 2, "id", 4, {"dead_letter": 1})
 OLD_MS = 10_000_000
 
 
-class Keeps:
-    """A sink that takes every record as a row."""
-
-    def parse(self, records: Any) -> Any:
-        return list(records), []
-
-    def seal(self, *about: Any) -> Sealed:
-        return Sealed(None, b"")
+def every_one(place: Place, records: Any) -> tuple[list[Any], list[Refusal]]:
+    """Every record is a row."""
+    return list(records), []
 
 
-KEEPS = Keeps()
+KEEPS: Destination[Any] = Destination()
 
 
 def record(offset: int) -> Any:
     return SimpleNamespace(offset=offset, value=b"x")
 
 
-def view(metrics: GroupMetrics, sink: Any = KEEPS, producer: Any = None) -> tuple[BatchView, BatchTask[Any]]:
+def dead(offset: int) -> Any:
+    return SimpleNamespace(offset=offset, value=b"{", key=b"org", headers=(), timestamp=1_000)
+
+
+def view(
+    metrics: GroupMetrics, sink: Any = KEEPS, producer: Any = None, read: Any = every_one
+) -> tuple[SinkView, SinkTask[Any]]:
     bounds = Bounds(records=100, size_bytes=1000, age_ms=60_000)
     limit = PoisonLimit(1.0, 100)
-    task = BatchTask(PLACE, MemoryStore(always_settled), producer, None, sink, bounds, limit)
+    task = SinkTask(PLACE, MemoryStore(always_settled), producer, None, sink, read, bounds, limit)
     partition = Partition(2, task, fetch_from=0, silent_since_ms=0, idle_ms=0, clock=lambda: 0)
     partition.high_water, partition.at_end = 10, True
     app = SimpleNamespace(
@@ -59,10 +60,10 @@ def view(metrics: GroupMetrics, sink: Any = KEEPS, producer: Any = None) -> tupl
         needs=SimpleNamespace(missing=()),
         ownership=SimpleNamespace(topic="audit_log", partitions={2: partition}),
     )
-    return BatchView(app, metrics, lambda: 0, batch_table("archive")), task
+    return SinkView(app, metrics, lambda: 0, marks("archive")), task
 
 
-def facts(shown: BatchView) -> PartitionFacts:
+def facts(shown: SinkView) -> PartitionFacts:
     (only,) = shown.worker().partitions
     return only
 
@@ -85,7 +86,7 @@ def test_a_sink_that_does_not_answer_is_the_first_thing_to_be_seen() -> None:
     metrics = GroupMetrics("audit-archive")
     shown, task = view(metrics)
     task.fold([record(9)], 0)
-    task.trouble = "the store does not answer"
+    task.patience.trouble = "the store does not answer"
     assert facts(shown).trouble == "the store does not answer"
     assert b'stream_sink_trouble{group="audit-archive",partition="2",topic="audit_log"} 1.0' in shown.metrics()
     found = findings(gather([Answer("w", "http://w", shown.worker(), None)]), 0)
@@ -99,7 +100,7 @@ def test_a_sink_that_does_not_answer_is_stuck_although_everything_is_read() -> N
 
     asked = asyncio.Event()
 
-    class Away(Keeps):
+    class Away(Destination[Any]):
         async def write(self, place: Place, extent: Extent, sealed: Sealed) -> None:
             asked.set()
             raise Unavailable("the table is gone")
@@ -131,11 +132,30 @@ def test_a_sink_that_does_not_answer_is_stuck_although_everything_is_read() -> N
 
 def test_what_was_kept_and_refused_is_counted() -> None:
     metrics = GroupMetrics("audit-archive")
-    shown, _ = view(metrics)
-    shown.kept(10, [Refusal(record(3), "malformed_json", "bad")])
+    shown, task = view(metrics)
+    shown.taken(shown.app.ownership.partitions)
+    task.landed(Folded(accepted=9, refusals=[Refusal(record(3), "malformed_json", "bad")]))
     said = shown.metrics().decode()
     assert 'stream_events_accepted_total{group="audit-archive"} 9.0' in said
     assert 'stream_events_rejected_total{group="audit-archive",reason="malformed_json"} 1.0' in said
+
+
+def test_a_page_says_how_many_records_were_rejected() -> None:
+    """Its pages said 0, whatever happened: only tables counted."""
+
+    class Answers:
+        async def commit(self, transaction: Transaction) -> int:
+            return 1
+
+    def none_of_them(place: Place, records: Any) -> tuple[list[Any], list[Refusal]]:
+        return [], [Refusal(one, "malformed_json", "bad") for one in records]
+
+    shown, task = view(GroupMetrics("audit-archive"), producer=Answers(), read=none_of_them)
+    transaction = task.fold([dead(3), dead(4)], 0) or task.tick(60_000)
+    assert transaction is not None
+    assert facts(shown).rejected == 0
+    asyncio.run(task.commit(transaction))
+    assert facts(shown).rejected == 2
 
 
 def test_a_row_that_nobody_can_read_is_shown_with_its_bytes() -> None:

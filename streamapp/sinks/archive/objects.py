@@ -1,7 +1,7 @@
 """One partition's archive: objects, each with its entry, and the manifest of each day.
 
 The order of a batch, and what a failure costs at each step. All of it is done again from the first step on, with the
-same bytes, by whoever finds the promise (`delivery.batch_task`):
+same bytes, by whoever finds the promise (`sinks.task`):
 
     1  the object, if there is none of its name      nothing: nobody is told of it
     2  its entry, which ties it to the one before    the object has no entry yet; `archive verify` calls it unfinished
@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 import msgspec
 import zstandard
 
-from streamapp.archive.chain import (
+from streamapp.errors import Misconfigured
+from streamapp.schemas.values.timestamp import format_ms, parse_ms
+from streamapp.sinks.archive.chain import (
     ENTRY,
     GENESIS,
     MANIFEST,
@@ -39,9 +41,7 @@ from streamapp.archive.chain import (
     unpack_entry,
     unpack_manifest,
 )
-from streamapp.archive.store import ADVICE, ArchiveStore
-from streamapp.errors import Misconfigured
-from streamapp.schemas.values.timestamp import format_ms, parse_ms
+from streamapp.sinks.archive.store import ADVICE, ArchiveStore
 
 GROWTH = 32  # a manifest is written again when a thirty-second of it is new
 END_MS = 253_402_300_799_999

@@ -1,6 +1,6 @@
-"""Rows of a group that keeps records elsewhere in batches: what stands in the changelog and, byte for byte, in RocksDB.
+"""Rows of a sink, three for each partition: what stands in the changelog and, byte for byte, in RocksDB.
 
-b  batch     b       Extent and the sink's state behind the last batch that was kept
+b  batch     b       Extent and the destination's state behind the last batch that was kept
 n  intent    n       Extent and state of the batch that is being written: whoever comes next must write the same
 p  position  p       StoredPosition
 """
@@ -25,7 +25,7 @@ class Extent(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Mark(msgspec.Struct, array_like=True, frozen=True):
-    """A batch, and what the sink has to know to write the one behind it."""
+    """A batch, and what the destination has to know to write the one behind it."""
 
     extent: Extent
     state: bytes
@@ -61,6 +61,6 @@ def _readable_key(parts: tuple[Any, ...]) -> bytes:
     return _KEYS[parts]
 
 
-def batch_table(name: str) -> Table:
-    """The table of such a group: three rows for each partition."""
+def marks(name: str) -> Table:
+    """The table of a sink."""
     return Table(name, b"bnp", _readable, _readable_key, keyed=False)

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from streamapp.delivery.batch_codec import INTENT_KEY, Extent, Mark, batch_table
-from streamapp.delivery.batch_sink import Sealed
-from streamapp.delivery.batch_task import BatchTask, Bounds
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.partition import LetGo
 from streamapp.exact.place import Place
 from streamapp.exact.poison import PoisonLimit
 from streamapp.lane.records import Records, Stretch, payload_of
+from streamapp.sinks.destination import Destination, Sealed
+from streamapp.sinks.marks import INTENT_KEY, Extent, Mark, marks
+from streamapp.sinks.task import Bounds, SinkTask
 from streamapp.store.rows import MemoryStore, always_settled, stored_position
 from tables.outcome import Refusal
 
@@ -41,17 +41,13 @@ class Ended(Exception):
 
 
 @dataclass
-class Elsewhere:
+class Elsewhere(Destination[int]):
     """A sink in memory. Names are extents; a name is written once, or again with the same bytes."""
 
     kept: dict[Extent, tuple[int, ...]] = field(default_factory=dict)
     writes: int = 0
     away: int = 0  # so many answers fail
     asked: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def parse(self, records: Sequence[Rec]) -> tuple[list[int], list[Refusal]]:
-        bad = [Refusal(record, "malformed_json", "bad") for record in records if record.value == b"bad"]
-        return [record.offset for record in records if record.value != b"bad"], bad
 
     def seal(self, place: Place, extent: Extent, rows: Sequence[int], state: bytes) -> Sealed:
         return Sealed(tuple(rows), state + bytes([len(rows)]))
@@ -64,11 +60,14 @@ class Elsewhere:
         self.writes += 1
         assert self.kept.setdefault(extent, sealed.content) == sealed.content
 
-    async def holds(self, place: Place, mark: Mark) -> bool:
-        return False
-
     def rows(self) -> list[int]:
         return sorted(offset for rows in self.kept.values() for offset in rows)
+
+
+def parted(place: Place, records: Sequence[Rec]) -> tuple[list[int], list[Refusal]]:
+    """Good records are rows."""
+    bad = [Refusal(record, "malformed_json", "bad") for record in records if record.value == b"bad"]
+    return [record.offset for record in records if record.value != b"bad"], bad
 
 
 @dataclass
@@ -95,9 +94,9 @@ class Owner:
     async def stop(self) -> None:
         pass
 
-    def task(self) -> BatchTask[int]:
+    def task(self) -> SinkTask[int]:
         limit = PoisonLimit(ratio=1.0, consecutive=100)
-        return BatchTask(PLACE, self.store, self, stored_position(self.store), self.sink, BOUNDS, limit)
+        return SinkTask(PLACE, self.store, self, stored_position(self.store), self.sink, parted, BOUNDS, limit)
 
     def _step(self) -> None:
         if self.lives == 0:
@@ -216,7 +215,7 @@ def test_a_partition_that_goes_leaves_the_batch_to_its_next_owner() -> None:
 def test_the_rows_are_readable() -> None:
     owner = Owner()
     read(owner, LOG, 23)
-    table = batch_table("archive")
+    table = marks("archive")
     rows = dict(table.readable(key, value) for key, value in owner.store.scan(table.first, table.last))
     assert rows[("batch",)] == {"first_offset": 0, "last_offset": 22, "records": 23, "state": "14"}
     assert rows[("position",)]["next_offset"] == 23

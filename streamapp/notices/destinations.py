@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from streamapp.errors import Misconfigured
+from streamapp.notices.alerts import Alerts
+from streamapp.notices.log import LogAlerts
+from streamapp.notices.pager import Pager
+from streamapp.notices.webhook import Webhook
 from streamapp.schemas.judging.rejected import Reason
 from streamapp.settings import AlertSettings
-from streamapp.sinks.notices.alerts import Alerts
-from streamapp.sinks.notices.log import LogAlerts
-from streamapp.sinks.notices.pager import Pager
-from streamapp.sinks.notices.webhook import Webhook
 
 ROUTING_KEY_CHARS = 32
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streamapp.archive.chain import ENTRY, MANIFEST, OBJECT, Entry, entry_name, named, unpack_entry
-from streamapp.archive.objects import event_ms, lines_of
-from streamapp.archive.store import ArchiveStore
 from streamapp.schemas.values.timestamp import parse_ms
+from streamapp.sinks.archive.chain import ENTRY, MANIFEST, OBJECT, Entry, entry_name, named, unpack_entry
+from streamapp.sinks.archive.objects import event_ms, lines_of
+from streamapp.sinks.archive.store import ArchiveStore
 
 Step = Callable[[int, int], None]
 """Told how many of how many objects are done."""

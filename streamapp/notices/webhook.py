@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamapp.sinks.notices.alerts import Answer, Notice, post, session
+from streamapp.notices.alerts import Answer, Notice, post, session
 
 
 class Webhook:

@@ -1,50 +1,54 @@
-"""A consumer group that keeps records outside Kafka in batches of its own size: each once, whatever happens.
+"""A sink as the task of a partition: records are gathered into batches, and each is kept once, whatever happens.
 
-Unlike a database that takes an offset along with the rows (`sink_task`), such a sink has no transaction: it can only
-take the same batch twice without harm. So a batch is promised before it is written. Its way, and what a failure costs
-at each step:
+There is one such task. Two destinations differ in what they can do. One keeps the offset behind a batch together with
+its rows; the other can only take the same batch twice without harm, so a batch is promised to it before it is written.
+The way of a batch, and what a failure costs at each step:
 
     1  chunks are gathered until the batch is full or old   nothing happened; they are read again
     2  the batch is sealed: the bytes that are to be written, made in a thread   the same
-    3  a transaction: the intent, which names the batch's first and last record  before its commit: nothing happened
-    4  the sink writes the batch under that name            the next owner finds the intent, gathers the same records
+    3  a Kafka transaction                                  before its commit: nothing happened
+         promised    the intent, which names the batch's first and last record
+         own offset  the dead letters, if there are any: behind step 4 nobody reads the batch again
+    4  the destination writes the batch
+         promised    under that name                        the next owner finds the intent, gathers the same records
                                                             and writes them again under the same name: no harm. A frozen
                                                             owner that wakes up here writes just that, too
-    5  a transaction: position, the sink's state, dead letters, the source offset, the intent's end
-                                                            before its commit: as in 4
+         own offset  with the offset behind it, at once     the next takeover sets the group to where it is; before it,
+                                                            dead letters are written again, with the same ids
+    5  a Kafka transaction: position, the destination's state, the source offset, the intent's end; dead letters that
+       are not there yet                                    before its commit: as in 4
 
-A sink that does not answer is asked again, for ever: the partition stands still, its lag grows, nothing is lost.
+A destination that does not answer is asked again, for ever: the partition stands still, its lag grows, nothing is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from streamapp.clock import monotonic_s
-from streamapp.delivery.batch_codec import BATCH_KEY, INTENT_KEY, Extent, Mark, pack_mark, unpack_mark
-from streamapp.delivery.batch_sink import BatchSink
-from streamapp.errors import Misconfigured, Unavailable
+from streamapp.errors import Misconfigured
 from streamapp.exact.chunk import Transaction
-from streamapp.exact.letter import TOPIC as DEAD_LETTER
-from streamapp.exact.letter import Origin, letter
-from streamapp.exact.partition import LetGo
+from streamapp.exact.letter import letters_of
 from streamapp.exact.place import Place, Producer
 from streamapp.exact.poison import PoisonLimit
 from streamapp.lane.records import since, values_bytes
+from streamapp.sinks.destination import Destination
+from streamapp.sinks.marks import BATCH_KEY, INTENT_KEY, Extent, Mark, pack_mark, unpack_mark
+from streamapp.sinks.patience import Patience
 from streamapp.store.position import POSITION_KEY, PoisonCounts, StoredPosition, pack_position
 from streamapp.store.rows import Store, Writes
-from tables.outcome import Refusal
+from tables.outcome import Folded, Refusal
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0  # a sink that is back is used within ten seconds
-LAST_WORD_S = 2.0  # what a sink that was asked has left to answer when the partition goes
-
 Row = TypeVar("Row")
+Answer = TypeVar("Answer")
+Read = Callable[[Place, Sequence[Any]], tuple[list[Row], list[Refusal]]]
+"""What records are as rows, in their order, and those that cannot be kept. A row may stand for many records; there is
+none where all were refused. Pure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Bounds:
 
 @dataclass(slots=True)
 class _Batch(Generic[Row]):
-    """Records on their way to the sink; none, where only the offset has to follow what was kept before."""
+    """Records on their way to the destination; none, where only the offset has to follow what was kept before."""
 
     since_ms: int
     first: int = -1
@@ -75,8 +79,11 @@ class _Batch(Generic[Row]):
         return Extent(self.first, self.last, self.count)
 
 
-class BatchTask(Generic[Row]):
+class SinkTask(Generic[Row]):
     """Gathers one partition's records and has them kept. Rebuilt from the store at every takeover."""
+
+    letters = True
+    duplicates, watermark_ms = 0, -1  # it tells no events apart, and knows no times
 
     def __init__(
         self,
@@ -84,20 +91,21 @@ class BatchTask(Generic[Row]):
         store: Store,
         producer: Producer,
         position: StoredPosition | None,
-        sink: BatchSink[Row],
+        destination: Destination[Row],
+        read: Read[Row],
         bounds: Bounds,
         poison: PoisonLimit,
-        on_kept: Callable[[int, Sequence[Refusal]], None] = lambda records, refusals: None,
     ) -> None:
         self.place = place
         self.store = store
-        self.trouble: str | None = None  # why the sink does not take a batch, while it does not
-        self.trouble_since_s: float | None = None  # monotonic
+        self.rejected = 0  # since the takeover
+        self.landed: Callable[[Folded], None] = lambda outcome: None  # the view: told of each batch that was kept
+        self.patience = Patience(f"{place.topic}-{place.partition}")
         self._producer = producer
-        self._sink = sink
+        self._destination = destination
+        self._read = read
         self._bounds = bounds
         self._poison = poison
-        self._on_kept = on_kept
         self._next_offset = 0 if position is None else position.next_offset
         self._active_ms = 0 if position is None else position.active_ms
         batch, intent = store.get(BATCH_KEY), store.get(INTENT_KEY)
@@ -105,7 +113,6 @@ class BatchTask(Generic[Row]):
         self._promised = None if intent is None else unpack_mark(intent)
         self._gathering: _Batch[Row] | None = None
         self._cut: list[_Batch[Row]] = []
-        self._let_go = asyncio.Event()
 
     @property
     def gathered(self) -> int:
@@ -148,30 +155,17 @@ class BatchTask(Generic[Row]):
 
     async def commit(self, transaction: Transaction) -> None:
         batch = self._cut[0]
-        if not batch.count:
+        if batch.count:
+            await self._keep(batch, transaction)
+        else:
             await self._producer.commit(transaction)
-            del self._cut[0]
-            return
-        if batch.rows:
-            self._state = await self._kept(batch)
-        mark = pack_mark(Mark(batch.extent, self._state))
-        position = StoredPosition(
-            next_offset=batch.last + 1,
-            watermark_ms=-1,
-            expired_ms=-1,
-            topic_id=self.place.topic_id,
-            partitions=self.place.partitions,
-            active_ms=self._active_ms,
-            poison=batch.poison,
-        )
-        writes: Writes = {BATCH_KEY: mark, INTENT_KEY: None, POSITION_KEY: pack_position(position)}
-        await self._land(transaction._replace(writes=writes))
         del self._cut[0]
-        self._on_kept(batch.count, batch.refusals)
+        self.rejected += len(batch.refusals)
+        self.landed(Folded(accepted=batch.count - len(batch.refusals), refusals=batch.refusals))
 
     def stop_waiting(self) -> None:
-        """The partition is about to go. A batch that the sink does not take is the next owner's."""
-        self._let_go.set()
+        """The partition is about to go. A batch that the destination does not take is the next owner's."""
+        self.patience.end()
 
     async def close(self) -> None:
         await self._producer.stop()
@@ -183,7 +177,7 @@ class BatchTask(Generic[Row]):
         batch = self._gathering
         if batch is None:
             batch = self._gathering = _Batch(now_ms, first=records[0].offset)
-        rows, refusals = self._sink.parse(records)
+        rows, refusals = self._read(self.place, records)
         self._poison.check(len(records), records[-1].offset, refusals)
         batch.rows += rows
         batch.refusals += refusals
@@ -218,71 +212,59 @@ class BatchTask(Generic[Row]):
         self._gathering = None
         batch.poison = self._poison.counts
         self._cut.append(batch)
-        origin = Origin(self.place.group, self.place.topic, self.place.partition)
-        letters = self.place.outputs[DEAD_LETTER]
-        sends = [letter(record, reason, error, origin, now_ms, letters) for record, reason, error in batch.refusals]
-        return Transaction({}, sends, batch.last + 1)
+        return Transaction({}, letters_of(batch.refusals, self.place, now_ms), batch.last + 1)
 
     # -- keeping -------------------------------------------------------------------------------------------------
 
-    async def _kept(self, batch: _Batch[Row]) -> bytes:
-        """Have the sink keep a batch. Returns the sink's state behind it."""
-        promised = batch.promised
-        if promised is not None and await self._patiently(lambda: self._sink.holds(self.place, promised), promised):
+    async def _keep(self, batch: _Batch[Row], transaction: Transaction) -> None:
+        own_offset = self._destination.keeps_offset
+        if own_offset and transaction.sends:
+            await self._producer.commit(Transaction({}, transaction.sends, None))
+            transaction = transaction._replace(sends=())
+        if batch.rows or own_offset:
+            self._state = await self._written(batch)
+        position = StoredPosition(
+            next_offset=batch.last + 1,
+            watermark_ms=-1,
+            expired_ms=-1,
+            topic_id=self.place.topic_id,
+            partitions=self.place.partitions,
+            active_ms=self._active_ms,
+            poison=batch.poison,
+        )
+        writes: Writes = {BATCH_KEY: pack_mark(Mark(batch.extent, self._state)), POSITION_KEY: pack_position(position)}
+        if not own_offset:
+            writes[INTENT_KEY] = None
+        await self._land(transaction._replace(writes=writes))
+
+    async def _written(self, batch: _Batch[Row]) -> bytes:
+        """Have the destination keep a batch. Returns its state behind it."""
+        place, destination, promised = self.place, self._destination, batch.promised
+        if promised is not None and await self._asked(lambda: destination.holds(place, promised), promised):
             return promised.state
-        sealed = await asyncio.to_thread(self._sink.seal, self.place, batch.extent, batch.rows, self._state)
+        sealed = await asyncio.to_thread(destination.seal, place, batch.extent, batch.rows, self._state)
         mark = Mark(batch.extent, sealed.state)
         if mark != promised:
             await self._promise(mark)
-        await self._patiently(lambda: self._sink.write(self.place, batch.extent, sealed), mark)
+        await self._asked(lambda: destination.write(place, batch.extent, sealed), mark)
         return sealed.state
 
     async def _promise(self, mark: Mark) -> None:
-        await self._land(Transaction({INTENT_KEY: pack_mark(mark)}, (), None))
+        """Kafka takes it from the partition's owner only."""
+        if not self._destination.keeps_offset:
+            await self._land(Transaction({INTENT_KEY: pack_mark(mark)}, (), None))
 
-    async def _patiently(self, ask: Callable[[], Any], promised: Mark) -> Any:
-        """Ask the sink until it answers. Raises `LetGo` when the partition goes before that.
+    async def _asked(self, question: Callable[[], Awaitable[Answer]], promised: Mark) -> Answer:
+        """What the destination says.
 
         A refusal counts only from the owner: one that was frozen finds its successor's batches and would take them for
         a stranger's. So the promise is made again first, which Kafka denies to all but the owner.
         """
-        pause_s = FIRST_PAUSE_S
-        while True:
-            try:
-                answer = await self._answer(ask)
-            except Unavailable as error:
-                self._stands_still(str(error))
-            except Misconfigured:
-                await self._promise(promised)
-                raise
-            else:
-                self.trouble = self.trouble_since_s = None
-                return answer
-            try:
-                await asyncio.wait_for(self._let_go.wait(), pause_s)
-            except TimeoutError:
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-            else:
-                raise LetGo
-
-    def _stands_still(self, why: str) -> None:
-        self.trouble = why
-        if self.trouble_since_s is None:
-            self.trouble_since_s = monotonic_s()
-        log.warning("%s-%d stands still: %s", self.place.topic, self.place.partition, why)
-
-    async def _answer(self, ask: Callable[[], Any]) -> Any:
-        """What the sink says. A partition that goes does not wait long for it: the next owner asks again."""
-        asking, going = asyncio.ensure_future(ask()), asyncio.ensure_future(self._let_go.wait())
         try:
-            await asyncio.wait({asking, going}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait({asking}, timeout=LAST_WORD_S)
-            if not asking.done():
-                raise LetGo
-            return asking.result()
-        finally:
-            asking.cancel()
-            going.cancel()
+            return await self.patience.ask(question)
+        except Misconfigured:
+            await self._promise(promised)
+            raise
 
     async def _land(self, transaction: Transaction) -> None:
         checkpoint = await self._producer.commit(transaction)
