@@ -26,6 +26,7 @@ from mode import Service
 from mode.supervisors import CrashingSupervisor
 
 from streamapp import settings as settings_module
+from streamapp.access.wanted import of_group
 from streamapp.clock import Clock, wall_ms
 from streamapp.errors import StreamError, Unavailable
 from streamapp.exact.chunk import Chunk
@@ -37,7 +38,7 @@ from streamapp.exact.needs import LOOK_S, Needs, missing_text, topics_there
 from streamapp.exact.ownership import Ownership, TakeOver
 from streamapp.exact.slot import Slot, take_slot
 from streamapp.exact.table import ExactTable, ReadOnlyTopic
-from streamapp.kafka.trouble import PROPAGATION_S
+from streamapp.kafka.trouble import PROPAGATION_S, Right, denied
 from streamapp.settings import Settings
 from streamapp.topics import registry
 
@@ -134,7 +135,8 @@ class StreamApp(faust.App):
     def __init__(self, group: str, *, settings: Settings | None = None, clock: Clock = wall_ms) -> None:
         self.settings = settings = settings or settings_module.load()
         self.clock = clock
-        self.needs = Needs(registry.needed_by(group), topics_there(settings.kafka))
+        rights = [Right(acl.operation, acl.kind, acl.name) for acl in of_group(group) if acl.kind == "topic"]
+        self.needs = Needs([*dict.fromkeys(right.name for right in rights)], topics_there(settings.kafka, rights))
         # Faust knows no port 0: until the worker has its place, the usual one stands for "any".
         self._first_port = (settings.web.port or ANY_PORT) + registry.port_offset(group)
         worker = settings.worker
@@ -250,12 +252,15 @@ class StreamApp(faust.App):
             await self.sleep(WATCH_S)
             error = group_error(self.consumer)
             if error is not None and not self.should_stop:
-                failstop(error, "being a member of its group")
+                failstop(self._denied(error), "being a member of its group")
 
     def _crash(self, reason: BaseException) -> None:
         """Faust tells that one of its services ended by an error. Its own way from here takes seconds, says little and
         ends with 1, whatever happened."""
-        failstop(reason, "running its services")
+        failstop(self._denied(reason), "running its services")
+
+    def _denied(self, error: BaseException) -> BaseException:
+        return denied(error, self.settings.kafka.sasl_username, "READ")
 
     async def on_stop(self) -> None:
         """Finish what is under way before Faust disconnects."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,18 +26,30 @@ from confluent_kafka.admin import (
     OffsetSpec,
 )
 
+from streamapp.access.acl import CLUSTER
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Refused, StreamError, Unavailable
 from streamapp.kafka.groups import GroupSeen, look
 from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.partitions import Partition
 from streamapp.kafka.security import confluent_config
-from streamapp.kafka.trouble import FORBIDDEN, LEADERLESS, MISSING, NO_ANSWER, NOT_LET_IN, Forbidden
+from streamapp.kafka.trouble import (
+    FORBIDDEN,
+    LEADERLESS,
+    MISSING,
+    NO_ANSWER,
+    NO_RIGHT,
+    NOT_LET_IN,
+    Forbidden,
+    Right,
+    lacks,
+)
 from streamapp.settings import KafkaSettings
 
 LEADER_POLL_S = 0.05
 ON_TOPIC = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
 
+_SEE = Right("DESCRIBE", "cluster", CLUSTER)
 _NO_SUCH_TOPIC = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
@@ -79,21 +91,25 @@ class Admin:
             raise self._translated(f"read {topic}", _NO_SUCH_TOPIC)
         return len(metadata.topics[topic].partitions)
 
-    def describe(self, names: Iterable[str]) -> dict[str, TopicState]:
-        """Name → state, of those that exist."""
+    def describe(self, names: Iterable[str], settings_of: Collection[str] | None = None) -> dict[str, TopicState]:
+        """Name → state, of those that exist. `settings_of`: whose settings are read, which takes a right of its own;
+        None: of all."""
         there = sorted(self.topics().intersection(names))
         if not there:
             return {}
         descriptions = self._client.describe_topics(TopicCollection(there), request_timeout=self._timeout_s)
-        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in there]
-        configs = self._client.describe_configs(resources, request_timeout=self._timeout_s)
+        read = there if settings_of is None else [name for name in there if name in settings_of]
+        resources = {name: ConfigResource(ConfigResource.Type.TOPIC, name) for name in read}
+        configs = self._client.describe_configs([*resources.values()], request_timeout=self._timeout_s) if read else {}
         found = {}
-        for resource in resources:
-            name = resource.name
+        for name in there:
+            entries: Mapping[str, Any] = {}
             try:
-                topic = self._asked(f"describe {name}", descriptions[name].result)
-                entries = self._asked(f"describe {name}", configs[resource].result)
-            except _Missing:
+                topic = self._asked(f"describe {name}", descriptions[name].result, Right("DESCRIBE", "topic", name))
+                if name in resources:
+                    right = Right("DESCRIBE_CONFIGS", "topic", name)
+                    entries = self._asked(f"read the settings of {name}", configs[resources[name]].result, right)
+            except Missing:
                 continue  # deleted since it was listed
             found[name] = TopicState(
                 name=name,
@@ -109,7 +125,7 @@ class Admin:
     def groups(self) -> frozenset[str]:
         """The names of all consumer groups that Kafka still keeps something of, ours and others."""
         answer = self._client.list_consumer_groups(request_timeout=self._timeout_s)
-        found = self._asked("list consumer groups", answer.result)
+        found = self._asked("list consumer groups", answer.result, _SEE)
         if found.errors:
             raise self._translated("list consumer groups", found.errors[0].args[0])
         return frozenset(item.group_id for item in found.valid)
@@ -119,19 +135,23 @@ class Admin:
         metadata = self._asked("list brokers", lambda: self._client.list_topics(timeout=self._timeout_s))
         resources = {number: ConfigResource(ConfigResource.Type.BROKER, str(number)) for number in metadata.brokers}
         answers = self._client.describe_configs(list(resources.values()), request_timeout=self._timeout_s)
-        asked = {n: self._asked(f"read the settings of broker {n}", answers[r].result) for n, r in resources.items()}
+        right = Right("DESCRIBE_CONFIGS", "cluster", CLUSTER)
+        asked = {
+            n: self._asked(f"read the settings of broker {n}", answers[r].result, right) for n, r in resources.items()
+        }
         return {n: {key: str(entry.value) for key, entry in entries.items()} for n, entries in asked.items()}
 
     def create(self, name: str, partitions: int, replication_factor: int, configs: Mapping[str, str]) -> None:
         """Create a topic; done already is done."""
         topic = NewTopic(name, partitions, replication_factor, config=dict(configs))
         future = self._client.create_topics([topic], request_timeout=self._timeout_s)[name]
-        self._asked(f"create {name}", future.result, done=KafkaError.TOPIC_ALREADY_EXISTS)
+        right = Right("CREATE", "topic", name)
+        self._asked(f"create {name}", future.result, right, done=KafkaError.TOPIC_ALREADY_EXISTS)
 
     def add_partitions(self, name: str, total: int) -> None:
         """Raise the number of partitions to `total`."""
         future = self._client.create_partitions([NewPartitions(name, total)], request_timeout=self._timeout_s)[name]
-        self._asked(f"raise the partitions of {name}", future.result)
+        self._asked(f"raise the partitions of {name}", future.result, Right("ALTER", "topic", name))
 
     def set_configs(self, name: str, configs: Mapping[str, str]) -> None:
         """Set these of a topic's settings, leave the others."""
@@ -140,7 +160,7 @@ class Admin:
         ]
         resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=entries)
         future = self._client.incremental_alter_configs([resource], request_timeout=self._timeout_s)[resource]
-        self._asked(f"set {', '.join(configs)} of {name}", future.result)
+        self._asked(f"set {', '.join(configs)} of {name}", future.result, Right("ALTER_CONFIGS", "topic", name))
 
     def end_offsets(self, partitions: Iterable[Partition], *, committed: bool = False) -> dict[Partition, int]:
         """The offset behind each partition's last record; with `committed`, behind its last stable one: no
@@ -172,7 +192,9 @@ class Admin:
         consumer = Consumer({**self._config, **settings})
         try:
             found = self._patiently(
-                f"read the offsets of group {group}", lambda: consumer.committed(request, timeout=self._timeout_s)
+                f"read the offsets of group {group}",
+                lambda: consumer.committed(request, timeout=self._timeout_s),
+                Right("READ", "group", group),
             )
         finally:
             consumer.close()
@@ -190,6 +212,8 @@ class Admin:
             seen = look(self._kafka, (name,), (), self._timeout_s).groups[name]
             if seen.state:
                 return seen
+            if seen.denied:
+                raise Forbidden(lacks(self._kafka.sasl_username, Right("DESCRIBE", "group", name)), 0, seen.problem)
             if monotonic_s() > deadline_s:
                 raise Unavailable(f"cannot describe group {name}: Kafka at {self._bootstrap} says: {seen.problem}")
             threading.Event().wait(LEADER_POLL_S)
@@ -206,7 +230,8 @@ class Admin:
                 error = exception.args[0]
             names = {key.topic for key in request}
             if error.code() not in LEADERLESS or monotonic_s() > end_s:
-                raise self._translated(f"read the offsets of {', '.join(sorted(names))}", error)
+                listed = ", ".join(sorted(names))
+                raise self._translated(f"read the offsets of {listed}", error, Right("DESCRIBE", "topic", listed))
             if missing := names - self.topics():
                 raise self._translated(f"read the offsets of {', '.join(sorted(missing))}", _NO_SUCH_TOPIC)
             threading.Event().wait(LEADER_POLL_S)
@@ -217,31 +242,31 @@ class Admin:
         if self._last_trouble is None or error.code() in NOT_LET_IN:
             self._last_trouble = error
 
-    def _asked(self, what: str, answer: Callable[[], Any], done: int | None = None) -> Any:
-        """The answer, or None where Kafka says `done`; its exceptions translated."""
+    def _asked(self, what: str, answer: Callable[[], Any], right: Right | None = None, done: int | None = None) -> Any:
+        """The answer, or None where Kafka says `done`; its exceptions translated. `right`: what it takes."""
         try:
             return answer()
         except KafkaException as exception:
             error = exception.args[0]
             if error.code() == done:
                 return None
-            raise self._translated(what, error) from None
+            raise self._translated(what, error, right) from None
 
-    def _patiently(self, what: str, answer: Callable[[], Any], done: int | None = None) -> Any:
+    def _patiently(self, what: str, answer: Callable[[], Any], right: Right) -> Any:
         """The same for questions to a group's coordinator, which a cluster may only be looking for: ask until the
         time is over."""
         deadline_s = monotonic_s() + self._timeout_s
         while True:
             try:
-                return self._asked(what, answer, done)
+                return self._asked(what, answer, right)
             except Unavailable:
                 if monotonic_s() > deadline_s:
                     raise
             threading.Event().wait(LEADER_POLL_S)
 
-    def _translated(self, what: str, error: KafkaError) -> StreamError:
+    def _translated(self, what: str, error: KafkaError, right: Right | None = None) -> StreamError:
         if error.code() in MISSING:
-            return _Missing(f"cannot {what}: there is no such topic at {self._bootstrap}; `streamapp topics apply`")
+            return Missing(f"cannot {what}: there is no such topic at {self._bootstrap}; `streamapp topics apply`")
         self._client.poll(0)  # delivers what `_remember` waits for
         trouble = self._last_trouble
         if error.code() in NO_ANSWER and trouble is not None and trouble.code() in NOT_LET_IN:
@@ -253,8 +278,12 @@ class Admin:
                 f"cannot {what}: Kafka at {self._bootstrap} does not let us in ({error.str()}); check "
                 "STREAM_KAFKA__SECURITY_PROTOCOL, user name, password and CA file"
             )
+        if error.code() in NO_RIGHT and right is not None:
+            told = lacks(self._kafka.sasl_username, right)
+            return Forbidden(f"cannot {what}: {told}", error.code(), error.str())
         if error.code() in FORBIDDEN:
-            return Forbidden(f"cannot {what}: Kafka at {self._bootstrap} says: {error.str()}", error)
+            told = f"cannot {what}: Kafka at {self._bootstrap} says: {error.str()}"
+            return Forbidden(told, error.code(), error.str())
         if error.code() in NO_ANSWER or error.retriable():
             return Unavailable(
                 f"cannot {what}: Kafka at {self._bootstrap} does not answer ({error.str()}); is it running, and is "
@@ -263,5 +292,5 @@ class Admin:
         return Refused(f"cannot {what}: Kafka at {self._bootstrap} says: {error.str()}")
 
 
-class _Missing(Misconfigured):
+class Missing(Misconfigured):
     """A topic that is asked about does not exist."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.kafka.handshake import disagreement
-from streamapp.kafka.raw_producer import CLOSE_SLACK_S, producer_config
+from streamapp.kafka.raw_producer import CLOSE_SLACK_S, Serving, producer_config
 from streamapp.kafka.trouble import MISSING, NO_HOME, to_mend
 from streamapp.settings import KafkaSettings
 
@@ -91,6 +91,7 @@ class LoopProducer:
                 "error_cb": self._told_of,
             }
         )
+        self._serving = Serving(self._producer)
 
     def has_room(self, count: int, size: int) -> bool:
         """Whether so many records of this `extent` would be taken now."""
@@ -192,7 +193,9 @@ class LoopProducer:
         return found is not None and found.error is None
 
     def _serve(self) -> None:
-        self._producer.poll(0)
+        self._serving.poll(0)
+        if self._serving.fatal is not None:
+            self._told_of(self._serving.fatal)
         assert self._loop is not None
         self._timer = self._loop.call_later(POLL_S, self._serve) if self.records else None
 
@@ -202,9 +205,10 @@ class LoopProducer:
         return error
 
     def _failure(self, error: KafkaError, topic: str) -> str:
+        error = self._serving.why(error)
         if error.code() in NO_HOME:
             self.missing |= {topic}
-        return to_mend(error, topic) or error.str()
+        return to_mend(error, topic, self._kafka.sasl_username) or error.str()
 
     def _landed(self, flight: _Flight, count: int) -> None:
         assert self._loop is not None

@@ -25,7 +25,7 @@ from streamapp.clock import Clock, wall_ms
 from streamapp.errors import Refused
 from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, Receipt, prepare, unsent
-from streamapp.kafka.raw_producer import CLOSE_SLACK_S, RawProducer, producer_config
+from streamapp.kafka.raw_producer import CLOSE_SLACK_S, RawProducer, Serving, producer_config
 from streamapp.kafka.refusal import LETTER_BYTES_MAX, refusal
 from streamapp.kafka.trouble import to_mend
 from streamapp.schemas.judging.rejected import Reason, Rejected
@@ -83,6 +83,7 @@ class EventProducer:
         self._close_timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
         own = {"error_cb": self._remember, "message.max.bytes": LETTER_BYTES_MAX}
         self._producer = Producer({**producer_config(kafka, buffer_events + 1), **own})
+        self._serving = Serving(self._producer)
         self._trouble = ""
         self._pending: set[_Pending] = set()
         self._failed: dict[str, NotAcknowledged | NotWritable] = {}  # by the event's id
@@ -206,7 +207,7 @@ class EventProducer:
             except BufferError:
                 await self._changed()  # few large events fill the buffer, too
             except KafkaException as exception:
-                raise _not_taken(event, exception.args[0]) from None
+                raise _not_taken(event, self._serving.why(exception.args[0]), self._kafka.sasl_username) from None
             else:
                 self._pending.add(pending)
                 return pending
@@ -229,7 +230,7 @@ class EventProducer:
     def _hand_over(self) -> None:
         assert self._loop is not None
         while not self._ended.is_set():
-            self._producer.poll(POLL_S)
+            self._serving.poll(POLL_S)
             if self._answers:
                 try:
                     self._loop.call_soon_threadsafe(self._settle_answers)
@@ -263,7 +264,8 @@ class EventProducer:
             if not future.done():
                 future.set_result(Receipt(event.id, event.topic, partition, offset))
             return
-        failure = unsent((event,), to_mend(error, event.topic), self._reason(error))
+        error = self._serving.why(error)
+        failure = unsent((event,), to_mend(error, event.topic, self._kafka.sasl_username), self._reason(error))
         if future.done() or not pending.awaited:
             self._failed[event.id] = failure
         if not future.done():
@@ -293,8 +295,8 @@ class UsageProducer(EventProducer):
         return super().prepared(type=type, data=data, **facts)
 
 
-def _not_taken(event: Event, error: KafkaError) -> EventRefused | NotAcknowledged | NotWritable:
+def _not_taken(event: Event, error: KafkaError, user: str | None) -> EventRefused | NotAcknowledged | NotWritable:
     if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
         return EventRefused(Rejected(Reason.INVALID_DATA, f"{event.id} is larger than Kafka takes"))
     advice = "; this producer cannot go on, make a new one" if error.fatal() else ""
-    return unsent((event,), to_mend(error, event.topic), error.str() + advice)
+    return unsent((event,), to_mend(error, event.topic, user), error.str() + advice)

@@ -47,6 +47,35 @@ def producer_config(kafka: KafkaSettings, buffer_records: int) -> dict[str, Any]
     }
 
 
+class Serving:
+    """Lets a client call back. `fatal` is the error after which it can send no more, once there is one: librdkafka
+    raises it out of any call, and fails every record with a code that says only that there was one."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self.fatal: KafkaError | None = None
+
+    def poll(self, wait_s: float) -> None:
+        """Call back, wait so long for something to call back about."""
+        try:
+            self._producer.poll(wait_s)
+        except KafkaException as exception:
+            self.fatal = exception.args[0]
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait until everything sent is settled. Returns how many records are not."""
+        try:
+            return int(self._producer.flush(timeout_s))
+        except KafkaException as exception:
+            self.fatal = exception.args[0]
+        self.poll(0)  # what it still has to tell of the records
+        return len(self._producer)
+
+    def why(self, error: KafkaError) -> KafkaError:
+        """The reason behind an error of a record."""
+        return self.fatal if self.fatal is not None and error.code() == KafkaError._FATAL else error
+
+
 class RawProducer:
     """Records as bytes, many at a time, from one thread.
 
@@ -70,7 +99,7 @@ class RawProducer:
             "on_delivery": self._failure,
         }
         self._producer = Producer(config)
-        self._produce, self._poll = self._producer.produce, self._producer.poll
+        self._produce, self._serving = self._producer.produce, Serving(self._producer)
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         """Put one record into the buffer; wait while it is full. Raises, also for earlier records, as `look`."""
@@ -81,8 +110,8 @@ class RawProducer:
             except BufferError:
                 self.look(FULL_WAIT_S)
             except KafkaException as exception:
-                error = exception.args[0]
-                if wrong := to_mend(error, topic):
+                error = self._serving.why(exception.args[0])
+                if wrong := to_mend(error, topic, self._kafka.sasl_username):
                     raise Misconfigured(wrong) from None
                 raise DeliveryFailed(f"a record for {topic} was refused: {error.str()}") from None
         self.sent += 1
@@ -102,7 +131,7 @@ class RawProducer:
     def look(self, wait_s: float = 0) -> None:
         """Raise `DeliveryFailed` or `Misconfigured` if anything sent before has failed. To be called now and then by a
         slow sender."""
-        self._poll(wait_s)
+        self._serving.poll(wait_s)
         if self._failed:
             told = f"{self._failed:,} of {self.sent:,} records were not acknowledged by Kafka at {self._bootstrap}"
             if self._to_mend:
@@ -111,7 +140,7 @@ class RawProducer:
 
     def flush(self) -> None:
         """Wait until everything sent is acknowledged. Raises as `look`, with the number of what is not."""
-        left = self._producer.flush(self._timeout_s)
+        left = self._serving.flush(self._timeout_s)
         if left:
             self._failed += left
         self.look()
@@ -129,6 +158,7 @@ class RawProducer:
 
     def _failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
+            error = self._serving.why(error)
             self._failed += 1
             self._reason = error.str()
-            self._to_mend = to_mend(error, message.topic() or "") or self._to_mend
+            self._to_mend = to_mend(error, message.topic() or "", self._kafka.sasl_username) or self._to_mend

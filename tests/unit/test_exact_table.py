@@ -16,6 +16,7 @@ from conftest import PROJECT
 from usage_log import Table as UsageLog
 from usage_log import event
 
+from streamapp.access.wanted import of_group
 from streamapp.agents.registry import AGENTS
 from streamapp.exact.table import ExactTable
 from streamapp.meters.registry import TABLES, declared
@@ -50,7 +51,7 @@ def test_every_declared_table_has_its_changelog_and_follows_its_source() -> None
         assert (topics[table.name].follows, topics[table.name].producers) == (table.source.topic, (table.group,))
         assert table.source.topic in registry.group(table.group).topics
         assert table.source.retention_ms == registry.topic(table.source.topic).retention_ms
-        assert set(table.origin.outputs) <= set(registry.needed_by(table.group))
+        assert set(table.origin.outputs) <= {acl.name for acl in of_group(table.group) if acl.operation == "WRITE"}
     assert {name for name, topic in topics.items() if topic.keyed} == {table.name for table in WITH_TABLE}
 
 
