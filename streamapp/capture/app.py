@@ -50,13 +50,16 @@ AGAIN_S = 0.2
 
 
 async def demand_topics(pipeline: Pipeline) -> None:
-    """Raise `Misconfigured` when Kafka answers and has not all `TOPICS`, not even after a few seconds."""
+    """Raise `Misconfigured` when Kafka answers and has not all `TOPICS`, not even after a few seconds, or does not let
+    us write there."""
     loop = asyncio.get_running_loop()
     end_s = loop.time() + PROPAGATION_S
     while await pipeline.answers(TOPICS) and pipeline.missing:
         if loop.time() > end_s:
             raise Misconfigured(no_topics(pipeline.missing))
         await asyncio.sleep(AGAIN_S)
+    if pipeline.denied:
+        raise Misconfigured(pipeline.denied)
 
 
 class App:

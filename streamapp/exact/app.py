@@ -38,8 +38,9 @@ from streamapp.exact.needs import LOOK_S, Needs, missing_text, topics_there
 from streamapp.exact.ownership import Ownership, TakeOver
 from streamapp.exact.slot import Slot, take_slot
 from streamapp.exact.table import ExactTable, ReadOnlyTopic
+from streamapp.kafka.security import aiokafka_config
 from streamapp.kafka.trouble import PROPAGATION_S, Right, denied
-from streamapp.settings import Settings
+from streamapp.settings import KafkaSettings, Settings
 from streamapp.topics import registry
 
 __all__ = ["StreamApp", "chunks", "starting"]
@@ -144,6 +145,7 @@ class StreamApp(faust.App):
         super().__init__(
             group,
             broker=[f"kafka://{server.strip()}" for server in bootstrap],
+            broker_credentials=_credentials(settings.kafka),
             datadir=settings.state_dir / group,
             agent_supervisor=CrashingSupervisor,
             TableManager=ExactTables,
@@ -278,6 +280,16 @@ class StreamApp(faust.App):
         """
         table: ExactTable = self.tables.add(ExactTable(self, declaration, beacon=self.tables.beacon))
         return table
+
+
+def _credentials(kafka: KafkaSettings) -> Any:
+    """How Faust's own producer, which writes nothing, logs in. Raises `Misconfigured`."""
+    config = aiokafka_config(kafka)
+    context = config.get("ssl_context")
+    if kafka.security_protocol != "SASL_SSL":
+        return None if context is None else faust.SSLCredentials(context)
+    user, password = config["sasl_plain_username"], config["sasl_plain_password"]
+    return faust.SASLCredentials(username=user, password=password, ssl_context=context)
 
 
 def group_error(consumer: Any) -> BaseException | None:

@@ -92,9 +92,9 @@ class Admin:
         return len(metadata.topics[topic].partitions)
 
     def describe(self, names: Iterable[str], settings_of: Collection[str] | None = None) -> dict[str, TopicState]:
-        """Name → state, of those that exist. `settings_of`: whose settings are read, which takes a right of its own;
+        """Name → state, of those that exist; also a topic that we may know nothing of is refused. `settings_of`: whose settings are read, which takes a right of its own;
         None: of all."""
-        there = sorted(self.topics().intersection(names))
+        there = sorted(set(names))
         if not there:
             return {}
         descriptions = self._client.describe_topics(TopicCollection(there), request_timeout=self._timeout_s)
@@ -110,7 +110,7 @@ class Admin:
                     right = Right("DESCRIBE_CONFIGS", "topic", name)
                     entries = self._asked(f"read the settings of {name}", configs[resources[name]].result, right)
             except Missing:
-                continue  # deleted since it was listed
+                continue
             found[name] = TopicState(
                 name=name,
                 topic_id=str(topic.topic_id),
@@ -192,10 +192,11 @@ class Admin:
         consumer = Consumer({**self._config, **settings})
         try:
             found = self._patiently(
-                f"read the offsets of group {group}",
-                lambda: consumer.committed(request, timeout=self._timeout_s),
-                Right("READ", "group", group),
+                f"read the offsets of group {group}", lambda: consumer.committed(request, timeout=self._timeout_s)
             )
+        except Unavailable:
+            self.group(group)  # librdkafka does not tell a refusal from silence
+            raise
         finally:
             consumer.close()
         return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
@@ -233,6 +234,7 @@ class Admin:
                 listed = ", ".join(sorted(names))
                 raise self._translated(f"read the offsets of {listed}", error, Right("DESCRIBE", "topic", listed))
             if missing := names - self.topics():
+                self.describe(missing, settings_of=())  # what we may know nothing of is not listed
                 raise self._translated(f"read the offsets of {', '.join(sorted(missing))}", _NO_SUCH_TOPIC)
             threading.Event().wait(LEADER_POLL_S)
         return {}
@@ -252,13 +254,13 @@ class Admin:
                 return None
             raise self._translated(what, error, right) from None
 
-    def _patiently(self, what: str, answer: Callable[[], Any], right: Right) -> Any:
+    def _patiently(self, what: str, answer: Callable[[], Any]) -> Any:
         """The same for questions to a group's coordinator, which a cluster may only be looking for: ask until the
         time is over."""
         deadline_s = monotonic_s() + self._timeout_s
         while True:
             try:
-                return self._asked(what, answer, right)
+                return self._asked(what, answer)
             except Unavailable:
                 if monotonic_s() > deadline_s:
                     raise

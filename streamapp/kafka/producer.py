@@ -231,7 +231,7 @@ class EventProducer:
         assert self._loop is not None
         while not self._ended.is_set():
             self._serving.poll(POLL_S)
-            if self._answers:
+            if self._answers or self._serving.fatal is not None:
                 try:
                     self._loop.call_soon_threadsafe(self._settle_answers)
                 except RuntimeError:
@@ -251,6 +251,9 @@ class EventProducer:
     def _settle_answers(self) -> None:
         while self._answers:
             self._settle(*self._answers.popleft())
+        if self._serving.fatal is not None:
+            for pending in tuple(self._pending):
+                self._settle(pending, self._serving.fatal, -1, -1)
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -258,6 +261,8 @@ class EventProducer:
 
     def _settle(self, pending: _Pending, error: KafkaError | None, partition: int, offset: int) -> None:
         event, future = pending.event, pending.future
+        if pending not in self._pending:
+            return
         self._pending.discard(pending)
         if error is None:
             self._failed.pop(event.id, None)

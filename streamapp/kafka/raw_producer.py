@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -49,7 +51,7 @@ def producer_config(kafka: KafkaSettings, buffer_records: int) -> dict[str, Any]
 
 class Serving:
     """Lets a client call back. `fatal` is the error after which it can send no more, once there is one: librdkafka
-    raises it out of any call, and fails every record with a code that says only that there was one."""
+    raises it out of any call. Records under way are lost then, and not all of them are told."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
@@ -57,23 +59,29 @@ class Serving:
 
     def poll(self, wait_s: float) -> None:
         """Call back, wait so long for something to call back about."""
-        try:
+        with self._fatal():
             self._producer.poll(wait_s)
-        except KafkaException as exception:
-            self.fatal = exception.args[0]
 
     def flush(self, timeout_s: float) -> int:
         """Wait until everything sent is settled. Returns how many records are not."""
-        try:
+        with self._fatal():
             return int(self._producer.flush(timeout_s))
-        except KafkaException as exception:
-            self.fatal = exception.args[0]
-        self.poll(0)  # what it still has to tell of the records
         return len(self._producer)
 
+    @contextmanager
+    def _fatal(self) -> Iterator[None]:
+        try:
+            yield
+        except (KafkaException, SystemError) as exception:
+            # Raised while the client calls back, it makes the next call of ours a SystemError.
+            told = exception.__cause__ if isinstance(exception, SystemError) else exception
+            if not isinstance(told, KafkaException):
+                raise
+            self.fatal = told.args[0]
+
     def why(self, error: KafkaError) -> KafkaError:
-        """The reason behind an error of a record."""
-        return self.fatal if self.fatal is not None and error.code() == KafkaError._FATAL else error
+        """The reason behind the error of a record."""
+        return self.fatal or error
 
 
 class RawProducer:
@@ -92,7 +100,7 @@ class RawProducer:
         self._timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
         self._kafka, self._bootstrap = kafka, kafka.bootstrap_servers
         self._failed = 0
-        self._reason = self._to_mend = ""
+        self._reason = self._to_mend = self._topic = ""
         config = {
             **producer_config(kafka, buffer_records),
             "delivery.report.only.error": True,
@@ -103,6 +111,7 @@ class RawProducer:
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         """Put one record into the buffer; wait while it is full. Raises, also for earlier records, as `look`."""
+        self._topic = topic
         while True:
             try:
                 self._produce(topic, value, key)
@@ -132,6 +141,10 @@ class RawProducer:
         """Raise `DeliveryFailed` or `Misconfigured` if anything sent before has failed. To be called now and then by a
         slow sender."""
         self._serving.poll(wait_s)
+        if self._serving.fatal is not None:
+            self._failed = max(self._failed, 1)
+            self._reason = self._serving.fatal.str()
+            self._to_mend = to_mend(self._serving.fatal, self._topic, self._kafka.sasl_username)
         if self._failed:
             told = f"{self._failed:,} of {self.sent:,} records were not acknowledged by Kafka at {self._bootstrap}"
             if self._to_mend:

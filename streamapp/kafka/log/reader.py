@@ -123,7 +123,9 @@ def _until(
                 arrived = passed[partition] >= ends[partition] - 1
                 if not arrived:
                     consumer.seek(TopicPartition(topic, partition, passed[partition] + 1))
-            elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # librdkafka looks for a coordinator
+            elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:  # librdkafka looks for a coordinator
+                continue
+            else:
                 raise KafkaException(error)
             if arrived and partition in left:
                 left.remove(partition)
