@@ -34,8 +34,13 @@ class KafkaSettings(_Section):
         "PLAINTEXT", description="Kafka's security.protocol (TLS 1.3 only); PLAINTEXT is for loopback and development"
     )
     sasl_username: str | None = Field(None, description="SASL/PLAIN user name; needs SASL_SSL")
-    sasl_password: SecretStr | None = Field(None, description="SASL/PLAIN password")
+    sasl_password: SecretStr | None = Field(None, description="SASL/PLAIN password; in production name a file instead")
+    sasl_password_file: Path | None = Field(None, description="File with the SASL/PLAIN password, read at every login")
+    allow_plaintext: bool = Field(False, description="Whether PLAINTEXT may leave this host (loopback needs no leave)")
     ssl_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the brokers")
+    ssl_certificate_file: Path | None = Field(None, description="PEM file of our own certificate, where brokers ask it")
+    ssl_key_file: Path | None = Field(None, description="PEM file of its private key")
+    ssl_key_password: SecretStr | None = Field(None, description="Password of the private key, if it has one")
     replication_factor: int = Field(1, ge=1, le=7, description="Replicas of topics that provisioning creates")
     delivery_timeout_seconds: float = Field(30.0, gt=0, description="After this an unacknowledged record is an error")
     transaction_timeout_seconds: float = Field(

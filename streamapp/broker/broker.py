@@ -87,7 +87,8 @@ class Broker:
     """One broker process at `bootstrap`, its data in `data_dir`. Of one object, the port stays the same for ever.
 
     `port=0` takes a free one. `properties` override or add to the broker's configuration; `client` is what a client
-    (librdkafka) needs to connect; its `security.protocol` is the listener's. `jvm_flags` are added to the JVM's.
+    (librdkafka) needs to connect; its `security.protocol` is the listener's. `jvm_flags` are added to the JVM's,
+    `class_path` to the jars.
     Nothing is fetched or started before `start`.
     """
 
@@ -101,6 +102,7 @@ class Broker:
         properties: Mapping[str, str] = {},
         client: Mapping[str, Any] = {},
         jvm_flags: Sequence[str] = (),
+        class_path: Sequence[Path] = (),
     ) -> None:
         self.data_dir = data_dir.resolve()
         self.port = port or free_port()
@@ -111,6 +113,7 @@ class Broker:
         self._properties = dict(properties)
         self._client = dict(client)
         self._more_flags = tuple(jvm_flags)
+        self._more_classes = tuple(class_path)
         self._process: Child | None = None
         self._lock: IO[str] | None = None
 
@@ -129,7 +132,7 @@ class Broker:
             return
         try:
             jar_list = self._ready_to_start()
-            command = ["-cp", jar_list, *self._jvm_flags(jar_list), "kafka.Kafka", str(self._config)]
+            command = ["-cp", self._classes(jar_list), *self._jvm_flags(jar_list), "kafka.Kafka", str(self._config)]
             self._process = Child(java(), command, self._console)
             self._await_ready(timeout_s)
         except BaseException:
@@ -157,11 +160,13 @@ class Broker:
     def tool(self, main_class: str, *args: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Run one of Kafka's own command line tools against this broker, by its Java class.
 
-        `--bootstrap-server` is added. The exit code is the caller's to look at.
+        `--bootstrap-server` is added, and `--command-config` where the broker wants a login. The exit code is the
+        caller's to look at.
         """
         jar_list = classpath(self._cache_dir)
         flags = [*JVM_FLAGS, *self._aot_flags(jar_list), f"-Xmx{TOOL_HEAP_MB}m"]
-        command = [java(), "-cp", jar_list, *flags, main_class, "--bootstrap-server", self.bootstrap, *args]
+        own = ["--bootstrap-server", self.bootstrap, *self._tool_login()]
+        command = [java(), "-cp", jar_list, *flags, main_class, *own, *args]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
     def __enter__(self) -> Broker:
@@ -188,6 +193,9 @@ class Broker:
         """Where Java unpacks native libraries: one that is killed leaves them behind."""
         return self.data_dir / "scratch"
 
+    def _classes(self, jar_list: str) -> str:
+        return os.pathsep.join([jar_list, *map(str, self._more_classes)])  # behind the jars: the cache is theirs
+
     def _jvm_flags(self, jar_list: str) -> list[str]:
         log4j = f"-Dlog4j2.configurationFile={self.data_dir}/log4j2.properties"
         own = [*self._aot_flags(jar_list), f"-Xmx{self._heap_mb}m", log4j, f"-Djava.io.tmpdir={self._scratch}"]
@@ -196,6 +204,23 @@ class Broker:
     def _aot_flags(self, jar_list: str) -> list[str]:
         cache = archive(self._cache_dir, jar_list)
         return [f"-XX:AOTCache={cache}", *AOT_CLASSES_ONLY] if cache.exists() else []
+
+    def _tool_login(self) -> list[str]:
+        if not self._client:
+            return []
+        client = self._client
+        rows = {
+            "security.protocol": client["security.protocol"],
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": client["ssl.ca.location"],
+        }
+        if "sasl.username" in client:
+            rows["sasl.mechanism"] = client["sasl.mechanism"]
+            login = f'username="{client["sasl.username"]}" password="{client["sasl.password"]}"'
+            rows["sasl.jaas.config"] = f"org.apache.kafka.common.security.plain.PlainLoginModule required {login};"
+        file = self.data_dir / "tools.properties"
+        _write_private(file, rows)
+        return ["--command-config", str(file)]
 
     def _ready_to_start(self) -> str:
         """Take the data directory, configured and formatted. Returns the class path."""
@@ -228,7 +253,7 @@ class Broker:
         rows = {**PROPERTIES, **own, **self._properties}
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._scratch.mkdir()
-        self._config.write_text("".join(f"{name}={value}\n" for name, value in rows.items()))
+        _write_private(self._config, rows)
         (self.data_dir / "log4j2.properties").write_text(LOG4J.format(path=self.data_dir / "broker.log"))
 
     def _format(self, jar_list: str) -> None:
@@ -239,7 +264,7 @@ class Broker:
         # An ahead-of-time cache only saves time: a Java that stumbles over it may do without.
         for aot in dict.fromkeys((tuple(self._aot_flags(jar_list)), ())):
             done = subprocess.run(
-                [java(), "-cp", jar_list, *JVM_FLAGS, *aot, memory, *command],
+                [java(), "-cp", self._classes(jar_list), *JVM_FLAGS, *aot, memory, *command],
                 capture_output=True,
                 text=True,
                 timeout=FORMAT_TIMEOUT_S,
@@ -266,7 +291,7 @@ class Broker:
         config = {**self._client, "bootstrap.servers": self.bootstrap, "log_level": 0}
         with suppress(KafkaException):
             # A broker that is still fenced by its controller is not in the list.
-            return bool(AdminClient(config).list_topics(timeout=2).brokers)
+            return bool(AdminClient(config).list_topics(timeout=10).brokers)
         return False
 
     def _tail(self) -> str:
@@ -286,6 +311,12 @@ class Broker:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _write_private(file: Path, rows: Mapping[str, str]) -> None:
+    """A properties file for the owner's eyes alone: it may hold passwords."""
+    file.touch(0o600)
+    file.write_text("".join(f"{name}={value}\n" for name, value in rows.items()))
 
 
 def classpath(cache_dir: Path) -> str:

@@ -13,6 +13,7 @@ import click
 from streamapp import settings
 from streamapp.broker.broker import Broker, archive, classpath
 from streamapp.broker.jars import KAFKA_VERSION, jars, kafka_dir, present
+from streamapp.broker.secure import Secured
 from streamapp.broker.train import train
 from streamapp.errors import Unavailable
 
@@ -27,17 +28,26 @@ def command() -> None:
 @command.command()
 @click.option("--dir", "data_dir", type=click.Path(path_type=Path), help="Data directory [STREAM_BROKER__DIR].")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port, 0 for a free one [STREAM_BROKER__PORT].")
-def start(data_dir: Path | None, port: int | None) -> None:
-    """Run the broker in the foreground until Ctrl-C or SIGTERM; its data stay."""
+@click.option("--secure", is_flag=True, help="SASL/PLAIN over TLS 1.3, and no right that nobody gave.")
+def start(data_dir: Path | None, port: int | None, secure: bool) -> None:
+    """Run the broker in the foreground until Ctrl-C or SIGTERM; its data stay.
+
+    With --secure its certificate, its users and their passwords are made below the data directory, in `security`. The
+    user `admin` may do everything; what others may do, `streamapp access apply` says. A file in `security/users` lets
+    a user in at once.
+    """
     now = settings.current()
-    broker = Broker(
-        data_dir or now.broker.dir or now.state_dir / "broker",
-        port=now.broker.port if port is None else port,
-        cache_dir=now.cache_dir,
-        heap_mb=now.broker.heap_mb,
-    )
+    folder = data_dir or now.broker.dir or now.state_dir / "broker"
+    number = now.broker.port if port is None else port
     _tell_of_fetching(now.cache_dir)
+    if secure:
+        secured = Secured(folder / "security", now.cache_dir)
+        broker = secured.broker(folder, port=number, heap_mb=now.broker.heap_mb)
+    else:
+        broker = Broker(folder, port=number, cache_dir=now.cache_dir, heap_mb=now.broker.heap_mb)
     broker.start()
+    if secure:
+        click.echo(secured.told(broker.bootstrap), err=True)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _sets(stop))

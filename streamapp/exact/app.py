@@ -32,15 +32,15 @@ from streamapp.errors import StreamError, Unavailable
 from streamapp.exact.chunk import Chunk
 from streamapp.exact.consumer import ChunkSchema, ChunkTransport
 from streamapp.exact.declaration import TableDeclaration
+from streamapp.exact.faust.clients import credentials, group_error
 from streamapp.exact.faust.failstop import failstop, starting
 from streamapp.exact.faust.repeats import thin_out
 from streamapp.exact.needs import LOOK_S, Needs, missing_text, topics_there
 from streamapp.exact.ownership import Ownership, TakeOver
 from streamapp.exact.slot import Slot, take_slot
 from streamapp.exact.table import ExactTable, ReadOnlyTopic
-from streamapp.kafka.security import aiokafka_config
 from streamapp.kafka.trouble import PROPAGATION_S, Right, denied
-from streamapp.settings import KafkaSettings, Settings
+from streamapp.settings import Settings
 from streamapp.topics import registry
 
 __all__ = ["StreamApp", "chunks", "starting"]
@@ -145,7 +145,7 @@ class StreamApp(faust.App):
         super().__init__(
             group,
             broker=[f"kafka://{server.strip()}" for server in bootstrap],
-            broker_credentials=_credentials(settings.kafka),
+            broker_credentials=credentials(settings.kafka),
             datadir=settings.state_dir / group,
             agent_supervisor=CrashingSupervisor,
             TableManager=ExactTables,
@@ -280,30 +280,6 @@ class StreamApp(faust.App):
         """
         table: ExactTable = self.tables.add(ExactTable(self, declaration, beacon=self.tables.beacon))
         return table
-
-
-def _credentials(kafka: KafkaSettings) -> Any:
-    """How Faust's own producer, which writes nothing, logs in. Raises `Misconfigured`."""
-    config = aiokafka_config(kafka)
-    context = config.get("ssl_context")
-    if kafka.security_protocol != "SASL_SSL":
-        return None if context is None else faust.SSLCredentials(context)
-    user, password = config["sasl_plain_username"], config["sasl_plain_password"]
-    return faust.SASLCredentials(username=user, password=password, ssl_context=context)
-
-
-def group_error(consumer: Any) -> BaseException | None:
-    """What ended the consumer's membership, or what its group routine waits for somebody to be told; else None."""
-    client = consumer._thread and consumer._thread._consumer
-    coordinator = client and client._coordinator
-    if coordinator is None:
-        return None
-    routine = getattr(coordinator, "_coordination_task", None)
-    if routine is not None and routine.done() and not routine.cancelled() and routine.exception() is not None:
-        ended: BaseException = routine.exception()
-        return ended.__cause__ or ended
-    waiting: BaseException | None = getattr(coordinator, "_pending_exception", None)
-    return waiting
 
 
 async def chunks(stream: Any) -> AsyncIterator[Chunk]:

@@ -53,7 +53,10 @@ class PartitionProducer:
     async def start(self) -> None:
         """Connect and take the transactional id over."""
         async with self._limit("let us take over"):
-            await self._producer.start()
+            try:
+                await self._producer.start()
+            except AssertionError as error:  # aiokafka's, when a broker answers that knows of none, not even itself
+                raise Unavailable(f"Kafka has no broker that takes requests ({error}); is it starting?") from None
 
     async def stop(self) -> None:
         """Disconnect. A transaction under way is left to the next owner to abort."""

@@ -31,6 +31,7 @@ from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Refused, StreamError, Unavailable
 from streamapp.kafka.groups import GroupSeen, look
 from streamapp.kafka.handshake import disagreement
+from streamapp.kafka.login import connected
 from streamapp.kafka.partitions import Partition
 from streamapp.kafka.security import confluent_config
 from streamapp.kafka.trouble import (
@@ -76,8 +77,8 @@ class Admin:
         self._bootstrap = kafka.bootstrap_servers
         self._timeout_s = timeout_s
         self._last_trouble: KafkaError | None = None
-        self._config = {**confluent_config(kafka), "error_cb": self._remember}
-        self._client = AdminClient(self._config)
+        self._config = confluent_config(kafka)
+        self._client = connected(AdminClient, self._config, self._remember)
 
     def topics(self) -> frozenset[str]:
         """The names of all topics, ours and others."""
@@ -92,8 +93,8 @@ class Admin:
         return len(metadata.topics[topic].partitions)
 
     def describe(self, names: Iterable[str], settings_of: Collection[str] | None = None) -> dict[str, TopicState]:
-        """Name → state, of those that exist; also a topic that we may know nothing of is refused. `settings_of`: whose settings are read, which takes a right of its own;
-        None: of all."""
+        """Name → state, of those that exist. `settings_of`: whose settings are read, which takes a right of its own;
+        None: of all. Raises `Misconfigured` for a topic that we may know nothing of."""
         there = sorted(set(names))
         if not there:
             return {}
@@ -189,7 +190,7 @@ class Admin:
         # group's coordinator is not there yet, as in the first moments of a cluster.
         level = "read_committed" if settled else "read_uncommitted"
         settings = {"group.id": group, "enable.auto.commit": False, "isolation.level": level}
-        consumer = Consumer({**self._config, **settings})
+        consumer = Consumer({**self._config, "error_cb": self._remember, **settings})
         try:
             found = self._patiently(
                 f"read the offsets of group {group}", lambda: consumer.committed(request, timeout=self._timeout_s)

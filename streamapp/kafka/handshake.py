@@ -163,8 +163,8 @@ class _Listener:
             )
         if error.reason in CERTIFICATE_WANTED:
             return (
-                f"{self._name} wants a certificate from its clients, which we do not have: set ssl.client.auth=none at "
-                f"that listener, or {PROTOCOL}=SASL_SSL with another one"
+                f"{self._name} wants a certificate from its clients: set STREAM_KAFKA__SSL_CERTIFICATE_FILE and "
+                "STREAM_KAFKA__SSL_KEY_FILE to one that it trusts"
             )
         return f"{self._name} refuses our TLS 1.3 ({error.reason or error}): check {PROTOCOL} and the broker's log"
 

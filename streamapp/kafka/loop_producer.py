@@ -18,6 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from streamapp.errors import StreamError
 from streamapp.kafka.acls import AccessAdmin
 from streamapp.kafka.handshake import disagreement
+from streamapp.kafka.login import connected
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, Serving, producer_config
 from streamapp.kafka.trouble import MISSING, NO_HOME, NO_RIGHT, Right, lacks, to_mend
 from streamapp.settings import KafkaSettings
@@ -84,17 +85,15 @@ class LoopProducer:
         self._timer: asyncio.TimerHandle | None = None
         self._answered_s = 0.0
         self._drained: asyncio.Future[None] | None = None
-        self._producer = Producer(
-            {
-                **producer_config(kafka, records_max + 1),
-                # What is under way is counted here; librdkafka's own limit is out of the way, so that no group is cut.
-                "queue.buffering.max.kbytes": max(1024, 2 * bytes_max // 1024),
-                "message.max.bytes": MESSAGE_BYTES_MAX,
-                "batch.num.messages": BATCH_RECORDS,
-                "batch.size": BATCH_BYTES,
-                "error_cb": self._told_of,
-            }
-        )
+        config = {
+            **producer_config(kafka, records_max + 1),
+            # What is under way is counted here; librdkafka's own limit is out of the way, so that no group is cut.
+            "queue.buffering.max.kbytes": max(1024, 2 * bytes_max // 1024),
+            "message.max.bytes": MESSAGE_BYTES_MAX,
+            "batch.num.messages": BATCH_RECORDS,
+            "batch.size": BATCH_BYTES,
+        }
+        self._producer = connected(Producer, config, self._told_of)
         self._serving = Serving(self._producer)
 
     def has_room(self, count: int, size: int) -> bool:
@@ -223,7 +222,7 @@ class LoopProducer:
         return error
 
     def _failure(self, error: KafkaError, topic: str) -> str:
-        error = self._serving.why(error)
+        error = self._serving.fatal or error
         if error.code() in NO_HOME:
             self.missing |= {topic}
         wrong = to_mend(error, topic, self._kafka.sasl_username)

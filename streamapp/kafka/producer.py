@@ -24,11 +24,12 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from streamapp.clock import Clock, wall_ms
 from streamapp.errors import Refused
 from streamapp.kafka.handshake import demand_agreement
+from streamapp.kafka.login import connected
 from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, Receipt, prepare, unsent
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, RawProducer, Serving, producer_config
-from streamapp.kafka.refusal import LETTER_BYTES_MAX, refusal
+from streamapp.kafka.refusal import LETTER_BYTES_MAX, not_taken, refusal
 from streamapp.kafka.trouble import to_mend
-from streamapp.schemas.judging.rejected import Reason, Rejected
+from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.llm_usage import LLM_USAGE
 from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
 from streamapp.settings import KafkaSettings
@@ -81,8 +82,8 @@ class EventProducer:
         self._source, self._clock, self._entropy = source, clock, entropy
         self._kafka, self._buffer_events = kafka, buffer_events
         self._close_timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
-        own = {"error_cb": self._remember, "message.max.bytes": LETTER_BYTES_MAX}
-        self._producer = Producer({**producer_config(kafka, buffer_events + 1), **own})
+        config = {**producer_config(kafka, buffer_events + 1), "message.max.bytes": LETTER_BYTES_MAX}
+        self._producer = connected(Producer, config, self._remember)
         self._serving = Serving(self._producer)
         self._trouble = ""
         self._pending: set[_Pending] = set()
@@ -207,7 +208,7 @@ class EventProducer:
             except BufferError:
                 await self._changed()  # few large events fill the buffer, too
             except KafkaException as exception:
-                raise _not_taken(event, self._serving.why(exception.args[0]), self._kafka.sasl_username) from None
+                raise not_taken(event, self._serving.why(exception.args[0]), self._kafka.sasl_username) from None
             else:
                 self._pending.add(pending)
                 return pending
@@ -269,7 +270,7 @@ class EventProducer:
             if not future.done():
                 future.set_result(Receipt(event.id, event.topic, partition, offset))
             return
-        error = self._serving.why(error)
+        error = self._serving.fatal or error
         failure = unsent((event,), to_mend(error, event.topic, self._kafka.sasl_username), self._reason(error))
         if future.done() or not pending.awaited:
             self._failed[event.id] = failure
@@ -298,10 +299,3 @@ class UsageProducer(EventProducer):
     def prepared(self, *, type: str = LLM_USAGE, data: Mapping[str, Any], **facts: Any) -> Event | Rejected:
         """As for `EventProducer`; `data` as in the standard's LLM Usage Event, `cost_usd` a Decimal, int or text."""
         return super().prepared(type=type, data=data, **facts)
-
-
-def _not_taken(event: Event, error: KafkaError, user: str | None) -> EventRefused | NotAcknowledged | NotWritable:
-    if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-        return EventRefused(Rejected(Reason.INVALID_DATA, f"{event.id} is larger than Kafka takes"))
-    advice = "; this producer cannot go on, make a new one" if error.fatal() else ""
-    return unsent((event,), to_mend(error, event.topic, user), error.str() + advice)

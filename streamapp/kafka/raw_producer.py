@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.errors import DeliveryFailed, Misconfigured
 from streamapp.kafka.handshake import demand_agreement
+from streamapp.kafka.login import connected
 from streamapp.kafka.security import confluent_config
 from streamapp.kafka.trouble import PROPAGATION_S, to_mend
 from streamapp.settings import KafkaSettings
@@ -80,7 +81,9 @@ class Serving:
             self.fatal = told.args[0]
 
     def why(self, error: KafkaError) -> KafkaError:
-        """The reason behind the error of a record."""
+        """The reason behind an error of `produce`."""
+        if self.fatal is None and error.code() == KafkaError._FATAL:
+            self.poll(0)
         return self.fatal or error
 
 
@@ -106,7 +109,7 @@ class RawProducer:
             "delivery.report.only.error": True,
             "on_delivery": self._failure,
         }
-        self._producer = Producer(config)
+        self._producer = connected(Producer, config, lambda error: None)
         self._produce, self._serving = self._producer.produce, Serving(self._producer)
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
@@ -171,7 +174,7 @@ class RawProducer:
 
     def _failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            error = self._serving.why(error)
+            error = self._serving.fatal or error
             self._failed += 1
             self._reason = error.str()
             self._to_mend = to_mend(error, message.topic() or "", self._kafka.sasl_username) or self._to_mend

@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from listeners import Listeners
 from pydantic import SecretStr
-from workers import refused_to_start
+from workers import refused_to_start, variables
 
 from streamapp.chaos.worker import WorkerProcess
 from streamapp.errors import Misconfigured
@@ -46,7 +46,7 @@ DISAGREEMENTS = [
     ("LOGIN", PLAINTEXT, "speaks TLS, and STREAM_KAFKA__SECURITY_PROTOCOL is PLAINTEXT: set it to SSL or SASL_SSL"),
     ("LOGIN", SSL, "wants a login, and STREAM_KAFKA__SECURITY_PROTOCOL is SSL: set it to SASL_SSL"),
     ("OPEN", {}, "knows no login, and STREAM_KAFKA__SECURITY_PROTOCOL is SASL_SSL: set it to SSL"),
-    ("MUTUAL", SSL, "wants a certificate from its clients"),
+    ("MUTUAL", SSL, "set STREAM_KAFKA__SSL_CERTIFICATE_FILE and STREAM_KAFKA__SSL_KEY_FILE"),
     ("SCRAM", {}, "offers the login SCRAM-SHA-512, not PLAIN"),
 ]
 
@@ -56,13 +56,6 @@ def listeners(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iter
     made = Listeners(tmp_path_factory.mktemp("listeners"), cache_dir)
     with made.broker:
         yield made
-
-
-def variables(kafka: KafkaSettings) -> dict[str, str]:
-    """The settings as an operator gives them."""
-    given = kafka.model_dump(exclude_none=True, exclude_defaults=True)
-    password = {"sasl_password": kafka.sasl_password.get_secret_value()} if kafka.sasl_password else {}
-    return {f"STREAM_KAFKA__{name.upper()}": str(value) for name, value in (given | password).items()}
 
 
 def test_a_login_is_let_in_and_a_wrong_one_is_told_why(listeners: Listeners) -> None:

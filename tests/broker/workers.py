@@ -22,6 +22,7 @@ from streamapp.clock import monotonic_s, wall_ms
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.provision import apply
+from streamapp.kafka.security import confluent_config
 from streamapp.processes.child import free_port
 from streamapp.settings import BillingSettings, KafkaSettings, Settings
 from streamapp.simulate.usage import HOUR_MS, SimulatedRecord, UsageSpec, usage_stream
@@ -63,13 +64,21 @@ def variable(name: str) -> str:
     return name if name.isupper() else f"STREAM_{name.upper()}"
 
 
-class Cluster:
-    """A broker with the registry's topics, and the workers that were started on it."""
+def variables(kafka: KafkaSettings) -> dict[str, str]:
+    """The settings as an operator gives them."""
+    given = kafka.model_dump(exclude_none=True, exclude_defaults=True)
+    password = {"sasl_password": kafka.sasl_password.get_secret_value()} if kafka.sasl_password else {}
+    return {f"STREAM_KAFKA__{name.upper()}": str(value) for name, value in (given | password).items()}
 
-    def __init__(self, broker: Broker, folder: Path) -> None:
+
+class Cluster:
+    """A broker with the registry's topics, and the workers that were started on it. `kafka`: how to reach a broker
+    that wants to know who asks."""
+
+    def __init__(self, broker: Broker, folder: Path, kafka: KafkaSettings | None = None) -> None:
         self.broker = broker
         self.folder = folder
-        self.kafka = KafkaSettings(bootstrap_servers=broker.bootstrap)
+        self.kafka = kafka or KafkaSettings(bootstrap_servers=broker.bootstrap)
         self.admin = Admin(self.kafka)
         self.web_port = free_port()
         self.workers: list[WorkerProcess] = []
@@ -84,7 +93,7 @@ class Cluster:
     def start_agent(self, agent: str, code: Path | None, state: str = "state", **settings: object) -> WorkerProcess:
         """The same with another agent, found in the folder `code`; one in capitals is a variable of the agent's own."""
         environment = {
-            "STREAM_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap,
+            **variables(self.kafka),
             "STREAM_STATE_DIR": str(self.folder / state),
             "STREAM_WEB__PORT": str(self.web_port),
             "STREAM_BILLING__IDLE_SECONDS": str(NEVER_S),
@@ -124,7 +133,7 @@ class Cluster:
 
     def send(self, records: Iterable[Sent], topic: str = USAGE) -> int:
         """Write records in order and wait until the broker has them. Returns how many."""
-        producer = _producer(self.broker)
+        producer = _producer(self.kafka)
         count = 0
         for record in records:
             where = {} if record.partition is None else {"partition": record.partition}
@@ -140,7 +149,7 @@ class Cluster:
         """Usage of the last hours, sent while the block runs; at its end everything has reached the broker."""
         now_ms = wall_ms()
         spec = UsageSpec(now_ms - 12 * HOUR_MS, now_ms, LOAD_EVENTS, teams=100, late=0.03, duplicates=0.05, seed=seed)
-        feed = Feed(_producer(self.broker), usage_stream(spec), rate)
+        feed = Feed(_producer(self.kafka), usage_stream(spec), rate)
         feed.start()
         try:
             yield feed
@@ -151,7 +160,7 @@ class Cluster:
     def start_over(self) -> None:
         """Forget everything that was made of the usage topic: bills, dead letters, the table and the group."""
         self.wait(lambda: self.admin.group(GROUP).state in ("Empty", "Dead"), READY_S)
-        client = AdminClient({"bootstrap.servers": self.broker.bootstrap, "log_level": 0})
+        client = AdminClient(confluent_config(self.kafka))
         for future in client.delete_consumer_groups([GROUP]).values():
             future.result(timeout=30)
         made = ["billing_events", "dead_letter", CHANGELOG]
@@ -186,7 +195,7 @@ class Cluster:
 
     def read(self, topic: str) -> list[Record]:
         """Every committed record of a topic, partition by partition."""
-        return sorted(read({"bootstrap.servers": self.broker.bootstrap, "fetch.wait.max.ms": 20}, topic))
+        return sorted(read({**confluent_config(self.kafka), "fetch.wait.max.ms": 20}, topic))
 
     def bills(self) -> list[bytes]:
         """The committed statements, sorted."""
@@ -239,9 +248,9 @@ class Feed(threading.Thread):
 
 
 @contextmanager
-def cluster(broker: Broker, folder: Path) -> Iterator[Cluster]:
+def cluster(broker: Broker, folder: Path, kafka: KafkaSettings | None = None) -> Iterator[Cluster]:
     """A cluster whose workers end with the block."""
-    made = Cluster(broker, folder)
+    made = Cluster(broker, folder, kafka)
     try:
         yield made
     finally:
@@ -271,17 +280,16 @@ def counted(bills: Sequence[bytes]) -> Mapping[tuple[str, str, str], tuple[int, 
     return newest
 
 
-def _producer(broker: Broker) -> Producer:
+def _producer(kafka: KafkaSettings) -> Producer:
     return Producer(
         {
-            "bootstrap.servers": broker.bootstrap,
+            **confluent_config(kafka),
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "message.max.bytes": 4 << 20,
             "compression.type": "lz4",
             "delivery.timeout.ms": 60_000,
             "reconnect.backoff.max.ms": 500,
-            "log_level": 0,
         }
     )
 

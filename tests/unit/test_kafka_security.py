@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import threading
 from pathlib import Path
+from queue import Queue
+from typing import Any
 
 import pytest
+from aiokafka import conn
+from confluent_kafka import KafkaError
 from pydantic import SecretStr
 
 from streamapp.errors import Misconfigured
+from streamapp.kafka.login import connected
 from streamapp.kafka.security import NOTHING_BEFORE_TLS_1_3, aiokafka_config, confluent_config
 from streamapp.settings import KafkaSettings
 
@@ -18,9 +25,78 @@ LOGIN = KafkaSettings(
 
 
 def test_plaintext_is_an_address_only() -> None:
-    kafka = KafkaSettings(bootstrap_servers="a:1,b:2")
-    assert confluent_config(kafka) == {"bootstrap.servers": "a:1,b:2", "security.protocol": "PLAINTEXT", "log_level": 0}
-    assert aiokafka_config(kafka) == {"bootstrap_servers": "a:1,b:2", "security_protocol": "PLAINTEXT"}
+    kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1,[::1]:2")
+    servers = kafka.bootstrap_servers
+    assert confluent_config(kafka) == {"bootstrap.servers": servers, "security.protocol": "PLAINTEXT", "log_level": 0}
+    assert aiokafka_config(kafka) == {"bootstrap_servers": servers, "security_protocol": "PLAINTEXT"}
+
+
+@pytest.mark.parametrize("servers", ["kafka:9092", "10.0.0.1:9092", "localhost:9092,kafka:9092", "[fe80::1]:9092"])
+def test_plaintext_leaves_this_host_with_leave_only(servers: str) -> None:
+    kafka = KafkaSettings(bootstrap_servers=servers)
+    for config in (confluent_config, aiokafka_config):
+        with pytest.raises(
+            Misconfigured, match=r"unencrypted to \S+: set .*SASL_SSL, or STREAM_KAFKA__ALLOW_PLAINTEXT"
+        ):
+            config(kafka)
+        config(kafka.model_copy(update={"allow_plaintext": True}))
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1", "kafka.localhost:1"])
+def test_plaintext_on_loopback_needs_no_leave(server: str) -> None:
+    assert confluent_config(KafkaSettings(bootstrap_servers=server))["bootstrap.servers"] == server
+
+
+def test_a_password_of_a_file_is_read_at_every_login(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("first\n")
+    kafka = LOGIN.model_copy(update={"sasl_password": None, "sasl_password_file": file})
+    held = aiokafka_config(kafka)["sasl_plain_password"]
+
+    def sent() -> bytes:
+        async def asked() -> bytes:
+            login = {"sasl_plain_username": "iam", "sasl_plain_password": held, "sasl_mechanism": "PLAIN"}
+            connection = conn.AIOKafkaConnection("127.0.0.1", 1, security_protocol="SASL_SSL", **login)
+            words, _ = await connection.authenticator_plain().step(None)
+            return bytes(words)
+
+        return asyncio.run(asked())
+
+    assert sent() == b"iam\0iam\0first"
+    file.write_text("second")
+    assert sent() == b"iam\0iam\0second"
+    assert confluent_config(kafka)["sasl.password"] == "second"
+    file.unlink()
+    assert sent() == b"iam\0iam\0first"  # mounted secrets are away for a moment while they change
+    with pytest.raises(Misconfigured, match="STREAM_KAFKA__SASL_PASSWORD_FILE"):
+        confluent_config(kafka)
+    file.write_text("\n")
+    with pytest.raises(Misconfigured, match="is empty"):
+        aiokafka_config(kafka)
+
+
+def test_librdkafka_is_told_the_password_of_now_when_the_old_one_was_refused(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("first")
+    config = confluent_config(LOGIN.model_copy(update={"sasl_password": None, "sasl_password_file": file}))
+    told: list[object] = []
+    given: Queue[tuple[str, str]] = Queue()
+
+    class Client:
+        def __init__(self, config: dict[str, Any]) -> None:
+            self.hear = config["error_cb"]
+
+        def set_sasl_credentials(self, user: str, password: str) -> None:
+            assert threading.current_thread() is not threading.main_thread()
+            given.put((user, password))
+
+    client = connected(Client, config, told.append)
+    file.write_text("second")
+    client.hear(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    client.hear(KafkaError(KafkaError._AUTHENTICATION))
+    assert given.get(timeout=10) == ("iam", "second")
+    assert given.empty()
+    assert len(told) == 2
 
 
 def test_a_login_goes_over_tls_1_3() -> None:
@@ -54,7 +130,10 @@ def test_a_login_goes_over_tls_1_3() -> None:
         ({"security_protocol": "SSL"}, "SECURITY_PROTOCOL"),
         ({"sasl_username": None}, "SASL_USERNAME"),
         ({"sasl_password": None}, "SASL_PASSWORD"),
+        ({"sasl_password_file": Path("/dev/null")}, "SASL_PASSWORD and STREAM_KAFKA__SASL_PASSWORD_FILE are both"),
         ({"ssl_ca_file": Path("nowhere.pem")}, "SSL_CA_FILE"),
+        ({"ssl_certificate_file": Path(__file__)}, "SSL_CERTIFICATE_FILE and STREAM_KAFKA__SSL_KEY_FILE"),
+        ({"ssl_key_file": Path("nowhere.pem"), "ssl_certificate_file": Path(__file__)}, "SSL_KEY_FILE"),
     ],
 )
 def test_contradictions_are_misconfigured(change: dict[str, object], names: str) -> None:
@@ -63,6 +142,14 @@ def test_contradictions_are_misconfigured(change: dict[str, object], names: str)
         confluent_config(kafka)
     with pytest.raises(Misconfigured, match=f"STREAM_KAFKA__{names}"):
         aiokafka_config(kafka)
+
+
+def test_a_certificate_that_is_none_is_misconfigured(tmp_path: Path) -> None:
+    (tmp_path / "own.pem").write_text("neither a certificate nor a key")
+    mine = {"ssl_certificate_file": tmp_path / "own.pem", "ssl_key_file": tmp_path / "own.pem"}
+    with pytest.raises(Misconfigured, match="are not a certificate and its key"):
+        aiokafka_config(LOGIN.model_copy(update=mine))
+    assert confluent_config(LOGIN.model_copy(update=mine))["ssl.key.location"] == str(tmp_path / "own.pem")
 
 
 def test_a_ca_file_that_is_none_is_misconfigured(tmp_path: Path) -> None:
