@@ -127,6 +127,7 @@ class App:
         every few seconds."""
         loop, asked_s = asyncio.get_running_loop(), 0.0
         told: frozenset[str] = frozenset()
+        denied = ""
         while True:
             silent = self._away or loop.time() - self._pipeline.heard_s() > HEARD_S
             if silent or self._pipeline.missing or loop.time() - asked_s > HEARD_S:
@@ -136,6 +137,9 @@ class App:
             if missing != told:
                 log.error("%s", no_topics(missing)) if missing else log.info("all topics are there")
                 told = missing
+            if self._pipeline.denied not in ("", denied):
+                log.error("%s", self._pipeline.denied)
+            denied = self._pipeline.denied
             await asyncio.sleep(1)
 
     def _hear(self, away: bool) -> None:

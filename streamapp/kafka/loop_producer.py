@@ -178,23 +178,24 @@ class LoopProducer:
             try:
                 missing = frozenset(topic for topic in missing if not self._has(topic))
             except KafkaException:
-                self._tell(str(disagreement(self._kafka) or "") or self._lacking(topics))
+                self._tell_disagreement()
+                self._look_for_rights(topics)
                 return None
         self.denied = ""
         return missing
 
-    def _lacking(self, topics: Sequence[str]) -> str:
-        """Which right to write there is missing, if Kafka says so: a producer (librdkafka 2.16.1) is told of a topic
-        that it may know nothing of as if no broker answered."""
+    def _look_for_rights(self, topics: Sequence[str]) -> None:
+        """Find out which right to write there is missing: a producer (librdkafka 2.16.1) is told of a topic that it may
+        know nothing of as if no broker answered."""
         with suppress(StreamError):
             may = AccessAdmin(self._kafka, timeout_s=ANSWER_TIMEOUT_S).operations(topics)
             lacking = [topic for topic in topics if "WRITE" not in may.get(topic, {"WRITE"})]
             right = Right("WRITE", "topic", lacking[0]) if lacking else None
             self.denied = lacks(self._kafka.sasl_username, right) if right else ""
-        return self.denied
 
-    def _tell(self, refused: str) -> None:
-        """Log once why the broker does not do what we ask, if that is known."""
+    def _tell_disagreement(self) -> None:
+        """Log once why the broker and the settings do not go together, if that is so."""
+        refused = str(disagreement(self._kafka) or "")
         if refused not in ("", self._refused):
             log.error("%s", refused)
         self._refused = refused

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from aiokafka.client import AIOKafkaClient
@@ -16,14 +16,14 @@ from click.testing import CliRunner, Result
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from conftest import wait_until
-from secured import ADMIN, Secured
 from usage_log import value
-from workers import READY_S, refused_to_start
+from workers import READY_S, refused_to_start, variables
 
 from streamapp import settings as settings_module
 from streamapp.access.acl import CLUSTER, USER, Acl, allowed
 from streamapp.access.wanted import of_group, principals, wanted
 from streamapp.broker.broker import Broker
+from streamapp.broker.secure import ADMIN, Secured
 from streamapp.chaos.worker import BILLING, WorkerProcess
 from streamapp.cli import command
 from streamapp.cli.reached import _ask
@@ -53,22 +53,30 @@ THEIRS = Acl(f"{USER}{STRANGER}", "topic", FOREIGN, "READ")
 HOUR_MS = 3_600_000
 
 
+class Locked(NamedTuple):
+    """A broker with locks on, and how each user reaches it."""
+
+    made: Secured
+    broker: Broker
+
+    def settings(self, user: str) -> KafkaSettings:
+        return self.made.settings(user, self.broker.bootstrap)
+
+
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Secured]:
+def secured(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Locked]:
     """A broker on which nobody but `admin` may do anything yet; it has the registry's topics."""
-    folder = tmp_path_factory.mktemp("secured")
-    made = Secured(
-        lambda **options: Broker(folder / "broker", cache_dir=cache_dir, **options), folder, [*USERS, STRANGER]
-    )
-    with made.broker:
-        admin = Admin(made.settings(ADMIN))
+    made = Secured(tmp_path_factory.mktemp("security"), cache_dir)
+    with made.broker(tmp_path_factory.mktemp("secured")) as broker:
+        locked = Locked(made, broker)
+        admin = Admin(locked.settings(ADMIN))
         provision.apply(admin, TOPICS, 1)
         admin.create(FOREIGN, 1, 1, {})
-        yield made
+        yield locked
 
 
 @pytest.fixture(scope="module")
-def locked(secured: Secured) -> Secured:
+def locked(secured: Locked) -> Locked:
     """The same, with what `access apply` adds beside an entry that is not ours."""
     admin = AccessAdmin(secured.settings(ADMIN))
     admin.add([THEIRS])
@@ -77,11 +85,11 @@ def locked(secured: Secured) -> Secured:
 
 
 @pytest.fixture
-def run(secured: Secured, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def run(secured: Locked, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """`run("reconciler", "access", "plan")` → how the command ended."""
 
     def ran(user: str, *arguments: str, **options: Any) -> Result:
-        for name, given in secured.environment(user).items():
+        for name, given in variables(secured.settings(user)).items():
             monkeypatch.setenv(name, given)
         settings_module.current.cache_clear()
         _ask.cache_clear()
@@ -91,7 +99,7 @@ def run(secured: Secured, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resu
 
 
 def test_apply_adds_only_prune_takes_only_ours_and_a_second_run_changes_nothing(
-    secured: Secured, run: Callable[..., Result]
+    secured: Locked, run: Callable[..., Result]
 ) -> None:
     admin = AccessAdmin(secured.settings(ADMIN))
     there = admin.acls()
@@ -132,7 +140,7 @@ def test_apply_adds_only_prune_takes_only_ours_and_a_second_run_changes_nothing(
     assert run(ADMIN, "access", "prune", "--yes").output == "0 rights taken away\n"
 
 
-def test_everybody_can_do_exactly_what_the_matrix_says(locked: Secured) -> None:
+def test_everybody_can_do_exactly_what_the_matrix_says(locked: Locked) -> None:
     topics = [*(topic.name for topic in TOPICS), FOREIGN]
     ids = [f"{transactional_ids(each.name, each.topics[0])}0" for each in GROUPS] + [REDRIVE_ID, "foreign-0"]
     names = [*(each.name for each in GROUPS), "commerce", "foreign"]
@@ -199,7 +207,7 @@ async def transactional(kafka: KafkaSettings, ids: list[str]) -> dict[str, bool]
         await client.close()
 
 
-def test_one_real_request_of_each_kind_is_refused_with_the_name_of_the_right(locked: Secured) -> None:
+def test_one_real_request_of_each_kind_is_refused_with_the_name_of_the_right(locked: Locked) -> None:
     as_user = locked.settings
     refused: list[tuple[str, Callable[[], object]]] = [
         ("commerce lacks READ on topic llm_usage", lambda: [*read(confluent_config(as_user("commerce")), "llm_usage")]),
@@ -239,7 +247,7 @@ def test_one_real_request_of_each_kind_is_refused_with_the_name_of_the_right(loc
 
 
 @pytest.mark.parametrize("user", ["commerce", "lag-monitor"])  # one may write another topic, one may write none
-def test_a_denied_record_is_an_error_of_its_sender(user: str, locked: Secured) -> None:
+def test_a_denied_record_is_an_error_of_its_sender(user: str, locked: Locked) -> None:
     words = rf"principal {user} lacks WRITE on topic audit_log"
     kafka = locked.settings(user)
     facts = {"type": "iam.auth.login", "org_id": "org", "data": {"user_id": "u"}}
@@ -269,9 +277,9 @@ def test_a_denied_record_is_an_error_of_its_sender(user: str, locked: Secured) -
         raw()
 
 
-def worker_of(locked: Secured, folder: Path, name: str, user: str, agent: str = BILLING) -> WorkerProcess:
+def worker_of(locked: Locked, folder: Path, name: str, user: str, agent: str = BILLING) -> WorkerProcess:
     environment = {
-        **locked.environment(user),
+        **variables(locked.settings(user)),
         "STREAM_STATE_DIR": str(folder / name),
         "STREAM_WEB__PORT": "0",
         "STREAM_BILLING__IDLE_SECONDS": "1",
@@ -282,14 +290,12 @@ def worker_of(locked: Secured, folder: Path, name: str, user: str, agent: str = 
 
 
 @pytest.mark.timeout(600)
-def test_a_worker_bills_with_exactly_its_rights_and_ends_when_one_is_taken_away(
-    locked: Secured, tmp_path: Path
-) -> None:
+def test_a_worker_bills_with_exactly_its_rights_and_ends_when_one_is_taken_away(locked: Locked, tmp_path: Path) -> None:
     admin = AccessAdmin(locked.settings(ADMIN))
     writes = Acl(f"{USER}billing-aggregator", "topic", "billing_events", "WRITE")
     worker = worker_of(locked, tmp_path, "whole", "billing-aggregator")
     try:
-        send_hour(locked, 2)
+        send_calls(locked, "first")
         bills = lambda: [*read(confluent_config(locked.settings("commerce")), "billing_events")]  # noqa: E731
         wait_until(lambda: len(bills()) >= 5 or not worker.runs, READY_S)
         assert worker.runs, worker.said()[-3000:]
@@ -298,7 +304,7 @@ def test_a_worker_bills_with_exactly_its_rights_and_ends_when_one_is_taken_away(
 
         admin.take_away([writes])
         admin.await_in_force((), [writes])
-        send_hour(locked, 1)
+        send_calls(locked, "late")  # their hour is closed: they are stated as revisions
         told = "principal billing-aggregator lacks WRITE on topic billing_events: `streamapp access apply` adds it"
         refused_to_start(worker, told)
     finally:
@@ -308,7 +314,7 @@ def test_a_worker_bills_with_exactly_its_rights_and_ends_when_one_is_taken_away(
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("acl", of_group("billing-agg"), ids=str)
-def test_a_worker_without_any_one_of_its_rights_says_which(acl: Acl, locked: Secured, tmp_path: Path) -> None:
+def test_a_worker_without_any_one_of_its_rights_says_which(acl: Acl, locked: Locked, tmp_path: Path) -> None:
     admin = AccessAdmin(locked.settings(ADMIN))
     admin.take_away([acl])
     admin.await_in_force((), [acl])
@@ -327,10 +333,10 @@ def told_of(acl: Acl) -> str:
     return f"principal {acl.user} lacks {acl.operation} on {what}"
 
 
-def send_hour(locked: Secured, hours_ago: int) -> None:
+def send_calls(locked: Locked, name: str) -> None:
     """A call of each of five teams, in an hour that is over."""
-    at_ms = wall_ms() // HOUR_MS * HOUR_MS - hours_ago * HOUR_MS
+    at_ms = wall_ms() // HOUR_MS * HOUR_MS - 2 * HOUR_MS
     with RawProducer(locked.settings("llm-gateway")) as out:
         for number in range(5):
             team = f"team_{number}"
-            out.send("llm_usage", team.encode(), value(f"evt_{hours_ago}_{number}", at_ms, team))
+            out.send("llm_usage", team.encode(), value(f"evt_{name}_{number}", at_ms, team))
