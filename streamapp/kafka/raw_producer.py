@@ -66,7 +66,7 @@ class Serving:
     def flush(self, timeout_s: float) -> int:
         """Wait until everything sent is settled. Returns how many records are not."""
         with self._fatal():
-            return int(self._producer.flush(timeout_s))
+            self._producer.flush(timeout_s)
         return len(self._producer)
 
     @contextmanager

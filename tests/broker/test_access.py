@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as PartitionTopic
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from click.testing import CliRunner, Result
@@ -30,16 +33,19 @@ from streamapp.cli.reached import _ask
 from streamapp.cli.verify import check
 from streamapp.clock import wall_ms
 from streamapp.errors import Misconfigured
+from streamapp.exact.needs import topics_there
+from streamapp.exact.transaction import PartitionProducer
 from streamapp.kafka import provision
 from streamapp.kafka.acls import AccessAdmin, apply
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.groups import look
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.loop_producer import Group, LoopProducer
-from streamapp.kafka.outgoing import NotWritable
-from streamapp.kafka.producer import EventProducer, RawProducer
+from streamapp.kafka.outgoing import EventRefused, NotWritable
+from streamapp.kafka.producer import EventProducer, RawProducer, UsageProducer
 from streamapp.kafka.security import aiokafka_config, confluent_config
 from streamapp.kafka.transacted import TransactedProducer
-from streamapp.kafka.trouble import NO_RIGHT
+from streamapp.kafka.trouble import NO_RIGHT, Right, naming_rights
 from streamapp.settings import BillingSettings, KafkaSettings, Settings
 from streamapp.topics.registry import GROUPS, REDRIVE_ID, TOPICS, transactional_ids
 
@@ -129,7 +135,8 @@ def test_apply_adds_only_prune_takes_only_ours_and_a_second_run_changes_nothing(
     again = run(ADMIN, "access", "apply")
     assert (again.exit_code, again.output.splitlines()[-1]) == (1, "0 changes")
     kept = run(ADMIN, "access", "prune", input="n\n")
-    assert (kept.exit_code, admin.acls()) == (1, {*wanted(), foreign, likewise, excess})
+    assert kept.exit_code == 1
+    assert admin.acls() == {*wanted(), foreign, likewise, excess}
     cannot = run("reconciler", "access", "prune", "--yes").exception
     assert "principal reconciler lacks ALTER on the cluster" in str(cannot)
     pruned = run(ADMIN, "access", "prune", "--yes")
@@ -277,6 +284,95 @@ def test_a_denied_record_is_an_error_of_its_sender(user: str, locked: Locked) ->
         raw()
 
 
+def test_people_and_jobs_do_their_work_with_exactly_their_rights(
+    locked: Locked, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STREAM_STATE_DIR", str(tmp_path))
+    client = AdminClient(confluent_config(locked.settings(ADMIN)))
+    for answer in client.delete_topics(["audit_log", "agent_rpc_metering"]).values():
+        answer.result(30)
+    admin = Admin(locked.settings(ADMIN))
+    wait_until(lambda: not admin.topics() & {"audit_log", "agent_rpc_metering"})
+    admin.create("agent_rpc_metering", 4, 1, {"retention.ms": "1000"})
+    wait_until(lambda: "agent_rpc_metering" in admin.topics())
+    done(run("provisioner", "topics", "apply"))
+    assert done(run("provisioner", "topics", "plan")).output == "0 changes to do\n"
+
+    found = json.loads(run("reconciler", "topics", "check", "--json").output)["findings"]
+    assert [(item["kind"], item["name"]) for item in found] == [("unregistered_topic", FOREIGN)]
+    done(
+        run(
+            "reconciler",
+            "verify",
+            *(f"--pair={name}" for name in ("usage=bills", "usage=counters", "metering=settlements")),
+        )
+    )
+    names, topics = [each.name for each in GROUPS], [each.topics[0] for each in GROUPS]
+    seen = look(locked.settings("lag-monitor"), names, topics, 30)
+    assert [one.problem for one in seen.groups.values()] == [""] * len(names)
+    assert {name for name, _ in seen.ends} == set(topics)
+
+    async def refused() -> None:
+        async with UsageProducer(locked.settings("llm-gateway"), source="llm-gateway") as usage:
+            with pytest.raises(EventRefused):
+                await usage.send(team_id="team", data={"cost_usd": "nothing"})
+
+    asyncio.run(refused())
+    done(run("dead-letter-redriver", "dead-letters", "redrive", "--dry-run"), 0, 1)
+    done(run("dead-letter-redriver", "dead-letters", "drop", "--because", "known", "--yes"))
+    done(run("replay-operator", "replay", "--group", "billing-agg", "--to-earliest", "--yes"))
+    done(run("replay-operator", "replay", "--group", "billing-agg", "--to-earliest", "--recompute", "--yes"))
+    done(run("replay-operator", "repartition", "--table", "usage_hourly", "--dry-run"))
+
+
+def done(result: Result, *codes: int) -> Result:
+    """The command did what it was to do, or said no with one of `codes`."""
+    assert result.exit_code in (codes or (0,)), (result.output, result.exception)
+    return result
+
+
+@pytest.mark.parametrize("each", GROUPS, ids=lambda each: each.name)
+def test_no_right_of_any_group_can_be_left_out(each: Any, locked: Locked) -> None:
+    admin, kafka = AccessAdmin(locked.settings(ADMIN)), locked.settings(each.principal)
+    acls = of_group(each.name)
+    rights = [Right(acl.operation, acl.kind, acl.name) for acl in acls if acl.kind == "topic"]
+    there = topics_there(kafka, rights)
+    assert there() == {right.name for right in rights}
+
+    def use(acl: Acl) -> None:
+        if acl.kind == "topic":
+            there()
+        else:
+            asyncio.run(join(kafka, each) if acl.kind == "group" else take_over(kafka, each))
+
+    try:
+        for acl in acls:
+            admin.take_away([acl])
+            admin.await_in_force((), [acl])
+            with pytest.raises(Misconfigured, match=re.escape(told_of(acl))):
+                use(acl)
+            apply(admin)
+    finally:
+        apply(admin)
+
+
+async def take_over(kafka: KafkaSettings, each: Any) -> None:
+    producer = PartitionProducer(kafka, each.name, PartitionTopic(each.topics[0], 0), None)
+    try:
+        await producer.start()
+    finally:
+        await producer.stop()
+
+
+async def join(kafka: KafkaSettings, each: Any) -> None:
+    consumer = AIOKafkaConsumer(*each.topics, **aiokafka_config(kafka), group_id=each.name)
+    try:
+        with naming_rights(kafka.sasl_username, "READ"):
+            await consumer.start()
+    finally:
+        await consumer.stop()
+
+
 def worker_of(locked: Locked, folder: Path, name: str, user: str, agent: str = BILLING) -> WorkerProcess:
     environment = {
         **variables(locked.settings(user)),
@@ -296,8 +392,8 @@ def test_a_worker_bills_with_exactly_its_rights_and_ends_when_one_is_taken_away(
     worker = worker_of(locked, tmp_path, "whole", "billing-aggregator")
     try:
         send_calls(locked, "first")
-        bills = lambda: [*read(confluent_config(locked.settings("commerce")), "billing_events")]  # noqa: E731
-        wait_until(lambda: len(bills()) >= 5 or not worker.runs, READY_S)
+        commerce = confluent_config(locked.settings("commerce"))
+        wait_until(lambda: len([*read(commerce, "billing_events")]) >= 5 or not worker.runs, READY_S)
         assert worker.runs, worker.said()[-3000:]
         report = check(Settings(kafka=locked.settings("reconciler"), billing=BillingSettings()), show_progress=False)
         assert report.ok, report.as_json()
