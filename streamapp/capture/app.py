@@ -50,13 +50,16 @@ AGAIN_S = 0.2
 
 
 async def demand_topics(pipeline: Pipeline) -> None:
-    """Raise `Misconfigured` when Kafka answers and has not all `TOPICS`, not even after a few seconds."""
+    """Raise `Misconfigured` when Kafka answers and has not all `TOPICS`, not even after a few seconds, or does not let
+    us write there."""
     loop = asyncio.get_running_loop()
     end_s = loop.time() + PROPAGATION_S
     while await pipeline.answers(TOPICS) and pipeline.missing:
         if loop.time() > end_s:
             raise Misconfigured(no_topics(pipeline.missing))
         await asyncio.sleep(AGAIN_S)
+    if pipeline.denied:
+        raise Misconfigured(pipeline.denied)
 
 
 class App:
@@ -124,6 +127,7 @@ class App:
         every few seconds."""
         loop, asked_s = asyncio.get_running_loop(), 0.0
         told: frozenset[str] = frozenset()
+        denied = ""
         while True:
             silent = self._away or loop.time() - self._pipeline.heard_s() > HEARD_S
             if silent or self._pipeline.missing or loop.time() - asked_s > HEARD_S:
@@ -133,6 +137,9 @@ class App:
             if missing != told:
                 log.error("%s", no_topics(missing)) if missing else log.info("all topics are there")
                 told = missing
+            if self._pipeline.denied not in ("", denied):
+                log.error("%s", self._pipeline.denied)
+            denied = self._pipeline.denied
             await asyncio.sleep(1)
 
     def _hear(self, away: bool) -> None:

@@ -27,6 +27,10 @@ class Pipeline(Protocol):
         """Why it can never send again; empty while it can."""
 
     @property
+    def denied(self) -> str:
+        """Which right it lacks; empty while none is known."""
+
+    @property
     def missing(self) -> frozenset[str]:
         """Topics that do not exist, as far as is known."""
 
@@ -54,7 +58,7 @@ class MemoryPipeline:
 
     def __init__(self, *, bytes_max: int = 1 << 30, records_max: int = 1 << 20, hold: bool = False) -> None:
         self.written: list[tuple[str, bytes, bytes]] = []
-        self.away, self.broken = False, ""
+        self.away, self.broken, self.denied = False, "", ""
         self.missing: frozenset[str] = frozenset()
         self.gone: set[str] = set()  # topics that it does not have
         self.records = self.bytes = 0

@@ -24,6 +24,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("broker", "streamapp.cli.broker", "The embedded Apache Kafka broker"),
     ("clickhouse", "streamapp.cli.clickhouse", "ClickHouse's engine on this machine, for analytics-ingest"),
     ("topics", "streamapp.cli.topics", "Plan, apply and check the topics of the registry"),
+    ("access", "streamapp.cli.access", "Plan, apply, prune and check who may do what in Kafka"),
     ("schemas", "streamapp.cli.schemas", "The catalog of event types and their JSON Schemas"),
     ("capture", "streamapp.cli.capture", "Take events of client libraries by HTTP"),
     ("simulate", "streamapp.cli.simulate", "Send realistic, seeded streams to the topics that others write"),

@@ -178,7 +178,7 @@ def _refuse_stuck(made: Plan) -> None:
 
 def _rules(settings: Settings, fix: Fix, attempts_max: int) -> Rules:
     names = [topic.name for topic in EVENT_TOPICS]
-    there = Admin(settings.kafka).describe(names)
+    there = Admin(settings.kafka).describe(names, settings_of=())
     partitions = {name: state.partitions for name, state in there.items()}
     directory = open_directory(settings.directory)
     reentries = {SOURCE: Again(directory, settings.capture.body_bytes_max)}

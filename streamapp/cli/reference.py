@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Metric
 
+from streamapp.access.wanted import matrix, principals, wanted
 from streamapp.errors import StreamError
 from streamapp.llm_exposition import FAMILIES
 from streamapp.metrics import GroupMetrics, LetterCounts, LetterMetrics
@@ -56,6 +57,11 @@ def reference(handed: Handed) -> str:
         _section("Commands", "What `--help` prints.", _commands(handed)),
         _section("Topics", "Event topics keep records for a time, internal topics the last of every key.", _topics()),
         _section("Consumer groups", "The group's name is the Faust app id.", _groups(handed)),
+        _section(
+            "Access",
+            "Who may do what in Kafka: `streamapp access`. A principal is the user of a SASL/PLAIN credential.",
+            _access(),
+        ),
         _section("Event types", "`streamapp schemas export` writes the JSON Schemas.", _types()),
         _section("Reasons of dead letters", "`data.reason` of a `stream.event.rejected` event.", _reasons()),
         _section("Pages", "On every worker's own web server; add `.json` for the JSON twin.", _lines(handed.pages)),
@@ -133,6 +139,14 @@ def _groups(handed: Handed) -> Iterator[str]:
         for group in GROUPS
     )
     return _table(("group", "reads", "consumers", "purpose", "agent"), rows)
+
+
+def _access() -> Iterator[str]:
+    yield from _table(("principal", "who"), ((_code(one.name), one.about) for one in principals()))
+    yield ""
+    yield from _table(
+        ("principal", "resource", "operations"), ((_code(user), *rest) for user, *rest in matrix(wanted()))
+    )
 
 
 def _types() -> Iterator[str]:

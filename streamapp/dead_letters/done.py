@@ -18,7 +18,6 @@ from streamapp.kafka.transacted import Outgoing
 from streamapp.topics.registry import changelog
 
 DONE_TOPIC = changelog("dead-letter-monitor", "letters_done")
-TRANSACTIONAL_ID = "dead-letters-done"  # one writer at a time: who starts takes over
 
 State = Literal["waiting", "redriven", "dropped"]
 

@@ -21,7 +21,7 @@ from itertools import islice
 from typing import Any
 
 from streamapp.clock import Clock
-from streamapp.dead_letters.done import TRANSACTIONAL_ID, Done, Receipt, State, read_done, row, tombstone
+from streamapp.dead_letters.done import Done, Receipt, State, read_done, row, tombstone
 from streamapp.dead_letters.plan import DROPPED, SENT_BEFORE, Resend, Rules, Stays, Wanted, plan
 from streamapp.dead_letters.read import Letter, letters
 from streamapp.dead_letters.receipts import Receipts
@@ -31,6 +31,7 @@ from streamapp.kafka.security import confluent_config
 from streamapp.kafka.transacted import TransactedProducer
 from streamapp.schemas.values.mask import mask_text
 from streamapp.settings import KafkaSettings
+from streamapp.topics.registry import REDRIVE_ID
 
 BATCH_RECORDS = 500
 BATCH_BYTES = 8 << 20  # what is held in memory at once, and sent well within the transaction's time
@@ -164,7 +165,7 @@ def redrive(
     config = confluent_config(kafka)
     most = BATCH_RECORDS if rate is None else max(1, min(BATCH_RECORDS, round(rate)))
     count, began_ms = 0, 0
-    with TransactedProducer(kafka, TRANSACTIONAL_ID) as out:
+    with TransactedProducer(kafka, REDRIVE_ID) as out:
         done = read_done(config)
         receipts.begin(clock(), done)
         for batch in _batches(steps(config, upto, wanted, done, rules, limit), most):
@@ -195,7 +196,7 @@ def drop(
     """
     config = confluent_config(kafka)
     count = 0
-    with TransactedProducer(kafka, TRANSACTIONAL_ID) as out:
+    with TransactedProducer(kafka, REDRIVE_ID) as out:
         done = read_done(config)
         for batch in _to_mark(undo, config, upto, wanted, done, limit):
             if undo:

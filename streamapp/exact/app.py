@@ -26,11 +26,13 @@ from mode import Service
 from mode.supervisors import CrashingSupervisor
 
 from streamapp import settings as settings_module
+from streamapp.access.wanted import of_group
 from streamapp.clock import Clock, wall_ms
 from streamapp.errors import StreamError, Unavailable
 from streamapp.exact.chunk import Chunk
 from streamapp.exact.consumer import ChunkSchema, ChunkTransport
 from streamapp.exact.declaration import Declaration, TableDeclaration
+from streamapp.exact.faust.clients import credentials, group_error
 from streamapp.exact.faust.commands import use_ours
 from streamapp.exact.faust.failstop import failstop, starting
 from streamapp.exact.faust.repeats import thin_out
@@ -38,9 +40,8 @@ from streamapp.exact.needs import LOOK_S, Needs, missing_text, topics_there
 from streamapp.exact.ownership import Ownership, TakeOver
 from streamapp.exact.slot import Slot, take_slot
 from streamapp.exact.table import ExactTable, ReadOnlyTopic, Sink
-from streamapp.kafka.security import aiokafka_config
-from streamapp.kafka.trouble import PROPAGATION_S
-from streamapp.settings import KafkaSettings, Settings
+from streamapp.kafka.trouble import PROPAGATION_S, Right, denied
+from streamapp.settings import Settings
 from streamapp.topics import registry
 
 __all__ = ["StreamApp", "chunks", "starting"]
@@ -137,7 +138,8 @@ class StreamApp(faust.App):
         self.settings = settings = settings or settings_module.load()
         self.clock = clock
         use_ours()
-        self.needs = Needs(registry.needed_by(group), topics_there(settings.kafka))
+        rights = [Right(acl.operation, acl.kind, acl.name) for acl in of_group(group) if acl.kind == "topic"]
+        self.needs = Needs([*dict.fromkeys(right.name for right in rights)], topics_there(settings.kafka, rights))
         # Faust knows no port 0: until the worker has its place, the usual one stands for "any".
         self._first_port = (settings.web.port or ANY_PORT) + registry.port_offset(group)
         worker = settings.worker
@@ -145,7 +147,7 @@ class StreamApp(faust.App):
         super().__init__(
             group,
             broker=[f"kafka://{server.strip()}" for server in bootstrap],
-            broker_credentials=_credentials(settings.kafka),
+            broker_credentials=credentials(settings.kafka),
             datadir=settings.state_dir / group,
             agent_supervisor=CrashingSupervisor,
             TableManager=ExactTables,
@@ -254,12 +256,15 @@ class StreamApp(faust.App):
             await self.sleep(WATCH_S)
             error = group_error(self.consumer)
             if error is not None and not self.should_stop:
-                failstop(error, "being a member of its group")
+                failstop(self._denied(error), "being a member of its group")
 
     def _crash(self, reason: BaseException) -> None:
         """Faust tells that one of its services ended by an error. Its own way from here takes seconds, says little and
         ends with 1, whatever happened."""
-        failstop(reason, "running its services")
+        failstop(self._denied(reason), "running its services")
+
+    def _denied(self, error: BaseException) -> BaseException:
+        return denied(error, self.settings.kafka.sasl_username, "READ")
 
     async def on_stop(self) -> None:
         """Finish what is under way before Faust disconnects."""
@@ -280,30 +285,6 @@ class StreamApp(faust.App):
         """The same of a group that copies records to a destination outside Kafka (`sinks/declaration.py`)."""
         sink: Sink = self.tables.add(Sink(self, declaration, beacon=self.tables.beacon))
         return sink
-
-
-def _credentials(kafka: KafkaSettings) -> Any:
-    """How Faust's own producer, which writes nothing, logs in. Raises `Misconfigured`."""
-    config = aiokafka_config(kafka)
-    context = config.get("ssl_context")
-    if kafka.security_protocol != "SASL_SSL":
-        return None if context is None else faust.SSLCredentials(context)
-    user, password = config["sasl_plain_username"], config["sasl_plain_password"]
-    return faust.SASLCredentials(username=user, password=password, ssl_context=context)
-
-
-def group_error(consumer: Any) -> BaseException | None:
-    """What ended the consumer's membership, or what its group routine waits for somebody to be told; else None."""
-    client = consumer._thread and consumer._thread._consumer
-    coordinator = client and client._coordinator
-    if coordinator is None:
-        return None
-    routine = getattr(coordinator, "_coordination_task", None)
-    if routine is not None and routine.done() and not routine.cancelled() and routine.exception() is not None:
-        ended: BaseException = routine.exception()
-        return ended.__cause__ or ended
-    waiting: BaseException | None = getattr(coordinator, "_pending_exception", None)
-    return waiting
 
 
 async def chunks(stream: Any) -> AsyncIterator[Chunk]:

@@ -23,6 +23,7 @@ from streamapp.exact.faust.failstop import failstop
 from streamapp.exact.faust.leave import LeavingConsumer
 from streamapp.exact.ownership import Ownership
 from streamapp.kafka.security import aiokafka_config
+from streamapp.kafka.trouble import denied
 from streamapp.lane.records import Records, Stretch
 
 log = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ class ChunkConsumer(Consumer):
         except Exception as error:
             if self.app.should_stop:
                 return
-            failstop(error, "fetching")
+            failstop(denied(error, self.app.settings.kafka.sasl_username, "READ"), "fetching")
 
     async def _drain_once(self, gathering: Gathering) -> None:
         ownership: Ownership = self.app.ownership

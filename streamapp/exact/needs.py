@@ -1,4 +1,5 @@
-"""Whether the topics that a worker needs exist: asked before it joins its group, and again and again while it runs.
+"""Whether the topics that a worker needs exist, and whether it may use them: asked before it joins its group, and again
+and again while it runs.
 
 Faust and aiokafka only log a warning about a topic that does not exist, and wait for it for ever.
 """
@@ -10,8 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
-from streamapp.kafka.admin import Admin
+from streamapp.kafka.acls import AccessAdmin
 from streamapp.kafka.handshake import demand_agreement
+from streamapp.kafka.trouble import Right, lacks
 from streamapp.settings import KafkaSettings
 
 PATIENCE_S = 10.0
@@ -55,14 +57,19 @@ class Needs:
         return tuple(topic for topic in self._topics if topic not in there)
 
 
-def topics_there(kafka: KafkaSettings) -> Callable[[], frozenset[str]]:
-    """Asks the cluster for the names of its topics; connects at the first question."""
-    made: list[Admin] = []
+def topics_there(kafka: KafkaSettings, rights: Sequence[Right]) -> Callable[[], frozenset[str]]:
+    """Asks the cluster which of these topics there are; connects at the first question. The question raises
+    `Misconfigured` when a right is missing: without it a topic is as good as missing, and Kafka does not say which."""
+    made: list[AccessAdmin] = []
 
     def ask() -> frozenset[str]:
         if not made:
             demand_agreement(kafka)
-            made.append(Admin(kafka, timeout_s=PATIENCE_S))
-        return made[0].topics()
+            made.append(AccessAdmin(kafka, timeout_s=PATIENCE_S))
+        there = made[0].operations({right.name for right in rights})
+        for right in rights:
+            if right.operation not in there.get(right.name, {right.operation}):
+                raise Misconfigured(lacks(kafka.sasl_username, right))
+        return frozenset(there)
 
     return ask

@@ -16,6 +16,7 @@ from aiokafka import TopicPartition
 from streamapp.exact.faust.batches import WholeBatches, keep_batches
 from streamapp.exact.faust.stopping import StoppableConsumer
 from streamapp.kafka.security import aiokafka_config
+from streamapp.kafka.trouble import naming_rights
 from streamapp.lane.records import Records
 from streamapp.settings import Settings
 
@@ -57,7 +58,8 @@ class RecordsConsumer(StoppableConsumer):
 
 @asynccontextmanager
 async def reading(settings: Settings) -> AsyncIterator[RecordsConsumer]:
-    """The consumer, started. Raises aiokafka's errors when it cannot be."""
+    """The consumer, started. Raises `Misconfigured` without a right to read, and aiokafka's other
+    errors."""
     consumer = RecordsConsumer(
         settings.worker.batch_bytes_max,
         **aiokafka_config(settings.kafka),
@@ -68,8 +70,9 @@ async def reading(settings: Settings) -> AsyncIterator[RecordsConsumer]:
         fetch_max_wait_ms=100,
     )
     try:
-        await consumer.start()
-        await asyncio.sleep(0)  # its routines must have begun: aiokafka cannot stop one that has not
-        yield consumer
+        with naming_rights(settings.kafka.sasl_username, "READ"):
+            await consumer.start()
+            await asyncio.sleep(0)  # its routines must have begun: aiokafka cannot stop one that has not
+            yield consumer
     finally:
         await consumer.stop()

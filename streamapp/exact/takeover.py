@@ -201,7 +201,7 @@ async def started(
 def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
     """Ask Kafka about the source, the outputs and the group. Blocks."""
     names = (source.topic, source.changelog, *source.outputs)
-    states = admin.describe(names)
+    states = admin.describe(names, settings_of=(source.changelog,))
     Needs(names, lambda: frozenset(states)).demand()
     topic = states[source.topic]
     if states[source.changelog].partitions != topic.partitions:

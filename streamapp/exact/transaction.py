@@ -16,8 +16,9 @@ from streamapp.errors import Misconfigured, Unavailable
 from streamapp.exact.chunk import Send, Transaction
 from streamapp.kafka.log.lz4 import use_fast_lz4
 from streamapp.kafka.security import aiokafka_config
+from streamapp.kafka.trouble import naming_rights
 from streamapp.settings import KafkaSettings
-from streamapp.topics.registry import message_bytes_max
+from streamapp.topics.registry import message_bytes_max, transactional_ids
 
 HEARTBEAT_S = 2.5  # within it, Kafka has answered a heartbeat: one is sent each fifth of a session of 10 s
 BATCH_BYTES = 512 * 1024  # before compression; half the broker's default limit for a batch
@@ -32,14 +33,14 @@ class PartitionProducer:
     """
 
     def __init__(self, kafka: KafkaSettings, group: str, source: TopicPartition, changelog: str | None) -> None:
-        self._patience_s = kafka.delivery_timeout_seconds
+        self._patience_s, self._user = kafka.delivery_timeout_seconds, kafka.sasl_username
         self.group = group
         self.source = source
         self.changelog = changelog
         use_fast_lz4()
         self._producer = AIOKafkaProducer(
             **aiokafka_config(kafka),
-            transactional_id=f"{group}-{source.topic}-{source.partition}",
+            transactional_id=f"{transactional_ids(group, source.topic)}{source.partition}",
             transaction_timeout_ms=int(kafka.transaction_timeout_seconds * 1000),
             acks="all",
             compression_type="lz4",
@@ -76,8 +77,9 @@ class PartitionProducer:
     async def _limit(self, what: str) -> AsyncIterator[None]:
         """aiokafka tries again for ever while no broker answers."""
         try:
-            async with asyncio.timeout(self._patience_s):
-                yield
+            with naming_rights(self._user, "WRITE"):
+                async with asyncio.timeout(self._patience_s):
+                    yield
         except TimeoutError:
             where = f"{self.source.topic}-{self.source.partition}"
             raise Unavailable(f"Kafka did not {what} {where} within {self._patience_s:g} s; is it running?") from None

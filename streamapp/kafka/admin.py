@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from confluent_kafka.admin import (
     OffsetSpec,
 )
 
+from streamapp.access.acl import CLUSTER
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Refused, StreamError, Unavailable
 from streamapp.kafka.groups import GroupSeen, look
@@ -33,12 +34,23 @@ from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.login import connected
 from streamapp.kafka.partitions import Partition
 from streamapp.kafka.security import confluent_config
-from streamapp.kafka.trouble import FORBIDDEN, LEADERLESS, MISSING, NO_ANSWER, NOT_LET_IN, Forbidden
+from streamapp.kafka.trouble import (
+    FORBIDDEN,
+    LEADERLESS,
+    MISSING,
+    NO_ANSWER,
+    NO_RIGHT,
+    NOT_LET_IN,
+    Forbidden,
+    Right,
+    lacks,
+)
 from streamapp.settings import KafkaSettings
 
 LEADER_POLL_S = 0.05
 ON_TOPIC = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
 
+_SEE = Right("DESCRIBE", "cluster", CLUSTER)
 _NO_SUCH_TOPIC = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
@@ -80,22 +92,26 @@ class Admin:
             raise self._translated(f"read {topic}", _NO_SUCH_TOPIC)
         return len(metadata.topics[topic].partitions)
 
-    def describe(self, names: Iterable[str]) -> dict[str, TopicState]:
-        """Name → state, of those that exist."""
-        there = sorted(self.topics().intersection(names))
+    def describe(self, names: Iterable[str], settings_of: Collection[str] | None = None) -> dict[str, TopicState]:
+        """Name → state, of those that exist. `settings_of`: whose settings are read, which takes a right of its own;
+        None: of all. Raises `Misconfigured` for a topic that we may know nothing of."""
+        there = sorted(set(names))
         if not there:
             return {}
         descriptions = self._client.describe_topics(TopicCollection(there), request_timeout=self._timeout_s)
-        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in there]
-        configs = self._client.describe_configs(resources, request_timeout=self._timeout_s)
+        read = there if settings_of is None else [name for name in there if name in settings_of]
+        resources = {name: ConfigResource(ConfigResource.Type.TOPIC, name) for name in read}
+        configs = self._client.describe_configs([*resources.values()], request_timeout=self._timeout_s) if read else {}
         found = {}
-        for resource in resources:
-            name = resource.name
+        for name in there:
+            entries: Mapping[str, Any] = {}
             try:
-                topic = self._asked(f"describe {name}", descriptions[name].result)
-                entries = self._asked(f"describe {name}", configs[resource].result)
-            except _Missing:
-                continue  # deleted since it was listed
+                topic = self._asked(f"describe {name}", descriptions[name].result, Right("DESCRIBE", "topic", name))
+                if name in resources:
+                    right = Right("DESCRIBE_CONFIGS", "topic", name)
+                    entries = self._asked(f"read the settings of {name}", configs[resources[name]].result, right)
+            except Missing:
+                continue
             found[name] = TopicState(
                 name=name,
                 topic_id=str(topic.topic_id),
@@ -110,7 +126,7 @@ class Admin:
     def groups(self) -> frozenset[str]:
         """The names of all consumer groups that Kafka still keeps something of, ours and others."""
         answer = self._client.list_consumer_groups(request_timeout=self._timeout_s)
-        found = self._asked("list consumer groups", answer.result)
+        found = self._asked("list consumer groups", answer.result, _SEE)
         if found.errors:
             raise self._translated("list consumer groups", found.errors[0].args[0])
         return frozenset(item.group_id for item in found.valid)
@@ -120,19 +136,23 @@ class Admin:
         metadata = self._asked("list brokers", lambda: self._client.list_topics(timeout=self._timeout_s))
         resources = {number: ConfigResource(ConfigResource.Type.BROKER, str(number)) for number in metadata.brokers}
         answers = self._client.describe_configs(list(resources.values()), request_timeout=self._timeout_s)
-        asked = {n: self._asked(f"read the settings of broker {n}", answers[r].result) for n, r in resources.items()}
+        right = Right("DESCRIBE_CONFIGS", "cluster", CLUSTER)
+        asked = {
+            n: self._asked(f"read the settings of broker {n}", answers[r].result, right) for n, r in resources.items()
+        }
         return {n: {key: str(entry.value) for key, entry in entries.items()} for n, entries in asked.items()}
 
     def create(self, name: str, partitions: int, replication_factor: int, configs: Mapping[str, str]) -> None:
         """Create a topic; done already is done."""
         topic = NewTopic(name, partitions, replication_factor, config=dict(configs))
         future = self._client.create_topics([topic], request_timeout=self._timeout_s)[name]
-        self._asked(f"create {name}", future.result, done=KafkaError.TOPIC_ALREADY_EXISTS)
+        right = Right("CREATE", "topic", name)
+        self._asked(f"create {name}", future.result, right, done=KafkaError.TOPIC_ALREADY_EXISTS)
 
     def add_partitions(self, name: str, total: int) -> None:
         """Raise the number of partitions to `total`."""
         future = self._client.create_partitions([NewPartitions(name, total)], request_timeout=self._timeout_s)[name]
-        self._asked(f"raise the partitions of {name}", future.result)
+        self._asked(f"raise the partitions of {name}", future.result, Right("ALTER", "topic", name))
 
     def set_configs(self, name: str, configs: Mapping[str, str]) -> None:
         """Set these of a topic's settings, leave the others."""
@@ -141,7 +161,7 @@ class Admin:
         ]
         resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=entries)
         future = self._client.incremental_alter_configs([resource], request_timeout=self._timeout_s)[resource]
-        self._asked(f"set {', '.join(configs)} of {name}", future.result)
+        self._asked(f"set {', '.join(configs)} of {name}", future.result, Right("ALTER_CONFIGS", "topic", name))
 
     def end_offsets(self, partitions: Iterable[Partition], *, committed: bool = False) -> dict[Partition, int]:
         """The offset behind each partition's last record; with `committed`, behind its last stable one: no
@@ -175,6 +195,9 @@ class Admin:
             found = self._patiently(
                 f"read the offsets of group {group}", lambda: consumer.committed(request, timeout=self._timeout_s)
             )
+        except Unavailable:
+            self.group(group)  # librdkafka does not tell a refusal from silence
+            raise
         finally:
             consumer.close()
         return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
@@ -191,6 +214,8 @@ class Admin:
             seen = look(self._kafka, (name,), (), self._timeout_s).groups[name]
             if seen.state:
                 return seen
+            if seen.denied:
+                raise Forbidden(lacks(self._kafka.sasl_username, Right("DESCRIBE", "group", name)), 0, seen.problem)
             if monotonic_s() > deadline_s:
                 raise Unavailable(f"cannot describe group {name}: Kafka at {self._bootstrap} says: {seen.problem}")
             threading.Event().wait(LEADER_POLL_S)
@@ -207,8 +232,10 @@ class Admin:
                 error = exception.args[0]
             names = {key.topic for key in request}
             if error.code() not in LEADERLESS or monotonic_s() > end_s:
-                raise self._translated(f"read the offsets of {', '.join(sorted(names))}", error)
+                listed = ", ".join(sorted(names))
+                raise self._translated(f"read the offsets of {listed}", error, Right("DESCRIBE", "topic", listed))
             if missing := names - self.topics():
+                self.describe(missing, settings_of=())  # what we may know nothing of is not listed
                 raise self._translated(f"read the offsets of {', '.join(sorted(missing))}", _NO_SUCH_TOPIC)
             threading.Event().wait(LEADER_POLL_S)
         return {}
@@ -218,31 +245,31 @@ class Admin:
         if self._last_trouble is None or error.code() in NOT_LET_IN:
             self._last_trouble = error
 
-    def _asked(self, what: str, answer: Callable[[], Any], done: int | None = None) -> Any:
-        """The answer, or None where Kafka says `done`; its exceptions translated."""
+    def _asked(self, what: str, answer: Callable[[], Any], right: Right | None = None, done: int | None = None) -> Any:
+        """The answer, or None where Kafka says `done`; its exceptions translated. `right`: what it takes."""
         try:
             return answer()
         except KafkaException as exception:
             error = exception.args[0]
             if error.code() == done:
                 return None
-            raise self._translated(what, error) from None
+            raise self._translated(what, error, right) from None
 
-    def _patiently(self, what: str, answer: Callable[[], Any], done: int | None = None) -> Any:
+    def _patiently(self, what: str, answer: Callable[[], Any]) -> Any:
         """The same for questions to a group's coordinator, which a cluster may only be looking for: ask until the
         time is over."""
         deadline_s = monotonic_s() + self._timeout_s
         while True:
             try:
-                return self._asked(what, answer, done)
+                return self._asked(what, answer)
             except Unavailable:
                 if monotonic_s() > deadline_s:
                     raise
             threading.Event().wait(LEADER_POLL_S)
 
-    def _translated(self, what: str, error: KafkaError) -> StreamError:
+    def _translated(self, what: str, error: KafkaError, right: Right | None = None) -> StreamError:
         if error.code() in MISSING:
-            return _Missing(f"cannot {what}: there is no such topic at {self._bootstrap}; `streamapp topics apply`")
+            return Missing(f"cannot {what}: there is no such topic at {self._bootstrap}; `streamapp topics apply`")
         self._client.poll(0)  # delivers what `_remember` waits for
         trouble = self._last_trouble
         if error.code() in NO_ANSWER and trouble is not None and trouble.code() in NOT_LET_IN:
@@ -254,8 +281,12 @@ class Admin:
                 f"cannot {what}: Kafka at {self._bootstrap} does not let us in ({error.str()}); check "
                 "STREAM_KAFKA__SECURITY_PROTOCOL, user name, password and CA file"
             )
+        if error.code() in NO_RIGHT and right is not None:
+            told = lacks(self._kafka.sasl_username, right)
+            return Forbidden(f"cannot {what}: {told}", error.code(), error.str())
         if error.code() in FORBIDDEN:
-            return Forbidden(f"cannot {what}: Kafka at {self._bootstrap} says: {error.str()}", error)
+            told = f"cannot {what}: Kafka at {self._bootstrap} says: {error.str()}"
+            return Forbidden(told, error.code(), error.str())
         if error.code() in NO_ANSWER or error.retriable():
             return Unavailable(
                 f"cannot {what}: Kafka at {self._bootstrap} does not answer ({error.str()}); is it running, and is "
@@ -264,5 +295,5 @@ class Admin:
         return Refused(f"cannot {what}: Kafka at {self._bootstrap} says: {error.str()}")
 
 
-class _Missing(Misconfigured):
+class Missing(Misconfigured):
     """A topic that is asked about does not exist."""

@@ -13,7 +13,7 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
-from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, KafkaError, for_code
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.coordination import FindCoordinatorRequest
@@ -50,6 +50,7 @@ class GroupSeen:
     committed: Mapping[Partition, int] | None = None
     notes: Mapping[Partition, str] = field(default_factory=dict)  # kept with the offsets: Kafka calls them metadata
     problem: str = ""
+    denied: bool = False  # the reason is that we may not ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ async def _group(client: Any, name: str) -> GroupSeen:
         code, _, state, _, _, members = described.groups[0][:6]
         _check(code)
     except KafkaError as error:
-        return GroupSeen("", problem=_words(error))
+        return GroupSeen("", problem=_words(error), denied=isinstance(error, GroupAuthorizationFailedError))
     committed, notes = {}, {}
     for topic, partitions in offsets.topics:
         for partition, offset, note, failed in partitions:

@@ -10,14 +10,17 @@ import asyncio
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from streamapp.errors import StreamError
+from streamapp.kafka.acls import AccessAdmin
 from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.login import connected
-from streamapp.kafka.raw_producer import CLOSE_SLACK_S, producer_config
-from streamapp.kafka.trouble import MISSING, NO_HOME, to_mend
+from streamapp.kafka.raw_producer import CLOSE_SLACK_S, Serving, producer_config
+from streamapp.kafka.trouble import MISSING, NO_HOME, NO_RIGHT, Right, lacks, to_mend
 from streamapp.settings import KafkaSettings
 
 ANY_PARTITION = -1  # murmur2 of the key decides
@@ -44,10 +47,10 @@ class Group(NamedTuple):
 class _Flight:
     """The records of one request."""
 
-    __slots__ = ("error", "future", "left", "size")
+    __slots__ = ("count", "error", "future", "left", "size", "topic")
 
-    def __init__(self, future: asyncio.Future[str | None], left: int, size: int) -> None:
-        self.future, self.left, self.size = future, left, size
+    def __init__(self, future: asyncio.Future[str | None], count: int, size: int, topic: str) -> None:
+        self.future, self.count, self.left, self.size, self.topic = future, count, count, size, topic
         self.error: str | None = None
 
 
@@ -64,16 +67,17 @@ class LoopProducer:
     """Sends groups of records with the standard's producer settings, and bounds what is under way.
 
     The groups of a request are taken or refused as a whole: when there is no room, nothing was taken. `broken` says
-    why it can never send again, once that is so (librdkafka lost count of what it wrote): end the process. `missing`
-    are topics that do not exist, as far as is known: a record for them failed, or `answers` found it; `answers` also
-    finds that they are there again.
+    why it can never send again, once that is so (librdkafka lost count of what it wrote): end the process. `denied`
+    says which right it lacks, once Kafka has refused something. `missing` are topics that do not exist, as far as is
+    known: a record for them failed, or `answers` found it; `answers` also finds that they are there again.
     """
 
     def __init__(self, kafka: KafkaSettings, *, bytes_max: int, records_max: int) -> None:
         self.bytes_max, self.records_max = bytes_max, records_max
         self.bytes = self.records = 0
         self.acknowledged = self.failed = 0
-        self.broken = ""
+        self._flights: set[_Flight] = set()
+        self.broken = self.denied = ""
         self.missing: frozenset[str] = frozenset()
         self._kafka = kafka
         self._refused = ""
@@ -90,6 +94,7 @@ class LoopProducer:
             "batch.size": BATCH_BYTES,
         }
         self._producer = connected(Producer, config, self._told_of)
+        self._serving = Serving(self._producer)
 
     def has_room(self, count: int, size: int) -> bool:
         """Whether so many records of this `extent` would be taken now."""
@@ -107,7 +112,8 @@ class LoopProducer:
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
-        flight = _Flight(loop.create_future(), count, size)
+        flight = _Flight(loop.create_future(), count, size, groups[0].topic)
+        self._flights.add(flight)
         self.records += count
         self.bytes += size
         produce = self._producer.produce
@@ -117,7 +123,7 @@ class LoopProducer:
                 flight.error = self._failure(error, message.topic() or "")
             flight.left -= 1
             if not flight.left:
-                self._landed(flight, count)
+                self._landed(flight)
 
         for topic, key, values in groups:
             for value in values:
@@ -173,8 +179,19 @@ class LoopProducer:
                 missing = frozenset(topic for topic in missing if not self._has(topic))
             except KafkaException:
                 self._tell_disagreement()
+                self._look_for_rights(topics)
                 return None
+        self.denied = ""
         return missing
+
+    def _look_for_rights(self, topics: Sequence[str]) -> None:
+        """Find out which right to write there is missing: a producer (librdkafka 2.16.1) is told of a topic that it may
+        know nothing of as if no broker answered."""
+        with suppress(StreamError):
+            may = AccessAdmin(self._kafka, timeout_s=ANSWER_TIMEOUT_S).operations(topics)
+            lacking = [topic for topic in topics if "WRITE" not in may.get(topic, {"WRITE"})]
+            right = Right("WRITE", "topic", lacking[0]) if lacking else None
+            self.denied = lacks(self._kafka.sasl_username, right) if right else ""
 
     def _tell_disagreement(self) -> None:
         """Log once why the broker and the settings do not go together, if that is so."""
@@ -191,7 +208,12 @@ class LoopProducer:
         return found is not None and found.error is None
 
     def _serve(self) -> None:
-        self._producer.poll(0)
+        self._serving.poll(0)
+        if self._serving.fatal is not None:
+            self.broken = self._serving.fatal.str()
+            for flight in tuple(self._flights):
+                flight.error, flight.left = self._failure(self._serving.fatal, flight.topic), 0
+                self._landed(flight)
         assert self._loop is not None
         self._timer = self._loop.call_later(POLL_S, self._serve) if self.records else None
 
@@ -201,12 +223,18 @@ class LoopProducer:
         return error
 
     def _failure(self, error: KafkaError, topic: str) -> str:
+        error = self._serving.fatal or error
         if error.code() in NO_HOME:
             self.missing |= {topic}
-        return to_mend(error, topic) or error.str()
+        wrong = to_mend(error, topic, self._kafka.sasl_username)
+        if error.code() in NO_RIGHT:
+            self.denied = wrong
+        return wrong or error.str()
 
-    def _landed(self, flight: _Flight, count: int) -> None:
+    def _landed(self, flight: _Flight) -> None:
         assert self._loop is not None
+        self._flights.discard(flight)
+        count = flight.count
         self.records -= count
         self.bytes -= flight.size
         if flight.error is None:

@@ -26,10 +26,10 @@ from streamapp.errors import Refused
 from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.login import connected
 from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, Receipt, prepare, unsent
-from streamapp.kafka.raw_producer import CLOSE_SLACK_S, RawProducer, producer_config
-from streamapp.kafka.refusal import LETTER_BYTES_MAX, refusal
+from streamapp.kafka.raw_producer import CLOSE_SLACK_S, RawProducer, Serving, producer_config
+from streamapp.kafka.refusal import LETTER_BYTES_MAX, not_taken, refusal
 from streamapp.kafka.trouble import to_mend
-from streamapp.schemas.judging.rejected import Reason, Rejected
+from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.llm_usage import LLM_USAGE
 from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
 from streamapp.settings import KafkaSettings
@@ -84,6 +84,7 @@ class EventProducer:
         self._close_timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
         config = {**producer_config(kafka, buffer_events + 1), "message.max.bytes": LETTER_BYTES_MAX}
         self._producer = connected(Producer, config, self._remember)
+        self._serving = Serving(self._producer)
         self._trouble = ""
         self._pending: set[_Pending] = set()
         self._failed: dict[str, NotAcknowledged | NotWritable] = {}  # by the event's id
@@ -207,7 +208,7 @@ class EventProducer:
             except BufferError:
                 await self._changed()  # few large events fill the buffer, too
             except KafkaException as exception:
-                raise _not_taken(event, exception.args[0]) from None
+                raise not_taken(event, self._serving.why(exception.args[0]), self._kafka.sasl_username) from None
             else:
                 self._pending.add(pending)
                 return pending
@@ -230,8 +231,8 @@ class EventProducer:
     def _hand_over(self) -> None:
         assert self._loop is not None
         while not self._ended.is_set():
-            self._producer.poll(POLL_S)
-            if self._answers:
+            self._serving.poll(POLL_S)
+            if self._answers or self._serving.fatal is not None:
                 try:
                     self._loop.call_soon_threadsafe(self._settle_answers)
                 except RuntimeError:
@@ -251,6 +252,9 @@ class EventProducer:
     def _settle_answers(self) -> None:
         while self._answers:
             self._settle(*self._answers.popleft())
+        if self._serving.fatal is not None:
+            for pending in tuple(self._pending):
+                self._settle(pending, self._serving.fatal, -1, -1)
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -258,13 +262,16 @@ class EventProducer:
 
     def _settle(self, pending: _Pending, error: KafkaError | None, partition: int, offset: int) -> None:
         event, future = pending.event, pending.future
+        if pending not in self._pending:
+            return
         self._pending.discard(pending)
         if error is None:
             self._failed.pop(event.id, None)
             if not future.done():
                 future.set_result(Receipt(event.id, event.topic, partition, offset))
             return
-        failure = unsent((event,), to_mend(error, event.topic), self._reason(error))
+        error = self._serving.fatal or error
+        failure = unsent((event,), to_mend(error, event.topic, self._kafka.sasl_username), self._reason(error))
         if future.done() or not pending.awaited:
             self._failed[event.id] = failure
         if not future.done():
@@ -292,10 +299,3 @@ class UsageProducer(EventProducer):
     def prepared(self, *, type: str = LLM_USAGE, data: Mapping[str, Any], **facts: Any) -> Event | Rejected:
         """As for `EventProducer`; `data` as in the standard's LLM Usage Event, `cost_usd` a Decimal, int or text."""
         return super().prepared(type=type, data=data, **facts)
-
-
-def _not_taken(event: Event, error: KafkaError) -> EventRefused | NotAcknowledged | NotWritable:
-    if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-        return EventRefused(Rejected(Reason.INVALID_DATA, f"{event.id} is larger than Kafka takes"))
-    advice = "; this producer cannot go on, make a new one" if error.fatal() else ""
-    return unsent((event,), to_mend(error, event.topic), error.str() + advice)

@@ -114,7 +114,7 @@ def _advice(change: Change, error: Forbidden, replication_factor: int) -> str:
     """What a person can do. A policy says what it wants in its own words only: the settings that it names are found
     there, and whether it is about replicas."""
     if error.code in NO_RIGHT:
-        return "give the user of STREAM_KAFKA__SASL_USERNAME the rights Create, Alter and AlterConfigs on these topics"
+        return "apply as the principal provisioner, or another user with CREATE, ALTER and ALTER_CONFIGS on topics"
     named = sorted(name for name in _configs_of(change) if name in error.reason)
     rest = error.reason
     for name in named:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -48,6 +50,43 @@ def producer_config(kafka: KafkaSettings, buffer_records: int) -> dict[str, Any]
     }
 
 
+class Serving:
+    """Lets a client call back. `fatal` is the error after which it can send no more, once there is one: librdkafka
+    raises it out of any call. Records under way are lost then, and not all of them are told."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self.fatal: KafkaError | None = None
+
+    def poll(self, wait_s: float) -> None:
+        """Call back, wait so long for something to call back about."""
+        with self._fatal():
+            self._producer.poll(wait_s)
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait until everything sent is settled. Returns how many records are not."""
+        with self._fatal():
+            self._producer.flush(timeout_s)
+        return len(self._producer)
+
+    @contextmanager
+    def _fatal(self) -> Iterator[None]:
+        try:
+            yield
+        except (KafkaException, SystemError) as exception:
+            # Raised while the client calls back, it makes the next call of ours a SystemError.
+            told = exception.__cause__ if isinstance(exception, SystemError) else exception
+            if not isinstance(told, KafkaException):
+                raise
+            self.fatal = told.args[0]
+
+    def why(self, error: KafkaError) -> KafkaError:
+        """The reason behind an error of `produce`."""
+        if self.fatal is None and error.code() == KafkaError._FATAL:
+            self.poll(0)
+        return self.fatal or error
+
+
 class RawProducer:
     """Records as bytes, many at a time, from one thread.
 
@@ -64,18 +103,18 @@ class RawProducer:
         self._timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
         self._kafka, self._bootstrap = kafka, kafka.bootstrap_servers
         self._failed = 0
-        self._reason = self._to_mend = ""
+        self._reason = self._to_mend = self._topic = ""
         config = {
             **producer_config(kafka, buffer_records),
             "delivery.report.only.error": True,
             "on_delivery": self._failure,
         }
-        self._trouble: KafkaError | None = None  # what the client said last of itself
-        self._producer = connected(Producer, config, self._remember)
-        self._produce, self._poll = self._producer.produce, self._producer.poll
+        self._producer = connected(Producer, config, lambda error: None)
+        self._produce, self._serving = self._producer.produce, Serving(self._producer)
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         """Put one record into the buffer; wait while it is full. Raises, also for earlier records, as `look`."""
+        self._topic = topic
         while True:
             try:
                 self._produce(topic, value, key)
@@ -83,10 +122,8 @@ class RawProducer:
             except BufferError:
                 self.look(FULL_WAIT_S)
             except KafkaException as exception:
-                error = exception.args[0]
-                if error.code() == KafkaError._FATAL and self._trouble is not None:
-                    error = self._trouble
-                if wrong := to_mend(error, topic):
+                error = self._serving.why(exception.args[0])
+                if wrong := to_mend(error, topic, self._kafka.sasl_username):
                     raise Misconfigured(wrong) from None
                 raise DeliveryFailed(f"a record for {topic} was refused: {error.str()}") from None
         self.sent += 1
@@ -106,7 +143,11 @@ class RawProducer:
     def look(self, wait_s: float = 0) -> None:
         """Raise `DeliveryFailed` or `Misconfigured` if anything sent before has failed. To be called now and then by a
         slow sender."""
-        self._poll(wait_s)
+        self._serving.poll(wait_s)
+        if self._serving.fatal is not None:
+            self._failed = max(self._failed, 1)
+            self._reason = self._serving.fatal.str()
+            self._to_mend = to_mend(self._serving.fatal, self._topic, self._kafka.sasl_username)
         if self._failed:
             told = f"{self._failed:,} of {self.sent:,} records were not acknowledged by Kafka at {self._bootstrap}"
             if self._to_mend:
@@ -115,7 +156,7 @@ class RawProducer:
 
     def flush(self) -> None:
         """Wait until everything sent is acknowledged. Raises as `look`, with the number of what is not."""
-        left = self._producer.flush(self._timeout_s)
+        left = self._serving.flush(self._timeout_s)
         if left:
             self._failed += left
         self.look()
@@ -131,11 +172,9 @@ class RawProducer:
         else:
             self._producer.purge()  # the first failure is told already; do not wait for more of the same
 
-    def _remember(self, error: KafkaError) -> None:
-        self._trouble = error
-
     def _failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
+            error = self._serving.fatal or error
             self._failed += 1
             self._reason = error.str()
-            self._to_mend = to_mend(error, message.topic() or "") or self._to_mend
+            self._to_mend = to_mend(error, message.topic() or "", self._kafka.sasl_username) or self._to_mend

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from confluent_kafka import KafkaError
 
-from streamapp.kafka.outgoing import Event, payload
+from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, payload, unsent
+from streamapp.kafka.trouble import to_mend
 from streamapp.schemas.envelope import SCHEMA
 from streamapp.schemas.judging.letter import TOPIC, Refused, letter
-from streamapp.schemas.judging.rejected import Rejected
+from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.topics.registry import Topic, topic
 
@@ -56,6 +58,14 @@ def refusal(
     )
     made = letter(about, now_ms, random)
     return Event(made.id, TOPIC, made.key, made.value)
+
+
+def not_taken(event: Event, error: KafkaError, user: str | None) -> EventRefused | NotAcknowledged | NotWritable:
+    """What it means that the client does not take an event. `user`: whose client."""
+    if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        return EventRefused(Rejected(Reason.INVALID_DATA, f"{event.id} is larger than Kafka takes"))
+    advice = "; this producer cannot go on, make a new one" if error.fatal() else ""
+    return unsent((event,), to_mend(error, event.topic, user), error.str() + advice)
 
 
 def _written(tree: Mapping[str, Any]) -> bytes:

@@ -42,7 +42,7 @@ class TransactedProducer:
 
     def __init__(self, kafka: KafkaSettings, transactional_id: str) -> None:
         self._timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
-        self._id = transactional_id
+        self._id, self._user = transactional_id, kafka.sasl_username
         self._producer = Producer(
             {
                 **producer_config(kafka, BUFFER_RECORDS),
@@ -124,7 +124,7 @@ class TransactedProducer:
     def _translated(self, error: KafkaError, topic: str = "") -> StreamError:
         if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
             return Refused(f"somebody else began to write as {self._id}; nothing of this transaction was done")
-        if wrong := to_mend(error, topic or self._id):
+        if wrong := to_mend(error, topic, self._user, self._id):
             return Misconfigured(wrong)
         return Unavailable(f"Kafka did not take the transaction, nothing of it was done: {error.str()}")
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
+from aiokafka import errors as aiokafka_errors
 from confluent_kafka import KafkaError
 
+from streamapp.access.acl import CLUSTER, allowed, resource
+from streamapp.access.wanted import wanted
 from streamapp.errors import Misconfigured
 
 PROPAGATION_S = 5.0  # so long a topic that was just made may be unknown to a broker
@@ -52,13 +57,71 @@ FORBIDDEN = NO_RIGHT | {
 }
 
 
+class Right(NamedTuple):
+    """An operation on a resource, in Kafka's words: READ, topic, llm_usage."""
+
+    operation: str
+    kind: str
+    name: str
+
+
 class Forbidden(Misconfigured):
     """Kafka understands the request and does not do it: a right is missing, a policy or a limit of the cluster forbids
     it. `code` is Kafka's error code, `reason` its own words."""
 
-    def __init__(self, message: str, error: KafkaError) -> None:
+    def __init__(self, message: str, code: int, reason: str) -> None:
         super().__init__(message)
-        self.code, self.reason = error.code(), error.str()
+        self.code, self.reason = code, reason
+
+
+def lacks(user: str | None, right: Right) -> str:
+    """The one sentence about a missing right: whose, which, and what a person must do. `user` is
+    STREAM_KAFKA__SASL_USERNAME."""
+    whose = f"principal {user}" if user else "this client, which names no user,"
+    told = f"{whose} lacks {right.operation} on {resource(right.kind, right.name)}"
+    if allowed(wanted(), user or "", right.kind, right.name, right.operation):
+        return f"{told}: `streamapp access apply` adds it"
+    return f"{told}, and is not meant to have it: check STREAM_KAFKA__SASL_USERNAME (`streamapp access matrix`)"
+
+
+def denied(error: BaseException, user: str | None, operation: str) -> BaseException:
+    """An error of aiokafka's about a missing right, as one of ours that names it; any other as it is. `operation`: what
+    was being done to a topic, READ or WRITE; a group is always read, and a transactional id written."""
+    told: BaseException | None = error
+    while told is not None and not isinstance(told, _DENIALS):
+        told = told.__cause__
+    if told is None:
+        return error
+    kind, verb = _DENIED[next(known for known in _DENIALS if isinstance(told, known))]
+    name = CLUSTER if kind == "cluster" else _name(told.args)
+    return Forbidden(lacks(user, Right(verb or operation, kind, name)), getattr(told, "errno", 0), str(told))
+
+
+@contextmanager
+def naming_rights(user: str | None, operation: str) -> Iterator[None]:
+    """Raises what `denied` makes of an error of the block."""
+    try:
+        yield
+    except aiokafka_errors.KafkaError as error:
+        told = denied(error, user, operation)
+        if told is error:
+            raise
+        raise told from None
+
+
+_DENIED: dict[Any, tuple[str, str]] = {
+    aiokafka_errors.TopicAuthorizationFailedError: ("topic", ""),
+    aiokafka_errors.GroupAuthorizationFailedError: ("group", "READ"),
+    aiokafka_errors.TransactionalIdAuthorizationFailed: ("transactional_id", "WRITE"),
+    aiokafka_errors.ClusterAuthorizationFailedError: ("cluster", ""),
+}
+_DENIALS = tuple(_DENIED)
+
+
+def _name(said: tuple[Any, ...]) -> str:
+    """The resource that an error of aiokafka's is about: a name, or a set of names."""
+    names = said[0] if said else "?"
+    return names if isinstance(names, str) else ", ".join(sorted(map(str, names)))
 
 
 def no_topics(missing: Iterable[str]) -> str:
@@ -69,11 +132,15 @@ def no_topics(missing: Iterable[str]) -> str:
     return f"topics {', '.join(names)} do not exist; create them with `streamapp topics apply`"
 
 
-def to_mend(error: KafkaError, topic: str) -> str:
+def to_mend(error: KafkaError, topic: str, user: str | None, transactional_id: str = "") -> str:
     """What a person must put right before Kafka takes a record for this topic, as a sentence. Empty: nothing is known
-    to be wrong, and Kafka may take it later."""
+    to be wrong, and Kafka may take it later. `user`: who writes."""
+    if error.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+        return lacks(user, Right("WRITE", "transactional_id", transactional_id))
     if error.code() in NO_HOME:
         return no_topics([topic])
-    if error.code() in NO_RIGHT or error.code() == KafkaError._AUTHENTICATION:
-        return f"Kafka refuses records for {topic} ({error.str()}); check STREAM_KAFKA__SASL_USERNAME and its rights"
+    if error.code() in NO_RIGHT:  # of the cluster, too: an idempotent producer is let in by WRITE on any topic
+        return lacks(user, Right("WRITE", "topic", topic))
+    if error.code() == KafkaError._AUTHENTICATION:
+        return f"Kafka does not let us in ({error.str()}); check STREAM_KAFKA__SASL_USERNAME and its password"
     return ""

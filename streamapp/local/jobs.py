@@ -13,7 +13,7 @@ from streamapp.processes.child import HOST, free_port
 from streamapp.processes.supervisor import Job
 from streamapp.settings import Settings
 from streamapp.simulate.topics import STREAMS
-from streamapp.topics.registry import GROUPS, group, port_offset, topic
+from streamapp.topics.registry import EVERY_GROUP, GROUPS, group, port_offset, topic
 
 HISTORY_HOURS = 12
 HISTORY_RATE = 3000
@@ -21,7 +21,6 @@ LIVE_RATE = 50
 
 # What is stopped when: whoever sends, then each group before those who read what it writes, then what groups need.
 SENDERS, FIRST_GROUPS, STORES = 1, 2, 9
-EVERY_GROUP = "every consumer group"
 
 
 class Service(NamedTuple):

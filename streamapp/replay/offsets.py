@@ -74,7 +74,7 @@ async def planned(settings: Settings, group: str, topic: str, where: Where) -> l
     """
     admin = Admin(settings.kafka)
     await asyncio.to_thread(refuse_running, admin, group, settings.worker.session_timeout_seconds)
-    states = await asyncio.to_thread(admin.describe, (topic,))
+    states = await asyncio.to_thread(admin.describe, (topic,), ())
     if topic not in states:
         raise Misconfigured(f"topic {topic} is missing; run `streamapp topics apply`")
     count = states[topic].partitions

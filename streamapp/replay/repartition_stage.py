@@ -73,7 +73,7 @@ def survey(source: Source, admin: Admin, found: Found, old: int) -> Situation:
 def look(source: Source, admin: Admin) -> Found:
     """Ask Kafka about topic, changelog and outputs. Blocks."""
     wanted = {source.topic, source.changelog, *source.outputs}
-    states = admin.describe(wanted)
+    states = admin.describe(wanted, settings_of=())
     missing = sorted(wanted - set(states))
     if missing:
         raise Misconfigured(missing_text(missing))
@@ -90,7 +90,7 @@ def look(source: Source, admin: Admin) -> Found:
 def await_partitions(admin: Admin, topic: str, partitions: int) -> None:
     """A controller answers before every broker has heard of it. Blocks."""
     end_s = monotonic_s() + SETTLE_S
-    while admin.describe((topic,))[topic].partitions < partitions:
+    while admin.describe((topic,), settings_of=())[topic].partitions < partitions:
         if monotonic_s() > end_s:
             raise Unavailable(f"Kafka took the new partitions of {topic}, but does not show them after {SETTLE_S:g} s")
         threading.Event().wait(POLL_S)

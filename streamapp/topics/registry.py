@@ -14,6 +14,10 @@ DAY_MS = 86_400_000
 MIB = 1 << 20
 MESSAGE_BYTES = 1_048_588  # Kafka's default
 ROWS = "-changelog"  # how the name of a topic ends that holds a table's rows
+EVERY_SERVICE, EVERY_GROUP = "every service", "every consumer group"
+EVERYBODY_WRITES = (EVERY_SERVICE, EVERY_GROUP)  # no producer by name
+REDRIVER = "dead-letter-redriver"  # whoever runs `streamapp dead-letters redrive` and `drop`
+REDRIVE_ID = "dead-letters-done"  # its transactional id: one writer at a time, who starts takes over
 BATCH_HEAD = 128  # of a batch with one record: 61 bytes, and at most 36 of the record's own lengths
 
 
@@ -44,12 +48,19 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A consumer group; its name is the Faust app id. `consumers` is how many processes the standard foresees."""
+    """A consumer group; its name is the Faust app id. `consumers` is how many processes the standard foresees.
+    `user`: what its workers are called in the standard's Access Control Lists, where that is not the group's name."""
 
     name: str
     topics: tuple[str, ...]
     consumers: int
     purpose: str
+    user: str = ""
+
+    @property
+    def principal(self) -> str:
+        """The user that its workers are to Kafka."""
+        return self.user or self.name
 
 
 EVENT_TOPICS: tuple[Topic, ...] = (
@@ -82,7 +93,7 @@ EVENT_TOPICS: tuple[Topic, ...] = (
         partitions=4,
         retention_ms=90 * DAY_MS,
         key="org_id",
-        producers=("iam-service", "every service"),
+        producers=("iam-service", EVERY_SERVICE),
         consumers=("audit-archive", "compliance"),
     ),
     Topic(
@@ -98,7 +109,7 @@ EVENT_TOPICS: tuple[Topic, ...] = (
         partitions=1,
         retention_ms=30 * DAY_MS,
         key="source_topic",
-        producers=("every service", "every consumer group"),
+        producers=EVERYBODY_WRITES,
         consumers=("dead-letter-monitor",),
         # A dead letter carries the rejected bytes in base64, beside the reason.
         configs=(("max.message.bytes", str(4 * MIB)),),
@@ -123,6 +134,11 @@ def changelog(group_name: str, table: str) -> str:
 def keeps_rows(topic_name: str) -> bool:
     """Whether a topic is an internal one that holds a table's rows, by its name."""
     return topic_name.endswith(ROWS)
+
+
+def transactional_ids(group_name: str, topic_name: str) -> str:
+    """How the transactional ids begin with which a group's workers write; the partition's number follows."""
+    return f"{group_name}-{topic_name}-"
 
 
 def _table(group_name: str, table: str, follows: str, configs: tuple[tuple[str, str], ...] = _CHANGELOG) -> Topic:
@@ -153,7 +169,7 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
         partitions=1,
         retention_ms=None,
         key="id of the dead letter",
-        producers=("dead-letter-monitor",),
+        producers=(REDRIVER,),
         consumers=("dead-letter-monitor",),
         configs=_CHANGELOG[1:],
         follows="dead_letter",
@@ -163,9 +179,15 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
 TOPICS: tuple[Topic, ...] = EVENT_TOPICS + INTERNAL_TOPICS
 
 GROUPS: tuple[Group, ...] = (
-    Group("billing-agg", ("llm_usage",), 2, "Aggregate usage per team per hour, produce billing_events"),
+    Group(
+        "billing-agg",
+        ("llm_usage",),
+        2,
+        "Aggregate usage per team per hour, produce billing_events",
+        "billing-aggregator",
+    ),
     Group("analytics-ingest", ("events_plugin_ingestion",), 4, "Write to the ClickHouse events table"),
-    Group("audit-archive", ("audit_log",), 1, "Write to S3-compatible long-term storage"),
+    Group("audit-archive", ("audit_log",), 1, "Write to S3-compatible long-term storage", "audit-archiver"),
     Group("llm-metrics", ("llm_usage",), 2, "Compute real-time latency and throughput metrics for Prometheus"),
     Group("rpc-billing", ("agent_rpc_metering",), 2, "Aggregate agent RPC usage for settlement (HIP-25)"),
     Group("dead-letter-monitor", ("dead_letter",), 1, "Alert on failed events, page the people on duty"),
@@ -193,14 +215,6 @@ def offsets_retention_minutes() -> int:
 def group(name: str) -> Group:
     """The registered group. Raises KeyError."""
     return _GROUPS_BY_NAME[name]
-
-
-def needed_by(group_name: str) -> tuple[str, ...]:
-    """The topics without which a worker of the group cannot work: its sources, its outputs, its changelogs, and
-    `dead_letter`. Raises KeyError."""
-    sources = group(group_name).topics
-    touched = (item.name for item in TOPICS if group_name in item.producers or item.name == "dead_letter")
-    return tuple(dict.fromkeys((*sources, *touched)))
 
 
 def tables() -> dict[str, Topic]:

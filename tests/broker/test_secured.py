@@ -42,7 +42,7 @@ def test_who_has_no_right_sees_and_does_nothing(secured: Secured, running: Broke
     nobody = secured.settings("nobody", running.bootstrap)
     assert "closed" in admin.topics()
     assert "closed" not in Admin(nobody).topics()
-    with pytest.raises(Misconfigured, match="rights"), RawProducer(nobody) as out:
+    with pytest.raises(Misconfigured, match="principal nobody lacks WRITE on topic closed"), RawProducer(nobody) as out:
         out.send("closed", b"k", b"v")
     listed = running.tool("org.apache.kafka.tools.TopicCommand", "--list")
     assert "closed" in listed.stdout.split(), listed

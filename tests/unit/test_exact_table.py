@@ -19,6 +19,7 @@ from faust.events import Event
 from usage_log import Table as UsageLog
 from usage_log import at, event
 
+from streamapp.access.wanted import of_group, topics_of
 from streamapp.agents.registry import AGENTS
 from streamapp.exact.table import ExactTable
 from streamapp.meters.registry import TABLES, declared
@@ -51,7 +52,7 @@ def test_every_declared_table_has_its_changelog_and_follows_its_source() -> None
         assert (topics[table.name].follows, topics[table.name].producers) == (table.source.topic, (table.group,))
         assert table.source.topic in registry.group(table.group).topics
         assert table.source.retention_ms == registry.topic(table.source.topic).retention_ms
-        assert set(table.origin.outputs) <= set(registry.needed_by(table.group))
+        assert set(table.origin.outputs) <= {acl.name for acl in of_group(table.group) if acl.operation == "WRITE"}
     assert {name for name, topic in topics.items() if topic.keyed} == {table.name for table in WITH_TABLE}
 
 
@@ -60,7 +61,7 @@ def test_every_declared_sink_has_its_changelog_and_follows_its_source() -> None:
         topic = registry.topic(sink.changelog)
         assert (topic.follows, topic.producers, topic.keyed) == (sink.source.topic, (sink.group,), False)
         assert sink.source.topic in registry.group(sink.group).topics
-        assert set(sink.origin.outputs) <= set(registry.needed_by(sink.group))
+        assert set(sink.origin.outputs) <= set(topics_of(sink.group))
 
 
 def test_every_group_with_an_agent_is_declared_once() -> None:

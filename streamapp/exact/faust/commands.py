@@ -13,8 +13,8 @@ from faust.cli.base import cli
 from faust.cli.completion import completion
 from faust.cli.models import models
 
+from streamapp.access.wanted import topics_of
 from streamapp.schemas.catalog import CATALOG
-from streamapp.topics import registry
 
 
 def use_ours() -> None:
@@ -31,7 +31,7 @@ async def show_completion(self: Any) -> None:
 
 async def show_models(self: Any, *, builtins: bool = False) -> None:
     """List the event types that the group reads and writes."""
-    topics = registry.needed_by(self.app.conf.id)
+    topics = topics_of(self.app.conf.id)
     rows = [(one.event_type, _first_line(one.model.__doc__)) for one in CATALOG if one.topic in topics]
     if builtins:
         rows += [tuple(self.model_to_row(model)) for model in self.models(builtins)]

@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.log.raw_batch import batch_at
+from streamapp.kafka.trouble import NO_RIGHT, Forbidden, Right, lacks
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.topics.registry import keeps_rows
 
@@ -52,6 +53,8 @@ def spans(config: Mapping[str, Any], topic: str, answer_seconds: float = ANSWER_
     try:
         partitions = _partitions(consumer, topic, answer_seconds)
         return {partition: _span(consumer, topic, partition, answer_seconds) for partition in partitions}
+    except KafkaException as error:
+        raise _translated(error.args[0], topic, config) from None
     finally:
         consumer.close()
 
@@ -80,7 +83,7 @@ def read(
         consumer.assign([TopicPartition(topic, partition, wanted[partition].start) for partition in ends])
         yield from _until(consumer, topic, ends, silence_seconds, headers, config)
     except KafkaException as error:
-        raise _translated(error.args[0], topic) from None
+        raise _translated(error.args[0], topic, config) from None
     finally:
         consumer.close()
 
@@ -120,8 +123,10 @@ def _until(
                 arrived = passed[partition] >= ends[partition] - 1
                 if not arrived:
                     consumer.seek(TopicPartition(topic, partition, passed[partition] + 1))
+            elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:  # librdkafka looks for a coordinator
+                continue
             else:
-                raise _translated(error, topic)
+                raise KafkaException(error)
             if arrived and partition in left:
                 left.remove(partition)
                 consumer.incremental_unassign([TopicPartition(topic, partition)])
@@ -151,7 +156,7 @@ def _record(topic: str, message: Message, headers: bool) -> Record:
 
 def _consumer(config: Mapping[str, Any]) -> Consumer:
     own = {
-        "group.id": "stream-raw-reader",  # librdkafka wants a name; with assign() and no commits no group is formed
+        "group.id": "stream-raw-reader",  # librdkafka wants a name; no group is formed, and no right on one is needed
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "isolation.level": "read_committed",
@@ -164,12 +169,9 @@ def _consumer(config: Mapping[str, Any]) -> Consumer:
 
 
 def _partitions(consumer: Consumer, topic: str, answer_seconds: float) -> list[int]:
-    try:
-        found = consumer.list_topics(topic, timeout=answer_seconds).topics[topic]
-    except KafkaException as error:
-        raise _translated(error.args[0], topic) from None
+    found = consumer.list_topics(topic, timeout=answer_seconds).topics[topic]
     if found.error is not None:
-        raise _translated(found.error, topic)
+        raise KafkaException(found.error)
     return sorted(found.partitions)
 
 
@@ -180,7 +182,7 @@ def _span(consumer: Consumer, topic: str, partition: int, answer_seconds: float)
             edges = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=answer_seconds)
         except KafkaException as error:
             if error.args[0].code() not in MOVING or monotonic_s() > until_s:
-                raise _translated(error.args[0], topic) from None
+                raise
             consumer.poll(POLL_SECONDS)  # nothing is assigned: this only lets the client learn of the new leader
             continue
         if edges is None:
@@ -188,9 +190,11 @@ def _span(consumer: Consumer, topic: str, partition: int, answer_seconds: float)
         return Span(*edges)
 
 
-def _translated(error: KafkaError, topic: str) -> Exception:
+def _translated(error: KafkaError, topic: str, config: Mapping[str, Any]) -> Exception:
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
         return Misconfigured(f"topic {topic} does not exist; create it with `streamapp topics apply`")
-    if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._AUTHENTICATION):
-        return Misconfigured(f"topic {topic}: {error.str()}; check STREAM_KAFKA__SASL_USERNAME and its rights")
+    if error.code() in NO_RIGHT:
+        return Forbidden(lacks(config.get("sasl.username"), Right("READ", "topic", topic)), error.code(), error.str())
+    if error.code() == KafkaError._AUTHENTICATION:
+        return Misconfigured(f"topic {topic}: {error.str()}; check STREAM_KAFKA__SASL_USERNAME and its password")
     return Unavailable(f"topic {topic}: {error.str()}")
