@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from streamapp.dead_letters.recent import RecentLetters
+from streamapp.errors import Misconfigured
 from streamapp.exact.app import StreamApp
+from streamapp.exact.faust.failstop import failstop, starting
 from streamapp.meters.view import GroupView
 from streamapp.watch.standing import KafkaStandings
+from streamapp.web.audit import KafkaAudit
+from streamapp.web.gate import gate as gate_of
 from streamapp.web.pages.reconciliation import AskedReconciliation
 from streamapp.web.routes import mount
 
@@ -13,23 +17,31 @@ from streamapp.web.routes import mount
 def serve(app: StreamApp, view: GroupView) -> None:
     """Call once per app. The routes are added when the worker has its place, before Faust adds its own."""
     settings = app.settings
+    with starting():
+        gate = gate_of(settings.web, settings.web.host, app.clock)
     grace_ms = settings.billing.grace_seconds * 1000
     letters = RecentLetters(settings.kafka, app.clock)
     timeout_s = settings.web.peer_timeout_seconds
-    found = AskedReconciliation(settings.reconcile.url, timeout_s, app.clock)
+    found = AskedReconciliation(settings.reconcile.url, timeout_s, app.clock, gate.sign)
     standings = KafkaStandings(settings.kafka, app.clock, timeout_s)
     capture = settings.capture
 
     def placed(_: StreamApp) -> None:
+        try:
+            gate_of(settings.web, app.conf.web_bind, app.clock)  # the command line may have named another address
+        except Misconfigured as error:
+            failstop(error, "starting the worker")
         mount(
             app.web.web_app,
             view,
             clock=app.clock,
             peer_timeout_s=timeout_s,
+            gate=gate,
             grace_ms=grace_ms,
             letters=letters,
             reconciliation=found,
             standings=standings,
+            audit=KafkaAudit(settings.kafka, app.clock),
             capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
         )
 

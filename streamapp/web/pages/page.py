@@ -13,7 +13,8 @@ from streamapp.clock import Clock
 from streamapp.dead_letters.recent import Letters
 from streamapp.web import show
 from streamapp.web.pages.extras import Extras
-from streamapp.web.render import Page, Problem
+from streamapp.web.problem import Problem
+from streamapp.web.render import Page
 from streamapp.web.workers import group, hours, local
 from streamapp.web.workers.fleet import Answer, Fleet
 from streamapp.web.workers.fleets import Fleets
