@@ -91,3 +91,15 @@ def names(text: str) -> frozenset[Role]:
     if wrong := sorted(found - ROLES.keys()):
         raise ValueError(f"{wrong[0]!r} is no role; the roles are {', '.join(ROLES)}")
     return found  # type: ignore[return-value]
+
+
+def table() -> str:
+    """The table of rights as docs/security.md has it."""
+    lines = ["| route | least role | also |", "| --- | --- | --- |"]
+    for route in ROUTES:
+        also = ["acts: needs an Origin"] if route.acts else []
+        also += {"": [], "also": ["workers, for whoever asks them"], "only": ["workers alone, for whoever asks them"]}[
+            route.peers
+        ]
+        lines.append(f"| `{route.path}` | {route.least or 'everybody'} | {'; '.join(also)} |")
+    return "\n".join(lines)

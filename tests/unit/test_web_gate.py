@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import jwt
 import pytest
-from front_fake import MetricsWorker
+from front_fake import MetricsWorker, SinkWorker
 from gates import (
     AUDIENCE,
     HOST,
@@ -35,17 +35,21 @@ from gates import (
     token_of,
 )
 from letters_fake import FakeLetters, letter
-from web_fake import FakeWorker, Served, World, serving
+from pydantic import SecretStr
+from web_fake import FakeStandings, FakeWorker, Served, World, serving
 
+from streamapp.agents.pages import watching
 from streamapp.clock import entropy
-from streamapp.errors import Misconfigured, Unavailable
+from streamapp.errors import Denied, Misconfigured, Unavailable
+from streamapp.settings import KafkaSettings, Settings
 from streamapp.settings_web import WebSettings
+from streamapp.watch.standing import Standing
 from streamapp.web.gate import HEADERS, Gate, gate
 from streamapp.web.identity import Asker, digest
 from streamapp.web.pages import latency
 from streamapp.web.peers import ASKING, SEAL_HEADER, Seals
 from streamapp.web.problem import Problem
-from streamapp.web.rights import LOCAL, ROLES, ROUTES, TABLE, Role, Route, may
+from streamapp.web.rights import LOCAL, ROLES, ROUTES, TABLE, Role, Route, may, table
 from streamapp.web.workers import local
 
 WORLD = World(hours_back=2, hostile=False)
@@ -242,7 +246,7 @@ def forged(payload: Mapping[str, Any], secret: bytes) -> str:
 
 
 def unsigned_token() -> str:
-    return jwt.encode(claims("operator"), None, "none", headers={"kid": "rsa"})
+    return jwt.encode(claims("operator"), "", "none", headers={"kid": "rsa"})
 
 
 PAST = int(time.time()) - 3600
@@ -541,9 +545,9 @@ def test_a_token_that_is_taken_away_ends_the_open_stream(tmp_path: Path) -> None
 @pytest.mark.parametrize("mode", MODES)
 def test_acting_needs_the_role_and_a_page_of_ours(tmp_path: Path, mode: str) -> None:
     """There is nothing to act on yet: the role is tested on a route of the test."""
-    table = {**TABLE, "/act": Route("/act", "operator", acts=True)}
-    door = gate(settings(tmp_path, mode), "0.0.0.0", WORLD.clock, table=table)
-    public = gate(settings(tmp_path, mode, origin="https://stream.test/"), "0.0.0.0", WORLD.clock, table=table)
+    with_act = {**TABLE, "/act": Route("/act", "operator", acts=True)}
+    door = gate(settings(tmp_path, mode), "0.0.0.0", WORLD.clock, table=with_act)
+    public = gate(settings(tmp_path, mode, origin="https://stream.test/"), "0.0.0.0", WORLD.clock, table=with_act)
     for role in WITHIN:
         sent = credentials(mode, role)
         assert admit(door, "/act", {**sent, "Origin": ORIGIN}, "POST") == (200 if role == "operator" else 403)
@@ -604,3 +608,131 @@ def test_without_names_nothing_is_unmasked_and_no_page_speaks_of_it() -> None:
                 assert answer.status == 403
 
     asyncio.run(run())
+
+
+# -- what a worker's own Kafka user may not see --------------------------------------------------------------------
+
+
+class OwnOnly(FakeStandings):
+    """Kafka, asked by a user that may see its own group alone."""
+
+    async def now(self) -> Mapping[str, Standing]:
+        everything = await super().now()
+        own = self.views[0].group
+        return {name: one if name == own else Standing("not visible") for name, one in everything.items()}
+
+
+def test_what_may_not_be_seen_is_one_quiet_word() -> None:
+    archive = SinkWorker(WORLD, "audit-archive", "archive-0", range(4), 0.1)
+    letters = FakeLetters([A_LETTER])
+    letters.failure = Denied("topic dead_letter: Topic authorization failed; check STREAM_KAFKA__SASL_USERNAME")
+
+    async def run() -> None:
+        serve = serving(archive, letters=letters, standings=OwnOnly([archive]))
+        async with serve as served, aiohttp.ClientSession() as session:
+
+            async def get(path: str) -> tuple[int, str]:
+                async with session.get(served[0].url + path, headers={"Accept": "text/html"}) as answer:
+                    return answer.status, await answer.text()
+
+            async with session.get(served[0].url + "/index.json") as answer:
+                front = await answer.json()
+            assert front["verdict"] == "ok", front["findings"]
+            others = {one["group"]: one["state"] for one in front["groups"]}
+            assert others.pop("audit-archive") == "running"
+            assert set(others.values()) == {"not visible"}
+            status, text = await get("/")
+            assert (status, text.count("not visible")) == (200, 7), "six groups and the dead letters"
+            status, text = await get("/groups/billing-agg")
+            assert (status, "may not ask about it" in text, "faust --loop" in text) == (200, True, False)
+            for path, where in (
+                ("/hours", "billing-agg"),
+                ("/agents", "rpc-billing"),
+                ("/letters", "dead-letter-monitor"),
+            ):
+                status, text = await get(path)
+                assert (status, "Not visible from this worker" in text, where in text) == (403, True, True), path
+            assert (await get("/tables"))[0] == 200
+
+    asyncio.run(run())
+
+
+def test_the_pages_may_have_a_kafka_user_of_their_own(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("hush\n")
+    kafka = KafkaSettings(security_protocol="SASL_SSL", sasl_username="billing", sasl_password=SecretStr("x"))
+    assert watching(Settings(kafka=kafka)) == kafka
+    found = watching(Settings(kafka=kafka, web=WebSettings(kafka_username="pages", kafka_password_file=password)))
+    assert (found.sasl_username, found.sasl_password) == ("pages", SecretStr("hush"))
+    with pytest.raises(Misconfigured, match="STREAM_WEB__KAFKA_PASSWORD_FILE"):
+        watching(Settings(kafka=kafka, web=WebSettings(kafka_username="pages")))
+
+
+# -- what docs/security.md says ------------------------------------------------------------------------------------
+
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "security.md").read_text()
+
+
+def said_by_the_page() -> dict[str, int]:
+    """What is sent → the answer, of the table of what is refused."""
+    part = PAGE.partition("## What is refused")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("|")]
+    return {what: int(answer) for what, answer in rows[2:]}
+
+
+def test_the_page_has_the_table_of_rights_and_the_roles() -> None:
+    assert table() in PAGE, "docs/security.md: put streamapp.web.rights.table() in"
+    roles = PAGE.partition("## Roles")[2]
+    assert [line.split(" | ")[0].strip("| ") for line in roles.splitlines() if line.startswith("| ")][2:7] == list(
+        ROLES
+    )
+
+
+def test_what_is_refused_is_answered_as_the_page_says(tmp_path: Path) -> None:
+    token, proxy, signed_ = (gate(settings(tmp_path, mode), "0.0.0.0", WORLD.clock) for mode in MODES)
+    act = "/letters/{id}/unmask"
+    auditor = credentials("token", "auditor")
+    local_ = "/_local/{topic}"
+    peer = Asked(WORLD.now_ms)
+    used = peer.seal(local_, "viewer")
+    assert admit(token, local_, used) == 200
+
+    def bearer(text: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {text}"}
+
+    async def twice() -> int:
+        headers = multi({**WITH_SECRET, **NAMED})
+        headers.add("X-Forwarded-Groups", "auditor")
+        with pytest.raises(Problem) as refused:
+            await proxy.admit("/", "GET", "/", headers, HOST)
+        return refused.value.status
+
+    found = {
+        "no credentials (`token`)": admit(token, "/", {}),
+        "no credentials (`jwt`)": admit(signed_, "/", {}),
+        "no proxy secret (`proxy`)": admit(proxy, "/", NAMED),
+        "a token that is not in the file": admit(token, "/", bearer("another")),
+        "the digest of a token as token": admit(token, "/", bearer(digest(token_of("viewer")))),
+        "headers of a proxy, in mode `token`": admit(token, "/", {**WITH_SECRET, **NAMED}),
+        "headers of a proxy with a wrong secret": admit(proxy, "/", {**NAMED, "X-Stream-Proxy-Secret": "guess"}),
+        "a header of a proxy twice": asyncio.run(twice()),
+        "`alg=none`": admit(signed_, "/", bearer(unsigned_token())),
+        "HS256, signed with the public RSA key": admit(signed_, "/", bearer(forged(claims("auditor"), public_pem()))),
+        "an expired JWT": admit(signed_, "/", bearer(signed("viewer", exp=PAST))),
+        "a JWT of another audience": admit(signed_, "/", bearer(signed("viewer", aud="another"))),
+        "a JWT of another issuer": admit(signed_, "/", bearer(signed("viewer", iss="https://evil.test/"))),
+        "a JWT without `exp`": admit(signed_, "/", bearer(signed("viewer", exp=None))),
+        "a role that is not enough": admit(token, "/letters", credentials("token", "viewer")),
+        "an act without Origin": admit(token, act, auditor, "POST"),
+        "an act from another site": admit(token, act, {**auditor, "Origin": "https://evil.test"}, "POST"),
+        "a question of peers without a seal": admit(token, local_, {}),
+        "a seal for the second time": admit(token, local_, used),
+        "a seal for another question": admit(token, local_, peer.seal("/_local/rows", "viewer")),
+        "a seal older than ten seconds": admit(token, local_, Asked(WORLD.now_ms - 10_001).seal(local_, "viewer")),
+        "a question of peers with a person's token": admit(token, local_, credentials("token", "operator")),
+        "a page of the internet that names `127.0.0.1` its own (`none`)": admit(
+            gate(WebSettings(), "127.0.0.1", WORLD.clock), "/", {}, host="evil.test"
+        ),
+    }
+    assert found == said_by_the_page()

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamapp.clock import monotonic_s
-from streamapp.errors import Misconfigured, Unavailable
+from streamapp.errors import Denied, Misconfigured, Unavailable
 from streamapp.kafka.log.raw_batch import batch_at
+from streamapp.kafka.trouble import NO_RIGHT
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.topics.registry import keeps_rows
 
@@ -191,6 +192,7 @@ def _span(consumer: Consumer, topic: str, partition: int, answer_seconds: float)
 def _translated(error: KafkaError, topic: str) -> Exception:
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
         return Misconfigured(f"topic {topic} does not exist; create it with `streamapp topics apply`")
-    if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._AUTHENTICATION):
-        return Misconfigured(f"topic {topic}: {error.str()}; check STREAM_KAFKA__SASL_USERNAME and its rights")
+    if error.code() in NO_RIGHT | {KafkaError._AUTHENTICATION}:
+        kind = Denied if error.code() in NO_RIGHT else Misconfigured
+        return kind(f"topic {topic}: {error.str()}; check STREAM_KAFKA__SASL_USERNAME and its rights")
     return Unavailable(f"topic {topic}: {error.str()}")

@@ -12,14 +12,14 @@ from urllib.parse import quote, urlencode
 from streamapp.dead_letters.done import Done, Receipt
 from streamapp.dead_letters.read import Coordinates, Letter
 from streamapp.dead_letters.recent import Entry, Recent, entry
-from streamapp.errors import Misconfigured, Unavailable
+from streamapp.errors import Denied, Misconfigured, Unavailable
 from streamapp.schemas.judging.cause import shape
 from streamapp.schemas.values.mask import mask_text
 from streamapp.schemas.values.mask_json import mask_field, mask_value
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.web import show
 from streamapp.web.pages.letters_advice import ADVICE, OTHERWISE
-from streamapp.web.pages.page import Params, Site
+from streamapp.web.pages.page import Params, Site, not_visible
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 
@@ -184,6 +184,8 @@ def letters_url(params: Params, **changes: str) -> str:
 async def _asked(answer: Any) -> Any:
     try:
         return await answer
+    except Denied:
+        raise not_visible("dead-letter-monitor") from None
     except (Unavailable, Misconfigured) as error:
         raise Problem(503, "The dead letters cannot be read now", f"{error}. Nothing is lost by it.") from None
 
