@@ -428,6 +428,22 @@ class FakeStandings:
         return Standing("running", tuple(view.url for view in views), behind, owners)
 
 
+class FakeAudit:
+    """Keeps what was written; `failure` is raised instead."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str | None, Mapping[str, Any]]] = []
+        self.failure: Exception | None = None
+
+    async def write(self, org_id: str | None, data: Mapping[str, Any]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.written.append((org_id, data))
+
+    async def close(self) -> None:
+        pass
+
+
 @dataclass
 class Served:
     """A worker on a port. `stop` ends it as a crash would, for its peers."""

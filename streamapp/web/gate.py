@@ -85,7 +85,7 @@ class Gate:
             request.method,
             request.raw_path,
             request.headers,
-            request.host,
+            request.headers.get("Host", ""),
         )
         ASKING.set(asker)
         return asker
@@ -105,7 +105,11 @@ class Gate:
     def _demand_loopback(self, host: str) -> None:
         """A page of the internet may name this address its own: then the browser says its name."""
         name = _hostname(host)
-        if not is_loopback(name) and (self._origin is None or _hostname(urlsplit(self._origin).netloc) != name):
+        if (
+            host
+            and not is_loopback(name)
+            and (self._origin is None or _hostname(urlsplit(self._origin).netloc) != name)
+        ):
             advice = "Open it as http://localhost, or set STREAM_WEB__ORIGIN to the address at which it is opened."
             raise Problem(403, "These pages are for this machine alone", advice)
 

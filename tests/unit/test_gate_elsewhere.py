@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -64,3 +67,24 @@ def test_capture_describes_itself_by_role_and_takes_events_from_everybody(tmp_pa
     assert capture.call(path="/metrics", method="GET", headers={"Authorization": f"Bearer {METRICS}"}).status == 200
     assert capture.call({"api_key": "ha_project", "event": "e", "distinct_id": "d"}).status == 200
     assert InMemory(directory_in(tmp_path)).call(path="/openapi.json", method="GET").status == 200
+
+
+@pytest.mark.parametrize(
+    ("command", "environment"),
+    [
+        (["faust", "-A", "streamapp.agents.dead_letter_monitor", "worker"], {"STREAM_WEB__HOST": "0.0.0.0"}),
+        (["faust", "-A", "streamapp.agents.dead_letter_monitor", "worker", "--web-bind", "0.0.0.0"], {}),
+        (["streamapp", "reconcile"], {"STREAM_RECONCILE__HOST": "0.0.0.0"}),
+        (["streamapp", "capture"], {"STREAM_WEB__AUTH": "token"}),
+    ],
+)
+def test_a_process_that_would_be_open_to_everybody_does_not_start(
+    tmp_path: Path, command: list[str], environment: dict[str, str]
+) -> None:
+    """Nor does it ask Kafka first."""
+    ours = {"STREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "STREAM_STATE_DIR": str(tmp_path), **environment}
+    line = [sys.executable, "-m", *command]
+    ended = subprocess.run(line, env={**os.environ, **ours}, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 78, ended.stderr
+    assert "STREAM_WEB__" in ended.stderr + ended.stdout
+    assert "Traceback" not in ended.stderr + ended.stdout

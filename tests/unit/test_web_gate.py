@@ -36,7 +36,7 @@ from gates import (
 )
 from letters_fake import FakeLetters, letter
 from pydantic import SecretStr
-from web_fake import FakeStandings, FakeWorker, Served, World, serving
+from web_fake import FakeAudit, FakeStandings, FakeWorker, Served, World, serving
 
 from streamapp.agents.pages import watching
 from streamapp.clock import entropy
@@ -74,22 +74,6 @@ def example(path: str) -> str:
     for pattern, value in EXAMPLES.items():
         path = path.replace(pattern, "/letters/" + A_LETTER.id if pattern == "/letters/{id}" else value)
     return path
-
-
-class FakeAudit:
-    """Keeps what was written; `failure` is raised instead."""
-
-    def __init__(self) -> None:
-        self.written: list[tuple[str | None, Mapping[str, Any]]] = []
-        self.failure: Exception | None = None
-
-    async def write(self, org_id: str | None, data: Mapping[str, Any]) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self.written.append((org_id, data))
-
-    async def close(self) -> None:
-        pass
 
 
 Ask = Callable[..., Awaitable[tuple[int, str, Mapping[str, str]]]]
@@ -371,6 +355,9 @@ def test_peers_answer_for_the_role_of_the_person(tmp_path: Path) -> None:
         """Pages of two workers are whole: they asked each other."""
         status, text, _ = await ask("/hours.json?limit=500", credentials("token", "viewer"))
         assert (status, {row["worker"] for row in json.loads(text)["hours"]}) == (200, {"agg-0", "agg-1"})
+        for team in ("%3Cb%3E+%25%2F", "日本", "a%26b=c#x", "%FF"):
+            status, text, _ = await ask(f"/hours.json?team={team}&limit=9", credentials("token", "viewer"))
+            assert (status, json.loads(text)["silent"]) == (200, []), team
         status, text, _ = await ask("/tables/usage_hourly.json", credentials("token", "reader"))
         assert (status, {row["owner"] for row in json.loads(text)["rows"]}) == (200, {"agg-0", "agg-1"})
         peer = Asked(WORLD.now_ms)
