@@ -41,6 +41,7 @@ class Keys:
         self._file: SecretFile[jwt.PyJWKSet] | None = None
         self._client: jwt.PyJWKClient | None = None
         self._thread: ThreadPoolExecutor | None = None
+        self._asking, self._silent_until_s = asyncio.Lock(), 0.0  # by the loop's clock
         parts = urlsplit(where)
         if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK):
             self._client = jwt.PyJWKClient(where, timeout=ANSWER_S)
@@ -92,15 +93,21 @@ class Keys:
         assert self._client is not None
         if not isinstance(kid, str):
             raise NotAccepted("the token does not name its key")
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, self._client.get_signing_key, kid)
-        except jwt.PyJWKClientConnectionError:
-            raise Problem(
-                503, "Nobody can be recognized now", "The keys of STREAM_WEB__JWT_KEYS do not come."
-            ) from None
-        except jwt.PyJWTError:
-            raise NotAccepted("the token is signed with a key that is not known") from None
+        loop = asyncio.get_running_loop()
+        async with self._asking:  # one at a time, and a silence is as good for a while as an answer
+            if loop.time() < self._silent_until_s:
+                raise _silent()
+            try:
+                return await loop.run_in_executor(self._thread, self._client.get_signing_key, kid)
+            except jwt.PyJWKClientConnectionError:
+                self._silent_until_s = loop.time() + ANSWER_S
+                raise _silent() from None
+            except jwt.PyJWTError:
+                raise NotAccepted("the token is signed with a key that is not known") from None
+
+
+def _silent() -> Problem:
+    return Problem(503, "Nobody can be recognized now", "STREAM_WEB__JWT_KEYS does not answer.")
 
 
 def _key_set(text: str) -> jwt.PyJWKSet:

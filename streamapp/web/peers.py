@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from streamapp.clock import Clock, Entropy
+from streamapp.errors import Misconfigured
 from streamapp.settings_web import WebSettings
 from streamapp.web.identity import Asker
 from streamapp.web.problem import Problem
@@ -90,7 +91,10 @@ def keys_of(web: WebSettings) -> Callable[[], tuple[bytes, ...]] | None:
         return lambda: file.value
     if web.peer_token is None:
         return None
-    token = (web.peer_token.get_secret_value().encode(),)
+    try:
+        token = secrets(web.peer_token.get_secret_value())
+    except ValueError as error:
+        raise Misconfigured(f"STREAM_WEB__PEER_TOKEN is not usable: {error}") from None
     return lambda: token
 
 

@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+SHORTEST = 16  # characters of a secret
+
 
 class SecretFile(Generic[T]):
     """What `read` makes of the file's text; read again when the file changes.
@@ -54,13 +56,10 @@ class SecretFile(Generic[T]):
 
 
 def secrets(text: str) -> tuple[bytes, ...]:
-    """The secrets of a file, one a line: the first is the one to use, all are accepted. Raises ValueError."""
+    """The secrets of a text, one a line: the first is the one to use, all are accepted. Raises ValueError."""
     found = tuple(line.strip().encode() for line in text.splitlines() if line.strip())
     if not found:
         raise ValueError("it is empty; write the secret on its first line")
     if any(len(one) < SHORTEST for one in found):
         raise ValueError(f"a secret in it is shorter than {SHORTEST} characters; make one with `openssl rand -hex 32`")
     return found
-
-
-SHORTEST = 16

@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import jwt
 import pytest
+from aiohttp import web
 from front_fake import MetricsWorker, SinkWorker
 from gates import (
     AUDIENCE,
@@ -27,6 +28,7 @@ from gates import (
     claims,
     credentials,
     ec_key,
+    jwks,
     multi,
     public_pem,
     rsa_key,
@@ -274,6 +276,40 @@ def test_a_good_jwt_of_either_kind_and_wherever_the_proxy_puts_it(tmp_path: Path
     assert admit(mapped, "/", {"Authorization": f"Bearer {signed(roles={'x': 1})}"}) == 403
 
 
+def test_keys_are_fetched_once_and_their_absence_is_no_verdict(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(text=jwks(), content_type="application/json")
+
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_get("/jwks", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        where = f"http://127.0.0.1:{runner.addresses[0][1]}/jwks"
+        door, away = (gate(settings(tmp_path, "jwt", jwt_keys=where), "0.0.0.0", WORLD.clock) for _ in range(2))
+
+        async def status(door: Gate, token: str) -> int:
+            try:
+                await door.admit("/", "GET", "/", multi({"Authorization": f"Bearer {token}"}), HOST)
+            except Problem as problem:
+                return problem.status
+            return 200
+
+        good, unknown = signed("viewer"), WRONG_TOKENS["unknown key"]()
+        tokens = [good, unknown, good, unknown, WRONG_TOKENS["no key named"](), WRONG_TOKENS["another key"]()]
+        assert await asyncio.gather(*(status(door, token) for token in tokens)) == [200, 401, 200, 401, 401, 401]
+        assert len(asked) == 1, "unknown keys do not make us ask again and again"
+        await runner.cleanup()
+        assert await asyncio.gather(*(status(away, good) for _ in range(50))) == [503] * 50
+        assert await status(door, good) == 200
+
+    asyncio.run(run())
+
+
 WITH_SECRET = {"X-Stream-Proxy-Secret": PROXY_SECRET}
 NAMED = {"X-Forwarded-User": "anna", "X-Forwarded-Groups": "operator"}
 FORGED: Mapping[str, tuple[list[tuple[str, str]], int]] = {
@@ -446,6 +482,11 @@ def test_prometheus_gets_the_quantiles_of_the_fleet_without_the_role_to_see_call
         ("token", {"tokens_file": None}, "STREAM_WEB__AUTH=token needs STREAM_WEB__TOKENS_FILE"),
         ("token", {"tokens_file": Path("absent")}, "STREAM_WEB__TOKENS_FILE=absent cannot be read: No such file"),
         ("token", {"peer_token": None}, "STREAM_WEB__AUTH=token needs STREAM_WEB__PEER_TOKEN_FILE"),
+        (
+            "token",
+            {"peer_token": SecretStr("short")},
+            "STREAM_WEB__PEER_TOKEN is not usable: a secret in it",
+        ),
         ("proxy", {"proxy_secret_file": None}, "STREAM_WEB__AUTH=proxy needs STREAM_WEB__PROXY_SECRET_FILE"),
         ("proxy", {"roles": "staff"}, "STREAM_WEB__ROLES is not usable: 'staff' is not group=role"),
         ("proxy", {"roles": "staff=chief"}, "'chief' is no role; the roles are monitor, viewer"),
