@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from streamapp.agents.registry import AGENTS
 from streamapp.broker.jars import KAFKA_VERSION
 from streamapp.cli import COMMANDS
+from streamapp.cli.settings import rows
 from streamapp.cli.simulate import command as simulate_command
 from streamapp.clock import wall_ms
 from streamapp.local.jobs import SERVICES, service_jobs, simulate_job, worker_jobs
@@ -135,18 +136,11 @@ def test_every_process_is_a_group_of_the_registry_or_a_command_of_ours() -> None
 
 def test_every_setting_of_a_container_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     for service in services().values():
-        given = service.get("environment", {})
-        free = "STREAM_WEB__AUTH"  # the others take any text that may be an address
-        names = {name: given[name] if name == free else "x:1" for name in given if name.startswith("STREAM_")}
-        for name, value in names.items():
-            monkeypatch.setenv(name, value)
-        settings = load()
-        for name in names:
-            section: Any = settings
-            for part in name.removeprefix("STREAM_").lower().split("__"):
-                section = getattr(section, part)
-            told = section.get_secret_value() if isinstance(section, SecretStr) else str(section)
-            assert told == names[name]
+        given = {name: text for name, text in service.get("environment", {}).items() if name.startswith("STREAM_")}
+        for name, text in given.items():
+            monkeypatch.setenv(name, str(text))
+        sources = {row.variable: row.source for row in rows(load())}
+        assert {name: sources[name] for name in given} == dict.fromkeys(given, "environment")
 
 
 def test_pages_of_containers_ask_for_a_token() -> None:
