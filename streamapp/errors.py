@@ -2,6 +2,7 @@
 
     StreamError
     ├── Misconfigured     stop: a person must change something; the message says what      exit code 78
+    │   └── Denied            Kafka knows who asks, and a right is missing
     ├── Unavailable       retry, commit nothing; at capture: 503                           exit code 69
     │   └── DeliveryFailed    a record was not acknowledged in time; the caller still has it
     └── Refused           the request is understood and not done (a running group, a taken port)  exit code 1
@@ -23,6 +24,10 @@ class Misconfigured(StreamError):
     """A setting, a topic or a table is not as it must be; going on would be wrong. Stop and say what to do."""
 
     exit_code = 78
+
+
+class Denied(Misconfigured):
+    """Kafka knows who asks, and does not let them: a right is missing. Pages say so quietly."""
 
 
 class Unavailable(StreamError):

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streamapp.errors import Misconfigured
+from streamapp.settings_web import WebSettings
 from streamapp.settings_words import host_ports, unknown
 
 PREFIX, DELIMITER = "STREAM_", "__"
@@ -123,14 +124,6 @@ class WorkerSettings(_Section):
     def poison_accepted_until_ms(self) -> int:
         """The same in milliseconds; -1: nothing is known to be bad."""
         return -1 if self.poison_accepted_until is None else round(self.poison_accepted_until.timestamp() * 1000)
-
-
-class WebSettings(_Section):
-    """The pages on the worker's own web server."""
-
-    host: str = Field("127.0.0.1", description="Address the worker's web server listens on")
-    port: int = Field(6066, ge=0, le=65535, description="Port of the first worker on a host; the next takes port+1, …")
-    peer_timeout_seconds: float = Field(1.0, gt=0, description="A worker that answers slower is shown as stale")
 
 
 class MetricsSettings(_Section):

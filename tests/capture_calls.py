@@ -15,6 +15,7 @@ from streamapp.capture.pipeline import MemoryPipeline
 from streamapp.capture.reading.teams import Teams
 from streamapp.directory import Directory, FileDirectory
 from streamapp.settings import CaptureSettings
+from streamapp.web.gate import Gate
 
 NOW_MS = 1_795_000_000_000  # 2026-11-18T11:06:40Z
 TOKEN = "ha_project"
@@ -60,12 +61,14 @@ class Outside:
 class InMemory:
     """One process of capture on a pipeline in memory."""
 
-    def __init__(self, directory: Directory, pipeline: MemoryPipeline | None = None, **limits: Any) -> None:
+    def __init__(
+        self, directory: Directory, pipeline: MemoryPipeline | None = None, gate: Gate | None = None, **limits: Any
+    ) -> None:
         self.outside = Outside()
         self.pipeline = pipeline or MemoryPipeline()
         self.limits = CaptureSettings(**limits)
         self.intake = Intake(Teams(directory), self.limits, self.outside.entropy)
-        self.app = App(self.intake, self.pipeline, self.limits, self.outside.clock)
+        self.app = App(self.intake, self.pipeline, self.limits, self.outside.clock, gate)
 
     async def ask(
         self,

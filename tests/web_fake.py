@@ -21,6 +21,9 @@ from streamapp.dead_letters.recent import Letters
 from streamapp.errors import Unavailable
 from streamapp.topics.registry import GROUPS
 from streamapp.watch.standing import Standing, Standings
+from streamapp.web.audit import Audit
+from streamapp.web.gate import Gate
+from streamapp.web.identity import Everybody
 from streamapp.web.pages.reconciliation import Reconciliation
 from streamapp.web.routes import Pages, mount
 from streamapp.web.show import exact, rfc3339
@@ -28,6 +31,7 @@ from streamapp.web.workers.source import CallFacts, HourFacts, PartitionFacts, R
 
 HOUR_MS = 3_600_000
 GRACE_MS = 300_000
+OPEN = Gate(Everybody(), is_open=True)
 MARK_MS = 300_000
 NOW_MS = 1_737_110_537_000  # 2025-01-17T10:42:17Z
 PARTITIONS = 8
@@ -424,6 +428,22 @@ class FakeStandings:
         return Standing("running", tuple(view.url for view in views), behind, owners)
 
 
+class FakeAudit:
+    """Keeps what was written; `failure` is raised instead."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str | None, Mapping[str, Any]]] = []
+        self.failure: Exception | None = None
+
+    async def write(self, org_id: str | None, data: Mapping[str, Any]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.written.append((org_id, data))
+
+    async def close(self) -> None:
+        pass
+
+
 @dataclass
 class Served:
     """A worker on a port. `stop` ends it as a crash would, for its peers."""
@@ -444,6 +464,8 @@ async def serving(
     letters: Letters | None = None,
     reconciliation: Reconciliation | None = None,
     standings: Standings | None = None,
+    gate: Gate | None = None,
+    audit: Audit | None = None,
     extra: Mapping[FakeWorker, Sequence[web.RouteDef]] | None = None,
 ) -> AsyncIterator[list[Served]]:
     """Serve every view on a free port; those of a group know each other as peers, and Kafka knows all of them.
@@ -460,6 +482,8 @@ async def serving(
                 view,
                 clock=view.world.clock,
                 peer_timeout_s=peer_timeout_s,
+                gate=gate or OPEN,
+                audit=audit,
                 letters=letters,
                 reconciliation=reconciliation,
                 standings=standings or FakeStandings(views),

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
+from multidict import CIMultiDict
 
 from streamapp.capture import cors
 from streamapp.capture.counters import Counters
@@ -30,6 +31,8 @@ from streamapp.errors import Misconfigured
 from streamapp.kafka.trouble import PROPAGATION_S, no_topics
 from streamapp.schemas.judging import letter
 from streamapp.settings import CaptureSettings
+from streamapp.web.gate import HEADERS, Gate
+from streamapp.web.problem import Problem
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ ENDPOINTS = ("/e", "/capture", "/batch", "/i/v0/e")
 ENDPOINT_PATHS = frozenset(path + slash for path in ENDPOINTS for slash in ("", "/"))
 JSON: cors.Header = (b"content-type", b"application/json")
 TEXT: cors.Header = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+PROTECTED: list[cors.Header] = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 CLOSE: cors.Header = (b"connection", b"close")
 EVENTS_ALLOWED: cors.Header = (b"allow", b"GET, POST, OPTIONS")
 PAGE_ALLOWED: cors.Header = (b"allow", b"GET, HEAD")
@@ -65,7 +69,10 @@ async def demand_topics(pipeline: Pipeline) -> None:
 class App:
     """One process of capture."""
 
-    def __init__(self, intake: Intake, pipeline: Pipeline, limits: CaptureSettings, clock: Clock) -> None:
+    def __init__(
+        self, intake: Intake, pipeline: Pipeline, limits: CaptureSettings, clock: Clock, gate: Gate | None = None
+    ) -> None:
+        self._gate = gate  # before /metrics and /openapi.json; None: they are for everybody
         self._intake, self._pipeline, self._limits, self._clock = intake, pipeline, limits, clock
         self._incoming = 0  # bytes of bodies that are not complete
         self._time_s: Callable[[], float] | None = None  # the loop's
@@ -110,8 +117,8 @@ class App:
             )
             answer, extra = answers.NOTHING, cors.preflight(origin, wanted)
         elif path in self._pages and method in ("GET", "HEAD"):
-            status, kind, body = self._page(path)
-            await _respond(send, status, [kind, *extra], body)
+            status, named, body = await self._admitted(scope) or self._page(path)
+            await _respond(send, status, [*named, *extra, *PROTECTED], body)
             return
         else:
             allowed = EVENTS_ALLOWED if path in ENDPOINT_PATHS else PAGE_ALLOWED if path in self._pages else None
@@ -237,13 +244,28 @@ class App:
         client = scope["client"]
         return read_address(client[0]) if client else ""
 
-    def _page(self, path: str) -> tuple[int, cors.Header, bytes]:
+    async def _admitted(self, scope: Scope) -> tuple[int, list[cors.Header], bytes] | None:
+        """The answer to somebody who may not see a page of ours; None: they may. Health is for everybody."""
+        path = scope["path"]
+        if self._gate is None or path.startswith("/health/"):
+            return None
+        headers = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         try:
-            return self._pages[path]()
+            await self._gate.admit(path, scope["method"], path, headers, headers.get("Host", ""))
+        except Problem as problem:
+            kind = {401: answers.NOT_NAMED, 403: answers.NOT_ALLOWED}.get(problem.status, answers.FAILED)
+            challenge = [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+            return kind.status, [JSON, *challenge], refused(Refusal(kind, f"{problem}. {problem.advice}")).body
+        return None
+
+    def _page(self, path: str) -> tuple[int, list[cors.Header], bytes]:
+        try:
+            status, kind, body = self._pages[path]()
+            return status, [kind], body
         except Exception:
             log.exception("%s could not be told", path)
             failed = refused(Refusal(answers.FAILED))
-            return failed.status, JSON, failed.body
+            return failed.status, [JSON], failed.body
 
     def _ready(self) -> tuple[int, cors.Header, bytes]:
         if self._away:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from streamapp.capture.openapi_shapes import ref, shapes
-from streamapp.capture.reading.answers import ANYWHERE, ELSEWHERE, KINDS, RETRIED, Kind
+from streamapp.capture.reading.answers import ANYWHERE, BY_ROLE, ELSEWHERE, KINDS, RETRIED, Kind
 from streamapp.settings import CaptureSettings
 
 JSON = "application/json"
@@ -46,7 +46,7 @@ def _endpoint(limits: CaptureSettings) -> Node:
         _query("beacon", "1: answered 204 instead of 200, for senders that read nothing."),
         _query("compression", "A hint; what the bytes are decides. `lz64` is refused.", {"not": {"const": "lz64"}}),
     ]
-    responses = {**_taken(), **_refusals([kind for kind in KINDS if kind not in ELSEWHERE])}
+    responses = {**_taken(), **_refusals([kind for kind in KINDS if kind not in ELSEWHERE + BY_ROLE])}
     take = {"summary": "Take events", "responses": responses}
     preflight = {"204": {"description": "it may send"}, **_refusals(ANYWHERE)}
     return {
@@ -106,7 +106,7 @@ def _answer(kinds: Sequence[Kind]) -> Node:
 
 
 def _pages() -> Node:
-    refusals = _refusals(ANYWHERE)
+    refusals, by_role = _refusals(ANYWHERE), _refusals(BY_ROLE)
     overloaded = refusals["503"]["content"][JSON]["schema"]
     names = {"type": "array", "items": {"type": "string"}, "minItems": 1}
     missing = _state("topic_missing", missing_topics=names, error={"type": "string"})
@@ -121,8 +121,8 @@ def _pages() -> Node:
             "Whether events would be taken",
             {"200": _text("Kafka answers and has the topics", JSON, _state("ready")), "503": away},
         ),
-        "/metrics": ("For Prometheus", {"200": _text("its text format", "text/plain", {"type": "string"})}),
-        "/openapi.json": ("This document", {"200": _text("as JSON", JSON, {"type": "object"})}),
+        "/metrics": ("For Prometheus", {**by_role, "200": _text("its text format", "text/plain", {"type": "string"})}),
+        "/openapi.json": ("This document", {**by_role, "200": _text("as JSON", JSON, {"type": "object"})}),
     }
     return {path: _page(summary, {**refusals, **answers}) for path, (summary, answers) in told.items()}
 

@@ -18,6 +18,7 @@ from streamapp.directory import open_directory
 from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.loop_producer import LoopProducer
 from streamapp.settings import Settings, current
+from streamapp.web.gate import Gate, gate
 
 log = logging.getLogger("streamapp.capture")
 
@@ -33,15 +34,19 @@ def command() -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s")
     settings = current()
+    # Capture is made to be reached from everywhere: without AUTH its description and its metrics are public, too.
+    door = None
+    if settings.web.auth != "none":
+        door = gate(settings.web, settings.capture.host, wall_ms, peers=False)
     demand_agreement(settings.kafka)
-    uvloop.run(_run(settings))
+    uvloop.run(_run(settings, door))
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, door: Gate | None) -> None:
     limits = settings.capture
     producer = LoopProducer(settings.kafka, bytes_max=limits.buffer_bytes_max, records_max=limits.buffer_records_max)
     teams = Teams(open_directory(settings.directory))
-    app = App(Intake(teams, limits, os.urandom), producer, limits, wall_ms)
+    app = App(Intake(teams, limits, os.urandom), producer, limits, wall_ms, door)
     if settings.directory is None:
         log.warning("STREAM_DIRECTORY is not set: no token is known, every request is answered 401")
     await demand_topics(producer)

@@ -16,6 +16,7 @@ from streamapp.reconcile.reconciler import Reconciler, check_topics
 from streamapp.reconcile.server import application, listen
 from streamapp.settings import Settings, current
 from streamapp.verify.pairs import NAMES, wanted
+from streamapp.web.gate import Gate, gate
 
 NICE = 10  # it reads logs from their beginning: workers come first
 
@@ -33,16 +34,17 @@ def command() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s")
     os.nice(NICE)
     settings = current()
+    door = gate(settings.web, settings.reconcile.host, wall_ms)
     demand_agreement(settings.kafka)
-    asyncio.run(_run(settings))
+    asyncio.run(_run(settings, door))
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, door: Gate) -> None:
     over, stop = asyncio.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
     reconciler = Reconciler(settings, wanted(NAMES), wall_ms, check_topics)
-    runner, port = await listen(application(reconciler), settings.reconcile.host, settings.reconcile.port)
+    runner, port = await listen(application(reconciler, door), settings.reconcile.host, settings.reconcile.port)
     log.info("listening on http://%s:%d/ for %s", settings.reconcile.host, port, settings.kafka.bootstrap_servers)
     # A daemon: it only reads, so a check that is under way at the end is not waited for.
     threading.Thread(target=reconciler.run, args=(stop,), name="checks", daemon=True).start()

@@ -13,7 +13,14 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, KafkaError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.coordination import FindCoordinatorRequest
@@ -25,6 +32,7 @@ from streamapp.kafka.partitions import Partition
 from streamapp.kafka.security import aiokafka_config
 from streamapp.settings import KafkaSettings
 
+NO_RIGHT = (GroupAuthorizationFailedError, TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 GROUP_COORDINATOR = 0
 ANY_REPLICA = -1
 UNCOMMITTED = 0
@@ -43,7 +51,7 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class GroupSeen:
     """A group. `state` is Kafka's word (Stable, Empty, Dead …), empty where Kafka does not say; then `problem` has
-    its reason."""
+    its reason, and `denied` tells whether it is a right that is missing."""
 
     state: str
     members: tuple[Member, ...] = ()
@@ -109,7 +117,7 @@ async def _group(client: Any, name: str) -> GroupSeen:
         code, _, state, _, _, members = described.groups[0][:6]
         _check(code)
     except KafkaError as error:
-        return GroupSeen("", problem=_words(error), denied=isinstance(error, GroupAuthorizationFailedError))
+        return GroupSeen("", problem=_words(error), denied=isinstance(error, NO_RIGHT))
     committed, notes = {}, {}
     for topic, partitions in offsets.topics:
         for partition, offset, note, failed in partitions:

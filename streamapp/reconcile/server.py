@@ -10,18 +10,18 @@ from aiohttp import web
 from streamapp.errors import Refused
 from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import Reconciler
+from streamapp.web.gate import Gate, protect
+from streamapp.web.problem import Problem
 
-HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(reconciler: Reconciler) -> web.Application:
-    """`/metrics`, `/reconciliation.json` and `/health`, all read-only."""
+def application(reconciler: Reconciler, gate: Gate) -> web.Application:
+    """`/metrics`, `/reconciliation.json` and `/health`, all read-only, behind the gate of the pages."""
     metrics = ReconcileMetrics(lambda: reconciler.standings, lambda: reconciler.topic_findings)
 
     async def exposition(request: web.Request) -> web.Response:
-        headers = {**HEADERS, "Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         return web.Response(body=metrics.exposition(), headers=headers)
 
     async def found(request: web.Request) -> web.Response:
@@ -31,7 +31,18 @@ def application(reconciler: Reconciler) -> web.Application:
         status = reconciler.health()
         return _json({"status": status}, 503 if status == "stuck" else 200)
 
-    app = web.Application()
+    @web.middleware
+    async def gated(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            await gate.admitted(request)
+        except Problem as problem:
+            response = _json({"error": str(problem), "advice": problem.advice}, problem.status)
+            response.headers.update(problem.headers)
+            return response
+        return await handler(request)
+
+    app = web.Application(middlewares=[gated])
+    app.on_response_prepare.append(protect)
     routes: tuple[tuple[str, Handler], ...] = (
         ("/metrics", exposition),
         ("/reconciliation.json", found),
@@ -55,4 +66,4 @@ async def listen(app: web.Application, host: str, port: int) -> tuple[web.AppRun
 
 
 def _json(body: object, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json", headers=HEADERS)
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")

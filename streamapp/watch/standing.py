@@ -21,7 +21,7 @@ from streamapp.kafka.partitions import Partition
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import GROUPS, Group
 
-State = Literal["running", "rebalancing", "no worker", "never started", "unknown"]
+State = Literal["running", "rebalancing", "no worker", "never started", "not visible", "unknown"]
 
 FRESH_MS = 5_000  # open pages ask once a second, and a look is some thirty requests (docs/adr/0029)
 ANYWHERE = {"0.0.0.0": "", "::": ""}  # a worker that listens on every address is found at the one Kafka sees
@@ -42,7 +42,8 @@ _STATES: Mapping[str, State] = {
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One group. `behind` has the partitions whose ends Kafka told; `owners` says who has which, by address."""
+    """One group; not visible: this worker may not ask. `behind` has the partitions whose ends Kafka told; `owners` says
+    who has which, by address."""
 
     state: State
     urls: tuple[str, ...] = ()
@@ -103,6 +104,8 @@ def standings(seen: Seen) -> dict[str, Standing]:
 
 def _standing(group: Group, one: GroupSeen, seen: Seen) -> Standing:
     state = _STATES.get(one.state, "unknown")
+    if one.denied:
+        state = "not visible"
     committed = one.committed
     if state == "no worker" and not committed:
         state = "never started"
@@ -114,7 +117,9 @@ def _standing(group: Group, one: GroupSeen, seen: Seen) -> Standing:
             behind[partition] = waiting if waiting > MARKERS_MAX or partition not in committed else 0
     found = [(address(member), member) for member in one.members]
     owners = {partition: url for url, member in found for partition in member.partitions}
-    return Standing(state, tuple(dict.fromkeys(url for url, _ in found if url)), behind, owners, one.problem)
+    return Standing(
+        state, tuple(dict.fromkeys(url for url, _ in found if url)), behind, owners, "" if one.denied else one.problem
+    )
 
 
 class _Said(msgspec.Struct):

@@ -13,7 +13,8 @@ import orjson
 from aiohttp import web
 
 from streamapp.clock import Clock
-from streamapp.web.render import HEADERS, Problem, fingerprint
+from streamapp.web.problem import Problem
+from streamapp.web.render import fingerprint
 
 CLIENTS_MAX = 32  # every open page costs this worker a rendering per second; the stream comes first
 BEAT_S = 1.0
@@ -23,13 +24,21 @@ LIFE_BEATS = 600  # browsers come back by themselves; nothing lives for ever
 SHARED_MAX = 128
 
 Parts = Callable[[str], Awaitable[dict[str, str]]]
+Allowed = Callable[[web.Request, str], Awaitable[None]]
+
+
+async def everybody(request: web.Request, page: str) -> None:
+    """For pages that everybody may see."""
 
 
 class Live:
-    """All open streams of this worker. `parts` renders the changing parts of the page at a path, by element id."""
+    """All open streams of this worker. `parts` renders the changing parts of the page at a path, by element id; they
+    are shared by all who follow it. `allowed` raises `Problem` for somebody who may not, or no longer."""
 
-    def __init__(self, parts: Parts, clock: Clock, clients_max: int = CLIENTS_MAX) -> None:
-        self._parts = parts
+    def __init__(
+        self, parts: Parts, clock: Clock, clients_max: int = CLIENTS_MAX, allowed: Allowed = everybody
+    ) -> None:
+        self._parts, self._allowed = parts, allowed
         self._clock = clock
         self._clients_max = clients_max
         self._stopping = asyncio.Event()
@@ -49,13 +58,14 @@ class Live:
         A browser has six connections to a host, and a stream holds one for as long as its page is open: so app.js
         streams for at most three pages, and asks again and again for the others.
         """
+        await self._allowed(request, request.query.get("page", "/"))
         if request.query.get("once"):
             return await self._once(request)
         if self.clients >= self._clients_max or self._stopping.is_set():
             raise Problem(503, "Too many pages are open", "This page stays as it is; reload it to see what is new.")
         page, since_ms = _asked(request)
         first = await self._rendered(page, since_ms)
-        response = web.StreamResponse(headers={**HEADERS, "X-Accel-Buffering": "no"})
+        response = web.StreamResponse(headers={"X-Accel-Buffering": "no"})
         response.content_type = "text/event-stream"
         self.clients += 1
         try:
@@ -71,7 +81,7 @@ class Live:
     async def _once(self, request: web.Request) -> web.Response:
         body = orjson.dumps(_safe(await self._rendered(*_asked(request))))
         tag = f'"{fingerprint(body.decode()).hex()}"'
-        headers = {**HEADERS, "ETag": tag}
+        headers = {"ETag": tag}
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, content_type="application/json", headers=headers)
@@ -92,6 +102,7 @@ class Live:
             if await self._stopped() or request.transport is None or request.transport.is_closing():
                 return
             try:
+                await self._allowed(request, page)
                 parts = await self._rendered(page)
             except Problem:
                 return  # the browser asks again and is told then

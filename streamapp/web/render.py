@@ -18,16 +18,6 @@ from streamapp.clock import Clock
 from streamapp.web import show, static
 from streamapp.web.workers import wire
 
-CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "Content-Security-Policy": CSP,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 COMPRESS_FROM = 4096
 
 
@@ -44,18 +34,13 @@ class Page:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Problem(Exception):
-    """An answer other than the page: `advice` says what to do."""
-
-    def __init__(self, status: int, title: str, advice: str, command: str = "") -> None:
-        super().__init__(title)
-        self.status, self.title, self.advice, self.command = status, title, advice, command
-
-
 class Renderer:
-    """Templates and headers. Rendering is pure and safe in a thread. `places`: what the head links to."""
+    """Templates and headers. Rendering is pure and safe in a thread. `places`: what the head links to. `by_name`:
+    whoever asks has a name."""
 
-    def __init__(self, clock: Clock, files: static.Files, places: Sequence[tuple[str, str, str]]) -> None:
+    def __init__(
+        self, clock: Clock, files: static.Files, places: Sequence[tuple[str, str, str]], by_name: bool = False
+    ) -> None:
         self._clock = clock
         self._env = Environment(
             loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -66,7 +51,7 @@ class Renderer:
             auto_reload=False,
         )
         self._env.globals.update(show=show, static=files.url, exact=show.exact, utc_day=utc_day, minor=_key_text)
-        self._env.globals["places"] = places
+        self._env.globals.update(places=places, by_name=by_name)
         self._env.filters["money_data"] = money_data
         for name, parts in (("ui", "parts.html"), ("drawn", "charts_parts.html")):
             self._env.globals[name] = self._env.get_template(parts).module
@@ -110,7 +95,6 @@ def twin(page: Page) -> web.Response:
 
 
 def _with_headers(response: web.Response, extra: dict[str, str]) -> web.Response:
-    response.headers.update(HEADERS)
     response.headers["Vary"] = "Accept, Accept-Encoding"
     response.headers.update(extra)
     if isinstance(response.body, bytes) and len(response.body) > COMPRESS_FROM:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 
-from streamapp.web.pages import accounts, agents, front, latency, letters, raw
+from streamapp.web.pages import accounts, agents, front, latency, letters, raw, unmask
 from streamapp.web.pages import page as pages
 from streamapp.web.render import Page
 
@@ -49,6 +49,7 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
     ("/bills/{id:[^/]+}", r"/bills/(?P<id>[^/]+)", _of(front.BILLING, accounts.statement)),
     ("/letters", r"/letters", letters.letters),
     ("/letters/{id:[^/]+}", r"/letters/(?P<id>[^/]+)", letters.letter),
+    ("/letters/{id:[^/]+}/unmask", r"/letters/(?P<id>[^/]+)/unmask", unmask.unmask),
     ("/latency", r"/latency", _of("llm-metrics", latency.latency)),
     ("/tables", r"/tables", raw.tables),
     ("/tables/{name:[^/]+}", r"/tables/(?P<name>[^/]+)", raw.table),
@@ -64,7 +65,24 @@ PLACES: tuple[tuple[str, str, str], ...] = (
 )
 """What the head of every page links to. Six short words fit a telephone."""
 
-COMPILED = tuple((re.compile(pattern), builder) for _, pattern, builder in PAGES)
+_COMPILED = tuple((path, re.compile(pattern), builder) for path, pattern, builder in PAGES)
+
+
+def matches(path: str) -> list[tuple[str, str, re.Match[str], Builder]]:
+    """The pages that a path may mean: it, aiohttp's pattern, the match, the builder. A name may itself end in `.json`:
+    the path as it stands comes first, then without the suffix."""
+    return [
+        (candidate, pattern, match, builder)
+        for candidate in dict.fromkeys((path, path.removesuffix(".json")))
+        for pattern, compiled, builder in _COMPILED
+        if (match := compiled.fullmatch(candidate))
+    ]
+
+
+def canonical(pattern: str) -> str:
+    """aiohttp's pattern as the table of rights has it: /bills/{id:[^/]+} → /bills/{id}"""
+    return re.sub(r":[^{}]+\}", "}", pattern)
+
 
 TWINS = (
     "/index.json",

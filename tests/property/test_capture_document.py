@@ -16,7 +16,7 @@ from openapi_spec_validator import validate
 from searches import search
 
 from streamapp.capture.pipeline import MemoryPipeline
-from streamapp.capture.reading.answers import ELSEWHERE, KINDS
+from streamapp.capture.reading.answers import BY_ROLE, ELSEWHERE, KINDS
 
 TEAMS = directory_in(Path(tempfile.mkdtemp(prefix="capture-")))
 LIMITED = directory_in(
@@ -43,7 +43,9 @@ def test_every_kind_of_trouble_stands_where_it_may_come_from() -> None:
                 assert operation["responses"].keys() == item["get"]["responses"].keys()
                 continue
             takes = path in ENDPOINT_PATHS and method != "options"
-            usual = {kind.slug for kind in KINDS if kind not in ELSEWHERE} if takes else everywhere
+            by_role = {kind.slug for kind in BY_ROLE} if path in {"/metrics", "/openapi.json"} else set()
+            taking = {kind.slug for kind in KINDS if kind not in ELSEWHERE + BY_ROLE}
+            usual = taking if takes else everywhere | by_role
             assert slugs(operation["responses"]) == usual, f"{method} {path}"
     assert slugs(WHOLE.served["components"]["responses"]) == {kind.slug for kind in ELSEWHERE}
     assert {kind.slug: kind.status for kind in KINDS} == slugs_and_statuses()
@@ -63,6 +65,8 @@ def slugs_of(said: dict[str, Any]) -> list[str]:
 def slugs_and_statuses() -> dict[str, int]:
     responses = WHOLE.paths["/e"]["post"]["responses"]
     found = {slug: int(status) for status, said in responses.items() for slug in slugs_of(said)}
+    for status, said in WHOLE.paths["/metrics"]["get"]["responses"].items():
+        found |= {slug: int(status) for slug in slugs_of(said)}
     for said in WHOLE.served["components"]["responses"].values():
         found |= dict.fromkeys(slugs_of(said), 404 if "not_found" in slugs_of(said) else 405)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -15,15 +16,20 @@ from typing import Any
 import pytest
 import yaml
 from compose_pydantic import ComposeSpecificationFactory, DictSpecStrategy
+from multidict import CIMultiDict
 from pydantic import SecretStr
 
 from streamapp.agents.registry import AGENTS
 from streamapp.broker.jars import KAFKA_VERSION
 from streamapp.cli import COMMANDS
+from streamapp.cli.settings import rows
 from streamapp.cli.simulate import command as simulate_command
+from streamapp.clock import wall_ms
 from streamapp.local.jobs import SERVICES, service_jobs, simulate_job, worker_jobs
 from streamapp.settings import Settings, load
+from streamapp.settings_web import WebSettings
 from streamapp.topics import registry
+from streamapp.web.gate import gate
 
 PROJECT = Path(__file__).parent.parent.parent
 COMPOSE = PROJECT / "docker-compose.yml"
@@ -130,17 +136,29 @@ def test_every_process_is_a_group_of_the_registry_or_a_command_of_ours() -> None
 
 def test_every_setting_of_a_container_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     for service in services().values():
-        given = service.get("environment", {}).items()
-        names = {name: "True" if value == "true" else "x:1" for name, value in given if name.startswith("STREAM_")}
-        for name, value in names.items():
-            monkeypatch.setenv(name, value)
-        settings = load()
-        for name, value in names.items():
-            section: Any = settings
-            for part in name.removeprefix("STREAM_").lower().split("__"):
-                section = getattr(section, part)
-            told = section.get_secret_value() if isinstance(section, SecretStr) else str(section)
-            assert told == value
+        given = {name: text for name, text in service.get("environment", {}).items() if name.startswith("STREAM_")}
+        for name, text in given.items():
+            monkeypatch.setenv(name, str(text))
+        sources = {row.variable: row.source for row in rows(load())}
+        assert {name: sources[name] for name in given} == dict.fromkeys(given, "environment")
+
+
+def test_pages_of_containers_ask_for_a_token() -> None:
+    """What other containers reach starts with these settings, and `stream` is the token that the file speaks of."""
+    given = services()["reconcile"]["environment"]
+    assert yaml.safe_load(COMPOSE.read_text())["configs"]["tokens"]["file"] == "./deploy/tokens"
+    web = WebSettings(
+        auth=given["STREAM_WEB__AUTH"],
+        tokens_file=PROJECT / "deploy" / "tokens",
+        peer_token=SecretStr(given["STREAM_WEB__PEER_TOKEN"]),
+    )
+    door = gate(web, "0.0.0.0", wall_ms)
+    sent = CIMultiDict({"Authorization": "Bearer stream"})
+    assert asyncio.run(door.admit("/letters", "GET", "/letters", sent, "127.0.0.1:6066")).name == "developer"
+    for name, service in services().items():
+        if service["image"] == OUR_IMAGE:
+            mounted = {one["source"]: one["target"] for one in service["configs"]}
+            assert mounted["tokens"] == service["environment"]["STREAM_WEB__TOKENS_FILE"], name
 
 
 def test_simulators_are_started_with_options_that_exist() -> None:

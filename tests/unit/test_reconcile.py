@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from web_fake import OPEN
 
 from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.reconcile.metrics import ReconcileMetrics
@@ -131,7 +132,7 @@ def test_rounds_follow_each_other_until_it_is_told_to_stop(until: Callable[..., 
 
 def served(world: World, ask: Callable[[Callable[[str], Awaitable[tuple[int, str]]]], Awaitable[None]]) -> None:
     async def run() -> None:
-        runner, port = await listen(application(world.job), "127.0.0.1", 0)
+        runner, port = await listen(application(world.job, OPEN), "127.0.0.1", 0)
         try:
             async with aiohttp.ClientSession() as session:
 
@@ -235,10 +236,10 @@ def test_a_job_that_does_not_get_on_is_not_healthy() -> None:
 
 def test_a_port_that_is_taken_is_said() -> None:
     async def run() -> None:
-        runner, port = await listen(application(World().job), "127.0.0.1", 0)
+        runner, port = await listen(application(World().job, OPEN), "127.0.0.1", 0)
         try:
             with pytest.raises(Refused, match="STREAM_RECONCILE__PORT"):
-                await listen(application(World().job), "127.0.0.1", port)
+                await listen(application(World().job, OPEN), "127.0.0.1", port)
         finally:
             await runner.cleanup()
 

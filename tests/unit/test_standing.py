@@ -56,6 +56,12 @@ def test_members_say_where_their_pages_are_and_what_they_own() -> None:
     assert found.owners[LEDGER[2]] == "http://10.1.2.4:6126"
 
 
+def test_what_may_not_be_asked_is_not_visible_and_no_problem() -> None:
+    seen = GroupSeen("", problem="GroupAuthorizationFailedError", denied=True)
+    found = standings(Seen({"billing-ledger": seen}, {}, {}))["billing-ledger"]
+    assert (found.state, found.problem, found.lag) == ("not visible", "", None)
+
+
 def test_why_kafka_does_not_say_is_kept() -> None:
     seen = GroupSeen("", problem="GroupAuthorizationFailedError")
     found = standings(Seen({"billing-ledger": seen}, {}, {LEDGER[0]: 5}))["billing-ledger"]

@@ -13,13 +13,13 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 from aiohttp import web
-from web_fake import HOSTILE, FakeWorker, Served, World, serving
+from web_fake import HOSTILE, OPEN, FakeWorker, Served, World, serving
 from yarl import URL
 
 from streamapp.errors import Unavailable
 from streamapp.store.rocks import Damaged
 from streamapp.web import live, show
-from streamapp.web.routes import routes
+from streamapp.web.routes import mount
 from streamapp.web.workers import fleet
 
 HTML = {"Accept": "text/html"}
@@ -430,7 +430,7 @@ def test_the_number_of_live_readers_is_bounded_and_shutdown_does_not_wait() -> N
 def test_the_bare_list_of_routes_serves_too() -> None:
     async def run() -> None:
         app = web.Application()
-        app.add_routes(routes(FakeWorker(WORLD, "agg-0"), clock=WORLD.clock, peer_timeout_s=1))
+        mount(app, FakeWorker(WORLD, "agg-0"), clock=WORLD.clock, peer_timeout_s=1, gate=OPEN)
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

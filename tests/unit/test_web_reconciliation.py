@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from web_fake import NOW_MS, FakeWorker, World, serving
+from web_fake import NOW_MS, OPEN, FakeWorker, World, serving
 
 from streamapp.errors import Unavailable
 from streamapp.reconcile.reconciler import Reconciler
@@ -47,7 +47,7 @@ def asked(front: Front, ask: Ask) -> None:
     """Serve the job; `ask` gets its reader, and how to end the job."""
 
     async def run() -> None:
-        runner, port = await listen(application(front.job), "127.0.0.1", 0)
+        runner, port = await listen(application(front.job, OPEN), "127.0.0.1", 0)
         try:
             await ask(AskedReconciliation(f"http://127.0.0.1:{port}/", 2.0, front.clock), runner.cleanup)
         finally:

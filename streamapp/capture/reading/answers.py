@@ -43,6 +43,8 @@ TOKEN_MISSING = Kind("token_missing", 401, "no project token: api_key or token")
 TOKEN_UNKNOWN = Kind("token_unknown", 401, "unknown project token")
 TOKEN_PERSONAL = Kind("token_personal", 401, "this is a personal API key; use the project token")
 TOKENS_DIFFER = Kind("tokens_differ", 401, "the events of one body carry different tokens")
+NOT_NAMED = Kind("not_named", 401, "this page asks who you are; see STREAM_WEB__AUTH")
+NOT_ALLOWED = Kind("not_allowed", 403, "this page is for another role")
 NO_SUCH_PAGE = Kind("not_found", 404, "not found; POST events to /e, /batch or /capture")
 NO_SUCH_METHOD = Kind("method_not_allowed", 405, "this path does not take this method")
 TOO_SLOW = Kind("too_slow", 408, "the request did not arrive in time")
@@ -80,8 +82,11 @@ KINDS: tuple[Kind, ...] = (
     KAFKA_AWAY,
     TOPIC_MISSING,
     OVERLOADED,
+    NOT_NAMED,
+    NOT_ALLOWED,
 )
 
+BY_ROLE = (NOT_NAMED, NOT_ALLOWED)  # of pages that are not for everybody
 ANYWHERE = (MALFORMED_REQUEST, TOO_SLOW, HEAD_TOO_LARGE, FAILED, OVERLOADED)  # whatever the request asks for
 ELSEWHERE = (NO_SUCH_PAGE, NO_SUCH_METHOD)  # of requests that no document describes
 

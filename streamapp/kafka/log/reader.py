@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamapp.clock import monotonic_s
-from streamapp.errors import Misconfigured, Unavailable
+from streamapp.errors import Denied, Misconfigured, Unavailable
 from streamapp.kafka.log.raw_batch import batch_at
-from streamapp.kafka.trouble import NO_RIGHT, Forbidden, Right, lacks
+from streamapp.kafka.trouble import NO_RIGHT, Right, lacks
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.topics.registry import keeps_rows
 
@@ -194,7 +194,7 @@ def _translated(error: KafkaError, topic: str, config: Mapping[str, Any]) -> Exc
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
         return Misconfigured(f"topic {topic} does not exist; create it with `streamapp topics apply`")
     if error.code() in NO_RIGHT:
-        return Forbidden(lacks(config.get("sasl.username"), Right("READ", "topic", topic)), error.code(), error.str())
+        return Denied(lacks(config.get("sasl.username"), Right("READ", "topic", topic)))
     if error.code() == KafkaError._AUTHENTICATION:
         return Misconfigured(f"topic {topic}: {error.str()}; check STREAM_KAFKA__SASL_USERNAME and its password")
     return Unavailable(f"topic {topic}: {error.str()}")

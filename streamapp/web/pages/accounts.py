@@ -12,7 +12,8 @@ import orjson
 from streamapp.web import show
 from streamapp.web.pages import bill, chart
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
-from streamapp.web.render import Page, Problem
+from streamapp.web.problem import Problem
+from streamapp.web.render import Page
 from streamapp.web.workers import group, wire
 from streamapp.web.workers.fleet import Answer
 from streamapp.web.workers.source import TeamFacts

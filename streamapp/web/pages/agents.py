@@ -16,7 +16,8 @@ from streamapp.web import show
 from streamapp.web.pages.accounts import best, unknown
 from streamapp.web.pages.bill import Coverage, moment_ms
 from streamapp.web.pages.page import Params, Site, notices
-from streamapp.web.render import Page, Problem
+from streamapp.web.problem import Problem
+from streamapp.web.render import Page
 from streamapp.web.workers import agents_list
 from streamapp.web.workers.fleet import Answer
 from streamapp.web.workers.group import Group

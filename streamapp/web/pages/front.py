@@ -9,7 +9,8 @@ from streamapp.topics import registry
 from streamapp.web import show
 from streamapp.web.pages import chart, charts, reconciliation, whole
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site
-from streamapp.web.render import Page, Problem
+from streamapp.web.problem import Problem
+from streamapp.web.render import Page
 
 BILLING = "billing-agg"
 CURRENCIES_MAX = 4  # in a figure; the twin has all

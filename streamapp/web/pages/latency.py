@@ -12,7 +12,8 @@ from streamapp.llm_exposition import QUANTILES, STREAMS, Quantiles
 from streamapp.web import show
 from streamapp.web.pages.calls import Calls, Figures, ask, summed
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site
-from streamapp.web.render import Page, Problem
+from streamapp.web.problem import Problem
+from streamapp.web.render import Page
 from streamapp.web.workers.source import CallFacts, Span
 from tables.latency.tally import Series
 from tables.window import HOUR_MS, MINUTE_MS

@@ -11,16 +11,17 @@ from urllib.parse import quote, urlencode
 
 from streamapp.dead_letters.done import Done, Receipt
 from streamapp.dead_letters.read import Coordinates, Letter
-from streamapp.dead_letters.recent import Entry, Recent
-from streamapp.errors import Misconfigured, Unavailable
+from streamapp.dead_letters.recent import Entry, Recent, entry
+from streamapp.errors import Denied, Misconfigured, Unavailable
 from streamapp.schemas.judging.cause import shape
 from streamapp.schemas.values.mask import mask_text
 from streamapp.schemas.values.mask_json import mask_field, mask_value
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.web import show
 from streamapp.web.pages.letters_advice import ADVICE, OTHERWISE
-from streamapp.web.pages.page import Params, Site
-from streamapp.web.render import Page, Problem
+from streamapp.web.pages.page import Params, Site, not_visible
+from streamapp.web.problem import Problem
+from streamapp.web.render import Page
 
 LIMIT = 50
 CAUSES_SHOWN = 12
@@ -107,8 +108,18 @@ def _list(recent: Recent, params: Params) -> Page:
 
 async def letter(site: Site, params: Params) -> Page:
     """`/letters/{id}`: why, where from, what it was, and the command that sends it again."""
+    whole, recent = await _whole(site, params["id"])
+    found = entry(whole)
+    return await asyncio.to_thread(_one, whole, found, recent.done)
+
+
+async def find(site: Site, wanted: str) -> Letter:
+    """A dead letter with its bytes. Raises `Problem` 404, and 503 when the dead letters cannot be read."""
+    return (await _whole(site, wanted))[0]
+
+
+async def _whole(site: Site, wanted: str) -> tuple[Letter, Recent]:
     recent = await _asked(site.letters.recent())
-    wanted = params["id"]
     found = next((one for one in recent.entries if one.letter.id == wanted), None)
     if found is None:
         advice = f"It is not among the newest {len(recent.entries):,} dead letters. The command line looks through all:"
@@ -117,7 +128,7 @@ async def letter(site: Site, params: Params) -> Page:
     whole = await _asked(site.letters.whole(found.letter.at))
     if whole is None:
         raise Problem(404, "This dead letter is gone", "Dead letters are kept for 30 days.")
-    return await asyncio.to_thread(_one, whole, found, recent.done)
+    return whole, recent
 
 
 def _one(one: Letter, found: Entry, done: Done) -> Page:
@@ -148,10 +159,11 @@ def _one(one: Letter, found: Entry, done: Done) -> Page:
         "headers": [
             (show.visible(name), content if content is None else show.visible(content)) for name, content in headers
         ],
-        "value": None if value is None else _visible_lines(value[:SHOWN_CHARS_MAX]),
+        "value": None if value is None else visible_lines(value[:SHOWN_CHARS_MAX]),
         "shortened": value is not None and len(value) > SHOWN_CHARS_MAX,
         "cause": found.cause,
         "commands": commands,
+        "unmask_url": f"{letter_url(one.id)}/unmask",
     }
     return Page("letter.html", f"Letter {show.short_id(one.id)}", context, twin, place="letters")
 
@@ -172,6 +184,8 @@ def letters_url(params: Params, **changes: str) -> str:
 async def _asked(answer: Any) -> Any:
     try:
         return await answer
+    except Denied:
+        raise not_visible("dead-letter-monitor") from None
     except (Unavailable, Misconfigured) as error:
         raise Problem(503, "The dead letters cannot be read now", f"{error}. Nothing is lost by it.") from None
 
@@ -256,5 +270,6 @@ def _commands(one: Letter) -> dict[str, str]:
     }
 
 
-def _visible_lines(text: str) -> str:
+def visible_lines(text: str) -> str:
+    """Text of several lines as it may be shown."""
     return "\n".join(show.visible(line) if line else "" for line in text.split("\n"))

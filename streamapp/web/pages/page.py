@@ -13,7 +13,8 @@ from streamapp.clock import Clock
 from streamapp.dead_letters.recent import Letters
 from streamapp.web import show
 from streamapp.web.pages.extras import Extras
-from streamapp.web.render import Page, Problem
+from streamapp.web.problem import Problem
+from streamapp.web.render import Page
 from streamapp.web.workers import group, hours, local
 from streamapp.web.workers.fleet import Answer, Fleet
 from streamapp.web.workers.fleets import Fleets
@@ -45,6 +46,9 @@ class Site:
             return replace(self, fleet=self.fleets.mine)
         await self.fleets.standings.sure()
         fleet = self.fleets.of(name)
+        standing = (self.fleets.standings.last.value or {}).get(name)
+        if not fleet.peers() and standing is not None and standing.state == "not visible":
+            raise not_visible(name)
         if not fleet.peers():
             advice = f"Only its workers know this, and none is known to run. See how the group stands: /groups/{name}"
             raise Problem(503, f"No worker of {name} answers", advice)
@@ -57,6 +61,15 @@ class Site:
     async def group(self) -> group.Group:
         """The workers, asked now."""
         return group.gather(await self.fleet.ask("worker", {}, WorkerFacts))
+
+
+def not_visible(name: str) -> Problem:
+    """What this worker's Kafka user may not see: no failure, and nothing to wait for. `name`: the group that can."""
+    advice = (
+        f"This worker's Kafka user may not see it. Open it on a worker of {name}, or give the pages a Kafka user that "
+        "may: STREAM_WEB__KAFKA_USERNAME."
+    )
+    return Problem(403, "Not visible from this worker", advice)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 from streamapp.topics.registry import GROUPS
 from streamapp.web import show
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
-from streamapp.web.render import Page, Problem
+from streamapp.web.problem import Problem
+from streamapp.web.render import Page
 from streamapp.web.workers import group, local
 from streamapp.web.workers.source import RawRow
 

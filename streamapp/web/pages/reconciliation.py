@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
 from streamapp.clock import Clock
 from streamapp.web import show
+from streamapp.web.peers import Sign, unsigned
 from streamapp.web.workers.group import Finding, Level
 
 SHARE_MS = 900  # a hundred open pages ask once
@@ -101,7 +103,8 @@ class NoReconciliation:
 class AskedReconciliation:
     """The job at `url`. Never raises, and never takes longer than `timeout_s`."""
 
-    def __init__(self, url: str, timeout_s: float, clock: Clock) -> None:
+    def __init__(self, url: str, timeout_s: float, clock: Clock, sign: Sign = unsigned) -> None:
+        self._sign = sign
         self._url = url.rstrip("/") + "/reconciliation.json"
         self._timeout_s, self._clock = timeout_s, clock
         self._facts = Facts(problem="it was not asked yet")
@@ -135,7 +138,10 @@ class AskedReconciliation:
 
     async def _body(self) -> bytes:
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(self._url) as response:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(self._url, headers=self._sign(urlsplit(self._url).path)) as response,
+        ):
             response.raise_for_status()
             body = bytearray()
             async for piece in response.content.iter_any():

@@ -19,6 +19,7 @@ import msgspec
 from yarl import URL
 
 from streamapp.clock import Clock
+from streamapp.web.peers import Sign, unsigned
 from streamapp.web.workers import local, wire
 from streamapp.web.workers.source import WorkerView
 
@@ -32,6 +33,10 @@ FLIGHTS_MAX = 256
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
 PEERS_MAX = 64
 WORKER_HEADER = "X-Stream-Worker"
+REFUSED = {
+    401: "it refuses this worker: another peer token, or another time",
+    403: "it does not answer for this role",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,14 @@ class Fleet:
     """All workers of a group, seen from this one; `view` is this worker's if it belongs to the group, else None."""
 
     def __init__(
-        self, view: WorkerView | None, clock: Clock, peer_timeout_s: float, peers: Callable[[], tuple[str, ...]]
+        self,
+        view: WorkerView | None,
+        clock: Clock,
+        peer_timeout_s: float,
+        peers: Callable[[], tuple[str, ...]],
+        sign: Sign = unsigned,
     ) -> None:
+        self._sign = sign
         self.view = view
         self.clock = clock
         self.peers = peers
@@ -112,7 +123,8 @@ class Fleet:
         if self.clock() < until:
             return self._silent(url, question, why)
         try:
-            async with session.get(URL(url.rstrip("/") + question, encoded=True), allow_redirects=False) as response:
+            where, seal = URL(url.rstrip("/") + question, encoded=True), self._sign(question)
+            async with session.get(where, headers=seal, allow_redirects=False) as response:
                 response.raise_for_status()
                 body = await bounded(response)
                 self._names[url] = unquote(response.headers.get(WORKER_HEADER, "")) or self._names.get(url, url)
@@ -120,7 +132,7 @@ class Fleet:
         except TimeoutError:
             return self._rest(url, question, f"no answer within {self._timeout_s:g} s")
         except aiohttp.ClientResponseError as error:
-            return self._rest(url, question, f"it answered with status {error.status}")
+            return self._rest(url, question, REFUSED.get(error.status, f"it answered with status {error.status}"))
         except (aiohttp.ClientError, OSError):
             return self._rest(url, question, "no connection")
         except (msgspec.MsgspecError, ValueError):

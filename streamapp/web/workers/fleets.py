@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from streamapp.clock import Clock
 from streamapp.watch.standing import Standing, Standings
+from streamapp.web.peers import Sign, unsigned
 from streamapp.web.workers.fleet import Answer, Fleet
 from streamapp.web.workers.kept import Kept
 from streamapp.web.workers.source import WorkerFacts, WorkerView
@@ -18,8 +19,11 @@ GONE = frozenset({"no worker", "never started"})
 class Fleets:
     """One fleet per group, made when it is first asked."""
 
-    def __init__(self, view: WorkerView, clock: Clock, peer_timeout_s: float, standings: Standings) -> None:
-        self.mine = Fleet(view, clock, peer_timeout_s, view.peers)
+    def __init__(
+        self, view: WorkerView, clock: Clock, peer_timeout_s: float, standings: Standings, sign: Sign = unsigned
+    ) -> None:
+        self.mine = Fleet(view, clock, peer_timeout_s, view.peers, sign)
+        self._sign = sign
         self.standings: Kept[Mapping[str, Standing]] = Kept(standings.now, clock)
         self._own = ""
         self._view, self._clock, self._timeout_s = view, clock, peer_timeout_s
@@ -38,7 +42,7 @@ class Fleets:
         if name == self.own_name:
             return self.mine
         if name not in self._others:
-            self._others[name] = Fleet(None, self._clock, self._timeout_s, lambda: self._known(name))
+            self._others[name] = Fleet(None, self._clock, self._timeout_s, lambda: self._known(name), self._sign)
         return self._others[name]
 
     async def workers(self, name: str) -> list[Answer[WorkerFacts]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from streamapp.clock import Clock
-from streamapp.errors import StreamError
+from streamapp.errors import Denied, StreamError
 
 T = TypeVar("T")
 
@@ -26,11 +26,13 @@ PATIENCE_S = 0.15  # of a first paint of 200 ms
 
 @dataclass(frozen=True, slots=True)
 class Heard(Generic[T]):
-    """The last answer, None before the first; when it came; and why there is no newer one, if it should be there."""
+    """The last answer, None before the first; when it came; and why there is no newer one, if it should be there.
+    `denied`: this worker may not ask."""
 
     value: T | None = None
     as_of_ms: int | None = None
     problem: str = ""
+    denied: bool = False
 
 
 class Kept(Generic[T]):
@@ -70,7 +72,8 @@ class Kept(Generic[T]):
         try:
             value = await self._ask()
         except StreamError as error:
-            self._heard = Heard(self._heard.value, self._heard.as_of_ms, str(error))
+            denied = isinstance(error, Denied)
+            self._heard = Heard(self._heard.value, self._heard.as_of_ms, str(error), denied)
         except Exception:
             log.exception("a question of the pages failed")
             self._heard = Heard(self._heard.value, self._heard.as_of_ms, "it failed; the worker's log says how")
