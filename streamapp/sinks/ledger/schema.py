@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-_RECORD = """event {text} NOT NULL, topic {text} NOT NULL, partition {number} NOT NULL, record_offset {count} NOT NULL,
+_RECORD = """event {text} NOT NULL, topic {text} NOT NULL, partition {small} NOT NULL, record_offset {big} NOT NULL,
             recorded_at {time} NOT NULL DEFAULT {now}"""
 _VERSIONS: tuple[tuple[str, ...], ...] = (
     (
         f"""CREATE TABLE bills (
-            id {{name}} PRIMARY KEY, kind {{text}} NOT NULL, revision {{count}} NOT NULL, supersedes {{text}},
+            id {{name}} PRIMARY KEY, kind {{text}} NOT NULL, revision {{big}} NOT NULL, supersedes {{text}},
             org_id {{name}} NOT NULL, team_id {{name}}, currency {{name}} NOT NULL,
             period_start {{time}} NOT NULL, period_end {{time}} NOT NULL,
             cost {{money}} NOT NULL, delta_cost {{money}} NOT NULL,
-            requests {{count}} NOT NULL, total_tokens {{count}} NOT NULL,
+            requests {{big}} NOT NULL, total_tokens {{big}} NOT NULL,
             {_RECORD}
         ){{by_key}}""",
         "CREATE INDEX bills_by_bucket ON bills (org_id, team_id, currency, period_start, revision)",
         """CREATE TABLE ledger_offsets (
-            topic {text} NOT NULL, partition {number} NOT NULL, next_offset {count} NOT NULL,
+            topic {text} NOT NULL, partition {small} NOT NULL, next_offset {big} NOT NULL,
             PRIMARY KEY (topic, partition)
         ){by_key}""",
         """CREATE VIEW bills_latest AS SELECT * FROM bills b
@@ -33,8 +33,8 @@ _VERSIONS: tuple[tuple[str, ...], ...] = (
             id {{name}} PRIMARY KEY, org_id {{name}} NOT NULL, agent {{name}} NOT NULL,
             consumer {{name}} NOT NULL, currency {{name}} NOT NULL,
             period_start {{time}} NOT NULL, period_end {{time}} NOT NULL,
-            amount {{money}} NOT NULL, request_count {{count}} NOT NULL,
-            chain {{text}} NOT NULL, chain_id {{count}} NOT NULL,
+            amount {{money}} NOT NULL, request_count {{big}} NOT NULL,
+            chain {{text}} NOT NULL, chain_id {{big}} NOT NULL,
             {_RECORD}
         ){{by_key}}""",
         "CREATE INDEX settlements_by_account ON settlements (org_id, agent, consumer, currency, period_end)",
@@ -47,8 +47,8 @@ class Words(NamedTuple):
 
     name: str
     text: str
-    number: str
-    count: str
+    small: str  # a whole number of 32 bits
+    big: str  # of 64 bits
     money: str
     time: str
     now: str
