@@ -101,15 +101,15 @@ class ExactTable(faust.Table):
         except KeyError:
             return default
 
-    def keys(self, partition: int | None = None) -> Iterator[RowKey]:  # type: ignore[override]  # it is read once
+    def keys(self, partition: int | None = None) -> Iterator[RowKey]:
         """The key of every row, one partition in hand after the other, or of one partition."""
         return (key for key, _ in self.items(partition))
 
-    def values(self, partition: int | None = None) -> Iterator[Any]:  # type: ignore[override]
+    def values(self, partition: int | None = None) -> Iterator[Any]:
         """Every row, likewise."""
         return (row for _, row in self.items(partition))
 
-    def items(self, partition: int | None = None) -> Iterator[tuple[RowKey, Any]]:  # type: ignore[override]
+    def items(self, partition: int | None = None) -> Iterator[tuple[RowKey, Any]]:
         """Key and row of every row, likewise."""
         rows = self.declaration.rows
         for number, task in self._in_hand().items():

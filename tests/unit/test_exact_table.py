@@ -138,7 +138,7 @@ def test_windows_are_read_as_faust_s_users_read_theirs() -> None:
     with pytest.raises(KeyError):
         team.current()
     assert (("org_a", "team_b", "USD") in table, ("org_a", "team_a", "USD") in table) == (True, False)
-    eleven = Event(None, None, None, {}, SimpleNamespace(timestamp=at("11:20") / 1000))  # type: ignore[arg-type]
+    eleven = Event(None, None, None, {}, SimpleNamespace(timestamp=at("11:20") / 1000))
     assert team.current(eleven) == team.value(eleven) == team[eleven].value() == team[at("11:00") / 1000, 0.0]
     with pytest.raises(ValueError, match="has no time zone"):
         team.at(datetime(2025, 1, 15, 11, tzinfo=UTC).replace(tzinfo=None))
@@ -161,7 +161,7 @@ def test_a_partition_s_rows_are_iterated() -> None:
         lambda table: table.pop("key", None),
         lambda table: table.setdefault("key", 1),
         lambda table: table["org_a", "team_a", "USD"].apply(max, 1),
-        lambda table: operator.iadd(table["org_a", "team_a", "USD"], 1),
+        lambda table: table["org_a", "team_a", "USD"].__iadd__(1),
         lambda table: operator.setitem(table["org_a", "team_a", "USD"], (0.0, 1.0), 1),
     ],
 )
