@@ -65,6 +65,9 @@ def readable_position(value: bytes) -> dict[str, Any]:
     position = unpack_position(value)
     facts = msgspec.structs.asdict(position)
     del facts["secret"]
-    facts["poison"] = None if position.poison is None else msgspec.structs.asdict(position.poison)
+    poison = position.poison
+    if poison is not None:
+        slices = [{"records": records, "refused": refused} for records, refused in poison.slices]
+        facts["poison"] = {"in_a_row": poison.in_a_row, "newest_ms": poison.newest_ms, "slices": slices}
     facts["held"] = [held._asdict() for held in position.held]
     return facts

@@ -183,7 +183,7 @@ def test_a_partition_s_rows_are_iterated() -> None:
         lambda table: table.pop("key", None),
         lambda table: table.setdefault("key", 1),
         lambda table: table["org_a", "team_a", "USD"].apply(max, 1),
-        lambda table: operator.iadd(table["org_a", "team_a", "USD"], 1),  # type: ignore[no-untyped-call]
+        lambda table: table["org_a", "team_a", "USD"].__iadd__(1),
         lambda table: operator.setitem(table["org_a", "team_a", "USD"], (0.0, 1.0), 1),
     ],
 )
