@@ -89,8 +89,8 @@ check: setup ## Formatting, lint, types, the import rule, the reference
 docs: setup ## Write docs/reference.md from the code
 	@$(BIN)/streamapp docs
 
-bench: setup ## The job against its peers; ONLY=, GROUP=, N=, ROUNDS=, JSON= are passed on; CAPTURE=1: capture; BASE=commit: against it
-	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) $(if $(N),--n $(N)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON)) $(if $(CAPTURE),capture) $(if $(BASE),against $(BASE))
+bench: setup ## The job against its peers; ONLY=, GROUP=, N=, TEAMS=, ROUNDS=, JSON= are passed on; CAPTURE=1: capture; BASE=: against a commit
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) $(if $(N),--n $(N)) $(if $(TEAMS),--teams $(TEAMS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON)) $(if $(CAPTURE),capture) $(if $(BASE),against $(BASE))
 
 .PHONY: chaos
 chaos: setup ## Break everything on purpose, then check every bill; MINUTES=, SEED=, EVENTS= are passed on

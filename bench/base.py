@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -41,11 +41,11 @@ class CannotRun(Exception):
 
 
 @contextmanager
-def worktree(commit: str) -> Iterator[Path]:
+def worktree(commit: str, project: Path = PROJECT) -> Iterator[Path]:
     """The commit's files in a temporary folder, its fast path compiled by its own script. Raises `CannotRun`."""
     with tempfile.TemporaryDirectory(prefix="stream-base-") as folder:
         tree = Path(folder) / "tree"
-        _done(("git", "worktree", "add", "--quiet", "--detach", str(tree), commit), PROJECT, f"commit {commit}")
+        _done(("git", "worktree", "add", "--quiet", "--detach", str(tree), commit), project, f"commit {commit}")
         try:
             scripts = sorted(tree.glob("streamapp/**/build.py"))  # wherever the package was at that time
             if len(scripts) != 1:
@@ -53,7 +53,7 @@ def worktree(commit: str) -> Iterator[Path]:
             _done((sys.executable, str(scripts[0])), tree, f"compiling the fast path of {commit}")
             yield tree
         finally:
-            _done(("git", "worktree", "remove", "--force", str(tree)), PROJECT, "removing the worktree")
+            _done(("git", "worktree", "remove", "--force", str(tree)), project, "removing the worktree")
 
 
 def _done(command: Sequence[str], folder: Path, what: str) -> None:
@@ -89,14 +89,8 @@ def against(
     """Measure, print, write. The exit code: 1 when a group is dearer than it may be, or a run was wrong or failed."""
     title = f"{commit} and the working tree, {shape.events:,} events, {shape.teams:,} teams, {rounds} rounds"
     console.print(f"{title} · {machine()}", style="bold", markup=False)
-    rows = []
     with worktree(commit) as tree:
-        for group in groups:
-            bench = bench_of(group)
-            ours = next(contender for contender in bench.contenders if contender.name == NOW)
-            topic = bench.prepare(shape, step)
-            pairs = judged((of_tree(ours, tree), ours), topic, group, rounds, step, console)
-            rows.append(row_of(group, pairs))
+        rows = [row_of(group, _measured(group, tree, shape, rounds, step, console)) for group in groups]
     print_rows(rows, console)
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -104,23 +98,39 @@ def against(
     return 1 if any(row["ratio"] > RATIO_MAX for row in rows) else 0
 
 
-def judged(
-    both: tuple[Contender, Contender], topic: Prepared, group: str, rounds: int, step: Step, console: Console
-) -> list[Pair]:
-    """Rounds in turn, and more of them while the group looks dearer than it may be: a busy machine is no regression.
-    Raises `CannotRun` for a run that failed or was wrong."""
-    pairs: list[Pair] = []
-    for number in range(1, rounds * TRIES + 1):
-        found: dict[str, float] = {}
-        for contender in both if number % 2 else reversed(both):  # nobody is always first
-            title = f"{group}, round {number}: {contender.name}"
-            found[contender.name] = _checked(contender, topic, title, step).cpu_us_per_event
-        pairs.append((found[BASE], found[NOW]))
-        said = f"{group}, round {number}: {found[BASE]:.2f} → {found[NOW]:.2f} µs/event"
-        console.print(f"{said}, ratio {found[NOW] / found[BASE]:.2f}", markup=False)
-        if number % rounds == 0 and row_of(group, pairs)["ratio"] <= RATIO_MAX:
-            break
+def _measured(group: str, tree: Path, shape: Shape, rounds: int, step: Step, console: Console) -> list[Pair]:
+    """Raises `CannotRun` for a run that failed or was wrong."""
+    bench = bench_of(group)
+    topic = bench.prepare(shape, step)
+    ours = next(contender for contender in bench.contenders if contender.name == NOW)
+    both = {NOW: ours, BASE: of_tree(ours, tree)}
+    pairs = []
+
+    def measure(name: str, number: int) -> float:
+        return _checked(both[name], topic, f"{group}, round {number}: {name}", step).cpu_us_per_event
+
+    for base, now in pairs_of(measure, rounds):
+        pairs.append((base, now))
+        said = f"{group}, round {len(pairs)}: {base:.2f} → {now:.2f} µs/event, ratio {now / base:.2f}"
+        console.print(said, markup=False)
     return pairs
+
+
+def pairs_of(measure: Callable[[str, int], float], rounds: int) -> Iterator[Pair]:
+    """Rounds in turn, and more of them while the group looks dearer than it may be: a busy machine is no regression.
+    `measure` runs one of the two, by its name, in a round, and says its CPU µs per event."""
+    pairs: list[Pair] = []
+    while not pairs or (len(pairs) < rounds * TRIES and ratio_of(pairs) > RATIO_MAX):
+        for number in range(len(pairs) + 1, len(pairs) + rounds + 1):
+            names = (BASE, NOW) if number % 2 else (NOW, BASE)  # nobody is always first
+            found = {name: measure(name, number) for name in names}
+            pairs.append((found[BASE], found[NOW]))
+            yield pairs[-1]
+
+
+def ratio_of(pairs: Sequence[Pair]) -> float:
+    """The median of each round's own: whatever the machine does meanwhile meets both."""
+    return median(now / base for base, now in pairs)
 
 
 def _checked(contender: Contender, topic: Prepared, title: str, step: Step) -> Figures:
@@ -134,13 +144,13 @@ def _checked(contender: Contender, topic: Prepared, title: str, step: Step) -> F
 
 
 def row_of(group: str, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """A group's line of the report: medians over the rounds; `ratio` is the median of each round's own."""
+    """A group's line of the report: medians over the rounds."""
     ratios = [now / base for base, now in pairs]
     return {
         "group": group,
         "base_cpu_us": round(median(base for base, _ in pairs), 2),
         "cpu_us": round(median(now for _, now in pairs), 2),
-        "ratio": round(median(ratios), 3),
+        "ratio": round(ratio_of(pairs), 3),
         "ratio_min": round(min(ratios), 3),
         "ratio_max": round(max(ratios), 3),
         "rounds": len(pairs),

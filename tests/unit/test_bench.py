@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # `bench` is not part of what is installed
 
+from bench.base import CannotRun, pairs_of, row_of, worktree
 from bench.contender import billed, stated
 from bench.contenders import CONTENDERS, named
 from bench.curve import shapes
@@ -230,6 +232,71 @@ def test_profile_counts_the_top_of_each_stack() -> None:
 def test_the_curve_has_no_shape_twice() -> None:
     wanted = shapes((100, 1_000), (10, 1_000))
     assert wanted == [Shape(100), Shape(1_000), Shape(1_000, 10)]
+
+
+def _repository(folder: Path, **files: str) -> Path:
+    for name, content in files.items():
+        path = folder / "streamapp" / name.replace("__", "/") / "build.py"
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+    (folder / "README").touch()
+    who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+    for command in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "first")):
+        subprocess.run(("git", *who, *command), cwd=folder, check=True)
+    return folder
+
+
+def test_a_base_is_a_worktree_with_its_own_fast_path_and_leaves_nothing(tmp_path: Path) -> None:
+    script = "from pathlib import Path; (Path(__file__).parent / 'lane.so').write_text('made')"
+    project = _repository(tmp_path, old__place=script)
+    with worktree("HEAD", project) as tree:
+        assert (tree / "streamapp/old/place/lane.so").read_text() == "made"
+        assert tree.resolve() != project.resolve()
+    assert not tree.exists()
+    listed = subprocess.run(("git", "worktree", "list"), cwd=project, check=True, capture_output=True, text=True)
+    assert len(listed.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("commit", "files", "said"),
+    [
+        ("no-such", {"lane": ""}, "commit no-such: .*no-such"),
+        ("HEAD", {}, "HEAD has 0 scripts"),
+        ("HEAD", {"lane": "raise SystemExit('no compiler')"}, "compiling the fast path of HEAD: no compiler"),
+    ],
+)
+def test_a_base_that_cannot_run_says_why(tmp_path: Path, commit: str, files: dict[str, str], said: str) -> None:
+    project = _repository(tmp_path, **files)
+    with pytest.raises(CannotRun, match=said), worktree(commit, project):
+        raise AssertionError("unreachable")
+
+
+@pytest.mark.parametrize(
+    ("now", "rounds"),
+    [([1.0] * 3, 3), ([1.2] * 9, 9), ([1.2, 1.2, 1.2, 1.0, 1.0, 1.0, 9.0, 9.0, 9.0], 9), ([1.2, 1.2, *[1.0] * 4], 6)],
+)
+def test_a_group_that_looks_dearer_gets_more_rounds(now: list[float], rounds: int) -> None:
+    costs, names = iter(now), list[str]()
+
+    def measure(name: str, number: int) -> float:
+        names.append(name)
+        return 1.0 if name == "base" else next(costs)
+
+    pairs = list(pairs_of(measure, 3))
+    assert len(pairs) == rounds
+    assert names[:4] == ["base", "ours", "ours", "base"]
+
+
+def test_a_groups_row_has_the_ratio_and_its_spread() -> None:
+    assert row_of("billing-agg", [(5.0, 5.5), (10.0, 8.0), (4.0, 4.0)]) == {
+        "group": "billing-agg",
+        "base_cpu_us": 5.0,
+        "cpu_us": 5.5,
+        "ratio": 1.0,
+        "ratio_min": 0.8,
+        "ratio_max": 1.1,
+        "rounds": 3,
+    }
 
 
 def test_processes_that_are_gone_use_nothing() -> None:
