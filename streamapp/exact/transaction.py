@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,6 +22,9 @@ from streamapp.topics.registry import message_bytes_max, transactional_ids
 
 HEARTBEAT_S = 2.5  # within it, Kafka has answered a heartbeat: one is sent each fifth of a session of 10 s
 BATCH_BYTES = 512 * 1024  # before compression; half the broker's default limit for a batch
+
+Batches = Mapping[tuple[str, int], Sequence[tuple[bytes | None, bytes | None]]]
+"""Topic and partition → the records for it, as key and value."""
 
 
 class PartitionProducer:
@@ -87,42 +90,40 @@ class PartitionProducer:
     async def _commit(self, transaction: Transaction) -> int | None:
         producer = self._producer
         await producer.begin_transaction()
-        checkpoint = await self._write_rows(transaction)
-        for (topic, partition), sends in _by_partition(transaction.sends).items():
-            pairs = [(send.key, send.value) for send in sends]
-            await self._send(topic, partition, pairs)
+        # All is handed over before any of it is awaited: one request adds all partitions, one carries all batches.
+        rows = await self._hand_over(self._rows(transaction))
+        sent = await self._hand_over(_by_partition(transaction.sends))
+        await asyncio.gather(*(future for future, _ in (*rows, *sent)))
         if transaction.next_offset is not None:
             # No metadata: librdkafka (2.16.1) reads it without its length, and tools that use it end (docs/adr/0030).
             offset = OffsetAndMetadata(transaction.next_offset, "")
             await producer.send_offsets_to_transaction({self.source: offset}, self.group)
         await producer.commit_transaction()
-        return checkpoint
+        return max((future.result().offset + count for future, count in rows), default=None)
 
-    async def _write_rows(self, transaction: Transaction) -> int | None:
+    def _rows(self, transaction: Transaction) -> Batches:
         if not transaction.writes:
-            return None
+            return {}
         assert self.changelog is not None, "rows without a changelog"
-        return await self._send(self.changelog, self.source.partition, transaction.writes.items())
+        return {(self.changelog, self.source.partition): list(transaction.writes.items())}
 
-    async def _send(self, topic: str, partition: int, pairs: Iterable[tuple[bytes | None, bytes | None]]) -> int:
-        """Send records in as few batches as they need, wait until all are acknowledged, return the offset behind."""
-        most = message_bytes_max(topic)
-        pending: list[tuple[Any, int]] = []
-        batch, count = self._producer.create_batch(), 0
-        for key, value in pairs:
-            if (size := len(key or b"") + len(value or b"")) > most:
-                raise _too_large(topic, partition, key, size, most)
-            if batch.append(key=key, value=value, timestamp=None) is None:
-                pending.append((await self._producer.send_batch(batch, topic, partition=partition), count))
-                batch, count = self._producer.create_batch(), 0
-                batch.append(key=key, value=value, timestamp=None)
-            count += 1
-        pending.append((await self._producer.send_batch(batch, topic, partition=partition), count))
-        behind = 0
-        for future, count in pending:
-            metadata = await future
-            behind = metadata.offset + count
-        return behind
+    async def _hand_over(self, batches: Batches) -> list[tuple[asyncio.Future[Any], int]]:
+        """Records to the producer, in as few batches as they need: for each, what will tell its first offset, and how
+        many it has."""
+        pending: list[tuple[asyncio.Future[Any], int]] = []
+        for (topic, partition), pairs in batches.items():
+            most = message_bytes_max(topic)
+            batch, count = self._producer.create_batch(), 0
+            for key, value in pairs:
+                if (size := len(key or b"") + len(value or b"")) > most:
+                    raise _too_large(topic, partition, key, size, most)
+                if batch.append(key=key, value=value, timestamp=None) is None:
+                    pending.append((await self._producer.send_batch(batch, topic, partition=partition), count))
+                    batch, count = self._producer.create_batch(), 0
+                    batch.append(key=key, value=value, timestamp=None)
+                count += 1
+            pending.append((await self._producer.send_batch(batch, topic, partition=partition), count))
+        return pending
 
 
 def _too_large(topic: str, partition: int, key: bytes | None, size: int, most: int) -> Misconfigured:
@@ -134,8 +135,8 @@ def _too_large(topic: str, partition: int, key: bytes | None, size: int, most: i
     )
 
 
-def _by_partition(sends: Iterable[Send]) -> dict[tuple[str, int], list[Send]]:
-    grouped: dict[tuple[str, int], list[Send]] = defaultdict(list)
+def _by_partition(sends: Iterable[Send]) -> Batches:
+    grouped: dict[tuple[str, int], list[tuple[bytes | None, bytes | None]]] = defaultdict(list)
     for send in sends:
-        grouped[send.topic, send.partition].append(send)
+        grouped[send.topic, send.partition].append((send.key, send.value))
     return grouped

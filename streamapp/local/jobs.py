@@ -44,7 +44,7 @@ SERVICES: tuple[Service, ...] = (
 
 LIVELY: tuple[tuple[str, str], ...] = (
     ("archive.flush_seconds", "5"),
-    ("reconcile.interval_seconds", "60"),
+    ("reconcile.interval_seconds", "20"),
 )
 """Setting (`section.field`) → its value in a run that somebody watches, for all processes, unless it is set: what
 waits for minutes elsewhere should be seen soon here."""
