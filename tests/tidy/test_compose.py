@@ -130,16 +130,17 @@ def test_every_process_is_a_group_of_the_registry_or_a_command_of_ours() -> None
 
 def test_every_setting_of_a_container_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     for service in services().values():
-        names = {name: "x:1" for name in service.get("environment", {}) if name.startswith("STREAM_")}
+        given = service.get("environment", {}).items()
+        names = {name: "True" if value == "true" else "x:1" for name, value in given if name.startswith("STREAM_")}
         for name, value in names.items():
             monkeypatch.setenv(name, value)
         settings = load()
-        for name in names:
+        for name, value in names.items():
             section: Any = settings
             for part in name.removeprefix("STREAM_").lower().split("__"):
                 section = getattr(section, part)
             told = section.get_secret_value() if isinstance(section, SecretStr) else str(section)
-            assert told == "x:1"
+            assert told == value
 
 
 def test_simulators_are_started_with_options_that_exist() -> None:

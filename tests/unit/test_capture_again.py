@@ -122,7 +122,7 @@ def test_nobody_writes_for_another_team_by_a_detour(capture: InMemory, again: Ag
         (b"\x1f\x8b broken", None, "refuse it still: the wrapping"),
         (b"{", None, "refuse it still: the body is not JSON"),
         (b"{", EVENT, "refuse it still: no project token"),
-        (b"{", {**EVENT, "api_key": "ha_nobody"}, "refuse it still: no team"),
+        (b"{", {**EVENT, "api_key": "ha_nobody"}, "refuse it still: unknown project token"),
         (b"{", [EVENT | {"api_key": TOKEN}] * 10_001, "more than 10000 events"),
         (b"{", [EVENT | {"api_key": TOKEN}, NAMELESS], "refuse it still: the event has no name"),
         (b"{", [EVENT | {"api_key": TOKEN}, 5], "refuse it still: the event has fields"),
