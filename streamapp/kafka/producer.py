@@ -35,8 +35,8 @@ from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
 from streamapp.settings import KafkaSettings
 from streamapp.topics import registry
 
-__all__ = ["Event", "EventProducer", "EventRefused", "NotAcknowledged", "NotWritable", "Receipt", "UsageProducer"]
-__all__ += ["RawProducer"]
+__all__ = ["Event", "EventProducer", "EventRefused", "NotAcknowledged", "NotWritable", "RawProducer", "Receipt"]
+__all__ += ["UsageProducer"]
 
 POLL_S = 0.1  # how soon the thread sees that it should end; answers wake it at once
 
@@ -261,25 +261,23 @@ class EventProducer:
                 waiter.set_result(None)
 
     def _settle(self, pending: _Pending, error: KafkaError | None, partition: int, offset: int) -> None:
-        event, future = pending.event, pending.future
         if pending not in self._pending:
-            return
+            return  # a client that can send no more has failed it before
         self._pending.discard(pending)
+        event, future = pending.event, pending.future
         if error is None:
             self._failed.pop(event.id, None)
             if not future.done():
                 future.set_result(Receipt(event.id, event.topic, partition, offset))
             return
         error = self._serving.fatal or error
-        failure = unsent((event,), to_mend(error, event.topic, self._kafka.sasl_username), self._reason(error))
+        reason = f"{error.str()}; {self._trouble}" if self._trouble else error.str()
+        failure = unsent((event,), to_mend(error, event.topic, self._kafka.sasl_username), reason)
         if future.done() or not pending.awaited:
             self._failed[event.id] = failure
         if not future.done():
             future.set_exception(failure)
             future.exception()  # `close` reports it when nobody looks
-
-    def _reason(self, error: KafkaError) -> str:
-        return f"{error.str()}; {self._trouble}" if self._trouble else error.str()
 
     def _taken_failures(self) -> NotAcknowledged | NotWritable:
         failed, self._failed = tuple(self._failed.values()), {}

@@ -307,10 +307,10 @@ def test_people_and_jobs_do_their_work_with_exactly_their_rights(
             *(f"--pair={name}" for name in ("usage=bills", "usage=counters", "metering=settlements")),
         )
     )
-    names, topics = [each.name for each in GROUPS], [each.topics[0] for each in GROUPS]
+    names, topics = [each.name for each in GROUPS], {each.topics[0] for each in GROUPS}
     seen = look(locked.settings("lag-monitor"), names, topics, 30)
     assert [one.problem for one in seen.groups.values()] == [""] * len(names)
-    assert {name for name, _ in seen.ends} == set(topics)
+    assert {name for name, _ in seen.ends} == topics
 
     async def refused() -> None:
         async with UsageProducer(locked.settings("llm-gateway"), source="llm-gateway") as usage:

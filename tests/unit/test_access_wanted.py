@@ -86,6 +86,17 @@ def test_nobody_but_the_group_and_its_stand_in_writes_its_rows_and_its_transacti
         assert may == (user in own and operations(user, "transactional_id", prefix) == {"WRITE"})
 
 
+@pytest.mark.parametrize("name", [each.name for each in GROUPS])
+def test_a_worker_touches_no_rows_no_group_and_no_transaction_but_its_own(name: str) -> None:
+    internal = {topic.name: topic for topic in TOPICS if topic.kind == "internal"}
+    rows = {acl.name for acl in of_group(name) if acl.name in internal}
+    assert rows == {topic.name for topic in internal.values() if name in (*topic.producers, *topic.consumers)}
+    assert {acl.name for acl in of_group(name) if acl.kind == "group"} == {name}
+    ids = {acl.name for acl in of_group(name) if acl.kind == "transactional_id"}
+    assert ids == {transactional_ids(name, topic) for topic in group(name).topics}
+    assert {acl.kind for acl in of_group(name)} == {"topic", "group", "transactional_id"}
+
+
 def test_only_one_principal_changes_topics_and_nobody_changes_rights_or_deletes() -> None:
     by: dict[str, set[str]] = {}
     for acl in wanted():
