@@ -398,14 +398,15 @@ def test_peers_answer_for_the_role_of_the_person(tmp_path: Path) -> None:
         assert (status, {row["owner"] for row in json.loads(text)["rows"]}) == (200, {"agg-0", "agg-1"})
         peer = Asked(WORLD.now_ms)
         rows = "/_local/rows?table=usage_hourly"
-        for role, topic, expected in (
+        cases: tuple[tuple[Role, str, int], ...] = (
             ("viewer", "/_local/hours", 200),
             ("viewer", rows, 403),
             ("reader", rows, 200),
             ("monitor", "/_local/hours", 403),
             ("reader", "/_local/nothing", 404),
-        ):
-            assert (await ask(topic, peer.seal(topic, role)))[0] == expected, (role, topic)  # type: ignore[arg-type]
+        )
+        for role, topic, expected in cases:
+            assert (await ask(topic, peer.seal(topic, role)))[0] == expected, (role, topic)
         for role in WITHIN:
             assert (await ask("/_local/worker", credentials("token", role)))[0] == 403
 
