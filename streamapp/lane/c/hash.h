@@ -3,10 +3,7 @@
 #ifndef HASH_H
 #define HASH_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-#include "machine.h"
+#include "base.h"
 
 typedef struct {
     uint64_t low, high;
