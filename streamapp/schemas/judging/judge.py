@@ -85,25 +85,10 @@ def judge_metering(raw: bytes | None) -> Metering | Rejected:
 
 def judge(raw: bytes | None, court: Court[Event, Made]) -> Made | Rejected:
     """The event in a record's value, or the first reason to refuse it. Never raises."""
-    nothing = nothing_to_read(raw)
-    if raw is None or nothing is not None:
-        return nothing or NO_VALUE
-    try:
-        tree, strange = parse(raw)
-    except Malformed as error:
-        return Rejected(Reason.MALFORMED_JSON, f"the value {error}")
-    if strange and not _bearable(strange, tree, court):
-        return Rejected(Reason.MALFORMED_JSON, f"the value is not JSON: it contains {strange[0]}")
-    if not isinstance(tree, dict):
-        return Rejected(Reason.INVALID_ENVELOPE, "the value is not an object")
-    return _judge_tree(tree, court)
-
-
-def _judge_tree(tree: dict[str, Any], court: Court[Event, Made]) -> Made | Rejected:
-    try:
-        envelope = Envelope.model_validate(tree)
-    except ValidationError as error:
-        return Rejected(Reason.INVALID_ENVELOPE, _sentence(_problems(error)[0]))
+    read = read_envelope(raw, (court.money, *court.measured))
+    if isinstance(read, Rejected):
+        return read
+    tree, envelope = read
     if envelope.type != court.event_type:
         name = quoted(envelope.type)
         carried = f"is not carried by this topic, which carries {court.event_type}"
@@ -113,6 +98,29 @@ def _judge_tree(tree: dict[str, Any], court: Court[Event, Made]) -> Made | Rejec
     except ValidationError as error:
         return _reject(_problems(error), court)
     return court.made(event, tree)
+
+
+def read_envelope(raw: bytes | None, borne: tuple[str, ...] = ()) -> tuple[dict[str, Any], Envelope] | Rejected:
+    """The JSON object in a record's value and its envelope, or why there is none. `borne`: fields of the payload in
+    which NaN or Infinity are somebody else's to judge.
+
+    Reasons in this order: empty_value, malformed_json, invalid_envelope.
+    """
+    nothing = nothing_to_read(raw)
+    if raw is None or nothing is not None:
+        return nothing or NO_VALUE
+    try:
+        tree, strange = parse(raw)
+    except Malformed as error:
+        return Rejected(Reason.MALFORMED_JSON, f"the value {error}")
+    if strange and not _bearable(strange, tree, borne):
+        return Rejected(Reason.MALFORMED_JSON, f"the value is not JSON: it contains {strange[0]}")
+    if not isinstance(tree, dict):
+        return Rejected(Reason.INVALID_ENVELOPE, "the value is not an object")
+    try:
+        return tree, Envelope.model_validate(tree)
+    except ValidationError as error:
+        return Rejected(Reason.INVALID_ENVELOPE, first_problem(error))
 
 
 def _problems(error: ValidationError) -> list[ErrorDetails]:
@@ -141,13 +149,12 @@ def _sentence(problem: ErrorDetails) -> str:
     return f"{field} {sentence}"
 
 
-def _bearable(strange: list[NotANumber], tree: Any, court: Court[Any, Any]) -> bool:
+def _bearable(strange: list[NotANumber], tree: Any, borne: tuple[str, ...]) -> bool:
     """Whether all that is not JSON stands where it is judged by itself, or ignored."""
     data = tree.get("data") if isinstance(tree, dict) else None
     if not isinstance(data, dict):
         return False
-    borne = [data.get(name) for name in (court.money, *court.measured)]
-    return all(any(value is one for value in borne) for one in strange)
+    return all(any(data.get(name) is one for name in borne) for one in strange)
 
 
 def first_problem(error: ValidationError) -> str:
