@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import ctypes
 from decimal import Decimal
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
-from plain_usage import Span
+from plain_event import money, read
 
 from streamapp.lane.library import library
 from streamapp.schemas.judging.metering import Metering
-from streamapp.schemas.values.money import EXACT
-
-NAMES = ("id", "org", "agent", "consumer", "method", "currency", "chain", "agent_wallet", "consumer_wallet")
-
-
-class _Call(ctypes.Structure):
-    """`call_t`; the amount is aligned to 16 bytes."""
-
-    _fields_ = (
-        *((name, Span) for name in NAMES),
-        *((name, ctypes.c_int64) for name in ("at_ms", "chain_id")),
-        *((name, ctypes.c_uint64) for name in ("amount_low", "amount_high")),
-    )
 
 
 class PlainCall(NamedTuple):
@@ -61,12 +48,26 @@ class PlainCall(NamedTuple):
 
 
 def read_plain_call(raw: bytes) -> PlainCall | None:
-    """The call that the reader takes; None for what it leaves to Python."""
-    read = library()["call_read"]
-    call = _Call()
-    held = ctypes.create_string_buffer(raw, len(raw))  # exactly so many bytes: reading beyond them is a fault
-    if not read(held, ctypes.c_size_t(len(raw)), ctypes.byref(call)):
+    """The call that the lane takes; None for what it leaves to Python."""
+    found = read("RPC_METERED", raw)
+    amount = (ctypes.c_uint64 * 4)()
+    at = (ctypes.addressof(amount) + 15) & ~15  # it is aligned to 16 bytes
+    if found is None or found[0].org_id.text() is None:
         return None
-    amount = EXACT.scaleb(Decimal(call.amount_high << 64 | call.amount_low), -12)
-    texts: dict[str, Any] = {name: getattr(call, name).text() if getattr(call, name).at else None for name in NAMES}
-    return PlainCall(**texts, at_ms=call.at_ms, chain_id=call.chain_id, amount=amount)
+    envelope, data, event = found
+    if not library()["calls_amount"](ctypes.byref(event), ctypes.c_void_p(at)):
+        return None
+    return PlainCall(
+        id=envelope.id.text(),
+        org=envelope.org_id.text(),
+        agent=data.agent_id.text(),
+        consumer=data.consumer_id.text(),
+        method=data.method.text(),
+        currency=data.currency.text(),
+        chain=data.chain.text(),
+        agent_wallet=data.agent_wallet.text(),
+        consumer_wallet=data.consumer_wallet.text(),
+        at_ms=envelope.timestamp,
+        chain_id=data.chain_id,
+        amount=money(*(ctypes.c_uint64 * 2).from_address(at)),
+    )

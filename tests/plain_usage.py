@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 from decimal import Decimal
 from typing import NamedTuple, Self
 
-from streamapp.lane.library import library
+from plain_event import INEXACT, UNMEASURED, UNUSABLE, read
+
 from streamapp.schemas.judging.decode import Usage
-from streamapp.schemas.values.money import EXACT
 from tables.latency.spread import microseconds
 from tables.latency.tally import REST, STATUSES
-
-UNMEASURED, INEXACT, UNUSABLE = -1, -2, -3  # as in `usage.h`
-
-
-class Span(ctypes.Structure):
-    """`span_t`."""
-
-    _fields_ = (("at", ctypes.c_void_p), ("length", ctypes.c_size_t))
-
-    def text(self) -> str:
-        return ctypes.string_at(self.at, self.length).decode()
-
-
-class _Usage(ctypes.Structure):
-    """`usage_t`; the cost is aligned to 16 bytes."""
-
-    _fields_ = (
-        *((name, Span) for name in ("id", "team", "org", "provider", "model", "currency")),
-        *((name, ctypes.c_int64) for name in ("at_ms", "prompt_tokens", "completion_tokens", "other_tokens")),
-        *((name, ctypes.c_uint64) for name in ("cost_low", "cost_high")),
-        *((name, ctypes.c_int) for name in ("is_error", "is_cache_hit", "status", "is_stream")),
-        *((name, ctypes.c_int64) for name in ("latency_us", "ttft_us")),
-        ("is_rounded", ctypes.c_int),
-    )
 
 
 class PlainUsage(NamedTuple):
@@ -91,31 +66,33 @@ def _microseconds(duration_ms: float | None) -> int | None:
 
 
 def read_plain(raw: bytes) -> PlainUsage | None:
-    """The event that the reader takes; None for what it leaves to Python."""
-    read = library()["usage_read"]
-    usage = _Usage()
-    held = ctypes.create_string_buffer(raw, len(raw))  # exactly so many bytes: reading beyond them is a fault
-    if not read(held, ctypes.c_size_t(len(raw)), ctypes.byref(usage)):
+    """The event that the lane takes; None for what it leaves to Python."""
+    found = read("LLM_USAGE", raw)
+    if found is None:
         return None
+    envelope, data, _ = found
+    if envelope.org_id.text() is None or data.total_tokens < data.prompt_tokens + data.completion_tokens:
+        return None
+    status = data.status.text()
     return PlainUsage(
-        id=usage.id.text(),
-        team=usage.team.text(),
-        org=usage.org.text(),
-        provider=usage.provider.text(),
-        model=usage.model.text(),
-        currency=usage.currency.text(),
-        at_ms=usage.at_ms,
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        total_tokens=usage.prompt_tokens + usage.completion_tokens + usage.other_tokens,
-        is_rounded=bool(usage.is_rounded),
-        cost=EXACT.scaleb(Decimal(usage.cost_high << 64 | usage.cost_low), -12),
-        is_error=bool(usage.is_error),
-        is_cache_hit=bool(usage.is_cache_hit),
-        status=STATUSES[usage.status],
-        stream=None if usage.is_stream < 0 else bool(usage.is_stream),
-        latency_us=_measured(usage.latency_us, raw, b"latency_ms"),
-        ttft_us=_measured(usage.ttft_us, raw, b"ttft_ms"),
+        id=envelope.id.text(),
+        team=envelope.team_id.text(),
+        org=envelope.org_id.text(),
+        provider=data.provider.text(),
+        model=data.model.text(),
+        currency=data.currency.text(),
+        at_ms=envelope.timestamp,
+        prompt_tokens=data.prompt_tokens,
+        completion_tokens=data.completion_tokens,
+        total_tokens=data.total_tokens,
+        is_rounded=bool(data.cost_usd.is_rounded[0]),
+        cost=data.cost_usd.decimal(),
+        is_error=status != "success",
+        is_cache_hit=bool(data.cache_hit),
+        status=status if status in STATUSES else REST,
+        stream=None if data.stream < 0 else bool(data.stream),
+        latency_us=_measured(data.latency_ms, raw, b"latency_ms"),
+        ttft_us=_measured(data.ttft_ms, raw, b"ttft_ms"),
     )
 
 

@@ -44,15 +44,16 @@ class Added(Structure):
     )
 
 
-class Gathered(Structure):
-    """`gathered_t`: where what was counted for the latency table lies, and how much it is."""
+class Taken(Structure):
+    """`taken_t`: where what was counted for the latency table lies, and how much it is."""
 
     _fields_ = (
-        *((name, c_void_p) for name in ("slots", "costs", "ends", "packed")),
-        *((name, c_int64) for name in ("slot_count", "cost_count", "packed_length")),
+        *((name, c_void_p) for name in ("slots", "ends", "packed")),
+        *((name, c_int64) for name in ("slot_count", "packed_length")),
     )
 
 
+_LANE = (c_void_p, c_int32, c_int32, c_int64)  # ids, partition, partitions, and how far ahead an event may be
 _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     # name            result     arguments
     ("batch_read", c_int, (c_char_p, c_size_t, c_int64, c_int64, c_int64, c_int64, c_void_p)),
@@ -72,44 +73,32 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("ids_expiries", c_size_t, (c_void_p, POINTER(c_uint32), c_size_t)),
     ("ids_take", c_size_t, (c_void_p, c_uint32, c_void_p, c_void_p)),
     ("ids_take_end", None, (c_void_p,)),
-    ("lane_new", c_void_p, (c_void_p, c_int32, c_int32, c_int64, c_int64)),
     ("lane_free", None, (c_void_p,)),
     ("lane_open", c_int, (c_void_p, c_int64, c_uint32, c_int)),
     ("lane_close", None, (c_void_p, c_int64)),
-    ("lane_line", c_int64, (c_void_p, c_int64, c_char_p, c_size_t, c_size_t)),
     ("lane_run", c_int64, (c_void_p, c_char_p, c_void_p, c_int64, c_int64, POINTER(Run))),
-    ("lane_touched", c_int64, (c_void_p,)),
-    ("lane_take", None, (c_void_p, c_void_p)),
-    ("lane_key", c_size_t, (c_void_p, c_int64, c_int64, POINTER(c_void_p))),
-    ("slots_new", c_void_p, (c_void_p, c_int32, c_void_p)),
-    ("slots_free", None, (c_void_p,)),
-    ("slots_count", c_int64, (c_void_p,)),
-    ("slots_gather", c_int, (c_void_p, POINTER(Gathered))),
-    ("tally_new", c_void_p, (c_void_p, c_void_p, c_int32, c_int32, c_int64)),
-    ("tally_free", None, (c_void_p,)),
-    ("tally_open", c_int, (c_void_p, c_int64, c_uint32)),
-    ("tally_close", None, (c_void_p, c_int64)),
-    ("tally_learn", c_int64, (c_void_p, c_char_p, c_size_t, c_int32, c_int32)),
-    ("tally_forget", None, (c_void_p,)),
-    ("tally_run", c_int64, (c_void_p, c_char_p, c_void_p, c_int64, c_int64, POINTER(Run))),
-    ("rows_new", c_void_p, (c_int64,)),
-    ("rows_free", None, (c_void_p,)),
-    ("rows_open", c_int, (c_void_p, c_int64, c_uint32)),
-    ("rows_close", None, (c_void_p, c_int64)),
-    ("rows_add", c_int, (c_void_p, POINTER(Added), c_int)),
-    ("rows_others", c_int64, (c_void_p,)),
-    ("rows_count", c_int64, (c_void_p,)),
-    ("rows_changed", c_int64, (c_void_p, POINTER(c_void_p))),
-    ("rows_of", c_int64, (c_void_p, c_int64, POINTER(c_void_p))),
-    ("calls_new", c_void_p, (c_void_p, c_void_p, c_int32, c_int32, c_int64)),
-    ("calls_free", None, (c_void_p,)),
+    ("usage_new", c_void_p, (*_LANE, c_int64)),
+    ("usage_line", c_int64, (c_void_p, c_int64, c_char_p, c_size_t, c_size_t)),
+    ("usage_touched", c_int64, (c_void_p,)),
+    ("usage_take", None, (c_void_p, c_void_p)),
+    ("usage_key", c_size_t, (c_void_p, c_int64, c_int64, POINTER(c_void_p))),
+    ("calls_new", c_void_p, (*_LANE, c_int64)),
+    ("calls_add", c_int, (c_void_p, POINTER(Added), c_int)),
+    ("calls_others", c_int64, (c_void_p,)),
+    ("calls_rows", c_int64, (c_void_p,)),
+    ("calls_changed", c_int64, (c_void_p, POINTER(c_void_p))),
+    ("calls_of", c_int64, (c_void_p, c_int64, POINTER(c_void_p))),
+    ("latency_new", c_void_p, (*_LANE, c_void_p, c_int32, c_void_p)),
+    ("latency_learn", c_int64, (c_void_p, c_char_p, c_size_t, c_int32, c_int32)),
+    ("latency_forget", None, (c_void_p,)),
+    ("latency_touched", c_int64, (c_void_p,)),
+    ("latency_take", c_int, (c_void_p, POINTER(Taken))),
     ("columns_new", c_void_p, (c_int,)),
     ("columns_free", None, (c_void_p,)),
     ("columns_run", c_int64, (c_void_p, c_char_p, c_void_p, c_int64, c_int64)),
     ("columns_add", c_int, (c_void_p, POINTER(c_char_p), POINTER(c_size_t), POINTER(c_int64))),
     ("columns_count", c_int64, (c_void_p,)),
     ("columns_buffer", c_size_t, (c_void_p, c_int, POINTER(c_void_p))),
-    ("calls_run", c_int64, (c_void_p, c_char_p, c_void_p, c_int64, c_int64, POINTER(Run))),
 )
 
 

@@ -1,29 +1,46 @@
-"""What all compiled lanes have in common: they walk over a chunk's records, one stretch after the other."""
+"""What all compiled lanes have in common: their hours, and how they walk over a chunk, one stretch after the other."""
 
 from __future__ import annotations
 
 import ctypes
+import weakref
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from streamapp.lane.library import Run
+from streamapp.lane.ids import CompactSeen
+from streamapp.lane.library import Run, library
 from streamapp.lane.records import Records, Stretch, payload_of
+from tables.window import HOUR_MS
 
 _NO_MEMORY = -2
 
 
 class Walk:
-    """Half of a fast path (`tables.fast_path`): a subclass names its `step`, and the rest is its own.
+    """Half of a fast path (`tables.fast_path`): the lane that the library's function `new` makes. What is counted, and
+    how it is taken, is the subclass's.
 
-    `step(data, parts, at, stop, run)` counts the plain records of a payload from `at` on, up to `stop`. It returns how
-    far it came.
+    Plain records are counted with the ids of `seen`; `partition` of `partitions` is where their keys are at home.
     """
 
-    step: Callable[..., int]
-
-    def __init__(self) -> None:
+    def __init__(
+        self, new: str, seen: CompactSeen, partition: int, partitions: int, future_ms: int, *more: object
+    ) -> None:
+        self._library = library()
+        self._seen = seen  # its memory is used as long as this lives
+        self._handle = getattr(self._library, new)(seen.handle, partition, partitions, future_ms, *more)
+        if not self._handle:
+            raise MemoryError("no memory for the fast path")
+        weakref.finalize(self, self._library.lane_free, self._handle)
         self._records = Records()  # the chunk that is counted
+
+    def open(self, hour_ms: int, expiry_ms: int, is_new: bool = False) -> None:
+        """An hour is open; ids counted in it expire at `expiry_ms`. `is_new`: none of its rows can be stored."""
+        done(self._library.lane_open(self._handle, hour_ms, expiry_ms // HOUR_MS, is_new))
+
+    def close_hour(self, hour_ms: int) -> None:
+        """The hour is open no longer."""
+        self._library.lane_close(self._handle, hour_ms)
 
     def load(self, records: Sequence[Any]) -> None:
         self._records = records if isinstance(records, Records) else Records([one_stretch(records)])
@@ -36,7 +53,8 @@ class Walk:
             part, end = parts[number], ends[number]
             payload, stop = part.payload, part.stop
             shift = stop - end  # from the chunk's numbers to the payload's
-            at = done(self.step(payload.data, payload.parts, at + shift, stop, told)) - shift
+            run = self._library.lane_run
+            at = done(run(self._handle, payload.data, payload.parts, at + shift, stop, told)) - shift
             if at < end:
                 break
         return at, state.watermark_ms, state.duplicates

@@ -10,6 +10,7 @@ from streamapp.schemas.envelope import Envelope, Payload
 from streamapp.schemas.fields import Label, Model, Name, Timestamp
 
 EVENT_CAPTURED = "insights.event.captured"
+UUID_PATTERN = r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 CUT_AT = 200  # characters; what is longer is cut, as the clients' own servers do
 
 Cut = Annotated[Name, Field(max_length=CUT_AT)]
@@ -24,7 +25,7 @@ class CapturedData(Model):
     ip: Label | None = Field(default=None, description="Where the request came from.")
     session_id: Cut | None = Field(default=None, description="`$session_id` of the properties.")
     sent_at: Timestamp | None = Field(default=None, description="The client's clock when it sent the event.")
-    uuid: Annotated[str, Field(pattern=r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")] | None = Field(
+    uuid: Annotated[str, Field(pattern=UUID_PATTERN)] | None = Field(
         default=None, description="The client's, or made on arrival. The same event sent again has the same."
     )
 

@@ -11,9 +11,8 @@ from streamapp.schemas.captured import EVENT_CAPTURED, EventCaptured
 from streamapp.schemas.dead_letter import EVENT_REJECTED, EventRejected
 from streamapp.schemas.envelope import Envelope
 from streamapp.schemas.judging.insights import judge_captured
-from streamapp.schemas.judging.judge import judge_usage
+from streamapp.schemas.judging.judge import judge_metering, judge_usage
 from streamapp.schemas.judging.judge_audit import judge_audit
-from streamapp.schemas.judging.judge_metering import judge_metering
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.llm_usage import LLM_USAGE, LlmUsage
 from streamapp.schemas.rpc_metering import RPC_METERED, RpcMetered

@@ -123,13 +123,15 @@ def _money(value: Any) -> Decimal:
         raise PydanticCustomError("money", "{problem}", {"problem": str(error)}) from None
 
 
-Id = Annotated[str, Field(min_length=1, max_length=ID_MAX, pattern=r"^[\x21-\x7e]+$")]
+ID_PATTERN = r"^[\x21-\x7e]+$"
+Id = Annotated[str, Field(min_length=1, max_length=ID_MAX, pattern=ID_PATTERN)]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_MAX), AfterValidator(_utf8)]
 Label = Annotated[str, Field(max_length=NAME_MAX), AfterValidator(_utf8)]
 Sentence = Annotated[str, Field(min_length=1, max_length=SENTENCE_MAX), AfterValidator(_utf8)]
 Timestamp = Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
 CURRENCY_PATTERN = r"^[A-Za-z][A-Za-z0-9._-]*$"
-Currency = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[A-Z0-9]+$")]
+UPPER_PATTERN = r"^[A-Z0-9]+$"
+Currency = Annotated[str, Field(min_length=1, max_length=16, pattern=UPPER_PATTERN)]
 # Of tokens on chains (decision 15): `USDC.e`.
 TokenCurrency = Annotated[str, Field(min_length=1, max_length=16, pattern=CURRENCY_PATTERN)]
 # What was stated stays readable: once, such a currency could begin with a digit.

@@ -1,9 +1,7 @@
 /* Any bytes as a record's value: each reader takes them or leaves them, and what it takes lies within them. */
 #include <stdlib.h>
 
-#include "captured.h"
-#include "metering.h"
-#include "usage.h"
+#include "calls.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -16,16 +14,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint8_t *value = malloc(size ? size : 1); /* exactly so many bytes: one beyond them is found */
     if (!value) return 0;
     memcpy(value, data, size);
-    usage_t usage;
-    call_t call;
-    captured_t event;
-    if (usage_read(value, size, &usage)) {
-        within(value, size, usage.id);
-        within(value, size, usage.model);
-        if (!usage.id.length || usage.at_ms < 0) abort();
+    llm_usage_t usage;
+    rpc_metered_t call;
+    event_captured_t event;
+    unsigned __int128 amount;
+    if (event_read(&llm_usage, value, size, &usage)) {
+        within(value, size, usage.envelope.id);
+        within(value, size, usage.data.model);
+        if (!usage.envelope.id.length || usage.envelope.timestamp < 0) abort();
     }
-    if (call_read(value, size, &call)) within(value, size, call.method);
-    if (captured_read(value, size, &event)) within(value, size, event.properties);
+    if (event_read(&rpc_metered, value, size, &call)) {
+        within(value, size, call.data.method);
+        calls_amount(&call, &amount);
+    }
+    if (event_read(&event_captured, value, size, &event)) within(value, size, event.data.properties);
     free(value);
     return 0;
 }

@@ -15,9 +15,8 @@ from streamapp.kafka.outgoing import prepare
 from streamapp.schemas.judging.cause import cause_of, shape
 from streamapp.schemas.judging.event import read_event
 from streamapp.schemas.judging.insights import judge_captured
-from streamapp.schemas.judging.judge import judge_usage
+from streamapp.schemas.judging.judge import judge_metering, judge_usage
 from streamapp.schemas.judging.judge_audit import judge_audit
-from streamapp.schemas.judging.judge_metering import judge_metering
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.judging.usage import Usage
 from streamapp.sinks.ledger.rows import to_row

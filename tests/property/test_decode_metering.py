@@ -13,7 +13,7 @@ from plain_calls import PlainCall, read_plain_call
 from test_decode import NUMBERS, OTHERS, STRINGS, VALUES, Pairs, examples, odd_events, spell
 
 from streamapp.schemas.judging.decode_metering import decode_metering
-from streamapp.schemas.judging.judge_metering import judge_metering
+from streamapp.schemas.judging.judge import judge_metering
 from streamapp.schemas.judging.metering import Metering
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.values.money import EXACT

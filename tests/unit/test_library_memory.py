@@ -58,17 +58,17 @@ def test_a_cost_that_cannot_be_added_up_leaves_no_row_behind() -> None:
 def test_an_hour_that_is_closed_before_it_is_taken_takes_its_counts_along() -> None:
     record, seen = event("10:30"), CompactSeen(SECRET)
     c, payload = library(), payload_of([record])
-    lane = ctypes.c_void_p(c.lane_new(seen.handle, 0, 1, 0, 1 << 30))
+    lane = ctypes.c_void_p(c.usage_new(seen.handle, 0, 1, 0, 1 << 30))
     hour_ms = record.timestamp - record.timestamp % HOUR_MS
     assert c.lane_open(lane, hour_ms, hour_ms // HOUR_MS + 26, 1) == 1
     run = Run(-1, 1 << 62, 0)
     assert c.lane_run(lane, payload.data, payload.parts, 0, 1, ctypes.byref(run)) == 1
-    assert c.lane_touched(lane) == 1
+    assert c.usage_touched(lane) == 1
     c.lane_close(lane, hour_ms)
-    assert c.lane_touched(lane) == 0
-    c.lane_take(lane, ctypes.create_string_buffer(80))
+    assert c.usage_touched(lane) == 0
+    c.usage_take(lane, ctypes.create_string_buffer(80))
     start = ctypes.c_void_p()
-    assert c.lane_key(lane, hour_ms, 0, ctypes.byref(start)) == 0
+    assert c.usage_key(lane, hour_ms, 0, ctypes.byref(start)) == 0
     c.lane_free(lane)
 
 
@@ -82,15 +82,12 @@ def test_a_machine_that_is_big_endian_is_refused_by_the_compiler(tmp_path: Path)
 
 @pytest.mark.parametrize("fields", [32, 33])
 def test_a_table_with_more_fields_than_bits_does_not_compile(fields: int, tmp_path: Path) -> None:
-    table = '{NAMED("a"), {0}, SKIP, 0, 0},' * fields
+    table = " ".join(f"FIELD(IN, field_{number}, FLAG, 0, 0, 0, NULL, 0)" for number in range(fields))
     said = compiled(
-        f"""#include "text.h"
-        typedef enum {{ SKIP }} kind_t;
-        typedef struct {{ int unused; }} fields_t;
-        #include "fields.h"
-        static const field_t TABLE[] = {{{table}}};
-        static inline int read_value(text_t *text, const field_t *f, fields_t *to) {{ return text && f && to; }}
-        int main(void) {{ text_t t = {{0}}; fields_t f; return read_object(&t, TABLE, LENGTH(TABLE), &f); }}
+        f"""#include "event.c"
+        #define MANY(FIELD, IN) {table}
+        EVENT_TYPE(many, MANY);
+        EVENT(many, LLM_USAGE, MANY);
         """,
         tmp_path,
         "-fsyntax-only",

@@ -16,8 +16,7 @@ from streamapp.schemas.judging.audit_line import Line, audit_line
 from streamapp.schemas.judging.cause import cause_of
 from streamapp.schemas.judging.decode import Usage, decode_usage
 from streamapp.schemas.judging.decode_metering import decode_metering
-from streamapp.schemas.judging.judge import judge_usage
-from streamapp.schemas.judging.judge_metering import judge_metering
+from streamapp.schemas.judging.judge import judge_metering, judge_usage
 from streamapp.schemas.judging.metering import Metering
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.sinks.clickhouse.events import queryable

@@ -2,10 +2,7 @@
 #ifndef BATCH_H
 #define BATCH_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-#include "machine.h"
+#include "base.h"
 
 typedef struct {
     int64_t offset, timestamp;

@@ -1,20 +1,41 @@
-/* The fast path of a partition of metered calls: as lane.h is for usage.
- *
- * A record is plain when counting it changes nothing but the calls of an hour that is open (rows.h), the watermark and the
- * remembered ids: a plain call of an agent that is at home here, not ahead of its record, below the next mark. */
+/* The lane of metered calls: one row an account and hour. Who counts here is the fast path and, for records that are not
+ * plain, Python. The rows are here and nowhere else until their hour closes; they leave as they are stored, MessagePack as
+ * in rpc_codec.py. */
 #ifndef CALLS_H
 #define CALLS_H
 
 #include "lane.h"
-#include "rows.h"
 
-typedef struct calls calls_t;
+/* What is counted: calls of a method, what they cost in units of 10^-12 (in two halves), and where they lie. `account`
+ * and `payment` are MessagePack, of the account and of how the last call was paid. */
+typedef struct {
+    int64_t hour_ms;
+    const uint8_t *account, *method, *payment;
+    size_t account_length, method_length, payment_length;
+    int64_t calls;
+    uint64_t cost_low, cost_high;
+    int64_t first_offset, last_offset;
+} added_t;
 
-calls_t *calls_new(ids_t *ids, rows_t *rows, int32_t partition, int32_t partitions, int64_t future_ms);
-void calls_free(calls_t *calls);
+/* A row tells `names_max` methods apart: the first ones. Calls of any other count as the method without a name. */
+lane_t *calls_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms, int64_t names_max);
 
-/* Count the records of a payload from `from` to before `until`. Returns the first that is not plain, or `until`; -2
- * without memory. */
-int64_t calls_run(calls_t *calls, const uint8_t *payload, const part_t *parts, int64_t from, int64_t until, run_t *run);
+/* Count in an hour. `is_stored`: it is stored like that already, whatever the limit. Returns 1; NOT_THERE, and counts
+ * nothing, when the hour is not open or the sum has more than 38 digits; NO_MEMORY. */
+int calls_add(lane_t *lane, const added_t *added, int is_stored);
+
+/* What is charged for a call, in units of 10^-12. Returns 0 when it is beyond any amount. */
+int calls_amount(const rpc_metered_t *call, unsigned __int128 *amount);
+
+/* How many calls were counted as the method without a name since the last call. */
+int64_t calls_others(lane_t *lane);
+
+/* How many rows there are. */
+int64_t calls_rows(const lane_t *lane);
+
+/* Rows, back to back: the lengths of key and value (four bytes each, the low one first), key, value. Those that have
+ * changed since the last call, or those of one hour. Returns how many bytes, which stay until the next call; NO_MEMORY. */
+int64_t calls_changed(lane_t *lane, const uint8_t **packed);
+int64_t calls_of(lane_t *lane, int64_t hour_ms, const uint8_t **packed);
 
 #endif

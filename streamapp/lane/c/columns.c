@@ -1,11 +1,9 @@
 #include "columns.h"
 
-#include <stdlib.h>
-
-#include "captured.h"
+#include "event.h"
 #include "pack.h"
 
-#define NO_MEMORY (-2)
+#define KEPT_UNTIL_MS 4102444800000 /* as in schemas/judging/insights.py */
 
 struct columns {
     int keeps_ip;
@@ -68,35 +66,37 @@ static int contains(span_t span, const char *word) {
 }
 
 /* The address first, unless the client said one; spaces that it stood before go. */
-static int put_properties(columns_t *columns, int text, const captured_t *event) {
-    span_t properties = event->properties;
-    if (!columns->keeps_ip || !event->ip.length || contains(properties, "\"$ip\"")) return put_text(columns, text, properties);
+static int put_properties(columns_t *columns, int text, span_t properties, span_t ip) {
+    if (!columns->keeps_ip || !ip.length || contains(properties, "\"$ip\"")) return put_text(columns, text, properties);
     buffer_t *bytes = &columns->buffers[2 * text + 1];
-    text_t rest = {properties.at + 1, properties.at + properties.length};
+    text_t rest = {.at = properties.at + 1, .end = properties.at + properties.length};
     skip_spaces(&rest);
     put_bytes(bytes, "{\"$ip\":\"", 8);
-    put_bytes(bytes, event->ip.at, event->ip.length);
+    put_bytes(bytes, ip.at, ip.length);
     put_bytes(bytes, "\",", *rest.at == '}' ? 1 : 2);
     put_bytes(bytes, rest.at, (size_t)(rest.end - rest.at));
     return end_text(columns, text);
 }
 
-static int put_event(columns_t *columns, const captured_t *event, const part_t *part) {
+static int put_event(columns_t *columns, const event_captured_t *event, const part_t *part) {
+    const struct event_captured_data *data = &event->data;
     int64_t stamp = part->timestamp; /* any: a client may have written it */
     if (stamp < 0) stamp = 0;
     if (stamp >= KEPT_UNTIL_MS) stamp = KEPT_UNTIL_MS - 1;
-    return put_text(columns, 0, event->uuid) && put_text(columns, 1, event->event) && put_properties(columns, 2, event) &&
-           put_text(columns, 3, event->team) && put_text(columns, 4, event->distinct) &&
-           put_text(columns, 5, event->session) &&
-           put_numbers(columns, (int64_t[NUMBERS]){event->at_ms, stamp, part->offset});
+    return put_text(columns, 0, data->uuid) && put_text(columns, 1, data->event) &&
+           put_properties(columns, 2, data->properties, data->ip) && put_text(columns, 3, event->envelope.team_id) &&
+           put_text(columns, 4, data->distinct_id) && put_text(columns, 5, data->session_id) &&
+           put_numbers(columns, (int64_t[NUMBERS]){event->envelope.timestamp, stamp, part->offset});
 }
 
 int64_t columns_run(columns_t *columns, const uint8_t *payload, const part_t *parts, int64_t from, int64_t until) {
-    captured_t event;
+    event_captured_t event;
     for (int64_t at = from; at < until; at++) {
         const part_t *part = &parts[at];
         if (part->value_length < 0) return at;
-        if (!captured_read(payload + part->value_at, (size_t)part->value_length, &event)) return at;
+        if (!event_read(&event_captured, payload + part->value_at, (size_t)part->value_length, &event)) return at;
+        /* Without a uuid one is made of the id: not here. */
+        if (!event.data.uuid.at || event.envelope.timestamp >= KEPT_UNTIL_MS) return at;
         if (!put_event(columns, &event, part)) return NO_MEMORY;
     }
     return until;

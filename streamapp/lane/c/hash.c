@@ -1,7 +1,5 @@
 #include "hash.h"
 
-#include <string.h>
-
 #define PRIME_1 0x9E3779B185EBCA87ull
 #define PRIME_2 0xC2B2AE3D27D4EB4Full
 #define PRIME_3 0x165667B19E3779F9ull
@@ -95,12 +93,6 @@ void map_seed(const uint8_t seed[16]) { seed_of_maps = (pair_t){read64(seed), re
 uint64_t map_hash(const uint8_t *at, size_t length) {
     sip_t s = sip_begun(seed_of_maps);
     sip_text(&s, at, length, 1);
-    return sip_end(&s, 0xFF, 3);
-}
-
-uint64_t map_hash_number(uint64_t number) {
-    sip_t s = sip_begun(seed_of_maps);
-    sip_word(&s, number, 1);
     return sip_end(&s, 0xFF, 3);
 }
 

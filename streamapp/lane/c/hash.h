@@ -3,10 +3,7 @@
 #ifndef HASH_H
 #define HASH_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-#include "machine.h"
+#include "base.h"
 
 typedef struct {
     uint64_t low, high;
@@ -16,9 +13,8 @@ typedef struct {
 uint64_t sip64(pair_t key, const uint8_t *at, size_t length);
 pair_t sip128(pair_t key, const uint8_t *at, size_t length);
 
-/* For maps that live in memory: SipHash-1-3 under the seed of this process, and the same of a single number. */
+/* For maps that live in memory: SipHash-1-3 under the seed of this process. */
 uint64_t map_hash(const uint8_t *at, size_t length);
-uint64_t map_hash_number(uint64_t number);
 
 /* The seed of this process's maps, 16 bytes. Set it before the first map is made; until then it is zero. */
 void map_seed(const uint8_t seed[16]);

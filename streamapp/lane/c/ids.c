@@ -1,8 +1,5 @@
 #include "ids.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 enum { PLACES_MIN = 1024 };
 
 /* A free place must be near: at five sixths full, an id that is not there takes some twenty looks, side by side. */

@@ -1,57 +1,80 @@
 /* The fast path of one partition: it counts plain records, and stops at the first that is not.
  *
- * A record is plain when counting it changes nothing but one line of an hour that is open, the watermark, and the
- * remembered ids: a plain event of a team that is at home here, not ahead of its record, below the next mark, of a
- * line that is known, or new in an hour of which no row can be stored. A row has `names_max` lines of its own, the first
- * ones; any other usage of a full row counts in its line of the others (tables/usage/hourly.py). A repetition with the same bytes is plain, too.
- * Nothing is done for a record that is not plain: the ledger (tables/usage/ledger.py) does all of it. */
+ * A record is plain when counting it changes nothing but the counts of an hour that is open, the watermark, and the
+ * remembered ids: a plain event with an org, of a key that is at home here, not ahead of its record, below the next mark,
+ * and what the meter says beside. A repetition with the same bytes is plain, too. Nothing is done for a record that is not
+ * plain: Python (tables/) does all of it. */
 #ifndef LANE_H
 #define LANE_H
 
 #include "batch.h"
+#include "event.h"
 #include "ids.h"
+#include "map.h"
 
-typedef struct lane lane_t;
-
-/* What one line counted since it was taken last. `cost` is in units of 10^-12, in two halves. */
-typedef struct {
-    int64_t hour_ms;
-    int64_t line;
-    int64_t requests, errors, cache_hits, prompt_tokens, completion_tokens;
-    uint64_t cost_low, cost_high;
-    int64_t other_tokens, rounded;
-    int64_t first_offset, last_offset;
-} sum_t;
-
-/* What the ledger knows, and what a run changes of it. */
+/* What the table knows, and what a run changes of it. */
 typedef struct {
     int64_t watermark_ms, next_mark_ms; /* in; the watermark also out */
     int64_t duplicates;                 /* out */
 } run_t;
 
-lane_t *lane_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms, int64_t names_max);
+/* `is_new`: no row of the hour can be stored. What rows and lines are is the meter's. */
+typedef struct {
+    int64_t hour_ms;
+    uint32_t expiry_h;
+    int is_new;
+    map_t rows, lines;
+} hour_t;
+
+typedef struct {
+    int64_t hour_ms, number;
+} touched_t;
+
+typedef struct lane lane_t;
+typedef enum { COUNTED, REPEATED, NOT_PLAIN, OUT_OF_MEMORY } verdict_t;
+
+/* What is counted of which event. */
+typedef struct {
+    const table_t *event;
+    size_t owner;               /* where in the event the text is that the record key must be */
+    size_t row_size, line_size; /* of the items in an hour's maps */
+    verdict_t (*count)(lane_t *lane, hour_t *hour, const void *event, int64_t offset);
+    void (*close)(hour_t *hour); /* free what its rows hold beside; may be NULL */
+    void (*free)(lane_t *lane);  /* and what the lane does; may be NULL */
+} meter_t;
+
+/* The lane of a meter begins with this. */
+struct lane {
+    const meter_t *meter;
+    ids_t *ids;
+    int32_t partition, partitions;
+    int64_t future_ms;
+    hour_t *hours;
+    int64_t hour_count, hour_room;
+    touched_t *touched; /* what has counted something since it was taken, in the order of the first records */
+    int64_t touched_count, touched_room;
+};
+
+/* For meters: a lane of so many bytes, zero behind `lane_t`; NULL without memory. `lane` when that was made, too. */
+lane_t *lane_new(const meter_t *meter, size_t size, ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms);
+hour_t *lane_hour(const lane_t *lane, int64_t hour_ms);
+
+/* Remember what is touched. Returns 0 without memory. */
+int lane_touch(lane_t *lane, int64_t hour_ms, int64_t number);
+
+/* The texts, joined by zero bytes; returns where they end. */
+uint8_t *join(uint8_t *to, const span_t *texts, size_t count);
+
 void lane_free(lane_t *lane);
 
-/* An hour is open from now on, and its ids expire at `expiry_h`; `is_new`: no row of it can be stored. Returns -1 when
- * too many hours are open, -2 without memory. */
+/* An hour is open from now on, and its ids expire at `expiry_h`. Returns 1, or NO_MEMORY. */
 int lane_open(lane_t *lane, int64_t hour_ms, uint32_t expiry_h, int is_new);
 
-/* It is open no longer. What its lines counted and was not taken goes with them. */
+/* It is open no longer. What it counted and was not taken goes with it. */
 void lane_close(lane_t *lane, int64_t hour_ms);
 
-/* The number of a line; `key` is org, team, currency, provider and model, joined by zero bytes; up to `row_length` it is
- * that of the row, with a zero byte at its end. It is made when it is not there, whatever the limit. Returns -1 for an hour that is not open, -2 without memory. */
-int64_t lane_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t length, size_t row_length);
-
-/* Count the records of a payload from `from` to before `until`. Returns the first that is not plain, or `until`; -2
- * without memory. */
+/* Count the records of a payload from `from` to before `until`. Returns the first that is not plain, or `until`;
+ * NO_MEMORY. */
 int64_t lane_run(lane_t *lane, const uint8_t *payload, const part_t *parts, int64_t from, int64_t until, run_t *run);
-
-/* How many lines have counted something since they were taken; take them, in the order of their first records. */
-int64_t lane_touched(const lane_t *lane);
-void lane_take(lane_t *lane, sum_t *sums);
-
-/* The key of a line; returns its length, 0 when there is no such line. */
-size_t lane_key(const lane_t *lane, int64_t hour_ms, int64_t line, const uint8_t **key);
 
 #endif

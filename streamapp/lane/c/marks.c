@@ -1,7 +1,5 @@
 #include "marks.h"
 
-#include <string.h>
-
 /* SipHash of a counter. */
 static uint64_t derived(pair_t key, uint64_t number) { return sip64(key, (const uint8_t *)&number, sizeof number); }
 

@@ -1,8 +1,5 @@
 #include "pack.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 enum { ROOM_MIN = 4096, PLACES = 12, PLAIN_DIGITS_MIN = 7, DIGITS_MAX = 39 };
 
 void buffer_free(buffer_t *buffer) {

@@ -2,10 +2,7 @@
 #ifndef PACK_H
 #define PACK_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-#include "machine.h"
+#include "base.h"
 
 /* `is_full`: there was no memory, and something is missing. */
 typedef struct {

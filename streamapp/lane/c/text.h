@@ -4,23 +4,14 @@
 #ifndef TEXT_H
 #define TEXT_H
 
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include "machine.h"
-
-typedef struct {
-    const uint8_t *at;
-    size_t length;
-} span_t;
+#include "base.h"
 
 typedef struct {
     const uint8_t *at, *end;
+    span_t kept; /* of the text: what is any JSON, and not plain */
 } text_t;
 
 enum {
-    NAME_MAX = 256,
     MONEY_DECIMALS = 12,
     MONEY_DIGITS_MAX = 18,
     MEASURE_DIGITS_MAX = 15, /* more, and an exponent, are left to Python */
@@ -156,19 +147,6 @@ static inline int read_money(text_t *text, unsigned __int128 *units, int *is_rou
 static inline int read_flag(text_t *text, int *flag) {
     *flag = text->at < text->end && *text->at == 't';
     return *flag ? take_text(text, "true", 4) : take_text(text, "false", 5);
-}
-
-static inline int read_currency(text_t *text, span_t *currency) {
-    if (!read_string(text, currency) || !currency->length || currency->length > 16) return 0;
-    for (size_t i = 0; i < currency->length; i++) {
-        uint8_t letter = currency->at[i];
-        if ((unsigned)(letter - '0') >= 10 && (unsigned)(letter - 'A') >= 26) return 0;
-    }
-    return 1;
-}
-
-static inline int read_id(text_t *text, span_t *id) {
-    return read_string(text, id) && id->length && id->length <= 128 && !memchr(id->at, ' ', id->length);
 }
 
 #endif

@@ -1,119 +1,135 @@
 #include "usage.h"
 
-enum { MEASURE_DECIMALS = 3 };
+enum { KEY_MAX = 5 * TEXT_MAX + 4 };
 
-#define MEASURE_MAX 86400000ull
-
-/* What a field's value must be. */
-typedef enum { SKIP, EXACTLY, NAME, ID, LABEL, TIMESTAMP, COUNT, MEASURE, COST, FLAG, STATUS, CURRENCY, DATA } kind_t;
+#define OTHER "\0other" /* no provider, and this model */
+#define OTHER_LENGTH (sizeof OTHER - 1)
 
 typedef struct {
-    span_t fixed, label;
-    usage_t usage;
-    int64_t total_tokens, tokens;
-} fields_t;
+    map_key_t key;
+    unsigned __int128 cost;
+    int64_t requests, errors, cache_hits, prompt_tokens, completion_tokens, other_tokens, rounded;
+    int64_t first_offset, last_offset;
+} line_t;
 
-#include "fields.h"
+/* How many lines of its own a row has; `is_closed`: it has one of the others, and gets no more. */
+typedef struct {
+    map_key_t key;
+    int64_t count;
+    int is_closed;
+} row_t;
 
-/* Fields stand in the order of the standard's sample: the next key is looked for at the next field first. */
-static const field_t ENVELOPE[] = {
-    {NAMED("schema"), {"hanzo.stream.v1"}, EXACTLY, 0, IN(fixed)},
-    {NAMED("id"), {0}, ID, 0, IN(usage.id)},
-    {NAMED("type"), {"llm.usage.completed"}, EXACTLY, 0, IN(fixed)},
-    {NAMED("source"), {0}, NAME, 0, IN(label)},
-    {NAMED("timestamp"), {0}, TIMESTAMP, 0, IN(usage.at_ms)},
-    {NAMED("team_id"), {0}, NAME, 0, IN(usage.team)},
-    {NAMED("org_id"), {0}, NAME, 0, IN(usage.org)}, /* without it the directory is asked: not here */
-    {NAMED("data"), {0}, DATA, 0, 0},
-};
+typedef struct {
+    lane_t lane;
+    int64_t names_max;
+} usage_lane_t;
 
-static const field_t PAYLOAD[] = {
-    {NAMED("request_id"), {0}, LABEL, 1, IN(label)},
-    {NAMED("model"), {0}, NAME, 0, IN(usage.model)},
-    {NAMED("provider"), {0}, NAME, 0, IN(usage.provider)},
-    {NAMED("prompt_tokens"), {0}, COUNT, 0, IN(usage.prompt_tokens)},
-    {NAMED("completion_tokens"), {0}, COUNT, 0, IN(usage.completion_tokens)},
-    {NAMED("total_tokens"), {0}, COUNT, 0, IN(total_tokens)},
-    {NAMED("latency_ms"), {0}, MEASURE, 1, IN(usage.latency_us)},
-    {NAMED("cost_usd"), {0}, COST, 0, IN(usage)},
-    {NAMED("user_id"), {0}, LABEL, 1, IN(label)},
-    {NAMED("api_key_hash"), {0}, LABEL, 1, IN(label)},
-    {NAMED("cache_hit"), {0}, FLAG, 1, IN(usage.is_cache_hit)},
-    {NAMED("stream"), {0}, FLAG, 1, IN(usage.is_stream)},
-    {NAMED("status"), {0}, STATUS, 1, IN(usage.status)},
-    {NAMED("currency"), {0}, CURRENCY, 1, IN(usage.currency)},
-    {NAMED("ttft_ms"), {0}, MEASURE, 1, IN(usage.ttft_us)},
-    {NAMED("cache_read_tokens"), {0}, COUNT, 1, IN(tokens)},
-    {NAMED("cache_write_tokens"), {0}, COUNT, 1, IN(tokens)},
-    {NAMED("project_id"), {0}, LABEL, 1, IN(label)},
-};
+/* The row of a key, made when it is not there; NULL without memory. */
+static row_t *row_of(hour_t *hour, const uint8_t *key, size_t row_length) {
+    int64_t number = map_number(&hour->rows, key, row_length);
+    return number < 0 ? NULL : map_item(&hour->rows, number);
+}
 
-/* Milliseconds, kept as microseconds where they are whole ones. Any other value is none, but no reason to refuse. */
-static int read_measure(text_t *text, int64_t *us) {
-    static const uint64_t TENS[] = {1000, 100, 10, 1};
-    uint64_t whole, fraction;
-    if (!is_digit(text)) {
-        const uint8_t *sign = text->at;
-        *us = UNUSABLE;
-        /* -0 is 0: Python knows. */
-        return skip_value(text, 2) && !(*sign == '-' && sign[1] == '0');
+static int64_t add_line(hour_t *hour, const uint8_t *key, size_t length, size_t row_length) {
+    int64_t known = hour->lines.count, line = map_number(&hour->lines, key, length);
+    if (line != known) return line;
+    row_t *row = row_of(hour, key, row_length);
+    if (!row) return NO_MEMORY;
+    if (length - row_length == OTHER_LENGTH && !memcmp(key + row_length, OTHER, OTHER_LENGTH)) row->is_closed = 1;
+    else row->count++;
+    return line;
+}
+
+int64_t usage_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t length, size_t row_length) {
+    hour_t *hour = lane_hour(lane, hour_ms);
+    return hour ? add_line(hour, key, length, row_length) : NOT_THERE;
+}
+
+/* The line that a key without one counts in: a new one, or that of the others when the row has no room. The row is in
+ * memory as a whole when some line of it is known. NOT_THERE: that is not certain. `key` has room for the others' one. */
+static int64_t new_line(const usage_lane_t *lane, hour_t *hour, uint8_t *key, size_t length, size_t row_length) {
+    const row_t *row = row_of(hour, key, row_length);
+    if (!row) return NO_MEMORY;
+    if (!row->is_closed && row->count < lane->names_max)
+        return hour->is_new ? add_line(hour, key, length, row_length) : NOT_THERE;
+    memcpy(key + row_length, OTHER, OTHER_LENGTH);
+    return add_line(hour, key, row_length + OTHER_LENGTH, row_length);
+}
+
+static verdict_t count(lane_t *lane, hour_t *hour, const void *event, int64_t offset) {
+    const envelope_t *envelope = event;
+    const struct llm_usage_data *data = &((const llm_usage_t *)event)->data;
+    int64_t other_tokens = data->total_tokens - data->prompt_tokens - data->completion_tokens;
+    if (other_tokens < 0) return NOT_PLAIN;
+
+    uint8_t key[KEY_MAX];
+    uint8_t *end = join(key, (span_t[]){envelope->org_id, envelope->team_id, data->currency, {key, 0}}, 4);
+    size_t row_length = (size_t)(end - key);
+    size_t length = (size_t)(join(end, (span_t[]){data->provider, data->model}, 2) - key);
+    int64_t number = map_find(&hour->lines, key, length);
+    if (number < 0) number = new_line((usage_lane_t *)lane, hour, key, length, row_length);
+    if (number < 0) return number == NOT_THERE ? NOT_PLAIN : OUT_OF_MEMORY;
+
+    line_t *line = map_item(&hour->lines, number);
+    if (!line->requests) {
+        if (!lane_touch(lane, hour->hour_ms, number)) return OUT_OF_MEMORY;
+        line->first_offset = offset;
     }
-    if (!read_digits(text, MEASURE_DIGITS_MAX, &whole)) return 0;
-    int decimals = read_fraction(text, FRACTION_MAX, &fraction);
-    if (decimals < 0 || !has_ended(text)) return 0;
-    if (whole > MEASURE_MAX) *us = UNUSABLE;
-    else if (whole == MEASURE_MAX && decimals) return 0;
-    else *us = decimals <= MEASURE_DECIMALS ? (int64_t)(whole * 1000 + fraction * TENS[decimals]) : INEXACT;
-    return 1;
+    line->requests++;
+    line->errors += !equals(data->status, "success");
+    line->cache_hits += data->cache_hit;
+    line->prompt_tokens += data->prompt_tokens;
+    line->completion_tokens += data->completion_tokens;
+    line->other_tokens += other_tokens;
+    line->rounded += data->cost_usd.is_rounded;
+    line->cost += data->cost_usd.units;
+    line->last_offset = offset;
+    return COUNTED;
 }
 
-static int read_cost(text_t *text, usage_t *usage) { return read_money(text, &usage->cost, &usage->is_rounded); }
-
-static int read_status(text_t *text, int *number) {
-    static const char *const KNOWN[STATUSES] = {"success", "error", "timeout", "rate_limited"};
-    span_t status;
-    if (!read_string(text, &status) || status.length > STATUS_MAX) return 0;
-    for (*number = 0; *number < STATUSES; ++*number)
-        if (equals(status, KNOWN[*number])) break;
-    return 1;
+lane_t *usage_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms, int64_t names_max) {
+    static const meter_t METER = {
+        .event = &llm_usage,
+        .owner = offsetof(llm_usage_t, envelope.team_id),
+        .row_size = sizeof(row_t),
+        .line_size = sizeof(line_t),
+        .count = count,
+    };
+    lane_t *lane = lane_new(&METER, sizeof(usage_lane_t), ids, partition, partitions, future_ms);
+    if (lane) ((usage_lane_t *)lane)->names_max = names_max;
+    return lane;
 }
 
-static inline int read_value(text_t *text, const field_t *field, fields_t *fields) {
-    void *place = (char *)fields + field->offset;
-    span_t *span = place;
-    skip_spaces(text);
-    if (field->is_optional && text->at < text->end && *text->at == 'n') return take_word(text, "null");
-    switch (field->kind) {
-        case SKIP: return skip_value(text, 2);
-        case EXACTLY: return read_string(text, span) && equals(*span, field->words[0]);
-        case NAME: return read_string(text, span) && span->length && span->length <= NAME_MAX;
-        case ID: return read_id(text, span);
-        case LABEL: return read_string(text, span) && span->length <= NAME_MAX;
-        case TIMESTAMP: return read_timestamp(text, place);
-        case COUNT: return read_count(text, place);
-        case MEASURE: return read_measure(text, place);
-        case COST: return read_cost(text, place) && has_ended(text);
-        case FLAG: return read_flag(text, place);
-        case STATUS: return read_status(text, place);
-        case CURRENCY: return read_currency(text, place);
-        case DATA: return read_object(text, PAYLOAD, LENGTH(PAYLOAD), fields);
+int64_t usage_touched(const lane_t *lane) { return lane->touched_count; }
+
+void usage_take(lane_t *lane, sum_t *sums) {
+    for (int64_t i = 0; i < lane->touched_count; i++) {
+        touched_t at = lane->touched[i];
+        line_t *line = map_item(&lane_hour(lane, at.hour_ms)->lines, at.number);
+        sums[i] = (sum_t){
+            .hour_ms = at.hour_ms,
+            .line = at.number,
+            .requests = line->requests,
+            .errors = line->errors,
+            .cache_hits = line->cache_hits,
+            .prompt_tokens = line->prompt_tokens,
+            .completion_tokens = line->completion_tokens,
+            .cost_low = (uint64_t)line->cost,
+            .cost_high = (uint64_t)(line->cost >> 64),
+            .other_tokens = line->other_tokens,
+            .rounded = line->rounded,
+            .first_offset = line->first_offset,
+            .last_offset = line->last_offset,
+        };
+        *line = (line_t){.key = line->key};
     }
-    return 0;
+    lane->touched_count = 0;
 }
 
-int usage_read(const uint8_t *value, size_t length, usage_t *usage) {
-    if (!is_plain(value, length)) return 0;
-    fields_t fields = {0};
-    text_t text = {value, value + length};
-    fields.usage.currency = (span_t){(const uint8_t *)"USD", 3};
-    fields.usage.latency_us = fields.usage.ttft_us = UNMEASURED;
-    fields.usage.is_stream = -1;
-    if (!read_object(&text, ENVELOPE, LENGTH(ENVELOPE), &fields)) return 0;
-    skip_spaces(&text);
-    if (text.at != text.end) return 0;
-    fields.usage.other_tokens = fields.total_tokens - fields.usage.prompt_tokens - fields.usage.completion_tokens;
-    if (fields.usage.other_tokens < 0) return 0;
-    *usage = fields.usage;
-    usage->is_error = usage->status != 0;
-    return 1;
+size_t usage_key(const lane_t *lane, int64_t hour_ms, int64_t line, const uint8_t **key) {
+    const hour_t *hour = lane_hour(lane, hour_ms);
+    span_t found = {0};
+    if (hour && line >= 0 && line < hour->lines.count) found = map_key(&hour->lines, line);
+    *key = found.at;
+    return found.length;
 }

@@ -1,33 +1,33 @@
-/* A usage event in a record's value, when it is plain: printable ASCII without escapes, one line, no field twice, nothing
- * that needs judging. Whatever is not plain is left to Python (schemas/judging/decode.py), which also knows why it is refused.
- * What is accepted here, the models accept, with the same values: tests/property/test_fast_path.py holds it to that. */
+/* The lane of the usage ledger. A row has `names_max` lines of its own, the first ones; any other usage of a full row counts
+ * in its line of the others (tables/usage/hourly.py). A record is plain when its line is known, or is new in an hour of which
+ * no row can be stored. */
 #ifndef USAGE_H
 #define USAGE_H
 
-#include "text.h"
+#include "lane.h"
 
+/* What one line counted since it was taken last. `cost` is in units of 10^-12, in two halves. */
 typedef struct {
-    span_t id, team, org, provider, model, currency;
-    int64_t at_ms;
-    int64_t prompt_tokens, completion_tokens;
-    int64_t other_tokens; /* in the total only */
-    unsigned __int128 cost; /* in units of 10^-12, rounded half to even */
-    int is_error, is_cache_hit;
-    int status;    /* 0 success, 1 error, 2 timeout, 3 rate_limited, 4 any other text */
-    int is_stream; /* -1: the event does not say */
-    int64_t latency_us, ttft_us; /* UNMEASURED, INEXACT, or UNUSABLE */
-    int is_rounded;              /* the cost as stated has more decimals */
-} usage_t;
+    int64_t hour_ms;
+    int64_t line;
+    int64_t requests, errors, cache_hits, prompt_tokens, completion_tokens;
+    uint64_t cost_low, cost_high;
+    int64_t other_tokens, rounded;
+    int64_t first_offset, last_offset;
+} sum_t;
 
-enum { STATUSES = 4, STATUS_MAX = 64 };
+lane_t *usage_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms, int64_t names_max);
 
-/* A duration that the event does not state; one that is not whole microseconds; what is no duration: negative, no number,
- * above 24 hours. */
-#define UNMEASURED (-1)
-#define INEXACT (-2)
-#define UNUSABLE (-3)
+/* The number of a line; `key` is org, team, currency, provider and model, joined by zero bytes; up to `row_length` it is
+ * that of the row, with a zero byte at its end. It is made when it is not there, whatever the limit. NOT_THERE when the hour
+ * is not open; NO_MEMORY. */
+int64_t usage_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t length, size_t row_length);
 
-/* Read the event. Returns 0 if it is not plain; then `usage` is undefined. */
-int usage_read(const uint8_t *value, size_t length, usage_t *usage);
+/* How many lines have counted something since they were taken; take them, in the order of their first records. */
+int64_t usage_touched(const lane_t *lane);
+void usage_take(lane_t *lane, sum_t *sums);
+
+/* The key of a line; returns its length, 0 when there is no such line. */
+size_t usage_key(const lane_t *lane, int64_t hour_ms, int64_t line, const uint8_t **key);
 
 #endif

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import struct
-import weakref
 from collections.abc import Iterator
 from decimal import Decimal
-from functools import partial
 
 from streamapp.lane.ids import CompactSeen
-from streamapp.lane.library import Added, library
+from streamapp.lane.library import Added
 from streamapp.lane.walk import Walk, done
 from streamapp.meters.calls import rpc_codec
 from tables.calls.settlement import CallsKey, HourCalls, Payment
 from tables.counters import EXACT
 from tables.usage.hourly import EVERY
-from tables.window import HOUR_MS
 
 _LENGTHS = struct.Struct("<2I")
 _LOW = (1 << 64) - 1
@@ -30,20 +27,11 @@ class CompiledCalls(Walk):
     def __init__(
         self, seen: CompactSeen, partition: int, partitions: int, future_ms: int, names_max: int = EVERY
     ) -> None:
-        super().__init__()
-        self._library = library()
-        self._seen = seen  # its memory is used as long as this lives
-        self._rows = self._library.rows_new(names_max)
-        self._handle = self._library.calls_new(seen.handle, self._rows, partition, partitions, future_ms)
-        if not (self._rows and self._handle):
-            raise MemoryError("no memory for open hours")
-        weakref.finalize(self, self._library.rows_free, self._rows)
-        weakref.finalize(self, self._library.calls_free, self._handle)
+        super().__init__("calls_new", seen, partition, partitions, future_ms, names_max)
         self._open: list[int] = []
-        self.step = partial(self._library.calls_run, self._handle)
 
-    def open(self, hour_ms: int, expiry_ms: int) -> None:
-        done(self._library.rows_open(self._rows, hour_ms, expiry_ms // HOUR_MS))
+    def open(self, hour_ms: int, expiry_ms: int, is_new: bool = False) -> None:
+        super().open(hour_ms, expiry_ms, is_new)
         self._open.append(hour_ms)
 
     def admit(self, row: HourCalls) -> None:
@@ -58,24 +46,24 @@ class CompiledCalls(Walk):
 
     def close(self, hour_ms: int) -> Iterator[HourCalls]:
         packed = self._of(hour_ms)
-        self._library.rows_close(self._rows, hour_ms)
+        self.close_hour(hour_ms)
         self._open.remove(hour_ms)
         return (rpc_codec.unpack_hour(key, value) for key, value in packed)
 
     def changed(self) -> dict[bytes, bytes]:
         start = ctypes.c_void_p()
-        length = done(self._library.rows_changed(self._rows, ctypes.byref(start)))
+        length = done(self._library.calls_changed(self._handle, ctypes.byref(start)))
         return dict(_split(start, length))
 
     def rows(self) -> Iterator[HourCalls]:
         return (rpc_codec.unpack_hour(key, value) for hour_ms in self._open for key, value in self._of(hour_ms))
 
     def others(self) -> int:
-        count: int = self._library.rows_others(self._rows)
+        count: int = self._library.calls_others(self._handle)
         return count
 
     def __len__(self) -> int:
-        count: int = self._library.rows_count(self._rows)
+        count: int = self._library.calls_rows(self._handle)
         return count
 
     def _add(
@@ -95,12 +83,12 @@ class CompiledCalls(Walk):
         lengths = (len(account), len(name), len(paid))
         low, high = units & _LOW, units >> 64
         added = Added(key.start_ms, account, name, paid, *lengths, calls, low, high, first_offset, last_offset)
-        if done(self._library.rows_add(self._rows, ctypes.byref(added), stored)) < 0:
+        if done(self._library.calls_add(self._handle, ctypes.byref(added), stored)) < 0:
             raise OverflowError(f"the calls of {key} cost more than can be added up")
 
     def _of(self, hour_ms: int) -> list[tuple[bytes, bytes]]:
         start = ctypes.c_void_p()
-        length = done(self._library.rows_of(self._rows, hour_ms, ctypes.byref(start)))
+        length = done(self._library.calls_of(self._handle, hour_ms, ctypes.byref(start)))
         return list(_split(start, length))
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import weakref
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from streamapp.lane.ids import CompactSeen
-from streamapp.lane.library import Gathered, library
+from streamapp.lane.library import Taken
 from streamapp.lane.walk import Walk, done
 from streamapp.meters.latency.codec import stored_bins
 from tables.counters import EXACT
@@ -17,12 +15,10 @@ from tables.latency.lane import Sum
 from tables.latency.spread import BOUNDS_US, EDGES_US
 from tables.latency.tally import ALL, NUMBERS, Bins, Name, Series, Tally
 from tables.latency.windows import HOUR, MINUTE, WindowKey
-from tables.window import HOUR_MS
 
-BOUNDS = 12  # as in `slots.h`
-HEAD = 8  # numbers before the counts in `slot_sum_t`
+BOUNDS = 12  # as in `latency.h`
+HEAD = 7  # numbers before the counts in `slot_t`
 SLOT = HEAD + NUMBERS
-COST = 5  # numbers in `cost_t`
 LOW = (1 << 64) - 1
 _SPANS = (MINUTE, HOUR)
 _UNIT = Decimal("1E-12")
@@ -34,69 +30,53 @@ class CompiledTally(Walk):
     """Counts plain records with the ids of `seen`; `partition` of `partitions` is where its teams are at home."""
 
     def __init__(self, seen: CompactSeen, partition: int, partitions: int, future_ms: int) -> None:
-        super().__init__()
-        self._library = library()
-        self._seen = seen  # its memory is used as long as this lives
         edges = (ctypes.c_int64 * len(EDGES_US))(*EDGES_US)
         bounds = (ctypes.c_int64 * len(BOUNDS_US))(*BOUNDS_US)
-        self._slots = self._library.slots_new(edges, len(edges), bounds)
-        self._handle = self._library.tally_new(seen.handle, self._slots, partition, partitions, future_ms)
-        if not (self._slots and self._handle):
-            raise MemoryError("no memory for the fast path")
-        weakref.finalize(self, self._library.slots_free, self._slots)
-        weakref.finalize(self, self._library.tally_free, self._handle)
+        super().__init__("latency_new", seen, partition, partitions, future_ms, edges, len(edges), bounds)
         self._names: dict[Name, int] = {}  # numbered in this order, like the currencies
         self._currencies: dict[str, int] = {}
-        self.step = partial(self._library.tally_run, self._handle)
-
-    def open(self, hour_ms: int, expiry_ms: int) -> None:
-        self._library.tally_open(self._handle, hour_ms, expiry_ms // HOUR_MS)
 
     def close(self, hour_ms: int) -> None:
-        self._library.tally_close(self._handle, hour_ms)
+        self.close_hour(hour_ms)
 
     def learn(self, name: Name, currency: str) -> None:
         text = "\0".join((*name, currency)).encode()
         name_at = self._names.setdefault(name, len(self._names))
         currency_at = self._currencies.setdefault(currency, len(self._currencies))
-        done(self._library.tally_learn(self._handle, text, len(text), name_at, currency_at))
+        done(self._library.latency_learn(self._handle, text, len(text), name_at, currency_at))
 
     def forget(self) -> None:
-        assert not self._library.slots_count(self._slots), "what was counted is not taken yet"
-        self._library.tally_forget(self._handle)
+        assert not self._library.latency_touched(self._handle), "what was counted is not taken yet"
+        self._library.latency_forget(self._handle)
         self._names.clear()
         self._currencies.clear()
 
     def take(self) -> list[Sum]:
-        slots, costs, spreads = self._taken()
+        slots, spreads = self._taken()
         names, currencies = list(self._names), list(self._currencies)
         series_of: dict[tuple[int, int], Series] = {(-1, -1): ALL}
         sums: list[Sum] = []
         for number, at in enumerate(range(0, len(slots), SLOT)):
-            is_hour, start_ms, name, stream, currency, _, low, high = slots[at : at + HEAD]
+            is_hour, start_ms, name, stream, currency, low, high = slots[at : at + HEAD]
             series = series_of.get((name, stream))
             if series is None:
                 series = series_of[name, stream] = Series(*names[name], _STREAMS[stream])
             cost = {currencies[currency]: _money(low, high)}
             tally = Tally(slots[at + HEAD : at + SLOT], cost, spreads[2 * number], spreads[2 * number + 1])
             sums.append((WindowKey(_SPANS[is_hour], start_ms, series), tally))
-        for at in range(0, len(costs), COST):
-            number, currency, _, low, high = costs[at : at + COST]
-            sums[number][1].cost[currencies[currency]] = _money(low, high)
         return sums
 
-    def _taken(self) -> tuple[list[int], list[int], list[Bins]]:
-        """Slots and further costs, number behind number; of each slot the bins of latency and of ttft."""
-        found = Gathered()
-        done(self._library.slots_gather(self._slots, ctypes.byref(found)))
+    def _taken(self) -> tuple[list[int], list[Bins]]:
+        """Slots, number behind number; of each slot the bins of latency and of ttft."""
+        found = Taken()
+        done(self._library.latency_take(self._handle, ctypes.byref(found)))
         packed = ctypes.string_at(found.packed, found.packed_length) if found.packed_length else b""
         spreads: list[Bins] = []
         at = 0
         for end in _numbers(ctypes.c_int32, found.ends, 2 * found.slot_count):
             spreads.append(stored_bins(packed[at:end]))
             at = end
-        slots = _numbers(ctypes.c_int64, found.slots, found.slot_count * SLOT)
-        return slots, _numbers(ctypes.c_int64, found.costs, found.cost_count * COST), spreads
+        return _numbers(ctypes.c_int64, found.slots, found.slot_count * SLOT), spreads
 
 
 def _numbers(kind: Any, start: int | None, count: int) -> list[int]:

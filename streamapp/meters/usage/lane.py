@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import struct
-import weakref
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from functools import partial
 
 from streamapp.lane.ids import CompactSeen
-from streamapp.lane.library import library
 from streamapp.lane.walk import Walk, done
 from tables.counters import EXACT
 from tables.usage.hourly import EVERY, HourKey, Line
 from tables.usage.lane import LineKey, Sum
-from tables.window import HOUR_MS
 
 _SUM = struct.Struct("<7q2Q4q")  # `sum_t`
 _UNIT = Decimal("1E-12")
@@ -28,36 +24,29 @@ class Lane(Walk):
     def __init__(
         self, seen: CompactSeen, partition: int, partitions: int, future_ms: int, names_max: int = EVERY
     ) -> None:
-        super().__init__()
-        self._library = library()
-        self._seen = seen  # its memory is used as long as this lives
-        self._handle = self._library.lane_new(seen.handle, partition, partitions, future_ms, names_max)
-        if not self._handle:
-            raise MemoryError("no memory for the fast path")
-        weakref.finalize(self, self._library.lane_free, self._handle)
+        super().__init__("usage_new", seen, partition, partitions, future_ms, names_max)
         self._lines: dict[int, list[Line | None]] = {}  # hour → its lines, by number
-        self.step = partial(self._library.lane_run, self._handle)
 
-    def open(self, hour_ms: int, expiry_ms: int, is_new: bool) -> None:
-        done(self._library.lane_open(self._handle, hour_ms, expiry_ms // HOUR_MS, is_new))
+    def open(self, hour_ms: int, expiry_ms: int, is_new: bool = False) -> None:
+        super().open(hour_ms, expiry_ms, is_new)
         self._lines[hour_ms] = []
 
     def close(self, hour_ms: int) -> None:
-        self._library.lane_close(self._handle, hour_ms)
+        self.close_hour(hour_ms)
         del self._lines[hour_ms]
 
     def learn(self, key: LineKey, line: Line) -> None:
         hour = key.hour
         row = "\0".join((hour.org, hour.team, hour.currency, "")).encode()
         text = row + f"{key.provider}\0{key.model}".encode()
-        number = done(self._library.lane_line(self._handle, hour.start_ms, text, len(text), len(row)))
+        number = done(self._library.usage_line(self._handle, hour.start_ms, text, len(text), len(row)))
         if number >= 0:
             self._know(self._lines[hour.start_ms], number, line)
 
     def take(self, line_of: Callable[[LineKey], Line]) -> Iterator[Sum]:
-        count = self._library.lane_touched(self._handle)
+        count = self._library.usage_touched(self._handle)
         sums = ctypes.create_string_buffer(count * _SUM.size)
-        self._library.lane_take(self._handle, sums)
+        self._library.usage_take(self._handle, sums)
         multiply, known = EXACT.multiply, self._lines
         for (
             hour_ms,
@@ -80,7 +69,7 @@ class Lane(Walk):
 
     def _key(self, hour_ms: int, number: int) -> LineKey:
         start = ctypes.c_void_p()
-        length = self._library.lane_key(self._handle, hour_ms, number, ctypes.byref(start))
+        length = self._library.usage_key(self._handle, hour_ms, number, ctypes.byref(start))
         text = ctypes.string_at(start, length).decode()
         org, team, currency, provider, model = text.split("\0")
         return LineKey(HourKey(hour_ms, org, team, currency), provider, model)

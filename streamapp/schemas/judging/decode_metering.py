@@ -15,7 +15,7 @@ import msgspec
 
 from streamapp.schemas.fields import CURRENCY_PATTERN, measured
 from streamapp.schemas.judging.decode import is_well_formed, moment_of
-from streamapp.schemas.judging.judge_metering import judge_metering
+from streamapp.schemas.judging.judge import judge_metering
 from streamapp.schemas.judging.metering import Metering
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.values.money import AMOUNT_END, EXACT, ZERO, exact_price
@@ -32,7 +32,7 @@ _prices: dict[str, Decimal] = {}  # text → exact price
 
 def decode_metering(raw: bytes | None, judge: Judge = judge_metering) -> Metering | Rejected:
     """The metered call in a record's value, or why it is refused; the reasons are those of
-    `judge_metering.judge_metering`.
+    `judge.judge_metering`.
 
     Never raises, whatever the bytes are; the same bytes always give an equal result. `judge` is asked about
     everything that the fast reader does not take.

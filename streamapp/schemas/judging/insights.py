@@ -14,10 +14,9 @@ from uuid import UUID
 import msgspec
 
 from streamapp.schemas.captured import CUT_AT, EVENT_CAPTURED, EventCaptured
-from streamapp.schemas.fields import NAME_MAX
 from streamapp.schemas.judging.judge import Court, judge
 from streamapp.schemas.judging.rejected import Reason, Rejected
-from streamapp.schemas.judging.usage import Id
+from streamapp.schemas.judging.usage import Id, Label, Name
 from streamapp.schemas.values.strict_json import DEPTH_MAX
 from streamapp.schemas.values.timestamp import parse_ms
 
@@ -25,7 +24,6 @@ KEPT_UNTIL_MS = 4_102_444_800_000  # 2100-01-01: ClickHouse's dates end in 2149,
 FLAT_MAX = 2 * DEPTH_MAX  # so few bytes cannot open and close more than DEPTH_MAX brackets
 
 
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_MAX)]
 Cut = Annotated[str, msgspec.Meta(min_length=1, max_length=CUT_AT)]
 _ZEROS = str.maketrans("0123456789abcdef", "0" * 16)
 _UUID = "00000000-0000-0000-0000-000000000000"
@@ -44,25 +42,29 @@ class CapturedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ip: str
 
 
-class _Data(msgspec.Struct, gc=False):
+class CapturedPayload(msgspec.Struct, gc=False):
+    """The payload as the fast reader finds it; nothing but lengths is looked at yet."""
+
     event: Cut
     distinct_id: Cut
     properties: msgspec.Raw
-    ip: Annotated[str, msgspec.Meta(max_length=NAME_MAX)] | None = None
+    ip: Label | None = None
     session_id: Cut | None = None
     sent_at: str | None = None
     uuid: str | None = None
 
 
-class _Event(msgspec.Struct, gc=False):
+class Captured(msgspec.Struct, gc=False, kw_only=True):
+    """A whole event, as well."""
+
     schema: Literal["hanzo.stream.v1"]
     id: Id
     type: Literal["insights.event.captured"]
-    source: Text
+    source: Name
     timestamp: str
-    team_id: Text
-    data: _Data
-    org_id: Text | None = None
+    team_id: Name
+    org_id: Name | None = None
+    data: CapturedPayload
 
 
 class _PropertiesOf(msgspec.Struct, gc=False):
@@ -73,7 +75,7 @@ class _Properties(msgspec.Struct, gc=False):
     data: _PropertiesOf
 
 
-_decode = msgspec.json.Decoder(_Event).decode
+_decode = msgspec.json.Decoder(Captured).decode
 _decode_properties = msgspec.json.Decoder(_Properties).decode
 
 

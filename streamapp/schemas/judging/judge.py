@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+from msgspec import Struct
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from streamapp.schemas.envelope import Envelope
-from streamapp.schemas.fields import field_path
+from streamapp.schemas.fields import Model, field_path
+from streamapp.schemas.judging.metering import Metering, MeteringData
 from streamapp.schemas.judging.rejected import NO_VALUE, Reason, Rejected, nothing_to_read
 from streamapp.schemas.judging.usage import Usage, UsageData
-from streamapp.schemas.llm_usage import LLM_USAGE, SUCCESS, LlmUsage, LlmUsageData
+from streamapp.schemas.llm_usage import LLM_USAGE, LlmUsage
+from streamapp.schemas.rpc_metering import RPC_METERED, CallStatus, RpcMetered
+from streamapp.schemas.values.money import ZERO, exact_amount
 from streamapp.schemas.values.strict_json import Malformed, NotANumber, parse
 from streamapp.schemas.values.timestamp import parse_ms
 from tables.cause import quoted
@@ -39,6 +44,7 @@ _SENTENCES: dict[str, str] = {
 
 Event = TypeVar("Event", bound=Envelope)
 Made = TypeVar("Made")
+Held = TypeVar("Held", bound=Struct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +71,24 @@ def judge_usage(raw: bytes | None) -> Usage | Rejected:
     Reasons in this order: empty_value, malformed_json, invalid_envelope, unknown_type, invalid_envelope (no team),
     invalid_data, invalid_cost, tokens_mismatch.
     """
-    return judge(raw, _COURT)
+    return judge(raw, _USAGE)
+
+
+def judge_metering(raw: bytes | None) -> Metering | Rejected:
+    """The metered call in a record's value, or the first reason to refuse it. Never raises.
+
+    Reasons in this order: empty_value, malformed_json, invalid_envelope, unknown_type, invalid_envelope (a team or
+    org that is no name), invalid_data, invalid_price.
+    """
+    return judge(raw, _METERING)
 
 
 def judge(raw: bytes | None, court: Court[Event, Made]) -> Made | Rejected:
     """The event in a record's value, or the first reason to refuse it. Never raises."""
-    nothing = nothing_to_read(raw)
-    if raw is None or nothing is not None:
-        return nothing or NO_VALUE
-    try:
-        tree, strange = parse(raw)
-    except Malformed as error:
-        return Rejected(Reason.MALFORMED_JSON, f"the value {error}")
-    if strange and not _bearable(strange, tree, court):
-        return Rejected(Reason.MALFORMED_JSON, f"the value is not JSON: it contains {strange[0]}")
-    if not isinstance(tree, dict):
-        return Rejected(Reason.INVALID_ENVELOPE, "the value is not an object")
-    return _judge_tree(tree, court)
-
-
-def _judge_tree(tree: dict[str, Any], court: Court[Event, Made]) -> Made | Rejected:
-    try:
-        envelope = Envelope.model_validate(tree)
-    except ValidationError as error:
-        return Rejected(Reason.INVALID_ENVELOPE, _sentence(_problems(error)[0]))
+    read = read_envelope(raw, (court.money, *court.measured))
+    if isinstance(read, Rejected):
+        return read
+    tree, envelope = read
     if envelope.type != court.event_type:
         name = quoted(envelope.type)
         carried = f"is not carried by this topic, which carries {court.event_type}"
@@ -98,6 +98,29 @@ def _judge_tree(tree: dict[str, Any], court: Court[Event, Made]) -> Made | Rejec
     except ValidationError as error:
         return _reject(_problems(error), court)
     return court.made(event, tree)
+
+
+def read_envelope(raw: bytes | None, borne: tuple[str, ...] = ()) -> tuple[dict[str, Any], Envelope] | Rejected:
+    """The JSON object in a record's value and its envelope, or why there is none. `borne`: fields of the payload in
+    which NaN or Infinity are somebody else's to judge.
+
+    Reasons in this order: empty_value, malformed_json, invalid_envelope.
+    """
+    nothing = nothing_to_read(raw)
+    if raw is None or nothing is not None:
+        return nothing or NO_VALUE
+    try:
+        tree, strange = parse(raw)
+    except Malformed as error:
+        return Rejected(Reason.MALFORMED_JSON, f"the value {error}")
+    if strange and not _bearable(strange, tree, borne):
+        return Rejected(Reason.MALFORMED_JSON, f"the value is not JSON: it contains {strange[0]}")
+    if not isinstance(tree, dict):
+        return Rejected(Reason.INVALID_ENVELOPE, "the value is not an object")
+    try:
+        return tree, Envelope.model_validate(tree)
+    except ValidationError as error:
+        return Rejected(Reason.INVALID_ENVELOPE, first_problem(error))
 
 
 def _problems(error: ValidationError) -> list[ErrorDetails]:
@@ -126,30 +149,12 @@ def _sentence(problem: ErrorDetails) -> str:
     return f"{field} {sentence}"
 
 
-def _bearable(strange: list[NotANumber], tree: Any, court: Court[Any, Any]) -> bool:
+def _bearable(strange: list[NotANumber], tree: Any, borne: tuple[str, ...]) -> bool:
     """Whether all that is not JSON stands where it is judged by itself, or ignored."""
     data = tree.get("data") if isinstance(tree, dict) else None
     if not isinstance(data, dict):
         return False
-    borne = [data.get(name) for name in (court.money, *court.measured)]
-    return all(any(value is one for value in borne) for one in strange)
-
-
-def _usage(event: LlmUsage, tree: dict[str, Any]) -> Usage:
-    at_ms = parse_ms(event.timestamp)
-    assert at_ms is not None
-    return Usage(
-        schema=event.schema_,
-        id=event.id,
-        type=event.type,
-        source=event.source,
-        timestamp=event.timestamp,
-        team_id=event.team_id,
-        org_id=event.org_id,
-        data=_usage_data(event.data),
-        at_ms=at_ms,
-        is_rounded=event.data.cost_usd != tree["data"]["cost_usd"],
-    )
+    return all(any(data.get(name) is one for name in borne) for one in strange)
 
 
 def first_problem(error: ValidationError) -> str:
@@ -157,34 +162,44 @@ def first_problem(error: ValidationError) -> str:
     return _sentence(_problems(error)[0])
 
 
-def _usage_data(data: LlmUsageData) -> UsageData:
-    return UsageData(
-        request_id=data.request_id,
-        model=data.model,
-        provider=data.provider,
-        prompt_tokens=data.prompt_tokens,
-        completion_tokens=data.completion_tokens,
-        total_tokens=data.total_tokens,
-        latency_ms=data.latency_ms,
-        cost_usd=data.cost_usd,
-        user_id=data.user_id,
-        api_key_hash=data.api_key_hash,
-        cache_hit=data.cache_hit or False,
-        stream=data.stream,
-        status=SUCCESS if data.status is None else data.status,
-        currency=data.currency or "USD",
-        ttft_ms=data.ttft_ms,
-        cache_read_tokens=data.cache_read_tokens,
-        cache_write_tokens=data.cache_write_tokens,
-        project_id=data.project_id,
-    )
+def held(struct: type[Held], model: Model, **more: Any) -> Held:
+    """A model's values as the workers hold them: in the struct of the same fields. What is null is its default."""
+    for name in struct.__struct_fields__:
+        value = getattr(model, _ATTRIBUTES.get(name, name), None)
+        if value is not None:
+            more.setdefault(name, value.value if isinstance(value, StrEnum) else value)
+    return struct(**more)
 
 
-_COURT: Court[LlmUsage, Usage] = Court(
+_ATTRIBUTES = {"schema": "schema_"}  # where a field's name is not that of its attribute
+
+
+def _moment(event: Envelope) -> int:
+    at_ms = parse_ms(event.timestamp)
+    assert at_ms is not None
+    return at_ms
+
+
+def _usage(event: LlmUsage, tree: dict[str, Any]) -> Usage:
+    is_rounded = event.data.cost_usd != tree["data"]["cost_usd"]
+    return held(Usage, event, data=held(UsageData, event.data), at_ms=_moment(event), is_rounded=is_rounded)
+
+
+def _metering(event: RpcMetered, _: dict[str, Any]) -> Metering:
+    data = held(MeteringData, event.data)
+    charged = data.status == CallStatus.SUCCESS.value and not data.free_tier
+    amount = exact_amount(data.price, data.quantity) if charged else ZERO
+    return held(Metering, event, data=data, at_ms=_moment(event), amount=amount)
+
+
+_USAGE: Court[LlmUsage, Usage] = Court(
     LLM_USAGE,
     LlmUsage,
     _usage,
     "cost_usd",
     ("latency_ms", "ttft_ms"),
     {"cost": Reason.INVALID_COST, "tokens": Reason.TOKENS_MISMATCH},
+)
+_METERING: Court[RpcMetered, Metering] = Court(
+    RPC_METERED, RpcMetered, _metering, "price", ("latency_ms",), {"price": Reason.INVALID_PRICE}
 )

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from streamapp.schemas.audit import AUDIT_TYPE, AuditEvent
-from streamapp.schemas.judging.event import read_envelope
-from streamapp.schemas.judging.judge import first_problem
+from streamapp.schemas.judging.judge import first_problem, read_envelope
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.values.timestamp import parse_ms
 from tables.cause import quoted
