@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED, BillingHourly, BillingRevised
-from streamapp.schemas.judging.event import read_envelope
-from streamapp.schemas.judging.judge import first_problem
+from streamapp.schemas.judging.judge import first_problem, read_envelope
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.settlement import RPC_SETTLED, RpcSettled
 from streamapp.schemas.values.timestamp import parse_ms
