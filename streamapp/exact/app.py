@@ -12,15 +12,11 @@ import logging
 import threading
 import warnings
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from typing import Any
 
 import faust
-from aiokafka.errors import IllegalStateError
 from faust.exceptions import AlreadyConfiguredWarning
 from faust.sensors.monitor import Monitor
-from faust.tables.manager import TableManager
-from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
 from faust.web.drivers.aiohttp import Web as AiohttpWeb
 from mode import Service
 from mode.supervisors import CrashingSupervisor
@@ -35,6 +31,7 @@ from streamapp.exact.declaration import Declaration, TableDeclaration
 from streamapp.exact.faust.clients import credentials, group_error
 from streamapp.exact.faust.commands import use_ours
 from streamapp.exact.faust.failstop import failstop, starting
+from streamapp.exact.faust.recovery import ExactTables
 from streamapp.exact.faust.repeats import thin_out
 from streamapp.exact.needs import LOOK_S, Needs, missing_text, topics_there
 from streamapp.exact.ownership import Ownership, TakeOver
@@ -55,43 +52,6 @@ and cost a third of the worker's time."""
 
 WATCH_S = 1.0
 STOP_S = 18.0  # from SIGTERM to the end of the process; a chunk under way takes less while Kafka answers
-
-
-class NoRecovery(Recovery):
-    """Faust's recovery waits for offsets that nobody delivers under transactions. `Ownership` restores instead, when
-    `on_rebalance_complete` is sent, before the streams resume."""
-
-    @Service.task
-    async def _restart_recovery(self) -> None:
-        while not self.should_stop:
-            if await self.wait_for_stopped(self.signal_recovery_start):
-                return
-            self.signal_recovery_start.clear()
-            # Another rebalance, or the end of the worker, may come while the partitions are sought.
-            with suppress(RebalanceAgain, IllegalStateError, ServiceStopped):
-                await self._resume_streams(generation_id=self._generation_id)
-
-
-class ExactTables(TableManager):
-    """Keeps Faust's hands off changelogs: rows are restored by `Ownership`."""
-
-    _recovery: Recovery | None
-
-    def add(self, table: Any) -> Any:
-        """Know an exact table by its name, and none of its changelog."""
-        assert isinstance(table, ExactTable), "a table of Faust's loses rows (docs/adr/0001); use app.ExactTable"
-        self[table.name] = table
-        return table
-
-    @property
-    def recovery(self) -> Recovery:
-        if self._recovery is None:
-            self._recovery = NoRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
-        return self._recovery
-
-    async def _update_channels(self) -> None:
-        self._tables_finalized.set()
-        self._tables_registered.set()
 
 
 class PagesOnly(AiohttpWeb):

@@ -10,7 +10,8 @@ import pytest
 from aiokafka.errors import IllegalStateError
 from faust.tables.recovery import RebalanceAgain, ServiceStopped
 
-from streamapp.exact.app import NoRecovery, StreamApp
+from streamapp.exact.app import StreamApp
+from streamapp.exact.faust.recovery import NoRecovery
 from streamapp.settings import Settings
 
 
