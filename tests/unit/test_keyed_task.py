@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+from recounts import compared, published
 from usage_log import NowProducer, Rec, now
 
 from streamapp.delivery.sink_task import SinkTask
 from streamapp.exact.chunk import Transaction
+from streamapp.exact.correction import Correction
 from streamapp.exact.place import Place
 from streamapp.exact.poison import PoisonFlood, PoisonLimit
 from streamapp.meters.row_table import KeyedTask, RowTable, keyed_parts
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.store.position import POSITION_KEY, unpack_position
 from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
-from tables.keyed import Recipe, never
+from tables.keyed import Recipe, Rows, never
 from tables.window import Rules
 
 REFUSED = Rejected(Reason.MALFORMED_JSON, "it is not JSON")
@@ -85,3 +88,27 @@ def test_a_sink_goes_on_counting_by_its_position_row() -> None:
     for _ in range(2):
         with pytest.raises(PoisonFlood, match="6 records in a row were refused"):
             sink_task(second).fold(bad(5), 9_000)
+
+
+def test_a_row_of_a_table_of_one_mapping_is_replaced_where_the_range_holds_everything() -> None:
+    def count(rows: Rows, event: Any) -> None:
+        rows[Key("org")] = Row(rows.get(Key("org"), Row()).number + 1)
+
+    def event(value: bytes) -> Any:
+        return SimpleNamespace(id=value.decode(), at_ms=1_000)
+
+    log = [Rec(b"org", str(number).encode(), 1_000 + number, number) for number in range(9)]
+    parts = keyed_parts(TABLE, Recipe(event, Rejected, count, never), Rules())
+    store, place = MemoryStore(always_settled), Place("counts", "audit_log", 0, "topic-id", 1, {})
+    task = KeyedTask(parts, place, store, NowProducer(0), None)
+    now(task.commit(task.fold(log, 9_000)))
+    correction = Correction("rows", TABLE.compare)
+    key = TABLE.pack_key(Key("org"))
+    right = store.rows[key]
+    store.write({key: TABLE.pack(Row(99))}, 1)
+    for start, upto in ((4, 0), (2, 2)):  # of the first records, some are not in the range, or not in the log
+        found = compared(correction, task, Rules(), log, start, upto=upto, parts=parts)
+        assert (found.compared, found.out_of_reach) == (0, 1)
+    published(correction, compared(correction, task, Rules(), log, parts=parts))
+    assert store.rows[key] == right
+    assert compared(correction, task, Rules(), log, parts=parts).changes == []
