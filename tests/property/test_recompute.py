@@ -67,10 +67,10 @@ def rows(store: Any) -> Rows:
     return {key: value for key, value in store.rows.items() if key[:1] not in b"iu"}
 
 
-def lived(subject: Subject, cut: int, which: int) -> bool:
-    """Read the log; a row is spoiled when `cut` records were read. Whether there was one."""
+def lived(subject: Subject, cut: int, which: int) -> None:
+    """Read the log; a row is spoiled when `cut` records were read, if there is one."""
     table, log = subject.table, subject.log
-    cut = cut % len(log)
+    cut = cut % (len(log) + 1)
     if cut:
         table.apply(*log[:cut])
     store = table.store
@@ -79,8 +79,8 @@ def lived(subject: Subject, cut: int, which: int) -> bool:
         key, wrong = spoiled[which % len(spoiled)]
         store.write({key: wrong}, store.checkpoint() + 1)
         table.restart()
-    table.apply(*log[cut:])
-    return bool(spoiled)
+    if cut < len(log):
+        table.apply(*log[cut:])
 
 
 def put_right(subject: Subject, half: int) -> None:
