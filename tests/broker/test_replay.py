@@ -276,7 +276,7 @@ RPC_CHANGELOG = "rpc-billing-rpc_hourly-changelog"
 def called(stack: Cluster, hours: Iterable[int], now_ms: int) -> None:
     """Two calls of each of six agents in each of these hours, counted back from now; a worker counts them, and ends."""
     sent = [
-        Sent(agent.encode(), rpc_log.value(f"{agent}-{ago}-{n}", now_ms - ago * HOUR_MS + n, agent, price="0.06"))
+        Sent(agent.encode(), rpc_log.value(f"{agent}-{ago}-{n}", now_ms - ago * HOUR_MS + n, agent, price="0.2"))
         for ago in hours
         for agent in (f"agent_{number}" for number in range(6))
         for n in range(2)
@@ -304,7 +304,7 @@ def test_what_was_settled_wrongly_is_carried_into_the_next_settlement(fresh_brok
         plant(stack, wrong, RPC_CHANGELOG)
         called(stack, (4,), now_ms)  # closes the first hour, and settles what the rows say
         check = partial(metering_settlements.PAIR.check, Settings(kafka=stack.kafka))
-        assert check().difference == 12
+        stack.wait(lambda: check().difference == 12)
 
         paid = stack.bills()
         recompute = ("--table", "rpc_hourly", "--to-earliest", "--recompute", "--yes")
@@ -317,6 +317,12 @@ def test_what_was_settled_wrongly_is_carried_into_the_next_settlement(fresh_brok
         stack.wait(lambda: check().difference == 0)
 
         called(stack, (3,), now_ms)
-        carried = [body for body in bodies(stack.bills()) if "carried" in body["data"]]
-        assert [(one["data"]["amount"], one["data"]["request_count"]) for one in carried] == [("0.060000000000", 2)] * 6
+        stack.wait(lambda: len(carried(stack)) == 6)
+        assert carried(stack) == [("0.340000000000", 2)] * 6
         assert check().difference == 0
+
+
+def carried(stack: Cluster) -> list[tuple[str, int]]:
+    """Amount and calls of the settlements that correct one before."""
+    found = (body["data"] for body in bodies(stack.bills()) if "carried" in body["data"])
+    return [(data["amount"], data["request_count"]) for data in found]
