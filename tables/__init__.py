@@ -19,6 +19,7 @@ lane.py             its fast path
 expiry.py           hours and months that no record can reach any more
 
 calls/              metered calls by org, agent, consumer and currency
+recount.py          which settlement, open hour or account must have counted which calls
 settlement.py       accounts and their calls, and what settling states
 open_calls.py       the calls of open hours, and their fast path
 ledger.py           a partition of metered calls: records in; rows, settlements and refusals out

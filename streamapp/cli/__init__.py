@@ -31,7 +31,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("verify", "streamapp.cli.verify", "Check every bill and every copy of it, independently"),
     ("reconcile", "streamapp.cli.reconcile", "Check all that must agree again and again; for Prometheus and the pages"),
     ("chaos", "streamapp.cli.chaos", "Break everything on purpose, then check every bill"),
-    ("replay", "streamapp.cli.replay", "Read a group's records again; recompute bills and publish what changed"),
+    ("replay", "streamapp.cli.replay", "Read a group's records again; recompute a table and publish what changed"),
     ("repartition", "streamapp.cli.repartition", "Move a table after its topic got more partitions"),
     ("dead-letters", "streamapp.cli.dead_letters", "What was refused: list, show, count, send again, drop"),
     ("archive", "streamapp.cli.archive", "The audit log's archive: list it, read it back, check that it is whole"),

@@ -276,7 +276,7 @@ RPC_CHANGELOG = "rpc-billing-rpc_hourly-changelog"
 def called(stack: Cluster, hours: Iterable[int], now_ms: int) -> None:
     """Two calls of each of six agents in each of these hours, counted back from now; a worker counts them, and ends."""
     sent = [
-        Sent(agent.encode(), rpc_log.value(f"{agent}-{ago}-{n}", now_ms - ago * HOUR_MS + n, agent, price="0.06"))
+        Sent(agent.encode(), rpc_log.value(f"{agent}-{ago}-{n}", now_ms - ago * HOUR_MS + n, agent, price="0.2"))
         for ago in hours
         for agent in (f"agent_{number}" for number in range(6))
         for n in range(2)
@@ -294,26 +294,35 @@ def test_what_was_settled_wrongly_is_carried_into_the_next_settlement(fresh_brok
     with cluster(fresh_broker, tmp_path) as stack:
         called(stack, (6, 5), now_ms)
         newest = {(row.partition, row.key or b""): row.value for row in stack.read(RPC_CHANGELOG)}
+        wrong = []
         for (partition, key), value in newest.items():
             if key[:1] == b"h" and value is not None:
                 row = rpc_codec.unpack_hour(key, value)
                 row.methods["chat.send"].add(1, Decimal("0.06"))
-                plant(stack, [(partition, key, rpc_codec.pack_hour(row))], RPC_CHANGELOG)
-        called(stack, (4,), now_ms)  # closes the hour before, and settles what the rows say
+                wrong.append((partition, key, rpc_codec.pack_hour(row)))
+        assert len(wrong) == 12, "both hours are open"
+        plant(stack, wrong, RPC_CHANGELOG)
+        called(stack, (4,), now_ms)  # closes the first hour, and settles what the rows say
         check = partial(metering_settlements.PAIR.check, Settings(kafka=stack.kafka))
-        assert check().difference == 6
+        stack.wait(lambda: check().difference == 12)
 
         paid = stack.bills()
         recompute = ("--table", "rpc_hourly", "--to-earliest", "--recompute", "--yes")
         done = json.loads(run(stack, "--json", *recompute, group=False).stdout)
         assert done["group"] == RPC
-        assert done["recompute"]["money"] == {"AI": "-0.360000000000"}
-        assert done["published"] == {"rows": 6, "statements": 0}
+        assert done["recompute"]["money"] == {"AI": "-0.720000000000"}
+        assert done["published"] == {"rows": 12, "statements": 0}
         assert json.loads(run(stack, "--json", *recompute, group=False).stdout)["recompute"]["changes"] == 0
         assert stack.bills() == paid
         stack.wait(lambda: check().difference == 0)
 
         called(stack, (3,), now_ms)
-        carried = [body for body in bodies(stack.bills()) if "carried" in body["data"]]
-        assert [(one["data"]["amount"], one["data"]["request_count"]) for one in carried] == [("0.060000000000", 2)] * 6
+        stack.wait(lambda: len(carried(stack)) == 6)
+        assert carried(stack) == [("0.340000000000", 2)] * 6
         assert check().difference == 0
+
+
+def carried(stack: Cluster) -> list[tuple[str, int]]:
+    """Amount and calls of the settlements that correct one before."""
+    found = (body["data"] for body in bodies(stack.bills()) if "carried" in body["data"])
+    return [(data["amount"], data["request_count"]) for data in found]

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import letters_log
@@ -21,7 +22,9 @@ from letters_log import Monitor
 from recounts import compared, published
 from rpc_log import Calls
 from searches import search
+from test_latency_histories import FEW as FEW_MODELS
 from test_letters_histories import LETTERS as LETTERS_SPEC
+from test_letters_histories import LIMITS as FEW_LETTERS
 from test_letters_histories import log_of
 from usage_log import Table, make_admission
 
@@ -30,12 +33,16 @@ from streamapp.meters.calls import rpc_codec
 from streamapp.meters.latency import codec as latency_codec
 from streamapp.meters.latency.parts import latency_parts
 from streamapp.meters.letters import codec as letters_codec
+from streamapp.meters.letters.correction import compare as correct_letters
 from streamapp.meters.letters.parts import letters_parts
 from streamapp.meters.registry import declared
 from streamapp.meters.usage import codec as usage_codec
 from streamapp.meters.usage.store import is_unsettled
 from tables.calls.settlement import Account, MethodSum, method_of
 from tables.counters import EXACT
+from tables.latency.fold import LIMITS, Limits
+from tables.letters.fold import LIMITS as LETTERS_LIMITS
+from tables.letters.fold import Limits as LettersLimits
 from tables.letters.incident import AlertRules
 from tables.window import DAY_MS, Rules
 
@@ -60,10 +67,10 @@ def rows(store: Any) -> Rows:
     return {key: value for key, value in store.rows.items() if key[:1] not in b"iu"}
 
 
-def lived(subject: Subject, cut: int, which: int) -> bool:
-    """Read the log; a row is spoiled when `cut` records were read. Whether there was one."""
+def lived(subject: Subject, cut: int, which: int) -> None:
+    """Read the log; a row is spoiled when `cut` records were read, if there is one."""
     table, log = subject.table, subject.log
-    cut = cut % len(log)
+    cut = cut % (len(log) + 1)
     if cut:
         table.apply(*log[:cut])
     store = table.store
@@ -72,8 +79,8 @@ def lived(subject: Subject, cut: int, which: int) -> bool:
         key, wrong = spoiled[which % len(spoiled)]
         store.write({key: wrong}, store.checkpoint() + 1)
         table.restart()
-    table.apply(*log[cut:])
-    return bool(spoiled)
+    if cut < len(log):
+        table.apply(*log[cut:])
 
 
 def put_right(subject: Subject, half: int) -> None:
@@ -104,8 +111,8 @@ def refused(table: Any) -> frozenset[int]:
 # -- usage -----------------------------------------------------------------------------------------------------------
 
 
-def usage(log: list[Any]) -> Subject:
-    table, correction = Table(LONG), declared("usage_hourly").correction
+def usage(log: list[Any], rules: Rules = LONG) -> Subject:
+    table, correction = Table(rules), declared("usage_hourly").correction
 
     def compare(start: int) -> Comparison:
         admission = table.task.memory.admission
@@ -228,8 +235,8 @@ def rpc_histories_later(log: list[Any], number: int) -> Any:
 # -- latency ---------------------------------------------------------------------------------------------------------
 
 
-def latency(log: list[Any]) -> Subject:
-    table, correction = LatencyTable(LONG), declared("latency").correction
+def latency(log: list[Any], rules: Rules = LONG, limits: Limits = LIMITS) -> Subject:
+    table, correction = LatencyTable(rules, limits), declared("latency").correction
 
     def compare(start: int) -> Comparison:
         parts = latency_parts(table.rules, make_admission(), table.limits)
@@ -268,14 +275,15 @@ class Letters(Monitor):
         super().apply(list(records))
 
 
-def letters(log: list[Any]) -> Subject:
+def letters(log: list[Any], limits: LettersLimits = LETTERS_LIMITS) -> Subject:
     quiet = replace(letters_log.RULES, destinations=())
-    table, correction = Letters(quiet), declared("letters").correction
+    table, correction = Letters(quiet, limits=limits), declared("letters").correction
 
     def compare(start: int) -> Comparison:
         nobody = AlertRules(quiet.threshold, quiet.at_once, quiet.quiet_ms, quiet.update_ms)
         parts = letters_parts(nobody, letters_log.CourierInHand, None, table.limits)
-        return compared(correction, table.task, LONG, log, start, parts=parts)
+        mine = replace(correction, compare=partial(correct_letters, limits=limits))
+        return compared(mine, table.task, LONG, log, start, parts=parts)
 
     return Subject(table, log, compare, spoiled_count, correction)
 
@@ -308,3 +316,25 @@ def test_counts_of_dead_letters_are_put_right(spec: list[tuple[int, int]], cut: 
     lived(subject, cut, which)
     put_right(subject, half)
     assert counted(subject.table) == counted(right.table)
+
+
+# -- limits ----------------------------------------------------------------------------------------------------------
+
+
+@given(usage_histories.logs(), rpc_histories.logs(), LETTERS_SPEC, DRAWN)
+@search(60)
+def test_a_table_that_is_right_changes_in_nothing_whatever_its_limits(
+    used: list[Any], called: list[Any], spec: list[tuple[int, int]], start: int
+) -> None:
+    short, few = usage_histories.SHORT, usage_histories.FEW
+    subjects = [
+        usage(used, few),
+        calls(called, short),
+        calls(called, few),
+        latency(used, short, FEW_MODELS),
+        letters(log_of(spec), FEW_LETTERS),
+    ]
+    for subject in subjects:
+        subject.table.apply(*subject.log)
+        for begin in (0, start % len(subject.log)):
+            assert subject.compare(begin).changes == []

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, NamedTuple
 
 import pytest
+from recounts import compared, published
 from usage_log import NowProducer, Rec, now
 
 from streamapp.exact.place import Place
@@ -18,7 +19,7 @@ from streamapp.sinks.destination import Destination, Sealed
 from streamapp.sinks.marks import Extent
 from streamapp.sinks.task import SinkTask
 from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
-from tables.keyed import Recipe, never
+from tables.keyed import Recipe, Rows, never
 from tables.window import Rules
 
 REFUSED = Rejected(Reason.MALFORMED_JSON, "it is not JSON")
