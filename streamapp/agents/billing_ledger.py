@@ -31,7 +31,7 @@ class BillsKept:
 
     _opened = False
 
-    def parse(self, topic: str, partition: int, record: Any) -> Row | Rejected:
+    def parse(self, topic: str, partition: int, record: Any) -> Row | Rejected | None:
         return to_row(topic, partition, record.offset, record.value)
 
     async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Row]) -> int:

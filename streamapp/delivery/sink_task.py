@@ -50,8 +50,8 @@ KEPT = batch_table("kept")
 class Destination(Protocol[Row]):
     """Keeps rows together with the offset behind them."""
 
-    def parse(self, topic: str, partition: int, record: Any) -> Row | Rejected:
-        """The row a record makes, or why it cannot be kept. Pure."""
+    def parse(self, topic: str, partition: int, record: Any) -> Row | Rejected | None:
+        """The row a record makes, or why it cannot be kept; None: there is nothing to keep of it. Pure."""
 
     async def apply(self, topic: str, partition: int, next_offset: int, rows: Sequence[Row]) -> object:
         """Rows and offset, all or nothing; rows that are there already are passed over."""
@@ -96,7 +96,7 @@ class SinkTask(Generic[Row]):
             row = self._destination.parse(place.topic, place.partition, record)
             if isinstance(row, Rejected):
                 refusals.append(Refusal(record, row.reason, row.error))
-            else:
+            elif row is not None:
                 rows.append(row)
         self._poison.check(len(records), records[-1].offset, refusals)
         next_offset = records[-1].offset + 1

@@ -44,12 +44,14 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A consumer group; its name is the Faust app id. `consumers` is how many processes the standard foresees."""
+    """A consumer group; its name is the Faust app id. `consumers` is how many processes the standard foresees. `to` are
+    the event topics that it writes, beside `dead_letter`."""
 
     name: str
     topics: tuple[str, ...]
     consumers: int
     purpose: str
+    to: tuple[str, ...] = ()
 
 
 EVENT_TOPICS: tuple[Topic, ...] = (
@@ -74,7 +76,7 @@ EVENT_TOPICS: tuple[Topic, ...] = (
         partitions=4,
         retention_ms=30 * DAY_MS,
         key="org_id",
-        producers=("billing-agg", "rpc-billing"),
+        producers=(),  # groups: `Group.to`
         consumers=("billing-ledger", "commerce", "reporting"),
     ),
     Topic(
@@ -163,11 +165,23 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
 TOPICS: tuple[Topic, ...] = EVENT_TOPICS + INTERNAL_TOPICS
 
 GROUPS: tuple[Group, ...] = (
-    Group("billing-agg", ("llm_usage",), 2, "Aggregate usage per team per hour, produce billing_events"),
+    Group(
+        "billing-agg",
+        ("llm_usage",),
+        2,
+        "Aggregate usage per team per hour, produce billing_events",
+        to=("billing_events",),
+    ),
     Group("analytics-ingest", ("events_plugin_ingestion",), 4, "Write to the ClickHouse events table"),
     Group("audit-archive", ("audit_log",), 1, "Write to S3-compatible long-term storage"),
     Group("llm-metrics", ("llm_usage",), 2, "Compute real-time latency and throughput metrics for Prometheus"),
-    Group("rpc-billing", ("agent_rpc_metering",), 2, "Aggregate agent RPC usage for settlement (HIP-25)"),
+    Group(
+        "rpc-billing",
+        ("agent_rpc_metering",),
+        2,
+        "Aggregate agent RPC usage for settlement (HIP-25)",
+        to=("billing_events",),
+    ),
     Group("dead-letter-monitor", ("dead_letter",), 1, "Alert on failed events, page the people on duty"),
     Group("billing-ledger", ("billing_events",), 1, "Keep every bill and its revisions in the ledger"),
 )
@@ -198,9 +212,14 @@ def group(name: str) -> Group:
 def needed_by(group_name: str) -> tuple[str, ...]:
     """The topics without which a worker of the group cannot work: its sources, its outputs, its changelogs, and
     `dead_letter`. Raises KeyError."""
-    sources = group(group_name).topics
-    touched = (item.name for item in TOPICS if group_name in item.producers or item.name == "dead_letter")
-    return tuple(dict.fromkeys((*sources, *touched)))
+    one = group(group_name)
+    touched = (item.name for item in TOPICS if group_name in item.producers or item.name in (*one.to, "dead_letter"))
+    return tuple(dict.fromkeys((*one.topics, *touched)))
+
+
+def writers(topic_name: str) -> tuple[str, ...]:
+    """Who writes a topic: our groups, then others."""
+    return *(one.name for one in GROUPS if topic_name in one.to), *topic(topic_name).producers
 
 
 def tables() -> dict[str, Topic]:

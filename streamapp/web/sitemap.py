@@ -52,6 +52,7 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
     ("/latency", r"/latency", _of("llm-metrics", latency.latency)),
     ("/tables", r"/tables", raw.tables),
     ("/tables/{name:[^/]+}", r"/tables/(?P<name>[^/]+)", raw.table),
+    ("/tables/{name:[^/]+}/hours", r"/tables/(?P<name>[^/]+)/hours", raw.hours),
 )
 PLACES: tuple[tuple[str, str, str], ...] = (
     # `Page.place`  where      word

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pydantic import ValidationError
 
 from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED, BillingHourly, BillingRevised
+from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.envelope import Envelope
 from streamapp.schemas.fields import field_path
 from streamapp.schemas.judging.rejected import NO_VALUE, Reason, Rejected, nothing_to_read
@@ -69,8 +70,9 @@ class Settlement:
 Row = Bill | Settlement
 
 
-def to_row(topic: str, partition: int, offset: int, value: bytes | None) -> Row | Rejected:
-    """The row a billing event makes, or why it cannot be kept. Never raises."""
+def to_row(topic: str, partition: int, offset: int, value: bytes | None) -> Row | Rejected | None:
+    """The row a billing event makes, or why it cannot be kept. None: a statement that the ledger has no columns for.
+    Never raises."""
     nothing = nothing_to_read(value)
     if value is None or nothing is not None:
         return nothing or NO_VALUE
@@ -84,6 +86,8 @@ def to_row(topic: str, partition: int, offset: int, value: bytes | None) -> Row 
         envelope = Envelope.model_validate(tree)
     except ValidationError as error:
         return Rejected(Reason.INVALID_ENVELOPE, _sentence(error))
+    if envelope.type in _NOT_KEPT:
+        return None
     try:
         row = _ROWS[envelope.type](tree, (value.decode(), topic, partition, offset))
     except KeyError:
@@ -160,6 +164,7 @@ _ROWS: dict[str, Callable[[object, _Origin], Row]] = {
     BILLING_REVISED: lambda tree, origin: _usage_bill(BillingRevised, tree, origin),
     RPC_SETTLED: _settlement,
 }
+_NOT_KEPT = {entry.event_type for entry in CATALOG if entry.topic == "billing_events"} - _ROWS.keys()
 
 
 def _ms(text: str) -> int:
