@@ -77,5 +77,6 @@ TWINS = (
     "/agents.json",
     "/agent.json",
     "/tables.json",
+    "/tables/{name:[^/]+}/hours.json",
 )
 """The JSON twins of lists, by name; `.json` behind any other page's address gives its own."""

@@ -50,6 +50,18 @@ GROUP, TOPIC, STATED, PARTITIONS = "image-billing", "image_usage", "billing_even
 BLOCK = re.compile(r"^```\w*\n# ([\w./-]+)(?:: (\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 IMPORTS = re.compile(r"\A.*^from streamapp[^\n]*?(?: \(\n.*?^\)|[^\n(]*)$\n", re.MULTILINE | re.DOTALL)
 LINES_MAX, TOUCHED_MAX = 450, 6
+READERS = """
+import sys
+from streamapp.schemas.catalog import CATALOG
+from streamapp.schemas.values.strict_json import parse
+from streamapp.sinks.ledger.rows import to_row
+models = {entry.event_type: entry.model for entry in CATALOG}
+for value in sys.stdin.buffer.read().splitlines():
+    tree, _ = parse(value)
+    models[tree["type"]].model_validate(tree)
+    assert to_row("billing_events", 0, 0, value) is None
+"""
+"""Each statement is what the catalog says, and the ledger passes over it."""
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 SIZES = {"256x256", "512x512", "1024x1024", "1024x1792", "1792x1024"}
 
@@ -335,6 +347,12 @@ def test_the_group_of_the_page_states_exactly_though_it_is_killed_and_set_back(s
     assert {key: sums(chain[-1]["totals"]) for key, chain in bills.items()} == hours
     assert {key: added([sums(one["delta"]) for one in chain]) for key, chain in bills.items()} == hours
     assert sum(len(chain) > 1 for chain in bills.values()) > 20
+    values = b"\n".join(record.value or b"" for record in site.log(STATED))
+    known = [sys.executable, "-c", READERS]
+    read_by = subprocess.run(
+        known, input=values, cwd=site.project, env=environment(site.project), capture_output=True, check=False
+    )
+    assert read_by.returncode == 0, read_by.stderr.decode()
     rows = site.rows()
     assert {key: (row["events"], row["revision"], row["stated_as"]) for key, row in rows.items()} == {
         key: (chain[-1]["coverage"]["events"], len(chain) - 1, chain[-1]["billing_id"]) for key, chain in bills.items()
