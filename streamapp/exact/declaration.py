@@ -33,6 +33,7 @@ class Late(StrEnum):
     """What becomes of an event whose hour is closed, and that is not older than the topic's retention."""
 
     REVISED = "stated as a revision, which `streamapp replay --recompute` can state again"
+    RESTATED = "stated as a revision"
     CARRIED = "carried into the next statement"
     KEPT = "counted in its row, which is still there"
 

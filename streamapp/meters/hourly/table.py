@@ -69,7 +69,7 @@ def rows_by_hour(
         group=group,
         rows=table.table,
         source=source,
-        late=Late.KEPT if states is None else Late.REVISED,
+        late=Late.KEPT if states is None else Late.RESTATED,
         to=() if states is None else (states.to,),
         parts=lambda made: keyed_parts(table, recipe, made.rules, made.admission()),
         window=_window,
