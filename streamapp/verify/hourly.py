@@ -163,7 +163,13 @@ class Statements:
         return bucket, one, _amounts(data["delta"]), [sentence for holds, sentence in rules if not holds]
 
     def _id(self, bucket: Bucket, revision: int) -> str:
-        what = (self.kinds[revision > 0], bucket.org, *bucket.names, time_text(bucket.start_ms), revision)
+        what: tuple[str | int, ...] = (
+            self.kinds[revision > 0],
+            bucket.org,
+            *bucket.names,
+            time_text(bucket.start_ms),
+            revision,
+        )
         return id_of(bucket.start_ms + HOUR_MS, what)
 
 

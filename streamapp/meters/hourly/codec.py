@@ -37,16 +37,15 @@ class RowTable:
     that its row belongs to."""
 
     def __init__(
-        self, name: str, key: type, row: type, home: Callable[[Any], str], statements: Statements | None = None
+        self, name: str, key: Any, row: Any, home: Callable[[Any], str], statements: Statements | None = None
     ) -> None:
         self.table = Table(name, b"fip", self._readable, self._readable_key, is_unsettled, home=self._home)
         self._owner_of = home
         self.statements = statements
-        counted: Any = row
-        fields = [("row", counted), *((name, int) for name in ("events", "first_offset", "last_offset"))]
-        more: list[Any] = [("revision", int | None), ("stated_events", int), ("before", counted | None)]
+        fields = [("row", row), *((name, int) for name in ("events", "first_offset", "last_offset"))]
+        more: list[Any] = [("revision", int | None), ("stated_events", int), ("before", row | None)]
         self._stored: Any = msgspec.defstruct("_Stored", [*fields, *more], array_like=True)
-        self._key: Any = key
+        self._key = key
         self._decode_key: Callable[[bytes], Any] = msgspec.msgpack.Decoder(key).decode
         self._decode_row: Callable[[bytes], Any] = msgspec.msgpack.Decoder(self._stored).decode
         self._parts = len(self._key._fields)

@@ -132,10 +132,11 @@ async def hours(site: Site, params: Params) -> Page:
         if not (answer.stale and row.partition in whole.owned_now)
     ]
     rows.sort(key=lambda item: (-item[0].start_ms, tuple(item[0].names.values())))
-    rows = rows[: local.ROWS_MAX]
+    more, rows = len(rows) > local.ROWS_MAX, rows[: local.ROWS_MAX]
     twin = {
         "table": name,
         "group": owner,
+        "more": more,
         "hours": [{**asdict(row), "state": row.state, "stale": stale} for row, stale in rows],
         "silent": whole.silent,
     }
@@ -146,6 +147,7 @@ async def hours(site: Site, params: Params) -> Page:
         "names": list(rows[0][0].names) if rows else [],
         "counted": [key for key, value in rows[0][0].counted.items() if not isinstance(value, dict)] if rows else [],
         "hours": int(text),
+        "more": more,
         "notices": notices(whole, answers),
     }
     return Page("row_hours.html", f"Hours of {show.visible(name)}", context, twin, place="tables")

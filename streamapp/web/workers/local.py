@@ -92,7 +92,7 @@ async def rows(view: WorkerView, params: Params) -> list[RawRow]:
 
 async def since(view: WorkerView, params: Params) -> list[RowFacts]:
     """Rows by key and hour of this worker's partitions."""
-    return view.since(int(params.get("from", "")), ROWS_MAX) if isinstance(view, RowsView) else []
+    return view.since(int(params.get("from", "")), ROWS_MAX + 1) if isinstance(view, RowsView) else []
 
 
 async def calls(view: WorkerView, params: Params) -> list[PartitionCalls]:
