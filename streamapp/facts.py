@@ -197,6 +197,27 @@ class RawRow:
     last_offset: int | None = None  # of the newest record counted in this row, where the row knows it
 
 
+@dataclass(frozen=True, slots=True)
+class RowFacts:
+    """An hour of a table of rows by key and hour."""
+
+    start_ms: int
+    names: dict[str, str]  # the parts of its key but the hour
+    counted: dict[str, Any]  # the row's own fields, JSON-able; money as text
+    events: int
+    waiting: int  # of these, in no statement yet
+    revision: int | None  # of the newest statement; None: the hour is open
+    statement_id: str | None
+    partition: int
+
+    @property
+    def state(self) -> str:
+        """`open`, `pending` while a revision is due, `revised` or `closed`."""
+        if self.revision is None:
+            return "open"
+        return "pending" if self.waiting else "revised" if self.revision else "closed"
+
+
 class WorkerView(Protocol):
     """One worker's tables, read-only."""
 
@@ -230,6 +251,14 @@ class WorkerView(Protocol):
 
     def metrics(self) -> bytes:
         """Prometheus text format."""
+
+
+@runtime_checkable
+class RowsView(Protocol):
+    """What a worker with a table of rows by key and hour can tell beside."""
+
+    def since(self, start_ms: int, limit: int) -> list[RowFacts]:
+        """The rows of hours that start at or after a moment, of each partition in hand the newest `limit`."""
 
 
 @runtime_checkable

@@ -10,7 +10,8 @@ fold.py             how every table reads its partition
 fast_path.py        what may count plain records in a table's place
 counters.py         what is counted; `+` and `-`
 cause.py            why dead letters are written, told apart
-keyed.py            rows by key, changed by one function
+keyed.py            rows by key and hour, changed by one function, stated if the table says so
+unsettled.py        which of these rows are due, and when
 
 usage/              usage by org, team, currency and hour
 hourly.py           the row, and what closing it states

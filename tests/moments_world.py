@@ -510,7 +510,7 @@ class Keeping(Owner):
             return
         rows = [to_row(BILLS, self.partition, record.offset, record.value) for record in records]
         assert not any(isinstance(row, Rejected) for row in rows), rows
-        kept = [row for row in rows if not isinstance(row, Rejected)]
+        kept = [row for row in rows if isinstance(row, Bill | Settlement)]
         next_offset = records[-1].offset + 1
         self.world.ledger.keep(self.partition, next_offset, self._meet(kept))
         yield

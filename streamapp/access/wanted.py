@@ -119,9 +119,8 @@ def _work(user: str, work: Group) -> Iterator[Acl]:
     for name in work.topics:
         yield _topic(user, name, "READ")
     yield Acl(USER + user, "group", work.name, "READ")
-    for topic in EVENT_TOPICS:
-        if work.name in topic.producers:
-            yield _topic(user, topic.name, "WRITE")
+    for name in work.to:
+        yield _topic(user, name, "WRITE")
     for topic in INTERNAL_TOPICS:
         if work.name in topic.producers:
             yield _topic(user, topic.name, "READ")

@@ -12,6 +12,7 @@ import click
 from streamapp.agents.registry import AGENTS
 from streamapp.capture.counters import Counters
 from streamapp.capture.reading.answers import KINDS
+from streamapp.cli.lists import LISTS
 from streamapp.cli.reference import Handed, metric_rows, reference
 from streamapp.cli.run import INTERRUPTED
 from streamapp.cli.settings import rows
@@ -42,15 +43,18 @@ EXIT_CODES = (
 )
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit 1 when the file is stale.")
 def command(file: Path, only_check: bool) -> None:
-    """Write docs/reference.md from the code: settings, commands, topics, groups, types, metrics, exit codes."""
-    text = reference(handed())
-    current = file.exists() and file.read_text(encoding="utf-8") == text
-    if only_check and not current:
-        click.echo(f"{file} is stale; write it with `make docs`", err=True)
-        sys.exit(STALE)
-    if not current:
-        file.write_text(text, encoding="utf-8")
-    click.echo(f"{file} is as the code says")
+    """Write docs/reference.md from the code: settings, commands, topics, groups, types, metrics, exit codes. A consumer
+    group that the Procfile, docker-compose.yml or the runbook does not start or name yet is added there."""
+    made = {file: reference(handed())}
+    made |= {Path(name): add(Path(name).read_text("utf-8")) for name, add in LISTS.items() if Path(name).exists()}
+    for path, text in made.items():
+        current = path.exists() and path.read_text(encoding="utf-8") == text
+        if only_check and not current:
+            click.echo(f"{path} is stale; write it with `make docs`", err=True)
+            sys.exit(STALE)
+        if not current:
+            path.write_text(text, encoding="utf-8")
+        click.echo(f"{path} is as the code says")
 
 
 def handed() -> Handed:

@@ -23,7 +23,7 @@ from streamapp.reconcile.reconciler import Standing
 from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.judging.rejected import Reason
 from streamapp.topics.findings import KINDS
-from streamapp.topics.registry import DAY_MS, GROUPS, TOPICS, Topic
+from streamapp.topics.registry import DAY_MS, GROUPS, TOPICS, Topic, writers
 from streamapp.verify.pairs import Outcome
 from streamapp.verify.report import PairReport
 
@@ -123,7 +123,7 @@ def _topics() -> Iterator[str]:
 def _topic(topic: Topic) -> Row:
     kept = "last of each key" if topic.retention_ms is None else f"{topic.retention_ms // DAY_MS} days"
     settings = ", ".join(_code(f"{name}={value}") for name, value in topic.configs)
-    people = ", ".join(topic.producers), ", ".join(topic.consumers)
+    people = ", ".join(writers(topic.name)), ", ".join(topic.consumers)
     return (_code(topic.name), topic.kind, str(topic.partitions), kept, topic.key, *people, settings)
 
 

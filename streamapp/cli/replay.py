@@ -88,6 +88,8 @@ def command(
     assert group is not None, "every table is a group's"
     if recompute and table is None:
         raise Refused(f"--recompute is for tables, and {group} has none: what it has written elsewhere stays")
+    if recompute and table is not None:
+        table.corrected()
     where = Where(at_ms=at_ms) if offsets is None else offsets
     talk = Talk(Console(quiet=as_json), dry_run, yes)
     result = asyncio.run(_replay(group, where, table if recompute else None, reached(), talk))
@@ -168,7 +170,7 @@ def plan_table(moves: Sequence[Move], topic: str) -> Table:
 
 def summary(made: Recomputation) -> str:
     """`17 of 4,212 hours change, + 3.41 USD`, and what was left alone."""
-    counts, unit = _counts(made), made.table.correction.unit
+    counts, unit = _counts(made), made.table.corrected().unit
     sums = [signed(amount, currency) for currency, amount in money(made.comparisons).items()]
     text = ", ".join([f"{counts['changes']:,} of {counts[unit]:,} {unit} change", *sums])
     if counts["out_of_reach"]:
@@ -187,7 +189,7 @@ def signed(amount: Decimal, currency: str) -> str:
 def _counts(made: Recomputation) -> dict[str, Any]:
     found = made.comparisons
     return {
-        made.table.correction.unit: sum(one.compared for one in found),
+        made.table.corrected().unit: sum(one.compared for one in found),
         "changes": made.changes,
         "out_of_reach": sum(one.out_of_reach for one in found),
         "contradicted": sum(one.contradicted for one in found),

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from streamapp.clock import Clock
 from streamapp.directory import open_directory
+from streamapp.errors import Refused
 from streamapp.exact.chunk import Transaction
 from streamapp.exact.correction import Correction, Kept
 from streamapp.exact.letter import TOPIC as DEAD_LETTER
@@ -156,7 +157,7 @@ class TableDeclaration(Declaration):
 
     parts     what a chunk changes and states (`exact/task.py:Parts`)
     late      what becomes of late events
-    correction  what `streamapp replay --recompute` does where the table is not what the log says
+    correction  what `streamapp replay --recompute` does where the table is not what the log says; None: it refuses
     window    settings → when hours close and how long ids are remembered
     idle_ms   settings → how long a partition is silent before the wall clock may close something
     checked   settings → anything; raises `Misconfigured` for settings with which no partition could be made
@@ -164,7 +165,7 @@ class TableDeclaration(Declaration):
 
     parts: Callable[[Making], Parts[Any, Any]]
     late: Late
-    correction: Correction
+    correction: Correction | None
     window: Callable[[Settings, EventSource], Rules] = retention_only
     idle_ms: Callable[[Settings], int] = field(default=lambda settings: 0)
     checked: Callable[[Settings], object] = field(default=lambda settings: None)
@@ -172,6 +173,14 @@ class TableDeclaration(Declaration):
     @property
     def about(self) -> str:
         return f"{self.help}; a late event is {self.late}"
+
+    def corrected(self) -> Correction:
+        """How it is put right. Raises `Refused` for a table that is not."""
+        if self.correction is None:
+            raise Refused(
+                f"table {self.name} cannot be recomputed; to count its topic anew, see `A new table` in docs/runbook.md"
+            )
+        return self.correction
 
     def rules(self, settings: Settings) -> Rules:
         """When hours close."""
@@ -196,7 +205,7 @@ class TableDeclaration(Declaration):
 
         def task(kept: Kept, store: Store) -> TableTask[Any, Any]:
             place = replace(kept.place, outputs=dict.fromkeys(self.to, 1))  # without dead letters
-            counts, made = self.correction.counts, making(place)
+            counts, made = self.corrected().counts, making(place)
             parts = self.parts(made) if counts is None else counts(made, kept)
             return TableTask(parts, place, store, Nobody(), None, None, settings.worker.ids_in_memory)
 

@@ -13,7 +13,7 @@ from streamapp.processes.child import HOST, free_port
 from streamapp.processes.supervisor import Job
 from streamapp.settings import Settings
 from streamapp.simulate.topics import STREAMS
-from streamapp.topics.registry import EVERY_GROUP, GROUPS, group, port_offset, topic
+from streamapp.topics.registry import EVERY_GROUP, GROUPS, group, port_offset, writers
 
 HISTORY_HOURS = 12
 HISTORY_RATE = 3000
@@ -145,7 +145,7 @@ def lively(settings: Settings, defaults: Sequence[tuple[str, str]] = LIVELY) -> 
 
 def producing_groups(topic_name: str) -> tuple[str, ...]:
     """The groups that write an event topic."""
-    producers = topic(topic_name).producers
+    producers = writers(topic_name)
     return tuple(
         each.name
         for each in GROUPS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -55,8 +55,9 @@ class Coverage(Model):
     events: Offset = Field(description="How many records are counted in totals.")
 
 
-class BillingData(Model):
-    """One statement of one bucket: org, team, currency and the half-open period [period_start, period_end)."""
+class StatedData(Model):
+    """What the statements of all tables have. Each narrows `totals` and `delta` to what it counts, and adds its
+    `coverage` last."""
 
     billing_id: Id = Field(description="The envelope's id.")
     revision: Annotated[int, Field(ge=0)]
@@ -65,6 +66,13 @@ class BillingData(Model):
     period_start: Timestamp
     period_end: Timestamp
     currency: Currency
+    totals: Any = Field(description="Everything counted so far; the highest revision is what counts.")
+    delta: Any = Field(description="This revision minus the one before; the deltas add up to totals.")
+
+
+class BillingData(StatedData):
+    """One statement of one bucket: org, team, currency and the half-open period [period_start, period_end)."""
+
     totals: Counters = Field(description="Everything counted so far; the highest revision is what counts.")
     delta: Counters = Field(description="This revision minus the one before; the deltas add up to totals.")
     lines: list[Line] = Field(description="Totals by (provider, model), sorted by them; they add up to totals.")
@@ -86,10 +94,12 @@ class RevisedData(BillingData):
     supersedes: Id
 
 
-class _Billing(Envelope):
+class Stated(Envelope):
+    """A statement of an hour. Its Kafka key is the org."""
+
     team_id: Name
     org_id: Name
-    data: BillingData
+    data: StatedData
 
     @model_validator(mode="after")
     def _names_itself(self) -> Self:
@@ -100,14 +110,14 @@ class _Billing(Envelope):
         return self
 
 
-class BillingHourly(_Billing):
+class BillingHourly(Stated):
     """An hour's bill, revision 0: delta equals totals."""
 
     type: Literal["billing.usage.hourly"]
     data: HourlyData
 
 
-class BillingRevised(_Billing):
+class BillingRevised(Stated):
     """A corrected bill, revision 1 or higher. It supersedes the one before; nothing is withdrawn silently."""
 
     type: Literal["billing.usage.revised"]

@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 Row = TypeVar("Row")
 
 
-def each(judge: Callable[[str, int, Any], Row | Rejected]) -> Read[Row]:
-    """Reads records one by one. `judge`: topic, partition, record → its row, or why it cannot be kept."""
+def each(judge: Callable[[str, int, Any], Row | Rejected | None]) -> Read[Row]:
+    """Reads records one by one. `judge`: topic, partition, record → its row, or why it cannot be kept; None: there is
+    nothing to keep of it."""
 
     def read(place: Place, records: Sequence[Any]) -> tuple[list[Row], list[Refusal]]:
         rows: list[Row] = []
@@ -43,7 +44,7 @@ def each(judge: Callable[[str, int, Any], Row | Rejected]) -> Read[Row]:
             row = judge(place.topic, place.partition, record)
             if isinstance(row, Rejected):
                 refusals.append(Refusal(record, row.reason, row.error))
-            else:
+            elif row is not None:
                 rows.append(row)
         return rows, refusals
 

@@ -49,13 +49,15 @@ class Topic:
 @dataclass(frozen=True, slots=True)
 class Group:
     """A consumer group; its name is the Faust app id. `consumers` is how many processes the standard foresees.
-    `user`: what its workers are called in the standard's Access Control Lists, where that is not the group's name."""
+    `user`: what its workers are called in the standard's Access Control Lists, where that is not the group's name.
+    `to` are the event topics that it writes, beside `dead_letter`."""
 
     name: str
     topics: tuple[str, ...]
     consumers: int
     purpose: str
     user: str = ""
+    to: tuple[str, ...] = ()
 
     @property
     def principal(self) -> str:
@@ -85,7 +87,7 @@ EVENT_TOPICS: tuple[Topic, ...] = (
         partitions=4,
         retention_ms=30 * DAY_MS,
         key="org_id",
-        producers=("billing-agg", "rpc-billing"),
+        producers=(),  # groups: `Group.to`
         consumers=("billing-ledger", "commerce", "reporting"),
     ),
     Topic(
@@ -185,11 +187,18 @@ GROUPS: tuple[Group, ...] = (
         2,
         "Aggregate usage per team per hour, produce billing_events",
         "billing-aggregator",
+        to=("billing_events",),
     ),
     Group("analytics-ingest", ("events_plugin_ingestion",), 4, "Write to the ClickHouse events table"),
     Group("audit-archive", ("audit_log",), 1, "Write to S3-compatible long-term storage", "audit-archiver"),
     Group("llm-metrics", ("llm_usage",), 2, "Compute real-time latency and throughput metrics for Prometheus"),
-    Group("rpc-billing", ("agent_rpc_metering",), 2, "Aggregate agent RPC usage for settlement (HIP-25)"),
+    Group(
+        "rpc-billing",
+        ("agent_rpc_metering",),
+        2,
+        "Aggregate agent RPC usage for settlement (HIP-25)",
+        to=("billing_events",),
+    ),
     Group("dead-letter-monitor", ("dead_letter",), 1, "Alert on failed events, page the people on duty"),
     Group("billing-ledger", ("billing_events",), 1, "Keep every bill and its revisions in the ledger"),
 )
@@ -215,6 +224,11 @@ def offsets_retention_minutes() -> int:
 def group(name: str) -> Group:
     """The registered group. Raises KeyError."""
     return _GROUPS_BY_NAME[name]
+
+
+def writers(topic_name: str) -> tuple[str, ...]:
+    """Who writes a topic: our groups, then others."""
+    return *(one.name for one in GROUPS if topic_name in one.to), *topic(topic_name).producers
 
 
 def tables() -> dict[str, Topic]:

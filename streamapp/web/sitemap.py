@@ -53,6 +53,7 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
     ("/latency", r"/latency", _of("llm-metrics", latency.latency)),
     ("/tables", r"/tables", raw.tables),
     ("/tables/{name:[^/]+}", r"/tables/(?P<name>[^/]+)", raw.table),
+    ("/tables/{name:[^/]+}/hours", r"/tables/(?P<name>[^/]+)/hours", raw.hours),
 )
 PLACES: tuple[tuple[str, str, str], ...] = (
     # `Page.place`  where      word
@@ -94,5 +95,6 @@ TWINS = (
     "/agents.json",
     "/agent.json",
     "/tables.json",
+    "/tables/{name:[^/]+}/hours.json",
 )
 """The JSON twins of lists, by name; `.json` behind any other page's address gives its own."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import pytest
-from recounts import compared, published
 from usage_log import NowProducer, Rec, now
 
 from streamapp.exact.place import Place
 from streamapp.exact.poison import PoisonFlood, PoisonLimit
-from streamapp.meters.row_table import KeyedTask, RowTable, keyed_parts
+from streamapp.meters.hourly.codec import RowTable
+from streamapp.meters.hourly.table import KeyedTask, keyed_parts
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.settings import Settings
 from streamapp.sinks.declaration import each, every_chunk
@@ -19,22 +21,26 @@ from streamapp.sinks.destination import Destination, Sealed
 from streamapp.sinks.marks import Extent
 from streamapp.sinks.task import SinkTask
 from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
-from tables.keyed import Recipe, Rows, never
+from tables.admission import OwnerAdmission
+from tables.keyed import Recipe
 from tables.window import Rules
 
 REFUSED = Rejected(Reason.MALFORMED_JSON, "it is not JSON")
 
 
 class Key(NamedTuple):
-    org: str
+    start_ms: int
+    org_id: str
 
 
-class Row(NamedTuple):
+@dataclass
+class Row:
     number: int = 0
 
 
-TABLE = RowTable("counts", Key, Row)
-RECIPE = Recipe(lambda value: REFUSED, Rejected, lambda rows, event: None, never)
+TABLE = RowTable("counts", Key, Row, attrgetter("org_id"))
+RECIPE = Recipe(lambda start_ms, org, event: Key(start_ms, org), Row, lambda row, event: None)
+REFUSING = OwnerAdmission(lambda value: REFUSED, lambda key, owner: True, lambda team: None)
 
 
 def bad(*offsets: int) -> list[Rec]:
@@ -46,7 +52,7 @@ def table_task(store: Store) -> KeyedTask:
     position = stored_position(store)
     limit = PoisonLimit(1.0, 5, counts=None if position is None else position.poison)
     place = Place("counts", "audit_log", 0, "topic-id", 1, {"dead_letter": 1})
-    return KeyedTask(keyed_parts(TABLE, RECIPE, Rules()), place, store, NowProducer(0), position, limit)
+    return KeyedTask(keyed_parts(TABLE, RECIPE, Rules(), REFUSING), place, store, NowProducer(0), position, limit)
 
 
 def test_a_keyed_table_goes_on_counting_where_its_last_owner_stopped() -> None:

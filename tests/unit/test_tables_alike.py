@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -21,49 +22,49 @@ from streamapp.exact.task import Parts, TableTask
 from streamapp.lane.ids import IN_MEMORY
 from streamapp.meters.calls.parts import calls_parts
 from streamapp.meters.calls.rpc_codec import RPC
+from streamapp.meters.hourly.codec import RowTable
+from streamapp.meters.hourly.table import keyed_parts
 from streamapp.meters.latency.codec import LATENCY
 from streamapp.meters.latency.parts import latency_parts
 from streamapp.meters.letters.codec import LETTERS
 from streamapp.meters.letters.parts import letters_parts
-from streamapp.meters.row_table import RowTable, keyed_parts
 from streamapp.meters.usage.parts import usage_parts
 from streamapp.meters.usage.store import USAGE
 from streamapp.meters.view import TableView
 from streamapp.metrics import GroupMetrics
-from streamapp.schemas.judging.event import read_event
-from streamapp.schemas.judging.rejected import Rejected
 from streamapp.sinks.marks import marks
 from streamapp.store.position import POSITION_KEY, StoredPosition, pack_position
 from streamapp.store.rows import MemoryStore
 from streamapp.store.table import Table
-from tables.keyed import Recipe, never
+from tables.keyed import Recipe
 from tables.letters.incident import AlertRules
 from tables.seen import Held
 from tables.window import Rules
 
 
 class Key(NamedTuple):
-    org: str
+    start_ms: int
+    org_id: str
 
 
-class Row(NamedTuple):
+@dataclass
+class Row:
     number: int = 0
 
+    def count(self, event: Any) -> None:
+        self.number += 1
 
-COUNTS = RowTable("counts", Key, Row)
+
+COUNTS = RowTable("counts", Key, Row, attrgetter("org_id"))
+COUNTING = Recipe(lambda start_ms, org, event: Key(start_ms, org), Row, Row.count)
 RULES = Rules()
-
-
-def count(rows: Any, counted: Any) -> None:
-    key = Key(counted.org_id or "")
-    rows[key] = Row(rows.get(key, Row()).number + 1)
 
 
 PARTS: dict[str, tuple[Table, Parts[Any, Any]]] = {
     "usage": (USAGE, usage_parts(RULES, make_admission())),
     "calls": (RPC, calls_parts(RULES, Decimal("0.01"), rpc_log.make_admission())),
     "latency": (LATENCY, latency_parts(RULES, make_admission())),
-    "keyed": (COUNTS.table, keyed_parts(COUNTS, Recipe(read_event, Rejected, count, never), RULES)),
+    "keyed": (COUNTS.table, keyed_parts(COUNTS, COUNTING, RULES, make_admission())),
     "letters": (LETTERS, letters_parts(AlertRules(), CourierInHand, None)),
 }
 WITH_IDS = ["usage", "calls", "latency", "keyed"]

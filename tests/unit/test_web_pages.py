@@ -13,7 +13,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 from aiohttp import web
-from web_fake import HOSTILE, OPEN, FakeWorker, Served, World, serving
+from web_fake import HOSTILE, NOW_MS, OPEN, FakeWorker, Served, World, serving
 from yarl import URL
 
 from streamapp.errors import Unavailable
@@ -21,7 +21,9 @@ from streamapp.store.rocks import Damaged
 from streamapp.web import live, show
 from streamapp.web.routes import mount
 from streamapp.web.workers import fleet
+from streamapp.web.workers.source import RowFacts
 
+HOUR_MS = 3_600_000
 HTML = {"Accept": "text/html"}
 JSON = {"Accept": "application/json"}
 
@@ -67,6 +69,7 @@ PAGES = (
     f"/bills/{A_BILL}",
     "/tables",
     "/tables/usage_hourly",
+    "/tables/usage_hourly/hours",
 )
 
 
@@ -234,6 +237,9 @@ def test_raw_rows_page_through_all_workers() -> None:
         ("/bills/evt_none", 404, "in the ledger"),
         ("/teams/a/b", 404, "list of hours"),
         ("/tables/none", 404, "usage_hourly"),
+        ("/tables/none/hours", 404, "usage_hourly"),
+        ("/tables/usage_hourly/hours?hours=0", 400, "hours is a number"),
+        ("/tables/usage_hourly/hours?hours=x", 400, "hours is a number"),
         ("/hours?sort=color", 400, "sort is one of"),
         ("/hours?hour=yesterday", 400, "2025-01-15T10:00"),
         ("/hours?hour=0001-01-01T00:00%2B23:00", 400, "hour"),
@@ -294,6 +300,29 @@ def test_damaged_rows_are_said_and_those_of_the_other_workers_are_shown() -> Non
         assert "the rows in usage-7 are damaged and come back from the changelog" in text
 
     visit(check, whole, damaged)
+
+
+class ByHour(FakeWorker):
+    """A worker of a table of rows by key and hour."""
+
+    def since(self, start_ms: int, limit: int) -> list[RowFacts]:
+        hours = [hour for hour in (NOW_MS - 50 * HOUR_MS, NOW_MS, NOW_MS - HOUR_MS) if hour >= start_ms][:limit]
+        names, counted = {"org_id": "org", "user_id": "<b>x"}, {"images": 3, "cost": "0.5", "sizes": {"1x1": 3}}
+        revision = {NOW_MS: None}
+        return [RowFacts(hour, names, counted, 2, 1, revision.get(hour, 1), "evt_1", 0) for hour in hours]
+
+
+def test_rows_by_key_and_hour_are_shown_the_newest_first() -> None:
+    async def check(reader: Reader, served: list[Served]) -> None:
+        twin = await reader.json("/tables/usage_hourly/hours")
+        assert [(row["state"], row["counted"]["images"]) for row in twin["hours"]] == [("open", 3), ("pending", 3)]
+        assert len((await reader.json("/tables/usage_hourly/hours?hours=60"))["hours"]) == 3
+        _, text, _ = await reader.get("/tables/usage_hourly/hours")
+        assert text.count('data-key="') == 2
+        assert "&lt;b&gt;x" in text
+        assert "evt_1, revision 1" in text
+
+    visit(check, ByHour(WORLD, "agg-0", range(8)))
 
 
 def test_an_empty_table_tells_how_to_send_the_first_event() -> None:

@@ -65,6 +65,33 @@ class Court(Generic[Event, Made]):
     later: Mapping[str, Reason]
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An event as its model has it, for tables that need not be fast. `data` is the model's. `is_rounded`: its cost had
+    more than 12 decimals."""
+
+    id: str
+    at_ms: int
+    team_id: str | None
+    org_id: str | None
+    data: Any
+    is_rounded: bool
+
+
+def judge_of(event_type: str, model: type[Envelope], money: str = "cost_usd") -> Callable[[bytes | None], Any]:
+    """How a record's value is judged by its model alone: a `Judged`, or a `Rejected`. `money`: the field of the payload
+    that is the cost. Never raises."""
+
+    def made(event: Envelope, tree: dict[str, Any]) -> Judged:
+        at_ms, data = parse_ms(event.timestamp), event.data
+        assert at_ms is not None
+        is_rounded = getattr(data, money, None) != tree["data"].get(money)
+        return Judged(event.id, at_ms, event.team_id, event.org_id, data, is_rounded)
+
+    court = Court(event_type, model, made, money, (), {"cost": Reason.INVALID_COST})
+    return lambda raw: judge(raw, court)
+
+
 def judge_usage(raw: bytes | None) -> Usage | Rejected:
     """The usage event in a record's value, or the first reason to refuse it. Never raises.
 

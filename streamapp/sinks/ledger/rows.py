@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED, BillingHourly, BillingRevised
+from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.judging.judge import first_problem, read_envelope
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.settlement import RPC_SETTLED, RpcSettled
@@ -68,18 +69,21 @@ class Settlement:
 Row = Bill | Settlement
 
 
-def row_of(topic: str, partition: int, record: Any) -> Row | Rejected:
+def row_of(topic: str, partition: int, record: Any) -> Row | Rejected | None:
     """The row of a record: `to_row`."""
     return to_row(topic, partition, record.offset, record.value)
 
 
-def to_row(topic: str, partition: int, offset: int, value: bytes | None) -> Row | Rejected:
-    """The row a billing event makes, or why it cannot be kept. Never raises."""
+def to_row(topic: str, partition: int, offset: int, value: bytes | None) -> Row | Rejected | None:
+    """The row a billing event makes, or why it cannot be kept. None: a statement that the ledger has no columns for.
+    Never raises."""
     found = read_envelope(value)
     if isinstance(found, Rejected):
         return found
     tree, envelope = found
     assert value is not None
+    if envelope.type in _NOT_KEPT:
+        return None
     try:
         row = _ROWS[envelope.type](tree, (value.decode(), topic, partition, offset))
     except KeyError:
@@ -156,6 +160,7 @@ _ROWS: dict[str, Callable[[object, _Origin], Row]] = {
     BILLING_REVISED: lambda tree, origin: _usage_bill(BillingRevised, tree, origin),
     RPC_SETTLED: _settlement,
 }
+_NOT_KEPT = {entry.event_type for entry in CATALOG if entry.topic == "billing_events"} - _ROWS.keys()
 
 
 def _ms(text: str) -> int:

@@ -7,13 +7,10 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from streamapp.kafka.log.reader import Record
-from streamapp.verify.read.event import EXACT, HOUR_MS, ZERO, Poison, Wrong, must, read_event, text, time_ms
+from streamapp.verify.read.event import BY_ITSELF, EXACT, HOUR_MS, ZERO, Poison, Wrong, must, read_event, text, time_ms
 
 TYPE = "agent.rpc.metered"
 _PRICE = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
-BY_ITSELF = frozenset({"empty_value", "malformed_json", "invalid_envelope", "unknown_type"})
-"""Reasons that a record that can be read never has; `invalid_price` is another, but for spellings. The models look at
-more fields than settlements depend on: `invalid_data` is accepted."""
 
 
 class Call(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -93,10 +93,15 @@ class Statement(NamedTuple):
 
 def statement_id(kind: str, bucket: Bucket, revision: int) -> str:
     """The one id this statement can have (decision 12): `evt_` and a ULID, Crockford's base 32 of 128 bits."""
-    what = [kind, bucket.org, bucket.team, bucket.currency, time_text(bucket.start_ms), revision]
+    what = (kind, bucket.org, bucket.team, bucket.currency, time_text(bucket.start_ms), revision)
+    return id_of(bucket.start_ms + HOUR_MS, what)
+
+
+def id_of(end_ms: int, what: Sequence[str | int]) -> str:
+    """`evt_` and a ULID of a moment and of ten bytes of SHA-256 over the JSON of `what`."""
     text = json.dumps(what, separators=(",", ":"), ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).digest()[:10]
-    number = int.from_bytes((bucket.start_ms + HOUR_MS).to_bytes(6, "big") + digest, "big")
+    number = int.from_bytes(end_ms.to_bytes(6, "big") + digest, "big")
     return "evt_" + "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 

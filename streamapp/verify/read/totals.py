@@ -69,8 +69,17 @@ def total(lines: Iterable[Totals]) -> Totals:
     return whole
 
 
+def amount(value: object) -> Decimal | int:
+    """A counter, or money: a text with exactly 12 decimals. Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or not _MONEY.fullmatch(value):
+        raise ValueError(f"{value!r} is not money with exactly 12 decimals")
+    return Decimal(value)
+
+
 def money(type_: type, value: object) -> Any:
     """msgspec's hook for `Money`. Raises ValueError."""
-    if type_ is not Money or not isinstance(value, str) or not _MONEY.fullmatch(value):
+    if type_ is not Money or not isinstance(value, str):
         raise ValueError(f"{value!r} is not money with exactly 12 decimals")
-    return Money(value)
+    return Money(amount(value))

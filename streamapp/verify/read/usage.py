@@ -55,7 +55,7 @@ def read(record: Record) -> Usage | Poison:
 
 def _usage(event: dict[str, Any], data: dict[str, Any]) -> Usage:
     at_ms = time_ms(event.get("timestamp"))
-    prompt, completion, total = (_count(data, f"{part}_tokens") for part in ("prompt", "completion", "total"))
+    prompt, completion, total = (count(data, f"{part}_tokens") for part in ("prompt", "completion", "total"))
     must(total >= prompt + completion, "total_tokens is less than prompt_tokens + completion_tokens")
     status = "success" if data.get("status") is None else data["status"]
     must(isinstance(status, str) and len(status) <= 64, "status is not a text of at most 64 characters")
@@ -64,18 +64,20 @@ def _usage(event: dict[str, Any], data: dict[str, Any]) -> Usage:
     must(org is None or isinstance(org, str), "org_id is not a string")
     currency = "USD" if data.get("currency") is None else text(data, "currency")
     names = text(event, "team_id"), org or None, currency, text(data, "provider"), text(data, "model")
-    counted = Totals(1, int(status != "success"), int(hit), prompt, completion, total, _cost(data))
+    counted = Totals(1, int(status != "success"), int(hit), prompt, completion, total, cost(data))
     return Usage(event["id"], at_ms, *names, counted)
 
 
-def _count(data: dict[str, Any], name: str) -> int:
-    count = whole(data.get(name))
-    if count is None:
+def count(data: dict[str, Any], name: str) -> int:
+    """A field that must be a number of things. Raises `Wrong`."""
+    found = whole(data.get(name))
+    if found is None:
         raise Wrong(f"{name} is not a whole number of at least 0")
-    return count
+    return found
 
 
-def _cost(data: dict[str, Any]) -> Decimal:
+def cost(data: dict[str, Any]) -> Decimal:
+    """`cost_usd` as it is billed. Raises `Wrong`."""
     value = data.get("cost_usd")
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise Wrong("cost_usd is not a number")
@@ -107,7 +109,7 @@ def _not_json(record: Record, event: dict[str, Any] | Poison) -> bool:
 def _bad_cost(record: Record, event: dict[str, Any] | Poison) -> bool:
     if isinstance(event, Poison):
         return b"NaN" in (record.value or b"") or b"Infinity" in (record.value or b"")
-    return _breaks(_cost, event)
+    return _breaks(cost, event)
 
 
 def _bad_total(_: Record, event: dict[str, Any] | Poison) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from urllib.parse import urlencode
 
 from streamapp.topics.registry import GROUPS
@@ -13,7 +13,10 @@ from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 from streamapp.web.workers import group, local
-from streamapp.web.workers.source import RawRow
+from streamapp.web.workers.source import RawRow, RowFacts
+
+HOUR_MS = 3_600_000
+HOURS_MAX = 14 * 24
 
 
 async def tables(site: Site, params: Params) -> Page:
@@ -101,12 +104,54 @@ async def table(site: Site, params: Params) -> Page:
         "rows": rows,
         "next_url": next_url,
         "partition": params.get("partition", ""),
+        "by_hour": any(each.row.key[:1] == ("row",) for each in rows),
         "partitions": [owned.facts.partition for owned in whole.partitions],
         "first_page": "after" not in params,
         "notices": notices(whole, answers),
         "first_event": FIRST_EVENT,
     }
     return Page("table.html", f"Table {show.visible(name)}", context, twin, place="tables")
+
+
+async def hours(site: Site, params: Params) -> Page:
+    """`/tables/{name}/hours`: a table of rows by key and hour, the newest hours first."""
+    name, text = params["name"], params.get("hours") or "24"
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= HOURS_MAX):
+        raise Problem(400, "Those hours cannot be shown", f"In the address, hours is a number from 1 to {HOURS_MAX}.")
+    site, owner = await _home(site, name, params.get("group", ""))
+    since = {"from": str(site.clock() - int(text) * HOUR_MS)}
+    whole, named, answers = await asyncio.gather(
+        site.group(), site.fleet.ask("tables", {}, list[str]), site.fleet.ask("since", since, list[RowFacts])
+    )
+    known = {one for answer in named for one in answer.value or []}
+    if name not in known:
+        raise Problem(404, f"No table of {owner} is called {show.visible(name)}", _tables_advice(known, whole))
+    rows = [
+        (row, answer.stale)
+        for answer in answers
+        for row in answer.value or []
+        if not (answer.stale and row.partition in whole.owned_now)
+    ]
+    rows.sort(key=lambda item: (-item[0].start_ms, tuple(item[0].names.values())))
+    more, rows = len(rows) > local.ROWS_MAX, rows[: local.ROWS_MAX]
+    twin = {
+        "table": name,
+        "group": owner,
+        "more": more,
+        "hours": [{**asdict(row), "state": row.state, "stale": stale} for row, stale in rows],
+        "silent": whole.silent,
+    }
+    context = {
+        "name": name,
+        "owner": owner,
+        "rows": rows,
+        "names": list(rows[0][0].names) if rows else [],
+        "counted": [key for key, value in rows[0][0].counted.items() if not isinstance(value, dict)] if rows else [],
+        "hours": int(text),
+        "more": more,
+        "notices": notices(whole, answers),
+    }
+    return Page("row_hours.html", f"Hours of {show.visible(name)}", context, twin, place="tables")
 
 
 def _rows_wanted(params: Params) -> tuple[Params, int]:

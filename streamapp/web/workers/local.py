@@ -16,6 +16,8 @@ from streamapp.web.workers.source import (
     AgentsView,
     PartitionCalls,
     RawRow,
+    RowFacts,
+    RowsView,
     Span,
     TeamFacts,
     WorkerFacts,
@@ -88,6 +90,11 @@ async def rows(view: WorkerView, params: Params) -> list[RawRow]:
     return found
 
 
+async def since(view: WorkerView, params: Params) -> list[RowFacts]:
+    """Rows by key and hour of this worker's partitions."""
+    return view.since(int(params.get("from", "")), ROWS_MAX + 1) if isinstance(view, RowsView) else []
+
+
 async def calls(view: WorkerView, params: Params) -> list[PartitionCalls]:
     """Calls of this worker's partitions, one after the other: the stream goes on between them."""
     span, each = _span(params.get("span", "")), params.get("each") == "1"
@@ -154,5 +161,6 @@ ANSWERS: dict[str, Callable[[WorkerView, Params], Awaitable[Any]]] = {
     "settlement": settlement,
     "tables": tables,
     "rows": rows,
+    "since": since,
     "calls": calls,
 }

@@ -1,0 +1,57 @@
+"""The worker of a table of rows by key and hour as the pages see it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from streamapp.clock import Clock
+from streamapp.exact.partition import Partition
+from streamapp.exact.task import TableTask
+from streamapp.facts import PartitionFacts, RowFacts
+from streamapp.meters.hourly.codec import ROWS_END, RowTable
+from streamapp.meters.view import TableView
+from streamapp.metrics import GroupMetrics
+from streamapp.store.table import Table
+from tables.keyed import Keyed, KeyedOutcome
+
+
+class RowView(TableView):
+    """What is open, what waits for a revision, what was stated; implements `facts.RowsView`, too."""
+
+    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table, kept: RowTable) -> None:
+        super().__init__(app, metrics, clock, table)
+        self._kept = kept
+
+    def since(self, start_ms: int, limit: int) -> list[RowFacts]:
+        kept, found = self._kept, []
+        for number, store in self._stores().items():
+            rows = store.scan(kept.hours_from(start_ms), ROWS_END)
+            found += [kept.facts(key, value, number) for key, value in deque(rows, limit)]
+        return found
+
+    def _told(self, task: TableTask[Any, Any]) -> Callable[[KeyedOutcome], None]:
+        counted, metrics = super()._told(task), self._metrics
+
+        def landed(outcome: KeyedOutcome) -> None:
+            counted(outcome)
+            revised = sum(1 for one in outcome.statements if one.revision)
+            metrics.stated("revised", revised)
+            metrics.stated("hourly", len(outcome.statements) - revised)
+
+        return landed
+
+    def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
+        facts, task = super()._partition_facts(partition, now_s), partition.task
+        if not isinstance(task, TableTask) or not isinstance(task.memory, Keyed):
+            return facts
+        keyed = task.memory
+        return replace(
+            facts,
+            open_hours=keyed.unsettled.open_rows,
+            open_rows=keyed.unsettled.open_rows,
+            pending_revisions=keyed.unsettled.pending,
+            next_mark_ms=keyed.next_mark_ms if keyed.position.watermark_ms >= 0 else None,
+        )
