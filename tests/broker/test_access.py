@@ -27,6 +27,7 @@ from streamapp.access.acl import CLUSTER, USER, Acl, allowed
 from streamapp.access.wanted import of_group, principals, wanted
 from streamapp.broker.broker import Broker
 from streamapp.broker.secure import ADMIN, Secured
+from streamapp.capture.app import demand_topics
 from streamapp.chaos.worker import BILLING, WorkerProcess
 from streamapp.cli import command
 from streamapp.cli.reached import _ask
@@ -282,6 +283,17 @@ def test_a_denied_record_is_an_error_of_its_sender(user: str, locked: Locked) ->
 
     with pytest.raises(Misconfigured, match=words):
         raw()
+
+
+def test_capture_does_not_start_without_its_right(locked: Locked) -> None:
+    async def start(user: str) -> None:
+        await demand_topics(LoopProducer(locked.settings(user), bytes_max=8 << 20, records_max=1000))
+
+    asyncio.run(start("insights-capture"))
+    with pytest.raises(
+        Misconfigured, match="principal llm-gateway lacks WRITE on topic events_plugin_ingestion, and is"
+    ):
+        asyncio.run(start("llm-gateway"))
 
 
 def test_people_and_jobs_do_their_work_with_exactly_their_rights(
