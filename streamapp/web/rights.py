@@ -53,6 +53,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/latency", "viewer"),
     Route("/tables", "viewer"),
     Route("/tables/{name}", "reader"),
+    Route("/tables/{name}/hours", "reader"),
     Route("/letters", "reader"),
     Route("/letters/{id}", "reader"),
     Route("/letters/{id}/unmask", "auditor", acts=True),
@@ -73,6 +74,7 @@ LOCAL: Mapping[str, Role] = {
     "settlement": "viewer",
     "tables": "viewer",
     "rows": "reader",
+    "since": "reader",
     "calls": "viewer",
 }
 """What workers ask each other, and the least role of the person for whom they ask."""

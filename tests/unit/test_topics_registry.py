@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from streamapp.broker.broker import PROPERTIES
+from streamapp.broker.properties import PROPERTIES
 from streamapp.topics.registry import (
     EVENT_TOPICS,
     GROUPS,
