@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from usage_log import NowProducer, Rec, make_admission, now
 
-from streamapp.exact.place import Place
+from streamapp.exact.partition.place import Place
 from streamapp.meters.latency import codec
 from streamapp.meters.latency.parts import LatencyTask, latency_parts
 from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position

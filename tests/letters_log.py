@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamapp.exact.chunk import Transaction
-from streamapp.exact.place import Place
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.place import Place
 from streamapp.meters.letters.courier import Receipt
 from streamapp.meters.letters.parts import LettersTask, letters_parts
 from streamapp.notices.alerts import Notice

@@ -31,9 +31,9 @@ import usage_log
 from usage_log import NowProducer, Rec, now
 
 from streamapp.errors import Misconfigured
-from streamapp.exact.chunk import Send, Transaction
-from streamapp.exact.letter import letters_of
-from streamapp.exact.place import Place
+from streamapp.exact.partition.chunk import Send, Transaction
+from streamapp.exact.partition.letter import letters_of
+from streamapp.exact.partition.place import Place
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.kafka.partitions import Partition
 from streamapp.meters.calls.parts import CallsTask, calls_parts

@@ -8,10 +8,10 @@ from typing import Any
 
 from usage_log import now
 
-from streamapp.exact.chunk import Transaction
 from streamapp.exact.correction import Comparison, Correction, Kept, Shadow
 from streamapp.exact.declaration import Making, Nobody
-from streamapp.exact.task import Parts, TableTask
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.task import Parts, TableTask
 from streamapp.replay.offsets import Move
 from streamapp.replay.recompute import Beginning
 from streamapp.settings import Settings

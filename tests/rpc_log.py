@@ -12,8 +12,8 @@ from typing import Any
 
 from usage_log import DIRECTORY, OUTPUTS, NowProducer, Rec, at, now
 
-from streamapp.exact.chunk import Send, Transaction
-from streamapp.exact.place import Place
+from streamapp.exact.partition.chunk import Send, Transaction
+from streamapp.exact.partition.place import Place
 from streamapp.meters.calls.parts import CallsTask, calls_parts
 from streamapp.meters.calls.rpc_codec import RPC, is_unsettled
 from streamapp.schemas.judging.decode_metering import decode_metering

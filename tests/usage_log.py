@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from streamapp.exact.chunk import Transaction
-from streamapp.exact.place import Place
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.place import Place
 from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.judging.decode import decode_usage

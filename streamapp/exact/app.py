@@ -25,7 +25,6 @@ from streamapp import settings as settings_module
 from streamapp.access.wanted import of_group
 from streamapp.clock import Clock, wall_ms
 from streamapp.errors import StreamError, Unavailable
-from streamapp.exact.chunk import Chunk
 from streamapp.exact.consumer import ChunkSchema, ChunkTransport
 from streamapp.exact.declaration import Declaration, TableDeclaration
 from streamapp.exact.faust.clients import credentials, group_error
@@ -35,6 +34,7 @@ from streamapp.exact.faust.recovery import ExactTables
 from streamapp.exact.faust.repeats import thin_out
 from streamapp.exact.needs import LOOK_S, Needs, missing_text, topics_there
 from streamapp.exact.ownership import Ownership, TakeOver
+from streamapp.exact.partition.chunk import Chunk
 from streamapp.exact.slot import Slot, take_slot
 from streamapp.exact.table import ExactTable, ReadOnlyTopic, Sink
 from streamapp.kafka.trouble import PROPAGATION_S, Right, denied

@@ -17,11 +17,11 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP, ConsumerMessage
 
 from streamapp.clock import monotonic_s
-from streamapp.exact.chunk import Chunk
 from streamapp.exact.faust.batches import WholeBatches, keep_batches
 from streamapp.exact.faust.failstop import failstop
 from streamapp.exact.faust.leave import LeavingConsumer
 from streamapp.exact.ownership import Ownership
+from streamapp.exact.partition.chunk import Chunk
 from streamapp.kafka.security import aiokafka_config
 from streamapp.kafka.trouble import denied
 from streamapp.lane.records import Records, Stretch

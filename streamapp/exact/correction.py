@@ -15,9 +15,9 @@ from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from streamapp.exact.chunk import Transaction
-from streamapp.exact.place import Place
-from streamapp.exact.task import Parts, TableTask
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.place import Place
+from streamapp.exact.partition.task import Parts, TableTask
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.store.position import StoredPosition
 from streamapp.store.rows import Store

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 from streamapp.clock import Clock
 from streamapp.directory import open_directory
 from streamapp.errors import Refused
-from streamapp.exact.chunk import Transaction
 from streamapp.exact.correction import Correction, Kept
-from streamapp.exact.letter import TOPIC as DEAD_LETTER
-from streamapp.exact.place import Place, Producer
-from streamapp.exact.poison import poison_limit
-from streamapp.exact.takeover import MakeTask, OnCommit, Source, TableTakeover
-from streamapp.exact.task import Parts, TableTask
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.letter import TOPIC as DEAD_LETTER
+from streamapp.exact.partition.place import Place, Producer
+from streamapp.exact.partition.poison import poison_limit
+from streamapp.exact.partition.takeover import MakeTask, OnCommit, Source, TableTakeover
+from streamapp.exact.partition.task import Parts, TableTask
 from streamapp.settings import Settings
 from streamapp.store.position import StoredPosition
 from streamapp.store.rows import Store
@@ -155,7 +155,7 @@ class Declaration(ABC):
 class TableDeclaration(Declaration):
     """A table.
 
-    parts     what a chunk changes and states (`exact/task.py:Parts`)
+    parts     what a chunk changes and states (`exact/partition/task.py:Parts`)
     late      what becomes of late events
     correction  what `streamapp replay --recompute` does where the table is not what the log says; None: it refuses
     window    settings → when hours close and how long ids are remembered

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
 from streamapp.exact.faust.failstop import failstop
-from streamapp.exact.partition import Partition
+from streamapp.exact.partition.owned import Partition
 
 log = logging.getLogger(__name__)
 

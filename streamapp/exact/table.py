@@ -12,11 +12,11 @@ from typing import Any
 import faust
 
 from streamapp.errors import Refused
-from streamapp.exact.chunk import Chunk
 from streamapp.exact.declaration import Declaration
 from streamapp.exact.faust.failstop import failstop
-from streamapp.exact.partition import Partition
-from streamapp.exact.task import Keeps
+from streamapp.exact.partition.chunk import Chunk
+from streamapp.exact.partition.owned import Partition
+from streamapp.exact.partition.task import Keeps
 from streamapp.exact.windows import Side, Windows
 from streamapp.metrics import GroupMetrics
 from streamapp.store.rows import Store

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from streamapp.clock import Clock, monotonic_s
-from streamapp.exact.partition import Partition
-from streamapp.exact.task import Keeps
+from streamapp.exact.partition.owned import Partition
+from streamapp.exact.partition.task import Keeps
 from streamapp.facts import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 from streamapp.metrics import GroupMetrics
 from streamapp.store.rows import Store

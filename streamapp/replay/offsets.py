@@ -17,9 +17,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streamapp.errors import Misconfigured, Refused, Unavailable
-from streamapp.exact.chunk import Transaction
-from streamapp.exact.reading import RecordsConsumer, reading
-from streamapp.exact.takeover import started
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.reading import RecordsConsumer, reading
+from streamapp.exact.partition.takeover import started
 from streamapp.kafka.admin import Admin
 from streamapp.lane.records import Records
 from streamapp.settings import KafkaSettings, Settings

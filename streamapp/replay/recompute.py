@@ -24,9 +24,9 @@ import msgspec
 from streamapp.clock import Clock
 from streamapp.exact.correction import Comparison, Kept, Range, Shadow
 from streamapp.exact.declaration import MakeShadow, TableDeclaration
-from streamapp.exact.letter import TOPIC as DEAD_LETTER
-from streamapp.exact.reading import reading
-from streamapp.exact.takeover import Hold, check, held
+from streamapp.exact.partition.letter import TOPIC as DEAD_LETTER
+from streamapp.exact.partition.reading import reading
+from streamapp.exact.partition.takeover import Hold, check, held
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.security import confluent_config
 from streamapp.replay.offsets import Move, chunks_of, translated

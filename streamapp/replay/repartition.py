@@ -32,13 +32,13 @@ import msgspec
 
 from streamapp.clock import Clock
 from streamapp.errors import Refused
-from streamapp.exact.chunk import Transaction
-from streamapp.exact.partition import Task
-from streamapp.exact.place import Place
-from streamapp.exact.reading import RecordsConsumer, reading
-from streamapp.exact.restore import restore
-from streamapp.exact.takeover import MakeTask, Situation, Source, check, started
-from streamapp.exact.transaction import PartitionProducer
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.owned import Task
+from streamapp.exact.partition.place import Place
+from streamapp.exact.partition.reading import RecordsConsumer, reading
+from streamapp.exact.partition.restore import restore
+from streamapp.exact.partition.takeover import MakeTask, Situation, Source, check, started
+from streamapp.exact.partition.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
 from streamapp.replay.offsets import chunks_of, refuse_running, translated
 from streamapp.replay.repartition_rows import IDS, copies, is_foreign, position_after, rows_of, settles

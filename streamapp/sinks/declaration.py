@@ -13,11 +13,11 @@ from typing import Any, Generic, TypeVar
 
 from streamapp.clock import Clock
 from streamapp.errors import Misconfigured
-from streamapp.exact.chunk import Transaction
 from streamapp.exact.declaration import Declaration
-from streamapp.exact.place import Place, Producer
-from streamapp.exact.poison import counts_in, poison_limit
-from streamapp.exact.takeover import Hold, OnCommit, TableTakeover
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.place import Place, Producer
+from streamapp.exact.partition.poison import counts_in, poison_limit
+from streamapp.exact.partition.takeover import Hold, OnCommit, TableTakeover
 from streamapp.kafka.admin import Admin
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.settings import Settings

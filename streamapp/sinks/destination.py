@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from streamapp.exact.place import Place
+from streamapp.exact.partition.place import Place
 from streamapp.sinks.marks import Extent, Mark
 
 Row = TypeVar("Row")

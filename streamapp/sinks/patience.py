@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from streamapp.clock import monotonic_s
 from streamapp.errors import Unavailable
-from streamapp.exact.partition import LetGo
+from streamapp.exact.partition.owned import LetGo
 
 log = logging.getLogger(__name__)
 

@@ -30,10 +30,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from streamapp.errors import Misconfigured
-from streamapp.exact.chunk import Transaction
-from streamapp.exact.letter import letters_of
-from streamapp.exact.place import Place, Producer
-from streamapp.exact.poison import PoisonLimit
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.letter import letters_of
+from streamapp.exact.partition.place import Place, Producer
+from streamapp.exact.partition.poison import PoisonLimit
 from streamapp.lane.records import since, values_bytes
 from streamapp.sinks.destination import Destination
 from streamapp.sinks.marks import BATCH_KEY, INTENT_KEY, Extent, Mark, pack_mark, unpack_mark

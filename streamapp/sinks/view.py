@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streamapp.exact.partition import Partition
+from streamapp.exact.partition.owned import Partition
 from streamapp.facts import PartitionFacts
 from streamapp.meters.view import TableView
 from streamapp.sinks.task import SinkTask

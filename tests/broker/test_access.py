@@ -35,7 +35,7 @@ from streamapp.cli.verify import check
 from streamapp.clock import wall_ms
 from streamapp.errors import Misconfigured
 from streamapp.exact.needs import topics_there
-from streamapp.exact.transaction import PartitionProducer
+from streamapp.exact.partition.transaction import PartitionProducer
 from streamapp.kafka import provision
 from streamapp.kafka.acls import AccessAdmin, apply
 from streamapp.kafka.admin import Admin

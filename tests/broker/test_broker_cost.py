@@ -12,8 +12,8 @@ from aiokafka import TopicPartition
 
 from bench.broker_cost import BrokerCost, Counts
 from streamapp.broker.broker import Broker
-from streamapp.exact.chunk import Send, Transaction
-from streamapp.exact.transaction import PartitionProducer
+from streamapp.exact.partition.chunk import Send, Transaction
+from streamapp.exact.partition.transaction import PartitionProducer
 from streamapp.settings import KafkaSettings
 
 TRANSACTIONS = 5

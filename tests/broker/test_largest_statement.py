@@ -12,8 +12,8 @@ from verify_logs import HOUR_MS, TEN
 
 from streamapp.broker.broker import Broker
 from streamapp.errors import Misconfigured
-from streamapp.exact.chunk import Send, Transaction
-from streamapp.exact.transaction import PartitionProducer
+from streamapp.exact.partition.chunk import Send, Transaction
+from streamapp.exact.partition.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.provision import apply

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from streamapp.exact.chunk import Transaction
-from streamapp.exact.partition import Partition
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.owned import Partition
 
 
 class SlowTask:

@@ -21,8 +21,8 @@ from workers import GROUP, USAGE, Cluster, Sent, cluster
 from streamapp.broker.broker import Broker
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.errors import Misconfigured
-from streamapp.exact.reading import reading
-from streamapp.exact.restore import restore
+from streamapp.exact.partition.reading import reading
+from streamapp.exact.partition.restore import restore
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.raw_batch import batch_at
 from streamapp.kafka.log.reader import read

@@ -12,7 +12,7 @@ import pytest
 from real_s3 import S3
 
 from streamapp.errors import Misconfigured, Unavailable
-from streamapp.exact.place import Place
+from streamapp.exact.partition.place import Place
 from streamapp.schemas.judging.audit_line import audit_line
 from streamapp.schemas.values.timestamp import DAY_MS, format_ms
 from streamapp.settings import ArchiveSettings

@@ -13,8 +13,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.exact.chunk import Transaction
-from streamapp.exact.place import Place
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.place import Place
 from streamapp.meters.hourly.codec import RowTable
 from streamapp.meters.hourly.statements import Statements
 from streamapp.meters.hourly.table import KeyedTask, keyed_parts

@@ -19,9 +19,9 @@ from owner import OUTPUTS, SOURCE, TOPIC_ID
 from usage_log import DIRECTORY, now
 from verify_logs import text
 
-from streamapp.exact.chunk import Transaction
-from streamapp.exact.place import Place
-from streamapp.exact.takeover import Situation, check
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.place import Place
+from streamapp.exact.partition.takeover import Situation, check
 from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.judging.decode import decode_usage

@@ -13,7 +13,7 @@ from arrivals import HOMES, ON_MARK
 from fake_kafka import Entry
 from group import FatedProducer, Group
 
-from streamapp.exact.chunk import Transaction
+from streamapp.exact.partition.chunk import Transaction
 from streamapp.meters.usage.parts import UsageTask
 from tables.window import DAY_MS, HOUR_MS
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from fake_kafka import Entry, Log, OutcomeUnknown
 
-from streamapp.exact.chunk import Transaction
-from streamapp.exact.takeover import Situation, Source, check
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.takeover import Situation, Source, check
 from streamapp.meters.usage.store import USAGE, MemoryStore, Writes, stored_position
 from tables.window import MINUTE_MS
 

@@ -9,7 +9,7 @@ from owner import Producer
 from usage_log import NowProducer
 from world import Process, World
 
-from streamapp.exact.chunk import Transaction
+from streamapp.exact.partition.chunk import Transaction
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.store.rows import Store
 from tables.fold import NEVER

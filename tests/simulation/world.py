@@ -17,7 +17,7 @@ from traffic import HOMES, Traffic
 from truth import Truth, check_bills, check_letters
 from usage_log import NowProducer, Rec, at, clock, make_admission
 
-from streamapp.exact.place import Place
+from streamapp.exact.partition.place import Place
 from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore, Store, stored_position
 from tables.window import HOUR_MS, MINUTE_MS, Rules

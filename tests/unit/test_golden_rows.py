@@ -20,7 +20,7 @@ from latency_log import LatencyTable
 from rpc_log import Calls, call
 from usage_log import Rec, Table, at, event, value
 
-from streamapp.exact.chunk import Transaction
+from streamapp.exact.partition.chunk import Transaction
 from streamapp.meters.registry import declared
 from tables.latency.fold import Limits
 from tables.window import Rules

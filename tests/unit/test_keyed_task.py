@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 from usage_log import NowProducer, Rec, now
 
-from streamapp.exact.place import Place
-from streamapp.exact.poison import PoisonFlood, PoisonLimit
+from streamapp.exact.partition.place import Place
+from streamapp.exact.partition.poison import PoisonFlood, PoisonLimit
 from streamapp.meters.hourly.codec import RowTable
 from streamapp.meters.hourly.table import KeyedTask, keyed_parts
 from streamapp.schemas.judging.rejected import Reason, Rejected

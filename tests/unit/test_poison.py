@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from streamapp.exact.poison import WINDOW_RECORDS, PoisonFlood, PoisonLimit, counts_in
+from streamapp.exact.partition.poison import WINDOW_RECORDS, PoisonFlood, PoisonLimit, counts_in
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.store.position import PoisonCounts
 from tables.outcome import Refusal

@@ -15,8 +15,8 @@ from raw_batches import packed_batch
 
 from streamapp.errors import Misconfigured
 from streamapp.exact.faust.batches import Batches
-from streamapp.exact.reading import RecordsConsumer, reading
-from streamapp.exact.restore import apply_rows
+from streamapp.exact.partition.reading import RecordsConsumer, reading
+from streamapp.exact.partition.restore import apply_rows
 from streamapp.processes.child import free_port
 from streamapp.replay.offsets import chunks_of
 from streamapp.schemas.judging.rejected import UnreadableBatch

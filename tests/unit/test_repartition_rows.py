@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from streamapp.errors import Misconfigured, Refused
-from streamapp.exact.takeover import Source
+from streamapp.exact.partition.takeover import Source
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.settled import send
 from streamapp.meters.latency.codec import LATENCY, pack_tally, total_key

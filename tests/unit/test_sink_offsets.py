@@ -13,9 +13,9 @@ import pytest
 from usage_log import Rec
 
 from streamapp.errors import Misconfigured
-from streamapp.exact.chunk import Transaction
-from streamapp.exact.place import Place
-from streamapp.exact.poison import PoisonLimit
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.place import Place
+from streamapp.exact.partition.poison import PoisonLimit
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.settings import Settings
 from streamapp.sinks.declaration import each, every_chunk, refuse_another_topic

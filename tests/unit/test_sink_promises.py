@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from streamapp.errors import Misconfigured, Unavailable
-from streamapp.exact.chunk import Transaction
-from streamapp.exact.partition import LetGo
-from streamapp.exact.place import Place
-from streamapp.exact.poison import PoisonLimit
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.owned import LetGo
+from streamapp.exact.partition.place import Place
+from streamapp.exact.partition.poison import PoisonLimit
 from streamapp.lane.records import Records, Stretch, payload_of
 from streamapp.sinks.destination import Destination, Sealed
 from streamapp.sinks.marks import INTENT_KEY, Extent, Mark, marks

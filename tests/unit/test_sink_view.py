@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from streamapp.errors import Unavailable
-from streamapp.exact.chunk import Transaction
-from streamapp.exact.partition import LetGo, Partition
-from streamapp.exact.place import Place
-from streamapp.exact.poison import PoisonLimit
+from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.owned import LetGo, Partition
+from streamapp.exact.partition.place import Place
+from streamapp.exact.partition.poison import PoisonLimit
 from streamapp.facts import PartitionFacts
 from streamapp.metrics import GroupMetrics
 from streamapp.sinks.destination import Destination, Sealed

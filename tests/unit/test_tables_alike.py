@@ -16,9 +16,9 @@ from conftest import PROJECT
 from letters_log import CourierInHand
 from usage_log import OUTPUTS, NowProducer, Rec, event, make_admission, now
 
-from streamapp.exact.partition import Partition
-from streamapp.exact.place import Place
-from streamapp.exact.task import Parts, TableTask
+from streamapp.exact.partition.owned import Partition
+from streamapp.exact.partition.place import Place
+from streamapp.exact.partition.task import Parts, TableTask
 from streamapp.lane.ids import IN_MEMORY
 from streamapp.meters.calls.parts import calls_parts
 from streamapp.meters.calls.rpc_codec import RPC

@@ -13,8 +13,8 @@ import pytest
 from usage_log import OUTPUTS, NowProducer, Rec, at, event, make_admission, now
 from verify_sides import sides
 
-from streamapp.exact.chunk import Send
-from streamapp.exact.place import Place
+from streamapp.exact.partition.chunk import Send
+from streamapp.exact.partition.place import Place
 from streamapp.kafka.log.reader import Record
 from streamapp.meters.hourly.codec import RowTable
 from streamapp.meters.hourly.statements import Statements

@@ -18,7 +18,7 @@ from searches import search
 from usage_log import Rec
 from verify_sides import audit_settlements as audit
 
-from streamapp.exact.chunk import Transaction
+from streamapp.exact.partition.chunk import Transaction
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.registry import declared

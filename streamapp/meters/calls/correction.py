@@ -17,7 +17,7 @@ import msgspec
 
 from streamapp.exact.correction import Change, Comparison, Kept, Money, Range, Shadow
 from streamapp.exact.declaration import Making
-from streamapp.exact.task import Opening, Parts
+from streamapp.exact.partition.task import Opening, Parts
 from streamapp.meters.calls import rpc_codec
 from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.store.rows import Store, Writes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from streamapp.exact.chunk import Send
-from streamapp.exact.place import Place
-from streamapp.exact.task import Opening, Parts, TableTask
+from streamapp.exact.partition.chunk import Send
+from streamapp.exact.partition.place import Place
+from streamapp.exact.partition.task import Opening, Parts, TableTask
 from streamapp.meters.calls import rpc_codec, settled
 from streamapp.meters.calls.lane import CompiledCalls
 from streamapp.store.ids import remembered

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from streamapp.exact.chunk import Send
+from streamapp.exact.partition.chunk import Send
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.usage.statement import BYTES_MAX
 from streamapp.schemas import settlement as schema

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from streamapp.clock import Clock, monotonic_s
-from streamapp.exact.partition import Partition
-from streamapp.exact.task import TableTask
+from streamapp.exact.partition.owned import Partition
+from streamapp.exact.partition.task import TableTask
 from streamapp.facts import AccountFacts, AgentFacts, PartitionFacts
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.accounts_view import ACCOUNTS_MAX, AccountsView

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from streamapp.exact.chunk import Send
-from streamapp.exact.place import Place
+from streamapp.exact.partition.chunk import Send
+from streamapp.exact.partition.place import Place
 from streamapp.schemas.values.money import EXACT, money_text
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.schemas.values.ulid import id_of

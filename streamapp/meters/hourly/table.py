@@ -7,10 +7,10 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from streamapp.exact.chunk import Send
 from streamapp.exact.declaration import EventSource, Late, TableDeclaration
-from streamapp.exact.place import Place
-from streamapp.exact.task import Opening, Parts, TableTask
+from streamapp.exact.partition.chunk import Send
+from streamapp.exact.partition.place import Place
+from streamapp.exact.partition.task import Opening, Parts, TableTask
 from streamapp.meters.hourly.codec import RowTable, StoredRows, unsettled
 from streamapp.meters.hourly.statements import Statements
 from streamapp.meters.hourly.view import RowView

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from streamapp.clock import Clock
-from streamapp.exact.partition import Partition
-from streamapp.exact.task import TableTask
+from streamapp.exact.partition.owned import Partition
+from streamapp.exact.partition.task import TableTask
 from streamapp.facts import PartitionFacts, RowFacts
 from streamapp.meters.hourly.codec import ROWS_END, RowTable
 from streamapp.meters.view import TableView

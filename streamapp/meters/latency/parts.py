@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streamapp.exact.task import Opening, Parts, TableTask
+from streamapp.exact.partition.task import Opening, Parts, TableTask
 from streamapp.meters.latency import codec
 from streamapp.meters.latency.lane import CompiledTally
 from streamapp.store.ids import remembered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamapp.exact.correction import ALL_RECORDS, Correction
 from streamapp.exact.declaration import EventSource, Late, Making, TableDeclaration
-from streamapp.exact.task import Parts
+from streamapp.exact.partition.task import Parts
 from streamapp.meters.latency.codec import LATENCY
 from streamapp.meters.latency.correction import compare
 from streamapp.meters.latency.parts import latency_parts

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamapp.exact.task import Opening, Parts, TableTask
+from streamapp.exact.partition.task import Opening, Parts, TableTask
 from streamapp.meters.letters import codec
 from streamapp.meters.letters.courier import Carries, Receipt
 from streamapp.meters.letters.letter_facts import letter_facts

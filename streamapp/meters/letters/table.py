@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from streamapp.exact.correction import ALL_RECORDS, Correction, Kept
 from streamapp.exact.declaration import Late, Making, TableDeclaration
-from streamapp.exact.task import Parts
+from streamapp.exact.partition.task import Parts
 from streamapp.meters.letters.codec import LETTERS
 from streamapp.meters.letters.correction import compare
 from streamapp.meters.letters.courier import Courier, Patience

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamapp.clock import Clock
-from streamapp.exact.task import TableTask
+from streamapp.exact.partition.task import TableTask
 from streamapp.meters.letters.parts import ToldLetters
 from streamapp.meters.view import TableView
 from streamapp.metrics import GroupMetrics, LetterCounts, LetterMetrics

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from streamapp.exact.chunk import Send, Transaction
 from streamapp.exact.correction import Comparison, Kept, Money, Range, Shadow
 from streamapp.exact.declaration import Making
-from streamapp.exact.task import Parts
+from streamapp.exact.partition.chunk import Send, Transaction
+from streamapp.exact.partition.task import Parts
 from streamapp.meters.usage import codec, statement
 from streamapp.meters.usage.parts import BILLS, usage_parts
 from streamapp.meters.usage.store import Overlay

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streamapp.exact.chunk import Send
-from streamapp.exact.place import Place
-from streamapp.exact.task import Opening, Parts, TableTask
+from streamapp.exact.partition.chunk import Send
+from streamapp.exact.partition.place import Place
+from streamapp.exact.partition.task import Opening, Parts, TableTask
 from streamapp.meters.usage import codec, statement
 from streamapp.meters.usage.lane import Lane
 from streamapp.meters.usage.store import Overlay, Writes, unsettled

@@ -11,7 +11,7 @@ from operator import itemgetter
 
 import msgspec
 
-from streamapp.exact.chunk import Send
+from streamapp.exact.partition.chunk import Send
 from streamapp.meters.usage import codec
 from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED
 from streamapp.schemas.values.money import money_text

@@ -10,8 +10,8 @@ from typing import Any
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.faust.failstop import failstop
-from streamapp.exact.partition import Partition
-from streamapp.exact.task import TableTask
+from streamapp.exact.partition.owned import Partition
+from streamapp.exact.partition.task import TableTask
 from streamapp.facts import HourFacts, PartitionFacts, TeamFacts
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.hours_view import CLOSED_MAX, HoursView

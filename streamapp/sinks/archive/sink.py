@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamapp.exact.declaration import EventSource
-from streamapp.exact.place import Place
+from streamapp.exact.partition.place import Place
 from streamapp.schemas.judging.audit_line import Line, audit_line
 from streamapp.settings import Settings
 from streamapp.sinks.archive.chain import Link, day_of, object_name, pack_link, unpack_link

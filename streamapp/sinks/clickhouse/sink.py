@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamapp.exact.declaration import EventSource
-from streamapp.exact.place import Place
+from streamapp.exact.partition.place import Place
 from streamapp.settings import Settings
 from streamapp.sinks.clickhouse.client import ClickHouse
 from streamapp.sinks.clickhouse.columns import EventColumns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from streamapp.exact.declaration import EventSource
-from streamapp.exact.place import Place
+from streamapp.exact.partition.place import Place
 from streamapp.sinks.declaration import SinkDeclaration, each
 from streamapp.sinks.destination import Destination, Sealed
 from streamapp.sinks.ledger.database import Ledger, open_ledger

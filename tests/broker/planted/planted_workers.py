@@ -19,8 +19,9 @@ from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
 from streamapp.agents import billing_agg
-from streamapp.exact import declaration, takeover, transaction
-from streamapp.exact.chunk import Transaction
+from streamapp.exact import declaration
+from streamapp.exact.partition import takeover, transaction
+from streamapp.exact.partition.chunk import Transaction
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.partitions import Partition
 from streamapp.meters.usage.parts import UsageTask

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from streamapp.store.rows import Writes
 
 if TYPE_CHECKING:
-    from streamapp.exact.partition import Partition
+    from streamapp.exact.partition.owned import Partition
 
 
 class Chunk(NamedTuple):

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from streamapp.exact.chunk import Send, Transaction
-from streamapp.exact.letter import TOPIC as DEAD_LETTER
-from streamapp.exact.letter import letters_of
-from streamapp.exact.place import Place, Producer
-from streamapp.exact.poison import PoisonLimit
+from streamapp.exact.partition.chunk import Send, Transaction
+from streamapp.exact.partition.letter import TOPIC as DEAD_LETTER
+from streamapp.exact.partition.letter import letters_of
+from streamapp.exact.partition.place import Place, Producer
+from streamapp.exact.partition.poison import PoisonLimit
 from streamapp.lane.ids import IN_MEMORY, CompactSeen
 from streamapp.store.ids import ids_written
 from streamapp.store.position import POSITION_KEY, StoredPosition, pack_position, secret_of

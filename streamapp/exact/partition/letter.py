@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from streamapp.exact.chunk import Send
-from streamapp.exact.place import Place
+from streamapp.exact.partition.chunk import Send
+from streamapp.exact.partition.place import Place
 from streamapp.schemas.judging import letter as letters
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.topics.partitioner import partition_for

@@ -24,10 +24,10 @@ from aiokafka import TopicPartition
 from streamapp.clock import Clock, monotonic_s
 from streamapp.errors import Misconfigured
 from streamapp.exact.needs import Needs
-from streamapp.exact.partition import Partition, Task
-from streamapp.exact.place import Place
-from streamapp.exact.restore import open_store, refuse_deleting, restore
-from streamapp.exact.transaction import PartitionProducer
+from streamapp.exact.partition.owned import Partition, Task
+from streamapp.exact.partition.place import Place
+from streamapp.exact.partition.restore import open_store, refuse_deleting, restore
+from streamapp.exact.partition.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.store.position import StoredPosition

@@ -13,7 +13,7 @@ from aiokafka.errors import ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from streamapp.errors import Misconfigured, Unavailable
-from streamapp.exact.chunk import Send, Transaction
+from streamapp.exact.partition.chunk import Send, Transaction
 from streamapp.kafka.log.lz4 import use_fast_lz4
 from streamapp.kafka.security import aiokafka_config
 from streamapp.kafka.trouble import naming_rights

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from streamapp.clock import Entropy, entropy
-from streamapp.exact.chunk import Transaction
+from streamapp.exact.partition.chunk import Transaction
 
 
 @dataclass(frozen=True, slots=True)

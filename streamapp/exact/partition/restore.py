@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streamapp.clock import Clock, wall_ms
 from streamapp.errors import Misconfigured, Unavailable
-from streamapp.exact.reading import reading
+from streamapp.exact.partition.reading import reading
 from streamapp.kafka.admin import Admin
 from streamapp.lane.records import Records
 from streamapp.schemas.judging.rejected import UnreadableBatch

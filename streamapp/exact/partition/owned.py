@@ -21,8 +21,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from streamapp.clock import Clock, monotonic_s
-from streamapp.exact.chunk import Chunk, Transaction
 from streamapp.exact.faust.failstop import failstop
+from streamapp.exact.partition.chunk import Chunk, Transaction
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""One partition in a worker's hands: taken over, its chunks folded, each in one transaction."""
