@@ -338,34 +338,9 @@ def test_the_group_of_the_page_states_exactly_though_it_is_killed_and_set_back(s
     site.start()
     site.wait(3_000)
     wait_until(lambda: all(row["waiting"] == 0 for row in site.rows().values()), 60)
-
-    hours, letters = plain(site.log(TOPIC))
-    assert sum(letters.values()) > 60
-    assert len(letters) == 10, letters
-    wait_until(lambda: site.letters() == letters, 30)
-    bills = stated(site.log(STATED))
-    assert {key: sums(chain[-1]["totals"]) for key, chain in bills.items()} == hours
-    assert {key: added([sums(one["delta"]) for one in chain]) for key, chain in bills.items()} == hours
-    assert sum(len(chain) > 1 for chain in bills.values()) > 20
-    values = b"\n".join(record.value or b"" for record in site.log(STATED))
-    known = [sys.executable, "-c", READERS]
-    read_by = subprocess.run(
-        known, input=values, cwd=site.project, env=environment(site.project), capture_output=True, check=False
-    )
-    assert read_by.returncode == 0, read_by.stderr.decode()
     rows = site.rows()
-    assert {key: (row["events"], row["revision"], row["stated_as"]) for key, row in rows.items()} == {
-        key: (chain[-1]["coverage"]["events"], len(chain) - 1, chain[-1]["billing_id"]) for key, chain in bills.items()
-    }
-    shown = site.page("/tables/image_hourly/hours.json?hours=336")["hours"]
-    newest = sorted(rows, key=lambda key: (-key[0], key[1:]))[: len(shown)]
-    assert len(shown) == min(500, len(rows))
-    assert [(ms(row["start"]), *row["names"].values()) for row in shown] == newest
-    assert [row["events"] for row in shown] == [rows[key]["events"] for key in newest]
-    assert {row["state"] for row in shown} == {"closed", "revised"}
-    assert "image_hourly" in site.page("/tables/image_hourly/hours?hours=336")
-    told = dict(re.findall(r'^(stream_\w+_total){group="image-billing"[^}]*} ([0-9.]+)$', site.page("/metrics"), re.M))
-    assert float(told["stream_events_duplicate_total"]) > 10
+    states_what_the_log_says(site, rows)
+    shows_what_it_keeps(site, rows)
     assert site.verdict(0) == {"events": sum(row["events"] for row in rows.values())} | dict.fromkeys(
         ("waiting", "lost", "doubled", "wrong"), 0
     )
@@ -386,3 +361,37 @@ def test_the_group_of_the_page_states_exactly_though_it_is_killed_and_set_back(s
     assert producer.flush(30) == 0
     found = site.verdict(1)
     assert (found["lost"], found["doubled"], found["wrong"]) == (0, 1, 1), "the check can find something"
+
+
+def states_what_the_log_says(site: Site, rows: Any) -> None:
+    """The statements, counted by rules of our own, say what the log says; and other readers of the topic know them."""
+    hours, letters = plain(site.log(TOPIC))
+    assert sum(letters.values()) > 60
+    assert len(letters) == 10, letters
+    wait_until(lambda: site.letters() == letters, 30)
+    bills = stated(site.log(STATED))
+    assert {key: sums(chain[-1]["totals"]) for key, chain in bills.items()} == hours
+    assert {key: added([sums(one["delta"]) for one in chain]) for key, chain in bills.items()} == hours
+    assert sum(len(chain) > 1 for chain in bills.values()) > 20
+    values = b"\n".join(record.value or b"" for record in site.log(STATED))
+    known = [sys.executable, "-c", READERS]
+    read_by = subprocess.run(
+        known, input=values, cwd=site.project, env=environment(site.project), capture_output=True, check=False
+    )
+    assert read_by.returncode == 0, read_by.stderr.decode()
+    assert {key: (row["events"], row["revision"], row["stated_as"]) for key, row in rows.items()} == {
+        key: (chain[-1]["coverage"]["events"], len(chain) - 1, chain[-1]["billing_id"]) for key, chain in bills.items()
+    }
+
+
+def shows_what_it_keeps(site: Site, rows: Any) -> None:
+    """The page of hours, its twin and the metrics."""
+    shown = site.page("/tables/image_hourly/hours.json?hours=336")["hours"]
+    newest = sorted(rows, key=lambda key: (-key[0], key[1:]))[: len(shown)]
+    assert len(shown) == min(500, len(rows))
+    assert [(ms(row["start"]), *row["names"].values()) for row in shown] == newest
+    assert [row["events"] for row in shown] == [rows[key]["events"] for key in newest]
+    assert {row["state"] for row in shown} == {"closed", "revised"}
+    assert "image_hourly" in site.page("/tables/image_hourly/hours?hours=336")
+    told = dict(re.findall(r'^(stream_\w+_total){group="image-billing"[^}]*} ([0-9.]+)$', site.page("/metrics"), re.M))
+    assert float(told["stream_events_duplicate_total"]) > 10
