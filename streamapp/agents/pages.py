@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import SecretStr
-
 from streamapp.dead_letters.recent import RecentLetters
 from streamapp.errors import Misconfigured
 from streamapp.exact.app import StreamApp
@@ -15,7 +13,6 @@ from streamapp.web.audit import KafkaAudit
 from streamapp.web.gate import gate as gate_of
 from streamapp.web.pages.reconciliation import AskedReconciliation
 from streamapp.web.routes import mount
-from streamapp.web.secret_file import SecretFile
 
 
 def serve(app: StreamApp, view: TableView) -> None:
@@ -63,6 +60,7 @@ def watching(settings: Settings) -> KafkaSettings:
         return settings.kafka
     if web.kafka_password_file is None:
         raise Misconfigured("STREAM_WEB__KAFKA_USERNAME needs STREAM_WEB__KAFKA_PASSWORD_FILE")
-    password = SecretFile("STREAM_WEB__KAFKA_PASSWORD_FILE", web.kafka_password_file, str.strip).value
-    changed = {"sasl_username": web.kafka_username, "sasl_password": SecretStr(password), "sasl_password_file": None}
-    return settings.kafka.model_copy(update=changed)
+    if not web.kafka_password_file.is_file():
+        raise Misconfigured(f"STREAM_WEB__KAFKA_PASSWORD_FILE={web.kafka_password_file} is not a file")
+    user = {"sasl_username": web.kafka_username, "sasl_password": None, "sasl_password_file": web.kafka_password_file}
+    return settings.kafka.model_copy(update=user)

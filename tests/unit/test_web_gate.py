@@ -43,6 +43,7 @@ from web_fake import FakeAudit, FakeStandings, FakeWorker, Served, World, servin
 from streamapp.agents.pages import watching
 from streamapp.clock import entropy
 from streamapp.errors import Denied, Misconfigured, Unavailable
+from streamapp.kafka.security import confluent_config
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.settings_web import WebSettings
 from streamapp.watch.standing import Standing
@@ -692,9 +693,13 @@ def test_the_pages_may_have_a_kafka_user_of_their_own(tmp_path: Path) -> None:
     kafka = KafkaSettings(security_protocol="SASL_SSL", sasl_username="billing", sasl_password=SecretStr("x"))
     assert watching(Settings(kafka=kafka)) == kafka
     found = watching(Settings(kafka=kafka, web=WebSettings(kafka_username="pages", kafka_password_file=password)))
-    assert (found.sasl_username, found.sasl_password) == ("pages", SecretStr("hush"))
+    assert (found.sasl_username, found.sasl_password, found.sasl_password_file) == ("pages", None, password)
+    assert confluent_config(found)["sasl.password"] == "hush"
     with pytest.raises(Misconfigured, match="STREAM_WEB__KAFKA_PASSWORD_FILE"):
         watching(Settings(kafka=kafka, web=WebSettings(kafka_username="pages")))
+    with pytest.raises(Misconfigured, match="is not a file"):
+        nowhere = WebSettings(kafka_username="pages", kafka_password_file=tmp_path / "nowhere")
+        watching(Settings(kafka=kafka, web=nowhere))
 
 
 # -- what docs/security.md says ------------------------------------------------------------------------------------
