@@ -697,8 +697,8 @@ def test_the_pages_may_have_a_kafka_user_of_their_own(tmp_path: Path) -> None:
     assert confluent_config(found)["sasl.password"] == "hush"
     with pytest.raises(Misconfigured, match="STREAM_WEB__KAFKA_PASSWORD_FILE"):
         watching(Settings(kafka=kafka, web=WebSettings(kafka_username="pages")))
+    nowhere = WebSettings(kafka_username="pages", kafka_password_file=tmp_path / "nowhere")
     with pytest.raises(Misconfigured, match="is not a file"):
-        nowhere = WebSettings(kafka_username="pages", kafka_password_file=tmp_path / "nowhere")
         watching(Settings(kafka=kafka, web=nowhere))
 
 
