@@ -64,8 +64,8 @@ $(LANE)/lane.so: $(wildcard $(LANE)/c/*.[ch]) $(LANE)/build.py | $(TOOLS)
 ready:
 	@$(MAKE) --no-print-directory --silent -j3 $(RUN) $(JARS) $(LANE)/lane.so
 
-run: ready ## Start everything on this machine; FOR=120: stop after two minutes and verify
-	@$(BIN)/streamapp run $(if $(FOR),--for $(FOR))
+run: ready ## Start everything on this machine; FOR=120: stop after two minutes and verify; SECURE=1: Kafka with locks on
+	@$(BIN)/streamapp run $(if $(FOR),--for $(FOR)) $(if $(SECURE),--secure)
 
 # Three at once on two processors: the tests of the broker mostly wait. What they share is made before them.
 PYTEST = $(BIN)/pytest -n 3 --dist worksteal

@@ -10,45 +10,21 @@ import os
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streamapp.errors import Misconfigured
+from streamapp.settings_kafka import KafkaSettings as KafkaSettings
 from streamapp.settings_web import WebSettings
-from streamapp.settings_words import host_ports, unknown
+from streamapp.settings_words import unknown
 
 PREFIX, DELIMITER = "STREAM_", "__"
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class KafkaSettings(_Section):
-    """Where Kafka is and how to speak to it."""
-
-    bootstrap_servers: str = Field("127.0.0.1:9092", description="Comma-separated host:port list of brokers")
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="Kafka's security.protocol (TLS 1.3 only); PLAINTEXT is for loopback and development"
-    )
-    sasl_username: str | None = Field(None, description="SASL/PLAIN user name; needs SASL_SSL")
-    sasl_password: SecretStr | None = Field(None, description="SASL/PLAIN password; in production name a file instead")
-    sasl_password_file: Path | None = Field(None, description="File with the SASL/PLAIN password, read at every login")
-    allow_plaintext: bool = Field(False, description="Whether PLAINTEXT may leave this host (loopback needs no leave)")
-    ssl_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the brokers")
-    ssl_certificate_file: Path | None = Field(None, description="PEM file of our own certificate, where brokers ask it")
-    ssl_key_file: Path | None = Field(None, description="PEM file of its private key")
-    ssl_key_password: SecretStr | None = Field(None, description="Password of the private key, if it has one")
-    replication_factor: int = Field(1, ge=1, le=7, description="Replicas of topics that provisioning creates")
-    delivery_timeout_seconds: float = Field(30.0, gt=0, description="After this an unacknowledged record is an error")
-    transaction_timeout_seconds: float = Field(
-        60.0, gt=0, description="After this the broker aborts a worker's unfinished transaction"
-    )
-
-    _servers = field_validator("bootstrap_servers")(host_ports)
 
 
 class BrokerSettings(_Section):

@@ -2,7 +2,7 @@
 
     secured = Secured(folder, cache_dir)
     with secured.broker(folder / "broker") as broker:
-        secured.settings("billing-agg", broker.bootstrap)   # a user of its own; its rights: `streamapp access`
+        secured.settings("billing-aggregator", broker.bootstrap)   # a user of its own; its rights: `streamapp access`
 
 Below `folder`: `broker.p12` and `ca.pem` (a certificate that signs itself), `users/` (who may log in, see `users.py`),
 `secrets/` (each user's password, for `STREAM_KAFKA__SASL_PASSWORD_FILE`). Everything is made on the spot.
@@ -71,9 +71,7 @@ class Secured:
 
     def told(self, bootstrap: str) -> str:
         """What `admin` sets to reach the broker, a line for each variable."""
-        kafka = self.settings(ADMIN, bootstrap)
-        names = ("bootstrap_servers", "security_protocol", "ssl_ca_file", "sasl_username", "sasl_password_file")
-        return "\n".join(f"STREAM_KAFKA__{name.upper()}={getattr(kafka, name)}" for name in names)
+        return "\n".join(f"{name}={value}" for name, value in self.settings(ADMIN, bootstrap).variables())
 
     def broker(self, data_dir: Path, **options: Any) -> Broker:
         """A broker, not started, that lets these users in. `options` are `Broker`'s; its `properties` come last."""

@@ -26,8 +26,9 @@ GROUP = click.Choice([name for name, _, _ in AGENTS])
     "--for", "for_seconds", type=click.FloatRange(10), help="Stop so many seconds after all is up, and verify."
 )
 @click.option("--fresh", is_flag=True, help="Begin with nothing: wipe the local state of earlier runs.")
+@click.option("--secure", is_flag=True, help="Kafka asks who comes: each process is a principal with its rights only.")
 @click.option("--only", multiple=True, type=GROUP, help="Start only this group; may be repeated [default: all].")
-def command(for_seconds: float | None, fresh: bool, only: tuple[str, ...]) -> None:
+def command(for_seconds: float | None, fresh: bool, secure: bool, only: tuple[str, ...]) -> None:
     """Start everything on this machine: broker, every group's workers, capture and simulated streams.
 
     Twelve hours of events are played in the first minute, on every topic that others write, so that hours close and
@@ -46,7 +47,7 @@ def command(for_seconds: float | None, fresh: bool, only: tuple[str, ...]) -> No
         signal.signal(number, lambda *_: stop.set())
     settings = current()
     groups = chosen_groups(only)
-    with Stack(settings, groups, console, stop) as stack:
+    with Stack(settings, groups, console, stop, secure) as stack:
         if fresh:
             wipe(settings)
         stack.start_kafka()

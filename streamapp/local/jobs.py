@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from streamapp.access.wanted import RECONCILER
 from streamapp.agents.registry import AGENTS
 from streamapp.errors import Refused
 from streamapp.local.state import demo_directory
 from streamapp.processes.child import HOST, free_port
 from streamapp.processes.supervisor import Job
-from streamapp.settings import Settings
+from streamapp.settings import KafkaSettings, Settings
 from streamapp.simulate.topics import STREAMS
 from streamapp.topics.registry import EVERY_GROUP, GROUPS, group, port_offset, writers
 
@@ -27,20 +28,22 @@ class Service(NamedTuple):
     """A command of ours beside the workers: `streamapp NAME`, on the port of its section of the settings.
 
     `found_by` is the field of that section that tells workers its address, if they need it. Where somebody has set it,
-    the service runs elsewhere, and none is started here.
+    the service runs elsewhere, and none is started here. `user`: who it is to Kafka, if it asks.
     """
 
     name: str
     stage: int
     found_by: str | None = None
+    user: str | None = None
 
 
 SERVICES: tuple[Service, ...] = (
     #       name         stopped with
-    Service("capture", SENDERS),
+    Service("capture", SENDERS, user="insights-capture"),
     Service("clickhouse", STORES, "url"),
-    Service("reconcile", SENDERS, "url"),
+    Service("reconcile", SENDERS, "url", RECONCILER),
 )
+SIMULATOR = "simulator"  # who writes what other teams' services do
 
 LIVELY: tuple[tuple[str, str], ...] = (
     ("archive.flush_seconds", "5"),
@@ -87,29 +90,61 @@ def fed_topics(groups: Collection[str]) -> tuple[str, ...]:
     return tuple(one.topic for one in STREAMS if one.topic in read)
 
 
-def service_jobs(settings: Settings, ports: Mapping[str, int]) -> tuple[Job, ...]:
+class Logins(NamedTuple):
+    """How each process of a run reaches Kafka. `of` has the settings of a user; `watcher` is the user that workers'
+    pages ask as, where a worker's own may not see everything."""
+
+    of: Callable[[str], KafkaSettings]
+    watcher: str | None = None
+
+    def variables(self, user: str) -> tuple[tuple[str, str], ...]:
+        """What a process of this user is told."""
+        return self.of(user).variables()
+
+    def pages(self) -> tuple[tuple[str, str], ...]:
+        """What a worker is told besides."""
+        if self.watcher is None:
+            return ()
+        watching = {"USERNAME": self.watcher, "PASSWORD_FILE": str(self.of(self.watcher).sasl_password_file)}
+        return tuple((f"STREAM_WEB__KAFKA_{name}", value) for name, value in watching.items())
+
+
+def same_for_all(kafka: KafkaSettings) -> Logins:
+    """Everybody is the user of these settings, or nobody in particular."""
+    return Logins(lambda user: kafka)
+
+
+def service_jobs(settings: Settings, ports: Mapping[str, int], logins: Logins | None = None) -> tuple[Job, ...]:
     """The services that have a port here."""
+    logins = logins or same_for_all(settings.kafka)
     directory = ("STREAM_DIRECTORY", str(settings.directory or demo_directory(settings)))
     jobs = []
     for service in SERVICES:
         if service.name in ports:
             port = (f"STREAM_{service.name.upper()}__PORT", str(ports[service.name]))
             command = (sys.executable, "-m", "streamapp", service.name)
-            environment = (_kafka(settings), directory, port, *_found(ports), *lively(settings))
+            told = () if service.user is None else logins.variables(service.user)
+            environment = (*told, directory, port, *_found(ports), *lively(settings))
             jobs.append(Job(service.name, command, service.stage, environment=environment, port=ports[service.name]))
     return tuple(jobs)
 
 
 def worker_jobs(
-    settings: Settings, web_port: int, ports: Mapping[str, int], groups: Sequence[str] = ()
+    settings: Settings,
+    web_port: int,
+    ports: Mapping[str, int],
+    groups: Sequence[str] = (),
+    logins: Logins | None = None,
 ) -> tuple[Job, ...]:
     """What the Procfile names, for this machine: each group with as many workers as it is registered.
 
     `ports` are those of the services; `groups` are all by default.
     """
-    environment = (_kafka(settings), ("STREAM_WEB__PORT", str(web_port)), *_found(ports), *lively(settings))
+    logins = logins or same_for_all(settings.kafka)
+    shared = (("STREAM_WEB__PORT", str(web_port)), *_found(ports), *lively(settings), *logins.pages())
     jobs = []
     for name, module, _ in AGENTS:
+        environment = (*logins.variables(group(name).principal), *shared)
         count = group(name).consumers if name in groups or not groups else 0
         for number in range(1, count + 1):
             job = f"{name}-{number}" if count > 1 else name
@@ -119,8 +154,9 @@ def worker_jobs(
     return tuple(jobs)
 
 
-def simulate_job(settings: Settings, topics: Sequence[str], play_s: float) -> Job:
+def simulate_job(settings: Settings, topics: Sequence[str], play_s: float, logins: Logins | None = None) -> Job:
     """A history that is played in `play_s`, then the present until it is stopped."""
+    logins = logins or same_for_all(settings.kafka)
     shape = {
         "--hours": HISTORY_HOURS,
         "--events": round(HISTORY_RATE * play_s),
@@ -130,7 +166,7 @@ def simulate_job(settings: Settings, topics: Sequence[str], play_s: float) -> Jo
     numbers = [text for name, value in shape.items() for text in (name, str(value))]
     chosen = [text for name in topics for text in ("--topic", name)]
     command = (sys.executable, "-m", "streamapp", "simulate", "--continue", "--json", "--forever", *numbers, *chosen)
-    return Job("simulate", command, SENDERS, ends=True, environment=(_kafka(settings),))
+    return Job("simulate", command, SENDERS, ends=True, environment=logins.variables(SIMULATOR))
 
 
 def lively(settings: Settings, defaults: Sequence[tuple[str, str]] = LIVELY) -> tuple[tuple[str, str], ...]:
@@ -166,7 +202,3 @@ def _found(ports: Mapping[str, int]) -> list[tuple[str, str]]:
         for service in SERVICES
         if service.found_by is not None and service.name in ports
     ]
-
-
-def _kafka(settings: Settings) -> tuple[str, str]:
-    return "STREAM_KAFKA__BOOTSTRAP_SERVERS", settings.kafka.bootstrap_servers

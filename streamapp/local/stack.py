@@ -11,13 +11,11 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 
-from streamapp.broker.broker import Broker
 from streamapp.broker.jars import KAFKA_VERSION, present
 from streamapp.clock import monotonic_s
 from streamapp.directory import open_directory
@@ -25,7 +23,15 @@ from streamapp.errors import Misconfigured, Refused, StreamError, Unavailable
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.provision import apply
 from streamapp.local.console import Front, Screen
-from streamapp.local.jobs import fed_topics, service_jobs, service_ports, settings_here, simulate_job, worker_jobs
+from streamapp.local.jobs import (
+    fed_topics,
+    service_jobs,
+    service_ports,
+    settings_here,
+    simulate_job,
+    worker_jobs,
+)
+from streamapp.local.kafka import LocalKafka, shown
 from streamapp.local.news import Reporter
 from streamapp.local.reading import Drained, behind_text, progress_text, readings
 from streamapp.local.state import DEMO_TOKEN, take_lock, write_directory
@@ -57,14 +63,21 @@ class Stack:
     Raises `Refused` when another run uses the state, or a port is taken.
     """
 
-    def __init__(self, settings: Settings, groups: Sequence[str], console: Console, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        groups: Sequence[str],
+        console: Console,
+        stop: threading.Event,
+        secure: bool = False,
+    ) -> None:
         self._ports = service_ports(settings)
         self.settings = settings_here(settings, self._ports)
         self.logs = settings.state_dir / "logs"
         self._up_since_s: float | None = None
         self._groups, self._fed, self._readings = groups, fed_topics(groups), readings(groups)
         self._console, self._stop = console, stop
-        self._broker: Broker | None = None
+        self._kafka = LocalKafka(self.settings, secure)
         self._supervisor: Supervisor | None = None
         self._launch = Launch((), STARTING_MAX)
         self._web_port = settings.web.port or free_port()  # workers take those behind it, too
@@ -79,8 +92,7 @@ class Stack:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._front.stop()
         self.stop_jobs()
-        if self._broker is not None:
-            self._broker.stop()
+        self._kafka.stop()
         os.close(self._lock)
 
     def start_kafka(self) -> None:
@@ -94,19 +106,19 @@ class Stack:
         for name, port in {"web": self._web_port, **self._ports}.items():
             if listens(port):
                 raise Refused(f"port {port} is taken: set STREAM_{name.upper()}__PORT to another (0: a free one)")
-        kafka = self.settings.kafka
-        if "bootstrap_servers" not in kafka.model_fields_set:
-            self._broker = _broker(self.settings)
+        if self._kafka.is_own:
             if not present(self.settings.cache_dir):
                 self._console.print(f"Fetching Apache Kafka {KAFKA_VERSION} (45 MB, once) …")
             self._console.print("Starting Kafka …")
-            self._broker.start()
-            kafka = kafka.model_copy(update={"bootstrap_servers": self._broker.bootstrap})
-            self.settings = self.settings.model_copy(update={"kafka": kafka})
+        kafka = self._kafka.start()
+        self.settings = self.settings.model_copy(update={"kafka": kafka})
         self._admin = Admin(kafka)
         done = self._provisioned(kafka.replication_factor)
+        rights = self._kafka.give_rights(self._fed)
         changed = f", {len(done.changes)} of them created or changed" if done.changes else ""
         self._console.print(f"Kafka is ready at {kafka.bootstrap_servers}: {len(TOPICS)} topics{changed}.")
+        if rights:
+            self._console.print(rights)
         for drift in done.drifts:
             self._say(str(drift))
         self._console.print("Starting the first workers …")
@@ -114,8 +126,8 @@ class Stack:
     def start_workers(self) -> None:
         """The first group's workers; returns when its page answers. The others follow while `watch` runs."""
         write_directory(self.settings)
-        workers = worker_jobs(self.settings, self._web_port, self._ports, self._groups)
-        services = service_jobs(self.settings, self._ports)
+        workers = worker_jobs(self.settings, self._web_port, self._ports, self._groups, self._kafka.logins)
+        services = service_jobs(self.settings, self._ports, self._kafka.logins)
         first = [job for job in workers if job.command == workers[0].command]
         others = [job for job in workers if job not in first]
         self._supervisor = Supervisor((*services, *workers), self.logs, INCIDENT)
@@ -133,7 +145,7 @@ class Stack:
     def start_simulator(self, play_s: float) -> None:
         """A history in `play_s` seconds, then the present until it is stopped."""
         assert self._supervisor is not None
-        self._supervisor.add(simulate_job(self.settings, self._fed, play_s))
+        self._supervisor.add(simulate_job(self.settings, self._fed, play_s, self._kafka.logins))
         self._supervisor.start("simulate")
 
     def stop_simulator(self) -> None:
@@ -162,8 +174,10 @@ class Stack:
         assert self._supervisor is not None
         tries = []
         if "billing-agg" in self._groups:
-            script = f"{_shown(sys.executable)} docs/send_usage.py"
-            tries.append((f"Send a model call, then see it at {pages}/hours?team=team_abc123", self._against(script)))
+            script = f"{shown(sys.executable)} docs/send_usage.py"
+            tries.append(
+                (f"Send a model call, then see it at {pages}/hours?team=team_abc123", self._kafka.told(script))
+            )
         if "capture" in self._ports:
             url = f"http://{self.settings.capture.host}:{self._ports['capture']}/e/"
             event = f'{{"api_key": "{DEMO_TOKEN}", "event": "hello", "distinct_id": "me"}}'
@@ -176,12 +190,6 @@ class Stack:
                 )
                 break
         return tries
-
-    def _against(self, command: str) -> str:
-        """The command, told which Kafka it is where it would not find it by default."""
-        used = self.settings.kafka.bootstrap_servers
-        default = type(self.settings.kafka).model_fields["bootstrap_servers"].default
-        return command if used == default else f"STREAM_KAFKA__BOOTSTRAP_SERVERS={used} {command}"
 
     def watch(self, over: Callable[[], bool]) -> None:
         """Keep all running and show how it goes, until `over()` or a signal to stop.
@@ -244,12 +252,8 @@ class Stack:
             if one.fatal:
                 raise Misconfigured(f"{one.name}: {one.text}")
         self._reporter.add(news, monotonic_s())
-        if self._broker is not None and self._broker.pid is None:
-            self._reporter.kafka(
-                False, f"The broker ended and is restarted (log: {self._broker.data_dir}/broker.log)", 0
-            )
-            self._broker.kill()  # lets go of its data
-            self._broker.start()
+        if ended := self._kafka.revive():
+            self._reporter.kafka(False, ended, 0)
 
     def _progress(self) -> str:
         try:
@@ -257,7 +261,7 @@ class Stack:
             text = progress_text(now, self._fed)
         except StreamError as error:
             # Of its own broker nobody need be asked whether it runs and where.
-            why = str(error) if self._broker is None else "Kafka does not answer"
+            why = "Kafka does not answer" if self._kafka.is_own else str(error)
             self._reporter.kafka(False, why, monotonic_s())
             return "waiting for Kafka"  # a worker that cannot go on says so itself
         self._reporter.kafka(True, "", monotonic_s())
@@ -277,17 +281,5 @@ class Stack:
         return self._web_port + port_offset(self._groups[0])
 
 
-def _shown(program: str) -> str:
-    """A program's path as somebody would type it in this folder."""
-    path, here = Path(program), Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else program
-
-
 def _is_up(job: Job) -> bool:
     return not job.port or listens(job.port)
-
-
-def _broker(settings: Settings) -> Broker:
-    broker = settings.broker
-    folder = broker.dir or settings.state_dir / "broker"
-    return Broker(folder, port=broker.port, cache_dir=settings.cache_dir, heap_mb=broker.heap_mb)

@@ -16,7 +16,7 @@ from streamapp.topics.registry import GROUPS
 DEMO_TOKEN = "ha_demo"
 
 # What a run may leave there: folders, and files by pattern. Whoever keeps something new adds its name.
-FOLDERS: tuple[str, ...] = ("logs", "archive", "clickhouse", *(one.name for one in GROUPS))
+FOLDERS: tuple[str, ...] = ("logs", "archive", "clickhouse", "security", *(one.name for one in GROUPS))
 FILES: tuple[str, ...] = ("ledger.db*",)
 
 # Settings that keep something outside of it, and what; a fresh start cannot wipe that.
