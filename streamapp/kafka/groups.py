@@ -88,8 +88,9 @@ async def _look(kafka: KafkaSettings, groups: list[str], topics: list[str], time
     try:
         async with asyncio.timeout(timeout_s):
             await client.bootstrap()
-            seen = asyncio.gather(*(_group(client, name) for name in groups))
+            # Nothing may be under way while something else is awaited alone: it would end unheard, with a traceback.
             leaders = _leaders(await client.fetch_all_metadata(), topics)
+            seen = asyncio.gather(*(_group(client, name) for name in groups))
             starts = _offsets(client, leaders, OffsetResetStrategy.EARLIEST)
             ends = _offsets(client, leaders, OffsetResetStrategy.LATEST)
             found, first, last = await asyncio.gather(seen, starts, ends)
