@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from streamapp.access.wanted import RECONCILER, principals
 from streamapp.agents.registry import AGENTS
 from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.kafka.groups import GroupSeen, Seen
 from streamapp.local.jobs import (
     SERVICES,
+    SIMULATOR,
+    Logins,
     chosen_groups,
     fed_topics,
     lively,
@@ -22,6 +26,7 @@ from streamapp.local.jobs import (
     stage_of,
     worker_jobs,
 )
+from streamapp.local.kafka import LocalKafka
 from streamapp.local.reading import SETTLED_S, Drained, behind_text, progress_text, readings
 from streamapp.local.stack import Stack
 from streamapp.local.state import FOLDERS, wipe
@@ -222,3 +227,39 @@ def test_the_progress_line_names_only_those_who_are_farthest_behind() -> None:
     text = progress_text([standing(name, 90_000, end=1_234_567) for name in names], [late[0].topic, late[1].topic])
     assert text.startswith("2,469,134 records on 2 topics · behind: ")
     assert len(text) < 120
+
+
+def test_each_process_of_a_secured_run_is_a_principal_of_its_own_and_no_password_is_told(tmp_path: Path) -> None:
+    def login(user: str) -> KafkaSettings:
+        return KafkaSettings(
+            bootstrap_servers="127.0.0.1:1",
+            security_protocol="SASL_SSL",
+            sasl_username=user,
+            sasl_password_file=tmp_path / user,
+            ssl_ca_file=tmp_path / "ca.pem",
+        )
+
+    logins = Logins(login, RECONCILER)
+    ports = {service.name: 1 for service in SERVICES}
+    workers = worker_jobs(Settings(), 6066, ports, logins=logins)
+    jobs = [*workers, *service_jobs(Settings(), ports, logins), simulate_job(Settings(), ["llm_usage"], 60, logins)]
+    users = {re.sub(r"-\d+$", "", job.name): dict(job.environment).get("STREAM_KAFKA__SASL_USERNAME") for job in jobs}
+    groups = {group.name: group.principal for group in GROUPS}
+    services = {"capture": "insights-capture", "reconcile": RECONCILER, "clickhouse": None, "simulate": SIMULATOR}
+    assert users == groups | services
+    assert {*groups.values(), "insights-capture", RECONCILER} <= {one.name for one in principals()}
+    for job in jobs:
+        told = dict(job.environment)
+        assert not [name for name in told if name.endswith("PASSWORD")], job.name
+        assert ("STREAM_WEB__KAFKA_USERNAME" in told) == (job in workers)
+        if "STREAM_KAFKA__SASL_USERNAME" in told:
+            assert told["STREAM_KAFKA__SASL_PASSWORD_FILE"] == str(tmp_path / told["STREAM_KAFKA__SASL_USERNAME"])
+
+
+def test_locks_are_for_a_broker_that_is_started_here(tmp_path: Path) -> None:
+    other = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"), state_dir=tmp_path)
+    with pytest.raises(Refused, match="unset STREAM_KAFKA__BOOTSTRAP_SERVERS"):
+        LocalKafka(other, secure=True)
+    assert not LocalKafka(other, secure=False).is_own
+    told = LocalKafka(other, secure=False).told("python send.py")
+    assert told == "STREAM_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:1 python send.py"
