@@ -199,7 +199,7 @@ def _print_stats(
             table.add_row(*map(escape, names), f"{count:,}")
         if rows:
             out.print(table)
-    out.print(counted(reasons.total(), "letter"))
+    out.print(counted(reasons.total(), "dead letter"))
 
 
 def _all() -> Iterator[Letter | Unreadable]:

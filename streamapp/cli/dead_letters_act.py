@@ -151,12 +151,12 @@ def drop_command(
     _refuse_unknown(settings, upto, ids)
     count = to_drop(settings.kafka, upto, want, undo, limit)
     what = "let wait again" if undo else "drop"
-    click.echo(f"{counted(count, 'letter')} to {what}", err=True)
-    if dry_run or not count or not (yes or click.confirm(f"Go on: {what} {counted(count, 'letter')}?")):
+    click.echo(f"{counted(count, 'dead letter')} to {what}", err=True)
+    if dry_run or not count or not (yes or click.confirm(f"Go on: {what} {counted(count, 'dead letter')}?")):
         return
     with progress("letters", count) as advance:
         done = drop(settings.kafka, upto, want, reason=because, undo=undo, limit=limit, clock=wall_ms, told=advance)
-    click.echo(f"{counted(done, 'letter')} {'waiting again' if undo else 'dropped'}", err=True)
+    click.echo(f"{counted(done, 'dead letter')} {'waiting again' if undo else 'dropped'}", err=True)
 
 
 def _refuse_unknown(settings: Settings, upto: Mapping[int, Span], ids: tuple[str, ...]) -> None:
