@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 LONG = "long"
 SHORT = "short"
@@ -16,8 +16,10 @@ SHORT = "short"
 
 def register() -> None:
     """Make both profiles known. `conftest.py` calls it before any test is collected."""
-    settings.register_profile(SHORT, settings())
-    settings.register_profile(LONG, settings())
+    # How fast inputs are made says something of the machine only: the first makes Hypothesis's table of Unicode.
+    base = settings(suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile(SHORT, base)
+    settings.register_profile(LONG, base)
     settings.load_profile(SHORT)
 
 

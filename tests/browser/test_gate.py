@@ -18,18 +18,21 @@ from streamapp.web.gate import gate
 
 SECRET = b'{"team_id":"team_a","org_id":"org_a","password":"hunter2secret"}'
 
-BROWSERS: dict[str, dict[str, Any]] = {
-    "token": {"http_credentials": {"username": "anna", "password": token_of("auditor")}},
-    # What a proxy adds on its way here:
-    "proxy": {
-        "extra_http_headers": {
-            "X-Stream-Proxy-Secret": PROXY_SECRET,
-            "X-Forwarded-User": "anna",
-            "X-Forwarded-Groups": "auditor",
-        }
-    },
-    "jwt": {"extra_http_headers": {"X-Id-Token": signed("auditor")}},
-}
+
+def sent_by(mode: str) -> dict[str, Any]:
+    """What a browser sends. Made when it is needed: a token of jwt expires."""
+    return {
+        "token": {"http_credentials": {"username": "anna", "password": token_of("auditor")}},
+        # What a proxy adds on its way here:
+        "proxy": {
+            "extra_http_headers": {
+                "X-Stream-Proxy-Secret": PROXY_SECRET,
+                "X-Forwarded-User": "anna",
+                "X-Forwarded-Groups": "auditor",
+            }
+        },
+        "jwt": {"extra_http_headers": {"X-Id-Token": signed("auditor")}},
+    }[mode]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -48,7 +51,7 @@ def test_a_browser_reads_follows_and_unmasks(tmp_path: Path, mode: str) -> None:
                 stranger = await browser.new_context()  # a page of it would wait for a person at the browser's dialog
                 answer = await stranger.request.get(served[0].url)
                 assert answer.status == (403 if mode == "proxy" else 401)
-                page = await (await browser.new_context(**BROWSERS[mode])).new_page()
+                page = await (await browser.new_context(**sent_by(mode))).new_page()
                 await page.goto(served[0].url + "/hours")
                 await expect(page.locator("#pulse")).to_have_text("Live")
                 assert served[0].pages.live.clients == 1
