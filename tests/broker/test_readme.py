@@ -34,6 +34,7 @@ OF_A_CLUSTER = "export STREAM_"  # addresses and passwords of a cluster of yours
 ELSEWHERE = {
     "make run": "tests/broker/test_run_twice.py runs what it runs",
     "make run FOR=120": "tests/broker/test_run_twice.py, for 20 s",
+    "make run SECURE=1": "tests/broker/test_run_twice.py",
     "make test": "runs this",
     "make test-all": "runs this",
     "pip install .": "changes the environment; `make run` installs the project",

@@ -30,12 +30,24 @@ def test_two_runs_in_one_folder_say_that_everything_is_correct(tmp_path: Path) -
         assert all(len(line) <= 80 for line in text[text.index("Logs:") : verdict].splitlines()[1:]), text
 
 
-def run(folder: Path) -> str:
+@pytest.mark.long  # `test_access.py` and `tests/unit/test_run.py` make its promises apart
+@pytest.mark.timeout(RUN_S + 60)
+def test_a_run_whose_kafka_asks_who_comes_says_that_everything_is_correct(tmp_path: Path) -> None:
+    text = run(tmp_path, "--secure")
+    assert "Verdict: everything is correct. 7 of 7 checks agree" in text
+    assert not re.search("Traceback|CRITICAL|lacks", text), text
+    secrets = [path.read_text() for path in (tmp_path / "state" / "security" / "secrets").iterdir()]
+    logs = "".join(path.read_text(errors="replace") for path in (tmp_path / "state" / "logs").iterdir())
+    assert len(secrets) > 10
+    assert not [secret for secret in secrets if secret in text + logs]
+
+
+def run(folder: Path, *options: str) -> str:
     """What the console of a run shows that ended with 0."""
     ports = {f"STREAM_{name}__PORT": str(free_port()) for name in ("BROKER", "CAPTURE", "RECONCILE", "CLICKHOUSE")}
     cache = Settings().cache_dir.resolve()
     places = {"STREAM_STATE_DIR": str(folder / "state"), "STREAM_CACHE_DIR": str(cache), "COLUMNS": "80"}
-    command = [sys.executable, "-m", "streamapp", "run", "--for", "20"]
+    command = [sys.executable, "-m", "streamapp", "run", "--for", "20", *options]
     with subprocess.Popen(
         command,
         env={**os.environ, **ports, **places, "STREAM_WEB__PORT": "0"},
