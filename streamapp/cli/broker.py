@@ -15,6 +15,7 @@ from streamapp.broker.broker import Broker, archive, classpath
 from streamapp.broker.jars import KAFKA_VERSION, jars, kafka_dir, present
 from streamapp.broker.secure import Secured
 from streamapp.broker.train import train
+from streamapp.broker.users import compiled
 from streamapp.errors import Unavailable
 
 WATCH_S = 0.5
@@ -68,6 +69,7 @@ def prepare() -> None:
     click.echo(f"Apache Kafka {KAFKA_VERSION}: {len(jars(cache_dir))} jars in {kafka_dir(cache_dir)}")
     if not archive(cache_dir, classpath(cache_dir)).exists():
         click.echo("making its start fast (15 s, once) …", err=True)
+    compiled(cache_dir)  # for `--secure`
     made = train(cache_dir)
     click.echo(f"ahead-of-time cache: {made.name if made else 'could not be made, starts take 3 s'}")
 
