@@ -12,6 +12,7 @@ import subprocess
 from base64 import b64encode
 from pathlib import Path
 
+from streamapp.broker.broker import classpath
 from streamapp.broker.jars import held, jars, kafka_dir
 from streamapp.errors import Refused, Unavailable
 from streamapp.extras import java
@@ -58,7 +59,7 @@ def compiled(cache_dir: Path) -> Path:
     digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]
     folder = kafka_dir(cache_dir.resolve()) / f"file-users-{digest}"
     if not folder.exists():
-        class_path = os.pathsep.join(map(str, jars(cache_dir.resolve())))
+        class_path = classpath(cache_dir)
         (compiler,) = jars(cache_dir.resolve(), lock=COMPILER)
         with held(cache_dir / "compile.lock"):
             if not folder.exists():

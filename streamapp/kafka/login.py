@@ -61,6 +61,7 @@ class Again(conn.AIOKafkaConnection):  # type: ignore[misc]
     """A connection of aiokafka's that keeps its session alive."""
 
     _next_login: asyncio.TimerHandle | None = None
+    _logging_in: asyncio.Future[None] | None = None  # kept, or the event loop forgets it
 
     def authenticator_plain(self) -> Any:
         password = self._sasl_plain_password
@@ -104,14 +105,16 @@ class Again(conn.AIOKafkaConnection):  # type: ignore[misc]
 def _begin_again(reference: weakref.ref[Again]) -> None:
     connection = reference()
     if connection is not None and connection.connected():
-        connection.again = asyncio.ensure_future(connection.log_in_again())
+        connection._logging_in = asyncio.ensure_future(connection.log_in_again())
 
 
 conn.AIOKafkaConnection = Again
 
 
 def connected(
-    make: Callable[[dict[str, Any]], Client], config: Mapping[str, Any], told: Callable[[KafkaError], None]
+    make: Callable[[dict[str, Any]], Client],
+    config: Mapping[str, Any],
+    told: Callable[[KafkaError], None] = lambda error: None,
 ) -> Client:
     """A librdkafka client that lives long: it logs in with the password as the file has it then. `told` hears of each
     of its errors, in a thread that polls the client."""

@@ -109,7 +109,7 @@ class RawProducer:
             "delivery.report.only.error": True,
             "on_delivery": self._failure,
         }
-        self._producer = connected(Producer, config, lambda error: None)
+        self._producer = connected(Producer, config)
         self._produce, self._serving = self._producer.produce, Serving(self._producer)
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:

@@ -66,9 +66,9 @@ def variable(name: str) -> str:
 
 def variables(kafka: KafkaSettings) -> dict[str, str]:
     """The settings as an operator gives them."""
-    given = kafka.model_dump(exclude_none=True, exclude_defaults=True)
-    password = {"sasl_password": kafka.sasl_password.get_secret_value()} if kafka.sasl_password else {}
-    return {f"STREAM_KAFKA__{name.upper()}": str(value) for name, value in (given | password).items()}
+    secret = kafka.sasl_password
+    password = {} if secret is None else {"STREAM_KAFKA__SASL_PASSWORD": secret.get_secret_value()}
+    return {**dict(kafka.variables()), **password}
 
 
 class Cluster:
