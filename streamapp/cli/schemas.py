@@ -11,7 +11,7 @@ import click
 
 from streamapp.errors import Misconfigured
 from streamapp.schemas.catalog import CATALOG, json_schemas
-from streamapp.schemas.compatibility import incompatibilities
+from streamapp.schemas.compatibility.rules import incompatibilities
 
 
 def file_text(schema: dict[str, Any]) -> str:
@@ -71,7 +71,7 @@ def check(folder: Path) -> None:
             problems.append(f"{path.stem}: the type was removed or renamed")
             continue
         found = incompatibilities(_read(path), current[path.stem])
-        problems += [f"{path.stem}: {problem}" for problem in found]
+        problems += [f"{path.stem}: {problem} (at {problem.pointer or '/'})" for problem in found]
     for problem in problems:
         click.echo(problem)
     if problems:
