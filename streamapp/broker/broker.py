@@ -24,6 +24,7 @@ from typing import IO, Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from streamapp.broker import tools
 from streamapp.broker.jars import jars, kafka_dir
 from streamapp.broker.properties import AOT_CLASSES_ONLY, JVM_FLAGS, LOG4J, PROPERTIES
 from streamapp.clock import monotonic_s
@@ -119,11 +120,9 @@ class Broker:
         `--bootstrap-server` is added, and `--command-config` where the broker wants a login. The exit code is the
         caller's to look at.
         """
-        jar_list = classpath(self._cache_dir)
-        flags = [*JVM_FLAGS, *self._aot_flags(jar_list), f"-Xmx{TOOL_HEAP_MB}m"]
-        own = ["--bootstrap-server", self.bootstrap, *self._tool_login()]
-        command = [java(), "-cp", jar_list, *flags, main_class, *own, *args]
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        client = {**self._client, "bootstrap.servers": self.bootstrap}
+        command = tool_command(self._cache_dir, main_class)
+        return tools.run(command, client, args, capture_output=True, text=True, timeout=timeout_s)
 
     def __enter__(self) -> Broker:
         self.start()
@@ -154,29 +153,13 @@ class Broker:
 
     def _jvm_flags(self, jar_list: str) -> list[str]:
         log4j = f"-Dlog4j2.configurationFile={self.data_dir}/log4j2.properties"
-        own = [*self._aot_flags(jar_list), f"-Xmx{self._heap_mb}m", log4j, f"-Djava.io.tmpdir={self._scratch}"]
+        own = [
+            *_aot_flags(self._cache_dir, jar_list),
+            f"-Xmx{self._heap_mb}m",
+            log4j,
+            f"-Djava.io.tmpdir={self._scratch}",
+        ]
         return [*JVM_FLAGS, *own, *self._more_flags]
-
-    def _aot_flags(self, jar_list: str) -> list[str]:
-        cache = archive(self._cache_dir, jar_list)
-        return [f"-XX:AOTCache={cache}", *AOT_CLASSES_ONLY] if cache.exists() else []
-
-    def _tool_login(self) -> list[str]:
-        if not self._client:
-            return []
-        client = self._client
-        rows = {
-            "security.protocol": client["security.protocol"],
-            "ssl.truststore.type": "PEM",
-            "ssl.truststore.location": client["ssl.ca.location"],
-        }
-        if "sasl.username" in client:
-            rows["sasl.mechanism"] = client["sasl.mechanism"]
-            login = f'username="{client["sasl.username"]}" password="{client["sasl.password"]}"'
-            rows["sasl.jaas.config"] = f"org.apache.kafka.common.security.plain.PlainLoginModule required {login};"
-        file = self.data_dir / "tools.properties"
-        _write_private(file, rows)
-        return ["--command-config", str(file)]
 
     def _ready_to_start(self) -> str:
         """Take the data directory, configured and formatted. Returns the class path."""
@@ -209,7 +192,7 @@ class Broker:
         rows = {**PROPERTIES, **own, **self._properties}
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._scratch.mkdir()
-        _write_private(self._config, rows)
+        tools.write_private(self._config, rows)
         (self.data_dir / "log4j2.properties").write_text(LOG4J.format(path=self.data_dir / "broker.log"))
 
     def _format(self, jar_list: str) -> None:
@@ -218,7 +201,7 @@ class Broker:
         command = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._config)]
         memory = f"-Xmx{TOOL_HEAP_MB}m"
         # An ahead-of-time cache only saves time: a Java that stumbles over it may do without.
-        for aot in dict.fromkeys((tuple(self._aot_flags(jar_list)), ())):
+        for aot in dict.fromkeys((tuple(_aot_flags(self._cache_dir, jar_list)), ())):
             done = subprocess.run(
                 [java(), "-cp", self._classes(jar_list), *JVM_FLAGS, *aot, memory, *command],
                 capture_output=True,
@@ -269,15 +252,20 @@ class Broker:
             self._lock = None
 
 
-def _write_private(file: Path, rows: Mapping[str, str]) -> None:
-    """A properties file for the owner's eyes alone: it may hold passwords."""
-    file.touch(0o600)
-    file.write_text("".join(f"{name}={value}\n" for name, value in rows.items()))
-
-
 def classpath(cache_dir: Path) -> str:
     """The class path of the broker and its tools, fetched and verified (see `jars`)."""
     return os.pathsep.join(str(path) for path in jars(cache_dir.resolve()))
+
+
+def tool_command(cache_dir: Path, main_class: str) -> list[str]:
+    """How one of Kafka's tools is started, without its arguments."""
+    jar_list = classpath(cache_dir)
+    return [java(), "-cp", jar_list, *JVM_FLAGS, *_aot_flags(cache_dir, jar_list), f"-Xmx{TOOL_HEAP_MB}m", main_class]
+
+
+def _aot_flags(cache_dir: Path, jar_list: str) -> list[str]:
+    cache = archive(cache_dir, jar_list)
+    return [f"-XX:AOTCache={cache}", *AOT_CLASSES_ONLY] if cache.exists() else []
 
 
 def archive(cache_dir: Path, jar_list: str) -> Path:

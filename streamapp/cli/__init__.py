@@ -19,8 +19,11 @@ import click
 from streamapp.errors import StreamError
 
 COMMANDS: tuple[tuple[str, str, str], ...] = (
-    # name       module                      one line
+    # name       module[:command]            one line
     ("run", "streamapp.cli.run", "Start everything on this machine: broker, workers, capture, simulated streams"),
+    ("stop", "streamapp.cli.scale:stop", "Stop the workers of one group of `streamapp run`"),
+    ("start", "streamapp.cli.scale:start", "Start them again"),
+    ("scale", "streamapp.cli.scale:scale", "Give one group of `streamapp run` more or fewer workers"),
     ("broker", "streamapp.cli.broker", "The embedded Apache Kafka broker"),
     ("clickhouse", "streamapp.cli.clickhouse", "ClickHouse's engine on this machine, for analytics-ingest"),
     ("topics", "streamapp.cli.topics", "Plan, apply and check the topics of the registry"),
@@ -49,7 +52,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for name, module, _ in COMMANDS:
             if name == cmd_name:
-                command = importlib.import_module(module).command
+                path, _, attribute = module.partition(":")
+                command = getattr(importlib.import_module(path), attribute or "command")
                 assert isinstance(command, click.Command)
                 return command
         return None

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 
 import click
 
 from streamapp import settings
-from streamapp.broker.broker import Broker, archive, classpath
+from streamapp.broker import tools
+from streamapp.broker.broker import Broker, archive, classpath, tool_command
 from streamapp.broker.jars import KAFKA_VERSION, jars, kafka_dir, present
 from streamapp.broker.secure import Secured
 from streamapp.broker.train import train
 from streamapp.broker.users import compiled
-from streamapp.errors import Unavailable
+from streamapp.errors import Refused, Unavailable
+from streamapp.kafka.security import confluent_config
 
 WATCH_S = 0.5
 
@@ -72,6 +76,35 @@ def prepare() -> None:
     compiled(cache_dir)  # for `--secure`
     made = train(cache_dir)
     click.echo(f"ahead-of-time cache: {made.name if made else 'could not be made, starts take 3 s'}")
+
+
+@command.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("name", metavar="TOOL", required=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def tool(name: str | None, arguments: tuple[str, ...]) -> None:
+    """Run one of Kafka's own tools, such as kafka-consumer-groups, with the settings of this environment.
+
+    The address and the login of STREAM_KAFKA__… are added; everything else is the tool's own. Without a name the tools
+    are listed.
+
+    \b
+      streamapp broker tool kafka-consumer-groups --describe --group billing-agg
+      streamapp broker tool kafka-topics --describe --topic llm_usage
+    """
+    names = dict(tools.TOOLS)
+    if name is None or name in ("--help", "-h"):
+        click.echo(click.get_current_context().get_help())
+        click.echo("\nTools:\n" + "\n".join(f"  {each}" for each in names))
+        return
+    main_class = names.get(name.removesuffix(".sh"))
+    if main_class is None:
+        near = get_close_matches(name, names, n=1)
+        raise Refused(f"{name} is none of Kafka's tools{f'; did you mean {near[0]}?' if near else ''}")
+    now = settings.current()
+    _tell_of_fetching(now.cache_dir)
+    client = {} if name in tools.WITHOUT_BROKER else confluent_config(now.kafka)
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the tool, too: it ends, and its login is removed
+    sys.exit(tools.run(tool_command(now.cache_dir, main_class), client, arguments).returncode)
 
 
 def _tell_of_fetching(cache_dir: Path) -> None:

@@ -75,7 +75,8 @@ def command(
     carries what was settled wrongly into the account's next settlement, other tables state nothing. Events that were
     refused stay refused: redrive their dead letters.
 
-    Stop the group's workers first.
+    Stop the group's workers first; of `streamapp run` with `streamapp stop GROUP`. A dry run without --recompute needs
+    no stop.
     """
     if (at_ms is not None) + (offsets is not None) + earliest != 1:
         raise click.UsageError("say where to: one of --to-datetime, --to-offset and --to-earliest")
@@ -123,8 +124,11 @@ async def _replay(
     group: str, where: Where, table: TableDeclaration | None, settings: Settings, talk: Talk
 ) -> dict[str, Any]:
     (topic,) = registry.group(group).topics
-    moves = await planned(settings, group, topic, where)
+    only_shown = talk.dry_run and table is None  # a table is only compared with the log where nobody writes it
+    moves = await planned(settings, group, topic, where, while_running=only_shown)
     talk.console.print(plan_table(moves, topic))
+    if only_shown:
+        talk.console.print(f"A dry run may be made while {group} runs. Stop its workers before you do this.")
     result: dict[str, Any] = {"group": group, "dry_run": talk.dry_run, "moves": [_move(move) for move in moves]}
     if table is not None:
         return result | await _recompute(table, moves, settings, talk)

@@ -10,6 +10,7 @@ from streamapp.access.wanted import RECONCILER
 from streamapp.agents.registry import AGENTS
 from streamapp.errors import Refused
 from streamapp.local.state import demo_directory
+from streamapp.local.wanted import worker_names
 from streamapp.processes.child import HOST, free_port
 from streamapp.processes.supervisor import Job
 from streamapp.settings import KafkaSettings, Settings
@@ -73,6 +74,11 @@ def settings_here(settings: Settings, ports: Mapping[str, int]) -> Settings:
     return settings.model_copy(update=found)
 
 
+def registered_workers(groups: Collection[str]) -> dict[str, int]:
+    """Group → the workers that it is registered with."""
+    return {name: group(name).consumers for name in groups}
+
+
 def chosen_groups(only: Collection[str]) -> tuple[str, ...]:
     """The groups to start, in the order of the registry of agents; all of them by default.
 
@@ -133,23 +139,21 @@ def worker_jobs(
     settings: Settings,
     web_port: int,
     ports: Mapping[str, int],
-    groups: Sequence[str] = (),
+    workers: Mapping[str, int] | None = None,
     logins: Logins | None = None,
 ) -> tuple[Job, ...]:
-    """What the Procfile names, for this machine: each group with as many workers as it is registered.
-
-    `ports` are those of the services; `groups` are all by default.
+    """What the Procfile names, for this machine. `ports` are those of the services; `workers` says how many each group
+    has here, by default as many as it is registered with.
     """
     logins = logins or same_for_all(settings.kafka)
+    counts = registered_workers([name for name, _, _ in AGENTS]) if workers is None else workers
     shared = (("STREAM_WEB__PORT", str(web_port)), *_found(ports), *lively(settings), *logins.pages())
     jobs = []
     for name, module, _ in AGENTS:
         environment = (*logins.variables(group(name).principal), *shared)
-        count = group(name).consumers if name in groups or not groups else 0
-        for number in range(1, count + 1):
-            job = f"{name}-{number}" if count > 1 else name
-            command = (sys.executable, "-m", "faust", "--loop=uvloop", "-A", module, "worker", "-l", "info")
-            port = web_port + port_offset(name) + number - 1
+        command = (sys.executable, "-m", "faust", "--loop=uvloop", "-A", module, "worker", "-l", "info")
+        for number, job in enumerate(worker_names(name, counts.get(name, 0))):
+            port = web_port + port_offset(name) + number
             jobs.append(Job(job, command, stage_of(name), environment=environment, port=port))
     return tuple(jobs)
 

@@ -10,7 +10,8 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -25,6 +26,7 @@ from streamapp.kafka.provision import apply
 from streamapp.local.console import Front, Screen
 from streamapp.local.jobs import (
     fed_topics,
+    registered_workers,
     service_jobs,
     service_ports,
     settings_here,
@@ -35,6 +37,7 @@ from streamapp.local.kafka import LocalKafka, shown
 from streamapp.local.news import Reporter
 from streamapp.local.reading import Drained, behind_text, progress_text, readings
 from streamapp.local.state import DEMO_TOKEN, take_lock, write_directory
+from streamapp.local.wanted import Follower, Wanted
 from streamapp.processes.child import free_port, listens
 from streamapp.processes.launch import Launch
 from streamapp.processes.supervisor import Job, Supervisor
@@ -126,11 +129,14 @@ class Stack:
     def start_workers(self) -> None:
         """The first group's workers; returns when its page answers. The others follow while `watch` runs."""
         write_directory(self.settings)
-        workers = worker_jobs(self.settings, self._web_port, self._ports, self._groups, self._kafka.logins)
+        wanted = Wanted(self.settings.state_dir)
+        wanted.begin(registered_workers(self._groups))
+        workers = self._workers(registered_workers(self._groups))
         services = service_jobs(self.settings, self._ports, self._kafka.logins)
         first = [job for job in workers if job.command == workers[0].command]
         others = [job for job in workers if job not in first]
         self._supervisor = Supervisor((*services, *workers), self.logs, INCIDENT)
+        self._follower = Follower(wanted, self._supervisor, self._workers)
         self._supervisor.start(*(job.name for job in first))
         end_s = monotonic_s() + READY_TIMEOUT_S
         while not listens(self._page_port) and not self._stop.wait(TICK_S):
@@ -183,6 +189,8 @@ class Stack:
             event = f'{{"api_key": "{DEMO_TOKEN}", "event": "hello", "distinct_id": "me"}}'
             token = "" if self.settings.directory is None else f" (api_key: a token of {self.settings.directory})"
             tries.append((f"Send an event as a browser does{token}", f"curl {url} -d '{event}'"))
+        command = shown(str(Path(sys.executable).with_name("streamapp")))
+        tries.append((f"Give {self._groups[0]} more workers", f"{command} scale {self._groups[0]} 4"))
         for name in self._supervisor.running:
             if name.startswith(self._groups[0]):
                 tries.append(
@@ -229,9 +237,13 @@ class Stack:
 
     def stop_jobs(self) -> None:
         """Stage by stage: whoever sends, then each group before those who read what it writes, then what they need."""
+        Wanted(self.settings.state_dir).end()
         if self._supervisor is not None:
             self._supervisor.stop()
             self._supervisor = None
+
+    def _workers(self, counts: Mapping[str, int]) -> tuple[Job, ...]:
+        return worker_jobs(self.settings, self._web_port, self._ports, counts, self._kafka.logins)
 
     def _provisioned(self, replication_factor: int) -> Plan:
         # A broker that has just come back answers before it knows which of its partitions it leads.
@@ -252,6 +264,9 @@ class Stack:
             if one.fatal:
                 raise Misconfigured(f"{one.name}: {one.text}")
         self._reporter.add(news, monotonic_s())
+        if self._launch.done:
+            for done in self._follower.follow():
+                self._say(done)
         if ended := self._kafka.revive():
             self._reporter.kafka(False, ended, 0)
 

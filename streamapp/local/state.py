@@ -14,6 +14,7 @@ from streamapp.settings import Settings
 from streamapp.topics.registry import GROUPS
 
 DEMO_TOKEN = "ha_demo"
+LOCK = "run.lock"
 
 # What a run may leave there: folders, and files by pattern. Whoever keeps something new adds its name.
 FOLDERS: tuple[str, ...] = ("logs", "archive", "clickhouse", "security", *(one.name for one in GROUPS))
@@ -32,13 +33,25 @@ ELSEWHERE: tuple[tuple[str, str], ...] = (
 def take_lock(state_dir: Path) -> int:
     """Let no other run use this directory while the descriptor is open. Raises `Refused` when one does."""
     state_dir.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(state_dir / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
         raise Refused(f"another `streamapp run` uses {state_dir}; stop it, or set STREAM_STATE_DIR") from None
     return descriptor
+
+
+def is_in_use(state_dir: Path) -> bool:
+    """Whether a run uses this directory now."""
+    if not (state_dir / LOCK).exists():
+        return False
+    with (state_dir / LOCK).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def demo_directory(settings: Settings) -> Path:

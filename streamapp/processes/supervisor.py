@@ -94,6 +94,10 @@ class Supervisor:
         child = self._runs[name].child
         return None if child is None or child.exited.is_set() else child.pid
 
+    def knows(self, name: str) -> bool:
+        """Whether this job is looked after, running or not."""
+        return name in self._runs
+
     def done(self, name: str) -> bool:
         """Whether a job that ends has ended with 0, or was stopped."""
         return self._runs[name].done

@@ -67,13 +67,16 @@ def refuse_running(admin: Admin, group: str, session_s: float) -> None:
         )
 
 
-async def planned(settings: Settings, group: str, topic: str, where: Where) -> list[Move]:
-    """What the group would read again of its topic, partition by partition.
+async def planned(
+    settings: Settings, group: str, topic: str, where: Where, *, while_running: bool = False
+) -> list[Move]:
+    """What the group would read again of its topic, partition by partition; as of now if it may go on meanwhile.
 
     Raises `Refused` while the group runs, `Misconfigured` for a missing topic or a partition that it does not have.
     """
     admin = Admin(settings.kafka)
-    await asyncio.to_thread(refuse_running, admin, group, settings.worker.session_timeout_seconds)
+    if not while_running:
+        await asyncio.to_thread(refuse_running, admin, group, settings.worker.session_timeout_seconds)
     states = await asyncio.to_thread(admin.describe, (topic,), ())
     if topic not in states:
         raise Misconfigured(f"topic {topic} is missing; run `streamapp topics apply`")

@@ -134,6 +134,27 @@ def test_stock_tools_run(broker: Broker, make_topic: Callable[..., str], unique:
     assert re.search(rf"{group}\s+{topic}\s+0\s+2", done.stdout), done
 
 
+def test_stock_tools_run_by_the_names_of_their_scripts(
+    broker: Broker, make_topic: Callable[..., str], cache_dir: Path
+) -> None:
+    topic = make_topic()
+    where = {"STREAM_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap, "STREAM_CACHE_DIR": str(cache_dir)}
+    environment = {**os.environ, **where}
+
+    def told(*words: str) -> str:
+        command = [sys.executable, "-m", "streamapp", "broker", "tool", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    for name, arguments in (
+        ("kafka-topics.sh", ("--describe", "--topic", topic)),
+        ("kafka-get-offsets", ("--topic", topic)),
+        ("kafka-configs", ("--describe", "--entity-type", "topics", "--entity-name", topic)),
+    ):
+        assert topic in told(name, *arguments)
+
+
 def test_the_broker_listens_on_loopback_only(broker: Broker) -> None:
     configured = (broker.data_dir / "server.properties").read_text()
     ports = {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", configured)}

@@ -29,10 +29,13 @@ PUT_BACK = ".venv/bin/streamapp replay --group billing-agg --to-earliest --yes"
 PLAN, APPLY, CAPTURE = "streamapp topics plan", "streamapp topics apply", "streamapp capture"
 WORKER = "faust --loop=uvloop -A streamapp.agents.billing_agg worker -l info"
 DIRECTORY = "export STREAM_DIRECTORY=directory.toml"
-HERE = {BROKER, SEND, VERIFY, PUT_BACK, PLAN, APPLY, CAPTURE, WORKER, DIRECTORY}
+HERE = {SEND, VERIFY, PLAN, APPLY, CAPTURE, WORKER, DIRECTORY}
 OF_A_CLUSTER = "export STREAM_"  # addresses and passwords of a cluster of yours: read by `streamapp settings` below
 ELSEWHERE = {
     "make run": "tests/broker/test_run_twice.py runs what it runs",
+    ".venv/bin/streamapp stop billing-agg": "tests/broker/test_run_twice.py",
+    PUT_BACK: "the same, and below",
+    ".venv/bin/streamapp start billing-agg": "tests/broker/test_run_twice.py",
     "make run FOR=120": "tests/broker/test_run_twice.py, for 20 s",
     "make run SECURE=1": "tests/broker/test_run_twice.py",
     "make test": "runs this",

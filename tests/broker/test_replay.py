@@ -147,6 +147,8 @@ def test_a_group_is_put_back_and_bills_nothing_twice(
         running = stack.start_ready()
         stack.drain(running)
         assert f"group {GROUP} runs" in replay(stack, "--to-earliest", "--yes", exit_code=1)["error"]
+        shown = answered(here, stack, "--to-earliest", "--dry-run")
+        assert sum(move["records"] for move in shown["moves"]) == sum(stack.committed().values())
         running.stop()
         stack.wait(lambda: stack.admin.group(GROUP).state == "Empty")
         ends, bills = stack.committed(), stack.bills()

@@ -8,22 +8,31 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from conftest import wait_until
 
 from streamapp.processes.child import free_port
 from streamapp.settings import Settings
 
 RUN_S = 240  # bounds a run on a machine that does much else
+STREAMAPP = (sys.executable, "-m", "streamapp")
+AGAIN = (  # README's
+    "stop billing-agg",
+    "replay --group billing-agg --to-earliest --yes",
+    "scale billing-agg 4",
+    "start billing-agg",
+)
 FAILURES = re.compile(r"ERROR|Traceback|CRITICAL|Unclosed|Problem|[Ee]xception")
 
 
 @pytest.mark.long  # four minutes; `tests/unit/test_run_console.py` and `test_supervisor.py` make its promises apart
 @pytest.mark.timeout(2 * RUN_S + 60)
 def test_two_runs_in_one_folder_say_that_everything_is_correct(tmp_path: Path) -> None:
-    for _ in range(2):
-        text = run(tmp_path)
+    for meanwhile in (AGAIN, ()):
+        text = run(tmp_path, meanwhile=meanwhile)
         assert not FAILURES.search(text), text
         verdict = text.index("Verdict: everything is correct. 7 of 7 checks agree")
         assert verdict < text.index("Every bill against the raw events") < text.index("Consistency checks")
@@ -42,23 +51,28 @@ def test_a_run_whose_kafka_asks_who_comes_says_that_everything_is_correct(tmp_pa
     assert not [secret for secret in secrets if secret in text + logs]
 
 
-def run(folder: Path, *options: str) -> str:
-    """What the console of a run shows that ended with 0."""
+def run(folder: Path, *options: str, meanwhile: Sequence[str] = ()) -> str:
+    """What the console of a run shows that ended with 0. `meanwhile`: commands of a second terminal, once it is up."""
     ports = {f"STREAM_{name}__PORT": str(free_port()) for name in ("BROKER", "CAPTURE", "RECONCILE", "CLICKHOUSE")}
     cache = Settings().cache_dir.resolve()
     places = {"STREAM_STATE_DIR": str(folder / "state"), "STREAM_CACHE_DIR": str(cache), "COLUMNS": "80"}
-    command = [sys.executable, "-m", "streamapp", "run", "--for", "20", *options]
-    with subprocess.Popen(
-        command,
-        env={**os.environ, **ports, **places, "STREAM_WEB__PORT": "0"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    here = {**os.environ, **ports, **places, "STREAM_WEB__PORT": "0"}
+    beside = {**here, "STREAM_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{ports['STREAM_BROKER__PORT']}"}
+    console = folder / "console"
+    with (
+        console.open("wb") as out,
+        subprocess.Popen([*STREAMAPP, "run", "--for", "20", *options], env=here, stdout=out, stderr=out) as process,
+    ):
         try:
-            text, _ = process.communicate(timeout=RUN_S)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGTERM)  # it stops what it started
-            text, _ = process.communicate()
+            if meanwhile:
+                wait_until(lambda: "Logs:" in console.read_text() or process.poll() is not None, RUN_S)
+            for command in meanwhile:
+                done = subprocess.run([*STREAMAPP, *command.split()], env=beside, capture_output=True, text=True)
+                assert done.returncode == 0, (command, done, console.read_text())
+            process.wait(timeout=RUN_S)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)  # it stops what it started
+    text = console.read_text()
     assert process.returncode == 0, text
     return text

@@ -20,6 +20,7 @@ from streamapp.local.jobs import (
     chosen_groups,
     fed_topics,
     lively,
+    registered_workers,
     service_jobs,
     service_ports,
     simulate_job,
@@ -167,7 +168,7 @@ def test_only_some_groups_are_started_and_fed(tmp_path: Path) -> None:
     chosen = chosen_groups(("billing-ledger", "billing-agg"))
     assert chosen == ("billing-agg", "billing-ledger")
     assert fed_topics(chosen) == ("llm_usage",)
-    names = {job.name for job in worker_jobs(settings(tmp_path), 6066, {}, chosen)}
+    names = {job.name for job in worker_jobs(settings(tmp_path), 6066, {}, registered_workers(chosen))}
     assert names == {"billing-agg-1", "billing-agg-2", "billing-ledger"}
     assert simulate_job(settings(tmp_path), ["llm_usage"], 60).command.count("--topic") == 1
     with pytest.raises(Refused, match="nobody writes what they read"):

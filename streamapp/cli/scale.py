@@ -1,0 +1,74 @@
+"""`streamapp stop`, `start`, `scale`: the workers of one group of a run on this machine."""
+
+from __future__ import annotations
+
+import threading
+
+import click
+
+from streamapp.agents.registry import AGENTS
+from streamapp.clock import monotonic_s
+from streamapp.errors import Refused, Unavailable
+from streamapp.local.state import is_in_use
+from streamapp.local.wanted import WORKERS_MAX, Wanted, worker_names
+from streamapp.settings import current
+from streamapp.topics.registry import group as registered
+
+GROUP = click.Choice([name for name, _, _ in AGENTS])
+FOLLOWED_S = 90.0  # a worker that holds a transaction ends within 20 s; the run may still be starting
+LOOK_S = 0.2
+
+
+@click.command()
+@click.argument("group", type=GROUP)
+def stop(group: str) -> None:
+    """Stop every worker of a group of `streamapp run`, and leave them stopped.
+
+    Its records wait in Kafka meanwhile. `streamapp replay` needs this; `streamapp start GROUP` goes on.
+    """
+    _scale(group, 0)
+
+
+@click.command()
+@click.argument("group", type=GROUP)
+def start(group: str) -> None:
+    """Start a group's workers again, as many as it is registered with."""
+    _scale(group, registered(group).consumers)
+
+
+@click.command()
+@click.argument("group", type=GROUP)
+@click.argument("workers", type=click.IntRange(0, WORKERS_MAX))
+def scale(group: str, workers: int) -> None:
+    """Give a group of `streamapp run` so many workers. Kafka shares its partitions out among them.
+
+    \b
+      streamapp scale billing-agg 4
+    """
+    _scale(group, workers)
+
+
+def _scale(group: str, workers: int) -> None:
+    state_dir = current().state_dir
+    wanted = Wanted(state_dir)
+    if not is_in_use(state_dir) or wanted.workers() is None:
+        raise Refused(
+            f"no `streamapp run` uses {state_dir}: start one (`make run`), or set STREAM_STATE_DIR to its state"
+        )
+    if group not in (wanted.workers() or {}):
+        raise Refused(f"this run is without {group}: it was started with --only")
+    wanted.scale(group, workers)
+    names = set(worker_names(group, workers))
+    known = set(worker_names(group, WORKERS_MAX))
+    pause, end_s = threading.Event(), monotonic_s() + FOLLOWED_S
+    while set(wanted.processes()) & known != names:
+        if not is_in_use(state_dir):
+            raise Unavailable("the run has ended")
+        if monotonic_s() > end_s:
+            raise Unavailable(f"the run has not followed within {FOLLOWED_S:g} s; see its console and {state_dir}/logs")
+        pause.wait(LOOK_S)
+    now = wanted.processes()
+    click.echo(
+        "\n".join(f"{name} runs (process {now[name]})" for name in sorted(names))
+        or f"{group} is stopped: its records wait. Go on with: streamapp start {group}"
+    )
