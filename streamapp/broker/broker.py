@@ -122,7 +122,10 @@ class Broker:
         """
         client = {**self._client, "bootstrap.servers": self.bootstrap}
         command = tool_command(self._cache_dir, main_class)
-        return tools.run(command, client, args, capture_output=True, text=True, timeout=timeout_s)
+        done: subprocess.CompletedProcess[str] = tools.run(
+            command, client, args, capture_output=True, text=True, timeout=timeout_s
+        )
+        return done
 
     def __enter__(self) -> Broker:
         self.start()
