@@ -20,6 +20,7 @@ from aiohttp import web
 from streamapp.dead_letters.recent import Letters
 from streamapp.errors import Unavailable
 from streamapp.topics.registry import GROUPS
+from streamapp.watch.lag import Unread
 from streamapp.watch.standing import Standing, Standings
 from streamapp.web.audit import Audit
 from streamapp.web.gate import Gate
@@ -423,7 +424,7 @@ class FakeStandings:
         if not views:
             return Standing("never started")
         owned = [(one, view.url) for view in views for one in view.facts()]
-        behind = {(one.topic, one.partition): one.lag for one, _ in owned}
+        behind = {(one.topic, one.partition): Unread(one.lag) for one, _ in owned}
         owners = {(one.topic, one.partition): url for one, url in owned}
         return Standing("running", tuple(view.url for view in views), behind, owners)
 

@@ -15,10 +15,11 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from test_pages import ARGS, PEER_TIMEOUT_S, SCREENSHOTS, SIZES, accessible, opened, overflow, shoot
 from web_fake import FakeStandings, Served, World, serving
 
+from streamapp.watch.lag import Unread
 from streamapp.watch.standing import Standing
 
 Check = Callable[[Browser, list[Served], Teller], Awaitable[None]]
-BEHIND = {("billing_events", number): 4210 for number in range(4)}
+BEHIND = {("billing_events", number): Unread(4210, 90, 5400.0, 86_000.0) for number in range(4)}
 
 
 def browse(check: Check, said: dict[str, Standing] | None = None) -> None:
