@@ -11,6 +11,7 @@ from streamapp.settings import KafkaSettings, Settings
 from streamapp.watch.standing import KafkaStandings
 from streamapp.web.audit import KafkaAudit
 from streamapp.web.gate import gate as gate_of
+from streamapp.web.pages.lags import AskedWatch
 from streamapp.web.pages.reconciliation import AskedReconciliation
 from streamapp.web.routes import mount
 
@@ -44,6 +45,7 @@ def serve(app: StreamApp, view: TableView) -> None:
             reconciliation=found,
             standings=standings,
             audit=KafkaAudit(settings.kafka, app.clock),
+            watch=AskedWatch(settings.watch.url, timeout_s, gate.sign),
             capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
         )
 

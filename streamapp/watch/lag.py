@@ -78,7 +78,8 @@ class Unread:
     """What a group has not read of a partition. `age_s` is that of its first record, 0 without one, None if not known.
     `to_loss_s`: until that record's age is the topic's retention; Kafka deletes whole segments, so it may stay longer.
     Without an unread record it is the whole retention; None: records do not expire, or the age is not known.
-    `expired`: records that were deleted before the group had read them, since the first look."""
+    `expired`: records that were deleted before the group had read them, since the first look; at least, because a
+    group that goes on behind them before the next look hides them."""
 
     lag: int
     first: int | None = None  # its offset

@@ -115,8 +115,12 @@ class Watcher:
         }
         if self.known.problem and self.known.succeeded_ms is not None:
             log.info("Kafka answers again")
+        self.remember(replace(series, unknown=unknown), sums, now_ms)
+
+    def remember(self, series: Series, sums: Mapping[tuple[str, str], Money], now_ms: int) -> None:
+        """A whole answer of that time is the newest."""
         minutes = {name: _minutes(self.known.minutes.get(name, ()), one, now_ms) for name, one in series.groups.items()}
-        self.known = Known(replace(series, unknown=unknown), sums, self._clock(), "", minutes)
+        self.known = Known(series, sums, self._clock(), "", minutes)
 
     def _failed(self, problem: str) -> None:
         if problem != self.known.problem:
