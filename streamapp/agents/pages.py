@@ -26,7 +26,7 @@ def serve(app: StreamApp, view: TableView) -> None:
     letters = RecentLetters(watcher, app.clock)
     timeout_s = settings.web.peer_timeout_seconds
     found = AskedReconciliation(settings.reconcile.url, timeout_s, app.clock, gate.sign)
-    standings = KafkaStandings(watcher, app.clock, timeout_s)
+    standings = KafkaStandings(watcher, app.clock, 2 * timeout_s)  # a look is several questions, and no page waits
     capture = settings.capture
 
     def placed(_: StreamApp) -> None:

@@ -4,8 +4,8 @@ The one place where lag is made. Pure: registry, Kafka's answers and the time go
 from look to look; it holds what one look alone cannot tell.
 
 Lag is counted in offsets, as Kafka's own tools do: from what the group has committed (from the start of the log, where
-it has not, or where that is gone) to the end. What is not known is absent, and `Series.unknown` counts why. No number
-is ever below zero.
+it has not, or where that is gone) to the end. What is not known is absent, and `Series.unknown` counts why. No lag,
+age or time is ever below zero.
 
 Offsets behind the last record may hold only ends of transactions. No reader is given those, so no group commits them.
 `_settled` tells them from records.

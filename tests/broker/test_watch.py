@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 from broker_lag import consuming
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -15,6 +22,7 @@ from streamapp.clock import wall_ms
 from streamapp.kafka.groups import Seen
 from streamapp.processes.child import free_port
 from streamapp.settings import KafkaSettings
+from streamapp.topics.registry import GROUPS
 from streamapp.watch.lag import SETTLED_MS, GroupSeries, Unread, Watched
 from streamapp.watch.metrics import WatchMetrics
 from streamapp.watch.watcher import Watcher
@@ -72,10 +80,11 @@ class Stage:
 
 
 def test_a_group_that_stopped_loses_records_is_deleted_and_its_series_stay(
-    broker: Broker, unique: Callable[[str], str], make_topic: Callable[..., str]
+    broker: Broker, unique: Callable[[str], str], make_topic: Callable[..., str], until: Callable[..., None]
 ) -> None:
     topic, group = make_topic(), unique("stopped")
     stage, now_ms = Stage(broker, Watched(group, topic, 1, DAY_MS)), wall_ms()
+    until(lambda: stage.look(group).state)  # a cluster that just began may still look for its coordinator
     never = stage.look(group)
     assert (never.state, never.members, never.lag(topic)) == ("never_started", 0, 0)
     stage.send(topic, 1000, now_ms - 7_200_000)
@@ -171,7 +180,34 @@ def test_while_kafka_is_away_nothing_is_said_of_groups_and_that_is_said(broker: 
     text = WatchMetrics(lambda: away.known).exposition().decode()
     assert 'stream_watch_unknown{reason="kafka"} 1.0' in text
     assert "kafka_consumer_group_lag{" not in text
-    assert "stream_watch_last_success_timestamp_seconds " not in text.replace("# ", "#")
+    assert not [line for line in text.splitlines() if line.startswith("stream_watch_last_success")]
+
+
+def test_the_process_serves_what_it_sees_until_it_is_told_to_stop(
+    broker: Broker, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    port = free_port()
+    given = {
+        "STREAM_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
+        "STREAM_WATCH__PORT": str(port),
+        "STREAM_STATE_DIR": str(tmp_path),
+    }
+    process = subprocess.Popen([sys.executable, "-m", "streamapp", "watch"], env={**os.environ, **given})
+
+    def asked(path: str) -> str:
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+        return ""
+
+    try:
+        until(lambda: json.loads(asked("/health") or "{}") == {"status": "ok"}, timeout_s=60)
+        text = asked("/metrics")
+        assert 'stream_group_members{group="billing-agg"}' in text
+        assert "stream_watch_last_success_timestamp_seconds 1." in text
+        assert set(json.loads(asked("/watch.json"))["groups"]) == {one.name for one in GROUPS}
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 def test_a_question_of_workers_that_fails_is_a_look_that_failed_and_not_the_end(broker: Broker) -> None:
