@@ -26,7 +26,7 @@ from streamapp.topics.registry import GROUPS
 from streamapp.watch import money
 from streamapp.watch.lag import REASONS, GroupSeries, Memory, Series, Unread, Watched, step
 from streamapp.watch.metrics import WatchMetrics
-from streamapp.watch.money import Told
+from streamapp.watch.money import Money, Told
 from streamapp.watch.watcher import Known, Watcher
 from streamapp.web.gate import gate
 from streamapp.web.job import application, listen
@@ -70,16 +70,16 @@ def test_money_is_three_sums_and_what_is_not_known_is_none() -> None:
     group = money.billing()[:1]
     place = group[0].name, group[0].topics[0]
     memory, found = money.step(money.NOTHING, told(group[0].name, 10, 0), {}, group)
-    assert found == {place: (None, None, 0)}
+    assert found == {place: Money(None, None, Decimal(0))}
     memory, found = money.step(memory, told(group[0].name, 10, 0), {group[0].name: Told(Decimal(6), 3)}, group)
-    assert found == {place: (Decimal(6), Decimal(20), Decimal(0))}
+    assert found == {place: Money(Decimal(6), Decimal(20), Decimal(0))}
     memory, found = money.step(memory, told(group[0].name, 4, 5), {group[0].name: None}, group)
-    assert found == {place: (None, Decimal(8), Decimal(10))}, "an estimate goes on from the last mean"
+    assert found == {place: Money(None, Decimal(8), Decimal(10))}, "an estimate goes on from the last mean"
     memory, found = money.step(memory, told(group[0].name, 0, 5), {group[0].name: Told(Decimal(0), 0)}, group)
-    assert found == {place: (Decimal(0), Decimal(0), Decimal(10))}
-    assert money.step(memory, told(group[0].name, 0, 0, known=False), {}, group)[1] == {place: (None, None, None)}
+    assert found == {place: Money(Decimal(0), Decimal(0), Decimal(10))}
+    assert money.step(memory, told(group[0].name, 0, 0, known=False), {}, group)[1] == {place: Money(None, None, None)}
     late = money.step(money.NOTHING, told(group[0].name, 4, 5), {}, group)
-    assert late[1] == {place: (None, None, None)}
+    assert late[1] == {place: Money(None, None, None)}
     known = {group[0].name: Told(Decimal(6), 3)}
     assert money.step(late[0], told(group[0].name, 4, 5), known, group)[1][place].lost == 10
 
@@ -99,7 +99,7 @@ def test_open_money_is_told_by_all_workers_or_not_at_all() -> None:
         async with serving(*mine, peer_timeout_s=5) as served:
             asking = OpenMoney(lambda: world.now_ms, 5)
             found = await asking.ask(seen_of(mine, "billing-agg"))
-            total = sum(view.worker().open_cost.get("USD", Decimal(0)) for view in mine)
+            total = sum((view.worker().open_cost.get("USD", Decimal(0)) for view in mine), Decimal(0))
             events = sum(view.worker().open_events.get("USD", 0) for view in mine)
             assert found == {"billing-agg": Told(total, events), "rpc-billing": None}
             assert total > 0
