@@ -25,7 +25,7 @@ from streamapp.watch.standing import Standing, Standings
 from streamapp.web.audit import Audit
 from streamapp.web.gate import Gate
 from streamapp.web.identity import Everybody
-from streamapp.web.pages.lags import Watch
+from streamapp.web.pages.lags import Hours, Watch
 from streamapp.web.pages.reconciliation import Reconciliation
 from streamapp.web.routes import Pages, mount
 from streamapp.web.show import exact, rfc3339
@@ -433,6 +433,18 @@ class FakeStandings:
         behind = {(one.topic, one.partition): Unread(one.lag) for one, _ in owned}
         owners = {(one.topic, one.partition): url for one, url in owned}
         return Standing("running", tuple(view.url for view in views), behind, owners)
+
+
+class FakeWatch:
+    """The last hour of one group; `problem`: it does not answer."""
+
+    def __init__(self, hours: Hours) -> None:
+        self.hours, self.problem = hours, ""
+
+    async def ask(self) -> Hours:
+        if self.problem:
+            raise Unavailable(self.problem)
+        return self.hours
 
 
 class FakeAudit:

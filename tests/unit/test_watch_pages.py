@@ -16,7 +16,7 @@ from front_fake import everybody
 from gates import HOST, MODES, PEER, credentials, settings
 from prometheus_client.parser import text_string_to_metric_families
 from test_web_pages import Reader
-from web_fake import OPEN, FakeStandings, Served, World, serving
+from web_fake import OPEN, FakeStandings, FakeWatch, Served, World, serving
 
 from streamapp.clock import cpu_s, entropy, wall_ms
 from streamapp.errors import Unavailable
@@ -30,7 +30,6 @@ from streamapp.watch.money import Money, Told
 from streamapp.watch.watcher import Known, Watcher
 from streamapp.web.gate import gate
 from streamapp.web.job import application, listen
-from streamapp.web.pages import lags
 from streamapp.web.pages.lags import AskedWatch, Minute
 from streamapp.web.peers import Seals, unsigned
 from streamapp.web.rights import ROLES, TABLE, may
@@ -153,18 +152,6 @@ def test_a_stuck_loop_is_unhealthy_and_a_blind_one_is_not() -> None:
         await runner.cleanup()
 
     asyncio.run(run())
-
-
-class FakeWatch:
-    """The last hour of one group; `problem`: it does not answer."""
-
-    def __init__(self, hours: lags.Hours) -> None:
-        self.hours, self.problem = hours, ""
-
-    async def ask(self) -> lags.Hours:
-        if self.problem:
-            raise Unavailable(self.problem)
-        return self.hours
 
 
 def visit(watch: FakeWatch, check: Callable[[Reader, World], Awaitable[None]]) -> None:
