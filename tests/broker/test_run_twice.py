@@ -44,7 +44,9 @@ def test_a_run_whose_kafka_asks_who_comes_says_that_everything_is_correct(tmp_pa
 
 def run(folder: Path, *options: str) -> str:
     """What the console of a run shows that ended with 0."""
-    ports = {f"STREAM_{name}__PORT": str(free_port()) for name in ("BROKER", "CAPTURE", "RECONCILE", "CLICKHOUSE")}
+    ports = {
+        f"STREAM_{name}__PORT": str(free_port()) for name in ("BROKER", "CAPTURE", "RECONCILE", "WATCH", "CLICKHOUSE")
+    }
     cache = Settings().cache_dir.resolve()
     places = {"STREAM_STATE_DIR": str(folder / "state"), "STREAM_CACHE_DIR": str(cache), "COLUMNS": "80"}
     command = [sys.executable, "-m", "streamapp", "run", "--for", "20", *options]
