@@ -53,7 +53,8 @@ def test_a_run_whose_kafka_asks_who_comes_says_that_everything_is_correct(tmp_pa
 
 def run(folder: Path, *options: str, meanwhile: Sequence[str] = ()) -> str:
     """What the console of a run shows that ended with 0. `meanwhile`: commands of a second terminal, once it is up."""
-    ports = {f"STREAM_{name}__PORT": str(free_port()) for name in ("BROKER", "CAPTURE", "RECONCILE", "CLICKHOUSE")}
+    services = ("BROKER", "CAPTURE", "RECONCILE", "WATCH", "CLICKHOUSE")
+    ports = {f"STREAM_{name}__PORT": str(free_port()) for name in services}
     cache = Settings().cache_dir.resolve()
     places = {"STREAM_STATE_DIR": str(folder / "state"), "STREAM_CACHE_DIR": str(cache), "COLUMNS": "80"}
     here = {**os.environ, **ports, **places, "STREAM_WEB__PORT": "0"}
