@@ -49,6 +49,6 @@ class WebSettings(BaseModel):
     jwt_audience: str | None = Field(None, description="jwt: the `aud` that a token must have")
     jwt_roles_claim: str = Field("roles", description="jwt: the claim that has the person's groups")
     kafka_username: str | None = Field(
-        None, description="Kafka user that only reads what the pages show: DESCRIBE on groups, READ on dead_letter"
+        None, description="Kafka user of the pages, for what the worker's own may not see: principal stream-pages"
     )
     kafka_password_file: Path | None = Field(None, description="File with that user's password")

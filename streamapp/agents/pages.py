@@ -43,7 +43,7 @@ def serve(app: StreamApp, view: TableView) -> None:
             letters=letters,
             reconciliation=found,
             standings=standings,
-            audit=KafkaAudit(settings.kafka, app.clock),
+            audit=KafkaAudit(watcher, app.clock),
             capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
         )
 
@@ -51,7 +51,8 @@ def serve(app: StreamApp, view: TableView) -> None:
 
 
 def watching(settings: Settings) -> KafkaSettings:
-    """How the pages ask Kafka about what is not their worker's: as a user of their own, if there is one.
+    """How the pages ask Kafka about what is not their worker's, and write audit_log: as a user of their own, if there
+    is one.
 
     Raises `Misconfigured` for a user without a password.
     """

@@ -27,7 +27,7 @@ from streamapp.capture.reading.addresses import forwarded_for, read_address
 from streamapp.capture.reading.answers import Answer, Refusal, refused
 from streamapp.capture.reading.events import TOPIC
 from streamapp.clock import Clock
-from streamapp.errors import Misconfigured
+from streamapp.errors import Denied, Misconfigured
 from streamapp.kafka.trouble import PROPAGATION_S, no_topics
 from streamapp.schemas.judging import letter
 from streamapp.settings import CaptureSettings
@@ -54,8 +54,8 @@ AGAIN_S = 0.2
 
 
 async def demand_topics(pipeline: Pipeline) -> None:
-    """Raise `Misconfigured` when Kafka answers and has not all `TOPICS`, not even after a few seconds, or does not let
-    us write there."""
+    """Raise `Misconfigured` when Kafka answers and has not all `TOPICS`, not even after a few seconds, `Denied` when it
+    does not let us write there."""
     loop = asyncio.get_running_loop()
     end_s = loop.time() + PROPAGATION_S
     while await pipeline.answers(TOPICS) and pipeline.missing:
@@ -63,7 +63,7 @@ async def demand_topics(pipeline: Pipeline) -> None:
             raise Misconfigured(no_topics(pipeline.missing))
         await asyncio.sleep(AGAIN_S)
     if pipeline.denied:
-        raise Misconfigured(pipeline.denied)
+        raise Denied(pipeline.denied)
 
 
 class App:

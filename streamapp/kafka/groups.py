@@ -24,6 +24,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.coordination import FindCoordinatorRequest
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest, OffsetResetStrategy
 
 from streamapp.errors import Unavailable
@@ -63,11 +64,13 @@ class GroupSeen:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Groups by name, and where their topics begin and end. A partition that is not there, Kafka said nothing of."""
+    """Groups by name, and where their topics begin and end. A partition that is not there, Kafka said nothing of;
+    `denied` are topics that we may not ask about."""
 
     groups: Mapping[str, GroupSeen]
     starts: Mapping[Partition, int]
     ends: Mapping[Partition, int]
+    denied: frozenset[str] = frozenset()
 
 
 def look(kafka: KafkaSettings, groups: Iterable[str], topics: Iterable[str], timeout_s: float) -> Seen:
@@ -89,12 +92,14 @@ async def _look(kafka: KafkaSettings, groups: list[str], topics: list[str], time
         async with asyncio.timeout(timeout_s):
             await client.bootstrap()
             # Nothing may be under way while something else is awaited alone: it would end unheard, with a traceback.
-            leaders = _leaders(await client.fetch_all_metadata(), topics)
+            cluster = await client.fetch_all_metadata()
+            denied = await _denied(client, [name for name in topics if not cluster.partitions_for_topic(name)])
+            leaders = _leaders(cluster, topics)
             seen = asyncio.gather(*(_group(client, name) for name in groups))
             starts = _offsets(client, leaders, OffsetResetStrategy.EARLIEST)
             ends = _offsets(client, leaders, OffsetResetStrategy.LATEST)
             found, first, last = await asyncio.gather(seen, starts, ends)
-            return Seen(dict(zip(groups, found, strict=True)), first, last)
+            return Seen(dict(zip(groups, found, strict=True)), first, last, denied)
     except TimeoutError:
         raise Unavailable(f"{where} does not answer within {timeout_s:g} s") from None
     except KafkaConnectionError:
@@ -132,6 +137,14 @@ def _member(client_id: str, host: str, metadata: bytes, assignment: bytes) -> Me
     data = ConsumerProtocolMemberMetadata.decode(metadata).user_data if metadata else b""
     held = ConsumerProtocolMemberAssignment.decode(assignment).partitions() if assignment else []
     return Member(client_id, host.lstrip("/"), data or b"", tuple((item.topic, item.partition) for item in held))
+
+
+async def _denied(client: Any, hidden: list[str]) -> frozenset[str]:
+    """Those of the topics which are hidden because a right is missing: Kafka says so to who asks by name."""
+    if not hidden:
+        return frozenset()
+    answer = await client.send(client.get_random_node(), MetadataRequest(hidden, allow_auto_topic_creation=False))
+    return frozenset(name for code, name, *_ in answer.topics if code == TopicAuthorizationFailedError.errno)
 
 
 def _leaders(cluster: Any, topics: list[str]) -> dict[int, list[Partition]]:

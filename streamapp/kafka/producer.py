@@ -282,8 +282,10 @@ class EventProducer:
     def _taken_failures(self) -> NotAcknowledged | NotWritable:
         failed, self._failed = tuple(self._failed.values()), {}
         events = [event for failure in failed for event in failure.events]
-        wrong = next((failure.reason for failure in failed if isinstance(failure, NotWritable)), "")
-        return unsent(events, wrong, self._trouble or "the delivery timeout passed")
+        wrong = next((failure for failure in failed if isinstance(failure, NotWritable)), None)
+        if wrong is not None:
+            return type(wrong)(events, wrong.reason)
+        return NotAcknowledged(events, self._trouble or "the delivery timeout passed")
 
 
 class UsageProducer(EventProducer):
