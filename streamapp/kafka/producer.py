@@ -283,9 +283,8 @@ class EventProducer:
         failed, self._failed = tuple(self._failed.values()), {}
         events = [event for failure in failed for event in failure.events]
         wrong = next((failure for failure in failed if isinstance(failure, NotWritable)), None)
-        if wrong is not None:
-            return type(wrong)(events, wrong.reason)
-        return NotAcknowledged(events, self._trouble or "the delivery timeout passed")
+        reason = self._trouble or "the delivery timeout passed"
+        return NotAcknowledged(events, reason) if wrong is None else type(wrong)(events, wrong.reason)
 
 
 class UsageProducer(EventProducer):
