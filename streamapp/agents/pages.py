@@ -11,6 +11,7 @@ from streamapp.settings import KafkaSettings, Settings
 from streamapp.watch.standing import KafkaStandings
 from streamapp.web.audit import KafkaAudit
 from streamapp.web.gate import gate as gate_of
+from streamapp.web.monitor import beside
 from streamapp.web.pages.reconciliation import AskedReconciliation
 from streamapp.web.routes import mount
 
@@ -33,7 +34,7 @@ def serve(app: StreamApp, view: TableView) -> None:
             gate_of(settings.web, app.conf.web_bind, app.clock)  # the command line may have named another address
         except Misconfigured as error:
             failstop(error, "starting the worker")
-        mount(
+        site = mount(
             app.web.web_app,
             view,
             clock=app.clock,
@@ -46,6 +47,7 @@ def serve(app: StreamApp, view: TableView) -> None:
             audit=KafkaAudit(watcher, app.clock),
             capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
         )
+        beside(app.web.web_app, settings.web, app.port_offset, {"/metrics": site.metrics, "/health": site.health})
 
     app.on_placed = placed
 

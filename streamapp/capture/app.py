@@ -86,6 +86,7 @@ class App:
             "/metrics": lambda: (200, TEXT, self.counters.exposition()),
             "/openapi.json": lambda: (200, JSON, described),
         }
+        self.shown = set(self._pages)  # to whoever reaches capture
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application of version 3; HTTP only."""
@@ -116,12 +117,12 @@ class App:
                 (value for name, value in scope["headers"] if name == b"access-control-request-headers"), None
             )
             answer, extra = answers.NOTHING, cors.preflight(origin, wanted)
-        elif path in self._pages and method in ("GET", "HEAD"):
-            status, named, body = await self._admitted(scope) or self._page(path)
+        elif path in self.shown and method in ("GET", "HEAD"):
+            status, named, body = await self._admitted(scope) or self.page(path)
             await _respond(send, status, [*named, *extra, *PROTECTED], body)
             return
         else:
-            allowed = EVENTS_ALLOWED if path in ENDPOINT_PATHS else PAGE_ALLOWED if path in self._pages else None
+            allowed = EVENTS_ALLOWED if path in ENDPOINT_PATHS else PAGE_ALLOWED if path in self.shown else None
             answer = refused(Refusal(answers.NO_SUCH_METHOD if allowed else answers.NO_SUCH_PAGE))
             extra += [CLOSE] if allowed is None else [CLOSE, allowed]  # its body, if any, is not read
         if answer is None:
@@ -258,7 +259,8 @@ class App:
             return kind.status, [JSON, *challenge], refused(Refusal(kind, f"{problem}. {problem.advice}")).body
         return None
 
-    def _page(self, path: str) -> tuple[int, list[cors.Header], bytes]:
+    def page(self, path: str) -> tuple[int, list[cors.Header], bytes]:
+        """Status, headers and body of a page of ours."""
         try:
             status, kind, body = self._pages[path]()
             return status, [kind], body

@@ -44,7 +44,9 @@ async def _run(settings: Settings, door: Gate) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
     reconciler = Reconciler(settings, wanted(NAMES), wall_ms, check_topics)
-    runner, port = await listen(application(reconciler, door), settings.reconcile.host, settings.reconcile.port)
+    runner, port = await listen(
+        application(reconciler, door, settings.web), settings.reconcile.host, settings.reconcile.port
+    )
     log.info("listening on http://%s:%d/ for %s", settings.reconcile.host, port, settings.kafka.bootstrap_servers)
     # A daemon: it only reads, so a check that is under way at the end is not waited for.
     threading.Thread(target=reconciler.run, args=(stop,), name="checks", daemon=True).start()

@@ -10,14 +10,17 @@ from aiohttp import web
 from streamapp.errors import Refused
 from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import Reconciler
+from streamapp.settings_web import WebSettings
 from streamapp.web.gate import Gate, protect
+from streamapp.web.monitor import beside
 from streamapp.web.problem import Problem
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(reconciler: Reconciler, gate: Gate) -> web.Application:
-    """`/metrics`, `/reconciliation.json` and `/health`, all read-only, behind the gate of the pages."""
+def application(reconciler: Reconciler, gate: Gate, settings: WebSettings) -> web.Application:
+    """`/metrics`, `/reconciliation.json` and `/health`, all read-only, behind the gate of the pages; with a port for
+    monitoring, that one serves as long as this does."""
     metrics = ReconcileMetrics(lambda: reconciler.standings, lambda: reconciler.topic_findings)
 
     async def exposition(request: web.Request) -> web.Response:
@@ -49,6 +52,7 @@ def application(reconciler: Reconciler, gate: Gate) -> web.Application:
         ("/health", health),
     )
     app.add_routes([web.get(path, handler) for path, handler in routes])
+    beside(app, settings, 0, {"/metrics": exposition, "/health": health})
     return app
 
 

@@ -55,6 +55,7 @@ class Terminal:
     def __init__(self, folder: Path, settings: list[str], bootstrap: str, secrets: Path) -> None:
         self.folder, self.count = folder, 0
         self.ports = {name: free_port() for name in ("CAPTURE", "RECONCILE", "CLICKHOUSE", "WEB")}
+        self.monitor_port = free_port() + 100
         (folder / "directory.toml").write_text(f'[teams.team_abc123]\norg = "org_hanzo"\ntokens = ["{TOKEN}"]\n')
         here = {
             "STREAM_KAFKA__BOOTSTRAP_SERVERS": bootstrap,
@@ -79,7 +80,13 @@ class Terminal:
         ports = {f"STREAM_{name}__PORT": str(port) for name, port in self.ports.items()}
         soon = {"STREAM_ARCHIVE__FLUSH_SECONDS": "1", "STREAM_BILLING__IDLE_SECONDS": "2"}
         cache = {"STREAM_CACHE_DIR": str(PROJECT / ".cache"), "STREAM_STATE_DIR": str(self.folder / "state")}
-        return {**ports, **soon, **cache, "STREAM_SETTLEMENT__IDLE_SECONDS": "2"}
+        return {
+            **ports,
+            **soon,
+            **cache,
+            "STREAM_SETTLEMENT__IDLE_SECONDS": "2",
+            "STREAM_WEB__MONITOR_PORT": str(self.monitor_port),
+        }
 
     def run(self, line: str) -> str:
         """What a command says that ends by itself."""
@@ -98,13 +105,19 @@ class Terminal:
         given = dict(line.partition("=")[::2] for line in said.splitlines() if line.startswith("STREAM_KAFKA__"))
         return KafkaSettings(**{name.removeprefix("STREAM_KAFKA__").lower(): value for name, value in given.items()})
 
+    def monitored(self) -> set[str]:
+        """Where processes said that their metrics are."""
+        logs = "".join(log.read_text() for log in self.folder.glob("log-*"))
+        return set(re.findall(r"metrics on (http://\S+)", logs))
+
     @contextmanager
     def running(self, lines: list[str], ports: list[int]) -> Iterator[None]:
         """Run these until the block ends, and then end each as a service manager does."""
         started: list[tuple[str, Path, Child]] = []
         try:
             for line in lines:
-                log = self.folder / f"log-{len(started)}"
+                self.count += 1
+                log = self.folder / f"log-{self.count}"
                 given = [f"{name}={value}" for name, value in self.environment().items()]
                 started.append((line, log, Child("/usr/bin/env", [*given, *self.script(line)], log)))
             wait_until(lambda: all(map(listens, ports)) or any(child.exited.is_set() for *_, child in started), UP_S)
@@ -166,6 +179,10 @@ def test_everything_runs_with_exactly_its_rights_to_a_verdict_without_a_differen
                 terminal.run(f"as {user} streamapp simulate --json --events 2000 --bad 0.01 --topic {topic}")
             for number in range(20):
                 captured(capture, number)
+            assert len(terminal.monitored()) == len(running), "each process has a port for Prometheus"
+            for url in terminal.monitored():
+                with urlopen(url, timeout=30) as answer:
+                    assert answer.status == 200
             kafka = terminal.kafka(LAG_MONITOR)
             wait_until(lambda: drained(kafka), DONE_S)
             report = json.loads(terminal.run(f"{last[0]} --json"))
