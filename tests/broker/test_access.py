@@ -26,6 +26,7 @@ from streamapp.errors import Denied, Misconfigured
 from streamapp.kafka.acls import AccessAdmin
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.groups import look
+from streamapp.kafka.log.raw_batch import batch_at
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.loop_producer import Group, LoopProducer
 from streamapp.kafka.outgoing import EventRefused, WriteDenied
@@ -159,6 +160,10 @@ def test_one_real_request_of_each_kind_is_refused_with_the_name_of_the_right(loc
     as_user = locked.settings
     refused: list[tuple[str, Callable[[], object]]] = [
         ("commerce lacks READ on topic llm_usage", lambda: [*read(confluent_config(as_user("commerce")), "llm_usage")]),
+        (
+            "lag-monitor lacks READ on topic llm_usage",
+            lambda: batch_at(confluent_config(as_user("lag-monitor")), "llm_usage", 0, 0, "", 10),
+        ),
         ("llm-gateway lacks CREATE on topic new", lambda: Admin(as_user("llm-gateway")).create("new", 1, 1, {})),
         (
             "lag-monitor lacks ALTER on topic llm_usage",
