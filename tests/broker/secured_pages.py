@@ -95,8 +95,9 @@ def addresses(base: str) -> Iterator[tuple[str, Role | None]]:
 
     def there() -> bool:
         front = told("/index.json")
-        running = {one["group"] for one in front["groups"] if one["state"] == "running"}
-        return running == {each.name for each in GROUPS} and bool(settlements() and bills() and agents() and letters())
+        up = {one["group"]: one["answering_workers"] for one in front["groups"] if one["state"] == "running"}
+        every = {each.name: each.consumers for each in GROUPS}
+        return up == every and bool(settlements() and bills() and agents() and letters())
 
     def bills() -> list[str]:
         return [row["bill_url"] for row in told("/hours.json?state=closed").get("hours", ()) if row["bill_url"]]
