@@ -92,6 +92,14 @@ docs: setup ## Write docs/reference.md from the code
 bench: setup ## The job against its peers; ONLY=, GROUP=, N=, TEAMS=, ROUNDS=, JSON= are passed on; CAPTURE=1: capture; BASE=: against a commit
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) $(if $(N),--n $(N)) $(if $(TEAMS),--teams $(TEAMS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON)) $(if $(CAPTURE),capture) $(if $(BASE),against $(BASE))
 
+.PHONY: sbom
+sbom: setup ## What an image holds, as CycloneDX JSON: sbom.json, or FILE=
+	@$(BIN)/python deploy/sbom.py $(or $(FILE),sbom.json)
+
+.PHONY: audit
+audit: setup ## Whether a locked package has a known vulnerability; STRICT=1: fail also when nobody can be asked
+	@$(BIN)/python deploy/audit.py $(if $(STRICT),--strict)
+
 .PHONY: chaos
 chaos: setup ## Break everything on purpose, then check every bill; MINUTES=, SEED=, EVENTS= are passed on
 	$(BIN)/streamapp chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(EVENTS),--events $(EVENTS))

@@ -27,7 +27,7 @@ class Misconfigured(StreamError):
 
 
 class Denied(Misconfigured):
-    """Kafka knows who asks, and does not let them: a right is missing. Pages say so quietly."""
+    """Kafka knows who asks, and does not let them. The message names the missing right. Pages say so quietly."""
 
 
 class Unavailable(StreamError):

@@ -17,6 +17,14 @@ class WebSettings(BaseModel):
 
     host: str = Field("127.0.0.1", description="Address the worker's web server listens on")
     port: int = Field(6066, ge=0, le=65535, description="Port of the first worker on a host; the next takes port+1, …")
+    monitor_host: str = Field("127.0.0.1", description="Address of MONITOR_PORT")
+    monitor_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of /metrics and /health alone, which asks nobody for a token; workers count from it as from "
+        "PORT, and what is taken is passed over; without it both are on the other ports",
+    )
     peer_timeout_seconds: float = Field(1.0, gt=0, description="A worker that answers slower is shown as stale")
     auth: Mode = Field("none", description="Who may ask: none (everybody; on loopback only), token, proxy or jwt")
     origin: str | None = Field(
@@ -49,6 +57,6 @@ class WebSettings(BaseModel):
     jwt_audience: str | None = Field(None, description="jwt: the `aud` that a token must have")
     jwt_roles_claim: str = Field("roles", description="jwt: the claim that has the person's groups")
     kafka_username: str | None = Field(
-        None, description="Kafka user that only reads what the pages show: DESCRIBE on groups, READ on dead_letter"
+        None, description="Kafka user of the pages, for what the worker's own may not see: principal stream-pages"
     )
     kafka_password_file: Path | None = Field(None, description="File with that user's password")

@@ -21,6 +21,7 @@ from streamapp.topics.registry import (
     EVERYBODY_WRITES,
     GROUPS,
     INTERNAL_TOPICS,
+    PAGES,
     REDRIVE_ID,
     REDRIVER,
     TOPICS,
@@ -56,14 +57,14 @@ def wanted() -> tuple[Acl, ...]:
 def principals() -> tuple[Principal, ...]:
     """Everybody whom Kafka lets in."""
     groups = {each.name for each in GROUPS}
-    writers = {
-        name: topic for topic in EVENT_TOPICS for name in topic.producers if name not in {*groups, *EVERYBODY_WRITES}
-    }
+    ours = {*groups, *EVERYBODY_WRITES, PAGES}
+    writers = {name: topic for topic in EVENT_TOPICS for name in topic.producers if name not in ours}
     readers = {name: topic for topic in EVENT_TOPICS for name in topic.consumers if name not in groups}
     return (
         *(Principal(name, f"produces {topic.name}") for name, topic in writers.items()),
         *(Principal(name, f"reads {topic.name}") for name, topic in readers.items()),
         *(Principal(each.principal, f"worker of {each.name}") for each in GROUPS),
+        Principal(PAGES, "the pages of every worker: STREAM_WEB__KAFKA_USERNAME"),
         Principal(REDRIVER, "streamapp dead-letters"),
         Principal(REPLAYER, "streamapp replay, streamapp repartition"),
         Principal(RECONCILER, "streamapp verify, reconcile, topics check, access plan and check"),
@@ -84,6 +85,7 @@ def topics_of(name: str) -> tuple[str, ...]:
 
 def _rights(user: str) -> Iterator[Acl]:
     tools = {
+        PAGES: _pages,
         REDRIVER: _redriver,
         REPLAYER: _replayer,
         RECONCILER: _reconciler,
@@ -129,6 +131,21 @@ def _work(user: str, work: Group) -> Iterator[Acl]:
     for name in work.topics:
         yield Acl(USER + user, "transactional_id", transactional_ids(work.name, name), "WRITE", prefixed=True)
     yield _topic(user, "dead_letter", "WRITE")  # decision 19
+
+
+def _pages() -> Iterator[Acl]:
+    """How groups stand, the dead letters and what was done about them. An unmasked value is noted in audit_log."""
+    yield _topic(PAGES, "dead_letter", "READ")
+    for topic in INTERNAL_TOPICS:
+        if REDRIVER in topic.producers:
+            yield _topic(PAGES, topic.name, "READ")
+    for topic in EVENT_TOPICS:
+        if PAGES in topic.producers:
+            yield _topic(PAGES, topic.name, "WRITE")
+        elif topic.name != "dead_letter":
+            yield _topic(PAGES, topic.name, "DESCRIBE")
+    for each in GROUPS:
+        yield Acl(USER + PAGES, "group", each.name, "DESCRIBE")
 
 
 def _redriver() -> Iterator[Acl]:

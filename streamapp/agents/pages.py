@@ -11,6 +11,7 @@ from streamapp.settings import KafkaSettings, Settings
 from streamapp.watch.standing import KafkaStandings
 from streamapp.web.audit import KafkaAudit
 from streamapp.web.gate import gate as gate_of
+from streamapp.web.monitor import beside
 from streamapp.web.pages.lags import AskedWatch
 from streamapp.web.pages.reconciliation import AskedReconciliation
 from streamapp.web.routes import mount
@@ -34,7 +35,7 @@ def serve(app: StreamApp, view: TableView) -> None:
             gate_of(settings.web, app.conf.web_bind, app.clock)  # the command line may have named another address
         except Misconfigured as error:
             failstop(error, "starting the worker")
-        mount(
+        site = mount(
             app.web.web_app,
             view,
             clock=app.clock,
@@ -44,16 +45,18 @@ def serve(app: StreamApp, view: TableView) -> None:
             letters=letters,
             reconciliation=found,
             standings=standings,
-            audit=KafkaAudit(settings.kafka, app.clock),
+            audit=KafkaAudit(watcher, app.clock),
             watch=AskedWatch(settings.watch.url, timeout_s, gate.sign),
             capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
         )
+        beside(app.web.web_app, settings.web, app.port_offset, {"/metrics": site.metrics, "/health": site.health})
 
     app.on_placed = placed
 
 
 def watching(settings: Settings) -> KafkaSettings:
-    """How the pages ask Kafka about what is not their worker's: as a user of their own, if there is one.
+    """How the pages ask Kafka about what is not their worker's, and write audit_log: as a user of their own, if there
+    is one.
 
     Raises `Misconfigured` for a user without a password.
     """

@@ -27,7 +27,7 @@ from streamapp.capture.reading.addresses import forwarded_for, read_address
 from streamapp.capture.reading.answers import Answer, Refusal, refused
 from streamapp.capture.reading.events import TOPIC
 from streamapp.clock import Clock
-from streamapp.errors import Misconfigured
+from streamapp.errors import Denied, Misconfigured
 from streamapp.kafka.trouble import PROPAGATION_S, no_topics
 from streamapp.schemas.judging import letter
 from streamapp.settings import CaptureSettings
@@ -54,8 +54,8 @@ AGAIN_S = 0.2
 
 
 async def demand_topics(pipeline: Pipeline) -> None:
-    """Raise `Misconfigured` when Kafka answers and has not all `TOPICS`, not even after a few seconds, or does not let
-    us write there."""
+    """Raise `Misconfigured` when Kafka answers and has not all `TOPICS`, not even after a few seconds, `Denied` when it
+    does not let us write there."""
     loop = asyncio.get_running_loop()
     end_s = loop.time() + PROPAGATION_S
     while await pipeline.answers(TOPICS) and pipeline.missing:
@@ -63,7 +63,7 @@ async def demand_topics(pipeline: Pipeline) -> None:
             raise Misconfigured(no_topics(pipeline.missing))
         await asyncio.sleep(AGAIN_S)
     if pipeline.denied:
-        raise Misconfigured(pipeline.denied)
+        raise Denied(pipeline.denied)
 
 
 class App:
@@ -86,6 +86,7 @@ class App:
             "/metrics": lambda: (200, TEXT, self.counters.exposition()),
             "/openapi.json": lambda: (200, JSON, described),
         }
+        self.shown = set(self._pages)  # to whoever reaches capture
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application of version 3; HTTP only."""
@@ -116,12 +117,12 @@ class App:
                 (value for name, value in scope["headers"] if name == b"access-control-request-headers"), None
             )
             answer, extra = answers.NOTHING, cors.preflight(origin, wanted)
-        elif path in self._pages and method in ("GET", "HEAD"):
-            status, named, body = await self._admitted(scope) or self._page(path)
+        elif path in self.shown and method in ("GET", "HEAD"):
+            status, named, body = await self._admitted(scope) or self.page(path)
             await _respond(send, status, [*named, *extra, *PROTECTED], body)
             return
         else:
-            allowed = EVENTS_ALLOWED if path in ENDPOINT_PATHS else PAGE_ALLOWED if path in self._pages else None
+            allowed = EVENTS_ALLOWED if path in ENDPOINT_PATHS else PAGE_ALLOWED if path in self.shown else None
             answer = refused(Refusal(answers.NO_SUCH_METHOD if allowed else answers.NO_SUCH_PAGE))
             extra += [CLOSE] if allowed is None else [CLOSE, allowed]  # its body, if any, is not read
         if answer is None:
@@ -258,7 +259,8 @@ class App:
             return kind.status, [JSON, *challenge], refused(Refusal(kind, f"{problem}. {problem.advice}")).body
         return None
 
-    def _page(self, path: str) -> tuple[int, list[cors.Header], bytes]:
+    def page(self, path: str) -> tuple[int, list[cors.Header], bytes]:
+        """Status, headers and body of a page of ours."""
         try:
             status, kind, body = self._pages[path]()
             return status, [kind], body

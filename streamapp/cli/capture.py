@@ -8,6 +8,7 @@ import os
 
 import click
 import uvloop
+from aiohttp import web
 
 from streamapp.capture.app import App, demand_topics
 from streamapp.capture.intake import Intake
@@ -19,6 +20,7 @@ from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.loop_producer import LoopProducer
 from streamapp.settings import Settings, current
 from streamapp.web.gate import Gate, gate
+from streamapp.web.monitor import Handler, listen_apart
 
 log = logging.getLogger("streamapp.capture")
 
@@ -55,4 +57,25 @@ async def _run(settings: Settings, door: Gate | None) -> None:
     log.info("listening on http://%s:%d/ for %s", host, port, settings.kafka.bootstrap_servers)
     gc.freeze()  # what is there now stays until the end: no collection needs to look at it
     gc.set_threshold(*GC_THRESHOLD)
-    await serve(app, producer, limits, listening)
+    monitor = await listen_apart(settings.web, 0, _apart(app))
+    if monitor is not None:
+        app.shown.remove("/metrics")
+    try:
+        await serve(app, producer, limits, listening)
+    finally:
+        if monitor is not None:
+            await monitor.cleanup()
+
+
+def _apart(app: App) -> dict[str, Handler]:
+    """What capture says on the port for monitoring. Its health there is whether it is ready."""
+
+    def told(page: str) -> Handler:
+        async def tell(request: web.Request) -> web.Response:
+            status, headers, body = app.page(page)
+            named = {name.decode(): value.decode() for name, value in headers}
+            return web.Response(status=status, body=body, headers=named)
+
+        return tell
+
+    return {"/metrics": told("/metrics"), "/health": told("/health/ready")}

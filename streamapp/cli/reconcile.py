@@ -44,5 +44,5 @@ async def _run(settings: Settings, door: Gate) -> None:
     reconciler = Reconciler(settings, wanted(NAMES), wall_ms, check_topics)
     # A daemon: it only reads, so a check that is under way at the end is not waited for.
     checks = threading.Thread(target=reconciler.run, args=(stop,), name="checks", daemon=True)
-    await serve(application(reconciler, door), here.host, here.port, PORT, log, checks.start)
+    await serve(application(reconciler, door, settings.web), here.host, here.port, PORT, log, checks.start)
     stop.set()

@@ -40,7 +40,7 @@ async def _run(settings: Settings, door: Gate) -> None:
     money = OpenMoney(wall_ms, timeout_s, door.sign)
     watcher = Watcher(settings.kafka, wall_ms, here.interval_seconds, ask=money.ask)
     metrics = WatchMetrics(lambda: watcher.known)
-    app = application(door, metrics.exposition, watcher.health, {"/watch.json": watcher.as_json})
+    app = application(door, settings.web, metrics.exposition, watcher.health, {"/watch.json": watcher.as_json})
     await serve(
         app, here.host, here.port, "STREAM_WATCH__PORT", log, lambda: asyncio.create_task(watcher.run(), name="looks")
     )

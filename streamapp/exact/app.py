@@ -165,6 +165,12 @@ class StreamApp(faust.App):
         gc.set_threshold(*GC_THRESHOLD)
         self.on_placed(self)
 
+    @property
+    def port_offset(self) -> int:
+        """How far this worker's ports lie behind the first one on its host."""
+        assert self.slot is not None, "the worker has its place"
+        return registry.port_offset(self.conf.id) + self.slot.number
+
     def _wanted_port(self) -> int:
         """The port asked for on the command line, else by the settings; 0: any."""
         asked: int = self.conf.web_port

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from streamapp.clock import monotonic_s
-from streamapp.errors import Misconfigured, Unavailable
+from streamapp.errors import Denied, Misconfigured, Unavailable
 from streamapp.kafka.acls import AccessAdmin
 from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.trouble import Right, lacks
@@ -59,7 +59,7 @@ class Needs:
 
 def topics_there(kafka: KafkaSettings, rights: Sequence[Right]) -> Callable[[], frozenset[str]]:
     """Asks the cluster which of these topics there are; connects at the first question. The question raises
-    `Misconfigured` when a right is missing: without it a topic is as good as missing, and Kafka does not say which."""
+    `Denied` when a right is missing: without it a topic is as good as missing, and Kafka does not say which."""
     made: list[AccessAdmin] = []
 
     def ask() -> frozenset[str]:
@@ -69,7 +69,7 @@ def topics_there(kafka: KafkaSettings, rights: Sequence[Right]) -> Callable[[], 
         there = made[0].operations({right.name for right in rights})
         for right in rights:
             if right.operation not in there.get(right.name, {right.operation}):
-                raise Misconfigured(lacks(kafka.sasl_username, right))
+                raise Denied(lacks(kafka.sasl_username, right))
         return frozenset(there)
 
     return ask

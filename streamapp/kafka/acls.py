@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient
@@ -24,10 +25,11 @@ from streamapp.access.acl import CLUSTER, Acl
 from streamapp.access.plan import AccessPlan, plan
 from streamapp.access.wanted import principals, wanted
 from streamapp.clock import monotonic_s
-from streamapp.errors import Refused, Unavailable
+from streamapp.errors import Denied, Refused, Unavailable
 from streamapp.kafka.admin import Admin, Missing
 from streamapp.kafka.security import aiokafka_config
-from streamapp.kafka.trouble import NO_RIGHT, Forbidden, Right
+from streamapp.kafka.trouble import Right, lacks
+from streamapp.settings import KafkaSettings
 
 SETTLE_TIMEOUT_S = 60
 SETTLE_POLL_S = 0.02
@@ -59,9 +61,7 @@ class AccessAdmin(Admin):
                 found[name] = frozenset(operation.name for operation in topic.authorized_operations)
             except Missing:
                 continue
-            except Forbidden as error:
-                if error.code not in NO_RIGHT:
-                    raise
+            except Denied:
                 found[name] = frozenset()
         return found
 
@@ -129,6 +129,18 @@ class AccessAdmin(Admin):
             for kind, name, pattern, acls in answer.resources
             for principal, host, operation, permission in acls
         )
+
+
+def write_denied(kafka: KafkaSettings, topics: Iterable[str], timeout_s: float) -> Denied | None:
+    """Which right to write to these topics is missing, as far as Kafka says. Producers (librdkafka 2.16.1) are not told
+    of a topic that they may not describe, nor of the topic that a transaction may not write to."""
+    names = tuple(topics)
+    with suppress(Unavailable, Refused):
+        may = AccessAdmin(kafka, timeout_s=timeout_s).operations(names)
+        for name in names:
+            if "WRITE" not in may.get(name, {"WRITE"}):
+                return Denied(lacks(kafka.sasl_username, Right("WRITE", "topic", name)))
+    return None
 
 
 def planned(admin: AccessAdmin) -> AccessPlan:

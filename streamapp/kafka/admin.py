@@ -28,7 +28,7 @@ from confluent_kafka.admin import (
 
 from streamapp.access.acl import CLUSTER
 from streamapp.clock import monotonic_s
-from streamapp.errors import Misconfigured, Refused, StreamError, Unavailable
+from streamapp.errors import Denied, Misconfigured, Refused, StreamError, Unavailable
 from streamapp.kafka.groups import GroupSeen, look
 from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.login import connected
@@ -70,7 +70,7 @@ class TopicState:
 
 class Admin:
     """One cluster. Every call raises `Unavailable` when it does not answer in `timeout_s`, `Misconfigured` when it
-    lets us not in or forbids the request, `Refused` when it declines."""
+    lets us not in or a policy forbids the request, `Denied` when a right is missing, `Refused` when it declines."""
 
     def __init__(self, kafka: KafkaSettings, *, timeout_s: float = 15) -> None:
         self._kafka = kafka
@@ -128,7 +128,7 @@ class Admin:
         answer = self._client.list_consumer_groups(request_timeout=self._timeout_s)
         found = self._asked("list consumer groups", answer.result, _SEE)
         if found.errors:
-            raise self._translated("list consumer groups", found.errors[0].args[0])
+            raise self._translated("list consumer groups", found.errors[0].args[0], _SEE)
         return frozenset(item.group_id for item in found.valid)
 
     def broker_configs(self) -> dict[int, dict[str, str]]:
@@ -215,7 +215,7 @@ class Admin:
             if seen.state:
                 return seen
             if seen.denied:
-                raise Forbidden(lacks(self._kafka.sasl_username, Right("DESCRIBE", "group", name)), 0, seen.problem)
+                raise Denied(lacks(self._kafka.sasl_username, Right("DESCRIBE", "group", name)))
             if monotonic_s() > deadline_s:
                 raise Unavailable(f"cannot describe group {name}: Kafka at {self._bootstrap} says: {seen.problem}")
             threading.Event().wait(LEADER_POLL_S)
@@ -282,8 +282,7 @@ class Admin:
                 "STREAM_KAFKA__SECURITY_PROTOCOL, user name, password and CA file"
             )
         if error.code() in NO_RIGHT and right is not None:
-            told = lacks(self._kafka.sasl_username, right)
-            return Forbidden(f"cannot {what}: {told}", error.code(), error.str())
+            return Denied(f"cannot {what}: {lacks(self._kafka.sasl_username, right)}")
         if error.code() in FORBIDDEN:
             told = f"cannot {what}: Kafka at {self._bootstrap} says: {error.str()}"
             return Forbidden(told, error.code(), error.str())

@@ -25,6 +25,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import DescribeGroupsRequest, ListGroupsRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.coordination import FindCoordinatorRequest
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest, OffsetResetStrategy
 
 from streamapp.errors import Unavailable
@@ -73,6 +74,7 @@ class Seen:
     Asked in this order: starts, what groups have committed, ends. So nothing that was committed lies behind an end, and
     nothing that is gone was committed later. `topics` and `names` are all topics and groups that we may know of;
     `names` is None where they were not asked for or Kafka did not say. `dates` has what a `Dating` found, in ms.
+    `denied` are topics that we may not ask about.
     """
 
     groups: Mapping[str, GroupSeen]
@@ -81,6 +83,7 @@ class Seen:
     topics: frozenset[str] = frozenset()
     names: frozenset[str] | None = None
     dates: Mapping[Target, int] = field(default_factory=dict)
+    denied: frozenset[str] = frozenset()
 
 
 class Dating(Protocol):
@@ -135,7 +138,9 @@ async def _look(
     try:
         async with asyncio.timeout(timeout_s):
             await client.bootstrap()
+            # Nothing may be under way while something else is awaited alone: it would end unheard, with a traceback.
             cluster = await client.fetch_all_metadata()
+            denied = await _denied(client, [name for name in topics if not cluster.partitions_for_topic(name)])
             leaders = _leaders(cluster, topics)
             starts = await _offsets(client, leaders, dict.fromkeys(leaders, OffsetResetStrategy.EARLIEST))
             found = await asyncio.gather(*(_group(client, name) for name in groups))
@@ -146,6 +151,7 @@ async def _look(
                 {partition: offset for partition, (offset, _) in ends.items() if offset >= 0},
                 frozenset(cluster.topics()),
                 await _names(client, cluster) if names else None,
+                denied=denied,
             )
             if dating is None:
                 return seen
@@ -187,6 +193,14 @@ def _member(client_id: str, host: str, metadata: bytes, assignment: bytes) -> Me
     data = ConsumerProtocolMemberMetadata.decode(metadata).user_data if metadata else b""
     held = ConsumerProtocolMemberAssignment.decode(assignment).partitions() if assignment else []
     return Member(client_id, host.lstrip("/"), data or b"", tuple((item.topic, item.partition) for item in held))
+
+
+async def _denied(client: Any, hidden: list[str]) -> frozenset[str]:
+    """Those of the topics which are hidden because a right is missing: Kafka says so to who asks by name."""
+    if not hidden:
+        return frozenset()
+    answer = await client.send(client.get_random_node(), MetadataRequest(hidden, allow_auto_topic_creation=False))
+    return frozenset(name for code, name, *_ in answer.topics if code == TopicAuthorizationFailedError.errno)
 
 
 def _leaders(cluster: Any, topics: list[str]) -> dict[Partition, int]:

@@ -16,11 +16,11 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.errors import StreamError
-from streamapp.kafka.acls import AccessAdmin
+from streamapp.kafka.acls import write_denied
 from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.login import connected
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, Serving, producer_config
-from streamapp.kafka.trouble import MISSING, NO_HOME, NO_RIGHT, Right, lacks, to_mend
+from streamapp.kafka.trouble import MISSING, NO_HOME, NO_RIGHT, to_mend
 from streamapp.settings import KafkaSettings
 
 ANY_PARTITION = -1  # murmur2 of the key decides
@@ -185,13 +185,9 @@ class LoopProducer:
         return missing
 
     def _look_for_rights(self, topics: Sequence[str]) -> None:
-        """Find out which right to write there is missing: a producer (librdkafka 2.16.1) is told of a topic that it may
-        know nothing of as if no broker answered."""
+        """Find out which right to write there is missing: the client speaks as if no broker answered."""
         with suppress(StreamError):
-            may = AccessAdmin(self._kafka, timeout_s=ANSWER_TIMEOUT_S).operations(topics)
-            lacking = [topic for topic in topics if "WRITE" not in may.get(topic, {"WRITE"})]
-            right = Right("WRITE", "topic", lacking[0]) if lacking else None
-            self.denied = lacks(self._kafka.sasl_username, right) if right else ""
+            self.denied = str(write_denied(self._kafka, topics, ANSWER_TIMEOUT_S) or "")
 
     def _tell_disagreement(self) -> None:
         """Log once why the broker and the settings do not go together, if that is so."""
@@ -228,8 +224,8 @@ class LoopProducer:
             self.missing |= {topic}
         wrong = to_mend(error, topic, self._kafka.sasl_username)
         if error.code() in NO_RIGHT:
-            self.denied = wrong
-        return wrong or error.str()
+            self.denied = str(wrong)
+        return error.str() if wrong is None else str(wrong)
 
     def _landed(self, flight: _Flight) -> None:
         assert self._loop is not None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 from pydantic import ValidationError
 
-from streamapp.errors import DeliveryFailed, Misconfigured, Refused
+from streamapp.errors import DeliveryFailed, Denied, Misconfigured, Refused
 from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.envelope import SCHEMA, Envelope
 from streamapp.schemas.judging.decode import decode_usage
@@ -83,9 +83,15 @@ class NotWritable(Misconfigured):
         self.reason = reason
 
 
-def unsent(events: Sequence[Event], wrong: str, reason: str) -> NotAcknowledged | NotWritable:
-    """The error about these events: `wrong` is what a person must put right, empty when nothing is known to be."""
-    return NotWritable(events, wrong) if wrong else NotAcknowledged(events, reason)
+class WriteDenied(NotWritable, Denied):
+    """The same, because a right is missing."""
+
+
+def unsent(events: Sequence[Event], wrong: Misconfigured | None, reason: str) -> NotAcknowledged | NotWritable:
+    """The error about these events. `wrong` is what a person must put right, as far as is known."""
+    if wrong is None:
+        return NotAcknowledged(events, reason)
+    return (WriteDenied if isinstance(wrong, Denied) else NotWritable)(events, str(wrong))
 
 
 def _named(events: Sequence[Event]) -> str:

@@ -282,8 +282,9 @@ class EventProducer:
     def _taken_failures(self) -> NotAcknowledged | NotWritable:
         failed, self._failed = tuple(self._failed.values()), {}
         events = [event for failure in failed for event in failure.events]
-        wrong = next((failure.reason for failure in failed if isinstance(failure, NotWritable)), "")
-        return unsent(events, wrong, self._trouble or "the delivery timeout passed")
+        wrong = next((failure for failure in failed if isinstance(failure, NotWritable)), None)
+        reason = self._trouble or "the delivery timeout passed"
+        return NotAcknowledged(events, reason) if wrong is None else type(wrong)(events, wrong.reason)
 
 
 class UsageProducer(EventProducer):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError
 
 from streamapp.clock import monotonic_s
-from streamapp.errors import Misconfigured, Refused, Unavailable
+from streamapp.errors import Denied, Misconfigured, Refused, Unavailable
 from streamapp.kafka.admin import Admin, TopicState
-from streamapp.kafka.trouble import NO_RIGHT, Forbidden
+from streamapp.kafka.trouble import Forbidden
 from streamapp.topics.findings import Finding, Seen, findings
 from streamapp.topics.plan import RAISED_ALONG, AddPartitions, Change, Create, Have, Plan, RaiseConfig, plan
 from streamapp.topics.registry import Topic
@@ -49,7 +49,7 @@ def have(admin: Admin, topics: Iterable[Topic]) -> dict[str, Have]:
     names = frozenset(item.name for item in topics)
     try:
         states = admin.describe(names.union(RAISED_ALONG))
-    except Forbidden:
+    except Denied:
         states = admin.describe(names)  # who may not look at Kafka's own topics is told about ours
     partitions = [(name, n) for name in names.intersection(states) for n in range(states[name].partitions)]
     ends = admin.end_offsets(partitions)
@@ -84,7 +84,7 @@ def apply(admin: Admin, topics: Iterable[Topic], replication_factor: int) -> Pla
     for change in todo.changes:
         try:
             _do(admin, change)
-        except (Forbidden, Refused) as error:
+        except (Denied, Forbidden, Refused) as error:
             undone.append(_undone(change, error, replication_factor))
     refused = frozenset(item.change for item in undone)
     done = tuple(change for change in todo.changes if change not in refused)
@@ -104,7 +104,10 @@ def _do(admin: Admin, change: Change) -> None:
             admin.set_configs(topic, {name: wanted})
 
 
-def _undone(change: Change, error: Forbidden | Refused, replication_factor: int) -> Undone:
+def _undone(change: Change, error: Denied | Forbidden | Refused, replication_factor: int) -> Undone:
+    if isinstance(error, Denied):
+        advice = "apply as the principal provisioner, or another user with CREATE, ALTER and ALTER_CONFIGS on topics"
+        return Undone(change, str(error), advice)
     if isinstance(error, Refused):
         return Undone(change, str(error), "change what Kafka says, in the registry or on the cluster")
     return Undone(change, error.reason, _advice(change, error, replication_factor))
@@ -113,8 +116,6 @@ def _undone(change: Change, error: Forbidden | Refused, replication_factor: int)
 def _advice(change: Change, error: Forbidden, replication_factor: int) -> str:
     """What a person can do. A policy says what it wants in its own words only: the settings that it names are found
     there, and whether it is about replicas."""
-    if error.code in NO_RIGHT:
-        return "apply as the principal provisioner, or another user with CREATE, ALTER and ALTER_CONFIGS on topics"
     named = sorted(name for name in _configs_of(change) if name in error.reason)
     rest = error.reason
     for name in named:

@@ -103,7 +103,8 @@ class RawProducer:
         self._timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
         self._kafka, self._bootstrap = kafka, kafka.bootstrap_servers
         self._failed = 0
-        self._reason = self._to_mend = self._topic = ""
+        self._reason = self._topic = ""
+        self._to_mend: Misconfigured | None = None
         config = {
             **producer_config(kafka, buffer_records),
             "delivery.report.only.error": True,
@@ -124,7 +125,7 @@ class RawProducer:
             except KafkaException as exception:
                 error = self._serving.why(exception.args[0])
                 if wrong := to_mend(error, topic, self._kafka.sasl_username):
-                    raise Misconfigured(wrong) from None
+                    raise wrong from None
                 raise DeliveryFailed(f"a record for {topic} was refused: {error.str()}") from None
         self.sent += 1
         if self.sent % POLL_EVERY == 0:
@@ -150,8 +151,8 @@ class RawProducer:
             self._to_mend = to_mend(self._serving.fatal, self._topic, self._kafka.sasl_username)
         if self._failed:
             told = f"{self._failed:,} of {self.sent:,} records were not acknowledged by Kafka at {self._bootstrap}"
-            if self._to_mend:
-                raise Misconfigured(f"{told}: {self._to_mend}")
+            if self._to_mend is not None:
+                raise type(self._to_mend)(f"{told}: {self._to_mend}")
             raise DeliveryFailed(f"{told} ({self._reason or 'no answer'})")
 
     def flush(self) -> None:

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from streamapp.errors import DeliveryFailed, Misconfigured, Refused, StreamError, Unavailable
+from streamapp.errors import DeliveryFailed, Refused, StreamError, Unavailable
+from streamapp.kafka.acls import write_denied
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, producer_config
 from streamapp.kafka.trouble import to_mend
 from streamapp.settings import KafkaSettings
@@ -23,6 +24,7 @@ from streamapp.settings import KafkaSettings
 # Readers of committed records wait behind an unfinished transaction: a tool that was killed must not stop them longer.
 TRANSACTION_TIMEOUT_S = 15
 BUFFER_RECORDS = 100_000
+ANSWER_S = 10.0
 MESSAGE_BYTES_MAX = 8 << 20  # the topics set their own, lower limits
 
 
@@ -38,11 +40,11 @@ class Outgoing(NamedTuple):
 
 class TransactedProducer:
     """Raises `Unavailable` when Kafka does not answer, `Refused` when somebody else took over, `Misconfigured` when a
-    topic does not exist or may not be written to."""
+    topic does not exist, `Denied` when one may not be written to."""
 
     def __init__(self, kafka: KafkaSettings, transactional_id: str) -> None:
         self._timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
-        self._id, self._user = transactional_id, kafka.sasl_username
+        self._id, self._kafka = transactional_id, kafka
         self._producer = Producer(
             {
                 **producer_config(kafka, BUFFER_RECORDS),
@@ -110,7 +112,7 @@ class TransactedProducer:
                     raise self._translated(exception.args[0], topic) from None
         self._producer.flush(self._timeout_s)
         if failures:
-            raise failures[0]
+            raise write_denied(self._kafka, dict.fromkeys(one.topic for one in records), ANSWER_S) or failures[0]
         if -1 in offsets:
             raise DeliveryFailed(f"{offsets.count(-1)} of {len(offsets)} records were not acknowledged by Kafka")
         return offsets
@@ -124,8 +126,8 @@ class TransactedProducer:
     def _translated(self, error: KafkaError, topic: str = "") -> StreamError:
         if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
             return Refused(f"somebody else began to write as {self._id}; nothing of this transaction was done")
-        if wrong := to_mend(error, topic, self._user, self._id):
-            return Misconfigured(wrong)
+        if wrong := to_mend(error, topic, self._kafka.sasl_username, self._id):
+            return wrong
         return Unavailable(f"Kafka did not take the transaction, nothing of it was done: {error.str()}")
 
 

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError
 
 from streamapp.access.acl import CLUSTER, allowed, resource
 from streamapp.access.wanted import wanted
-from streamapp.errors import Misconfigured
+from streamapp.errors import Denied, Misconfigured
 
 PROPAGATION_S = 5.0  # so long a topic that was just made may be unknown to a broker
 
@@ -50,11 +50,7 @@ NO_RIGHT = frozenset(
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     }
 )
-FORBIDDEN = NO_RIGHT | {
-    KafkaError.INVALID_REPLICATION_FACTOR,
-    KafkaError.INVALID_CONFIG,
-    KafkaError.POLICY_VIOLATION,
-}
+FORBIDDEN = frozenset({KafkaError.INVALID_REPLICATION_FACTOR, KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION})
 
 
 class Right(NamedTuple):
@@ -66,8 +62,8 @@ class Right(NamedTuple):
 
 
 class Forbidden(Misconfigured):
-    """Kafka understands the request and does not do it: a right is missing, a policy or a limit of the cluster forbids
-    it. `code` is Kafka's error code, `reason` its own words."""
+    """Kafka understands the request and does not do it: a policy or a limit of the cluster forbids it. `code` is
+    Kafka's error code, `reason` its own words. A missing right is `Denied`."""
 
     def __init__(self, message: str, code: int, reason: str) -> None:
         super().__init__(message)
@@ -85,7 +81,7 @@ def lacks(user: str | None, right: Right) -> str:
 
 
 def denied(error: BaseException, user: str | None, operation: str) -> BaseException:
-    """An error of aiokafka's about a missing right, as one of ours that names it; any other as it is. `operation`: what
+    """An error of aiokafka's about a missing right, as `Denied` that names it; any other as it is. `operation`: what
     was being done to a topic, READ or WRITE; a group is always read, and a transactional id written."""
     told: BaseException | None = error
     while told is not None and not isinstance(told, _DENIALS):
@@ -94,7 +90,7 @@ def denied(error: BaseException, user: str | None, operation: str) -> BaseExcept
         return error
     kind, verb = _DENIED[next(known for known in _DENIALS if isinstance(told, known))]
     name = CLUSTER if kind == "cluster" else _name(told.args)
-    return Forbidden(lacks(user, Right(verb or operation, kind, name)), getattr(told, "errno", 0), str(told))
+    return Denied(lacks(user, Right(verb or operation, kind, name)))
 
 
 @contextmanager
@@ -132,15 +128,16 @@ def no_topics(missing: Iterable[str]) -> str:
     return f"topics {', '.join(names)} do not exist; create them with `streamapp topics apply`"
 
 
-def to_mend(error: KafkaError, topic: str, user: str | None, transactional_id: str = "") -> str:
-    """What a person must put right before Kafka takes a record for this topic, as a sentence. Empty: nothing is known
-    to be wrong, and Kafka may take it later. `user`: who writes."""
+def to_mend(error: KafkaError, topic: str, user: str | None, transactional_id: str = "") -> Misconfigured | None:
+    """What a person must put right before Kafka takes a record for this topic; `Denied` for a missing right. None:
+    nothing is known to be wrong, and Kafka may take it later. `user`: who writes."""
     if error.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-        return lacks(user, Right("WRITE", "transactional_id", transactional_id))
+        return Denied(lacks(user, Right("WRITE", "transactional_id", transactional_id)))
     if error.code() in NO_HOME:
-        return no_topics([topic])
+        return Misconfigured(no_topics([topic]))
     if error.code() in NO_RIGHT:  # of the cluster, too: an idempotent producer is let in by WRITE on any topic
-        return lacks(user, Right("WRITE", "topic", topic))
+        return Denied(lacks(user, Right("WRITE", "topic", topic)))
     if error.code() == KafkaError._AUTHENTICATION:
-        return f"Kafka does not let us in ({error.str()}); check STREAM_KAFKA__SASL_USERNAME and its password"
-    return ""
+        told = f"Kafka does not let us in ({error.str()}); check STREAM_KAFKA__SASL_USERNAME and its password"
+        return Misconfigured(told)
+    return None

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from streamapp.access.acl import USER, Acl
-from streamapp.access.wanted import RECONCILER
 from streamapp.broker.broker import Broker
 from streamapp.broker.secure import ADMIN, Secured
 from streamapp.errors import Refused
 from streamapp.kafka.acls import AccessAdmin, apply
 from streamapp.local.jobs import SIMULATOR, Logins, same_for_all
 from streamapp.settings import KafkaSettings, Settings
+from streamapp.topics.registry import PAGES
 
 GATEWAY = "llm-gateway"  # whose call a person sends first
 
@@ -50,7 +50,7 @@ class LocalKafka:
         self._broker = secured.broker(folder, port=port, heap_mb=heap_mb)
         self._broker.start()
         bootstrap = self._broker.bootstrap
-        self.logins = Logins(lambda user: secured.settings(user, bootstrap), RECONCILER)
+        self.logins = Logins(lambda user: secured.settings(user, bootstrap), PAGES)
         return secured.settings(ADMIN, bootstrap)
 
     def give_rights(self, simulated: Iterable[str]) -> str:

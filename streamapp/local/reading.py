@@ -8,8 +8,9 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from streamapp.clock import monotonic_s
-from streamapp.errors import Unavailable
+from streamapp.errors import Denied, Unavailable
 from streamapp.kafka.groups import Seen, look
+from streamapp.kafka.trouble import Right, lacks
 from streamapp.local.jobs import stage_of
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import group
@@ -43,17 +44,26 @@ def standings(kafka: KafkaSettings, readings: Sequence[Watched], timeout_s: floa
     """Where every group is, asked of the cluster over one connection. Not for a thread that runs an event loop.
 
     Raises `Unavailable` when Kafka has not told all of it in `timeout_s`: a partition may be without a leader for a
-    moment. Raises `Misconfigured` as `look` does.
+    moment. Raises `Denied` where a right is missing, `Misconfigured` as `look` does.
     """
     groups, topics = {reading.group for reading in readings}, {reading.topic for reading in readings}
     end_s = monotonic_s() + timeout_s
     while True:
         try:
-            return judged(look(kafka, groups, topics, max(PAUSE_S, end_s - monotonic_s())), readings)
+            seen = look(kafka, groups, topics, max(PAUSE_S, end_s - monotonic_s()))
+            demand_rights(seen, kafka.sasl_username)
+            return judged(seen, readings)
         except Unavailable:
             if monotonic_s() + PAUSE_S > end_s:
                 raise
         threading.Event().wait(PAUSE_S)
+
+
+def demand_rights(seen: Seen, user: str | None) -> None:
+    """Raise `Denied` for the first thing that `user`, who asked, may not ask about."""
+    groups = [Right("DESCRIBE", "group", name) for name, one in seen.groups.items() if one.denied]
+    for right in (*groups, *(Right("DESCRIBE", "topic", name) for name in sorted(seen.denied))):
+        raise Denied(lacks(user, right))
 
 
 def judged(seen: Seen, readings: Sequence[Watched]) -> tuple[Standing, ...]:

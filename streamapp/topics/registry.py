@@ -17,6 +17,7 @@ ROWS = "-changelog"  # how the name of a topic ends that holds a table's rows
 EVERY_SERVICE, EVERY_GROUP = "every service", "every consumer group"
 EVERYBODY_WRITES = (EVERY_SERVICE, EVERY_GROUP)  # no producer by name
 REDRIVER = "dead-letter-redriver"  # whoever runs `streamapp dead-letters redrive` and `drop`
+PAGES = "stream-pages"  # as whom the pages ask Kafka; unmasking writes audit_log
 REDRIVE_ID = "dead-letters-done"  # its transactional id: one writer at a time, who starts takes over
 BATCH_HEAD = 128  # of a batch with one record: 61 bytes, and at most 36 of the record's own lengths
 
@@ -95,7 +96,7 @@ EVENT_TOPICS: tuple[Topic, ...] = (
         partitions=4,
         retention_ms=90 * DAY_MS,
         key="org_id",
-        producers=("iam-service", EVERY_SERVICE),
+        producers=("iam-service", PAGES, EVERY_SERVICE),
         consumers=("audit-archive", "compliance"),
     ),
     Topic(

@@ -31,6 +31,9 @@ HEADERS: Mapping[str, str] = {
 }
 """What every answer has, unless it says otherwise."""
 
+ASKER = web.RequestKey("asker", Asker)
+"""Who asks, on a request that was let in."""
+
 MONITOR = Asker("metrics", frozenset({"monitor"}))
 
 
@@ -139,7 +142,8 @@ def gate(
     random: Entropy = entropy,
     table: Mapping[str, Route] = TABLE,
 ) -> Gate:
-    """The gate of a server that listens on `host`. `peers`: other workers ask it, or are asked by it.
+    """The gate of a server that listens on `host`. `peers`: other workers ask it, or are asked by it. Metrics that
+    have a port of their own are nobody's here.
 
     Raises `Misconfigured` for a mode that lacks what it needs, and for none beyond loopback.
     """
@@ -155,6 +159,8 @@ def gate(
             f"STREAM_WEB__AUTH={settings.auth} needs STREAM_WEB__PEER_TOKEN_FILE (or …_TOKEN), one for all: "
             "workers ask each other for their pages"
         )
+    if settings.monitor_port is not None:
+        table = {path: route for path, route in table.items() if path != "/metrics"}
     file = settings.metrics_token_file
     monitors = SecretFile("STREAM_WEB__METRICS_TOKEN_FILE", file, secrets) if file is not None else None
     return Gate(

@@ -11,7 +11,9 @@ import orjson
 from aiohttp import web
 
 from streamapp.errors import Refused
+from streamapp.settings_web import WebSettings
 from streamapp.web.gate import Gate, protect
+from streamapp.web.monitor import beside
 from streamapp.web.problem import Problem
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -19,13 +21,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def application(
     gate: Gate,
+    settings: WebSettings,
     metrics: Callable[[], bytes],
     health: Callable[[], str],
     pages: Mapping[str, Callable[[], object]],
 ) -> web.Application:
     """`/metrics`, `/health` and `pages` (path → plain JSON types), all read-only, behind the gate of the pages.
 
-    `health` says in a word how the process goes; `stuck` is answered with 503."""
+    `health` says in a word how the process goes; `stuck` is answered with 503. With a port for monitoring in the
+    settings, that one serves as long as this does."""
 
     async def exposition(request: web.Request) -> web.Response:
         headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
@@ -52,6 +56,7 @@ def application(
     app.on_response_prepare.append(protect)
     app.add_routes([web.get("/metrics", exposition), web.get("/health", healthy)])
     app.add_routes([web.get(path, page) for path in pages])
+    beside(app, settings, 0, {"/metrics": exposition, "/health": healthy})
     return app
 
 

@@ -19,7 +19,7 @@ from streamapp.errors import Unavailable
 from streamapp.watch.standing import NoStandings, Standings
 from streamapp.web import live, render, sitemap, static
 from streamapp.web.audit import Audit, NoAudit
-from streamapp.web.gate import Gate, demand, protect
+from streamapp.web.gate import ASKER, Gate, demand, protect
 from streamapp.web.identity import Asker
 from streamapp.web.pages import accounts, agents, extras, front, latency, unmask
 from streamapp.web.pages import page as pages
@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 
 GRACE_MS = 300_000
 PATH_MAX = 4096
-ASKER = web.RequestKey("asker", Asker)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

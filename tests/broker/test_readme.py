@@ -1,4 +1,7 @@
-"""The commands of README, as they are written: each runs here, or it is named with the place that runs it."""
+"""The commands of README, as they are written: each runs here, or it is named with the place that runs it.
+
+What a cluster's users run (`as USER COMMAND`) runs here without locks; as those users: `test_readme_secured.py`.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +19,27 @@ from urllib.request import urlopen
 
 from conftest import PROJECT, wait_until
 
+from streamapp.agents.registry import AGENTS
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.reader import read as read_topic
 from streamapp.processes.child import Child, free_port, listens
 from streamapp.schemas.judging.decode import Usage, decode_usage
 from streamapp.settings import KafkaSettings
+from streamapp.topics.registry import GROUPS
 
+SECURED = "tests/broker/test_readme_secured.py"
 BROKER = ".venv/bin/streamapp broker start"
 SEND = ".venv/bin/python docs/send_usage.py"
 VERIFY = ".venv/bin/streamapp verify"
 PUT_BACK = ".venv/bin/streamapp replay --group billing-agg --to-earliest --yes"
-PLAN, APPLY, CAPTURE = "streamapp topics plan", "streamapp topics apply", "streamapp capture"
-WORKER = "faust --loop=uvloop -A streamapp.agents.billing_agg worker -l info"
+PLAN, APPLY = "as provisioner streamapp topics plan", "as provisioner streamapp topics apply"
+CAPTURE = "as insights-capture streamapp capture"
+WORKER = "as billing-aggregator faust --loop=uvloop -A streamapp.agents.billing_agg worker -l info"
 DIRECTORY = "export STREAM_DIRECTORY=directory.toml"
 HERE = {SEND, VERIFY, PLAN, APPLY, CAPTURE, WORKER, DIRECTORY}
-OF_A_CLUSTER = "export STREAM_"  # addresses and passwords of a cluster of yours: read by `streamapp settings` below
+AS = re.compile(r"^as [a-z-]+ ")
+# Addresses and passwords of a cluster of yours: read by `streamapp settings` below.
+OF_A_CLUSTER = ("export STREAM_", "as() {")
 ELSEWHERE = {
     "make run": "tests/broker/test_run_twice.py runs what it runs",
     ".venv/bin/streamapp stop billing-agg": "tests/broker/test_run_twice.py",
@@ -42,18 +51,14 @@ ELSEWHERE = {
     "make test-all": "runs this",
     "pip install .": "changes the environment; `make run` installs the project",
     "pip install '.[local]'": "the same",
-    "streamapp reconcile": "tests/broker/test_verify_flowing.py",
-    "streamapp watch": "tests/broker/test_watch.py",
+    "as admin streamapp access apply": SECURED,
+    "as reconciler streamapp reconcile": SECURED,
+    "as reconciler streamapp verify": SECURED,
+    "as lag-monitor streamapp watch": "tests/broker/test_watch.py",
     **{
-        f"faust --loop=uvloop -A streamapp.agents.{agent} worker -l info": f"tests/broker/{test}"
-        for agent, test in {
-            "rpc_billing": "test_rpc_billing.py",
-            "billing_ledger": "test_billing_ledger.py",
-            "dead_letter_monitor": "test_dead_letter_monitor.py",
-            "audit_archive": "test_audit_archive.py",
-            "llm_metrics": "test_llm_metrics.py",
-            "analytics_ingest": "test_analytics_ingest.py",
-        }.items()
+        f"as {each.principal} faust --loop=uvloop -A {module} worker -l info": SECURED
+        for (_, module, _), each in zip(AGENTS, GROUPS, strict=True)
+        if each.name != "billing-agg"
     },
 }
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -68,8 +73,8 @@ def written() -> list[str]:
 
 
 def words(command: str) -> list[str]:
-    """The command, by the programs of this environment."""
-    program, *arguments = shlex.split(command)
+    """The command, by the programs of this environment, as nobody in particular."""
+    program, *arguments = shlex.split(AS.sub("", command))
     return [str(Path(sys.executable).parent / Path(program).name), *arguments]
 
 
@@ -138,7 +143,7 @@ def test_every_command_is_run_here_or_named_with_the_place_that_runs_it() -> Non
 
 
 def test_the_settings_of_a_cluster_are_settings(tmp_path: Path) -> None:
-    exported = dict(line.removeprefix("export ").split("=", 1) for line in written() if line.startswith(OF_A_CLUSTER))
+    exported = dict(line.removeprefix("export ").split("=", 1) for line in written() if line.startswith("export "))
     terminals = Terminals(tmp_path)
     terminals.environment = exported
     said = terminals.run("streamapp settings --json")

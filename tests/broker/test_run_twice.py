@@ -8,15 +8,19 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import secured_pages
 from conftest import wait_until
 
 from streamapp.processes.child import free_port
 from streamapp.settings import Settings
+from streamapp.web.rights import ROLES
 
+PAGES = re.compile(r"^Pages: (http\S+)$", re.MULTILINE)
+VISITED_S = 40  # for every page on a busy machine
 RUN_S = 240  # bounds a run on a machine that does much else
 STREAMAPP = (sys.executable, "-m", "streamapp")
 AGAIN = (  # README's
@@ -41,39 +45,59 @@ def test_two_runs_in_one_folder_say_that_everything_is_correct(tmp_path: Path) -
 
 @pytest.mark.long  # `test_access.py` and `tests/unit/test_run.py` make its promises apart
 @pytest.mark.timeout(RUN_S + 60)
-def test_a_run_whose_kafka_asks_who_comes_says_that_everything_is_correct(tmp_path: Path) -> None:
-    text = run(tmp_path, "--secure")
+def test_a_run_whose_kafka_asks_who_comes_shows_every_page_and_says_that_everything_is_correct(tmp_path: Path) -> None:
+    """Its pages ask who comes, too."""
+
+    def visit(first: str) -> None:
+        assert secured_pages.every_page_for_every_role(first) > 200
+        secured_pages.unmasked(first)
+
+    text = run(tmp_path, "--secure", visit=visit, **secured_pages.settings(tmp_path))
     assert "Verdict: everything is correct. 7 of 7 checks agree" in text
     assert not re.search("Traceback|CRITICAL|lacks", text), text
     secrets = [path.read_text() for path in (tmp_path / "state" / "security" / "secrets").iterdir()]
     logs = "".join(path.read_text(errors="replace") for path in (tmp_path / "state" / "logs").iterdir())
     assert len(secrets) > 10
     assert not [secret for secret in secrets if secret in text + logs]
+    assert not [role for role in ROLES if secured_pages.token(role) in text + logs]
+    assert not re.search("not authorized|AuthorizationFailed|Authorization failed", text + logs)
 
 
-def run(folder: Path, *options: str, meanwhile: Sequence[str] = ()) -> str:
-    """What the console of a run shows that ended with 0. `meanwhile`: commands of a second terminal, once it is up."""
+def run(
+    folder: Path,
+    *options: str,
+    visit: Callable[[str], None] | None = None,
+    meanwhile: Sequence[str] = (),
+    **more: str,
+) -> str:
+    """What the console of a run shows that ended with 0. `visit` is called with the address of its pages, while it
+    runs. `meanwhile`: commands of a second terminal, once it is up."""
     services = ("BROKER", "CAPTURE", "RECONCILE", "WATCH", "CLICKHOUSE")
     ports = {f"STREAM_{name}__PORT": str(free_port()) for name in services}
     cache = Settings().cache_dir.resolve()
     places = {"STREAM_STATE_DIR": str(folder / "state"), "STREAM_CACHE_DIR": str(cache), "COLUMNS": "80"}
-    here = {**os.environ, **ports, **places, "STREAM_WEB__PORT": "0"}
+    here = {**os.environ, **ports, **places, "STREAM_WEB__PORT": "0", **more}
     beside = {**here, "STREAM_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{ports['STREAM_BROKER__PORT']}"}
+    command = [*STREAMAPP, "run", "--for", "20" if visit is None else str(VISITED_S), *options]
     console = folder / "console"
     with (
         console.open("wb") as out,
-        subprocess.Popen([*STREAMAPP, "run", "--for", "20", *options], env=here, stdout=out, stderr=out) as process,
+        subprocess.Popen(command, env=here, stdout=out, stderr=subprocess.STDOUT) as process,
     ):
         try:
-            if meanwhile:
-                wait_until(lambda: "Logs:" in console.read_text() or process.poll() is not None, RUN_S)
-            for command in meanwhile:
-                done = subprocess.run([*STREAMAPP, *command.split()], env=beside, capture_output=True, text=True)
-                assert done.returncode == 0, (command, done, console.read_text())
+            if visit is not None or meanwhile:
+                wait_until(lambda: PAGES.search(console.read_text()) or process.poll() is not None, RUN_S)
+                found = PAGES.search(console.read_text())
+                assert found is not None, console.read_text()
+                if visit is not None:
+                    visit(found[1])
+            for each in meanwhile:
+                done = subprocess.run([*STREAMAPP, *each.split()], env=beside, capture_output=True, text=True)
+                assert done.returncode == 0, (each, done, console.read_text())
             process.wait(timeout=RUN_S)
         finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)  # it stops what it started
+            process.send_signal(signal.SIGTERM)  # it stops what it started; one that has ended is not told
+            process.wait()
     text = console.read_text()
     assert process.returncode == 0, text
     return text

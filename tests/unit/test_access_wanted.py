@@ -19,11 +19,11 @@ from streamapp.access.wanted import (
     principals,
     wanted,
 )
-from streamapp.topics.registry import EVENT_TOPICS, GROUPS, REDRIVER, TOPICS, group, transactional_ids
+from streamapp.topics.registry import EVENT_TOPICS, GROUPS, PAGES, REDRIVER, TOPICS, group, transactional_ids
 from streamapp.verify.pairs import PAIRS
 
-TOOLS = {REDRIVER, REPLAYER, RECONCILER, LAG_MONITOR, PROVISIONER}
-WATCHERS = {RECONCILER, LAG_MONITOR, PROVISIONER}
+TOOLS = {PAGES, REDRIVER, REPLAYER, RECONCILER, LAG_MONITOR, PROVISIONER}
+WATCHERS = {PAGES, RECONCILER, LAG_MONITOR, PROVISIONER}
 USERS = [one.name for one in principals()]
 STANDARD = {
     # principal: topic, operation (the standard's Access Control Lists, decision 26)
@@ -109,6 +109,17 @@ def test_only_one_principal_changes_topics_and_nobody_changes_rights_or_deletes(
         (RECONCILER, "DESCRIBE"),
         (RECONCILER, "DESCRIBE_CONFIGS"),
     }
+
+
+def test_the_pages_see_every_group_and_dead_letter_and_write_only_who_unmasked_what() -> None:
+    mine = [acl for acl in wanted() if acl.user == PAGES]
+    read = {acl.name for acl in mine if acl.operation == "READ"}
+    assert read == {"dead_letter", "dead-letter-monitor-letters_done-changelog"}
+    assert [acl.name for acl in mine if acl.operation == "WRITE"] == ["audit_log"]
+    for each in GROUPS:
+        assert allowed(wanted(), PAGES, "group", each.name, "DESCRIBE")
+        assert all(allowed(wanted(), PAGES, "topic", name, "DESCRIBE") for name in each.topics)
+    assert {acl.operation for acl in mine} == {"READ", "WRITE", "DESCRIBE"}
 
 
 def test_no_service_has_a_blanket_right() -> None:

@@ -18,6 +18,7 @@ from streamapp.clock import entropy, wall_ms
 from streamapp.reconcile.reconciler import Reconciler
 from streamapp.reconcile.server import PORT, application
 from streamapp.settings import Settings
+from streamapp.settings_web import WebSettings
 from streamapp.web.gate import HEADERS, gate
 from streamapp.web.job import listen
 from streamapp.web.pages.reconciliation import AskedReconciliation
@@ -30,7 +31,7 @@ def test_reconcile_answers_by_role_and_to_the_pages(tmp_path: Path, mode: str) -
     async def run() -> None:
         job = Reconciler(Settings(), (), wall_ms, lambda _: [])
         door = gate(settings(tmp_path, mode), "0.0.0.0", wall_ms)
-        runner, port = await listen(application(job, door), "127.0.0.1", 0, PORT)
+        runner, port = await listen(application(job, door, WebSettings()), "127.0.0.1", 0, PORT)
         base = f"http://127.0.0.1:{port}"
         try:
             async with aiohttp.ClientSession() as session:

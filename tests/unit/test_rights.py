@@ -6,8 +6,12 @@ import pytest
 from aiokafka import errors
 from confluent_kafka import KafkaError
 
-from streamapp.errors import Misconfigured
+from streamapp.errors import Denied, Misconfigured
+from streamapp.kafka.groups import GroupSeen, Seen
+from streamapp.kafka.outgoing import Event, NotAcknowledged, NotWritable, WriteDenied
+from streamapp.kafka.refusal import not_taken
 from streamapp.kafka.trouble import Right, denied, lacks, naming_rights, to_mend
+from streamapp.watch.lag import demand_rights
 
 USER = "billing-aggregator"
 
@@ -46,7 +50,7 @@ def test_the_sentence_says_whose_right_it_is_and_what_to_do() -> None:
 )
 def test_errors_of_aiokafka_name_the_right(error: errors.KafkaError, operation: str, words: str) -> None:
     told = denied(error, USER, operation)
-    assert isinstance(told, Misconfigured)
+    assert isinstance(told, Denied)
     assert f"principal billing-aggregator lacks {words}" in str(told)
     outer = errors.KafkaError("Unexpected error during batch delivery")
     outer.__cause__ = error
@@ -79,5 +83,32 @@ def test_other_errors_stay_as_they_are() -> None:
 )
 def test_errors_of_librdkafka_name_the_right(code: int, words: str) -> None:
     told = to_mend(KafkaError(code), "llm_usage", "llm-gateway", "mine")
-    assert told.startswith(words)
-    assert bool(told) == bool(words)
+    assert str(told or "").startswith(words)
+    assert isinstance(told, Denied) == bool(words)
+
+
+def test_an_event_that_may_not_be_written_is_denied_and_one_without_a_topic_is_not() -> None:
+    event = Event("evt_1", "llm_usage", b"team", b"{}")
+    for code, kind in (
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, WriteDenied),
+        (KafkaError.CLUSTER_AUTHORIZATION_FAILED, WriteDenied),
+        (KafkaError._UNKNOWN_TOPIC, NotWritable),
+        (KafkaError._TRANSPORT, NotAcknowledged),
+    ):
+        told = not_taken(event, KafkaError(code), "llm-gateway")
+        assert type(told) is kind
+        assert isinstance(told, Denied) == ("lacks WRITE on topic llm_usage" in str(told)) == (kind is WriteDenied)
+
+
+def test_a_look_at_lag_names_what_may_not_be_asked_about() -> None:
+    group = {"billing-agg": GroupSeen("", problem="GroupAuthorizationFailed", denied=True)}
+    for seen, words in (
+        (Seen(group, {}, {}), "lag-monitor lacks DESCRIBE on group billing-agg: `streamapp access apply`"),
+        (
+            Seen({}, {}, {}, frozenset({"llm_usage"})),
+            "lag-monitor lacks DESCRIBE on topic llm_usage: `streamapp access",
+        ),
+    ):
+        with pytest.raises(Denied, match=words):
+            demand_rights(seen, "lag-monitor")
+    demand_rights(Seen({}, {}, {}), "lag-monitor")

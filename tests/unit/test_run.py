@@ -33,7 +33,7 @@ from streamapp.local.stack import Stack
 from streamapp.local.state import FOLDERS, wipe
 from streamapp.settings import ArchiveSettings, BrokerSettings, CaptureSettings, KafkaSettings, Settings
 from streamapp.simulate.topics import STREAMS
-from streamapp.topics.registry import GROUPS, group, topic
+from streamapp.topics.registry import GROUPS, PAGES, group, topic
 from streamapp.verify.pairs import NAMES, PAIRS, kept_by
 from streamapp.watch.lag import watched
 
@@ -228,7 +228,7 @@ def test_each_process_of_a_secured_run_is_a_principal_of_its_own_and_no_password
             ssl_ca_file=tmp_path / "ca.pem",
         )
 
-    logins = Logins(login, RECONCILER)
+    logins = Logins(login, PAGES)
     ports = {service.name: 1 for service in SERVICES}
     workers = worker_jobs(Settings(), 6066, ports, logins=logins)
     jobs = [*workers, *service_jobs(Settings(), ports, logins), simulate_job(Settings(), ["llm_usage"], 60, logins)]

@@ -22,6 +22,7 @@ from streamapp.clock import cpu_s, entropy, wall_ms
 from streamapp.errors import Unavailable
 from streamapp.kafka.groups import GroupSeen, Member, Seen
 from streamapp.settings import KafkaSettings
+from streamapp.settings_web import WebSettings
 from streamapp.topics.registry import GROUPS
 from streamapp.watch import money
 from streamapp.watch.lag import REASONS, GroupSeries, Memory, Series, Unread, Watched, step
@@ -116,7 +117,7 @@ def test_the_watch_answers_by_role_and_to_the_pages(tmp_path: Path, mode: str) -
 
     async def run() -> None:
         door = gate(settings(tmp_path, mode), "0.0.0.0", wall_ms)
-        app = application(door, metrics.exposition, watcher.health, {"/watch.json": watcher.as_json})
+        app = application(door, WebSettings(), metrics.exposition, watcher.health, {"/watch.json": watcher.as_json})
         runner, port = await listen(app, "127.0.0.1", 0, "STREAM_WATCH__PORT")
         base = f"http://127.0.0.1:{port}"
         try:
@@ -145,7 +146,7 @@ def test_a_stuck_loop_is_unhealthy_and_a_blind_one_is_not() -> None:
     assert watcher.health() == "stuck"
 
     async def run() -> None:
-        app = application(OPEN, bytes, watcher.health, {})
+        app = application(OPEN, WebSettings(), bytes, watcher.health, {})
         runner, port = await listen(app, "127.0.0.1", 0, "STREAM_WATCH__PORT")
         async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/health") as answer:
             assert (answer.status, await answer.json()) == (503, {"status": "stuck"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Mapping
@@ -60,6 +61,25 @@ A_BILL = next(iter(WORLD.bills))
 SECRET = b'{"team_id":"team_a","org_id":"org_a","password":"hunter2secret","mail":"anna@example.com"}'
 A_LETTER = letter(value=SECRET, key=b"team_a")
 WITHIN: tuple[Role, ...] = tuple(ROLES)
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "security.md").read_text()
+
+
+def rows_of(section: str, first: str) -> list[list[str]]:
+    """The cells of a table of docs/security.md, the one whose first column is called so."""
+    part = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    lines = part.partition(f"| {first} |")[2].partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def route_of(path: str, least: str, also: str) -> Route:
+    """A row of the page's table of rights."""
+    peers = {"workers alone, for whoever asks them": "only", "workers, for whoever asks them": "also"}.get(also, "")
+    role = None if least == "everybody" else least
+    return Route(path.strip("`"), role, also == "acts: needs an Origin", peers)  # type: ignore[arg-type]
+
+
+RIGHTS = [route_of(*row) for row in rows_of("Roles", "route")]
+"""The table of rights as people read it. The tests go by it, and not by the code's."""
 EXAMPLES = {
     "{name}": "usage_hourly",
     "{group}": "billing-agg",
@@ -146,7 +166,7 @@ def test_the_table_has_every_route_and_no_other() -> None:
 def test_each_route_is_for_the_roles_of_the_table_in_each_mode(tmp_path: Path, mode: str) -> None:
     door = gate(settings(tmp_path, mode), "0.0.0.0", WORLD.clock)
     nobody = {"token": 401, "jwt": 401, "proxy": 403}[mode]
-    for route in ROUTES:
+    for route in RIGHTS:
         assert admit(door, route.path, {}) == (200 if route.least is None else nobody), route
         for role in WITHIN:
             allowed = may(frozenset({role}), route.least) and route.peers != "only"
@@ -158,20 +178,23 @@ def test_each_route_is_for_the_roles_of_the_table_in_each_mode(tmp_path: Path, m
 
 def test_without_names_everything_but_unmasking_is_for_everybody_on_this_machine(tmp_path: Path) -> None:
     door = gate(WebSettings(), "127.0.0.1", WORLD.clock)
-    for route in ROUTES:
+    for route in RIGHTS:
         assert admit(door, route.path, {}, host="127.0.0.1:6066") == (403 if route.least == "auditor" else 200), route
         assert admit(door, route.path, {}, host="evil.test") == 403, "a page of the internet that calls us its own"
     named = gate(WebSettings(origin="https://box.test"), "127.0.0.1", WORLD.clock)
     assert admit(named, "/", {}, host="box.test") == 200
 
 
-def test_every_route_answers_as_the_table_says_and_with_the_headers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_every_route_answers_as_the_table_says_and_with_the_headers(tmp_path: Path, mode: str) -> None:
+    nobody = {"token": 401, "jwt": 401, "proxy": 403}[mode]
+
     async def check(ask: Ask, served: list[Served], audit: FakeAudit) -> None:
-        for route in ROUTES:
+        for route in RIGHTS:
             for role in (None, *WITHIN):
-                status, text, headers = await ask(example(route.path), credentials("token", role))
+                status, text, headers = await ask(example(route.path), credentials(mode, role))
                 roles = frozenset() if role is None else frozenset({role})
-                refused = 401 if role is None and route.least else 403
+                refused = nobody if role is None and route.least else 403
                 if route.peers == "only" or not may(roles, route.least):
                     assert status == refused, (route, role)
                 else:
@@ -186,7 +209,7 @@ def test_every_route_answers_as_the_table_says_and_with_the_headers(tmp_path: Pa
                 assert "anna@example.com" not in text
         assert audit.written == []
 
-    visit(tmp_path, "token", check)
+    visit(tmp_path, mode, check)
 
 
 def test_the_role_of_a_twin_and_of_live_updates_is_that_of_the_page(tmp_path: Path) -> None:
@@ -705,22 +728,21 @@ def test_the_pages_may_have_a_kafka_user_of_their_own(tmp_path: Path) -> None:
 # -- what docs/security.md says ------------------------------------------------------------------------------------
 
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "security.md").read_text()
-
-
-def said_by_the_page() -> dict[str, int]:
-    """What is sent → the answer, of the table of what is refused."""
-    part = PAGE.partition("## What is refused")[2].partition("\n## ")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("|")]
-    return {what: int(answer) for what, answer in rows[2:]}
-
-
 def test_the_page_has_the_table_of_rights_and_the_roles() -> None:
     assert table() in PAGE, "docs/security.md: put streamapp.web.rights.table() in"
-    roles = PAGE.partition("## Roles")[2]
-    assert [line.split(" | ")[0].strip("| ") for line in roles.splitlines() if line.startswith("| ")][2:7] == list(
-        ROLES
-    )
+    assert list(ROUTES) == RIGHTS
+    assert [role for role, _ in rows_of("Roles", "role")] == list(ROLES)
+
+
+def test_the_page_has_every_mode_and_what_each_needs(tmp_path: Path) -> None:
+    modes = {mode.strip("`"): needs for mode, _, needs in rows_of("Who asks", "mode")}
+    assert list(modes) == ["none", *MODES]
+    assert modes.pop("none") == "a loopback address, else exit code 78"
+    for mode, needs in modes.items():
+        for name in re.findall("STREAM_WEB__[A-Z_]+", needs):
+            without = settings(tmp_path, mode, **{name.removeprefix("STREAM_WEB__").lower(): None})
+            with pytest.raises(Misconfigured, match=name):
+                gate(without, "0.0.0.0", WORLD.clock)
 
 
 def test_what_is_refused_is_answered_as_the_page_says(tmp_path: Path) -> None:
@@ -769,4 +791,4 @@ def test_what_is_refused_is_answered_as_the_page_says(tmp_path: Path) -> None:
             gate(WebSettings(), "127.0.0.1", WORLD.clock), "/", {}, host="evil.test"
         ),
     }
-    assert found == said_by_the_page()
+    assert found == {what: int(answer) for what, answer in rows_of("What is refused", "what is sent")}

@@ -16,6 +16,7 @@ from streamapp.errors import Unavailable
 from streamapp.reconcile.reconciler import Reconciler
 from streamapp.reconcile.server import PORT, application
 from streamapp.settings import Settings
+from streamapp.settings_web import WebSettings
 from streamapp.verify.report import PairReport
 from streamapp.web.job import listen
 from streamapp.web.pages.reconciliation import KNOWN_MS, LATE_MS, REST_MS, AskedReconciliation, Facts, NoReconciliation
@@ -48,7 +49,7 @@ def asked(front: Front, ask: Ask) -> None:
     """Serve the job; `ask` gets its reader, and how to end the job."""
 
     async def run() -> None:
-        runner, port = await listen(application(front.job, OPEN), "127.0.0.1", 0, PORT)
+        runner, port = await listen(application(front.job, OPEN, WebSettings()), "127.0.0.1", 0, PORT)
         try:
             await ask(AskedReconciliation(f"http://127.0.0.1:{port}/", 2.0, front.clock), runner.cleanup)
         finally:

@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import InvalidTxnState, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.exact.partition.chunk import Send, Transaction
+from streamapp.kafka.acls import write_denied
 from streamapp.kafka.log.lz4 import use_fast_lz4
 from streamapp.kafka.security import aiokafka_config
 from streamapp.kafka.trouble import naming_rights
@@ -21,6 +22,7 @@ from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import message_bytes_max, transactional_ids
 
 HEARTBEAT_S = 2.5  # within it, Kafka has answered a heartbeat: one is sent each fifth of a session of 10 s
+DENIED_S = 10.0
 BATCH_BYTES = 512 * 1024  # before compression; half the broker's default limit for a batch
 
 Batches = Mapping[tuple[str, int], Sequence[tuple[bytes | None, bytes | None]]]
@@ -36,7 +38,7 @@ class PartitionProducer:
     """
 
     def __init__(self, kafka: KafkaSettings, group: str, source: TopicPartition, changelog: str | None) -> None:
-        self._patience_s, self._user = kafka.delivery_timeout_seconds, kafka.sasl_username
+        self._kafka, self._patience_s = kafka, kafka.delivery_timeout_seconds
         self.group = group
         self.source = source
         self.changelog = changelog
@@ -75,12 +77,16 @@ class PartitionProducer:
             # and ends the process with what to change (`namesake`).
             await asyncio.sleep(HEARTBEAT_S)
             raise
+        except InvalidTxnState as error:
+            # A topic that is denied fails the whole transaction, and another topic's batch may be answered first.
+            topics = {topic for topic, _ in (*self._rows(transaction), *_by_partition(transaction.sends))}
+            raise await asyncio.to_thread(write_denied, self._kafka, sorted(topics), DENIED_S) or error from None
 
     @asynccontextmanager
     async def _limit(self, what: str) -> AsyncIterator[None]:
         """aiokafka tries again for ever while no broker answers."""
         try:
-            with naming_rights(self._user, "WRITE"):
+            with naming_rights(self._kafka.sasl_username, "WRITE"):
                 async with asyncio.timeout(self._patience_s):
                     yield
         except TimeoutError:

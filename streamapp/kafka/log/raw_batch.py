@@ -16,6 +16,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from streamapp.errors import Unavailable
 from streamapp.kafka.log.batch import FORMAT, FORMAT_AT, LENGTH_END, Head, Unreadable, end_of
 from streamapp.kafka.security import same_for_aiokafka
+from streamapp.kafka.trouble import naming_rights
 from streamapp.schemas.judging.rejected import UnreadableBatch
 
 COMMITTED = 1
@@ -52,17 +53,18 @@ def batch_at(config: Mapping[str, Any], topic: str, partition: int, offset: int,
 async def _fetched(config: Mapping[str, Any], at: TopicPartition, offset: int, timeout_s: float) -> bytes:
     client = AIOKafkaClient(**same_for_aiokafka(config), request_timeout_ms=round(timeout_s * 1000))
     try:
-        async with asyncio.timeout(timeout_s):
-            await client.bootstrap()
-            await client.add_topic(at.topic)
-            cluster = await client.fetch_all_metadata()
-            node = cluster.leader_for_partition(at)
-            wanted = [(at.topic, [(at.partition, offset, FETCH_BYTES)])]
-            answer = await client.send(node, FetchRequest(500, 1, FETCH_BYTES, COMMITTED, wanted))
-            found = answer.topics[0][1][0]
-            if found[1]:
-                raise for_code(found[1])()
-            return bytes(found[-1] or b"")
+        with naming_rights(config.get("sasl.username"), "READ"):
+            async with asyncio.timeout(timeout_s):
+                await client.bootstrap()
+                await client.add_topic(at.topic)
+                cluster = await client.fetch_all_metadata()
+                node = cluster.leader_for_partition(at)
+                wanted = [(at.topic, [(at.partition, offset, FETCH_BYTES)])]
+                answer = await client.send(node, FetchRequest(500, 1, FETCH_BYTES, COMMITTED, wanted))
+                found = answer.topics[0][1][0]
+                if found[1]:
+                    raise for_code(found[1])(at.topic)
+                return bytes(found[-1] or b"")
     except TimeoutError:
         raise Unavailable(f"topic {at.topic}: Kafka does not answer within {timeout_s:g} s") from None
     except KafkaError as error:

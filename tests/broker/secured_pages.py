@@ -1,0 +1,133 @@
+"""Every page of a running `streamapp run --secure`, opened as each role on its workers, as people and programs do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
+
+from conftest import wait_until
+
+from streamapp.agents.registry import AGENTS
+from streamapp.topics.registry import GROUPS, port_offset
+from streamapp.web.identity import digest
+from streamapp.web.rights import ROLES, ROUTES, Role, may
+from streamapp.web.show import agent_url, settlement_url
+
+DATA_S = 120
+SAID_OF_A_RIGHT = ("not authorized", "authorization failed", " lacks ", "not visible", "Not visible")
+NOT_PAGES = ("/_local/{topic}", "/reconciliation.json", "/openapi.json", "/{rest}", "/events", "/static/{name}")
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """The environment of a run that asks everybody for a token."""
+    tokens = "".join(f"{role} {role} {digest(token(role))}\n" for role in ROLES)
+    (folder / "tokens").write_text(tokens)
+    (folder / "peers").write_text("peer-secret-of-the-tests-0123456789\n")
+    files = {"TOKENS_FILE": "tokens", "PEER_TOKEN_FILE": "peers"}
+    return {"STREAM_WEB__AUTH": "token", **{f"STREAM_WEB__{name}": str(folder / file) for name, file in files.items()}}
+
+
+def token(role: str) -> str:
+    return f"token-of-a-{role}-0123456789"
+
+
+class Answer(NamedTuple):
+    """A page as somebody got it."""
+
+    status: int
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+def ask(url: str, role: Role | None, form: dict[str, str] | None = None) -> Answer:
+    headers = {"Accept": "text/html", "Origin": url.partition("/letters")[0]}
+    headers |= {} if role is None else {"Authorization": f"Bearer {token(role)}"}
+    data = None if form is None else urlencode(form).encode()
+    try:
+        with urlopen(Request(url, data, headers), timeout=30) as answer:
+            return Answer(answer.status, answer.read().decode())
+    except HTTPError as refused:
+        return Answer(refused.code, refused.read().decode())
+
+
+def every_page_for_every_role(first: str) -> int:
+    """`first`: the address of the first worker's pages. Returns how many pages were opened."""
+    host, _, port = first.rstrip("/").rpartition(":")
+    web_port = int(port) - port_offset(AGENTS[0][0])
+    bases = {each.name: f"{host}:{web_port + port_offset(each.name)}" for each in GROUPS}
+    pages = [*addresses(bases[AGENTS[0][0]])]
+    jobs: list[tuple[str, Role | None, Role | None]] = []
+    for number, base in enumerate(bases.values()):
+        roles: tuple[Role | None, ...] = (None, *ROLES) if not number else ("auditor",)
+        jobs += [(base + where, role, least) for where, least in pages for role in roles]
+    with ThreadPoolExecutor(4) as pool:
+        for (url, role, least), answer in zip(jobs, pool.map(lambda job: ask(*job[:2]), jobs), strict=True):
+            allowed = may(frozenset() if role is None else frozenset({role}), least)
+            assert answer.status == (200 if allowed else 401 if role is None else 403), (url, role, answer.text[-2000:])
+            assert not [word for word in SAID_OF_A_RIGHT if allowed and word in answer.text], (url, role)
+    return len(jobs)
+
+
+def unmasked(first: str) -> None:
+    """An auditor sees a value, on a worker whose own user may not write audit_log."""
+    letter = ask(f"{first.rstrip('/')}/letters.json", "reader").json["letters"][0]
+    form = {"part": "value", "reason": "The pages of a secured run are tested"}
+    url = f"{first.rstrip('/')}{letter['url']}/unmask"
+    assert ask(url, "reader", form).status == 403
+    answer = ask(url, "auditor", form)
+    assert answer.status == 200, answer.text[-2000:]
+
+
+def addresses(base: str) -> Iterator[tuple[str, Role | None]]:
+    """One address of each page, and of what a list of pages is made of, with the least role."""
+
+    def told(path: str) -> Any:
+        return ask(f"{base}{path}", "auditor").json
+
+    def there() -> bool:
+        front = told("/index.json")
+        up = {one["group"]: one["answering_workers"] for one in front["groups"] if one["state"] == "running"}
+        every = {each.name: each.consumers for each in GROUPS}
+        return up == every and bool(settlements() and bills() and agents() and letters())
+
+    def bills() -> list[str]:
+        return [row["bill_url"] for row in told("/hours.json?state=closed").get("hours", ()) if row["bill_url"]]
+
+    def agents() -> list[str]:
+        rows = [row for row in told("/agents.json").get("agents", ()) if row["settlements"]]
+        return [agent_url(row["org"], row["agent"]) for row in rows]
+
+    def settlements() -> list[str]:
+        one = told(f"{agents()[0]}.json") if agents() else {}
+        ids = [account["settlement_id"] for each in one.get("currencies", ()) for account in each["consumers"]]
+        return [settlement_url(found) for found in ids if found]
+
+    def letters() -> list[str]:
+        return [row["url"] for row in told("/letters.json").get("letters", ())]
+
+    wait_until(there, DATA_S)
+    row = told("/hours.json?state=closed")["hours"][0]
+    names = {
+        "/groups/{group}": [f"/groups/{each.name}" for each in GROUPS],
+        "/teams/{org}/{team}": [row["team_url"]],
+        "/agents/{org}/{agent}": agents()[:1],
+        "/settlements/{id}": settlements()[:1],
+        "/bills/{id}": bills()[:1],
+        "/letters/{id}": letters()[:1],
+        "/tables/{name}": ["/tables/" + quote("usage_hourly")],
+    }
+    for route in ROUTES:
+        if route.path in NOT_PAGES or route.path in ("/bills", "/agent", "/teams"):
+            continue
+        known = next((name for name in sorted(names, key=len, reverse=True) if route.path.startswith(name)), "")
+        for start in names.get(known, [""]):
+            yield start + route.path[len(known) :], route.least
