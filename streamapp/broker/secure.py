@@ -4,8 +4,9 @@
     with secured.broker(folder / "broker") as broker:
         secured.settings("billing-aggregator", broker.bootstrap)   # a user of its own; its rights: `streamapp access`
 
-Below `folder`: `broker.p12` and `ca.pem` (a certificate that signs itself), `users/` (who may log in, see `users.py`),
-`secrets/` (each user's password, for `STREAM_KAFKA__SASL_PASSWORD_FILE`). Everything is made on the spot.
+Below `folder`: `broker.p12` and `ca.pem` (a certificate that signs itself), `users/` (who may log in, see
+`streamapp/access/passwords.py`), `used/` (which password was used when), `secrets/` (each user's password, for
+`STREAM_KAFKA__SASL_PASSWORD_FILE`). Everything is made on the spot.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from streamapp.access import passwords
 from streamapp.broker import users
 from streamapp.broker.broker import Broker
 from streamapp.errors import Unavailable
@@ -36,7 +38,7 @@ class Secured:
 
     def __init__(self, folder: Path, cache_dir: Path) -> None:
         self._folder, self._cache_dir = folder.resolve(), cache_dir
-        for name in ("users", "secrets"):
+        for name in ("users", "used", "secrets"):
             (self._folder / name).mkdir(parents=True, exist_ok=True)
             (self._folder / name).chmod(0o700)
         self.ca_file = self._folder / "ca.pem"
@@ -56,7 +58,7 @@ class Secured:
         """Let the user log in, with a new password if there is none yet. Returns the file that holds it."""
         password = self._secret(name)
         if not (self.users_dir / name).exists():
-            users.accept(self.users_dir, name, users.line_of(password))
+            passwords.accept(self.users_dir, name, passwords.line_of(password))
         return self._folder / "secrets" / name
 
     def settings(self, name: str, bootstrap: str) -> KafkaSettings:
@@ -94,7 +96,8 @@ class Secured:
 
     def _properties(self) -> dict[str, str]:
         store = {"location": str(self._store), "password": self._store_password}
-        own = f'username="{BROKER}" password="{self._secret(BROKER)}" users_dir="{self.users_dir}"'
+        folders = f'users_dir="{self.users_dir}" used_dir="{self._folder / "used"}"'
+        own = f'username="{BROKER}" password="{self._secret(BROKER)}" {folders}'
         properties = {
             "listener.security.protocol.map": "CONTROLLER:SASL_SSL,SASL_SSL:SASL_SSL",
             "sasl.enabled.mechanisms": "PLAIN",

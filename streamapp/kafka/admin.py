@@ -190,7 +190,7 @@ class Admin:
         # group's coordinator is not there yet, as in the first moments of a cluster.
         level = "read_committed" if settled else "read_uncommitted"
         settings = {"group.id": group, "enable.auto.commit": False, "isolation.level": level}
-        consumer = Consumer({**self._config, "error_cb": self._remember, **settings})
+        consumer = connected(Consumer, {**self._config, **settings}, self._remember)
         try:
             found = self._patiently(
                 f"read the offsets of group {group}", lambda: consumer.committed(request, timeout=self._timeout_s)

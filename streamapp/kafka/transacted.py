@@ -16,6 +16,7 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.errors import DeliveryFailed, Misconfigured, Refused, StreamError, Unavailable
+from streamapp.kafka.login import connected
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, producer_config
 from streamapp.kafka.trouble import to_mend
 from streamapp.settings import KafkaSettings
@@ -43,14 +44,15 @@ class TransactedProducer:
     def __init__(self, kafka: KafkaSettings, transactional_id: str) -> None:
         self._timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
         self._id, self._user = transactional_id, kafka.sasl_username
-        self._producer = Producer(
+        self._producer = connected(
+            Producer,
             {
                 **producer_config(kafka, BUFFER_RECORDS),
                 "transactional.id": transactional_id,
                 "transaction.timeout.ms": TRANSACTION_TIMEOUT_S * 1000,
                 "delivery.timeout.ms": min(round(kafka.delivery_timeout_seconds), TRANSACTION_TIMEOUT_S) * 1000,
                 "message.max.bytes": MESSAGE_BYTES_MAX,
-            }
+            },
         )
 
     def __enter__(self) -> TransactedProducer:

@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from streamapp.clock import monotonic_s
 from streamapp.errors import Denied, Misconfigured, Unavailable
 from streamapp.kafka.log.raw_batch import batch_at
+from streamapp.kafka.login import connected
 from streamapp.kafka.trouble import NO_RIGHT, Right, lacks
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.topics.registry import keeps_rows
@@ -165,7 +166,7 @@ def _consumer(config: Mapping[str, Any]) -> Consumer:
         "check.crcs": True,
         "allow.auto.create.topics": False,
     }
-    return Consumer({**config, **own})
+    return connected(Consumer, {**config, **own})
 
 
 def _partitions(consumer: Consumer, topic: str, answer_seconds: float) -> list[int]:
