@@ -93,8 +93,8 @@ bench: setup ## The job against its peers; ONLY=, GROUP=, N=, TEAMS=, ROUNDS=, J
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) $(if $(N),--n $(N)) $(if $(TEAMS),--teams $(TEAMS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON)) $(if $(CAPTURE),capture) $(if $(BASE),against $(BASE))
 
 .PHONY: chaos
-chaos: setup ## Break everything on purpose, then check every bill; MINUTES=, SEED=, EVENTS= are passed on
-	$(BIN)/streamapp chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(EVENTS),--events $(EVENTS))
+chaos: setup ## Break everything on purpose, then check every bill; MINUTES=, SEED=, EVENTS= are passed on; SECURE=1: Kafka with locks on
+	$(BIN)/streamapp chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(EVENTS),--events $(EVENTS)) $(if $(SECURE),--secure)
 
 .PHONY: search
 search: setup ## Real workers in random histories, every bill compared; EXAMPLES=, STEPS=, SEED= are passed on

@@ -37,12 +37,12 @@ class Secured:
     """Certificates and users below `folder`; made where they are missing, else as they are."""
 
     def __init__(self, folder: Path, cache_dir: Path) -> None:
-        self._folder, self._cache_dir = folder.resolve(), cache_dir
+        self.folder, self._cache_dir = folder.resolve(), cache_dir
         for name in ("users", "used", "secrets"):
-            (self._folder / name).mkdir(parents=True, exist_ok=True)
-            (self._folder / name).chmod(0o700)
-        self.ca_file = self._folder / "ca.pem"
-        self._store = self._folder / "broker.p12"
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            (self.folder / name).chmod(0o700)
+        self.ca_file = self.folder / "ca.pem"
+        self._store = self.folder / "broker.p12"
         self._store_password = self._secret("store")
         if not self.ca_file.exists():
             self._make_certificate()
@@ -52,14 +52,14 @@ class Secured:
     @property
     def users_dir(self) -> Path:
         """Who may log in."""
-        return self._folder / "users"
+        return self.folder / "users"
 
     def user(self, name: str) -> Path:
         """Let the user log in, with a new password if there is none yet. Returns the file that holds it."""
         password = self._secret(name)
         if not (self.users_dir / name).exists():
             passwords.accept(self.users_dir, name, passwords.line_of(password))
-        return self._folder / "secrets" / name
+        return self.folder / "secrets" / name
 
     def settings(self, name: str, bootstrap: str) -> KafkaSettings:
         """How this user reaches the broker. A user that is new may log in from now on."""
@@ -96,7 +96,7 @@ class Secured:
 
     def _properties(self) -> dict[str, str]:
         store = {"location": str(self._store), "password": self._store_password}
-        folders = f'users_dir="{self.users_dir}" used_dir="{self._folder / "used"}"'
+        folders = f'users_dir="{self.users_dir}" used_dir="{self.folder / "used"}"'
         own = f'username="{BROKER}" password="{self._secret(BROKER)}" {folders}'
         properties = {
             "listener.security.protocol.map": "CONTROLLER:SASL_SSL,SASL_SSL:SASL_SSL",
@@ -120,14 +120,14 @@ class Secured:
         return properties
 
     def _secret(self, name: str) -> str:
-        path = self._folder / "secrets" / name
+        path = self.folder / "secrets" / name
         if not path.exists():
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(secrets.token_urlsafe(PASSWORD_BYTES))
         return path.read_text()
 
     def _make_certificate(self) -> None:
-        password = str(self._folder / "secrets" / "store")  # a file: command lines are for everybody to read
+        password = str(self.folder / "secrets" / "store")  # a file: command lines are for everybody to read
         common = ["-keystore", str(self._store), "-storepass:file", password, "-alias", "broker"]
         name = ["-dname", "CN=broker", "-ext", f"san=ip:{HOST},dns:localhost", "-keyalg", "EC"]
         self._keytool("-genkeypair", *common, *name, "-validity", VALID_DAYS)

@@ -44,6 +44,7 @@ from streamapp.kafka.trouble import (
     Forbidden,
     Right,
     lacks,
+    not_let_in,
 )
 from streamapp.settings import KafkaSettings
 
@@ -277,10 +278,7 @@ class Admin:
         if error.code() in {*NO_ANSWER, KafkaError._SSL} and (refused := disagreement(self._kafka)):
             return Misconfigured(f"cannot {what}: {refused}")
         if error.code() in NOT_LET_IN:
-            return Misconfigured(
-                f"cannot {what}: Kafka at {self._bootstrap} does not let us in ({error.str()}); check "
-                "STREAM_KAFKA__SECURITY_PROTOCOL, user name, password and CA file"
-            )
+            return Misconfigured(f"cannot {what}: {not_let_in(error)}")
         if error.code() in NO_RIGHT and right is not None:
             told = lacks(self._kafka.sasl_username, right)
             return Forbidden(f"cannot {what}: {told}", error.code(), error.str())

@@ -3,17 +3,25 @@ that works on it end to end, and nothing on the wire that anybody can read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError as ClientError
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
+from spilled import Watched, secrets_below, spilled
 from wire import Wire
 from workers import Cluster, cluster, variables
 
 from streamapp import settings as settings_module
+from streamapp.access.acl import USER, Acl
 from streamapp.broker.broker import Broker
 from streamapp.broker.secure import ADMIN, Secured
 from streamapp.chaos.worker import WorkerProcess
@@ -23,13 +31,16 @@ from streamapp.clock import monotonic_s, wall_ms
 from streamapp.errors import Misconfigured, StreamError
 from streamapp.kafka.acls import AccessAdmin, apply
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.log.reader import read
 from streamapp.kafka.raw_producer import RawProducer
+from streamapp.kafka.security import aiokafka_config, confluent_config
 from streamapp.processes.child import HOST, free_port
 from streamapp.settings import KafkaSettings
 from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
 
 REAUTH_S = 4
 SLACK_S = 2  # a busy machine, and what is under way
+PRIVATE = ("server.properties", "tools.properties")  # of the broker, which must know its own password
 GATEWAY, BILLER = "llm-gateway", "billing-aggregator"
 
 
@@ -72,8 +83,14 @@ def rotate(locked: Locked, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Res
         monkeypatch.setenv(name, given)
     settings_module.current.cache_clear()
     _ask.cache_clear()
-    folder = str(locked.secured.users_dir.parent)
-    return lambda *arguments: CliRunner().invoke(command, ["access", "rotate", "--dir", folder, *arguments])
+
+    def ran(*arguments: str) -> Result:
+        done = CliRunner().invoke(command, ["access", "rotate", "--dir", str(locked.secured.folder), *arguments])
+        told = f"{done.output}{done.exception!r}".encode()
+        assert not [secret for secret in secrets_below(locked.secured.folder) if secret in told]
+        return done
+
+    return ran
 
 
 def test_who_has_no_right_sees_and_does_nothing(locked: Locked) -> None:
@@ -93,6 +110,91 @@ def test_passwords_are_held_as_salted_hashes(locked: Locked) -> None:
     assert file.read_text() not in (locked.secured.users_dir / "someone").read_text()
     private = [file, locked.broker.data_dir / "server.properties", locked.secured.users_dir]
     assert [path.stat().st_mode & 0o077 for path in private] == [0, 0, 0]
+    assert spilled([file.read_bytes()], locked.secured.folder, locked.broker.data_dir) == [str(file)]
+
+
+@pytest.mark.parametrize("listener", ["SASL_SSL", "CONTROLLER"])
+def test_every_listener_refuses_an_older_tls(listener: str, locked: Locked) -> None:
+    properties = (locked.broker.data_dir / "server.properties").read_text()
+    port = re.search(rf"^listeners=.*{listener}://{HOST}:([0-9]+)", properties, re.MULTILINE)
+    assert port is not None
+    for newest in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context = ssl.create_default_context(cafile=str(locked.secured.ca_file))
+        context.maximum_version = newest
+        with socket.create_connection((HOST, int(port[1])), 10) as plain:
+            if newest is ssl.TLSVersion.TLSv1_2:
+                with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+                    context.wrap_socket(plain, server_hostname=HOST)
+            else:
+                context.wrap_socket(plain, server_hostname=HOST).close()
+
+
+def test_who_listens_on_the_wire_reads_nothing(locked: Locked, broker: Broker) -> None:
+    Admin(locked.settings(ADMIN)).create("confided", 1, 1, {})
+    with RawProducer(locked.settings(ADMIN)) as out:
+        out.send("confided", b"team_confided", b"the words of an event")
+    (record,) = read(confluent_config(locked.settings(ADMIN)), "confided")
+    assert record.value == b"the words of an event"
+    words = [
+        b"rdkafka",
+        b"confided",
+        b"the words",
+        b"llm_usage",
+        GATEWAY.encode(),
+        *secrets_below(locked.secured.folder),
+    ]
+    heard = locked.wire.heard
+    assert len(heard) > 10_000
+    assert not [word for word in words if word in heard]
+
+    plain = Wire(broker.port)
+    try:
+        Admin(KafkaSettings(bootstrap_servers=f"{HOST}:{plain.port}")).topics()
+        assert b"rdkafka" in plain.heard  # without TLS the first word of every client is there
+    finally:
+        plain.end()
+
+
+def test_who_is_locked_out_is_cut_off_within_the_time_of_a_session(locked: Locked) -> None:
+    """A producer of librdkafka's and one of aiokafka's, both connected as their user's file is removed."""
+    Admin(locked.settings(ADMIN)).create("left", 1, 1, {})
+    own = [Acl(f"{USER}leaver", "topic", "left", "WRITE")]
+    AccessAdmin(locked.settings(ADMIN)).add(own)
+    AccessAdmin(locked.settings(ADMIN)).await_in_force(own)
+    kafka = locked.settings("leaver").model_copy(update={"delivery_timeout_seconds": 2.0})
+
+    async def sent() -> tuple[float, float]:
+        with RawProducer(kafka) as first:
+            async with AIOKafkaProducer(**aiokafka_config(kafka), request_timeout_ms=2000) as second:
+
+                async def by_librdkafka() -> None:
+                    first.send("left", b"k", b"v")
+                    await asyncio.to_thread(first.flush)
+
+                async def by_aiokafka() -> None:
+                    await second.send_and_wait("left", b"v")
+
+                await by_librdkafka()
+                await by_aiokafka()
+                (locked.secured.users_dir / "leaver").unlink()
+                ended = await asyncio.gather(last_taken(by_librdkafka), last_taken(by_aiokafka))
+                first._failed = 0  # told above
+                return ended
+
+    for client, ended_s in zip(("librdkafka", "aiokafka"), asyncio.run(sent()), strict=True):
+        print(f"{client}: the last record was taken {ended_s:.2f} s after; sessions live {REAUTH_S} s")
+        assert ended_s < REAUTH_S + SLACK_S
+
+
+async def last_taken(send: Callable[[], Awaitable[None]]) -> float:
+    """Send until it fails. Returns after how many seconds the last record was taken."""
+    began_s = taken_s = monotonic_s()
+    while True:
+        try:
+            await send()
+        except (StreamError, ClientError):
+            return taken_s - began_s
+        taken_s = monotonic_s()
 
 
 class Rotation:
@@ -120,15 +222,17 @@ class Rotation:
         assert worker.runs, worker.said()[-3000:]
 
     def dies(self, behind: RawProducer, out: RawProducer, worker: WorkerProcess) -> float:
-        """Go on until one that keeps its old password is refused. Returns after how many seconds."""
-        began_s = monotonic_s()
+        """Go on until one that keeps its old password is refused. Returns after how many seconds the last record was
+        taken."""
+        began_s = taken_s = monotonic_s()
         while monotonic_s() < began_s + 4 * REAUTH_S:
             self.load(out, worker)
             try:
                 behind.send("llm_usage", b"k", None)
                 behind.flush()
             except StreamError:
-                return monotonic_s() - began_s
+                return taken_s - began_s
+            taken_s = monotonic_s()
         raise AssertionError("the old password lives")
 
     def finishes(self, user: str) -> bool:
@@ -138,7 +242,14 @@ class Rotation:
 
 
 def test_passwords_change_under_load(locked: Locked, rotate: Callable[..., Result], tmp_path: Path) -> None:
-    with cluster(locked.broker, tmp_path, locked.settings(ADMIN)) as made:
+    """Nothing fails, nothing is lost, and no password is seen anywhere meanwhile."""
+    secrets = {*secrets_below(locked.secured.folder)}
+
+    def every_secret() -> set[bytes]:
+        secrets.update(secrets_below(locked.secured.folder))
+        return secrets
+
+    with Watched(every_secret) as watched, cluster(locked.broker, tmp_path, locked.settings(ADMIN)) as made:
         apply(AccessAdmin(locked.settings(ADMIN)))
         run = Rotation(locked, made, rotate)
         worker = run.worker()
@@ -155,9 +266,14 @@ def test_passwords_change_under_load(locked: Locked, rotate: Callable[..., Resul
                 behind.flush()
             assert not run.finishes(GATEWAY), "somebody uses the old password"
             assert rotate(GATEWAY, "--finish", "--now").output.endswith("1 change\n")
-            print(f"the old password was dead after {run.dies(behind, out, worker):.2f} s")
+            ended_s = run.dies(behind, out, worker)
+            print(f"the last record with the old password was taken {ended_s:.2f} s after; sessions live {REAUTH_S} s")
+            assert ended_s < REAUTH_S + SLACK_S
             behind._failed = 0  # told above
         made.drain(worker)
         made.wait(lambda: made.bills(), 60, worker)
         assert made.verify().ok
         assert len(worker.takeovers()) == 1
+    assert watched.looks > 10
+    assert not watched.places
+    assert not spilled(every_secret(), tmp_path, locked.broker.data_dir, apart_from=PRIVATE)
