@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from streamapp.access.wanted import principals
 from streamapp.broker.jars import held
 from streamapp.cli.letters_options import counted
 from streamapp.cli.reached import reached
-from streamapp.errors import Refused
+from streamapp.errors import Misconfigured, Refused
 from streamapp.kafka.acls import await_let_in, session_ms
 from streamapp.kafka.admin import Admin
 from streamapp.settings import KafkaSettings
@@ -56,14 +57,17 @@ def rotate_command(
     if now and not finishes:
         raise click.UsageError("--now goes with --finish")
     places = _places(service, folder, users, secret, used)
-    with held(places.users / ".lock"):
-        state = rotate.look(service, places)
-        if not state.lines and service not in {one.name for one in principals()}:
-            raise Refused(f"{service} is no principal of ours and has no file in {places.users}")
-        todo = (rotate.to_finish if finishes else rotate.to_rotate)(state, places)
-        if todo and not dry_run:
-            _do(state, places, finishes, now)
-    _tell(todo, dry_run, as_json, state.is_between and not finishes)
+    try:
+        with nullcontext() if dry_run else held(places.users / ".lock"):
+            state = rotate.look(service, places)
+            if not state.lines and service not in {one.name for one in principals()}:
+                raise Refused(f"{service} is no principal of ours and has no file in {places.users}")
+            todo = (rotate.to_finish if finishes else rotate.to_rotate)(state, places)
+            if todo and not dry_run:
+                _do(state, places, finishes, now)
+    except OSError as error:
+        raise Misconfigured(f"the passwords of {service} cannot be changed here: {error}") from None
+    _tell(todo, dry_run, as_json)
 
 
 def _do(state: rotate.State, places: rotate.Places, finishes: bool, now: bool) -> None:
@@ -100,12 +104,10 @@ def _places(
     return rotate.Places(users, secret, used)
 
 
-def _tell(todo: tuple[str, ...], dry_run: bool, as_json: bool, between: bool) -> None:
+def _tell(todo: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"changes": todo, "done": not dry_run, "between": between}, indent=2))
+        click.echo(json.dumps({"changes": todo, "done": not dry_run}, indent=2))
         return
     for line in todo:
         click.echo(line)
     click.echo(counted(len(todo), "change") + (" to do" if dry_run else ""))
-    if between:
-        click.echo("both passwords are accepted; --finish takes the old one away")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from streamapp.access import rotate
 from streamapp.access.passwords import SINCE, accept, accepted, holds, line_of, noted, replace, salt_of
 from streamapp.access.rotate import Places, State, demand_unused, finish, look, to_finish, to_rotate
+from streamapp.cli import command
 from streamapp.errors import Misconfigured, Refused, Unavailable
 
 USER = "llm-gateway"
@@ -156,3 +159,21 @@ def test_a_broker_takes_two_passwords_at_most(files: Files) -> None:
     with pytest.raises(Refused, match="would have 3 passwords"):
         accept(files.places.users, USER, *map(line_of, "abc"))
     assert line_of("same") != line_of("same")
+
+
+def test_the_command_says_what_it_would_do_and_asks_nobody_for_it(files: Files, tmp_path: Path) -> None:
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(command, ["access", "rotate", *words])
+
+    here = ("--dir", str(tmp_path), "--dry-run")
+    planned = run(USER, *here)
+    assert planned.output.splitlines() == [
+        f"+ {USER} may log in with a new password: {files.places.users / USER}",
+        f"~ {USER} reads the new one: {files.places.secret}",
+        "2 changes to do",
+    ]
+    assert json.loads(run(USER, *here, "--finish", "--json").output) == {"changes": [], "done": False}
+    assert not [*files.places.users.iterdir()]
+    assert "is no principal of ours" in str(run("somebody", *here).exception)
+    assert "say where the passwords are" in run(USER).output
+    assert "--now goes with --finish" in run(USER, *here, "--now").output
