@@ -101,8 +101,8 @@ audit: setup ## Whether a locked package has a known vulnerability; STRICT=1: fa
 	@$(BIN)/python deploy/audit.py $(if $(STRICT),--strict)
 
 .PHONY: chaos
-chaos: setup ## Break everything on purpose, then check every bill; MINUTES=, SEED=, EVENTS= are passed on
-	$(BIN)/streamapp chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(EVENTS),--events $(EVENTS))
+chaos: setup ## Break everything on purpose, then check every bill; MINUTES=, SEED=, EVENTS= are passed on; SECURE=1: Kafka with locks on
+	$(BIN)/streamapp chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(EVENTS),--events $(EVENTS)) $(if $(SECURE),--secure)
 
 .PHONY: search
 search: setup ## Real workers in random histories, every bill compared; EXAMPLES=, STEPS=, SEED= are passed on

@@ -4,8 +4,9 @@
     with secured.broker(folder / "broker") as broker:
         secured.settings("billing-aggregator", broker.bootstrap)   # a user of its own; its rights: `streamapp access`
 
-Below `folder`: `broker.p12` and `ca.pem` (a certificate that signs itself), `users/` (who may log in, see `users.py`),
-`secrets/` (each user's password, for `STREAM_KAFKA__SASL_PASSWORD_FILE`). Everything is made on the spot.
+Below `folder`: `broker.p12` and `ca.pem` (a certificate that signs itself), `users/` (who may log in, see
+`streamapp/access/passwords.py`), `used/` (which password was used when), `secrets/` (each user's password, for
+`STREAM_KAFKA__SASL_PASSWORD_FILE`). Everything is made on the spot.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from streamapp.access import passwords
 from streamapp.broker import users
 from streamapp.broker.broker import Broker
 from streamapp.errors import Unavailable
@@ -35,12 +37,12 @@ class Secured:
     """Certificates and users below `folder`; made where they are missing, else as they are."""
 
     def __init__(self, folder: Path, cache_dir: Path) -> None:
-        self._folder, self._cache_dir = folder.resolve(), cache_dir
-        for name in ("users", "secrets"):
-            (self._folder / name).mkdir(parents=True, exist_ok=True)
-            (self._folder / name).chmod(0o700)
-        self.ca_file = self._folder / "ca.pem"
-        self._store = self._folder / "broker.p12"
+        self.folder, self._cache_dir = folder.resolve(), cache_dir
+        for name in ("users", "used", "secrets"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            (self.folder / name).chmod(0o700)
+        self.ca_file = self.folder / "ca.pem"
+        self._store = self.folder / "broker.p12"
         self._store_password = self._secret("store")
         if not self.ca_file.exists():
             self._make_certificate()
@@ -50,14 +52,14 @@ class Secured:
     @property
     def users_dir(self) -> Path:
         """Who may log in."""
-        return self._folder / "users"
+        return self.folder / "users"
 
     def user(self, name: str) -> Path:
         """Let the user log in, with a new password if there is none yet. Returns the file that holds it."""
         password = self._secret(name)
         if not (self.users_dir / name).exists():
-            users.accept(self.users_dir, name, users.line_of(password))
-        return self._folder / "secrets" / name
+            passwords.accept(self.users_dir, name, passwords.line_of(password))
+        return self.folder / "secrets" / name
 
     def settings(self, name: str, bootstrap: str) -> KafkaSettings:
         """How this user reaches the broker. A user that is new may log in from now on."""
@@ -94,7 +96,8 @@ class Secured:
 
     def _properties(self) -> dict[str, str]:
         store = {"location": str(self._store), "password": self._store_password}
-        own = f'username="{BROKER}" password="{self._secret(BROKER)}" users_dir="{self.users_dir}"'
+        folders = f'users_dir="{self.users_dir}" used_dir="{self.folder / "used"}"'
+        own = f'username="{BROKER}" password="{self._secret(BROKER)}" {folders}'
         properties = {
             "listener.security.protocol.map": "CONTROLLER:SASL_SSL,SASL_SSL:SASL_SSL",
             "sasl.enabled.mechanisms": "PLAIN",
@@ -117,14 +120,14 @@ class Secured:
         return properties
 
     def _secret(self, name: str) -> str:
-        path = self._folder / "secrets" / name
+        path = self.folder / "secrets" / name
         if not path.exists():
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(secrets.token_urlsafe(PASSWORD_BYTES))
         return path.read_text()
 
     def _make_certificate(self) -> None:
-        password = str(self._folder / "secrets" / "store")  # a file: command lines are for everybody to read
+        password = str(self.folder / "secrets" / "store")  # a file: command lines are for everybody to read
         common = ["-keystore", str(self._store), "-storepass:file", password, "-alias", "broker"]
         name = ["-dname", "CN=broker", "-ext", f"san=ip:{HOST},dns:localhost", "-keyalg", "EC"]
         self._keytool("-genkeypair", *common, *name, "-validity", VALID_DAYS)

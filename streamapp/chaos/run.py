@@ -13,22 +13,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from streamapp.access.wanted import RECONCILER
 from streamapp.broker.broker import Broker
+from streamapp.broker.secure import ADMIN
 from streamapp.chaos import stock as chaos_stock
 from streamapp.chaos.fleet import Fleet
+from streamapp.chaos.grounds import GATEWAY, Grounds, grounds
 from streamapp.chaos.load import TOPIC, Load
 from streamapp.chaos.plan import WORKERS_FIRST, Step
 from streamapp.chaos.report import ChaosReport, Done
-from streamapp.chaos.world import GROUP, PROPERTIES, World
+from streamapp.chaos.world import GROUP, World
 from streamapp.clock import Clock, monotonic_s, wall_ms
 from streamapp.errors import StreamError
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.provision import apply
 from streamapp.kafka.security import confluent_config
-from streamapp.settings import KafkaSettings, Settings
+from streamapp.settings import Settings
 from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
-from streamapp.topics.registry import TOPICS, topic
+from streamapp.topics.registry import TOPICS, group, topic
 from streamapp.verify.report import BillsReport
 
 HISTORY_HOURS = 12
@@ -54,6 +57,7 @@ class Chaos:
     with_stock: bool
     steps: Sequence[Step]
     agent: str  # our workers' app, as `-A` names it
+    secure: bool  # on a broker that asks who comes
     verify: Callable[[Settings], BillsReport]
     say: Callable[[str], None]
     show: Callable[[int, str], None]
@@ -63,13 +67,13 @@ class Chaos:
 
     def run(self) -> ChaosReport:
         """Raises what the stack raises when it cannot be started or does not come back; leaves no process behind."""
-        broker = Broker(self.folder / "broker", cache_dir=self.settings.cache_dir, properties=PROPERTIES)
-        with broker, self._workers(broker) as (ours, stock):
-            kafka = KafkaSettings(bootstrap_servers=broker.bootstrap)
+        where = grounds(self.folder, self.settings.cache_dir, self.secure)
+        with where.broker as broker, self._workers(where) as (ours, stock):
+            kafka = where.of(ADMIN)
             now_ms = self.clock()
             spec = UsageSpec(now_ms - HISTORY_HOURS * HOUR_MS, now_ms, self.events, late=0.02, bad=0.01, seed=self.seed)
             load_s = self.minutes * 60 * LOAD_SHARE
-            load = Load(kafka, usage_stream(spec), self.events, load_s)
+            load = Load(where.of(GATEWAY), usage_stream(spec), self.events, load_s)
             run = _Running(self, broker, Admin(kafka), load, ours, monotonic_s())
             load.allow(self.steps[0].at if self.steps else 1.0)
             load.start()
@@ -84,7 +88,7 @@ class Chaos:
             for fleet in self.fleets:
                 fleet.stop()
             self.say("checking every bill")
-            verified = self.verify(self.settings.model_copy(update={"kafka": kafka}))
+            verified = self.verify(self.settings.model_copy(update={"kafka": where.of(RECONCILER)}))
             counted = None
             if stock is not None:
                 changelog = read(confluent_config(kafka), chaos_stock.CHANGELOG)
@@ -117,20 +121,21 @@ class Chaos:
                 return
 
     @contextmanager
-    def _workers(self, broker: Broker) -> Iterator[tuple[Fleet, Fleet | None]]:
-        admin = Admin(KafkaSettings(bootstrap_servers=broker.bootstrap))
-        apply(admin, TOPICS, 1)
-        environment = {
-            "STREAM_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
+    def _workers(self, where: Grounds) -> Iterator[tuple[Fleet, Fleet | None]]:
+        apply(Admin(where.of(ADMIN)), TOPICS, 1)
+        where.give_rights(chaos_stock.RIGHTS if self.with_stock else ())
+        shared = {
             "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": str(SESSION_S),
             "STREAM_BILLING__IDLE_SECONDS": str(IDLE_S),
         }
+        environment = {**shared, **dict(where.of(group(GROUP).principal).variables())}
         ours, stock = Fleet(self.folder / "billing-agg", environment, self.agent), None
         self.fleets.append(ours)
         if self.with_stock:
             code = self.folder / "stock"
             chaos_stock.write_module(code, topic(TOPIC).partitions)
-            stock = Fleet(code, environment, chaos_stock.MODULE, code)
+            theirs = {**shared, **dict(where.of(chaos_stock.GROUP).variables())}
+            stock = Fleet(code, theirs, chaos_stock.MODULE, code)
             self.fleets.append(stock)
         try:
             for fleet in self.fleets:

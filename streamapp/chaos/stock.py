@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from streamapp.access.acl import USER, Acl
 from streamapp.kafka.log.reader import Record
 
 GROUP = "stock-counter"
@@ -19,8 +20,17 @@ MODULE = "stock_counter"
 
 SOURCE = """\
 import os
+import ssl
 
 import faust
+
+# Where the broker asks who comes, in the words of our own settings.
+login = {{}}
+if user := os.environ.get("STREAM_KAFKA__SASL_USERNAME"):
+    with open(os.environ["STREAM_KAFKA__SASL_PASSWORD_FILE"]) as file:
+        password = file.read()
+    trusted = ssl.create_default_context(cafile=os.environ["STREAM_KAFKA__SSL_CA_FILE"])
+    login["broker_credentials"] = faust.SASLCredentials(username=user, password=password, ssl_context=trusted)
 
 app = faust.App(
     "{group}",
@@ -32,6 +42,7 @@ app = faust.App(
     topic_partitions={partitions},
     topic_replication_factor=1,
     store="memory://",
+    **login,
 )
 usage = app.topic("llm_usage", key_serializer="raw", value_serializer="raw", allow_empty=True)
 counts = app.Table("counts", default=int, partitions={partitions})
@@ -42,6 +53,13 @@ async def count(stream):
     async for key, _ in stream.items():
         counts[(key or b"").decode()] += 1
 """
+
+RIGHTS = (
+    Acl(USER + GROUP, "topic", "llm_usage", "READ"),
+    Acl(USER + GROUP, "group", GROUP, "READ"),
+    Acl(USER + GROUP, "topic", f"{GROUP}-", "ALL", prefixed=True),  # what Faust makes for itself
+)
+"""What its own principal may do, where the broker asks."""
 
 
 @dataclass(frozen=True, slots=True)

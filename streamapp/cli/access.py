@@ -15,6 +15,7 @@ from rich.table import Table
 from streamapp.access.acl import Acl
 from streamapp.access.plan import AccessPlan
 from streamapp.access.wanted import matrix, principals, wanted
+from streamapp.cli.access_rotate import rotate_command
 from streamapp.cli.letters_options import counted
 from streamapp.cli.reached import reached
 from streamapp.cli.topics import NOT_AS_REGISTERED, WORK_TO_DO
@@ -27,6 +28,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 @click.group(name="access")
 def command() -> None:
     """Plan, apply, prune and check who may do what: Kafka's access control lists, derived from the registry.
+    Rotate passwords.
 
     `apply` and `prune` are for a super user of the brokers (ALTER on the cluster); `plan` and `check` for the principal
     `reconciler` as well. Entries of principals that are not ours are reported and never touched.
@@ -98,6 +100,9 @@ def matrix_command(as_json: bool) -> None:
         table.add_row("" if user == before else user, what, operations)
         before = user
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+command.add_command(rotate_command)
 
 
 def _admin() -> AccessAdmin:

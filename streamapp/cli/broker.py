@@ -73,7 +73,7 @@ def prepare() -> None:
     click.echo(f"Apache Kafka {KAFKA_VERSION}: {len(jars(cache_dir))} jars in {kafka_dir(cache_dir)}")
     if not archive(cache_dir, classpath(cache_dir)).exists():
         click.echo("making its start fast (15 s, once) …", err=True)
-    compiled(cache_dir)  # for `--secure`
+    click.echo(f"users from a folder: {compiled(cache_dir)}")
     made = train(cache_dir)
     click.echo(f"ahead-of-time cache: {made.name if made else 'could not be made, starts take 3 s'}")
 

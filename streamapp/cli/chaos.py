@@ -32,6 +32,7 @@ KINDS = {fault.name.lower().replace("_", "-"): fault for fault in Fault}
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same events and the same faults.")
 @click.option("--stock/--no-stock", default=True, show_default=True, help="A stock Faust counter beside it.")
 @click.option("--only", "kinds", multiple=True, type=click.Choice([*KINDS]), help="Only this fault; may be repeated.")
+@click.option("--secure", is_flag=True, help="Kafka asks who comes: each process is a principal with its rights only.")
 @click.option("--app", default=BILLING, show_default=True, help="The Faust app of the workers that suffer, as for -A.")
 @click.option(
     "--keep", type=click.Path(path_type=Path), help="Work in this new folder and leave it: logs, broker, rows."
@@ -43,6 +44,7 @@ def command(
     seed: int,
     stock: bool,
     kinds: tuple[str, ...],
+    secure: bool,
     app: str,
     keep: Path | None,
     as_json: bool,
@@ -73,6 +75,7 @@ def command(
             stock,
             plan(seed, minutes * LOAD_SHARE, [KINDS[kind] for kind in kinds] or [*Fault]),
             app,
+            secure,
             verify=lambda settings: check(settings, show_progress=False),
             say=lambda text: console.print(text, highlight=False),
             show=lambda sent, when: progress.update(task, completed=sent, description=when),

@@ -1,4 +1,5 @@
-"""Access control lists of a cluster: read them, add to them, take away, and wait until every broker goes by them."""
+"""Access control lists of a cluster: read them, add to them, take away, and wait until every broker goes by them;
+and whom the brokers let in."""
 
 from __future__ import annotations
 
@@ -33,6 +34,9 @@ from streamapp.settings import KafkaSettings
 
 SETTLE_TIMEOUT_S = 60
 SETTLE_POLL_S = 0.02
+LOGIN_TIMEOUT_S = 180.0  # a mounted secret takes up to two minutes to change
+LOGIN_POLL_S = 0.5
+ANSWER_MS = 10_000
 ANY = 1  # Kafka's number for any resource type, any kind of pattern, any operation, any permission
 
 PREFIXED, ALLOW = 4, 3
@@ -173,3 +177,36 @@ def _facts(acl: Acl) -> tuple[Any, ...]:
     except KeyError:
         raise Refused(f"{acl}: this client has no word for it; use kafka-acls.sh") from None
     return kind, acl.name, pattern, acl.principal, acl.host, operation, permission
+
+
+def session_ms(admin: Admin) -> int:
+    """How long a session of PLAIN lives at most on any broker, in milliseconds; 0: for ever."""
+    named = (item for configs in admin.broker_configs().values() for item in configs.items())
+    every = [int(value) for name, value in named if name.endswith("connections.max.reauth.ms") and value.isdigit()]
+    return max(every) if every and all(every) else 0
+
+
+def await_let_in(kafka: KafkaSettings, timeout_s: float = LOGIN_TIMEOUT_S) -> int:
+    """Log in to every broker; wait until each lets us in. Returns how many there are. Raises `Unavailable`."""
+    end_s = monotonic_s() + timeout_s
+    while not (count := asyncio.run(_logged_in(kafka))):
+        if monotonic_s() > end_s:
+            raise Unavailable(
+                f"Kafka does not let {kafka.sasl_username} in with the new password after {timeout_s:g} s: is this the "
+                "folder of users that its brokers read? The file that the service reads is as it was"
+            )
+        threading.Event().wait(LOGIN_POLL_S)
+    return count
+
+
+async def _logged_in(kafka: KafkaSettings) -> int:
+    """How many brokers let us in; 0 when one of them does not, or is away."""
+    client = AIOKafkaClient(**aiokafka_config(kafka), request_timeout_ms=ANSWER_MS)
+    try:
+        await client.bootstrap()
+        nodes = [broker.nodeId for broker in client.cluster.brokers()]
+        return len(nodes) if all([await client.ready(node) for node in nodes]) else 0
+    except ClientError:
+        return 0
+    finally:
+        await client.close()

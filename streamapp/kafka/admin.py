@@ -44,6 +44,7 @@ from streamapp.kafka.trouble import (
     Forbidden,
     Right,
     lacks,
+    not_let_in,
 )
 from streamapp.settings import KafkaSettings
 
@@ -190,7 +191,7 @@ class Admin:
         # group's coordinator is not there yet, as in the first moments of a cluster.
         level = "read_committed" if settled else "read_uncommitted"
         settings = {"group.id": group, "enable.auto.commit": False, "isolation.level": level}
-        consumer = Consumer({**self._config, "error_cb": self._remember, **settings})
+        consumer = connected(Consumer, {**self._config, **settings}, self._remember)
         try:
             found = self._patiently(
                 f"read the offsets of group {group}", lambda: consumer.committed(request, timeout=self._timeout_s)
@@ -277,10 +278,7 @@ class Admin:
         if error.code() in {*NO_ANSWER, KafkaError._SSL} and (refused := disagreement(self._kafka)):
             return Misconfigured(f"cannot {what}: {refused}")
         if error.code() in NOT_LET_IN:
-            return Misconfigured(
-                f"cannot {what}: Kafka at {self._bootstrap} does not let us in ({error.str()}); check "
-                "STREAM_KAFKA__SECURITY_PROTOCOL, user name, password and CA file"
-            )
+            return Misconfigured(f"cannot {what}: {not_let_in(error)}")
         if error.code() in NO_RIGHT and right is not None:
             return Denied(f"cannot {what}: {lacks(self._kafka.sasl_username, right)}")
         if error.code() in FORBIDDEN:

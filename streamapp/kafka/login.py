@@ -4,7 +4,8 @@ A broker may end a session after `connections.max.reauth.ms`. aiokafka (0.14) do
 closes the connection, perhaps in the middle of a transaction, and the worker ends. `Again` logs in on the same
 connection before that (KIP-368): nothing is interrupted, and a password that was taken away ends the session.
 
-librdkafka connects anew instead, which its idempotent producers survive; `connected` gives it the password of then.
+librdkafka connects anew instead, which its idempotent producers survive. Each client that `connected` makes is told a
+new password within `WATCH_S` of its file's change, and logs in with it from its next connection on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +26,7 @@ from streamapp.errors import Misconfigured
 
 Client = TypeVar("Client")
 
-REFUSED = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
+WATCH_S = 1.0
 SESSION_SHARE = 0.8  # of a session: then it is time for the next one
 
 
@@ -114,19 +116,60 @@ conn.AIOKafkaConnection = Again
 def connected(
     make: Callable[[dict[str, Any]], Client],
     config: Mapping[str, Any],
-    told: Callable[[KafkaError], None] = lambda error: None,
+    told: Callable[[KafkaError], None] | None = None,
 ) -> Client:
-    """A librdkafka client that lives long: it logs in with the password as the file has it then. `told` hears of each
-    of its errors, in a thread that polls the client."""
+    """A librdkafka client that logs in with the password as its file has it then. `told` hears of each of its errors,
+    in a thread that polls the client."""
+    given = dict(config) if told is None else {**config, "error_cb": told}
     password = config.get("sasl.password")
-    made: list[Any] = []
+    if not isinstance(password, FilePassword):
+        return make(given)
+    now = password.now()
+    client = _weakly(make)({**given, "sasl.password": now})
+    _watch.add(client, config["sasl.username"], password, now)
+    return client  # type: ignore[no-any-return]
 
-    def hear(error: KafkaError) -> None:
-        if error.code() in REFUSED and isinstance(password, FilePassword) and made:
-            # In a thread of its own: the client aborts the process when it is called from one of its callbacks.
-            again = (config["sasl.username"], password.now())
-            threading.Thread(target=made[0].set_sasl_credentials, args=again, daemon=True).start()
-        told(error)
 
-    made.append(make({**config, "error_cb": hear}))
-    return made[0]  # type: ignore[no-any-return]
+@cache
+def _weakly(kind: Any) -> Any:
+    """The class, with instances that can be referred to without being kept."""
+    return type(kind.__name__, (kind,), {})
+
+
+class _Watch:
+    """Tells clients the passwords of their files, in a thread of its own: a client that is called from one of its
+    callbacks aborts the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._watched: list[tuple[weakref.ref[Any], str, FilePassword, list[str]]] = []
+
+    def add(self, client: Any, user: str, password: FilePassword, given: str) -> None:
+        with self._lock:
+            self._watched.append((weakref.ref(client), user, password, [given]))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="kafka-passwords", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(WATCH_S):
+            with self._lock:
+                self._watched = [one for one in self._watched if self._told(*one)]
+
+    def _told(self, reference: weakref.ref[Any], user: str, password: FilePassword, given: list[str]) -> bool:
+        """Tell a client what is new. False when there is none any more."""
+        client = reference()
+        if client is None:
+            return False
+        if (now := password.now()) != given[0]:
+            try:
+                client.set_sasl_credentials(user, now)
+            except RuntimeError:  # closed
+                return False
+            given[0] = now
+        return True
+
+
+_watch = _Watch()

@@ -10,17 +10,15 @@ import asyncio
 import logging
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from streamapp.errors import StreamError
+from streamapp.errors import Misconfigured
 from streamapp.kafka.acls import write_denied
-from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.login import connected
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, Serving, producer_config
-from streamapp.kafka.trouble import MISSING, NO_HOME, NO_RIGHT, to_mend
+from streamapp.kafka.trouble import MISSING, NO_HOME, NO_RIGHT, Heard, to_mend
 from streamapp.settings import KafkaSettings
 
 ANY_PARTITION = -1  # murmur2 of the key decides
@@ -68,8 +66,9 @@ class LoopProducer:
 
     The groups of a request are taken or refused as a whole: when there is no room, nothing was taken. `broken` says
     why it can never send again, once that is so (librdkafka lost count of what it wrote): end the process. `denied`
-    says which right it lacks, once Kafka has refused something. `missing` are topics that do not exist, as far as is
-    known: a record for them failed, or `answers` found it; `answers` also finds that they are there again.
+    says which right it lacks, or why Kafka does not let it in, once that has happened. `missing` are topics that do not
+    exist, as far as is known: a record for them failed, or `answers` found it; `answers` also finds that they are there
+    again.
     """
 
     def __init__(self, kafka: KafkaSettings, *, bytes_max: int, records_max: int) -> None:
@@ -80,7 +79,6 @@ class LoopProducer:
         self.broken = self.denied = ""
         self.missing: frozenset[str] = frozenset()
         self._kafka = kafka
-        self._refused = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._answered_s = 0.0
@@ -93,7 +91,8 @@ class LoopProducer:
             "batch.num.messages": BATCH_RECORDS,
             "batch.size": BATCH_BYTES,
         }
-        self._producer = connected(Producer, config, self._told_of)
+        self._heard = Heard()
+        self._producer = connected(Producer, config, self._hear)
         self._serving = Serving(self._producer)
 
     def has_room(self, count: int, size: int) -> bool:
@@ -178,23 +177,18 @@ class LoopProducer:
             try:
                 missing = frozenset(topic for topic in missing if not self._has(topic))
             except KafkaException:
-                self._tell_disagreement()
-                self._look_for_rights(topics)
+                self._look_for_reason(topics)
                 return None
         self.denied = ""
         return missing
 
-    def _look_for_rights(self, topics: Sequence[str]) -> None:
-        """Find out which right to write there is missing: the client speaks as if no broker answered."""
-        with suppress(StreamError):
+    def _look_for_reason(self, topics: Sequence[str]) -> None:
+        """Find out which right to write there is missing, or why we are not let in: a producer (librdkafka 2.16.1) is
+        told of both as if no broker answered."""
+        try:
             self.denied = str(write_denied(self._kafka, topics, ANSWER_TIMEOUT_S) or "")
-
-    def _tell_disagreement(self) -> None:
-        """Log once why the broker and the settings do not go together, if that is so."""
-        refused = str(disagreement(self._kafka) or "")
-        if refused not in ("", self._refused):
-            log.error("%s", refused)
-        self._refused = refused
+        except Misconfigured as error:
+            self.denied = str(error)
 
     def _has(self, topic: str) -> bool:
         """Whether there is such a topic. Raises `KafkaException` when Kafka does not say, or it cannot be used."""
@@ -213,13 +207,17 @@ class LoopProducer:
         assert self._loop is not None
         self._timer = self._loop.call_later(POLL_S, self._serve) if self.records else None
 
+    def _hear(self, error: KafkaError) -> None:
+        self._heard(error)
+        self._told_of(error)
+
     def _told_of(self, error: KafkaError) -> KafkaError:
         if error.fatal() or error.code() == KafkaError._FATAL:
             self.broken = error.str()
         return error
 
     def _failure(self, error: KafkaError, topic: str) -> str:
-        error = self._serving.fatal or error
+        error = self._serving.fatal or self._heard.behind(error)
         if error.code() in NO_HOME:
             self.missing |= {topic}
         wrong = to_mend(error, topic, self._kafka.sasl_username)

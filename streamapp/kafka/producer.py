@@ -28,7 +28,7 @@ from streamapp.kafka.login import connected
 from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, Receipt, prepare, unsent
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, RawProducer, Serving, producer_config
 from streamapp.kafka.refusal import LETTER_BYTES_MAX, not_taken, refusal
-from streamapp.kafka.trouble import to_mend
+from streamapp.kafka.trouble import Heard, to_mend
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.llm_usage import LLM_USAGE
 from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
@@ -83,9 +83,9 @@ class EventProducer:
         self._kafka, self._buffer_events = kafka, buffer_events
         self._close_timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
         config = {**producer_config(kafka, buffer_events + 1), "message.max.bytes": LETTER_BYTES_MAX}
-        self._producer = connected(Producer, config, self._remember)
+        self._heard = Heard()
+        self._producer = connected(Producer, config, self._heard)
         self._serving = Serving(self._producer)
-        self._trouble = ""
         self._pending: set[_Pending] = set()
         self._failed: dict[str, NotAcknowledged | NotWritable] = {}  # by the event's id
         self._answers: deque[tuple[_Pending, KafkaError | None, int, int]] = deque()
@@ -244,9 +244,6 @@ class EventProducer:
 
         return answer
 
-    def _remember(self, error: KafkaError) -> None:
-        self._trouble = error.str()
-
     # In the event loop:
 
     def _settle_answers(self) -> None:
@@ -270,8 +267,8 @@ class EventProducer:
             if not future.done():
                 future.set_result(Receipt(event.id, event.topic, partition, offset))
             return
-        error = self._serving.fatal or error
-        reason = f"{error.str()}; {self._trouble}" if self._trouble else error.str()
+        error = self._serving.fatal or self._heard.behind(error)
+        reason = f"{error.str()}; {self._heard.words}" if self._heard.words else error.str()
         failure = unsent((event,), to_mend(error, event.topic, self._kafka.sasl_username), reason)
         if future.done() or not pending.awaited:
             self._failed[event.id] = failure
@@ -283,7 +280,7 @@ class EventProducer:
         failed, self._failed = tuple(self._failed.values()), {}
         events = [event for failure in failed for event in failure.events]
         wrong = next((failure for failure in failed if isinstance(failure, NotWritable)), None)
-        reason = self._trouble or "the delivery timeout passed"
+        reason = self._heard.words or "the delivery timeout passed"
         return NotAcknowledged(events, reason) if wrong is None else type(wrong)(events, wrong.reason)
 
 

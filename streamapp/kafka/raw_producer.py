@@ -13,7 +13,7 @@ from streamapp.errors import DeliveryFailed, Misconfigured
 from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.login import connected
 from streamapp.kafka.security import confluent_config
-from streamapp.kafka.trouble import PROPAGATION_S, to_mend
+from streamapp.kafka.trouble import PROPAGATION_S, Heard, to_mend
 from streamapp.settings import KafkaSettings
 
 POLL_EVERY = 1024  # records between two looks at what failed
@@ -110,7 +110,8 @@ class RawProducer:
             "delivery.report.only.error": True,
             "on_delivery": self._failure,
         }
-        self._producer = connected(Producer, config)
+        self._heard = Heard()
+        self._producer = connected(Producer, config, self._heard)
         self._produce, self._serving = self._producer.produce, Serving(self._producer)
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
@@ -175,7 +176,7 @@ class RawProducer:
 
     def _failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            error = self._serving.fatal or error
+            error = self._serving.fatal or self._heard.behind(error)
             self._failed += 1
             self._reason = error.str()
             self._to_mend = to_mend(error, message.topic() or "", self._kafka.sasl_username) or self._to_mend

@@ -17,8 +17,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.errors import DeliveryFailed, Refused, StreamError, Unavailable
 from streamapp.kafka.acls import write_denied
+from streamapp.kafka.login import connected
 from streamapp.kafka.raw_producer import CLOSE_SLACK_S, producer_config
-from streamapp.kafka.trouble import to_mend
+from streamapp.kafka.trouble import Heard, to_mend
 from streamapp.settings import KafkaSettings
 
 # Readers of committed records wait behind an unfinished transaction: a tool that was killed must not stop them longer.
@@ -45,14 +46,17 @@ class TransactedProducer:
     def __init__(self, kafka: KafkaSettings, transactional_id: str) -> None:
         self._timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
         self._id, self._kafka = transactional_id, kafka
-        self._producer = Producer(
+        self._heard = Heard()
+        self._producer = connected(
+            Producer,
             {
                 **producer_config(kafka, BUFFER_RECORDS),
                 "transactional.id": transactional_id,
                 "transaction.timeout.ms": TRANSACTION_TIMEOUT_S * 1000,
                 "delivery.timeout.ms": min(round(kafka.delivery_timeout_seconds), TRANSACTION_TIMEOUT_S) * 1000,
                 "message.max.bytes": MESSAGE_BYTES_MAX,
-            }
+            },
+            self._heard,
         )
 
     def __enter__(self) -> TransactedProducer:
@@ -126,7 +130,8 @@ class TransactedProducer:
     def _translated(self, error: KafkaError, topic: str = "") -> StreamError:
         if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
             return Refused(f"somebody else began to write as {self._id}; nothing of this transaction was done")
-        if wrong := to_mend(error, topic, self._kafka.sasl_username, self._id):
+        self._producer.poll(0)  # delivers what is `_heard`
+        if wrong := to_mend(self._heard.behind(error), topic, self._kafka.sasl_username, self._id):
             return wrong
         return Unavailable(f"Kafka did not take the transaction, nothing of it was done: {error.str()}")
 

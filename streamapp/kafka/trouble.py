@@ -42,6 +42,10 @@ LEADERLESS = MISSING | {
     KafkaError.UNKNOWN_LEADER_EPOCH,
 }
 NOT_LET_IN = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
+LOGIN_REFUSED = NOT_LET_IN - {KafkaError._SSL}
+LATE = frozenset(
+    {KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
+)
 NO_RIGHT = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -137,7 +141,33 @@ def to_mend(error: KafkaError, topic: str, user: str | None, transactional_id: s
         return Misconfigured(no_topics([topic]))
     if error.code() in NO_RIGHT:  # of the cluster, too: an idempotent producer is let in by WRITE on any topic
         return Denied(lacks(user, Right("WRITE", "topic", topic)))
-    if error.code() == KafkaError._AUTHENTICATION:
-        told = f"Kafka does not let us in ({error.str()}); check STREAM_KAFKA__SASL_USERNAME and its password"
-        return Misconfigured(told)
+    if error.code() in LOGIN_REFUSED:
+        return Misconfigured(not_let_in(error))
     return None
+
+
+def not_let_in(error: KafkaError) -> str:
+    """One sentence about an error of `NOT_LET_IN`: what happened, and which settings it is about."""
+    login, tls = "SASL_USERNAME and its password", "SECURITY_PROTOCOL and STREAM_KAFKA__SSL_CA_FILE"
+    settings = login if error.code() in LOGIN_REFUSED else tls
+    return f"Kafka does not let us in ({error.str()}); check STREAM_KAFKA__{settings}"
+
+
+class Heard:
+    """The reason behind a record that is not acknowledged in time: what its client heard before. `words` are the last
+    ones, empty while all is well. To be `connected`'s `told`."""
+
+    def __init__(self) -> None:
+        self.words = ""
+        self._refused: KafkaError | None = None
+
+    def __call__(self, error: KafkaError) -> None:
+        self.words = error.str()
+        if error.code() in LOGIN_REFUSED:
+            self._refused = error
+        elif error.code() != KafkaError._ALL_BROKERS_DOWN:  # follows on each of the others
+            self._refused = None
+
+    def behind(self, error: KafkaError) -> KafkaError:
+        """The refusal of our login, where a time-out is all that a request or a record was told of it."""
+        return self._refused if self._refused is not None and error.code() in LATE else error

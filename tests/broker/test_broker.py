@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from streamapp.broker import users
 from streamapp.broker.broker import Broker, archive, classpath
 from streamapp.broker.jars import LOCK, file_name, jars, read_lock
 from streamapp.broker.train import train
@@ -284,3 +285,13 @@ def test_the_fast_start_is_made_once_and_used(broker: Broker, cache_dir: Path) -
     arguments = Path(f"/proc/{broker.pid}/cmdline").read_text().split("\0")
     assert f"-XX:AOTCache={made}" in arguments
     assert "[aot]" not in (broker.data_dir / "console.log").read_text(), "Java would say so if it could not use it"
+
+
+def test_the_jar_of_an_image_is_the_one_that_is_tested_here(tmp_path: Path, cache_dir: Path) -> None:
+    jar, again = tmp_path / "file-users.jar", tmp_path / "again"
+    command = [sys.executable, "-m", users.__name__, str(jar)]
+    subprocess.run(command, env=os.environ | {"STREAM_CACHE_DIR": str(cache_dir)}, check=True, timeout=300)
+    assert jar.read_bytes() == users.compiled(cache_dir).read_bytes()
+    (compiler,) = jars(cache_dir, lock=users.COMPILER)
+    users._compile(compiler, classpath(cache_dir), again)
+    assert users._packed(again).read_bytes() == jar.read_bytes()

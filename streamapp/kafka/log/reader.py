@@ -14,7 +14,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from streamapp.clock import monotonic_s
 from streamapp.errors import Denied, Misconfigured, Unavailable
 from streamapp.kafka.log.raw_batch import batch_at
-from streamapp.kafka.trouble import NO_RIGHT, Right, lacks
+from streamapp.kafka.login import connected
+from streamapp.kafka.trouble import LOGIN_REFUSED, NO_RIGHT, Heard, Right, lacks, to_mend
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.topics.registry import keeps_rows
 
@@ -49,12 +50,14 @@ def spans(config: Mapping[str, Any], topic: str, answer_seconds: float = ANSWER_
 
     Raises `Unavailable` when Kafka does not answer, `Misconfigured` when there is no such topic.
     """
-    consumer = _consumer(config)
+    heard = Heard()
+    consumer = _consumer(config, heard)
     try:
         partitions = _partitions(consumer, topic, answer_seconds)
         return {partition: _span(consumer, topic, partition, answer_seconds) for partition in partitions}
     except KafkaException as error:
-        raise _translated(error.args[0], topic, config) from None
+        consumer.poll(0)  # delivers what is heard
+        raise _translated(heard.behind(error.args[0]), topic, config) from None
     finally:
         consumer.close()
 
@@ -78,12 +81,13 @@ def read(
     ends = {partition: span.end for partition, span in wanted.items() if span.end > span.start}
     if not ends:  # nothing to connect for: an open page asks every other second
         return
-    consumer = _consumer(config)
+    heard = Heard()
+    consumer = _consumer(config, heard)
     try:
         consumer.assign([TopicPartition(topic, partition, wanted[partition].start) for partition in ends])
         yield from _until(consumer, topic, ends, silence_seconds, headers, config)
     except KafkaException as error:
-        raise _translated(error.args[0], topic, config) from None
+        raise _translated(heard.behind(error.args[0]), topic, config) from None
     finally:
         consumer.close()
 
@@ -154,7 +158,7 @@ def _record(topic: str, message: Message, headers: bool) -> Record:
     return Record(topic, *facts, tuple(message.headers() or ()) if headers else ())
 
 
-def _consumer(config: Mapping[str, Any]) -> Consumer:
+def _consumer(config: Mapping[str, Any], heard: Heard) -> Consumer:
     own = {
         "group.id": "stream-raw-reader",  # librdkafka wants a name; no group is formed, and no right on one is needed
         "enable.auto.commit": False,
@@ -165,7 +169,7 @@ def _consumer(config: Mapping[str, Any]) -> Consumer:
         "check.crcs": True,
         "allow.auto.create.topics": False,
     }
-    return Consumer({**config, **own})
+    return connected(Consumer, {**config, **own}, heard)
 
 
 def _partitions(consumer: Consumer, topic: str, answer_seconds: float) -> list[int]:
@@ -195,6 +199,6 @@ def _translated(error: KafkaError, topic: str, config: Mapping[str, Any]) -> Exc
         return Misconfigured(f"topic {topic} does not exist; create it with `streamapp topics apply`")
     if error.code() in NO_RIGHT:
         return Denied(lacks(config.get("sasl.username"), Right("READ", "topic", topic)))
-    if error.code() == KafkaError._AUTHENTICATION:
-        return Misconfigured(f"topic {topic}: {error.str()}; check STREAM_KAFKA__SASL_USERNAME and its password")
+    if error.code() in LOGIN_REFUSED:
+        return Misconfigured(f"cannot read {topic}: {to_mend(error, topic, None)}")
     return Unavailable(f"topic {topic}: {error.str()}")
