@@ -19,6 +19,7 @@ from aiohttp import web
 
 from streamapp.dead_letters.recent import Letters
 from streamapp.errors import Unavailable
+from streamapp.facts_budget import BudgetFacts, LimitFacts, MonthTally, Spending
 from streamapp.topics.registry import GROUPS
 from streamapp.watch.standing import Standing, Standings
 from streamapp.web.audit import Audit
@@ -26,7 +27,7 @@ from streamapp.web.gate import Gate
 from streamapp.web.identity import Everybody
 from streamapp.web.pages.reconciliation import Reconciliation
 from streamapp.web.routes import Pages, mount
-from streamapp.web.show import exact, rfc3339
+from streamapp.web.show import exact, rfc3339, total
 from streamapp.web.workers.source import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 
 HOUR_MS = 3_600_000
@@ -368,6 +369,42 @@ class FakeWorker:
         hours = tuple(self._hour(b) for b in mine if rfc3339(b.start_ms)[:7] == month)
         totals = tuple((name, cost, tokens) for name, (cost, tokens) in sorted(months.items(), reverse=True))
         return [TeamFacts(org, team, "USD", totals, hours, tuple(models))]
+
+    def budgets(self, org: str, team: str, month: str) -> list[BudgetFacts]:
+        return [one for one in self._months(month) if (one.org, one.team) == (org, team)]
+
+    def spending(self, month: str, org: str, team: str, most: int) -> Spending:
+        found = [one for one in self._months(month) if org in one.org and team in one.team]
+        tallies = []
+        for number in sorted({one.partition for one in found}):
+            mine = [one for one in found if one.partition == number]
+            tallies.append(MonthTally(number, len(mine), {"USD": total(one.spent for one in mine)}))
+        return Spending(found[:most], tallies)
+
+    def _months(self, month: str) -> list[BudgetFacts]:
+        """Each team's month, with limits that differ by the team's place."""
+        month = month or rfc3339(self.world.now_ms)[:7]
+        sums: dict[tuple[str, str, int], list[Decimal]] = {}
+        for bucket in self._mine():
+            if rfc3339(bucket.start_ms)[:7] == month:
+                cost = add_up(bucket.lines().values())[1]
+                billed = sums.setdefault((bucket.org, bucket.team, bucket.partition), [Decimal(0), Decimal(0)])
+                billed[bucket.open] += cost
+        found = []
+        for number, ((org, team, partition), (billed, open_)) in enumerate(sorted(sums.items())):
+            spent, rate = billed + open_, open_ / 4
+            limits = tuple(
+                LimitFacts(kind, amount, amount - spent, NOW_MS - 7_000_000 if amount <= spent else None)
+                for kind, amount in (("soft", spent * (number % 3) + 1), ("hard", spent * (number % 4) + 2))
+            )
+            forecast = spent + rate * 348
+            found.append(
+                BudgetFacts(
+                    org, team, "USD", month, spent, billed, open_, rate, forecast, limits[number % 3 :], partition,
+                    self.world.now_ms - 900,
+                )
+            )  # fmt: skip
+        return sorted(found, key=lambda one: -one.spent)
 
     def bill(self, bill_id: str) -> list[bytes]:
         bucket = self.world.bills.get(bill_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Context, Decimal
@@ -44,6 +45,20 @@ def money_parts(amount: Decimal, currency: str) -> tuple[str, str]:
     sign = MINUS if amount < 0 else ""
     symbol = SIGNS.get(currency, "")
     return f"{sign}{symbol}{int(whole):,}.{fraction[:2]}", fraction[2:]
+
+
+def column_money(amount: Decimal, currency: str) -> tuple[str, str]:
+    """For columns: the amount with six decimals, cut toward zero, split behind the second. A point stands below the
+    point, as every amount has as many digits behind it."""
+    head, rest = money_parts(amount, currency)
+    return head, rest[:4]
+
+
+def breakable(name: str) -> list[str]:
+    """A name as it may stand on a page, in pieces: a line may break between them. Behind what separates words in names,
+    and never in the middle of a word that fits a line."""
+    pieces = re.findall(r"[^-_./:@\[\s]{0,24}[-_./:@\[\s]*", visible(name))
+    return [piece for piece in pieces if piece]
 
 
 def number(value: int) -> str:
@@ -129,11 +144,16 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 
 
-def team_url(org: str, team: str) -> str:
+def team_url(org: str, team: str, under: str = "/teams") -> str:
     """The page of a team. Names are any text: parts that a path cannot carry travel in the query."""
     if {org, team} & {"", ".", ".."}:
-        return "/teams?" + urlencode({"org": org, "team": team}, errors="replace")
-    return f"/teams/{quote(org, safe='', errors='replace')}/{quote(team, safe='', errors='replace')}"
+        return f"{under}?" + urlencode({"org": org, "team": team}, errors="replace")
+    return f"{under}/{quote(org, safe='', errors='replace')}/{quote(team, safe='', errors='replace')}"
+
+
+def budget_url(org: str, team: str) -> str:
+    """The budget of a team, like `team_url`."""
+    return team_url(org, team, "/budgets")
 
 
 def agent_url(org: str, agent: str) -> str:

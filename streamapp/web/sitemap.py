@@ -9,6 +9,7 @@ from functools import wraps
 
 from streamapp.web.pages import accounts, agents, front, latency, letters, raw, unmask
 from streamapp.web.pages import page as pages
+from streamapp.web.pages.usage import budgets
 from streamapp.web.render import Page
 
 Builder = Callable[[pages.Site, dict[str, str]], Awaitable[Page]]
@@ -38,6 +39,12 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
         r"/teams/(?P<org>[^/]+)/(?P<team>[^/]+)",
         _of(front.BILLING, accounts.team),
     ),
+    ("/budgets", r"/budgets", _of(front.BILLING, budgets.budgets)),
+    (
+        "/budgets/{org:[^/]+}/{team:[^/]+}",
+        r"/budgets/(?P<org>[^/]+)/(?P<team>[^/]+)",
+        _of(front.BILLING, budgets.budget),
+    ),
     ("/agents", r"/agents", _of(SETTLING, agents.agents_page)),
     ("/agent", r"/agent", _of(SETTLING, agents.agent_page)),
     (
@@ -59,6 +66,7 @@ PLACES: tuple[tuple[str, str, str], ...] = (
     # `Page.place`  where      word
     ("overview", "/", "Overview"),
     ("hours", "/hours", "Hours"),
+    ("budgets", "/budgets", "Budgets"),
     ("agents", "/agents", "Agents"),
     ("latency", "/latency", "Latency"),
     ("letters", "/letters", "Dead letters"),
@@ -90,6 +98,7 @@ TWINS = (
     "/charts.json",
     "/hours.json",
     "/teams.json",
+    "/budgets.json",
     "/letters.json",
     "/latency.json",
     "/agents.json",

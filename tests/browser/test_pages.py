@@ -43,6 +43,8 @@ PAGES = {
     "hours-none": "/hours?org=nobody",
     "team": show.team_url("org_acme", "team_search"),
     "team-hostile": show.team_url("org_<b>x</b>", '<script>alert("x")</script>'),
+    "budgets": "/budgets",
+    "budget": show.budget_url("org_acme", "team_search"),
     "bill": f"/bills/{A_BILL}",
     "bill-superseded": f"/bills/{A_FIRST_BILL}",
     "tables": "/tables",

@@ -13,7 +13,9 @@ from streamapp.exact.faust.failstop import failstop
 from streamapp.exact.partition.owned import Partition
 from streamapp.exact.partition.task import TableTask
 from streamapp.facts import HourFacts, PartitionFacts, TeamFacts
+from streamapp.facts_budget import BudgetFacts, Spending
 from streamapp.meters.usage import codec
+from streamapp.meters.usage.budget_view import BudgetView
 from streamapp.meters.usage.hours_view import CLOSED_MAX, HoursView
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.statement import bill_id
@@ -36,6 +38,7 @@ class UsageView(TableView):
         super().__init__(app, metrics, clock, table)
         self._hours: dict[int, HoursView] = {}
         self._made: tuple[float, list[HourFacts]] = (-FRESH_S, [])
+        self._budgets: dict[int, BudgetView] = {}
         self._loading: asyncio.Task[None] | None = None
 
     def taken(self, partitions: dict[int, Partition]) -> None:
@@ -43,10 +46,11 @@ class UsageView(TableView):
         if self._loading is not None:
             self._loading.cancel()
         share = CLOSED_MAX // max(1, len(partitions))
-        self._hours = {}
+        self._hours, self._budgets = {}, {}
         for number, partition in partitions.items():
             assert isinstance(partition.task, TableTask)
             self._hours[number] = HoursView(partition.task, share)
+            self._budgets[number] = BudgetView(partition.task)
         super().taken(partitions)
         self._loading = asyncio.create_task(self._load(list(self._hours.values())))
 
@@ -66,6 +70,15 @@ class UsageView(TableView):
             for currency in sorted({facts.currency for facts in theirs})
         ]
 
+    def budgets(self, org: str, team: str, month: str) -> list[BudgetFacts]:
+        return [facts for view in self._budgets.values() for facts in view.team(org, team, month)]
+
+    def spending(self, month: str, org: str, team: str, most: int) -> Spending:
+        parts = [view.spending(month, org, team, most) for view in self._budgets.values()]
+        return Spending(
+            [facts for part in parts for facts in part.months], [tally for part in parts for tally in part.tallies]
+        )
+
     def bill(self, bill_id: str) -> list[bytes]:
         for task in self._tasks():
             value = task.store.get(codec.bill_key(bill_id))
@@ -74,14 +87,17 @@ class UsageView(TableView):
         return []
 
     def _told(self, task: UsageTask) -> Callable[[Outcome], None]:
-        counted, view, metrics = super()._told(task), self._hours[task.place.partition], self._metrics
+        counted, number, metrics = super()._told(task), task.place.partition, self._metrics
+        view, budgets = self._hours[number], self._budgets[number]
 
         def landed(outcome: Outcome) -> None:
             view.landed(outcome)
+            budgets.landed(outcome)
             counted(outcome)
             revised = sum(1 for statement in outcome.statements if statement.revision)
             metrics.stated("revised", revised)
             metrics.stated("hourly", len(outcome.statements) - revised)
+            metrics.stated("budget", len(outcome.crossings))
 
         return landed
 
@@ -124,7 +140,7 @@ class UsageView(TableView):
         task = self._hours[hours[0].partition].task
         hours = hours[:TEAM_HOURS_MAX]
         months = dict.fromkeys(month_of(facts.start_ms) for facts in hours)
-        rows = [row for facts in hours if (row := _row(task, HourKey(facts.start_ms, org, team, currency)))]
+        rows = [row for facts in hours if (row := task.memory.hour(HourKey(facts.start_ms, org, team, currency)))]
         stated = []
         for month in months:
             running = task.memory.rows.month(MonthKey(month, org, team, currency))
@@ -138,11 +154,6 @@ class UsageView(TableView):
         revisions = 0 if row is None or row.revision is None else row.revision
         bills = (task.store.get(codec.bill_key(bill_id(facts, number))) for number in range(revisions + 1))
         return [bill for bill in bills if bill is not None]
-
-
-def _row(task: UsageTask, key: HourKey) -> UsageRow | None:
-    ledger = task.memory
-    return ledger.open.get(key.start_ms, {}).get(key) or ledger.pending.get(key) or task.memory.rows.hour(key)
 
 
 def _lines(rows: list[UsageRow]) -> tuple[dict[str, Any], ...]:

@@ -14,11 +14,14 @@ from streamapp.web.workers import agents_list, hours
 from streamapp.web.workers.source import (
     AgentFacts,
     AgentsView,
+    BudgetFacts,
+    BudgetsView,
     PartitionCalls,
     RawRow,
     RowFacts,
     RowsView,
     Span,
+    Spending,
     TeamFacts,
     WorkerFacts,
     WorkerView,
@@ -49,6 +52,20 @@ async def team(view: WorkerView, params: Params) -> list[TeamFacts]:
 async def bill(view: WorkerView, params: Params) -> list[str]:
     """Every revision as stated. Statements are UTF-8, so their text is their bytes."""
     return [statement.decode() for statement in view.bill(params.get("id", ""))]
+
+
+async def budgets(view: WorkerView, params: Params) -> list[BudgetFacts]:
+    """A team's month, one entry per currency."""
+    if not isinstance(view, BudgetsView):
+        return []
+    return view.budgets(params.get("org", ""), params.get("team", ""), params.get("month", ""))
+
+
+async def spending(view: WorkerView, params: Params) -> Spending:
+    """The months of the teams whose names contain these texts, the highest first."""
+    if not isinstance(view, BudgetsView):
+        return Spending([], [])
+    return view.spending(params.get("month", ""), params.get("org", ""), params.get("team", ""), ROWS_MAX)
 
 
 async def agents_slice(view: WorkerView, params: Params) -> agents_list.AgentsSlice:
@@ -156,6 +173,8 @@ ANSWERS: dict[str, Callable[[WorkerView, Params], Awaitable[Any]]] = {
     "hours": hours_slice,
     "team": team,
     "bill": bill,
+    "budgets": budgets,
+    "spending": spending,
     "agents": agents_slice,
     "agent": agent,
     "settlement": settlement,

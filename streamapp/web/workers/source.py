@@ -19,11 +19,14 @@ from streamapp.facts import (
     WorkerFacts,
     WorkerView,
 )
+from streamapp.facts_budget import BudgetFacts, BudgetsView, Spending
 
 __all__ = [
     "AccountFacts",
     "AgentFacts",
     "AgentsView",
+    "BudgetFacts",
+    "BudgetsView",
     "CallFacts",
     "HourFacts",
     "HourState",
@@ -35,6 +38,7 @@ __all__ = [
     "RowFacts",
     "RowsView",
     "Span",
+    "Spending",
     "TeamFacts",
     "WorkerFacts",
     "WorkerView",
