@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
+from streamapp.facts import HourFacts
+
 
 @dataclass(frozen=True, slots=True)
 class LimitFacts:
@@ -50,6 +52,14 @@ class Spending:
 
     months: list[BudgetFacts]
     tallies: list[MonthTally]
+
+
+@runtime_checkable
+class ModelsView(Protocol):
+    """What a worker that bills usage can tell of an hour."""
+
+    def models(self, row: HourFacts) -> list[tuple[str, str, HourFacts]]:
+        """Provider, model, and what it has of the hour; one read of the local store at most."""
 
 
 @runtime_checkable

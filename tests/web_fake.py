@@ -11,9 +11,9 @@ import random
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -370,6 +370,12 @@ class FakeWorker:
         totals = tuple((name, cost, tokens) for name, (cost, tokens) in sorted(months.items(), reverse=True))
         return [TeamFacts(org, team, "USD", totals, hours, tuple(models))]
 
+    def models(self, row: HourFacts) -> list[tuple[str, str, HourFacts]]:
+        key = row.org, row.team, row.start_ms, row.currency
+        bucket = next(b for b in self._mine() if (b.org, b.team, b.start_ms, b.currency) == key)
+        lines = bucket.lines().items()
+        return [(*names, replace(row, cost=cost, **cast(Any, usage))) for names, (usage, cost) in lines]
+
     def budgets(self, org: str, team: str, month: str) -> list[BudgetFacts]:
         return [one for one in self._months(month) if (one.org, one.team) == (org, team)]
 
@@ -388,11 +394,11 @@ class FakeWorker:
         for bucket in self._mine():
             if rfc3339(bucket.start_ms)[:7] == month:
                 cost = add_up(bucket.lines().values())[1]
-                billed = sums.setdefault((bucket.org, bucket.team, bucket.partition), [Decimal(0), Decimal(0)])
-                billed[bucket.open] += cost
+                both = sums.setdefault((bucket.org, bucket.team, bucket.partition), [Decimal(0), Decimal(0)])
+                both[bucket.open] += cost
         found = []
-        for number, ((org, team, partition), (billed, open_)) in enumerate(sorted(sums.items())):
-            spent, rate = billed + open_, open_ / 4
+        for number, ((org, team, partition), (billed, unbilled)) in enumerate(sorted(sums.items())):
+            spent, rate = billed + unbilled, unbilled / 4
             limits = tuple(
                 LimitFacts(kind, amount, amount - spent, NOW_MS - 7_000_000 if amount <= spent else None)
                 for kind, amount in (("soft", spent * (number % 3) + 1), ("hard", spent * (number % 4) + 2))
@@ -400,7 +406,7 @@ class FakeWorker:
             forecast = spent + rate * 348
             found.append(
                 BudgetFacts(
-                    org, team, "USD", month, spent, billed, open_, rate, forecast, limits[number % 3 :], partition,
+                    org, team, "USD", month, spent, billed, unbilled, rate, forecast, limits[number % 3 :], partition,
                     self.world.now_ms - 900,
                 )
             )  # fmt: skip

@@ -39,7 +39,12 @@ ROUTES: tuple[Route, ...] = (
     Route("/index.json", "viewer"),
     Route("/groups/{group}", "viewer"),
     Route("/charts", "viewer"),
-    Route("/hours", "viewer"),
+    Route("/usage", "viewer"),
+    Route("/usage.csv", "viewer"),
+    Route("/hours", "viewer"),  # of before: leads to /usage
+    Route("/hours.json", "viewer"),
+    Route("/orgs", "viewer"),
+    Route("/orgs/{org}", "viewer"),
     Route("/teams", "viewer"),
     Route("/teams/{org}/{team}", "viewer"),
     Route("/budgets", "viewer"),
@@ -69,6 +74,7 @@ ROUTES: tuple[Route, ...] = (
 LOCAL: Mapping[str, Role] = {
     "worker": "viewer",
     "hours": "viewer",
+    "sums": "viewer",
     "team": "viewer",
     "bill": "viewer",
     "budgets": "viewer",

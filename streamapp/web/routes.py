@@ -181,7 +181,19 @@ class Pages:
 
     async def bills(self, request: web.Request) -> web.Response:
         """`/bills`: the closed hours are the list of bills."""
-        return web.Response(status=302, headers={"Location": "/hours?state=closed"})
+        return web.Response(status=302, headers={"Location": "/usage?state=closed"})
+
+    async def moved(self, request: web.Request) -> web.Response:
+        """`/hours`: where usage was before."""
+        query = request.rel_url.raw_query_string
+        where = "/usage" + request.rel_url.raw_path.removeprefix("/hours") + (f"?{query}" if query else "")
+        return web.Response(status=301, headers={"Location": where})
+
+    async def table(self, request: web.Request) -> web.Response:
+        """`/usage.csv`: what `/usage` lists for the same query."""
+        query = dict(reversed(list(request.query.items())))
+        built, _ = await self._build("/usage", query)
+        return await asyncio.to_thread(render.csv_table, built, "usage.csv")
 
     async def nothing(self, request: web.Request) -> web.StreamResponse:
         """Whatever nobody else answers."""
@@ -217,7 +229,7 @@ class Pages:
 
 
 def _nothing_here() -> Problem:
-    return Problem(404, "There is no page here", "Start from the overview, or look for a team in the list of hours.")
+    return Problem(404, "There is no page here", "Start from the overview, or look for a team on the page of usage.")
 
 
 def demand_page(asker: Asker, path: str) -> None:
@@ -231,6 +243,9 @@ def _table(site: Pages) -> list[web.RouteDef]:
         *(web.get(path, site.page) for path, _, _ in sitemap.PAGES),
         *(web.get(path, site.page) for path in sitemap.TWINS),
         web.get("/bills", site.bills),
+        web.get("/hours", site.moved),
+        web.get("/hours.json", site.moved),
+        web.get("/usage.csv", site.table),
         web.get("/bills/{id:[^/]+}/statement", site.statement),
         web.get("/settlements/{id:[^/]+}/statement", site.settlement),
         web.post("/letters/{id:[^/]+}/unmask", site.unmask),

@@ -156,6 +156,13 @@ def budget_url(org: str, team: str) -> str:
     return team_url(org, team, "/budgets")
 
 
+def org_url(org: str) -> str:
+    """The page of an org, like `team_url`."""
+    if org in {"", ".", ".."}:
+        return "/orgs?" + urlencode({"org": org}, errors="replace")
+    return f"/orgs/{quote(org, safe='', errors='replace')}"
+
+
 def agent_url(org: str, agent: str) -> str:
     """The meter of an agent, like `team_url`."""
     if {org, agent} & {"", ".", ".."}:

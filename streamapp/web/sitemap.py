@@ -9,7 +9,7 @@ from functools import wraps
 
 from streamapp.web.pages import accounts, agents, front, latency, letters, raw, unmask
 from streamapp.web.pages import page as pages
-from streamapp.web.pages.usage import budgets
+from streamapp.web.pages.usage import budgets, org, usage
 from streamapp.web.render import Page
 
 Builder = Callable[[pages.Site, dict[str, str]], Awaitable[Page]]
@@ -32,7 +32,9 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
     ("/", r"/(?:index)?", front.front),
     ("/groups/{group:[^/]+}", r"/groups/(?P<group>[^/]+)", front.one_group),
     ("/charts", r"/charts", front.charts_page),
-    ("/hours", r"/hours", _of(front.BILLING, pages.hours_page)),
+    ("/usage", r"/usage", _of(front.BILLING, usage.usage_page)),
+    ("/orgs", r"/orgs", _of(front.BILLING, org.org_page)),
+    ("/orgs/{org:[^/]+}", r"/orgs/(?P<org>[^/]+)", _of(front.BILLING, org.org_page)),
     ("/teams", r"/teams", _of(front.BILLING, accounts.team)),
     (
         "/teams/{org:[^/]+}/{team:[^/]+}",
@@ -65,7 +67,7 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
 PLACES: tuple[tuple[str, str, str], ...] = (
     # `Page.place`  where      word
     ("overview", "/", "Overview"),
-    ("hours", "/hours", "Hours"),
+    ("usage", "/usage", "Usage"),
     ("budgets", "/budgets", "Budgets"),
     ("agents", "/agents", "Agents"),
     ("latency", "/latency", "Latency"),
@@ -96,7 +98,8 @@ def canonical(pattern: str) -> str:
 TWINS = (
     "/index.json",
     "/charts.json",
-    "/hours.json",
+    "/usage.json",
+    "/orgs.json",
     "/teams.json",
     "/budgets.json",
     "/letters.json",

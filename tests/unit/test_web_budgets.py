@@ -15,7 +15,7 @@ from streamapp.facts_budget import BudgetFacts, Spending
 from streamapp.meters.usage.view import UsageView
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table as TableKind
-from tables.usage.budget import pace
+from tables.usage.budget import Pace, pace
 from tables.window import HOUR_MS
 
 
@@ -109,6 +109,6 @@ def test_the_pace_is_that_of_the_last_day_and_a_month_that_is_over_has_none() ->
     recent = [(now_ms - hours * HOUR_MS, Decimal("1.5")) for hours in (20, 10)]
     found = pace(Decimal(10), recent, "2025-01", now_ms)
     assert (found.rate, found.forecast) == (Decimal("0.15"), Decimal(10) + 48 * Decimal("0.15"))
-    assert pace(Decimal(10), recent, "2024-12", now_ms) == (0, 10)
-    assert pace(Decimal(10), [], "2025-01", now_ms) == (0, 10)
+    assert pace(Decimal(10), recent, "2024-12", now_ms) == Pace(Decimal(0), Decimal(10))
+    assert pace(Decimal(10), [], "2025-01", now_ms) == Pace(Decimal(0), Decimal(10))
     assert pace(Decimal(1), [(now_ms - 60_000, Decimal(1))], "2025-01", now_ms).rate == 1, "an hour at least"

@@ -79,6 +79,12 @@ class UsageView(TableView):
             [facts for part in parts for facts in part.months], [tally for part in parts for tally in part.tallies]
         )
 
+    def models(self, row: HourFacts) -> list[tuple[str, str, HourFacts]]:
+        view = self._hours.get(row.partition)
+        key = HourKey(row.start_ms, row.org, row.team, row.currency)
+        kept = None if view is None else view.task.memory.hour(key)
+        return [] if kept is None else [(*names, _part(row, line)) for names, line in kept.lines.items()]
+
     def bill(self, bill_id: str) -> list[bytes]:
         for task in self._tasks():
             value = task.store.get(codec.bill_key(bill_id))
@@ -154,6 +160,21 @@ class UsageView(TableView):
         revisions = 0 if row is None or row.revision is None else row.revision
         bills = (task.store.get(codec.bill_key(bill_id(facts, number))) for number in range(revisions + 1))
         return [bill for bill in bills if bill is not None]
+
+
+def _part(row: HourFacts, line: Counters) -> HourFacts:
+    """What one line has of an hour."""
+    return replace(
+        row,
+        requests=line.requests,
+        errors=line.errors,
+        cache_hits=line.cache_hits,
+        prompt_tokens=line.prompt_tokens,
+        completion_tokens=line.completion_tokens,
+        total_tokens=line.total_tokens,
+        cost=line.cost,
+        rounded=line.rounded,
+    )
 
 
 def _lines(rows: list[UsageRow]) -> tuple[dict[str, Any], ...]:

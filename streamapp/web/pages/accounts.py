@@ -18,7 +18,7 @@ from streamapp.web.workers import group, wire
 from streamapp.web.workers.fleet import Answer
 from streamapp.web.workers.source import TeamFacts
 
-TEAM_HOURS_MAX = 72  # three days in the table; the chart has the month, `/hours` has all
+TEAM_HOURS_MAX = 72  # three days in the table; the chart has the month, `/usage` has all
 
 
 def best(answers: list[Answer[list[Any]]]) -> Answer[list[Any]] | None:
@@ -44,7 +44,7 @@ async def team(site: Site, params: Params) -> Page:
     )
     found = best(answers)
     if found is None or not found.value:
-        advice = "Check both names, or look for the team in the list of hours. A team appears with its first event."
+        advice = "Check both names, or look for the team on the page of usage. A team appears with its first event."
         raise unknown(f"team {show.visible(name)} in {show.visible(org)}", advice, whole)
     entries = [wire.team_with_decimals(entry) for entry in found.value]
     context = {
@@ -58,7 +58,7 @@ async def team(site: Site, params: Params) -> Page:
         "notices": notices(whole, answers),
     }
     twin = {"org": org, "team": name, "worker": found.worker, "stale": found.stale, "currencies": entries}
-    return Page("team.html", f"{show.visible(name)} · {show.visible(org)}", context, twin, place="hours")
+    return Page("team.html", f"{show.visible(name)} · {show.visible(org)}", context, twin, place="usage")
 
 
 def _open(entry: TeamFacts) -> Decimal:
@@ -112,7 +112,7 @@ async def statement(site: Site, params: Params) -> Page:
         "worker": found.worker,
         "notices": notices(whole, []),
     }
-    return Page("bill.html", f"Bill {show.short_id(shown.id)}", context, twin, place="hours")
+    return Page("bill.html", f"Bill {show.short_id(shown.id)}", context, twin, place="usage")
 
 
 async def stated_bytes(site: Site, params: Params) -> bytes:

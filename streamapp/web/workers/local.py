@@ -10,12 +10,15 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from streamapp.web.workers import agents_list, hours
+import msgspec
+
+from streamapp.web.workers import agents_list, hours, sums
 from streamapp.web.workers.source import (
     AgentFacts,
     AgentsView,
     BudgetFacts,
     BudgetsView,
+    ModelsView,
     PartitionCalls,
     RawRow,
     RowFacts,
@@ -28,6 +31,8 @@ from streamapp.web.workers.source import (
 )
 
 ROWS_MAX = 500
+MODEL_ROWS_MAX = 20_000  # hours whose models are read for one page: half a second
+MODEL_ROWS_SLICE = 100
 
 Params = dict[str, str]
 
@@ -42,6 +47,26 @@ async def hours_slice(view: WorkerView, params: Params) -> hours.HoursSlice:
     query = hours_query(params)
     rows = view.hours()
     return await asyncio.to_thread(hours.select, rows, query)
+
+
+async def sums_of(view: WorkerView, params: Params) -> list[sums.PartSums]:
+    """This worker's sums. What models have of an hour stands in its row: rows are read a few at a time, so that the
+    stream goes on between them."""
+    query = msgspec.convert({name: value for name, value in params.items() if value}, sums.SumsQuery, strict=False)
+    rows = await asyncio.to_thread(sums.wanted, view.hours(), query)
+    group_of = sums.group_of("" if query.by == "model" else query.by)
+    if query.by != "model" and not query.model:
+        return await asyncio.to_thread(lambda: sums.add_up(((row, group_of(row)) for row in rows), query))
+    if len(rows) > MODEL_ROWS_MAX:
+        raise ValueError(f"models of {len(rows)} hours of a team are asked for, at most {MODEL_ROWS_MAX} can be read")
+    found: list[sums.Row] = []
+    for number, row in enumerate(rows):
+        if number % MODEL_ROWS_SLICE == MODEL_ROWS_SLICE - 1:
+            await asyncio.sleep(0)
+        for provider, model, part in view.models(row) if isinstance(view, ModelsView) else ():
+            if query.model.casefold() in f"{provider}/{model}".casefold():
+                found.append((part, (provider, model) if query.by == "model" else group_of(row)))
+    return await asyncio.to_thread(sums.add_up, found, query)
 
 
 async def team(view: WorkerView, params: Params) -> list[TeamFacts]:
@@ -156,6 +181,8 @@ def hours_query(params: Params) -> hours.HoursQuery:
         org=params.get("org", ""),
         team=params.get("team", ""),
         hour_ms=int(hour) if hour else None,
+        from_ms=int(params.get("from_ms") or 0),
+        until_ms=int(params.get("until_ms") or hours.EVER_MS),
         state=state,
         sort=sort,
         descending=order == "desc",
@@ -171,6 +198,7 @@ def hours_query(params: Params) -> hours.HoursQuery:
 ANSWERS: dict[str, Callable[[WorkerView, Params], Awaitable[Any]]] = {
     "worker": worker,
     "hours": hours_slice,
+    "sums": sums_of,
     "team": team,
     "bill": bill,
     "budgets": budgets,

@@ -19,7 +19,7 @@ from streamapp.facts import (
     WorkerFacts,
     WorkerView,
 )
-from streamapp.facts_budget import BudgetFacts, BudgetsView, Spending
+from streamapp.facts_budget import BudgetFacts, BudgetsView, ModelsView, Spending
 
 __all__ = [
     "AccountFacts",
@@ -31,6 +31,7 @@ __all__ = [
     "HourFacts",
     "HourState",
     "MethodFacts",
+    "ModelsView",
     "PartitionCalls",
     "PartitionFacts",
     "PartitionState",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -11,27 +10,23 @@ from typing import Any
 from streamapp.web import show
 from streamapp.web.pages.accounts import best, unknown
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
-from streamapp.web.problem import Problem
+from streamapp.web.pages.usage.span import month_of
 from streamapp.web.render import Page
 from streamapp.web.workers.fleet import Answer
 from streamapp.web.workers.source import BudgetFacts, Spending
 
 SHOWN = 100
-MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
 
-def month_of(params: Params) -> str:
-    """The month that is asked for; empty: the present one. Raises `Problem` 400."""
-    month = params.get("month", "")
-    if month and MONTH.fullmatch(month) is None:
-        raise Problem(400, "That is no month", "Write the month as 2025-01.")
-    return month
+def month_asked(params: Params) -> str:
+    """The month of the address; empty: the present one. Raises `Problem` 400."""
+    return month_of(params["month"]) if params.get("month") else ""
 
 
 async def budget(site: Site, params: Params) -> Page:
     """`/budgets/{org}/{team}`: one team's month, as of now: no answer is older than the question."""
     org, name = params.get("org", ""), params.get("team", "")
-    wanted = {"org": org, "team": name, "month": month_of(params)}
+    wanted = {"org": org, "team": name, "month": month_asked(params)}
     whole, answers = await asyncio.gather(
         site.group(), site.fleet.ask("budgets", wanted, list[BudgetFacts], share_ms=0)
     )
@@ -70,7 +65,7 @@ async def budgets(site: Site, params: Params) -> Page:
     names = {params.get("org"), params.get("team")}
     if not params.get("find") and None not in names and names & {"", ".", ".."}:
         return await budget(site, params)
-    wanted = {name: params.get(name, "") for name in ("org", "team")} | {"month": month_of(params)}
+    wanted = {name: params.get(name, "") for name in ("org", "team")} | {"month": month_asked(params)}
     whole, answers = await asyncio.gather(site.group(), site.fleet.ask("spending", wanted, Spending))
     rows, count, sums = merged(answers, whole.owned_now)
     month = wanted["month"] or max((row.month for row in rows), default="")
