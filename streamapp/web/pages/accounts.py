@@ -106,6 +106,7 @@ async def statement(site: Site, params: Params) -> Page:
         "newest": statements[-1],
         "wrong": bill.reasonable(statements),
         "changes": bill.changes,
+        "per_thousand": bill.per_thousand,
         "raw_url": f"{show.bill_url(shown.id)}/statement",
         "stale": found.stale,
         "as_of_ms": found.as_of_ms,
