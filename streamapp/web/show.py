@@ -71,6 +71,26 @@ def signed(value: int) -> str:
     return f"+{value:,}" if value > 0 else number(value)
 
 
+SECONDS_FROM_MS = 10_000
+
+
+def duration_unit(longest_ms: float) -> str:
+    """The one unit of all durations of a figure or a table."""
+    return "s" if longest_ms >= SECONDS_FROM_MS else "ms"
+
+
+def duration(value_ms: float | None, unit: str) -> str:
+    """12.3 in seconds, 1,234 in milliseconds; a dash for what was not measured."""
+    if value_ms is None:
+        return "–"
+    return f"{value_ms / 1000:,.1f}" if unit == "s" else f"{round(value_ms):,}"
+
+
+def percent(part: int, whole: int) -> str:
+    """0.25 %: two digits that count; a dash where there is no whole."""
+    return "–" if not whole else f"{part / whole * 100:.3g} %" if part else "0 %"
+
+
 def rate(value: float) -> str:
     """Events per second: one decimal below 10, whole above."""
     return f"{value:.1f}" if 0 < value < 9.95 else f"{round(value):,}"

@@ -65,12 +65,16 @@ async def usage_page(site: Site, params: Params) -> Page:
         rows = [line_twin(line, names, span.before is not None) for line in context["shown"]]
         twin |= {"by": by, "matching": len(usage.groups), "groups": rows}
         return Page("usage.html", "Usage and bills", context, twin, place="usage", rows=[_flat(row) for row in rows])
-    query, page = listed
-    context |= {
-        "page": page,
-        "query": query,
-        "total": page.counts["open"] + page.counts["closed"] + page.counts["revised"],
-    }
+    rows = _listed(context, twin, params, *listed)
+    return Page("usage.html", "Usage and bills", context, twin, place="usage", rows=rows)
+
+
+def _listed(
+    context: dict[str, Any], twin: dict[str, Any], params: Params, query: hours.HoursQuery, page: hours.HoursPage
+) -> list[dict[str, Any]]:
+    """Adds a page of hours; returns its rows."""
+    total = page.counts["open"] + page.counts["closed"] + page.counts["revised"]
+    context |= {"page": page, "query": query, "total": total}
     rows = [{"worker": worker, "stale": stale, **_row_twin(row)} for row, worker, stale in page.rows]
     twin |= {
         "hours": rows,
@@ -80,7 +84,7 @@ async def usage_page(site: Site, params: Params) -> Page:
         "next": usage_url(params, after=page.next) if page.next else None,
         "previous": usage_url(params, before=page.previous) if page.previous else None,
     }
-    return Page("usage.html", "Usage and bills", context, twin, place="usage", rows=rows)
+    return rows
 
 
 KEPT_FILTERS = {"hour", "month", "from", "to", "org", "team", "model", "state"}
