@@ -26,6 +26,7 @@ from streamapp.web.audit import Audit
 from streamapp.web.gate import Gate
 from streamapp.web.identity import Everybody
 from streamapp.web.pages.reconciliation import Reconciliation
+from streamapp.web.pages.usage.kept import KeptBills
 from streamapp.web.routes import Pages, mount
 from streamapp.web.show import exact, rfc3339, total
 from streamapp.web.workers.source import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
@@ -509,6 +510,7 @@ async def serving(
     standings: Standings | None = None,
     gate: Gate | None = None,
     audit: Audit | None = None,
+    ledger: KeptBills | None = None,
     extra: Mapping[FakeWorker, Sequence[web.RouteDef]] | None = None,
 ) -> AsyncIterator[list[Served]]:
     """Serve every view on a free port; those of a group know each other as peers, and Kafka knows all of them.
@@ -527,6 +529,7 @@ async def serving(
                 peer_timeout_s=peer_timeout_s,
                 gate=gate or OPEN,
                 audit=audit,
+                ledger=ledger,
                 letters=letters,
                 reconciliation=reconciliation,
                 standings=standings or FakeStandings(views),

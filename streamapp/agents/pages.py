@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamapp.agents.kept_bills import LedgerBills
 from streamapp.dead_letters.recent import RecentLetters
 from streamapp.errors import Misconfigured
 from streamapp.exact.app import StreamApp
@@ -44,6 +45,7 @@ def serve(app: StreamApp, view: TableView) -> None:
             reconciliation=found,
             standings=standings,
             audit=KafkaAudit(settings.kafka, app.clock),
+            ledger=LedgerBills(settings.ledger),
             capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
         )
 

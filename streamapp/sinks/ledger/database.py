@@ -45,6 +45,8 @@ _SELECT = f"""SELECT {_BILLS} FROM {{source}}
     ORDER BY period_start, org_id, team_id NULLS FIRST, currency, revision, id LIMIT $3"""
 _BY_PERIOD = f"""SELECT {_BILLS} FROM bills WHERE period_start < $1
     AND (period_start, id) > ($2, $3) ORDER BY period_start, id LIMIT $4"""
+_CHAIN = """SELECT b.event, b.recorded_at FROM bills a JOIN bills b ON b.org_id = a.org_id AND b.team_id = a.team_id
+    AND b.currency = a.currency AND b.period_start = a.period_start WHERE a.id = $1 ORDER BY b.revision"""
 _SELECT_SETTLEMENTS = f"""SELECT {_SETTLEMENTS} FROM settlements
     WHERE (CAST($1 AS text) IS NULL OR org_id = $1) AND (CAST($2 AS text) IS NULL OR agent = $2)
     ORDER BY period_end, org_id, agent, consumer, currency LIMIT $3"""
@@ -76,7 +78,7 @@ class Ledger(ABC):
 
     def __init__(self, stored: Codec, read: Codec, among: str) -> None:
         """`among`: a condition, whether a column is one of the ids that are the first parameter."""
-        self._time = stored.time
+        self._time, self._read_time = stored.time, read.time
         self._stored = {kind: stored.of(kind) for kind in TABLES}
         self._read = {kind: read.of(kind) for kind in TABLES}
         self._kept = f"SELECT {_BILLS} FROM bills WHERE id {among}"
@@ -141,6 +143,11 @@ class Ledger(ABC):
             if len(found) < most:
                 return
             after_ms, id_ = found[-1].period_start_ms, found[-1].id
+
+    async def chain(self, id_: str) -> list[tuple[str, int]]:
+        """Every revision of the bucket of a bill: its event, and when it was kept (ms)."""
+        found = await self._ask(_CHAIN, id_)
+        return [(event, self._read_time(recorded)) for event, recorded in found]
 
     async def kept(self, ids: Sequence[str]) -> dict[str, Bill]:
         """id → bill, of those that are there."""

@@ -61,7 +61,8 @@ def month_bars(hours: Sequence[HourFacts], currency: str) -> Bars | None:
 
 
 def span_bars(costs: Mapping[int, Decimal], currency: str, from_ms: int) -> Bars | None:
-    """Bars of the hours of a span, or of its days where there are more than `HOURS_DRAWN`; None without usage. `costs`:
+    """Bars of the hours of a span, or of its days where there are more than `HOURS_DRAWN`; None with fewer than
+    two of them. `costs`:
     by the start of the hour."""
     if not costs:
         return None
@@ -74,6 +75,8 @@ def span_bars(costs: Mapping[int, Decimal], currency: str, from_ms: int) -> Bars
         at = start - start % step
         sums[at] = show.EXACT.add(sums.get(at, Decimal(0)), cost)
     highest, count = max(sums.values()), (last - first) // step + 1
+    if count < 2:
+        return None
     bars = []
     for start, cost in sorted(sums.items()):
         height = max(1.5, round(float(cost / highest) * HEIGHT, 2)) if highest else 1.5

@@ -9,6 +9,7 @@ from typing import Any
 from streamapp.clock import Clock
 from streamapp.dead_letters.recent import Letters
 from streamapp.web.pages.extras import Extras
+from streamapp.web.pages.usage.kept import KeptBills
 from streamapp.web.problem import Problem
 from streamapp.web.workers import group
 from streamapp.web.workers.fleet import Answer, Fleet
@@ -31,6 +32,7 @@ class Site:
     letters: Letters
     fleets: Fleets
     extras: Extras
+    ledger: KeptBills
 
     async def at(self, name: str) -> Site:
         """The same for pages of that group, whichever worker serves them.
