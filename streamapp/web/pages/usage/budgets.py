@@ -9,7 +9,7 @@ from typing import Any
 
 from streamapp.web import show
 from streamapp.web.pages.accounts import best, unknown
-from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
+from streamapp.web.pages.page import FIRST_EVENT, Notices, Params, Site, notices
 from streamapp.web.pages.usage.span import month_of
 from streamapp.web.render import Page
 from streamapp.web.workers.fleet import Answer
@@ -27,13 +27,15 @@ async def budget(site: Site, params: Params) -> Page:
     """`/budgets/{org}/{team}`: one team's month, as of now: no answer is older than the question."""
     org, name = params.get("org", ""), params.get("team", "")
     wanted = {"org": org, "team": name, "month": month_asked(params)}
-    whole, answers = await asyncio.gather(
-        site.group(), site.fleet.ask("budgets", wanted, list[BudgetFacts], share_ms=0)
-    )
+    answers = await site.fleet.ask("budgets", wanted, list[BudgetFacts], share_ms=0)
     found = best(answers)
-    if found is None or not found.value:
-        advice = "Check both names. A team appears with its first event, or when the directory has a limit for it."
-        raise unknown(f"usage of team {show.visible(name)} in {show.visible(org)}", advice, whole)
+    silent = Notices((), ())
+    if found is None or not found.value or found.stale:  # a gateway that has its figure waits for nothing else
+        whole = await site.group()
+        if found is None or not found.value:
+            advice = "Check both names. A team appears with its first event, or when the directory has a limit for it."
+            raise unknown(f"usage of team {show.visible(name)} in {show.visible(org)}", advice, whole)
+        silent = notices(whole, answers)
     context = {
         "org": org,
         "team": name,
@@ -41,7 +43,7 @@ async def budget(site: Site, params: Params) -> Page:
         "worker": found.worker,
         "stale": found.stale,
         "as_of_ms": found.as_of_ms,
-        "notices": notices(whole, answers),
+        "notices": silent,
     }
     twin = {
         "org": org,
