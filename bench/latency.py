@@ -27,6 +27,7 @@ from rich.console import Console
 from bench.contender import Run
 from bench.contenders import OURS_GROUP, ours_command, ours_environment
 from bench.events import PARTITIONS, Event, Shape, generate
+from bench.figure import TEAM, Figures
 from bench.load import CACHE, ROOM, SOURCE, Step, broker, producer
 from bench.watch import started
 from streamapp.broker.train import train
@@ -114,9 +115,12 @@ def latency(rate: int, seconds: int, file: Path, step: Step, console: Console) -
         with broker(folder / "broker") as running:
             apply(Admin(KafkaSettings(bootstrap_servers=running.bootstrap)), TOPICS, 1)
             run, seen = Run(running.bootstrap, folder), Seen()
+            environment = ours_environment(run)
+            figures = Figures(environment)
             with (
-                started((ours_command(run),), ours_environment(run), folder, signal.SIGTERM),
+                started((ours_command(run),), environment, folder, signal.SIGTERM),
                 watched(run.bootstrap, seen),
+                figures.polled(),
             ):
                 _await_member(run.bootstrap)
                 sent_s = _send(run.bootstrap, events, rate, seen, step)
@@ -128,12 +132,22 @@ def latency(rate: int, seconds: int, file: Path, step: Step, console: Console) -
         "rate": round(len(events) / sent_s),
         "event_sent_to_row": quantiles(row_delays(seen, seen.sent_s)),
         "event_acknowledged_to_row": quantiles(row_delays(seen, seen.acked_s)),
+        "event_acknowledged_to_budget": quantiles(_budget_delays(seen, figures, events)),
+        "budget_answered": {**quantiles(figures.answered()), "answers": len(figures.answers)},
         "mark_to_bill": {**quantiles(bill_delays(seen, Rules())), "bills": len(seen.bills)},
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(report, indent=2) + "\n")
     for name, values in report.items():
         console.print(f"{name.replace('_', ' ')}: {_words(values)}")
+
+
+def _budget_delays(seen: Seen, figures: Figures, events: Sequence[Event]) -> list[float]:
+    """Events of the team that is watched, with their acknowledgements."""
+    home = partition_for(TEAM.encode(), PARTITIONS)
+    there = [event for event in events if partition_for(event.key.encode(), PARTITIONS) == home]
+    mine = [(event, acked_s) for event, acked_s in zip(there, seen.acked_s[home], strict=True) if event.key == TEAM]
+    return figures.delays([event for event, _ in mine], [acked_s for _, acked_s in mine], WARM_SHARE)
 
 
 def _words(values: Any) -> str:

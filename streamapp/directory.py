@@ -10,14 +10,24 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from streamapp.directory_index import SAME, make
 from streamapp.errors import Misconfigured
 
 log = logging.getLogger(__name__)
+
+
+class Limit(NamedTuple):
+    """What a team may spend in a UTC month. `kind`: soft or hard."""
+
+    kind: str
+    amount: Decimal
+    currency: str
+
 
 SMALL_BYTES = 64 << 10  # read within milliseconds: not worth a process
 REMEMBERED = 10_000  # answers of each kind that are not looked up again
@@ -34,6 +44,15 @@ class Directory(Protocol):
 
     def quota_of(self, team: str) -> float | None:
         """Events per second that a team may send, or None: as many as it likes."""
+
+    def limits_of(self, team: str) -> tuple[Limit, ...]:
+        """What a team may spend in a month, the lowest amount first (docs/adr/0050)."""
+
+    def has_limits(self) -> bool:
+        """Whether any team has a limit."""
+
+    def version(self) -> int:
+        """Another number when the answers may be others than before."""
 
     def first(self, count: int) -> dict[str, str]:
         """The first `count` teams by name, each with its org."""
@@ -54,6 +73,15 @@ class EmptyDirectory:
     def quota_of(self, team: str) -> float | None:
         return None
 
+    def limits_of(self, team: str) -> tuple[Limit, ...]:
+        return ()
+
+    def has_limits(self) -> bool:
+        return False
+
+    def version(self) -> int:
+        return 0
+
     def first(self, count: int) -> dict[str, str]:
         return {}
 
@@ -68,6 +96,9 @@ class FileDirectory:
         org = "org_hanzo"
         tokens = ["ha_…"]
         quota_per_second = 1000    # optional; each capture process lets through so many
+        soft_limit = "80"          # optional; what the team may spend in a month: crossing it is stated
+        hard_limit = "100.50"      # optional; likewise
+        limit_currency = "USD"     # optional; of both limits
 
     A process beside this one reads it, unless it is small, and makes an index, where each answer is looked up by its
     key: the memory of a worker does not grow with the directory, and no caller waits while a new version is read. Only
@@ -80,6 +111,7 @@ class FileDirectory:
         self._stamp: tuple[int, int] | None = None
         self._index: _Index | None = None
         self._reading: _Reading | None = None
+        self._version = 0
         try:
             self._start()
         except OSError as error:
@@ -94,6 +126,16 @@ class FileDirectory:
 
     def quota_of(self, team: str) -> float | None:
         return self._current().quota_of(team)
+
+    def limits_of(self, team: str) -> tuple[Limit, ...]:
+        return self._current().limits_of(team)
+
+    def has_limits(self) -> bool:
+        return self._current().has_limits
+
+    def version(self) -> int:
+        self._current()
+        return self._version
 
     def first(self, count: int) -> dict[str, str]:
         return self._current().first(count)
@@ -129,7 +171,10 @@ class FileDirectory:
     def _finish(self) -> None:
         reading, self._reading = self._reading, None
         assert reading is not None
-        self._index = reading.index() or self._index
+        index = reading.index()
+        if index is not None:
+            self._index = index
+            self._version += 1
 
 
 class _Reading:
@@ -190,16 +235,26 @@ class _Index:
         self.quota_of: Callable[[str], float | None] = lru_cache(REMEMBERED)(
             lambda team: self._one("SELECT quota FROM teams WHERE team = ?", team)
         )
+        self.limits_of: Callable[[str], tuple[Limit, ...]] = lru_cache(REMEMBERED)(self._limits_of)
+        self.has_limits: bool = self._database.execute("SELECT EXISTS (SELECT 1 FROM limits)").fetchone()[0] == 1
 
     def first(self, count: int) -> dict[str, str]:
         return dict(self._database.execute("SELECT team, org FROM teams ORDER BY team LIMIT ?", (count,)).fetchall())
 
+    def _limits_of(self, team: str) -> tuple[Limit, ...]:
+        rows = self._all("SELECT kind, amount, currency FROM limits WHERE team = ?", team)
+        limits = (Limit(kind, Decimal(amount), currency) for kind, amount, currency in rows)
+        return tuple(sorted(limits, key=lambda limit: (limit.amount, limit.kind != "soft")))
+
     def _one(self, query: str, key: str) -> Any:
+        rows = self._all(query, key)
+        return rows[0][0] if rows else None
+
+    def _all(self, query: str, key: str) -> list[Any]:
         try:
-            row = self._database.execute(query, (key,)).fetchone()
+            return self._database.execute(query, (key,)).fetchall()
         except UnicodeEncodeError:  # half of a surrogate pair is in no file
-            return None
-        return None if row is None else row[0]
+            return []
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -29,6 +29,8 @@ _BLOCK = re.compile(
     r'\[teams\.([A-Za-z0-9_-]+)\]\norg = "([^"\\\x00-\x1f]+)"\n'
     r'(?:tokens = \["([^"\\\x00-\x1f]*)"\]\n)?\n*(?=\[teams\.|\Z)'
 )
+_AMOUNT = re.compile(r"(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,12})?", re.ASCII)
+_CURRENCY = re.compile(r"[A-Z0-9]{1,16}", re.ASCII)
 _QUOTED = re.compile(r'"([^"]*)"\s*(,?)\s*')
 
 
@@ -39,6 +41,15 @@ class Team(NamedTuple):
     org: str
     tokens: list[str]
     quota: float | None
+    limits: tuple[TeamLimit, ...] = ()
+
+
+class TeamLimit(NamedTuple):
+    """What a team may spend in a month. `amount` is a decimal, as text."""
+
+    kind: str
+    amount: str
+    currency: str
 
 
 class _NotPlain(Exception):
@@ -66,7 +77,20 @@ def team_of(name: str, facts: Any) -> Team:
     number = isinstance(quota, int | float) and not isinstance(quota, bool)
     if quota is not None and not (number and 0 <= quota < float("inf")):
         raise ValueError(f"[teams.{name}] quota_per_second is not a number from 0 on")
-    return Team(name, org, tokens, None if quota is None else float(quota))
+    return Team(name, org, tokens, None if quota is None else float(quota), tuple(_limits(name, facts)))
+
+
+def _limits(name: str, facts: dict[str, Any]) -> Iterator[TeamLimit]:
+    currency = facts.get("limit_currency", "USD")
+    if not isinstance(currency, str) or _CURRENCY.fullmatch(currency) is None:
+        raise ValueError(f'[teams.{name}] limit_currency is not a currency like "USD"')
+    for kind in ("soft", "hard"):
+        amount = facts.get(f"{kind}_limit")
+        if amount is None:
+            continue
+        if not isinstance(amount, str) or _AMOUNT.fullmatch(amount) is None or not amount.strip("0."):
+            raise ValueError(f'[teams.{name}] {kind}_limit is not an amount above 0, as text, like "100.50"')
+        yield TeamLimit(kind, amount, currency)
 
 
 def plain_teams(lines: Iterable[str]) -> Iterator[Team]:
@@ -143,11 +167,14 @@ def _write(index: Path, teams: Iterable[Team]) -> None:
         database.execute("BEGIN")
         database.execute("CREATE TABLE teams (team TEXT PRIMARY KEY, org TEXT, quota REAL) WITHOUT ROWID")
         database.execute("CREATE TABLE tokens (token TEXT PRIMARY KEY, team TEXT) WITHOUT ROWID")
+        database.execute("CREATE TABLE limits (team TEXT, kind TEXT, amount TEXT, currency TEXT)")
         owners: list[tuple[str, str]] = []
+        limits: list[tuple[str, str, str, str]] = []
 
         def rows() -> Iterator[tuple[str, str, float | None]]:
             for team in teams:
                 owners.extend((token, team.name) for token in dict.fromkeys(team.tokens))
+                limits.extend((team.name, *limit) for limit in team.limits)
                 yield team.name, team.org, team.quota
 
         database.executemany("INSERT INTO teams VALUES (?, ?, ?)", rows())
@@ -156,6 +183,8 @@ def _write(index: Path, teams: Iterable[Team]) -> None:
             if token == other:
                 raise ValueError(f"a token of {team} belongs to {another}, too")
         database.executemany("INSERT INTO tokens VALUES (?, ?)", owners)
+        database.executemany("INSERT INTO limits VALUES (?, ?, ?, ?)", limits)
+        database.execute("CREATE INDEX limits_by_team ON limits (team)")
         database.execute("COMMIT")
     finally:
         database.close()

@@ -67,7 +67,7 @@ class GroupMetrics:
         self._rejected.labels(self.group, reason).inc()
 
     def stated(self, kind: str, count: int) -> None:
-        """Statements were written; kind is `hourly`, `revised` or `settled`."""
+        """Statements were written; kind is `hourly`, `revised`, `budget` or `settled`."""
         if count:
             self._statements.labels(self.group, kind).inc(count)
 

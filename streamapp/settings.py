@@ -240,7 +240,9 @@ class Settings(BaseSettings):
         None, description="Where bills are kept: sqlite:///path or postgresql://…; default: STATE_DIR/ledger.db"
     )
     directory: Path | None = Field(
-        None, description="TOML file of teams: team → org, capture token → team, a team's quota in each capture process"
+        None,
+        description="TOML file of teams: team → org, capture token → team, a team's quota in each capture process, its "
+        "limits of a month",
     )
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from tables.seen import StoredIds
+from tables.usage.budget import Crossing
 from tables.usage.hourly import HourKey, MonthKey, MonthRow, Statement, UsageRow
 
 
@@ -74,5 +75,6 @@ class Outcome(Folded):
     hours: dict[HourKey, UsageRow] = field(default_factory=dict)
     months: dict[MonthKey, MonthRow] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
+    crossings: list[Crossing] = field(default_factory=list)
     expired: list[tuple[HourKey, int]] = field(default_factory=list)  # key, newest revision
     old_months: list[MonthKey] = field(default_factory=list)

@@ -57,8 +57,12 @@ def month_of(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m")
 
 
+def month_start(month: str) -> int:
+    """The moment the month (`2025-01`) begins."""
+    return int(datetime(int(month[:4]), int(month[5:]), 1, tzinfo=UTC).timestamp()) * 1000
+
+
 def month_end(month: str) -> int:
     """The moment the month (`2025-01`) ends."""
     year, number = int(month[:4]), int(month[5:])
-    first_of_next = datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
-    return int(first_of_next.timestamp()) * 1000
+    return month_start(f"{year + number // 12:04d}-{number % 12 + 1:02d}")

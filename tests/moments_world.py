@@ -467,7 +467,8 @@ class BillingAgg(Folding):
 
     def make(self) -> Any:
         admission = usage_log.make_admission(self.partition, PARTITIONS[USAGE])
-        return UsageTask(usage_parts(RULES, admission), self.place, self.store, *self.left_behind())
+        limits = usage_log.SetLimits(**{key: {"soft": "0.3", "hard": "1.1"} for key in KEYS})
+        return UsageTask(usage_parts(RULES, admission, limits), self.place, self.store, *self.left_behind())
 
     def new_store(self) -> MemoryStore:
         return HourStore()

@@ -11,6 +11,10 @@ from tables.window import HOUR_MS, MINUTE_MS, Rules
 
 SHORT = Rules(retention_ms=3 * HOUR_MS, remember_ms=HOUR_MS)
 FEW = replace(SHORT, names_max=1)  # of two models
+LIMITS = {
+    "team_a": {"soft": "0.1", "hard": "999999999999999999.9"},
+    "team_b": {"hard": "0.000000000002", "soft": "0.2"},
+}
 START = at("2025-01-31T21:00")
 OFFSETS = st.sets(st.integers(1, 40))
 MORE = (

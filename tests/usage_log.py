@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.place import Place
@@ -67,6 +68,34 @@ def value(
         f'"total_tokens":{prompt + completion},"cost_usd":{cost},"cache_hit":{str(cache_hit).lower()},'
         f'"status":"{status}","currency":"{currency}"{more and "," + more}}}}}'
     ).encode()
+
+
+class Limit(NamedTuple):
+    kind: str
+    amount: Decimal
+    currency: str = "USD"
+
+
+class SetLimits:
+    """Limits of teams, as a test says: team → `{"soft": "2.5", "hard": "5"}`, in US dollars."""
+
+    def __init__(self, **teams: Mapping[str, str]) -> None:
+        self.changes = 0
+        self.teams: Mapping[str, Mapping[str, str]] = teams
+
+    def set(self, **teams: Mapping[str, str]) -> None:
+        self.changes += 1
+        self.teams = teams
+
+    def version(self) -> int:
+        return self.changes
+
+    def has_limits(self) -> bool:
+        return bool(self.teams)
+
+    def limits_of(self, team: str) -> Sequence[Limit]:
+        limits = [Limit(kind, Decimal(amount)) for kind, amount in self.teams.get(team, {}).items()]
+        return sorted(limits, key=lambda limit: limit.amount)
 
 
 @dataclass(slots=True)
@@ -130,6 +159,7 @@ class Table:
     partitions: int = 1
     outcomes: list[Outcome] = field(default_factory=list)
     log: list[Rec] = field(default_factory=list)
+    limits: SetLimits = field(default_factory=SetLimits)
 
     def __post_init__(self) -> None:
         self.restart()
@@ -139,7 +169,7 @@ class Table:
         place = Place("billing-agg", "llm_usage", self.partition, "topic-id", self.partitions, OUTPUTS, entropy=bytes)
         producer = NowProducer(self.store.checkpoint())
         admission = make_admission(self.partition, self.partitions)
-        parts = usage_parts(self.rules, admission)
+        parts = usage_parts(self.rules, admission, self.limits)
         self.task = UsageTask(parts, place, self.store, producer, stored_position(self.store))
         self.task.landed = self.outcomes.append
 

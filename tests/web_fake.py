@@ -11,14 +11,15 @@ import random
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
 from streamapp.dead_letters.recent import Letters
 from streamapp.errors import Unavailable
+from streamapp.facts_budget import BudgetFacts, LimitFacts, MonthTally, Spending
 from streamapp.topics.registry import GROUPS
 from streamapp.watch.lag import Unread
 from streamapp.watch.standing import Standing, Standings
@@ -27,8 +28,9 @@ from streamapp.web.gate import Gate
 from streamapp.web.identity import Everybody
 from streamapp.web.pages.lags import Hours, Watch
 from streamapp.web.pages.reconciliation import Reconciliation
+from streamapp.web.pages.usage.kept import KeptBills
 from streamapp.web.routes import Pages, mount
-from streamapp.web.show import exact, rfc3339
+from streamapp.web.show import exact, rfc3339, total
 from streamapp.web.workers.source import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 
 HOUR_MS = 3_600_000
@@ -372,6 +374,48 @@ class FakeWorker:
         totals = tuple((name, cost, tokens) for name, (cost, tokens) in sorted(months.items(), reverse=True))
         return [TeamFacts(org, team, "USD", totals, hours, tuple(models))]
 
+    def models(self, row: HourFacts) -> list[tuple[str, str, HourFacts]]:
+        key = row.org, row.team, row.start_ms, row.currency
+        bucket = next(b for b in self._mine() if (b.org, b.team, b.start_ms, b.currency) == key)
+        lines = bucket.lines().items()
+        return [(*names, replace(row, cost=cost, **cast(Any, usage))) for names, (usage, cost) in lines]
+
+    def budgets(self, org: str, team: str, month: str) -> list[BudgetFacts]:
+        return [one for one in self._months(month) if (one.org, one.team) == (org, team)]
+
+    def spending(self, month: str, org: str, team: str, most: int) -> Spending:
+        found = [one for one in self._months(month) if org in one.org and team in one.team]
+        tallies = []
+        for number in sorted({one.partition for one in found}):
+            mine = [one for one in found if one.partition == number]
+            tallies.append(MonthTally(number, len(mine), {"USD": total(one.spent for one in mine)}))
+        return Spending(found[:most], tallies)
+
+    def _months(self, month: str) -> list[BudgetFacts]:
+        """Each team's month, with limits that differ by the team's place."""
+        month = month or rfc3339(self.world.now_ms)[:7]
+        sums: dict[tuple[str, str, int], list[Decimal]] = {}
+        for bucket in self._mine():
+            if rfc3339(bucket.start_ms)[:7] == month:
+                cost = add_up(bucket.lines().values())[1]
+                both = sums.setdefault((bucket.org, bucket.team, bucket.partition), [Decimal(0), Decimal(0)])
+                both[bucket.open] += cost
+        found = []
+        for number, ((org, team, partition), (billed, unbilled)) in enumerate(sorted(sums.items())):
+            spent, rate = billed + unbilled, unbilled / 4
+            limits = tuple(
+                LimitFacts(kind, amount, amount - spent, NOW_MS - 7_000_000 if amount <= spent else None)
+                for kind, amount in (("soft", spent * (number % 3) + 1), ("hard", spent * (number % 4) + 2))
+            )
+            forecast = spent + rate * 348
+            found.append(
+                BudgetFacts(
+                    org, team, "USD", month, spent, billed, unbilled, rate, forecast, limits[number % 3 :], partition,
+                    self.world.now_ms - 900,
+                )
+            )  # fmt: skip
+        return sorted(found, key=lambda one: -one.spent)
+
     def bill(self, bill_id: str) -> list[bytes]:
         bucket = self.world.bills.get(bill_id)
         if bucket is None or bucket.partition not in self.owned:
@@ -485,6 +529,7 @@ async def serving(
     standings: Standings | None = None,
     gate: Gate | None = None,
     audit: Audit | None = None,
+    ledger: KeptBills | None = None,
     extra: Mapping[FakeWorker, Sequence[web.RouteDef]] | None = None,
     watch: Watch | None = None,
 ) -> AsyncIterator[list[Served]]:
@@ -504,6 +549,7 @@ async def serving(
                 peer_timeout_s=peer_timeout_s,
                 gate=gate or OPEN,
                 audit=audit,
+                ledger=ledger,
                 letters=letters,
                 reconciliation=reconciliation,
                 standings=standings or FakeStandings(views),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamapp.agents.kept_bills import LedgerBills
 from streamapp.dead_letters.recent import RecentLetters
 from streamapp.errors import Misconfigured
 from streamapp.exact.app import StreamApp
@@ -47,6 +48,7 @@ def serve(app: StreamApp, view: TableView) -> None:
             standings=standings,
             audit=KafkaAudit(watcher, app.clock),
             watch=AskedWatch(settings.watch.url, timeout_s, gate.sign),
+            ledger=LedgerBills(settings.ledger),
             capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
         )
         beside(app.web.web_app, settings.web, app.port_offset, {"/metrics": site.metrics, "/health": site.health})

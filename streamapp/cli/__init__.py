@@ -38,6 +38,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("replay", "streamapp.cli.replay", "Read a group's records again; recompute a table and publish what changed"),
     ("repartition", "streamapp.cli.repartition", "Move a table after its topic got more partitions"),
     ("dead-letters", "streamapp.cli.dead_letters", "What was refused: list, show, count, send again, drop"),
+    ("bills", "streamapp.cli.bills", "The ledger's bills of a month as CSV, JSON or Parquet"),
     ("archive", "streamapp.cli.archive", "The audit log's archive: list it, read it back, check that it is whole"),
     ("settings", "streamapp.cli.settings", "Print every setting with its meaning and where its value came from"),
     ("docs", "streamapp.cli.docs", "Write or check docs/reference.md, which is made from the code"),

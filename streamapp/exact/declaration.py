@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from streamapp.clock import Clock
-from streamapp.directory import open_directory
+from streamapp.directory import Directory, EmptyDirectory, open_directory
 from streamapp.errors import Refused
 from streamapp.exact.correction import Correction, Kept
 from streamapp.exact.partition.chunk import Transaction
@@ -74,12 +74,14 @@ class EventSource:
 
 
 class Making(NamedTuple):
-    """What a partition's parts are made of. `admission` may be asked for when the source is decoded."""
+    """What a partition's parts are made of. `admission` may be asked for when the source is decoded; `directory` knows
+    nobody when it is not."""
 
     settings: Settings
     clock: Clock
     rules: Rules
     decoded: OwnerAdmission | None
+    directory: Directory = EmptyDirectory()
 
     def admission(self) -> OwnerAdmission:
         """What a record must be. Raises AssertionError for a table whose source is not decoded."""
@@ -213,11 +215,11 @@ class TableDeclaration(Declaration):
 
     def _making(self, settings: Settings, clock: Clock) -> Callable[[Place], Making]:
         self.checked(settings)
-        org_of = None if self.source.decode is None else open_directory(settings.directory).org_of
         rules = self.rules(settings)
-        return lambda place: Making(
-            settings, clock, rules, None if org_of is None else self.source.admission(place, org_of)
-        )
+        if self.source.decode is None:
+            return lambda place: Making(settings, clock, rules, None)
+        known = open_directory(settings.directory)
+        return lambda place: Making(settings, clock, rules, self.source.admission(place, known.org_of), known)
 
     def takeover(self, settings: Settings, clock: Clock, on_commit: OnCommit) -> TableTakeover:
         make_task = self.make_task(settings, clock)

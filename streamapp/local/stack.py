@@ -168,7 +168,7 @@ class Stack:
         pages = f"http://{self.settings.web.host}:{self._page_port}"
         lines = [
             f"Pages: {pages}/",
-            "  groups, lag and money: / · bills: /hours · dead letters: /letters",
+            "  groups, lag and money: / · bills: /usage · dead letters: /letters",
             "",
             "Try next:",
         ]
@@ -181,7 +181,7 @@ class Stack:
         if "billing-agg" in self._groups:
             script = f"{shown(sys.executable)} docs/send_usage.py"
             tries.append(
-                (f"Send a model call, then see it at {pages}/hours?team=team_abc123", self._kafka.told(script))
+                (f"Send a model call, then see it at {pages}/usage?team=team_abc123", self._kafka.told(script))
             )
         if "capture" in self._ports:
             url = f"http://{self.settings.capture.host}:{self._ports['capture']}/e/"

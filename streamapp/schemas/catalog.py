@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from streamapp.schemas.audit import AUDIT_EVENT, AuditEvent
 from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED, BillingHourly, BillingRevised
+from streamapp.schemas.budget import BUDGET_CROSSED, BudgetCrossed
 from streamapp.schemas.captured import EVENT_CAPTURED, EventCaptured
 from streamapp.schemas.dead_letter import EVENT_REJECTED, EventRejected
 from streamapp.schemas.envelope import Envelope
@@ -38,6 +39,7 @@ CATALOG: tuple[Entry, ...] = (
     Entry(LLM_USAGE, LlmUsage, "llm_usage"),
     Entry(BILLING_HOURLY, BillingHourly, "billing_events"),
     Entry(BILLING_REVISED, BillingRevised, "billing_events"),
+    Entry(BUDGET_CROSSED, BudgetCrossed, "billing_events"),
     Entry(RPC_METERED, RpcMetered, "agent_rpc_metering"),
     Entry(RPC_SETTLED, RpcSettled, "billing_events"),
     Entry(EVENT_CAPTURED, EventCaptured, "events_plugin_ingestion"),

@@ -20,7 +20,7 @@ from streamapp.kafka.log.reader import Record, Span
 from streamapp.settings import Settings
 from streamapp.verify.read.event import HOUR_MS
 from streamapp.verify.read.letters import LETTERS, Batches, refused_batches
-from streamapp.verify.reading import Cluster, LogReader, OrgOf, Shown, unseen
+from streamapp.verify.reading import Cluster, Limits, LogReader, OrgOf, Shown, no_limits, unseen
 from streamapp.verify.report import PairReport
 
 Check = Callable[[Settings], PairReport]
@@ -53,6 +53,7 @@ class Sides:
     committed: Offsets | None = None  # by the pair's group; None: it has read everything
     refusing: Offsets = field(default_factory=dict)  # committed by the group whose dead letters count
     directory: Callable[[], OrgOf] = lambda: lambda team: None
+    limits: Callable[[], Limits] = no_limits
     kept: Any = None  # what the pair's destination has opened
     since_ms: int | None = None  # what is read of the left side begins here; None: all of it is read
     grace_ms: int = 300_000
@@ -112,6 +113,7 @@ class Pair:
                     committed=committed[self.group],
                     refusing=committed[self.refuses or self.group],
                     directory=lambda: logs.org_of(settings.directory),
+                    limits=lambda: logs.limits(settings.directory),
                     kept=opened,
                     since_ms=since_ms,
                     grace_ms=settings.billing.grace_seconds * 1000,

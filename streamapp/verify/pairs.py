@@ -16,12 +16,14 @@ from streamapp.verify import (
     metering_settlements,
     usage_bills,
     usage_counters,
+    usage_crossings,
 )
 from streamapp.verify.engine import Check, Pair
 from streamapp.verify.report import PairReport
 
 PAIRS: tuple[Pair, ...] = (
     usage_bills.PAIR,
+    usage_crossings.PAIR,
     ledgers.BILLS,
     usage_counters.PAIR,
     metering_settlements.PAIR,

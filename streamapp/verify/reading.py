@@ -12,12 +12,12 @@ more from step 1 on (`pairs.look`), and only what both readings find is a differ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from streamapp.directory import Directory, open_directory
+from streamapp.directory import Directory, Limit, open_directory
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.reader import Record, Span, read
 from streamapp.kafka.log.settled import Ends, settled
@@ -26,11 +26,25 @@ from streamapp.kafka.security import confluent_config
 from streamapp.settings import KafkaSettings
 from streamapp.verify.read.letters import Batches, as_refused
 
+LOADED_MS = 60_000  # a large directory takes half a minute to be read
+
 Shown = Callable[[Iterator[Record], str, int], Iterator[Record]]
 """Shows how far a reading is: (records, topic, offsets there are) → the same records."""
 
 OrgOf = Callable[[str], str | None]
 """Team → its org, of events that name none."""
+
+
+class Limits(NamedTuple):
+    """What teams may spend in a month by the directory as it is now, and since when every worker knows it (ms)."""
+
+    of: Callable[[str], Sequence[Limit]]
+    since_ms: int = 0
+
+
+def no_limits() -> Limits:
+    """Of nobody."""
+    return Limits(lambda team: ())
 
 
 def unseen(records: Iterator[Record], topic: str, offsets: int) -> Iterator[Record]:
@@ -100,6 +114,14 @@ class LogReader:
         found = _directory(directory)
         found.refresh()
         return found.org_of
+
+    def limits(self, directory: Path | None) -> Limits:
+        """What the directory file says now, like `org_of`."""
+        assert self._left in self._asked, f"the directory is read after the ends of {self._left} are taken"
+        found = _directory(directory)
+        found.refresh()
+        changed_ms = 0 if directory is None else directory.stat().st_mtime_ns // 1_000_000 + LOADED_MS
+        return Limits(found.limits_of, changed_ms)
 
     def since(self, topic: str, spans: Mapping[int, Span], at_ms: int) -> dict[int, Span]:
         """The parts of these spans from the first record of that timestamp on."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,6 +22,7 @@ from streamapp.web import show, static
 from streamapp.web.workers import wire
 
 COMPRESS_FROM = 4096
+_AMOUNT = re.compile(r"-[0-9]+\.[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Page:
     status: int = 200
     place: str = ""  # which entry of the navigation is current
     headers: dict[str, str] = field(default_factory=dict)
+    rows: Sequence[dict[str, Any]] = ()  # what is listed, as a table: `csv_table`
 
 
 class Renderer:
@@ -94,6 +99,24 @@ def twin(page: Page) -> web.Response:
     return _with_headers(response, page.headers)
 
 
+def csv_table(page: Page, name: str) -> web.Response:
+    """What the page lists, as CSV (RFC 4180): money with 12 decimals, moments as RFC 3339."""
+    rows = [wire.plain(row) for row in page.rows]
+    text = io.StringIO(newline="")
+    if rows:
+        table = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\r\n")
+        table.writeheader()
+        table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return _with_headers(web.Response(text=text.getvalue(), content_type="text/csv"), headers)
+
+
+def _cell(value: Any) -> Any:
+    """A spreadsheet must not take a name for a formula."""
+    risky = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+    return f"'{value}" if risky and _AMOUNT.fullmatch(value) is None else value
+
+
 def _with_headers(response: web.Response, extra: dict[str, str]) -> web.Response:
     response.headers["Vary"] = "Accept, Accept-Encoding"
     response.headers.update(extra)
@@ -103,7 +126,7 @@ def _with_headers(response: web.Response, extra: dict[str, str]) -> web.Response
 
 
 def twin_url(path: str) -> str:
-    """/hours?sort=cost → /hours.json?sort=cost"""
+    """/usage?sort=cost → /usage.json?sort=cost"""
     before, mark, query = path.partition("?")
     return ("/index" if before == "/" else before) + ".json" + mark + query
 

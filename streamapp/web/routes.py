@@ -25,6 +25,7 @@ from streamapp.web.pages import accounts, agents, extras, front, latency, unmask
 from streamapp.web.pages import page as pages
 from streamapp.web.pages.lags import NoWatch, Watch
 from streamapp.web.pages.reconciliation import NoReconciliation, Reconciliation
+from streamapp.web.pages.usage.kept import KeptBills, NoLedger
 from streamapp.web.peers import ASKING, WORKER
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
@@ -56,6 +57,7 @@ class Pages:
         gate: Gate,
         audit: Audit,
         watch: Watch,
+        ledger: KeptBills,
     ) -> None:
         self.gate, self.audit = gate, audit
         self.view = view
@@ -64,7 +66,7 @@ class Pages:
         self.renderer = render.Renderer(clock, self.files, sitemap.PLACES, gate.by_name)
         known = fleets.Fleets(view, clock, peer_timeout_s, standings, gate.sign)
         asked = extras.Extras(letters, known, clock, peer_timeout_s, capture_url, reconciliation, watch)
-        self.site = pages.Site(known.mine, clock, grace_ms, letters, known, asked)
+        self.site = pages.Site(known.mine, clock, grace_ms, letters, known, asked, ledger)
         self.live = live.Live(self.parts, clock, allowed=self.allowed)
 
     async def page(self, request: web.Request) -> web.StreamResponse:
@@ -182,7 +184,19 @@ class Pages:
 
     async def bills(self, request: web.Request) -> web.Response:
         """`/bills`: the closed hours are the list of bills."""
-        return web.Response(status=302, headers={"Location": "/hours?state=closed"})
+        return web.Response(status=302, headers={"Location": "/usage?state=closed"})
+
+    async def moved(self, request: web.Request) -> web.Response:
+        """`/hours`: where usage was before."""
+        query = request.rel_url.raw_query_string
+        where = "/usage" + request.rel_url.raw_path.removeprefix("/hours") + (f"?{query}" if query else "")
+        return web.Response(status=301, headers={"Location": where})
+
+    async def table(self, request: web.Request) -> web.Response:
+        """`/usage.csv`: what `/usage` lists for the same query."""
+        query = dict(reversed(list(request.query.items())))
+        built, _ = await self._build("/usage", query)
+        return await asyncio.to_thread(render.csv_table, built, "usage.csv")
 
     async def nothing(self, request: web.Request) -> web.StreamResponse:
         """Whatever nobody else answers."""
@@ -218,7 +232,7 @@ class Pages:
 
 
 def _nothing_here() -> Problem:
-    return Problem(404, "There is no page here", "Start from the overview, or look for a team in the list of hours.")
+    return Problem(404, "There is no page here", "Start from the overview, or look for a team on the page of usage.")
 
 
 def demand_page(asker: Asker, path: str) -> None:
@@ -232,6 +246,9 @@ def _table(site: Pages) -> list[web.RouteDef]:
         *(web.get(path, site.page) for path, _, _ in sitemap.PAGES),
         *(web.get(path, site.page) for path in sitemap.TWINS),
         web.get("/bills", site.bills),
+        web.get("/hours", site.moved),
+        web.get("/hours.json", site.moved),
+        web.get("/usage.csv", site.table),
         web.get("/bills/{id:[^/]+}/statement", site.statement),
         web.get("/settlements/{id:[^/]+}/statement", site.settlement),
         web.post("/letters/{id:[^/]+}/unmask", site.unmask),
@@ -258,11 +275,13 @@ def mount(
     capture_url: str = "",
     audit: Audit | None = None,
     watch: Watch | None = None,
+    ledger: KeptBills | None = None,
 ) -> Pages:
     """Add the pages to an application that has not started; its shutdown then does not wait for open pages. The gate
     stands before every route of the application, also before those that others added."""
     asked = letters or NoLetters(), reconciliation or NoReconciliation(), standings or NoStandings(), capture_url
-    site = Pages(view, clock, peer_timeout_s, grace_ms, *asked, gate, audit or NoAudit(), watch or NoWatch())
+    both = watch or NoWatch(), ledger or NoLedger()
+    site = Pages(view, clock, peer_timeout_s, grace_ms, *asked, gate, audit or NoAudit(), *both)
     app.add_routes(_table(site))
 
     @web.middleware

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Context, Decimal
@@ -46,6 +47,20 @@ def money_parts(amount: Decimal, currency: str) -> tuple[str, str]:
     return f"{sign}{symbol}{int(whole):,}.{fraction[:2]}", fraction[2:]
 
 
+def column_money(amount: Decimal, currency: str) -> tuple[str, str]:
+    """For columns: the amount with six decimals, cut toward zero, split behind the second. A point stands below the
+    point, as every amount has as many digits behind it."""
+    head, rest = money_parts(amount, currency)
+    return head, rest[:4]
+
+
+def breakable(name: str) -> list[str]:
+    """A name as it may stand on a page, in pieces: a line may break between them. Behind what separates words in names,
+    and never in the middle of a word that fits a line."""
+    pieces = re.findall(r"[^-_./:@\[\s]{0,24}[-_./:@\[\s]*", visible(name))
+    return [piece for piece in pieces if piece]
+
+
 def number(value: int) -> str:
     """Grouped in thousands, with a real minus."""
     return f"{value:,}".replace("-", MINUS)
@@ -54,6 +69,26 @@ def number(value: int) -> str:
 def signed(value: int) -> str:
     """For differences: always with a sign, except zero."""
     return f"+{value:,}" if value > 0 else number(value)
+
+
+SECONDS_FROM_MS = 10_000
+
+
+def duration_unit(longest_ms: float) -> str:
+    """The one unit of all durations of a figure or a table."""
+    return "s" if longest_ms >= SECONDS_FROM_MS else "ms"
+
+
+def duration(value_ms: float | None, unit: str) -> str:
+    """12.3 in seconds, 1,234 in milliseconds; a dash for what was not measured."""
+    if value_ms is None:
+        return "–"
+    return f"{value_ms / 1000:,.1f}" if unit == "s" else f"{round(value_ms):,}"
+
+
+def percent(part: int, whole: int) -> str:
+    """0.25 %: two digits that count; a dash where there is no whole."""
+    return "–" if not whole else f"{part / whole * 100:.3g} %" if part else "0 %"
 
 
 def rate(value: float) -> str:
@@ -138,11 +173,23 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 
 
-def team_url(org: str, team: str) -> str:
+def team_url(org: str, team: str, under: str = "/teams") -> str:
     """The page of a team. Names are any text: parts that a path cannot carry travel in the query."""
     if {org, team} & {"", ".", ".."}:
-        return "/teams?" + urlencode({"org": org, "team": team}, errors="replace")
-    return f"/teams/{quote(org, safe='', errors='replace')}/{quote(team, safe='', errors='replace')}"
+        return f"{under}?" + urlencode({"org": org, "team": team}, errors="replace")
+    return f"{under}/{quote(org, safe='', errors='replace')}/{quote(team, safe='', errors='replace')}"
+
+
+def budget_url(org: str, team: str) -> str:
+    """The budget of a team, like `team_url`."""
+    return team_url(org, team, "/budgets")
+
+
+def org_url(org: str) -> str:
+    """The page of an org, like `team_url`."""
+    if org in {"", ".", ".."}:
+        return "/orgs?" + urlencode({"org": org}, errors="replace")
+    return f"/orgs/{quote(org, safe='', errors='replace')}"
 
 
 def agent_url(org: str, agent: str) -> str:

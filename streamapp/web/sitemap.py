@@ -9,6 +9,7 @@ from functools import wraps
 
 from streamapp.web.pages import accounts, agents, front, latency, letters, raw, unmask
 from streamapp.web.pages import page as pages
+from streamapp.web.pages.usage import budgets, org, usage
 from streamapp.web.render import Page
 
 Builder = Callable[[pages.Site, dict[str, str]], Awaitable[Page]]
@@ -31,12 +32,20 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
     ("/", r"/(?:index)?", front.front),
     ("/groups/{group:[^/]+}", r"/groups/(?P<group>[^/]+)", front.one_group),
     ("/charts", r"/charts", front.charts_page),
-    ("/hours", r"/hours", _of(front.BILLING, pages.hours_page)),
+    ("/usage", r"/usage", _of(front.BILLING, usage.usage_page)),
+    ("/orgs", r"/orgs", _of(front.BILLING, org.org_page)),
+    ("/orgs/{org:[^/]+}", r"/orgs/(?P<org>[^/]+)", _of(front.BILLING, org.org_page)),
     ("/teams", r"/teams", _of(front.BILLING, accounts.team)),
     (
         "/teams/{org:[^/]+}/{team:[^/]+}",
         r"/teams/(?P<org>[^/]+)/(?P<team>[^/]+)",
         _of(front.BILLING, accounts.team),
+    ),
+    ("/budgets", r"/budgets", _of(front.BILLING, budgets.budgets)),
+    (
+        "/budgets/{org:[^/]+}/{team:[^/]+}",
+        r"/budgets/(?P<org>[^/]+)/(?P<team>[^/]+)",
+        _of(front.BILLING, budgets.budget),
     ),
     ("/agents", r"/agents", _of(SETTLING, agents.agents_page)),
     ("/agent", r"/agent", _of(SETTLING, agents.agent_page)),
@@ -58,7 +67,8 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
 PLACES: tuple[tuple[str, str, str], ...] = (
     # `Page.place`  where      word
     ("overview", "/", "Overview"),
-    ("hours", "/hours", "Hours"),
+    ("usage", "/usage", "Usage"),
+    ("budgets", "/budgets", "Budgets"),
     ("agents", "/agents", "Agents"),
     ("latency", "/latency", "Latency"),
     ("letters", "/letters", "Dead letters"),
@@ -88,8 +98,10 @@ def canonical(pattern: str) -> str:
 TWINS = (
     "/index.json",
     "/charts.json",
-    "/hours.json",
+    "/usage.json",
+    "/orgs.json",
     "/teams.json",
+    "/budgets.json",
     "/letters.json",
     "/latency.json",
     "/agents.json",

@@ -102,16 +102,34 @@ class UsageRow:
         return events
 
     @property
+    def unstated(self) -> Decimal:
+        """The cost of what is counted and not stated yet."""
+        cost = NOTHING
+        for line in self.lines.values():
+            cost = EXACT.add(cost, line.cost)
+        return EXACT.subtract(cost, self.stated.cost)
+
+    @property
     def settled(self) -> bool:
         """Whether everything counted has been stated."""
         return self.revision is not None and self.stated.requests == self.events
 
 
+class Crossed(NamedTuple):
+    """A limit of a month's spending that was reached, and the watermark then (`budget.py`)."""
+
+    kind: str
+    amount: Decimal
+    at_ms: int
+
+
 class MonthRow(NamedTuple):
-    """Sum of every delta stated so far for a team in a month: what `running_total` shows."""
+    """Sum of every delta stated so far for a team in a month: what `running_total` shows. And the limits that were
+    crossed, in the order in which they were."""
 
     cost: Decimal = NOTHING
     total_tokens: int = 0
+    crossed: tuple[Crossed, ...] = ()
 
 
 class Statement(NamedTuple):
@@ -149,7 +167,7 @@ def state(row: UsageRow, month: MonthRow, at_ms: int) -> tuple[Statement, MonthR
     delta = totals if row.revision is None else totals - row.stated
     row.revision = 0 if row.revision is None else row.revision + 1
     row.stated = totals
-    month = MonthRow(EXACT.add(month.cost, delta.cost), month.total_tokens + delta.total_tokens)
+    month = MonthRow(EXACT.add(month.cost, delta.cost), month.total_tokens + delta.total_tokens, month.crossed)
     lines = tuple([(provider, model, Counters(*line.numbers())) for (provider, model), line in row.lines.items()])
     statement = Statement(
         key=row.key,

@@ -4,6 +4,7 @@ crossed, and at the end of a chunk."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from tables.counters import Numbers
@@ -36,6 +37,18 @@ class UsageLane(FastPath, Protocol):
     def learn(self, key: LineKey, line: Line) -> None:
         """A line of an open hour."""
 
+    def limit(self, is_limited: bool) -> None:
+        """Some rows have budgets from now on: a row that is not known is left to the ledger, which knows."""
+
+    def bind(self, hour: HourKey, budget: int) -> None:
+        """A row of an open hour counts against a budget, by its number."""
+
+    def left(self, budget: int, amount: Decimal) -> None:
+        """So much is left of a budget. A record that costs as much or more is not plain. At first nothing is left."""
+
+    def spend(self, budget: int, cost: Decimal) -> bool:
+        """The ledger has counted a record. Whether less than what is left was spent; else nothing is certain."""
+
     def take(self, line_of: Callable[[LineKey], Line]) -> Iterable[Sum]:
         """What was counted since the last call. `line_of` makes the lines that the lane found by itself."""
 
@@ -51,6 +64,18 @@ class NoUsageLane(NoFastPath):
 
     def learn(self, key: LineKey, line: Line) -> None:
         pass
+
+    def limit(self, is_limited: bool) -> None:
+        pass
+
+    def bind(self, hour: HourKey, budget: int) -> None:
+        pass
+
+    def left(self, budget: int, amount: Decimal) -> None:
+        pass
+
+    def spend(self, budget: int, cost: Decimal) -> bool:
+        return False
 
     def take(self, line_of: Callable[[LineKey], Line]) -> Iterable[Sum]:
         return ()

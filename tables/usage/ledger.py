@@ -6,23 +6,26 @@ says what changed. Marks are crossed at a record, in the middle of a chunk if ne
 chunks states the same bytes.
 
 A late event's way: `_row_for` finds its hour closed and puts the row among the `pending`; `_cross` states it when the
-watermark reaches the next five-minute mark.
+watermark reaches the next five-minute mark. A limit's way (`budget.py`): the lane stops at the record that could bring
+a month to its limit, `_add` counts it, and `_judge` adds the month up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from tables.admission import Admission
-from tables.counters import EXACT
+from tables.counters import EXACT, NOTHING
 from tables.fold import NEVER, Fold
 from tables.outcome import Outcome, Position, Record, Rows
 from tables.seen import Seen, StoredIds, expiry_of
+from tables.usage.budget import FAR, Budgets, Crossing, Limits, NoLimits
 from tables.usage.expiry import expire
-from tables.usage.hourly import OTHER, HourKey, Line, UsageRow, month_key, state
+from tables.usage.hourly import OTHER, HourKey, Line, MonthKey, MonthRow, UsageRow, month_key, state
 from tables.usage.lane import LineKey, NoUsageLane, UsageLane
-from tables.window import HOUR_MS, Rules, hour_of, mark_after
+from tables.window import HOUR_MS, Rules, hour_of, mark_after, month_of
 
 
 class Ledger(Fold[Outcome, UsageRow]):
@@ -42,9 +45,12 @@ class Ledger(Fold[Outcome, UsageRow]):
         position: Position,
         seen: Seen | None = None,
         lane: UsageLane | None = None,
+        limits: Limits | None = None,
     ) -> None:
         super().__init__(rules, admission, position, seen, NoUsageLane() if lane is None else lane)
         self.rows = rows
+        self.budgets = Budgets(NoLimits() if limits is None else limits)
+        self.lane.limit(self.budgets.any)
         self.open: dict[int, dict[HourKey, UsageRow]] = {}  # hour → its open rows
         self.pending: dict[HourKey, UsageRow] = {}  # closed, with usage that is not stated yet
         self._due_ms = NEVER  # the mark at which the pending are stated
@@ -80,7 +86,36 @@ class Ledger(Fold[Outcome, UsageRow]):
         """Whether `idle` would state anything."""
         return bool(self.pending) or any(self._closes_ms(hour) <= now_ms for hour in self.open)
 
+    def spent(self, month: MonthKey) -> Decimal:
+        """What a month's bills state, and what its hours count beside."""
+        cost = self.month(month).cost
+        for hour, rows in self.open.items():
+            if month_of(hour) == month.month and (row := rows.get(HourKey(hour, *month[1:]))) is not None:
+                cost = EXACT.add(cost, row.unstated)
+        for key, row in self.pending.items():
+            if month_key(key) == month:
+                cost = EXACT.add(cost, row.unstated)
+        return cost
+
+    def month(self, month: MonthKey) -> MonthRow:
+        """A month's row, with what the chunk in hand has changed."""
+        return self._outcome.months.get(month) or self.rows.month(month)
+
+    def hour(self, key: HourKey) -> UsageRow | None:
+        """An hour's row, wherever it is. Not to be changed."""
+        return self._in_memory(key) or self._outcome.hours.get(key) or self.rows.hour(key)
+
     # -- records -------------------------------------------------------------------------------------------------
+
+    def apply(self, records: Sequence[Record], now_ms: int = 0) -> Outcome:
+        if self.budgets.renewed():
+            self.lane.limit(self.budgets.any)
+            for number in self.budgets.numbers():
+                self.lane.left(number, NOTHING)
+            for rows in self.open.values():
+                for key in rows:
+                    self._bind(key)
+        return super().apply(records, now_ms)
 
     def _begun(self, chunk: int) -> Outcome:
         return Outcome(chunk=chunk)
@@ -105,6 +140,25 @@ class Ledger(Fold[Outcome, UsageRow]):
             line.errors += 1
         row.last_offset = record.offset
         self._outcome.hours[row.key] = row
+        number = self.budgets.number(row.key) if self.budgets.any else None
+        if number is not None and not self.lane.spend(number, data.cost_usd):
+            self._judge(number, month_key(row.key), event.id, record.offset)
+
+    def _judge(self, number: int, month: MonthKey, event_id: str, offset: int) -> None:
+        """State the limits that a month has come to with this record, and say what is left until the next one."""
+        self._gather()
+        outcome, row, cost = self._outcome, self.month(month), self.spent(month)
+        known = {crossed[:2] for crossed in row.crossed}
+        ahead = FAR
+        for limit in self.budgets.limits(month):
+            if limit.amount > cost:
+                ahead = min(ahead, limit.amount)
+            elif (limit.kind, limit.amount) not in known:
+                at_ms, after = self.position.watermark_ms, len(outcome.statements)
+                crossing = Crossing(month, limit, cost, at_ms, event_id, offset, after)
+                outcome.crossings.append(crossing)
+                row = outcome.months[month] = row._replace(crossed=(*row.crossed, crossing.crossed))
+        self.lane.left(number, EXACT.subtract(ahead, cost))
 
     def _line_of(self, row: UsageRow, data: Any) -> Line:
         """The line of names that have none yet: a new one, or that of the others when the row has no room."""
@@ -150,7 +204,7 @@ class Ledger(Fold[Outcome, UsageRow]):
         row = self._in_memory(key)
         if row is None:
             self._gather()  # what the lane counted came before: it may have made the row
-            row = self._in_memory(key) or self._outcome.hours.get(key) or self.rows.hour(key) or UsageRow(key)
+            row = self.hour(key) or UsageRow(key)
             if row.first_offset < 0:
                 row.first_offset = record.offset
             if closed or row.revision is not None:
@@ -174,6 +228,12 @@ class Ledger(Fold[Outcome, UsageRow]):
         self.open[key.start_ms][key] = row
         for (provider, model), line in row.lines.items():
             self.lane.learn(LineKey(key, provider, model), line)
+        self._bind(key)
+
+    def _bind(self, key: HourKey) -> None:
+        number = self.budgets.number(key) if self.budgets.any else None
+        if number is not None:
+            self.lane.bind(key, number)
 
     def _await_mark(self, row: UsageRow) -> None:
         """Late usage waits for the next five-minute mark."""
@@ -204,8 +264,7 @@ class Ledger(Fold[Outcome, UsageRow]):
         outcome = self._outcome
         for row, mark_ms in sorted(due, key=lambda item: item[0].key):
             month = month_key(row.key)
-            before = outcome.months.get(month) or self.rows.month(month)
-            statement, outcome.months[month] = state(row, before, mark_ms)
+            statement, outcome.months[month] = state(row, self.month(month), mark_ms)
             outcome.statements.append(statement)
             outcome.hours[row.key] = row
             self._settle(row)

@@ -52,7 +52,7 @@ def test_a_browser_reads_follows_and_unmasks(tmp_path: Path, mode: str) -> None:
                 answer = await stranger.request.get(served[0].url)
                 assert answer.status == (403 if mode == "proxy" else 401)
                 page = await (await browser.new_context(**sent_by(mode))).new_page()
-                await page.goto(served[0].url + "/hours")
+                await page.goto(served[0].url + "/usage")
                 await expect(page.locator("#pulse")).to_have_text("Live")
                 assert served[0].pages.live.clients == 1
                 await page.goto(f"{served[0].url}/letters/{one.id}")

@@ -38,17 +38,23 @@ PAGES = {
     "group": "/groups/billing-agg",
     "group-never": "/groups/rpc-billing",
     "charts-never": "/charts",
-    "hours": "/hours",
-    "hours-filtered": "/hours?org=hanzo&state=revised&sort=cost&order=desc",
-    "hours-none": "/hours?org=nobody",
+    "hours": "/usage",
+    "hours-filtered": "/usage?org=hanzo&state=revised&sort=cost&order=desc",
+    "hours-none": "/usage?org=nobody",
+    "usage-teams": "/usage?by=team&month=2025-01&compare=month",
+    "usage-hour": "/usage?hour=2025-01-16T10:00&compare=day&by=team",
+    "usage-models": "/usage?by=model&org=hanzo&compare=day",
+    "org": "/orgs/org_acme",
     "team": show.team_url("org_acme", "team_search"),
     "team-hostile": show.team_url("org_<b>x</b>", '<script>alert("x")</script>'),
+    "budgets": "/budgets",
+    "budget": show.budget_url("org_acme", "team_search"),
     "bill": f"/bills/{A_BILL}",
     "bill-superseded": f"/bills/{A_FIRST_BILL}",
     "tables": "/tables",
     "table": "/tables/usage_hourly?limit=20",
     "missing": "/nothing/here",
-    "refused": "/hours?sort=color",
+    "refused": "/usage?sort=color",
 }
 SIZES = {1280: ViewportSize(width=1280, height=900), 390: ViewportSize(width=390, height=844)}
 
@@ -133,7 +139,7 @@ def test_every_page_fits_is_accessible_and_quiet(scheme: str, width: int) -> Non
 def test_empty_failing_and_stale_states_are_designed(width: int) -> None:
     async def check(browser: Browser, served: list[Served]) -> None:
         page, _ = await opened(browser, width)
-        for name, path in {"empty-front": "/", "empty-hours": "/hours", "empty-tables": "/tables"}.items():
+        for name, path in {"empty-front": "/", "empty-hours": "/usage", "empty-tables": "/tables"}.items():
             await page.goto(served[0].url + path)
             await expect(page.get_by_text("streamapp simulate --events 1000")).to_be_visible()
             await accessible(page, name)
@@ -144,7 +150,7 @@ def test_empty_failing_and_stale_states_are_designed(width: int) -> None:
 
     async def troubled(browser: Browser, served: list[Served]) -> None:
         page, _ = await opened(browser, width)
-        await page.goto(served[0].url + "/hours")
+        await page.goto(served[0].url + "/usage")
         await page.goto(served[0].url + "/")
         await served[1].stop()
         served[0].view.changed = {
@@ -153,7 +159,7 @@ def test_empty_failing_and_stale_states_are_designed(width: int) -> None:
         }
         served[0].view.owned = {0, 1, 2}
         served[0].view.world.now_ms += 5000
-        for name, path in {"wrong-front": "/", "wrong-group": "/groups/billing-agg", "stale-hours": "/hours"}.items():
+        for name, path in {"wrong-front": "/", "wrong-group": "/groups/billing-agg", "stale-hours": "/usage"}.items():
             await page.goto(served[0].url + path)
             await expect(page.get_by_text("does not answer").first).to_be_visible()
             await expect(page.get_by_text("billing-agg-host-1").first).to_be_visible()
@@ -170,7 +176,7 @@ def test_live_updates_change_numbers_and_leave_the_reader_alone() -> None:
     async def check(browser: Browser, served: list[Served]) -> None:
         world = served[0].view.world
         page, errors = await opened(browser)
-        await page.goto(served[0].url + "/hours?org=hanzo&team=team_abc123&state=open")
+        await page.goto(served[0].url + "/usage?org=hanzo&team=team_abc123&state=open")
         row = page.locator("#live-rows tbody tr").first
         before = await row.locator("td.cost data").get_attribute("value")
         assert before
@@ -192,7 +198,7 @@ def test_live_updates_change_numbers_and_leave_the_reader_alone() -> None:
 def test_a_worker_that_falls_silent_is_named_without_a_reload() -> None:
     async def check(browser: Browser, served: list[Served]) -> None:
         page, _ = await opened(browser)
-        await page.goto(served[0].url + "/hours?limit=200")
+        await page.goto(served[0].url + "/usage?limit=200")
         await expect(page.locator("#pulse")).to_have_text("Live")
         await expect(page.locator(".notice.stale")).to_have_count(0)
         await served[1].stop()
@@ -246,7 +252,7 @@ def test_keyboard_copy_and_local_times() -> None:
         title = await page.locator("article time").first.get_attribute("title")
         assert title
         assert "here:" in title
-        await page.goto(served[0].url + "/hours")
+        await page.goto(served[0].url + "/usage")
         await page.keyboard.press("/")
         await expect(page.get_by_label("Org")).to_be_focused()
         assert errors == []

@@ -585,3 +585,15 @@ def test_poison_is_a_value(value: bytes | None, reason: Reason) -> None:
     assert isinstance(rejected, Rejected)
     assert rejected.reason is reason
     assert rejected.error
+
+
+def test_a_span_is_read_by_start_and_id_a_few_at_a_time(url: str) -> None:
+    bills = [row(record) for record in some_logs().bills if b"settled" not in (record.value or b"")]
+
+    async def work(ledger: Ledger) -> list[list[Bill]]:
+        await ledger.apply(TOPIC, 0, 9, bills)
+        spans = ((TEN - HOUR_MS, TEN + HOUR_MS), (TEN, TEN + HOUR_MS), (TEN - HOUR_MS, TEN), (0, TEN - HOUR_MS))
+        return [[bill async for bill in ledger.between(*span, most=2)] for span in spans]
+
+    ordered = sorted(bills, key=lambda bill: (bill.period_start_ms, bill.id))
+    assert within(url, work) == [ordered, ordered[1:], ordered[:1], []]

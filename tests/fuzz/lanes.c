@@ -96,6 +96,17 @@ static void save(world_t *world) {
     }
 }
 
+/* Rows count against budgets, of which something is left. What is spent never brings one below zero: it would be far again. */
+static void limit(world_t *world, int64_t hour_ms, uint32_t number) {
+    static const uint8_t KEY[] = "org_hanzo\0team_abc123\0USD";
+    lane_t *usage = world->lanes[USAGE];
+    usage_limited(usage, (int)(number & 1));
+    usage_bind(usage, hour_ms, KEY, sizeof KEY, number % 5);
+    usage_left(usage, number % 7, (uint64_t)number << 30, 0);
+    if (usage_spend(usage, number % 7, (uint64_t)number << 30, 0)) abort();
+    if (number && !usage_spend(usage, number % 7, ((uint64_t)number << 30) - 1, 0)) abort();
+}
+
 static size_t step(world_t *world, const uint8_t *data, size_t size) {
     uint32_t number = data[1] % 80;
     int64_t hour_ms = START_MS + (int64_t)(number % 70) * HOUR_MS;
@@ -109,6 +120,7 @@ static size_t step(world_t *world, const uint8_t *data, size_t size) {
         case 'c':
             for (int i = 0; i < LANES; i++) lane_close(world->lanes[i], hour_ms);
             return 2;
+        case 'b': limit(world, hour_ms, number); return 2;
         case 't': take_all(world); return 2;
         case 's': save(world); return 2;
         case 'f':

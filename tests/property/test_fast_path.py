@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from searches import search
-from usage_histories import FEW, OFFSETS, SHORT, logs
-from usage_log import Rec, Table, at, value
+from usage_histories import FEW, LIMITS, OFFSETS, SHORT, logs
+from usage_log import Rec, SetLimits, Table, at, value
 
 from streamapp.lane.records import Records, Stretch, payload_of
 from streamapp.meters.usage import codec
@@ -47,10 +47,13 @@ def histories(
     both: list[list[Any]] = []
     rng = Random(len(log))
     for lane in (True, False):
-        table, begin, all_told = Table(rules), 0, list[Any]()
+        limits = SetLimits(**LIMITS) if len(log) % 2 else SetLimits()
+        table, begin, all_told = Table(rules, limits=limits), 0, list[Any]()
         for end in [*sorted(cut for cut in cuts if 0 < cut < len(log)), len(log)]:
             if end in restarts:
                 table.restart()
+            if end % 5 == 0:
+                limits.set(**(LIMITS if limits.changes % 3 else {}))
             if not lane:
                 table.task.memory.lane = NoUsageLane()
             if lane:

@@ -11,9 +11,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from searches import search
-from usage_histories import FEW, OFFSETS, SHORT, logs
-from usage_log import Rec, Table, at
+from usage_histories import FEW, LIMITS, OFFSETS, SHORT, logs
+from usage_log import Rec, SetLimits, Table, at
 
+from streamapp.meters.usage.parts import stated
 from tables.window import HOUR_MS, MINUTE_MS, Rules
 
 EXACT = Context(prec=100)
@@ -21,13 +22,19 @@ EXACT = Context(prec=100)
 
 def bills(log: Sequence[Rec], rules: Rules, cuts: set[int], restarts: set[int]) -> list[bytes]:
     """The statements' bytes when the log is cut before these offsets, and the process restarted before those."""
-    table, begin = Table(rules), 0
+    table, begin = Table(rules, limits=SetLimits(**LIMITS)), 0
     for end in [*sorted(cut for cut in cuts if 0 < cut < len(log)), len(log)]:
         table.apply(*log[begin:end])
         begin = end
         if end in restarts:
             table.restart()
-    return [msgspec.msgpack.encode(repr(statement)) for statement in table.statements()]
+    return said(table)
+
+
+def said(table: Table) -> list[bytes]:
+    """The bills and the limits that were crossed, in the order in which they are sent."""
+    place = table.task.place
+    return [sent.value or b"" for outcome in table.outcomes for sent, _ in stated(outcome, place)]
 
 
 @given(
@@ -45,14 +52,14 @@ def test_any_cutting_and_any_restarts_give_the_same_bytes(
 @given(logs(), OFFSETS, st.lists(st.integers(0, 40), max_size=4))
 @search(100)
 def test_reading_records_again_changes_nothing(log: list[Rec], cuts: set[int], backs: list[int]) -> None:
-    table, begin = Table(SHORT), 0
+    table, begin = Table(SHORT, limits=SetLimits(**LIMITS)), 0
     for end in [*sorted(cut for cut in cuts if cut < len(log)), len(log)]:
         if backs:
             begin = min(begin, backs.pop())
             table.restart()
         table.apply(*log[begin:end])
         begin = end
-    assert [msgspec.msgpack.encode(repr(one)) for one in table.statements()] == bills(log, SHORT, set(), set())
+    assert said(table) == bills(log, SHORT, set(), set())
 
 
 @given(logs(jump_ms=30 * MINUTE_MS), OFFSETS, st.lists(st.integers(0, 6 * HOUR_MS), max_size=8), OFFSETS)

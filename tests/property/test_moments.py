@@ -56,6 +56,7 @@ def ledger(world: World) -> object:
 
 TRIED = {
     "usage=bills": Tried(mw.USAGE, ("billing-agg",), faults=(mw.LOST, mw.DOUBLED, mw.UNLETTERED)),
+    "usage=crossings": Tried(mw.USAGE, ("billing-agg",), faults=()),  # tests/unit/test_verify_crossings.py
     "bills=ledger": Tried(mw.USAGE, ("billing-agg", "billing-ledger"), ledger, (mw.LOST, mw.DOUBLED, mw.RESTORED)),
     "usage=counters": Tried(mw.USAGE, ("billing-agg", "llm-metrics")),
     "metering=settlements": Tried(mw.METERING, ("rpc-billing",), faults=(mw.LOST, mw.DOUBLED, mw.UNLETTERED)),

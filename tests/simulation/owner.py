@@ -13,6 +13,7 @@ from fake_kafka import Entry, Log, OutcomeUnknown
 
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.takeover import Situation, Source, check
+from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.store import USAGE, MemoryStore, Writes, stored_position
 from tables.window import MINUTE_MS
 
@@ -73,6 +74,7 @@ class Owner:
         self.partition = partition
         self.store = store
         self.producer: Producer | None = None
+        self.task: UsageTask | None = None
         self.resting = False  # all is read, nothing is due
         self.life = self.live()
         self.life.send(None)

@@ -14,6 +14,7 @@ from streamapp.meters.usage.parts import UsageTask
 from streamapp.store.rows import Store
 from tables.fold import NEVER
 from tables.outcome import Outcome, Record
+from tables.usage.hourly import MonthKey, month_key
 from tables.usage.ledger import Ledger
 
 
@@ -64,6 +65,40 @@ class ClosedAtTheBatchEnd(World):
         return task
 
 
+class CrossingNotKept(World):
+    """The month's row does not say that a limit was crossed."""
+
+    class ForgetfulLedger(Ledger):
+        def _judge(self, number: int, month: MonthKey, event_id: str, offset: int) -> None:
+            super()._judge(number, month, event_id, offset)
+            for key, row in self._outcome.months.items():
+                self._outcome.months[key] = row._replace(crossed=())
+
+    def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> UsageTask:
+        task = super().make_task(partition, store, producer)
+        task.memory.__class__ = self.ForgetfulLedger
+        return task
+
+
+class CrossedAtTheBatchEnd(World):
+    """Limits are looked at when a chunk has been counted, not at the record that reaches them."""
+
+    class LateLedger(Ledger):
+        def _judge(self, number: int, month: MonthKey, event_id: str, offset: int) -> None:
+            pass
+
+        def apply(self, records: Sequence[Record], now_ms: int = 0) -> Outcome:
+            outcome = super().apply(records)
+            for month in {month_key(key): None for key in outcome.hours}:
+                super()._judge(0, month, "the-last", records[-1].offset)
+            return outcome
+
+    def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> UsageTask:
+        task = super().make_task(partition, store, producer)
+        task.memory.__class__ = self.LateLedger
+        return task
+
+
 class NoFence(World):
     """Producers of one partition do not know of each other: a frozen owner writes on when it wakes up."""
 
@@ -89,6 +124,8 @@ PLANTED: tuple[type[World], ...] = (
     OffsetOutsideTheTransaction,
     DuplicatesNotRemembered,
     ClosedAtTheBatchEnd,
+    CrossingNotKept,
+    CrossedAtTheBatchEnd,
     NoFence,
     RestoredShortOfTheEnd,
 )

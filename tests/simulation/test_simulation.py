@@ -46,6 +46,7 @@ def test_histories_are_eventful() -> None:
         happened += live(World, seed).happened
     expected = {
         *("crash", "freeze", "wake", "move", "reset", "wipe", "Fenced", "OutcomeUnknown", "revision", "expired row"),
+        *("crossing", "spent", "limit"),
         *("poison", "wrong_partition", "timestamp_in_future", "conflicting_duplicate", "org_unresolved", "too_late"),
     }
     assert {name for name in expected if happened[name] < 5} == set()

@@ -19,14 +19,19 @@ Bucket = tuple[str, str, str, str]  # start, org, team, currency
 Sums = dict[str, Fraction]
 
 
+Month = tuple[str, str, str, str]  # month, org, team, currency
+
+
 class Truth:
-    """The log's content: sums per bucket, refusals per offset."""
+    """The log's content: sums per bucket, refusals per offset, and what each month had come to at each event."""
 
     def __init__(
         self, log: list[Rec], homes: dict[str, int], grace_ms: int, retention_ms: int, future_ms: int, remember_ms: int
     ) -> None:
         self.sums: dict[Bucket, Sums] = {}
         self.offsets: dict[Bucket, list[int]] = defaultdict(list)
+        self.spent: dict[Month, Fraction] = defaultdict(Fraction)
+        self.spending: list[tuple[Month, Fraction, str, int]] = []  # with an event and its offset, in log order
         self.refused: dict[int, str] = {}
         self.watermark = -1
         seen: dict[str, tuple[int, int, bytes | None]] = {}  # expiry of an hour that closes on time, expiry, content
@@ -62,6 +67,9 @@ class Truth:
                 forgotten = up(max(closes, self.watermark) + remember_ms)
                 seen[id] = (forgotten, forgotten, record.value)
                 self._count((event["timestamp"][:13], org, team, data["currency"]), data, record.offset)
+                month = (event["timestamp"][:7], org, team, data["currency"])
+                self.spent[month] += data["cost_usd"]
+                self.spending.append((month, self.spent[month], id, record.offset))
 
     def _count(self, bucket: Bucket, data: dict[str, Any], offset: int) -> None:
         error, hit = data["status"] != "success", data["cache_hit"]
@@ -116,6 +124,30 @@ def check_bills(bills: Iterable[bytes], truth: Truth, stated_until: str) -> None
                 spanned = {"first_offset": offsets[0], "last_offset": offsets[-1], "events": len(offsets)}
                 assert {name: data["coverage"][name] for name in spanned} == spanned
     assert set(newest) <= set(truth.sums), "a bucket was stated that has no events"
+
+
+def check_crossings(crossings: Iterable[bytes], truth: Truth, limits: dict[str, dict[str, str]] | None) -> None:
+    """Hold the committed crossings of one partition, in log order, against the truth. `limits`: in US dollars, by team
+    and kind, if they never changed; else what must have been stated is not certain."""
+    found, spending = [], {(month, offset): (cost, id) for month, cost, id, offset in truth.spending}
+    for content in crossings:
+        event = json.loads(content)
+        data = event["data"]
+        month = (data["month"], event["org_id"], data["team_id"], data["currency"])
+        limit, at = data["limit"], data["event"]
+        cost = Fraction(data["cost"])
+        assert (cost, at["id"]) == spending.get((month, at["offset"])), f"{month}: {limit}: not what was spent"
+        assert cost >= Fraction(limit["amount"]), f"{month}: {limit}: not crossed"
+        found.append((month, limit["kind"], Fraction(limit["amount"]), at["offset"]))
+    once = {entry[:3] for entry in found}
+    assert len(once) == len(found), "a crossing was stated twice"
+    if limits is not None:
+        expected: dict[tuple[Month, str, Fraction], int] = {}
+        for month, cost, _, offset in truth.spending:
+            for kind, amount in limits.get(month[2], {}).items() if month[3] == "USD" else ():
+                if cost >= Fraction(amount):
+                    expected.setdefault((month, kind, Fraction(amount)), offset)
+        assert {entry[:3]: entry[3] for entry in found} == expected
 
 
 def check_letters(letters: Iterable[bytes], truth: Truth, partition: int) -> None:

@@ -9,21 +9,41 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from fractions import Fraction
 from random import Random
 
 from fake_kafka import Entry, Fenced, Kafka, Log, OutcomeUnknown
 from owner import IDLE_MS, OUTPUTS, TOPIC_ID, Owner, Producer
 from traffic import HOMES, Traffic
-from truth import Truth, check_bills, check_letters
-from usage_log import NowProducer, Rec, at, clock, make_admission
+from truth import Truth, check_bills, check_crossings, check_letters
+from usage_log import NowProducer, Rec, SetLimits, at, clock, make_admission
 
 from streamapp.exact.partition.place import Place
 from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore, Store, stored_position
-from tables.window import HOUR_MS, MINUTE_MS, Rules
+from tables.usage.hourly import MonthKey
+from tables.window import HOUR_MS, MINUTE_MS, Rules, month_end
 
 RULES = Rules(retention_ms=6 * HOUR_MS, remember_ms=2 * HOUR_MS)
-EVENTS = {"produce": 50, "step": 100, "sleep": 12, "crash": 4, "freeze": 3, "wake": 6, "move": 4, "reset": 1, "wipe": 1}
+CROSSED = b'"type":"billing.budget.crossed"'
+LIMITS = {
+    "team_a": {"soft": "2.5", "hard": "123456789012345679"},
+    "team_b": {"soft": "0.000000000001", "hard": "0.1"},
+    "team_listed": {"hard": "246913578024691356.3"},
+}
+OTHERS = {"team_a": {"soft": "5", "hard": "2.6"}, "team_d": {"soft": "0.2"}}
+EVENTS = {
+    "produce": 50,
+    "step": 100,
+    "sleep": 12,
+    "crash": 4,
+    "freeze": 3,
+    "wake": 6,
+    "move": 4,
+    "reset": 1,
+    "wipe": 1,
+    "limit": 1,
+}
 STEPS_MAX = 20_000  # a world at rest must get its work done within these
 
 
@@ -52,6 +72,7 @@ class World:
         self.processes = [Process() for _ in range(self.rng.randint(1, 3))]
         self.members: dict[int, Process] = {}  # partition → who owns it, as the group knows
         self.happened: Counter[str] = Counter()
+        self.limits = SetLimits(**LIMITS)
         self._events = events
 
     def happens(self, likelihood: float) -> bool:
@@ -60,7 +81,8 @@ class World:
     def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> UsageTask:
         place = Place("billing-agg", "llm_usage", partition, TOPIC_ID, len(self.kafka.usage), OUTPUTS, entropy=bytes)
         admission = make_admission(partition, len(self.kafka.usage))
-        return self.task_class(usage_parts(RULES, admission), place, store, producer, stored_position(store))
+        parts = usage_parts(RULES, admission, self.limits)
+        return self.task_class(parts, place, store, producer, stored_position(store))
 
     def to_restore(self, changelog: Log, checkpoint: int) -> list[tuple[int, Entry]]:
         return list(changelog.committed(checkpoint))
@@ -103,6 +125,8 @@ class World:
             for _ in range(self.rng.randint(1, 40)):
                 if not self.advance(process, owner):
                     return
+            if owner.task is not None and self.happens(0.02):
+                self._check_spent(owner)
 
     def crash(self) -> None:
         self.end(self.rng.choice(self.processes))
@@ -136,6 +160,11 @@ class World:
         process = self.rng.choice(self.processes)
         self.end(process)
         process.disks.clear()
+
+    def limit(self) -> None:
+        """Somebody writes other limits into the directory. When that is seen is not a matter of the log."""
+        if self.idle:
+            self.limits.set(**self.rng.choice([LIMITS, OTHERS, {}]))
 
     # -- the group -------------------------------------------------------------------------------------------------
 
@@ -196,24 +225,40 @@ class World:
 
     def check(self) -> None:
         kafka = self.kafka
-        rules = (RULES.grace_ms, RULES.retention_ms, RULES.future_ms, RULES.remember_ms)
-        homes = {team: home % len(kafka.usage) for team, home in HOMES.items()}
         letters = [entry.value or b"" for _, entry in kafka.outputs["dead_letter"].committed()]
         for number, log in enumerate(kafka.usage):
-            truth = Truth(log, homes, *rules)
+            truth = self._truth(number, log)
             self.happened.update(truth.refused.values())
-            bills = [
+            stated = [
                 entry.value or b""
                 for _, entry in kafka.outputs["billing_events"].committed()
                 if entry.txn.partition == number
             ]
+            bills = [value for value in stated if CROSSED not in value]
+            crossings = [value for value in stated if CROSSED in value]
             closed_ms = truth.watermark - RULES.grace_ms
             check_bills(bills, truth, "9999" if self.idle else clock(closed_ms - closed_ms % HOUR_MS)[:13])
             self.happened["revision"] += sum(b'"revision":0' not in bill for bill in bills)
             check_letters(letters, truth, number)
+            self.happened["crossing"] += len(crossings)
+            check_crossings(crossings, truth, None if self.limits.changes else LIMITS)
             self._check_rows(number, log)
             if not self.idle and log:
-                assert bills == self._undisturbed(number, log), "other bytes than a run without faults"
+                assert stated == self._undisturbed(number, log), "other bytes than a run without faults"
+
+    def _truth(self, number: int, log: list[Rec]) -> Truth:
+        homes = {team: home % len(self.kafka.usage) for team, home in HOMES.items()}
+        return Truth(log, homes, RULES.grace_ms, RULES.retention_ms, RULES.future_ms, RULES.remember_ms)
+
+    def _check_spent(self, owner: Owner) -> None:
+        """What months have come to is what the log says, up to the newest record that was folded, and not beyond."""
+        assert owner.task is not None
+        memory = owner.task.memory
+        log = self.kafka.usage[owner.partition][: memory.position.next_offset]
+        for month, cost in self._truth(owner.partition, log).spent.items():
+            if month_end(month[0]) > memory.position.expired_ms:  # else its row is gone
+                assert Fraction(memory.spent(MonthKey(*month))) == cost, f"{month}: bills and open hours"
+        self.happened["spent"] += 1
 
     def _check_rows(self, number: int, log: list[Rec]) -> None:
         """Offset, position, changelog and every disk agree."""
@@ -227,6 +272,7 @@ class World:
                 rows[entry.key] = entry.value
         owner = next(one for one in self.members[number].owners if one.partition == number)
         assert {key: row for key, row in owner.store.rows.items() if key[:1] != b"u"} == rows
+        self._check_spent(owner)
         position = stored_position(owner.store)
         assert self.kafka.offsets.get(number, 0) == len(log)
         assert (position.next_offset if position else 0) == len(log)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from conftest import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.directory import SMALL_BYTES, EmptyDirectory, FileDirectory
+from streamapp.directory import SMALL_BYTES, EmptyDirectory, FileDirectory, Limit
 from streamapp.directory_index import Team, fast_teams, teams_of
 from streamapp.errors import Misconfigured
 
@@ -98,6 +99,22 @@ def test_the_first_teams_by_name(tmp_path: Path) -> None:
     assert EmptyDirectory().first(4) == {}
 
 
+def test_limits_are_exact_and_another_version_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "teams.toml"
+    path.write_text('[teams.a]\norg = "o"\nhard_limit = "100.000000000001"\nsoft_limit = "80"\n[teams.b]\norg = "o"\n')
+    directory = FileDirectory(path)
+    before = directory.version()
+    assert directory.limits_of("a") == (
+        Limit("soft", Decimal(80), "USD"),
+        Limit("hard", Decimal("100.000000000001"), "USD"),
+    )
+    assert (directory.limits_of("b"), directory.limits_of("nobody"), directory.has_limits()) == ((), (), True)
+    path.write_text('[teams.a]\norg = "o"\n')
+    assert (directory.limits_of("a"), directory.has_limits()) == ((), False)
+    assert directory.version() != before
+    assert (EmptyDirectory().limits_of("a"), EmptyDirectory().has_limits()) == ((), False)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -108,6 +125,10 @@ def test_the_first_teams_by_name(tmp_path: Path) -> None:
         '[teams.a]\norg = "o"\ntokens = ["t"]\n\n[teams.b]\norg = "o"\ntokens = ["t"]\n',
         '[teams.a]\norg = "o"\ntokens = "t"\n',
         '[teams.a]\norg = "o"\nquota_per_second = -1\n',
+        '[teams.a]\norg = "o"\nsoft_limit = 80\n',
+        '[teams.a]\norg = "o"\nhard_limit = "0.00"\n',
+        '[teams.a]\norg = "o"\nhard_limit = "1.0000000000001"\n',
+        '[teams.a]\norg = "o"\nhard_limit = "1"\nlimit_currency = "dollars"\n',
         "teams = 3\n",
         "[teams.a]\norg = 'o\n",
         "\udcff",
@@ -138,6 +159,7 @@ def files(draw: st.DrawFn) -> str:
         tokens = ", ".join(f'"{number}{at}{draw(TEXT)}"' for at in range(draw(st.integers(0, 3))))
         lines += draw(st.sampled_from([[], [f"tokens = [{tokens}]"], [f"tokens=[ {tokens} ]", 'note = "x"']]))
         lines += draw(st.sampled_from([[], ["quota_per_second = 0.5"], ["quota_per_second = 1000"]]))
+        lines += draw(st.sampled_from([[], ['soft_limit = "80"'], ['hard_limit = "1.5"', 'limit_currency = "EUR"']]))
         made += draw(st.sampled_from(["\n", "\n\n", "\r\n"])).join(draw(st.permutations(lines))) + "\n"
     return made
 

@@ -162,6 +162,7 @@ def test_only_what_ran_is_verified() -> None:
     assert kept_by(chosen_groups(())) == NAMES
     assert kept_by(chosen_groups(("billing-ledger", "billing-agg"))) == (
         "usage=bills",
+        "usage=crossings",
         "bills=ledger",
         "settlements=ledger",
     )

@@ -148,9 +148,9 @@ def test_before_kafka_has_ever_answered_the_own_workers_are_there() -> None:
             stage, lambda: reader.json("/"), lambda twin: "does not answer" in twin["findings"][0]["text"]
         )
         assert states(twin) == {one.name: "unknown" for one in GROUPS} | {"billing-agg": "running"}
-        assert (await reader.get("/hours"))[0] == 200
+        assert (await reader.get("/usage"))[0] == 200
         other = Reader(reader.session, stage.first("rpc-billing").url)
-        status, text, _ = await other.get("/hours")
+        status, text, _ = await other.get("/usage")
         assert (status, "No worker of billing-agg answers" in text) == (503, True)
 
     visit(check)
@@ -187,7 +187,7 @@ def test_one_address_is_enough_for_the_pages_of_every_group() -> None:
     async def check(reader: Reader, stage: Stage) -> None:
         mine = Reader(reader.session, stage.first("billing-ledger").url)
         await everywhere(mine, stage)
-        hours = await mine.json("/hours?limit=500")
+        hours = await mine.json("/usage?limit=500")
         assert hours["matching"] == len(stage.world.buckets)
         bill_id = next(iter(stage.world.bills))
         assert (await mine.get(f"/bills/{bill_id}"))[0] == 200

@@ -388,7 +388,7 @@ def test_a_browser_is_asked_for_a_token(tmp_path: Path) -> None:
         status, text, headers = await ask("/")
         assert (status, headers["WWW-Authenticate"]) == (401, 'Basic realm="Hanzo Stream", charset="UTF-8"')
         assert "Who asks?" in text
-        status, text, _ = await ask("/hours", {"Accept": "application/json"})
+        status, text, _ = await ask("/usage", {"Accept": "application/json"})
         assert (status, json.loads(text)["error"]) == (401, "Who asks?")
         assert (await ask("/", basic(token_of("viewer"))))[0] == 200
 
@@ -413,10 +413,10 @@ class Asked:
 def test_peers_answer_for_the_role_of_the_person(tmp_path: Path) -> None:
     async def check(ask: Ask, served: list[Served], audit: FakeAudit) -> None:
         """Pages of two workers are whole: they asked each other."""
-        status, text, _ = await ask("/hours.json?limit=500", credentials("token", "viewer"))
+        status, text, _ = await ask("/usage.json?limit=500", credentials("token", "viewer"))
         assert (status, {row["worker"] for row in json.loads(text)["hours"]}) == (200, {"agg-0", "agg-1"})
         for team in ("%3Cb%3E+%25%2F", "日本", "a%26b=c#x", "%FF"):
-            status, text, _ = await ask(f"/hours.json?team={team}&limit=9", credentials("token", "viewer"))
+            status, text, _ = await ask(f"/usage.json?team={team}&limit=9", credentials("token", "viewer"))
             assert (status, json.loads(text)["silent"]) == (200, []), team
         status, text, _ = await ask("/tables/usage_hourly.json", credentials("token", "reader"))
         assert (status, {row["owner"] for row in json.loads(text)["rows"]}) == (200, {"agg-0", "agg-1"})
@@ -699,7 +699,7 @@ def test_what_may_not_be_seen_is_one_quiet_word() -> None:
             status, text = await get("/groups/billing-agg")
             assert (status, "may not ask about it" in text, "faust --loop" in text) == (200, True, False)
             for path, where in (
-                ("/hours", "billing-agg"),
+                ("/usage", "billing-agg"),
                 ("/agents", "rpc-billing"),
                 ("/letters", "dead-letter-monitor"),
             ):

@@ -10,10 +10,13 @@ from typing import Any
 from test_web_pages import Reader, visit
 from web_fake import NOW_MS, FakeWorker, Served, World
 
+from streamapp.web import show
+from streamapp.web.pages.latency import charts_of
 from streamapp.web.workers.source import CallFacts, Span
 from tables.latency.spread import Spread
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+NAMES = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
 WORLD = World(hours_back=1)
 CALLS = 1_000
 
@@ -133,3 +136,32 @@ def test_workers_that_have_counted_nothing_have_an_empty_page() -> None:
         assert "No model has been called" in page
 
     visit(check, Idle(WORLD, "idle-0"), timeout_s=5)
+
+
+def test_a_window_and_a_filter_choose_what_is_drawn() -> None:
+    async def check(reader: Reader, served: list[Served]) -> None:
+        _, hours, _ = await reader.get("/latency?window=24h")
+        assert 'data-step="3600"' in hours
+        _, minutes, _ = await reader.get("/latency?model=ZEN")
+        assert 'data-step="60"' in minutes
+        assert [f'data-chart="{name}"' in minutes for name in ("latency", "errors", "requests")] == [True] * 3
+        assert "0.1 %" in minutes, "one call of a thousand failed"
+        assert "p95, ms" in minutes
+        _, none, _ = await reader.get("/latency?model=nothing-like-it")
+        assert "data-chart" not in none
+        assert json.loads((await reader.get("/latency.json?model=nothing-like-it"))[1])["models"] == []
+        status, text, _ = await reader.get("/latency?window=1w")
+        assert (status, "1h, 2h, 24h, 48h" in text) == (400, True)
+
+    visit(check, *fleet())
+
+
+def test_a_figure_has_one_unit() -> None:
+    windows = [{"start_ms": 0, "requests": 2, "errors": 1} | dict.fromkeys(NAMES, 12_000.0)]
+    windows += [{"start_ms": MINUTE_MS, "requests": 0, "errors": 0} | dict.fromkeys(NAMES)]
+    latency, errors, requests = charts_of(windows, 0, MINUTE_MS, 3)
+    assert (latency.unit, errors.unit, requests.unit) == ("s", "%", "")
+    assert errors.series[0][2] == (50.0, None, None)
+    assert requests.series[0][2] == (2, 0, 0)
+    assert [show.duration(value, "s") for value in (12_000.0, 940.0, None)] == ["12.0", "0.9", "–"]
+    assert [show.duration(value, show.duration_unit(9_999)) for value in (1_234.5, 0.4)] == ["1,234", "0"]

@@ -64,7 +64,7 @@ PAGES = (
     "/groups/billing-agg",
     "/groups/rpc-billing",
     "/charts",
-    "/hours",
+    "/usage",
     show.team_url("org_acme", "team_search"),
     f"/bills/{A_BILL}",
     "/tables",
@@ -95,7 +95,7 @@ def test_a_key_of_another_worker_is_found_there() -> None:
             mine = Reader(reader.session, worker.url)
             assert (await mine.get(f"/bills/{A_BILL}"))[0] == 200
             assert (await mine.get(show.team_url("org_hanzo", "team_abc123")))[0] == 200
-            found = await mine.json("/hours?limit=500")
+            found = await mine.json("/usage?limit=500")
             assert {row["worker"] for row in found["hours"]} == {"agg-0", "agg-1"}
             assert found["matching"] == len(WORLD.buckets)
             front = await mine.json("/")
@@ -115,7 +115,7 @@ def test_hostile_names_find_their_page_and_are_escaped(org: str, team: str) -> N
         assert "\u202e" not in text
         twin = await reader.json(show.team_url(org, team))
         assert (twin["org"], twin["team"]) == (org, team)
-        assert (await reader.get("/hours?limit=500&team=" + quote(team)))[0] == 200
+        assert (await reader.get("/usage?limit=500&team=" + quote(team)))[0] == 200
         bill_id = twin["currencies"][0]["hours"][1]["bill_id"]
         status, text, _ = await reader.get(f"/bills/{bill_id}")
         assert status == 200
@@ -147,15 +147,15 @@ def test_the_statement_is_served_byte_for_byte() -> None:
 
 def test_a_worker_that_stopped_is_named_and_its_rows_are_stale() -> None:
     async def check(reader: Reader, served: list[Served]) -> None:
-        before = await reader.json("/hours?limit=500")
+        before = await reader.json("/usage?limit=500")
         await served[1].stop()
         served[0].view.world.now_ms += 2000
-        after = await reader.json("/hours?limit=500")
+        after = await reader.json("/usage?limit=500")
         assert after["matching"] == before["matching"]
         assert {row["worker"] for row in after["hours"] if row["stale"]} == {"agg-1"}
-        _, text, _ = await reader.get("/hours?limit=500")
+        _, text, _ = await reader.get("/usage?limit=500")
         assert "agg-1</b> does not answer" in text
-        _, text, _ = await reader.get("/hours?org=never-asked")
+        _, text, _ = await reader.get("/usage?org=never-asked")
         assert "agg-1</b> does not answer" in text
         assert "missing here" in text
         assert (await reader.json("/"))["verdict"] == "stale"
@@ -163,7 +163,7 @@ def test_a_worker_that_stopped_is_named_and_its_rows_are_stale() -> None:
         assert (await reader.get("/bills/evt_unknown"))[0] == 503
         served[0].view.owned = set(range(8))  # taken over
         served[0].view.world.now_ms += 2000
-        assert not any(row["stale"] for row in (await reader.json("/hours?limit=500"))["hours"])
+        assert not any(row["stale"] for row in (await reader.json("/usage?limit=500"))["hours"])
         assert (await reader.get("/bills/evt_unknown"))[0] == 404
 
     visit(check, *pair(World(hours_back=5)))
@@ -186,7 +186,7 @@ def test_a_frozen_worker_slows_one_page_not_every_page() -> None:
         served[0].view.others = [frozen]
         assert "no answer within 3 s" in (await reader.get("/"))[1]
         begun = perf_counter()
-        assert "no answer within 3 s" in (await reader.get("/hours"))[1]
+        assert "no answer within 3 s" in (await reader.get("/usage"))[1]
         assert perf_counter() - begun < 3
         release.set()
         await runner.cleanup()
@@ -206,7 +206,7 @@ def test_first_paint_with_10_000_rows_behind_it() -> None:
         seconds = []
         for query in ("", "?sort=cost", "?sort=tokens&order=asc", "?team=team_c"):
             begun = process_time()
-            status, text, _ = await reader.get("/hours" + query)
+            status, text, _ = await reader.get("/usage" + query)
             seconds.append(process_time() - begun)
             assert status == 200
             assert text.count("<tr role") == 51
@@ -235,14 +235,14 @@ def test_raw_rows_page_through_all_workers() -> None:
     [
         ("/nope", 404, "Start from the overview"),
         ("/bills/evt_none", 404, "in the ledger"),
-        ("/teams/a/b", 404, "list of hours"),
+        ("/teams/a/b", 404, "page of usage"),
         ("/tables/none", 404, "usage_hourly"),
         ("/tables/none/hours", 404, "usage_hourly"),
         ("/tables/usage_hourly/hours?hours=0", 400, "hours is a number"),
         ("/tables/usage_hourly/hours?hours=x", 400, "hours is a number"),
-        ("/hours?sort=color", 400, "sort is one of"),
-        ("/hours?hour=yesterday", 400, "2025-01-15T10:00"),
-        ("/hours?hour=0001-01-01T00:00%2B23:00", 400, "hour"),
+        ("/usage?sort=color", 400, "sort is one of"),
+        ("/usage?hour=yesterday", 400, "2025-01-15T10:00"),
+        ("/usage?hour=0001-01-01T00:00%2B23:00", 400, "hour"),
         ("/tables/usage_hourly?after=x", 400, "limit is a number"),
         ("/tables/usage_hourly?after=%5B%5D", 400, "limit is a number"),
         ("/static/none.js", 404, "overview"),
@@ -268,13 +268,13 @@ def test_failures_are_pages_too() -> None:
 
     async def check(reader: Reader, served: list[Served]) -> None:
         worker.worker = broken  # type: ignore[method-assign]
-        status, text, _ = await reader.get("/hours")
+        status, text, _ = await reader.get("/usage")
         assert status == 503
         assert "The local store is closed." in text
         worker.worker = lambda: 1 // 0  # type: ignore[method-assign,assignment,return-value]
         worker.world.now_ms += 2000
         assert (await reader.get("/"))[0] == 500
-        async with reader.session.post(reader.base + "/hours") as answer:
+        async with reader.session.post(reader.base + "/usage") as answer:
             assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
 
     visit(check, worker)
@@ -327,7 +327,7 @@ def test_rows_by_key_and_hour_are_shown_the_newest_first() -> None:
 
 def test_an_empty_table_tells_how_to_send_the_first_event() -> None:
     async def check(reader: Reader, served: list[Served]) -> None:
-        for path in ("/", "/hours", "/tables"):
+        for path in ("/", "/usage", "/tables"):
             assert "streamapp simulate --events 1000" in (await reader.get(path))[1]
 
     visit(check, FakeWorker(World(empty=True), "agg-0"))
@@ -376,12 +376,14 @@ def test_live_updates_send_only_what_changed() -> None:
     world = World(hours_back=3)
 
     async def check(reader: Reader, served: list[Served]) -> None:
-        async with reader.session.get(reader.base + "/events", params={"page": "/hours?team=team_abc"}) as stream:
+        async with reader.session.get(reader.base + "/events", params={"page": "/usage?team=team_abc"}) as stream:
             assert stream.content_type == "text/event-stream"
-            assert set(await next_parts(stream)) == {"live-notices", "live-states", "live-rows"}
+            assert set(await next_parts(stream)) == {
+                *("live-notices", "live-states", "live-rows", "live-sums", "live-groups")
+            }
             world.advance(30_000)  # longer than a rendering is good for, however busy the machine
             changed = await asyncio.wait_for(next_parts(stream), 10)
-            assert set(changed) == {"live-rows"}
+            assert set(changed) == {"live-rows", "live-sums"}
             assert "team_abc123" in changed["live-rows"]
 
     visit(check, FakeWorker(world, "agg-0"))
@@ -391,9 +393,11 @@ def test_parts_are_answered_once_and_not_again_while_they_are_the_same() -> None
     world = World(hours_back=3)
 
     async def check(reader: Reader, served: list[Served]) -> None:
-        url, asked = reader.base + "/events", {"page": "/hours?team=team_abc", "once": "1"}
+        url, asked = reader.base + "/events", {"page": "/usage?team=team_abc", "once": "1"}
         async with reader.session.get(url, params=asked) as answer:
-            assert set(await answer.json()) == {"live-notices", "live-states", "live-rows"}
+            assert set(await answer.json()) == {
+                *("live-notices", "live-states", "live-rows", "live-sums", "live-groups")
+            }
             known = {"If-None-Match": answer.headers["ETag"]}
         async with reader.session.get(url, params=asked, headers=known) as same:
             assert (same.status, await same.read()) == (304, b"")
@@ -426,7 +430,7 @@ def test_a_page_is_never_taken_back_to_what_was_rendered_before_it_was_made() ->
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/events"
 
         async def parts(since: str) -> str:
-            async with session.get(url, params={"page": "/hours", "since": since, "once": "1"}) as answer:
+            async with session.get(url, params={"page": "/usage", "since": since, "once": "1"}) as answer:
                 return str((await answer.json())["live-rows"])
 
         async with aiohttp.ClientSession() as session:

@@ -7,34 +7,37 @@ enum { KEY_MAX = 5 * TEXT_MAX + 4 };
 
 typedef struct {
     map_key_t key;
+    int64_t row; /* its number */
     unsigned __int128 cost;
     int64_t requests, errors, cache_hits, prompt_tokens, completion_tokens, other_tokens, rounded;
     int64_t first_offset, last_offset;
 } line_t;
 
-/* How many lines of its own a row has; `is_closed`: it has one of the others, and gets no more. */
+/* How many lines of its own a row has; `is_closed`: it has one of the others, and gets no more. `budget`: the number of the
+ * one it counts against, and 1; 0: none. */
 typedef struct {
     map_key_t key;
-    int64_t count;
+    int64_t count, budget;
     int is_closed;
 } row_t;
 
+/* `left`: of each budget, by its number. */
 typedef struct {
     lane_t lane;
     int64_t names_max;
+    int is_limited;
+    unsigned __int128 *left;
+    int64_t left_count, left_room;
 } usage_lane_t;
 
-/* The row of a key, made when it is not there; NULL without memory. */
-static row_t *row_of(hour_t *hour, const uint8_t *key, size_t row_length) {
-    int64_t number = map_number(&hour->rows, key, row_length);
-    return number < 0 ? NULL : map_item(&hour->rows, number);
-}
-
+/* A line of a key, made with its row when it is not there. */
 static int64_t add_line(hour_t *hour, const uint8_t *key, size_t length, size_t row_length) {
+    int64_t number = map_number(&hour->rows, key, row_length);
+    if (number < 0) return number;
     int64_t known = hour->lines.count, line = map_number(&hour->lines, key, length);
     if (line != known) return line;
-    row_t *row = row_of(hour, key, row_length);
-    if (!row) return NO_MEMORY;
+    row_t *row = map_item(&hour->rows, number);
+    ((line_t *)map_item(&hour->lines, line))->row = number;
     if (length - row_length == OTHER_LENGTH && !memcmp(key + row_length, OTHER, OTHER_LENGTH)) row->is_closed = 1;
     else row->count++;
     return line;
@@ -48,12 +51,20 @@ int64_t usage_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t len
 /* The line that a key without one counts in: a new one, or that of the others when the row has no room. The row is in
  * memory as a whole when some line of it is known. NOT_THERE: that is not certain. `key` has room for the others' one. */
 static int64_t new_line(const usage_lane_t *lane, hour_t *hour, uint8_t *key, size_t length, size_t row_length) {
-    const row_t *row = row_of(hour, key, row_length);
-    if (!row) return NO_MEMORY;
+    if (lane->is_limited && map_find(&hour->rows, key, row_length) < 0) return NOT_THERE;
+    int64_t number = map_number(&hour->rows, key, row_length);
+    if (number < 0) return number;
+    const row_t *row = map_item(&hour->rows, number);
     if (!row->is_closed && row->count < lane->names_max)
         return hour->is_new ? add_line(hour, key, length, row_length) : NOT_THERE;
     memcpy(key + row_length, OTHER, OTHER_LENGTH);
     return add_line(hour, key, row_length + OTHER_LENGTH, row_length);
+}
+
+/* What is left of the budget that a line counts against; NULL: it has none. */
+static unsigned __int128 *left_of(const usage_lane_t *lane, const hour_t *hour, const line_t *line) {
+    const row_t *row = map_item(&hour->rows, line->row);
+    return row->budget ? &lane->left[row->budget - 1] : NULL;
 }
 
 static verdict_t count(lane_t *lane, hour_t *hour, const void *event, int64_t offset) {
@@ -71,6 +82,8 @@ static verdict_t count(lane_t *lane, hour_t *hour, const void *event, int64_t of
     if (number < 0) return number == NOT_THERE ? NOT_PLAIN : OUT_OF_MEMORY;
 
     line_t *line = map_item(&hour->lines, number);
+    unsigned __int128 *left = left_of((usage_lane_t *)lane, hour, line);
+    if (left && data->cost_usd.units >= *left) return NOT_PLAIN; /* it may reach a limit: the ledger adds up */
     if (!line->requests) {
         if (!lane_touch(lane, hour->hour_ms, number)) return OUT_OF_MEMORY;
         line->first_offset = offset;
@@ -83,9 +96,12 @@ static verdict_t count(lane_t *lane, hour_t *hour, const void *event, int64_t of
     line->other_tokens += other_tokens;
     line->rounded += data->cost_usd.is_rounded;
     line->cost += data->cost_usd.units;
+    if (left) *left -= data->cost_usd.units;
     line->last_offset = offset;
     return COUNTED;
 }
+
+static void usage_free(lane_t *lane) { free(((usage_lane_t *)lane)->left); }
 
 lane_t *usage_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms, int64_t names_max) {
     static const meter_t METER = {
@@ -94,6 +110,7 @@ lane_t *usage_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t fut
         .row_size = sizeof(row_t),
         .line_size = sizeof(line_t),
         .count = count,
+        .free = usage_free,
     };
     lane_t *lane = lane_new(&METER, sizeof(usage_lane_t), ids, partition, partitions, future_ms);
     if (lane) ((usage_lane_t *)lane)->names_max = names_max;
@@ -121,7 +138,7 @@ void usage_take(lane_t *lane, sum_t *sums) {
             .first_offset = line->first_offset,
             .last_offset = line->last_offset,
         };
-        *line = (line_t){.key = line->key};
+        *line = (line_t){.key = line->key, .row = line->row};
     }
     lane->touched_count = 0;
 }
@@ -132,4 +149,36 @@ size_t usage_key(const lane_t *lane, int64_t hour_ms, int64_t line, const uint8_
     if (hour && line >= 0 && line < hour->lines.count) found = map_key(&hour->lines, line);
     *key = found.at;
     return found.length;
+}
+
+void usage_limited(lane_t *lane, int is_limited) { ((usage_lane_t *)lane)->is_limited = is_limited; }
+
+int usage_left(lane_t *lane, int64_t budget, uint64_t low, uint64_t high) {
+    usage_lane_t *usage = (usage_lane_t *)lane;
+    while (budget >= usage->left_count) {
+        unsigned __int128 *left = with_room(usage->left, usage->left_count, &usage->left_room, sizeof *left);
+        if (!left) return NO_MEMORY;
+        usage->left = left;
+        left[usage->left_count++] = 0;
+    }
+    usage->left[budget] = (unsigned __int128)high << 64 | low;
+    return 1;
+}
+
+int usage_bind(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t row_length, int64_t budget) {
+    hour_t *hour = lane_hour(lane, hour_ms);
+    if (!hour) return NOT_THERE;
+    if (budget >= ((usage_lane_t *)lane)->left_count && usage_left(lane, budget, 0, 0) < 0) return NO_MEMORY;
+    int64_t number = map_number(&hour->rows, key, row_length);
+    if (number < 0) return NO_MEMORY;
+    ((row_t *)map_item(&hour->rows, number))->budget = budget + 1;
+    return 1;
+}
+
+int usage_spend(lane_t *lane, int64_t budget, uint64_t low, uint64_t high) {
+    const usage_lane_t *usage = (usage_lane_t *)lane;
+    unsigned __int128 cost = (unsigned __int128)high << 64 | low;
+    if (budget >= usage->left_count || cost >= usage->left[budget]) return 0;
+    usage->left[budget] -= cost;
+    return 1;
 }

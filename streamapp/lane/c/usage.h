@@ -23,6 +23,20 @@ lane_t *usage_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t fut
  * is not open; NO_MEMORY. */
 int64_t usage_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t length, size_t row_length);
 
+/* Rows may count against budgets (tables/usage/budget.py), which go by numbers from 0 on, and amounts in units of 10^-12, in
+ * two halves. A record is not plain that costs as much as is left of its budget or more; while `is_limited`, neither is one
+ * of a row that is not known. */
+void usage_limited(lane_t *lane, int is_limited);
+
+/* A row counts against a budget. At first nothing is left of one. Returns 1; NOT_THERE when the hour is not open; NO_MEMORY. */
+int usage_bind(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t row_length, int64_t budget);
+
+/* So much is left of a budget. Returns 1, or NO_MEMORY. */
+int usage_left(lane_t *lane, int64_t budget, uint64_t low, uint64_t high);
+
+/* Take what a record cost that was counted elsewhere. Returns 0, and takes nothing, when it is all that is left or more. */
+int usage_spend(lane_t *lane, int64_t budget, uint64_t low, uint64_t high);
+
 /* How many lines have counted something since they were taken; take them, in the order of their first records. */
 int64_t usage_touched(const lane_t *lane);
 void usage_take(lane_t *lane, sum_t *sums);

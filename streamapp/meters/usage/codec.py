@@ -20,7 +20,7 @@ import msgspec
 from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
 from tables.counters import Counters
-from tables.usage.hourly import HourKey, MonthKey, MonthRow, UsageRow
+from tables.usage.hourly import Crossed, HourKey, MonthKey, MonthRow, UsageRow
 
 _INT = struct.Struct(">q")
 _TRUE = 0xC3  # MessagePack
@@ -96,20 +96,27 @@ def month_key(key: MonthKey) -> bytes:
     return b"m" + key.month.encode() + _encode((key.org, key.team, key.currency))
 
 
+def months_of(month: str, *names: str) -> tuple[bytes, bytes]:
+    """Between which keys the rows of a month lie; with org, or org and team: those of these names alone."""
+    head = b"m" + month.encode("utf-8", "replace") + (b"\x93" + b"".join(map(_encode, names)) if names else b"")
+    return head, head + b"\xff"
+
+
 def unpack_month_key(key: bytes) -> MonthKey:
     """Inverse of `month_key`."""
     return MonthKey(key[1:8].decode(), *_decode(key[8:]))
 
 
 def pack_month(row: MonthRow) -> bytes:
-    """Value of a month's row."""
-    return pack_row((row.cost, row.total_tokens))
+    """Value of a month's row. Rows in which no limit was crossed are as they were before there were limits."""
+    return pack_row((row.cost, row.total_tokens, row.crossed) if row.crossed else row[:2])
 
 
 def unpack_month(value: bytes) -> MonthRow:
     """Inverse of `pack_month`."""
-    cost, total_tokens = _decode(value)
-    return MonthRow(Decimal(cost), int(total_tokens))
+    cost, total_tokens, *crossed = _decode(value)
+    limits = tuple(Crossed(kind, Decimal(amount), at_ms) for kind, amount, at_ms in (crossed[0] if crossed else ()))
+    return MonthRow(Decimal(cost), int(total_tokens), limits)
 
 
 def bill_key(bill_id: str) -> bytes:
@@ -137,7 +144,9 @@ def readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:
         }
         return ("hour", *row.key), facts
     if kind == b"m":
-        return ("month", *unpack_month_key(key)), unpack_month(value)._asdict()
+        month = unpack_month(value)
+        crossed = {"crossed": [one._asdict() for one in month.crossed]} if month.crossed else {}
+        return ("month", *unpack_month_key(key)), {"cost": month.cost, "total_tokens": month.total_tokens, **crossed}
     return ("bill", key[1:].decode()), _decode_json(value)
 
 

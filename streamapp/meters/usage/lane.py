@@ -15,6 +15,7 @@ from tables.usage.lane import LineKey, Sum
 
 _SUM = struct.Struct("<7q2Q4q")  # `sum_t`
 _UNIT = Decimal("1E-12")
+_LOW = (1 << 64) - 1
 
 
 class Lane(Walk):
@@ -37,11 +38,24 @@ class Lane(Walk):
 
     def learn(self, key: LineKey, line: Line) -> None:
         hour = key.hour
-        row = "\0".join((hour.org, hour.team, hour.currency, "")).encode()
+        row = _row_text(hour)
         text = row + f"{key.provider}\0{key.model}".encode()
         number = done(self._library.usage_line(self._handle, hour.start_ms, text, len(text), len(row)))
         if number >= 0:
             self._know(self._lines[hour.start_ms], number, line)
+
+    def limit(self, is_limited: bool) -> None:
+        self._library.usage_limited(self._handle, is_limited)
+
+    def bind(self, hour: HourKey, budget: int) -> None:
+        text = _row_text(hour)
+        done(self._library.usage_bind(self._handle, hour.start_ms, text, len(text), budget))
+
+    def left(self, budget: int, amount: Decimal) -> None:
+        done(self._library.usage_left(self._handle, budget, *_halves(amount)))
+
+    def spend(self, budget: int, cost: Decimal) -> bool:
+        return bool(self._library.usage_spend(self._handle, budget, *_halves(cost)))
 
     def take(self, line_of: Callable[[LineKey], Line]) -> Iterator[Sum]:
         count = self._library.usage_touched(self._handle)
@@ -78,3 +92,13 @@ class Lane(Walk):
     def _know(lines: list[Line | None], number: int, line: Line) -> None:
         lines += [None] * (number + 1 - len(lines))
         lines[number] = line
+
+
+def _row_text(hour: HourKey) -> bytes:
+    return "\0".join((hour.org, hour.team, hour.currency, "")).encode()
+
+
+def _halves(amount: Decimal) -> tuple[int, int]:
+    """An amount of at most 26 integer digits in units of 10^-12, low 64 bits and high ones."""
+    units = int(EXACT.scaleb(amount, 12))
+    return units & _LOW, units >> 64

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from streamapp.exact.partition.chunk import Send
 from streamapp.exact.partition.place import Place
 from streamapp.exact.partition.task import Opening, Parts, TableTask
-from streamapp.meters.usage import codec, statement
+from streamapp.meters.usage import codec, crossing, statement
 from streamapp.meters.usage.lane import Lane
 from streamapp.meters.usage.store import Overlay, Writes, unsettled
 from streamapp.store.ids import remembered
 from tables.admission import Admission
 from tables.outcome import Outcome
+from tables.usage.budget import Limits
 from tables.usage.hourly import HourKey
 from tables.usage.ledger import Ledger
 from tables.window import Rules
@@ -22,13 +23,13 @@ BILLS = "billing_events"
 UsageTask = TableTask[Ledger, Outcome]
 
 
-def usage_parts(rules: Rules, admission: Admission) -> Parts[Ledger, Outcome]:
-    """A partition of usage whose records pass `admission`."""
+def usage_parts(rules: Rules, admission: Admission, limits: Limits | None = None) -> Parts[Ledger, Outcome]:
+    """A partition of usage whose records pass `admission`. `limits`: of teams' months, by default none."""
 
     def memory(at: Opening) -> Ledger:
         place, store = at.place, at.rows.store
         lane = Lane(at.seen, place.partition, place.partitions, rules.future_ms, rules.names_max)
-        ledger = Ledger(rules, admission, at.rows, at.position, at.seen, lane)
+        ledger = Ledger(rules, admission, at.rows, at.position, at.seen, lane, limits)
         ledger.restore(unsettled(store), remembered(store), at.moved_ms)
         return ledger
 
@@ -36,9 +37,17 @@ def usage_parts(rules: Rules, admission: Admission) -> Parts[Ledger, Outcome]:
 
 
 def stated(outcome: Outcome, place: Place) -> Iterable[tuple[Send, Writes]]:
-    """The bills, and the rows that keep them."""
-    for one in outcome.statements:
-        yield statement.send(one, place.topic, place.partition, BILLS, place.outputs[BILLS])
+    """The bills, with the rows that keep them, and the limits that were crossed, in the order of the log."""
+    source, to = (place.topic, place.partition), (BILLS, place.outputs[BILLS])
+    crossings = iter(outcome.crossings)
+    ahead = next(crossings, None)
+    for number, one in enumerate(outcome.statements):
+        while ahead is not None and ahead.after == number:
+            yield crossing.send(ahead, *source, *to), {}
+            ahead = next(crossings, None)
+        yield statement.send(one, *source, *to)
+    if ahead is not None:
+        yield from ((crossing.send(one, *source, *to), {}) for one in (ahead, *crossings))
 
 
 def changed(outcome: Outcome) -> Writes:

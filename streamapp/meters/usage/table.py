@@ -28,7 +28,7 @@ TABLE = TableDeclaration(
     late=Late.REVISED,
     correction=Correction("hours", compare, correct, counts=counts),
     to=(BILLS,),
-    parts=lambda made: usage_parts(made.rules, made.admission()),
+    parts=lambda made: usage_parts(made.rules, made.admission(), made.directory),
     view=UsageView,
     help="usage by org, team, currency and hour, stated as bills",
 )

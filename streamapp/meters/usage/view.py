@@ -14,7 +14,9 @@ from streamapp.exact.faust.failstop import failstop
 from streamapp.exact.partition.owned import Partition
 from streamapp.exact.partition.task import TableTask
 from streamapp.facts import HourFacts, PartitionFacts, TeamFacts
+from streamapp.facts_budget import BudgetFacts, Spending
 from streamapp.meters.usage import codec
+from streamapp.meters.usage.budget_view import BudgetView
 from streamapp.meters.usage.hours_view import CLOSED_MAX, HoursView
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.statement import bill_id
@@ -37,6 +39,7 @@ class UsageView(TableView):
         super().__init__(app, metrics, clock, table)
         self._hours: dict[int, HoursView] = {}
         self._made: tuple[float, list[HourFacts]] = (-FRESH_S, [])
+        self._budgets: dict[int, BudgetView] = {}
         self._loading: asyncio.Task[None] | None = None
 
     def taken(self, partitions: dict[int, Partition]) -> None:
@@ -44,10 +47,11 @@ class UsageView(TableView):
         if self._loading is not None:
             self._loading.cancel()
         share = CLOSED_MAX // max(1, len(partitions))
-        self._hours = {}
+        self._hours, self._budgets = {}, {}
         for number, partition in partitions.items():
             assert isinstance(partition.task, TableTask)
             self._hours[number] = HoursView(partition.task, share)
+            self._budgets[number] = BudgetView(partition.task)
         super().taken(partitions)
         self._loading = asyncio.create_task(self._load(list(self._hours.values())))
 
@@ -67,6 +71,21 @@ class UsageView(TableView):
             for currency in sorted({facts.currency for facts in theirs})
         ]
 
+    def budgets(self, org: str, team: str, month: str) -> list[BudgetFacts]:
+        return [facts for view in self._budgets.values() for facts in view.team(org, team, month)]
+
+    def spending(self, month: str, org: str, team: str, most: int) -> Spending:
+        parts = [view.spending(month, org, team, most) for view in self._budgets.values()]
+        return Spending(
+            [facts for part in parts for facts in part.months], [tally for part in parts for tally in part.tallies]
+        )
+
+    def models(self, row: HourFacts) -> list[tuple[str, str, HourFacts]]:
+        view = self._hours.get(row.partition)
+        key = HourKey(row.start_ms, row.org, row.team, row.currency)
+        kept = None if view is None else view.task.memory.hour(key)
+        return [] if kept is None else [(*names, _part(row, line)) for names, line in kept.lines.items()]
+
     def bill(self, bill_id: str) -> list[bytes]:
         for task in self._tasks():
             value = task.store.get(codec.bill_key(bill_id))
@@ -75,14 +94,17 @@ class UsageView(TableView):
         return []
 
     def _told(self, task: UsageTask) -> Callable[[Outcome], None]:
-        counted, view, metrics = super()._told(task), self._hours[task.place.partition], self._metrics
+        counted, number, metrics = super()._told(task), task.place.partition, self._metrics
+        view, budgets = self._hours[number], self._budgets[number]
 
         def landed(outcome: Outcome) -> None:
             view.landed(outcome)
+            budgets.landed(outcome)
             counted(outcome)
             revised = sum(1 for statement in outcome.statements if statement.revision)
             metrics.stated("revised", revised)
             metrics.stated("hourly", len(outcome.statements) - revised)
+            metrics.stated("budget", len(outcome.crossings))
 
         return landed
 
@@ -132,7 +154,7 @@ class UsageView(TableView):
         task = self._hours[hours[0].partition].task
         hours = hours[:TEAM_HOURS_MAX]
         months = dict.fromkeys(month_of(facts.start_ms) for facts in hours)
-        rows = [row for facts in hours if (row := _row(task, HourKey(facts.start_ms, org, team, currency)))]
+        rows = [row for facts in hours if (row := task.memory.hour(HourKey(facts.start_ms, org, team, currency)))]
         stated = []
         for month in months:
             running = task.memory.rows.month(MonthKey(month, org, team, currency))
@@ -148,9 +170,19 @@ class UsageView(TableView):
         return [bill for bill in bills if bill is not None]
 
 
-def _row(task: UsageTask, key: HourKey) -> UsageRow | None:
-    ledger = task.memory
-    return ledger.open.get(key.start_ms, {}).get(key) or ledger.pending.get(key) or task.memory.rows.hour(key)
+def _part(row: HourFacts, line: Counters) -> HourFacts:
+    """What one line has of an hour."""
+    return replace(
+        row,
+        requests=line.requests,
+        errors=line.errors,
+        cache_hits=line.cache_hits,
+        prompt_tokens=line.prompt_tokens,
+        completion_tokens=line.completion_tokens,
+        total_tokens=line.total_tokens,
+        cost=line.cost,
+        rounded=line.rounded,
+    )
 
 
 def _lines(rows: list[UsageRow]) -> tuple[dict[str, Any], ...]:

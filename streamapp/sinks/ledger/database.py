@@ -14,7 +14,7 @@ Ids are deterministic, so a known id is the same bill. If its bytes differ, two 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from types import TracebackType
@@ -43,6 +43,10 @@ _BY_RECORD = f"""SELECT {_BILLS} FROM bills WHERE topic = $1 AND partition = $2 
 _SELECT = f"""SELECT {_BILLS} FROM {{source}}
     WHERE (CAST($1 AS text) IS NULL OR org_id = $1) AND (CAST($2 AS text) IS NULL OR team_id = $2)
     ORDER BY period_start, org_id, team_id NULLS FIRST, currency, revision, id LIMIT $3"""
+_BY_PERIOD = f"""SELECT {_BILLS} FROM bills WHERE period_start < $1
+    AND (period_start, id) > ($2, $3) ORDER BY period_start, id LIMIT $4"""
+_CHAIN = """SELECT b.event, b.recorded_at FROM bills a JOIN bills b ON b.org_id = a.org_id AND b.team_id = a.team_id
+    AND b.currency = a.currency AND b.period_start = a.period_start WHERE a.id = $1 ORDER BY b.revision"""
 _SELECT_SETTLEMENTS = f"""SELECT {_SETTLEMENTS} FROM settlements
     WHERE (CAST($1 AS text) IS NULL OR org_id = $1) AND (CAST($2 AS text) IS NULL OR agent = $2)
     ORDER BY period_end, org_id, agent, consumer, currency LIMIT $3"""
@@ -74,6 +78,7 @@ class Ledger(ABC):
 
     def __init__(self, stored: Codec, read: Codec, among: str) -> None:
         """`among`: a condition, whether a column is one of the ids that are the first parameter."""
+        self._time, self._read_time = stored.time, read.time
         self._stored = {kind: stored.of(kind) for kind in TABLES}
         self._read = {kind: read.of(kind) for kind in TABLES}
         self._kept = f"SELECT {_BILLS} FROM bills WHERE id {among}"
@@ -126,6 +131,23 @@ class Ledger(ABC):
     async def rows(self, topic: str, partition: int, start: int, end: int) -> list[Bill]:
         """The bills whose records lie from offset `start` to below `end`, in this order, then by id."""
         return await self._rows(Bill, _BY_RECORD, topic, partition, start, end)
+
+    async def between(self, begin_ms: int, end_ms: int, most: int = BILLS_MAX) -> AsyncIterator[Bill]:
+        """The bills of hours that start in [begin, end), every revision, by start and id. At most `most` are read at a
+        time."""
+        after_ms, id_ = begin_ms, ""
+        while True:
+            found = await self._rows(Bill, _BY_PERIOD, self._time(end_ms), self._time(after_ms), id_, most)
+            for bill in found:
+                yield bill
+            if len(found) < most:
+                return
+            after_ms, id_ = found[-1].period_start_ms, found[-1].id
+
+    async def chain(self, id_: str) -> list[tuple[str, int]]:
+        """Every revision of the bucket of a bill: its event, and when it was kept (ms)."""
+        found = await self._ask(_CHAIN, id_)
+        return [(event, self._read_time(recorded)) for event, recorded in found]
 
     async def kept(self, ids: Sequence[str]) -> dict[str, Bill]:
         """id → bill, of those that are there."""

@@ -39,6 +39,7 @@ _VERSIONS: tuple[tuple[str, ...], ...] = (
         ){{by_key}}""",
         "CREATE INDEX settlements_by_account ON settlements (org_id, agent, consumer, currency, period_end)",
     ),
+    ("CREATE INDEX bills_by_period ON bills (period_start, id)",),
 )
 
 

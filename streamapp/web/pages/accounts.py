@@ -18,7 +18,8 @@ from streamapp.web.workers import group, wire
 from streamapp.web.workers.fleet import Answer
 from streamapp.web.workers.source import TeamFacts
 
-TEAM_HOURS_MAX = 72  # three days in the table; the chart has the month, `/hours` has all
+LEDGER = "the ledger"
+TEAM_HOURS_MAX = 72  # three days in the table; the chart has the month, `/usage` has all
 
 
 def best(answers: list[Answer[list[Any]]]) -> Answer[list[Any]] | None:
@@ -44,7 +45,7 @@ async def team(site: Site, params: Params) -> Page:
     )
     found = best(answers)
     if found is None or not found.value:
-        advice = "Check both names, or look for the team in the list of hours. A team appears with its first event."
+        advice = "Check both names, or look for the team on the page of usage. A team appears with its first event."
         raise unknown(f"team {show.visible(name)} in {show.visible(org)}", advice, whole)
     entries = [wire.team_with_decimals(entry) for entry in found.value]
     context = {
@@ -58,25 +59,30 @@ async def team(site: Site, params: Params) -> Page:
         "notices": notices(whole, answers),
     }
     twin = {"org": org, "team": name, "worker": found.worker, "stale": found.stale, "currencies": entries}
-    return Page("team.html", f"{show.visible(name)} · {show.visible(org)}", context, twin, place="hours")
+    return Page("team.html", f"{show.visible(name)} · {show.visible(org)}", context, twin, place="usage")
 
 
 def _open(entry: TeamFacts) -> Decimal:
     return show.total(hour.cost for hour in entry.hours if hour.state == "open")
 
 
-async def _stated(site: Site, params: Params) -> tuple[group.Group, Answer[list[str]]]:
-    whole, answers = await asyncio.gather(site.group(), site.fleet.ask("bill", {"id": params["id"]}, list[str]))
+async def _stated(site: Site, params: Params) -> tuple[group.Group, Answer[list[str]], dict[str, int]]:
+    """The revisions, by a worker or, when they are older than its rows, by the ledger; and when it kept each (ms)."""
+    whole, answers, kept = await asyncio.gather(
+        site.group(), site.fleet.ask("bill", {"id": params["id"]}, list[str]), site.ledger.chain(params["id"])
+    )
     found = best(answers)
+    if (found is None or not found.value) and kept:
+        found = Answer(LEDGER, "", [one.stated.decode() for one in kept], site.clock())
     if found is None or not found.value:
-        advice = "Check the id. Bills are kept here for 14 days; older ones are in the ledger."
+        advice = "Check the id. Workers keep bills for 14 days; older ones are in the ledger (docs/ledger.md)."
         raise unknown(f"bill {show.visible(params['id'])}", advice, whole)
-    return whole, found
+    return whole, found, {msgspec.json.decode(one.stated)["id"]: one.recorded_ms for one in kept}
 
 
 async def statement(site: Site, params: Params) -> Page:
     """`/bills/{id}`: one statement like an invoice, with all revisions of its bucket."""
-    whole, found = await _stated(site, params)
+    whole, found, recorded = await _stated(site, params)
     exact = [text.encode() for text in found.value or []]
     try:
         statements = bill.read_all(exact, site.grace_ms)
@@ -97,6 +103,7 @@ async def statement(site: Site, params: Params) -> Page:
         "newest": ids[-1],
         "cause": shown.cause,
         "sha256": shown.sha256,
+        "recorded_ms": recorded.get(shown.id),
         "statement": orjson.Fragment(shown.exact),
         "revisions": [orjson.Fragment(one.exact) for one in statements],
     }
@@ -106,18 +113,21 @@ async def statement(site: Site, params: Params) -> Page:
         "newest": statements[-1],
         "wrong": bill.reasonable(statements),
         "changes": bill.changes,
+        "per_thousand": bill.per_thousand,
+        "recorded": recorded,
+        "of_ledger": found.worker == LEDGER,
         "raw_url": f"{show.bill_url(shown.id)}/statement",
         "stale": found.stale,
         "as_of_ms": found.as_of_ms,
         "worker": found.worker,
         "notices": notices(whole, []),
     }
-    return Page("bill.html", f"Bill {show.short_id(shown.id)}", context, twin, place="hours")
+    return Page("bill.html", f"Bill {show.short_id(shown.id)}", context, twin, place="usage")
 
 
 async def stated_bytes(site: Site, params: Params) -> bytes:
     """`/bills/{id}/statement`: the bytes of that revision as they stand in `billing_events`."""
-    _, found = await _stated(site, params)
+    _, found, _ = await _stated(site, params)
     for text in found.value or []:
         if orjson.loads(text).get("id") == params["id"]:
             return text.encode()

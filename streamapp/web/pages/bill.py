@@ -15,6 +15,7 @@ from streamapp.web import show
 
 MARK_MS = 300_000  # revisions are stated at multiples of five minutes (decision 9)
 
+TWELFTH = Decimal("1E-12")
 COUNTERS = ("requests", "errors", "cache_hits", "prompt_tokens", "completion_tokens", "total_tokens")
 
 
@@ -97,6 +98,11 @@ class Statement:
     sha256: str
 
     @property
+    def clock(self) -> str:
+        """Whose time `stated_ms` is. The wall clock runs ahead: a later revision may have an earlier event time."""
+        return "wall clock" if self.cause == "silence" else "event time"
+
+    @property
     def reason(self) -> str:
         """One sentence for a person."""
         if self.data.revision == 0:
@@ -149,6 +155,13 @@ def reasonable(statements: list[Statement]) -> list[str]:
         if show.total((before.data.totals.cost, after.data.delta.cost)) != after.data.totals.cost:
             wrong.append(f"Revision {number}: the revision before it plus its change is not its total.")
     return wrong
+
+
+def per_thousand(part: Counters) -> Decimal | None:
+    """What a thousand tokens cost, rounded half to even at the 12th decimal; None where no token was counted."""
+    if not part.total_tokens:
+        return None
+    return (part.cost * 1000 / part.total_tokens).quantize(TWELFTH)
 
 
 def changes(one: Statement) -> list[tuple[str, int]]:

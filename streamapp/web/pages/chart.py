@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,6 +12,8 @@ from streamapp.web import show
 from streamapp.web.workers.source import HourFacts, HourState
 
 HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+HOURS_DRAWN = 96
 BAR = 4  # units a bar and its gap are wide
 HEIGHT = 96
 
@@ -56,6 +58,38 @@ def month_bars(hours: Sequence[HourFacts], currency: str) -> Bars | None:
         bars.append(Bar(place, round(HEIGHT - height, 2), height, hour.state, label))
     ticks = tuple((round((day - 1) / days * 100), f"{first:%b} {day}") for day in (1, 8, 15, 22, 29) if day <= days)
     return Bars(f"{first:%Y-%m}", days * 24 * BAR, HEIGHT, tuple(bars), ticks, highest)
+
+
+def span_bars(costs: Mapping[int, Decimal], currency: str, from_ms: int) -> Bars | None:
+    """Bars of the hours of a span, or of its days where there are more than `HOURS_DRAWN`; None with fewer than
+    two of them. `costs`:
+    by the start of the hour."""
+    if not costs:
+        return None
+    first, last = max(from_ms, min(costs) - min(costs) % DAY_MS), max(costs)
+    by_day = last - first > HOURS_DRAWN * HOUR_MS
+    step = DAY_MS if by_day else HOUR_MS
+    first -= first % step
+    sums: dict[int, Decimal] = {}
+    for start, cost in costs.items():
+        at = start - start % step
+        sums[at] = show.EXACT.add(sums.get(at, Decimal(0)), cost)
+    highest, count = max(sums.values()), (last - first) // step + 1
+    if count < 2:
+        return None
+    bars = []
+    for start, cost in sorted(sums.items()):
+        height = max(1.5, round(float(cost / highest) * HEIGHT, 2)) if highest else 1.5
+        when = f"{show.day_clock(start)} UTC" if not by_day else show.rfc3339(start)[:10]
+        label = f"{when}: {show.money(cost, currency)}"
+        bars.append(Bar((start - first) // step * BAR, round(HEIGHT - height, 2), height, "closed", label))
+    marks = sorted({0, count // 4, count // 2, count * 3 // 4})
+    ticks = tuple((round(at / count * 100), _tick(first + at * step, by_day)) for at in marks)
+    return Bars("day" if by_day else "hour", count * BAR, HEIGHT, tuple(bars), ticks, highest)
+
+
+def _tick(at_ms: int, by_day: bool) -> str:
+    return show.day_clock(at_ms).split(",")[0] if by_day else show.day_clock(at_ms)
 
 
 def line(points: Sequence[float], width: int = 160, height: int = 32) -> str:

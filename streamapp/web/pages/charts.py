@@ -111,6 +111,7 @@ def panels(charts: Charts) -> list[Panel]:
     """The three charts. Of stacked tokens the upper series is the total. Floats: for the eye only."""
     minutes = charts.minutes
     cost = tuple(float(minute.spent(charts.currency)) for minute in minutes)
+    longest = max((minute.latency_p99_ms or 0 for minute in minutes), default=0)
     return [
         Panel(
             "tokens",
@@ -125,7 +126,7 @@ def panels(charts: Charts) -> list[Panel]:
         Panel(
             "latency",
             "Latency",
-            "ms",
+            show.duration_unit(longest),
             (
                 ("p99", "p99", tuple(minute.latency_p99_ms for minute in minutes)),
                 ("p95", "p95", tuple(minute.latency_p95_ms for minute in minutes)),

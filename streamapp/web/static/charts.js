@@ -1,11 +1,10 @@
 "use strict";
-// Draws the charts of an hour over their simple pictures, from what the page says in `data-points`; again whenever
+// Draws the charts of a page over their simple pictures, from what the page says in `data-points`; again whenever
 // that changes. The page is complete without it.
 (() => {
   const library = window.LightweightCharts;
   const section = document.getElementById("live-charts");
   if (!library || !section) return;
-  const MINUTE = 60;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const charts = new Map(); // name → { chart, series, figure, shown }
 
@@ -29,8 +28,9 @@
   const words = (figure) => (value) => {
     const { chart, unit } = figure.dataset;
     if (chart === "cost") return money(value, unit);
+    if (chart === "latency") return unit === "s" ? `${(value / 1000).toFixed(1)} s` : `${Math.round(value)} ms`;
+    if (chart === "errors") return `${+value.toPrecision(2)} %`;
     if (unit === "s") return duration(value);
-    if (unit === "ms") return value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(value < 10000 ? 2 : 1)} s`;
     return short(value);
   };
 
@@ -96,10 +96,10 @@
     }
     const shown = figure.dataset.first + figure.dataset.points;
     if (entry.shown === shown) return;
-    const first = Number(figure.dataset.first);
+    const first = Number(figure.dataset.first), step = Number(figure.dataset.step || 60);
     for (const [, key, values] of JSON.parse(figure.dataset.points)) {
       entry.series.get(key).setData(values.map((value, index) => {
-        const time = first + index * MINUTE;
+        const time = first + index * step;
         return value === null ? { time } : { time, value };
       }));
     }

@@ -83,15 +83,18 @@ class Fleet:
         self._names: dict[str, str] = {}
         self._resting: dict[str, tuple[int, str]] = {}
 
-    async def ask(self, topic: str, params: dict[str, str], type_: type[T]) -> list[Answer[T]]:
-        """Ask `/_local/<topic>` of everybody; this worker's answer comes first. Raises what the own view raises.
+    async def ask(
+        self, topic: str, params: dict[str, str], type_: type[T], *, share_ms: int = SHARE_MS
+    ) -> list[Answer[T]]:
+        """Ask `/_local/<topic>` of everybody; this worker's answer comes first. Raises what the own view raises. An
+        answer is at most `share_ms` older than the question; with 0, those alone share it who ask at the same time.
 
         Empty when nobody is known to be in the group.
         """
         question = f"/_local/{topic}" + (f"?{urlencode(params, errors='replace')}" if params else "")
         now = self.clock()
         made, flight = self._flights.get(question, (0, None))
-        if flight is None or flight.get_loop().is_closed() or (flight.done() and not 0 <= now - made < SHARE_MS):
+        if flight is None or flight.get_loop().is_closed() or (flight.done() and not 0 <= now - made < share_ms):
             flight = asyncio.create_task(self._everybody(topic, params, question, type_))
             flight.add_done_callback(lambda task: task.cancelled() or task.exception())
             self._flights[question] = (now, flight)

@@ -16,6 +16,7 @@ import msgspec
 
 from streamapp.web.workers.source import HourFacts
 
+EVER_MS = 1 << 62
 LIMIT_MAX = 500  # rows of a page: what a person can scroll and a browser lays out at once
 SORTS = ("live", "hour", "org", "team", "state", "requests", "tokens", "cost")
 STATES = ("", "open", "closed", "revised", "pending")
@@ -31,6 +32,8 @@ class HoursQuery:
     org: str = ""  # a part of the name, any case; empty: all
     team: str = ""
     hour_ms: int | None = None
+    from_ms: int = 0  # hours that start in [from, until)
+    until_ms: int = EVER_MS
     state: str = ""
     sort: str = "live"
     descending: bool = False
@@ -202,6 +205,9 @@ def _named(rows: Iterable[HourFacts], query: HoursQuery) -> Iterable[HourFacts]:
     if query.hour_ms is not None:
         hour = query.hour_ms
         rows = (row for row in rows if row.start_ms == hour)
+    if query.from_ms or query.until_ms < EVER_MS:
+        begin, end = query.from_ms, query.until_ms
+        rows = (row for row in rows if begin <= row.start_ms < end)
     if query.org:
         org = query.org.casefold()
         rows = (row for row in rows if org in row.org.casefold())

@@ -10,21 +10,29 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from streamapp.web.workers import agents_list, hours
+import msgspec
+
+from streamapp.web.workers import agents_list, hours, sums
 from streamapp.web.workers.source import (
     AgentFacts,
     AgentsView,
+    BudgetFacts,
+    BudgetsView,
+    ModelsView,
     PartitionCalls,
     RawRow,
     RowFacts,
     RowsView,
     Span,
+    Spending,
     TeamFacts,
     WorkerFacts,
     WorkerView,
 )
 
 ROWS_MAX = 500
+MODEL_ROWS_MAX = 20_000  # hours whose models are read for one page: half a second
+MODEL_ROWS_SLICE = 100
 
 Params = dict[str, str]
 
@@ -41,6 +49,26 @@ async def hours_slice(view: WorkerView, params: Params) -> hours.HoursSlice:
     return await asyncio.to_thread(hours.select, rows, query)
 
 
+async def sums_of(view: WorkerView, params: Params) -> list[sums.PartSums]:
+    """This worker's sums. What models have of an hour stands in its row: rows are read a few at a time, so that the
+    stream goes on between them."""
+    query = msgspec.convert({name: value for name, value in params.items() if value}, sums.SumsQuery, strict=False)
+    rows = await asyncio.to_thread(sums.wanted, view.hours(), query)
+    group_of = sums.group_of("" if query.by == "model" else query.by)
+    if query.by != "model" and not query.model:
+        return await asyncio.to_thread(lambda: sums.add_up(((row, group_of(row)) for row in rows), query))
+    if len(rows) > MODEL_ROWS_MAX:
+        raise ValueError(f"models of {len(rows)} hours of a team are asked for, at most {MODEL_ROWS_MAX} can be read")
+    found: list[sums.Row] = []
+    for number, row in enumerate(rows):
+        if number % MODEL_ROWS_SLICE == MODEL_ROWS_SLICE - 1:
+            await asyncio.sleep(0)
+        for provider, model, part in view.models(row) if isinstance(view, ModelsView) else ():
+            if query.model.casefold() in f"{provider}/{model}".casefold():
+                found.append((part, (provider, model) if query.by == "model" else group_of(row)))
+    return await asyncio.to_thread(sums.add_up, found, query)
+
+
 async def team(view: WorkerView, params: Params) -> list[TeamFacts]:
     """One entry per currency."""
     return view.team(params.get("org", ""), params.get("team", ""))
@@ -49,6 +77,20 @@ async def team(view: WorkerView, params: Params) -> list[TeamFacts]:
 async def bill(view: WorkerView, params: Params) -> list[str]:
     """Every revision as stated. Statements are UTF-8, so their text is their bytes."""
     return [statement.decode() for statement in view.bill(params.get("id", ""))]
+
+
+async def budgets(view: WorkerView, params: Params) -> list[BudgetFacts]:
+    """A team's month, one entry per currency."""
+    if not isinstance(view, BudgetsView):
+        return []
+    return view.budgets(params.get("org", ""), params.get("team", ""), params.get("month", ""))
+
+
+async def spending(view: WorkerView, params: Params) -> Spending:
+    """The months of the teams whose names contain these texts, the highest first."""
+    if not isinstance(view, BudgetsView):
+        return Spending([], [])
+    return view.spending(params.get("month", ""), params.get("org", ""), params.get("team", ""), ROWS_MAX)
 
 
 async def agents_slice(view: WorkerView, params: Params) -> agents_list.AgentsSlice:
@@ -139,6 +181,8 @@ def hours_query(params: Params) -> hours.HoursQuery:
         org=params.get("org", ""),
         team=params.get("team", ""),
         hour_ms=int(hour) if hour else None,
+        from_ms=int(params.get("from_ms") or 0),
+        until_ms=int(params.get("until_ms") or hours.EVER_MS),
         state=state,
         sort=sort,
         descending=order == "desc",
@@ -154,8 +198,11 @@ def hours_query(params: Params) -> hours.HoursQuery:
 ANSWERS: dict[str, Callable[[WorkerView, Params], Awaitable[Any]]] = {
     "worker": worker,
     "hours": hours_slice,
+    "sums": sums_of,
     "team": team,
     "bill": bill,
+    "budgets": budgets,
+    "spending": spending,
     "agents": agents_slice,
     "agent": agent,
     "settlement": settlement,

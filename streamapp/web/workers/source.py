@@ -19,15 +19,19 @@ from streamapp.facts import (
     WorkerFacts,
     WorkerView,
 )
+from streamapp.facts_budget import BudgetFacts, BudgetsView, ModelsView, Spending
 
 __all__ = [
     "AccountFacts",
     "AgentFacts",
     "AgentsView",
+    "BudgetFacts",
+    "BudgetsView",
     "CallFacts",
     "HourFacts",
     "HourState",
     "MethodFacts",
+    "ModelsView",
     "PartitionCalls",
     "PartitionFacts",
     "PartitionState",
@@ -35,6 +39,7 @@ __all__ = [
     "RowFacts",
     "RowsView",
     "Span",
+    "Spending",
     "TeamFacts",
     "WorkerFacts",
     "WorkerView",

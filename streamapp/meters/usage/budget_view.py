@@ -1,0 +1,102 @@
+"""What teams have spent of their months, as the pages see it: bills, open and pending hours, limits, and the pace."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from decimal import Decimal
+
+from streamapp.facts_budget import BudgetFacts, LimitFacts, MonthTally, Spending
+from streamapp.meters.usage import codec
+from streamapp.meters.usage.parts import UsageTask
+from streamapp.topics.partitioner import partition_for
+from tables.counters import EXACT, NOTHING
+from tables.outcome import Outcome
+from tables.usage.budget import DAY, Pace, pace
+from tables.usage.hourly import HourKey, MonthKey, month_key
+from tables.window import HOUR_MS, hour_of, month_of
+
+
+class BudgetView:
+    """The months of one partition. Exact as of the newest chunk, and bounded: nothing is read but a month's rows and a
+    day's hours."""
+
+    def __init__(self, task: UsageTask) -> None:
+        self._task = task
+        self._currencies: dict[tuple[str, str], set[str]] = defaultdict(set)  # of teams with hours in memory
+        for hours in (*task.memory.open.values(), task.memory.pending):
+            self._learn(hours)
+
+    def landed(self, outcome: Outcome) -> None:
+        """A chunk has committed."""
+        self._learn(outcome.hours)
+
+    def _learn(self, hours: Iterable[HourKey]) -> None:
+        for key in hours:
+            self._currencies[key.org, key.team].add(key.currency)
+
+    def team(self, org: str, team: str, month: str) -> list[BudgetFacts]:
+        """A team's month, by currency; empty when the team is at home on another partition, or nothing is known."""
+        task = self._task
+        if partition_for(team.encode("utf-8", "replace"), task.place.partitions) != task.place.partition:
+            return []
+        month = month or self._present()
+        rows = task.rows.scan(*codec.months_of(month, org, team))
+        names = {codec.unpack_month_key(key).currency for key in rows} | self._currencies.get((org, team), set())
+        limits = task.memory.budgets.known(team) if names or task.memory.budgets.any else ()
+        names.update(limit.currency for limit in limits)
+        return [self._facts(MonthKey(month, org, team, name)) for name in sorted(names)]
+
+    def spending(self, month: str, org: str, team: str, most: int) -> Spending:
+        """The months whose org and team contain these texts: all added up, and those with the highest sums."""
+        ledger, month = self._task.memory, month or self._present()
+        spent: dict[MonthKey, Decimal] = {}
+        for raw, value in self._task.rows.scan(*codec.months_of(month)).items():
+            spent[codec.unpack_month_key(raw)] = codec.unpack_month(value).cost
+        for hours in (*ledger.open.values(), ledger.pending):
+            for hour, row in hours.items():
+                if month_of(hour.start_ms) == month:
+                    key = month_key(hour)
+                    spent[key] = EXACT.add(spent.get(key, NOTHING), row.unstated)
+        org, team = org.casefold(), team.casefold()
+        found = {key: cost for key, cost in spent.items() if org in key.org.casefold() and team in key.team.casefold()}
+        sums: dict[str, Decimal] = {}
+        for key, cost in found.items():
+            sums[key.currency] = EXACT.add(sums.get(key.currency, NOTHING), cost)
+        highest = sorted(found, key=lambda key: (found[key].copy_negate(), key))[:most]
+        tally = MonthTally(self._task.place.partition, len(found), sums)
+        return Spending([self._facts(key) for key in highest], [tally])
+
+    def _present(self) -> str:
+        return month_of(max(0, self._task.watermark_ms))
+
+    def _facts(self, key: MonthKey) -> BudgetFacts:
+        ledger, watermark_ms = self._task.memory, self._task.watermark_ms
+        row, spent = ledger.month(key), ledger.spent(key)
+        found = self._pace(key, spent)
+        at = {(one.kind, one.amount): one.at_ms for one in row.crossed}
+        return BudgetFacts(
+            org=key.org,
+            team=key.team,
+            currency=key.currency,
+            month=key.month,
+            spent=spent,
+            billed=row.cost,
+            open=EXACT.subtract(spent, row.cost),
+            rate_per_hour=found.rate,
+            forecast=found.forecast,
+            limits=tuple(
+                LimitFacts(one.kind, one.amount, EXACT.subtract(one.amount, spent), at.get((one.kind, one.amount)))
+                for one in ledger.budgets.limits(key)
+            ),
+            partition=self._task.place.partition,
+            watermark_ms=None if watermark_ms < 0 else watermark_ms,
+        )
+
+    def _pace(self, key: MonthKey, spent: Decimal) -> Pace:
+        ledger, now_ms = self._task.memory, max(0, self._task.watermark_ms)
+        last = hour_of(now_ms)
+        starts = range(last - (DAY - 1) * HOUR_MS, last + 1, HOUR_MS)
+        rows = ((start_ms, ledger.hour(HourKey(start_ms, *key[1:]))) for start_ms in starts)
+        recent = [(start_ms, row.totals().cost) for start_ms, row in rows if row is not None]
+        return pace(spent, recent, key.month, now_ms)

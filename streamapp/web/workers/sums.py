@@ -1,0 +1,189 @@
+"""Sums of usage by what people ask for: pure functions. Each worker adds up its own partitions; sums of several merge.
+
+A row counts in the span that is asked for, and may count in the one before, which it is compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from streamapp.web import show
+from streamapp.web.workers.source import HourFacts
+
+DAY_MS = 86_400_000
+BY = ("", "hour", "day", "org", "team", "model")
+GROUPS_MAX = 2_000  # of one partition, by cost; more are counted and not told
+OTHERS = ("…",)
+"""The name of all groups beyond."""
+
+Group = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SumsQuery:
+    """What is added up: rows whose names contain `org` and `team`, of hours that start in [from, until). `before_ms`:
+    so long before lies the start of the span that it is compared with, which ends at `before_until_ms`; None: none."""
+
+    by: str = ""
+    org: str = ""
+    team: str = ""
+    model: str = ""
+    from_ms: int = 0
+    until_ms: int = 1 << 62
+    before_from_ms: int | None = None
+    before_until_ms: int = 0
+
+
+@dataclass(slots=True)
+class Sum:
+    """Counters of some hours."""
+
+    hours: int = 0
+    requests: int = 0
+    errors: int = 0
+    cache_hits: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cost: Decimal = Decimal(0)
+
+    def add(self, other: HourFacts | Sum, hours: int) -> None:
+        """Count as much again, of so many hours."""
+        self.hours += hours
+        self.requests += other.requests
+        self.errors += other.errors
+        self.cache_hits += other.cache_hits
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+        self.total_tokens += other.total_tokens
+        self.cost = show.EXACT.add(self.cost, other.cost)
+
+
+@dataclass(slots=True)
+class Line:
+    """A group in one currency, now and before."""
+
+    group: Group
+    currency: str
+    now: Sum = field(default_factory=Sum)
+    before: Sum = field(default_factory=Sum)
+
+
+@dataclass(slots=True)
+class PartSums:
+    """Of one partition. `all`: by currency alone. `series`: (start of the hour, currency, cost) in the span."""
+
+    partition: int
+    all: list[Line] = field(default_factory=list)
+    groups: list[Line] = field(default_factory=list)
+    series: list[tuple[int, str, Decimal]] = field(default_factory=list)
+
+
+Row = tuple[HourFacts, Group]
+"""An hour, or what one model has of it, and its group."""
+
+
+def group_of(by: str) -> Callable[[HourFacts], Group]:
+    """Row → its group, for whatever a row says by itself: not its model."""
+    return {
+        "": lambda row: (),
+        "hour": lambda row: (show.rfc3339(row.start_ms),),
+        "day": lambda row: (show.rfc3339(row.start_ms - row.start_ms % DAY_MS)[:10],),
+        "org": lambda row: (row.org,),
+        "team": lambda row: (row.org, row.team),
+    }[by]
+
+
+def wanted(rows: Iterable[HourFacts], query: SumsQuery) -> list[HourFacts]:
+    """The rows that count at all."""
+    org, team = query.org.casefold(), query.team.casefold()
+    begin = query.from_ms if query.before_from_ms is None else min(query.from_ms, query.before_from_ms)
+    return [
+        row
+        for row in rows
+        if begin <= row.start_ms < query.until_ms
+        and (not org or org in row.org.casefold())
+        and (not team or team in row.team.casefold())
+    ]
+
+
+def add_up(rows: Iterable[Row], query: SumsQuery) -> list[PartSums]:
+    """Rows → sums, by partition. Linear; safe in a thread."""
+    parts: dict[int, dict[tuple[Group | None, str], Line]] = {}
+    series: dict[int, dict[tuple[int, str], Decimal]] = {}
+    hours: set[tuple[str, str, str, int]] = set()
+    for row, group in rows:
+        lines = parts.setdefault(row.partition, {})
+        is_now = query.from_ms <= row.start_ms < query.until_ms
+        is_before = query.before_from_ms is not None and query.before_from_ms <= row.start_ms < query.before_until_ms
+        hour = row.org, row.team, row.currency, row.start_ms
+        first = hour not in hours
+        hours.add(hour)
+        for name in (None, group):  # all together, and its group
+            line = lines.get((name, row.currency))
+            if line is None:
+                line = lines[name, row.currency] = Line(name or (), row.currency)
+            if is_now:
+                line.now.add(row, first if name is None else 1)
+            if is_before:
+                line.before.add(row, first if name is None else 1)
+        if is_now:
+            at = series.setdefault(row.partition, {})
+            at[row.start_ms, row.currency] = show.EXACT.add(at.get((row.start_ms, row.currency), Decimal(0)), row.cost)
+    return [
+        PartSums(
+            number,
+            [line for (name, _), line in lines.items() if name is None],
+            _most([line for (name, _), line in lines.items() if name is not None]),
+            [(start, currency, cost) for (start, currency), cost in series.get(number, {}).items()],
+        )
+        for number, lines in parts.items()
+    ]
+
+
+def _most(lines: list[Line]) -> list[Line]:
+    """The groups that cost most; all others together in one of each currency."""
+    lines.sort(key=lambda line: (max(line.now.cost, line.before.cost).copy_negate(), line.group))
+    rest: dict[str, Line] = {}
+    for line in lines[GROUPS_MAX:]:
+        into = rest.setdefault(line.currency, Line(OTHERS, line.currency))
+        into.now.add(line.now, line.now.hours)
+        into.before.add(line.before, line.before.hours)
+    return [*lines[:GROUPS_MAX], *rest.values()]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Sums of all workers. Lines are sorted by what they cost."""
+
+    all: list[Line]
+    groups: list[Line]
+    series: dict[str, dict[int, Decimal]]  # currency → start of the hour → cost
+
+
+def merge(parts: Sequence[tuple[bool, list[PartSums]]], owned: frozenset[int]) -> Usage:
+    """Sums of several workers → one. `parts`: (stale, sums). What a stale worker knew of a partition that a fresh one
+    owns now is dropped; so is the second of two who claim one."""
+    alls: dict[tuple[Group, str], Line] = {}
+    groups: dict[tuple[Group, str], Line] = {}
+    series: dict[str, dict[int, Decimal]] = {}
+    taken: set[int] = set()
+    for stale, sums in sorted(parts, key=lambda part: part[0]):
+        mine = [part for part in sums if part.partition not in taken and not (stale and part.partition in owned)]
+        taken.update(part.partition for part in mine)
+        for part in mine:
+            for known, lines in ((alls, part.all), (groups, part.groups)):
+                for line in lines:
+                    into = known.setdefault((line.group, line.currency), Line(line.group, line.currency))
+                    into.now.add(line.now, line.now.hours)
+                    into.before.add(line.before, line.before.hours)
+            for start, currency, cost in part.series:
+                at = series.setdefault(currency, {})
+                at[start] = show.EXACT.add(at.get(start, Decimal(0)), cost)
+    return Usage(_by_cost(alls), _by_cost(groups), series)
+
+
+def _by_cost(lines: dict[tuple[Group, str], Line]) -> list[Line]:
+    return sorted(lines.values(), key=lambda line: (line.now.cost.copy_negate(), line.group, line.currency))
