@@ -154,7 +154,14 @@ class Broker:
 
     def _jvm_flags(self, jar_list: str) -> list[str]:
         log4j = f"-Dlog4j2.configurationFile={self.data_dir}/log4j2.properties"
-        own = [*self._aot_flags(jar_list), f"-Xmx{self._heap_mb}m", log4j, f"-Djava.io.tmpdir={self._scratch}"]
+        # A cache that was made without an agent cannot be used with one, and Java says so at length.
+        has_agent = any(flag.startswith("-javaagent:") for flag in self._more_flags)
+        own = [
+            *([] if has_agent else self._aot_flags(jar_list)),
+            f"-Xmx{self._heap_mb}m",
+            log4j,
+            f"-Djava.io.tmpdir={self._scratch}",
+        ]
         return [*JVM_FLAGS, *own, *self._more_flags]
 
     def _aot_flags(self, jar_list: str) -> list[str]:

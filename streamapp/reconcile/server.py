@@ -17,7 +17,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def application(reconciler: Reconciler, gate: Gate) -> web.Application:
-    """`/metrics`, `/reconciliation.json` and `/health`, all read-only, behind the gate of the pages."""
+    """`/metrics`, `/reconciliation.json`, `/health` and its two, all read-only, behind the gate of the pages."""
     metrics = ReconcileMetrics(lambda: reconciler.standings, lambda: reconciler.topic_findings)
 
     async def exposition(request: web.Request) -> web.Response:
@@ -30,6 +30,9 @@ def application(reconciler: Reconciler, gate: Gate) -> web.Application:
     async def health(request: web.Request) -> web.Response:
         status = reconciler.health()
         return _json({"status": status}, 503 if status == "stuck" else 200)
+
+    async def live(request: web.Request) -> web.Response:
+        return _json({"status": "live"})
 
     @web.middleware
     async def gated(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -47,6 +50,8 @@ def application(reconciler: Reconciler, gate: Gate) -> web.Application:
         ("/metrics", exposition),
         ("/reconciliation.json", found),
         ("/health", health),
+        ("/health/ready", health),
+        ("/health/live", live),
     )
     app.add_routes([web.get(path, handler) for path, handler in routes])
     return app

@@ -230,6 +230,8 @@ def test_a_job_that_does_not_get_on_is_not_healthy() -> None:
 
     async def ask(get: Callable[[str], Awaitable[tuple[int, str]]]) -> None:
         assert (await get("/health")) == (503, '{"status":"stuck"}')
+        assert (await get("/health/ready")) == (503, '{"status":"stuck"}')
+        assert (await get("/health/live")) == (200, '{"status":"live"}')
 
     served(world, ask)
 

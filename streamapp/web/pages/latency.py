@@ -64,7 +64,7 @@ async def latency(site: Site, params: Params) -> Page:
     return Page("latency.html", "Latency", context, twin, place="latency")
 
 
-async def gauges(site: Site) -> bytes:
+async def gauges(site: Site, openmetrics: bool) -> bytes:
     """The quantiles of the fleet in the last full minute and hour, as Prometheus' text."""
     now_ms = site.clock()
     asked = [
@@ -74,16 +74,16 @@ async def gauges(site: Site) -> bytes:
     ]
     found = await asyncio.gather(*asked)
     unanswered = max(len(calls.unanswered) for calls in found)
-    return await asyncio.to_thread(_gauges, found, unanswered)
+    return await asyncio.to_thread(_gauges, found, unanswered, openmetrics)
 
 
-def _gauges(found: list[Calls], unanswered: int) -> bytes:
+def _gauges(found: list[Calls], unanswered: int, openmetrics: bool) -> bytes:
     quantiles = [
         Quantiles(series, window, _seconds(figures.latency.quantiles(*QUANTILES)), _seconds(_ttft(figures)))
         for (window, _, _), calls in zip(WINDOWS, found, strict=True)
         for series, figures in summed(calls.calls, _series).items()
     ]
-    return llm_exposition.gauges(quantiles, unanswered).encode()
+    return llm_exposition.gauges(quantiles, unanswered, openmetrics).encode()
 
 
 def _ttft(figures: Figures) -> tuple[float, ...] | None:

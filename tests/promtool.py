@@ -1,0 +1,29 @@
+"""Prometheus' own judges, from Debian's packages prometheus and prometheus-alertmanager (`make prometheus`)."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def promtool(*arguments: str | Path, text: bytes = b"") -> str:
+    """What promtool says; fails the test unless it is content."""
+    return _run("promtool", *map(str, arguments), text=text)
+
+
+def amtool(*arguments: str | Path) -> str:
+    """The same of amtool."""
+    return _run("amtool", *map(str, arguments))
+
+
+def _run(*command: str, text: bytes = b"") -> str:
+    done = subprocess.run(command, input=text, capture_output=True, check=False, timeout=120)
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == 0, (command, said)
+    return said
+
+
+def check_metrics(text: bytes) -> None:
+    """Every metric of an exposition is named and typed as Prometheus wants it."""
+    said = promtool("check", "metrics", text=text)
+    assert said == "", said
