@@ -23,7 +23,8 @@ def _run(*command: str, text: bytes = b"") -> str:
     return said
 
 
-def check_metrics(text: bytes) -> None:
-    """Every metric of an exposition is named and typed as Prometheus wants it."""
-    said = promtool("check", "metrics", text=text)
-    assert said == "", said
+def check_metrics(text: bytes, but: str = "") -> None:
+    """Every metric of an exposition is named and typed as Prometheus wants it, `but` for what the standard names."""
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False, timeout=120)
+    complaints = (done.stdout + done.stderr).decode().splitlines()
+    assert [line for line in complaints if not but or not line.endswith(but)] == []
