@@ -22,6 +22,7 @@ from bench.curve import LARGE, SIZES, TEAMS, curve, shapes
 from bench.events import Shape
 from bench.groups.group import GroupBench
 from bench.groups.registry import group_bench
+from bench.lag import lag
 from bench.latency import latency
 from bench.load import prepare
 from bench.profile import profile
@@ -169,6 +170,15 @@ def recovery_command(rows: int) -> None:
     with bar(page) as progress:
         right = recovery(rows, OUT / "recovery.json", steps(progress), page)
     sys.exit(0 if right else 1)
+
+
+@main.command("lag")
+@click.option("--seconds", type=click.IntRange(13), default=SECONDS, show_default=True)
+def lag_command(seconds: int) -> None:
+    """What `streamapp watch` costs while every group is behind and moves; and a thousand partitions."""
+    page = console()
+    with bar(page) as progress:
+        lag(seconds, steps(progress), page)
 
 
 @main.command("soak")

@@ -189,6 +189,15 @@ class ReconcileSettings(_Section):
     url: str = Field("http://127.0.0.1:6200", description="Where the pages ask for what the job found")
 
 
+class WatchSettings(_Section):
+    """The process that asks Kafka how every group stands (`streamapp watch`), and where the pages find it."""
+
+    host: str = Field("127.0.0.1", description="Address the watch listens on")
+    port: int = Field(6300, ge=0, le=65535, description="Port of the watch; 0 takes a free one")
+    interval_seconds: float = Field(15, ge=1, description="Kafka is asked so often; Prometheus need not ask oftener")
+    url: str = Field("http://127.0.0.1:6300", description="Where the pages ask for the last hour of every group")
+
+
 class ArchiveSettings(_Section):
     """Where audit records are kept for good (`audit-archive`)."""
 
@@ -223,6 +232,7 @@ class Settings(BaseSettings):
     alerts: AlertSettings = AlertSettings()
     capture: CaptureSettings = CaptureSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    watch: WatchSettings = WatchSettings()
     archive: ArchiveSettings = ArchiveSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     state_dir: Path = Field(Path(".state"), description="Local state: tables, embedded broker, SQLite ledger")

@@ -20,10 +20,12 @@ from aiohttp import web
 from streamapp.dead_letters.recent import Letters
 from streamapp.errors import Unavailable
 from streamapp.topics.registry import GROUPS
+from streamapp.watch.lag import Unread
 from streamapp.watch.standing import Standing, Standings
 from streamapp.web.audit import Audit
 from streamapp.web.gate import Gate
 from streamapp.web.identity import Everybody
+from streamapp.web.pages.lags import Hours, Watch
 from streamapp.web.pages.reconciliation import Reconciliation
 from streamapp.web.routes import Pages, mount
 from streamapp.web.show import exact, rfc3339
@@ -287,6 +289,7 @@ class FakeWorker:
             dead_letters=round(self.world.dead_letters * share),
             partition_count=PARTITIONS,
             recent_events_per_s=tuple(point * share for point in self.world.curve),
+            open_events={"USD": sum(usage["requests"] for b in self._mine() if b.open for usage in _usages(b))},
         )
 
     def facts(self) -> tuple[PartitionFacts, ...]:
@@ -404,6 +407,10 @@ class FakeWorker:
         return told.encode() + more
 
 
+def _usages(bucket: Bucket) -> list[Usage]:
+    return [usage for stage in bucket.stages for usage, _ in stage.lines.values()]
+
+
 class FakeStandings:
     """Kafka as it would speak of these workers. `said` replaces what it says of a group; `problem` is its silence."""
 
@@ -422,9 +429,21 @@ class FakeStandings:
         if not views:
             return Standing("never started")
         owned = [(one, view.url) for view in views for one in view.facts()]
-        behind = {(one.topic, one.partition): one.lag for one, _ in owned}
+        behind = {(one.topic, one.partition): Unread(one.lag) for one, _ in owned}
         owners = {(one.topic, one.partition): url for one, url in owned}
         return Standing("running", tuple(view.url for view in views), behind, owners)
+
+
+class FakeWatch:
+    """The last hour of one group; `problem`: it does not answer."""
+
+    def __init__(self, hours: Hours) -> None:
+        self.hours, self.problem = hours, ""
+
+    async def ask(self) -> Hours:
+        if self.problem:
+            raise Unavailable(self.problem)
+        return self.hours
 
 
 class FakeAudit:
@@ -466,6 +485,7 @@ async def serving(
     gate: Gate | None = None,
     audit: Audit | None = None,
     extra: Mapping[FakeWorker, Sequence[web.RouteDef]] | None = None,
+    watch: Watch | None = None,
 ) -> AsyncIterator[list[Served]]:
     """Serve every view on a free port; those of a group know each other as peers, and Kafka knows all of them.
 
@@ -486,6 +506,7 @@ async def serving(
                 letters=letters,
                 reconciliation=reconciliation,
                 standings=standings or FakeStandings(views),
+                watch=watch,
             )
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
             await runner.setup()

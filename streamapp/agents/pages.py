@@ -11,6 +11,7 @@ from streamapp.settings import KafkaSettings, Settings
 from streamapp.watch.standing import KafkaStandings
 from streamapp.web.audit import KafkaAudit
 from streamapp.web.gate import gate as gate_of
+from streamapp.web.pages.lags import AskedWatch
 from streamapp.web.pages.reconciliation import AskedReconciliation
 from streamapp.web.routes import mount
 
@@ -25,7 +26,7 @@ def serve(app: StreamApp, view: TableView) -> None:
     letters = RecentLetters(watcher, app.clock)
     timeout_s = settings.web.peer_timeout_seconds
     found = AskedReconciliation(settings.reconcile.url, timeout_s, app.clock, gate.sign)
-    standings = KafkaStandings(watcher, app.clock, timeout_s)
+    standings = KafkaStandings(watcher, app.clock, 2 * timeout_s)  # a look is several questions, and no page waits
     capture = settings.capture
 
     def placed(_: StreamApp) -> None:
@@ -44,6 +45,7 @@ def serve(app: StreamApp, view: TableView) -> None:
             reconciliation=found,
             standings=standings,
             audit=KafkaAudit(settings.kafka, app.clock),
+            watch=AskedWatch(settings.watch.url, timeout_s, gate.sign),
             capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
         )
 

@@ -30,6 +30,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("simulate", "streamapp.cli.simulate", "Send realistic, seeded streams to the topics that others write"),
     ("verify", "streamapp.cli.verify", "Check every bill and every copy of it, independently"),
     ("reconcile", "streamapp.cli.reconcile", "Check all that must agree again and again; for Prometheus and the pages"),
+    ("watch", "streamapp.cli.watch", "Tell Prometheus how far every group is behind, and what it is about to lose"),
     ("chaos", "streamapp.cli.chaos", "Break everything on purpose, then check every bill"),
     ("replay", "streamapp.cli.replay", "Read a group's records again; recompute a table and publish what changed"),
     ("repartition", "streamapp.cli.repartition", "Move a table after its topic got more partitions"),

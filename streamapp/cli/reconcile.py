@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import threading
 
 import click
@@ -13,10 +12,11 @@ import click
 from streamapp.clock import wall_ms
 from streamapp.kafka.handshake import demand_agreement
 from streamapp.reconcile.reconciler import Reconciler, check_topics
-from streamapp.reconcile.server import application, listen
+from streamapp.reconcile.server import PORT, application
 from streamapp.settings import Settings, current
 from streamapp.verify.pairs import NAMES, wanted
 from streamapp.web.gate import Gate, gate
+from streamapp.web.job import serve
 
 NICE = 10  # it reads logs from their beginning: workers come first
 
@@ -40,14 +40,9 @@ def command() -> None:
 
 
 async def _run(settings: Settings, door: Gate) -> None:
-    over, stop = asyncio.Event(), threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, over.set)
+    stop, here = threading.Event(), settings.reconcile
     reconciler = Reconciler(settings, wanted(NAMES), wall_ms, check_topics)
-    runner, port = await listen(application(reconciler, door), settings.reconcile.host, settings.reconcile.port)
-    log.info("listening on http://%s:%d/ for %s", settings.reconcile.host, port, settings.kafka.bootstrap_servers)
     # A daemon: it only reads, so a check that is under way at the end is not waited for.
-    threading.Thread(target=reconciler.run, args=(stop,), name="checks", daemon=True).start()
-    await over.wait()
+    checks = threading.Thread(target=reconciler.run, args=(stop,), name="checks", daemon=True)
+    await serve(application(reconciler, door), here.host, here.port, PORT, log, checks.start)
     stop.set()
-    await runner.cleanup()

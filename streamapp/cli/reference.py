@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from prometheus_client import Metric
 
@@ -26,6 +27,10 @@ from streamapp.topics.findings import KINDS
 from streamapp.topics.registry import DAY_MS, GROUPS, TOPICS, Topic, writers
 from streamapp.verify.pairs import Outcome
 from streamapp.verify.report import PairReport
+from streamapp.watch.lag import REASONS, STATES, GroupSeries, Series, Unread
+from streamapp.watch.metrics import WatchMetrics
+from streamapp.watch.money import Money
+from streamapp.watch.watcher import Known
 
 TITLE = """# Reference
 
@@ -76,6 +81,11 @@ def reference(handed: Handed) -> str:
             "Metrics of reconcile",
             "Its own `/metrics`, of each pair, and of each kind of finding of `streamapp topics check`.",
             _metrics(_reconcile_metrics()),
+        ),
+        _section(
+            "Metrics of watch",
+            "Its own `/metrics`. What is not known is absent; `stream_watch_unknown` counts it, by reason.",
+            (*_metrics(_watch_metrics()), "", *_table(("reason", "meaning"), _unknown())),
         ),
         _section("Metrics of llm-metrics", "On its workers' `/metrics`, too.", _metrics(_llm_metrics())),
         _section("Exit codes", "Of `streamapp` and of workers.", _exit_codes(handed)),
@@ -200,6 +210,18 @@ def metric_rows(families: Iterable[Metric]) -> Iterator[Row]:
 def _reconcile_metrics() -> Iterator[Row]:
     checked = Standing("left=right", Outcome("left=right", 0.0, PairReport("left=right", "", "")), 0, 0)
     return metric_rows(ReconcileMetrics(lambda: [checked], lambda: dict.fromkeys(KINDS, 0)).collect())
+
+
+def _watch_metrics() -> Iterator[Row]:
+    place, unread = ("topic", 0), Unread(1, 0, 0.0, 0.0)
+    groups = {"group": GroupSeries(STATES[0], 1, 0.0, {"topic": 0.0}, {place: unread})}
+    series = Series(groups, dict.fromkeys(REASONS, 0), (("topic", "name"),))
+    known = Known(series, {("group", "topic"): Money(Decimal(0), Decimal(0), Decimal(0))}, 0)
+    return metric_rows(WatchMetrics(lambda: known).collect())
+
+
+def _unknown() -> Iterator[Row]:
+    return ((_code(reason), meaning) for reason, meaning in REASONS.items())
 
 
 def _some_letters() -> LetterCounts:

@@ -6,9 +6,10 @@ What the members say of themselves (`user_data`) is known to aiokafka's requests
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
@@ -21,7 +22,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     for_code,
 )
-from aiokafka.protocol.admin import DescribeGroupsRequest
+from aiokafka.protocol.admin import DescribeGroupsRequest, ListGroupsRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.offset import OffsetRequest, OffsetResetStrategy
@@ -61,13 +62,39 @@ class GroupSeen:
     denied: bool = False  # the reason is that we may not ask
 
 
+Target = tuple[str, Partition]
+"""A group, and a partition that it reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Groups by name, and where their topics begin and end. A partition that is not there, Kafka said nothing of."""
+    """Groups by name, and where their topics begin and end. A partition that is not there, Kafka said nothing of.
+
+    Asked in this order: starts, what groups have committed, ends. So nothing that was committed lies behind an end, and
+    nothing that is gone was committed later. `topics` and `names` are all topics and groups that we may know of;
+    `names` is None where they were not asked for or Kafka did not say. `dates` has what a `Dating` found, in ms.
+    """
 
     groups: Mapping[str, GroupSeen]
     starts: Mapping[Partition, int]
     ends: Mapping[Partition, int]
+    topics: frozenset[str] = frozenset()
+    names: frozenset[str] | None = None
+    dates: Mapping[Target, int] = field(default_factory=dict)
+
+
+class Dating(Protocol):
+    """Finds timestamps of records by asking which offset the first record of a timestamp has: round after round."""
+
+    def asks(self) -> Sequence[Mapping[Partition, int]]:
+        """The questions of a round, partition → timestamp in ms. Empty: done."""
+
+    def told(self, answers: Sequence[Mapping[Partition, tuple[int, int]]]) -> None:
+        """The answers, one for each question: partition → offset and timestamp, both -1 where there is no such record.
+        A partition that is not there, Kafka said nothing of."""
+
+    def found(self) -> Mapping[Target, int]:
+        """The timestamps."""
 
 
 def look(kafka: KafkaSettings, groups: Iterable[str], topics: Iterable[str], timeout_s: float) -> Seen:
@@ -76,25 +103,53 @@ def look(kafka: KafkaSettings, groups: Iterable[str], topics: Iterable[str], tim
     Raises `Unavailable` without an answer in `timeout_s`, `Misconfigured` for settings that contradict each other or
     the brokers.
     """
+    return asyncio.run(looked(kafka, groups, topics, timeout_s))
+
+
+async def looked(
+    kafka: KafkaSettings,
+    groups: Iterable[str],
+    topics: Iterable[str],
+    timeout_s: float,
+    *,
+    dating: Callable[[Seen], Dating] | None = None,
+    names: bool = False,
+) -> Seen:
+    """The same in an event loop. `dating` makes of what was seen a search for timestamps; `names`: list the groups."""
     try:
-        return asyncio.run(_look(kafka, sorted(groups), sorted(topics), timeout_s))
+        return await _look(kafka, sorted(groups), sorted(topics), timeout_s, dating, names)
     except Unavailable as error:
-        raise disagreement(kafka) or error from None
+        raise await asyncio.to_thread(disagreement, kafka) or error from None
 
 
-async def _look(kafka: KafkaSettings, groups: list[str], topics: list[str], timeout_s: float) -> Seen:
+async def _look(
+    kafka: KafkaSettings,
+    groups: list[str],
+    topics: list[str],
+    timeout_s: float,
+    dating: Callable[[Seen], Dating] | None,
+    names: bool,
+) -> Seen:
     where = f"Kafka at {kafka.bootstrap_servers}"
     client = AIOKafkaClient(**aiokafka_config(kafka), request_timeout_ms=max(1, round(timeout_s * 1000)))
     try:
         async with asyncio.timeout(timeout_s):
             await client.bootstrap()
-            # Nothing may be under way while something else is awaited alone: it would end unheard, with a traceback.
-            leaders = _leaders(await client.fetch_all_metadata(), topics)
-            seen = asyncio.gather(*(_group(client, name) for name in groups))
-            starts = _offsets(client, leaders, OffsetResetStrategy.EARLIEST)
-            ends = _offsets(client, leaders, OffsetResetStrategy.LATEST)
-            found, first, last = await asyncio.gather(seen, starts, ends)
-            return Seen(dict(zip(groups, found, strict=True)), first, last)
+            cluster = await client.fetch_all_metadata()
+            leaders = _leaders(cluster, topics)
+            starts = await _offsets(client, leaders, dict.fromkeys(leaders, OffsetResetStrategy.EARLIEST))
+            found = await asyncio.gather(*(_group(client, name) for name in groups))
+            ends = await _offsets(client, leaders, dict.fromkeys(leaders, OffsetResetStrategy.LATEST))
+            seen = Seen(
+                dict(zip(groups, found, strict=True)),
+                {partition: offset for partition, (offset, _) in starts.items() if offset >= 0},
+                {partition: offset for partition, (offset, _) in ends.items() if offset >= 0},
+                frozenset(cluster.topics()),
+                await _names(client, cluster) if names else None,
+            )
+            if dating is None:
+                return seen
+            return replace(seen, dates=await _dates(client, leaders, dating(seen), timeout_s / 2))
     except TimeoutError:
         raise Unavailable(f"{where} does not answer within {timeout_s:g} s") from None
     except KafkaConnectionError:
@@ -134,33 +189,60 @@ def _member(client_id: str, host: str, metadata: bytes, assignment: bytes) -> Me
     return Member(client_id, host.lstrip("/"), data or b"", tuple((item.topic, item.partition) for item in held))
 
 
-def _leaders(cluster: Any, topics: list[str]) -> dict[int, list[Partition]]:
-    """Broker → the partitions it leads."""
-    led: dict[int, list[Partition]] = {}
+def _leaders(cluster: Any, topics: list[str]) -> dict[Partition, int]:
+    """Partition → the broker that leads it."""
+    led: dict[Partition, int] = {}
     for topic in topics:
         for partition in cluster.partitions_for_topic(topic) or ():
             leader = cluster.leader_for_partition(TopicPartition(topic, partition))
             if leader is not None and leader >= 0:
-                led.setdefault(leader, []).append((topic, partition))
+                led[topic, partition] = leader
     return led
 
 
-async def _offsets(client: Any, leaders: dict[int, list[Partition]], which: int) -> dict[Partition, int]:
-    """Of those that we may ask about. A broker that does not answer takes only its own partitions along."""
-    requests = []
-    for node, partitions in leaders.items():
-        wanted: dict[str, list[tuple[int, int]]] = {}
-        for topic, partition in partitions:
-            wanted.setdefault(topic, []).append((partition, which))
-        requests.append(client.send(node, OffsetRequest(ANY_REPLICA, UNCOMMITTED, list(wanted.items()))))
-    answers = await asyncio.gather(*requests, return_exceptions=True)
+async def _names(client: Any, cluster: Any) -> frozenset[str] | None:
+    """The groups of all brokers; None where one does not say."""
+    asked = (client.send(broker.nodeId, ListGroupsRequest()) for broker in cluster.brokers())
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    found: list[str] = []
+    for answer in answers:
+        if isinstance(answer, BaseException) or answer.error_code:
+            return None
+        found += (name for name, _ in answer.groups)
+    return frozenset(found)
+
+
+async def _dates(
+    client: Any, leaders: Mapping[Partition, int], dating: Dating, patience_s: float
+) -> Mapping[Target, int]:
+    """What is not found in time is missing: all else is known without it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience_s):
+            while asks := dating.asks():
+                dating.told(await asyncio.gather(*(_offsets(client, leaders, ask) for ask in asks)))
+    return dating.found()
+
+
+async def _offsets(
+    client: Any, leaders: Mapping[Partition, int], wanted: Mapping[Partition, int]
+) -> dict[Partition, tuple[int, int]]:
+    """Partition → offset and timestamp for a timestamp, of those that we may ask about. A broker that does not answer
+    takes only its own partitions along."""
+    requests: dict[int, dict[str, list[tuple[int, int]]]] = {}
+    for (topic, partition), at in wanted.items():
+        requests.setdefault(leaders[topic, partition], {}).setdefault(topic, []).append((partition, at))
+    asked = (
+        client.send(node, OffsetRequest(ANY_REPLICA, UNCOMMITTED, list(topics.items())))
+        for node, topics in requests.items()
+    )
+    answers = await asyncio.gather(*asked, return_exceptions=True)
     return {
-        (topic, item[0]): item[3]
+        (topic, item[0]): (item[3], item[2])
         for answer in answers
         if not isinstance(answer, BaseException)
         for topic, items in answer.topics
-        for item in items  # partition, error, timestamp, offset, …
-        if not item[1] and item[3] >= 0
+        for item in items  # partition, error, timestamp, offset
+        if not item[1]
     }
 
 

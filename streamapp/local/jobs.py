@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from streamapp.access.wanted import RECONCILER
+from streamapp.access.wanted import LAG_MONITOR, RECONCILER
 from streamapp.agents.registry import AGENTS
 from streamapp.errors import Refused
 from streamapp.local.state import demo_directory
@@ -42,6 +42,7 @@ SERVICES: tuple[Service, ...] = (
     Service("capture", SENDERS, user="insights-capture"),
     Service("clickhouse", STORES, "url"),
     Service("reconcile", SENDERS, "url", RECONCILER),
+    Service("watch", SENDERS, "url", LAG_MONITOR),
 )
 SIMULATOR = "simulator"  # who writes what other teams' services do
 

@@ -33,7 +33,7 @@ from streamapp.local.jobs import (
 )
 from streamapp.local.kafka import LocalKafka, shown
 from streamapp.local.news import Reporter
-from streamapp.local.reading import Drained, behind_text, progress_text, readings
+from streamapp.local.reading import Drained, behind_text, progress_text, readings, standings
 from streamapp.local.state import DEMO_TOKEN, take_lock, write_directory
 from streamapp.processes.child import free_port, listens
 from streamapp.processes.launch import Launch
@@ -42,7 +42,6 @@ from streamapp.settings import Settings
 from streamapp.sinks.registry import SINKS, declared
 from streamapp.topics.plan import Plan
 from streamapp.topics.registry import TOPICS, port_offset
-from streamapp.watch.lag import standings
 
 PLAY_S = 60.0  # in which the history is played
 TICK_S = 0.2

@@ -57,6 +57,7 @@ class TableView:
             dead_letters=self._letters(),
             partition_count=self.app.consumer.topic_partitions(self.app.ownership.topic),
             missing_topics=self.app.needs.missing,
+            open_events=self._open_events(),
             recent_events_per_s=tuple(float(sum(counts)) for counts in zip(*recent, strict=True)),
         )
 
@@ -160,6 +161,10 @@ class TableView:
             duplicates=task.duplicates,
             rejected=task.rejected,
         )
+
+    def _open_events(self) -> dict[str, int]:
+        """Currency → events in the open sum of `_money`."""
+        return {}
 
     def _money(self) -> tuple[Sums, Sums, Sums]:
         return {}, {}, {}

@@ -72,12 +72,21 @@ def _planned(plan: Plan) -> Iterator[Finding]:
         yield Finding("drift", drift.topic, drift.what, drift.advice)
 
 
+def unregistered_topics(names: Iterable[str]) -> list[str]:
+    """Those of these topics that nobody registered; Kafka's own are not ours to register."""
+    foreign = set(names) - {item.name for item in TOPICS}
+    return sorted(name for name in foreign if not name.startswith("__") and name != SCHEMA_TOPIC)
+
+
+def unregistered_groups(names: Iterable[str]) -> list[str]:
+    """The same of consumer groups. Readers of event topics by other teams have a group of their own name."""
+    known = {item.name for item in GROUPS} | {reader for item in TOPICS for reader in item.consumers}
+    return sorted(set(names) - known)
+
+
 def _topics(names: Iterable[str]) -> Iterator[Finding]:
-    registered = {item.name for item in TOPICS}
     owners = frozenset(item.name for item in GROUPS)
-    for name in sorted(set(names) - registered):
-        if name.startswith("__") or name == SCHEMA_TOPIC:
-            continue
+    for name in unregistered_topics(names):
         yield Finding(
             "unregistered_topic",
             name,
@@ -92,8 +101,7 @@ def _topics(names: Iterable[str]) -> Iterator[Finding]:
 
 
 def _groups(names: Iterable[str]) -> Iterator[Finding]:
-    known = {item.name for item in GROUPS} | {reader for item in TOPICS for reader in item.consumers}
-    for name in sorted(set(names) - known):
+    for name in unregistered_groups(names):
         yield Finding(
             "unregistered_group",
             name,

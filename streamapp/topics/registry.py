@@ -231,6 +231,15 @@ def writers(topic_name: str) -> tuple[str, ...]:
     return *(one.name for one in GROUPS if topic_name in one.to), *topic(topic_name).producers
 
 
+def markers_max(topic_name: str) -> int:
+    """How many offsets behind the last record of a partition may hold nothing but the end of a transaction: one of each
+    transactional id that may write the topic."""
+    ours = (one for one in GROUPS if topic_name not in one.topics)
+    writing = [one for one in ours if topic_name in one.to or EVERY_GROUP in topic(topic_name).producers]
+    redriven = topic_name in {item.name for item in EVENT_TOPICS} and topic_name != "dead_letter"
+    return sum(topic(read).partitions for one in writing for read in one.topics) + redriven
+
+
 def tables() -> dict[str, Topic]:
     """Table → the internal topic that holds its rows. Its only producer is the group that keeps the table."""
     return {item.table: item for item in INTERNAL_TOPICS if item.table is not None}

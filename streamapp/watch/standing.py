@@ -16,27 +16,25 @@ import msgspec
 
 from streamapp.clock import Clock
 from streamapp.errors import StreamError, Unavailable
-from streamapp.kafka.groups import GroupSeen, Member, Seen, look
+from streamapp.kafka.groups import GroupSeen, Member, Seen, looked
 from streamapp.kafka.partitions import Partition
 from streamapp.settings import KafkaSettings
-from streamapp.topics.registry import GROUPS, Group
+from streamapp.topics.registry import GROUPS
+from streamapp.watch.lag import NEVER_STARTED, GroupSeries, Memory, Series, Unread, dates, step, watched
 
 State = Literal["running", "rebalancing", "no worker", "never started", "not visible", "unknown"]
 
 FRESH_MS = 5_000  # open pages ask once a second, and a look is some thirty requests (docs/adr/0029)
 ANYWHERE = {"0.0.0.0": "", "::": ""}  # a worker that listens on every address is found at the one Kafka sees
-MARKERS_MAX = 8
-"""So many offsets at the end of a partition may all be markers of transactions, one of each worker under way. Whoever
-reads behind them need not commit."""
-
 _STATES: Mapping[str, State] = {
-    "Stable": "running",
-    "PreparingRebalance": "rebalancing",
-    "CompletingRebalance": "rebalancing",
-    "Assigning": "rebalancing",
-    "Reconciling": "rebalancing",
-    "Empty": "no worker",
-    "Dead": "no worker",
+    "stable": "running",
+    "preparing_rebalance": "rebalancing",
+    "completing_rebalance": "rebalancing",
+    "assigning": "rebalancing",
+    "reconciling": "rebalancing",
+    "empty": "no worker",
+    "dead": "no worker",
+    NEVER_STARTED: "never started",
 }
 
 
@@ -47,14 +45,26 @@ class Standing:
 
     state: State
     urls: tuple[str, ...] = ()
-    behind: Mapping[Partition, int] = field(default_factory=dict)
+    behind: Mapping[Partition, Unread] = field(default_factory=dict)
     owners: Mapping[Partition, str] = field(default_factory=dict)
     problem: str = ""  # why Kafka does not say
 
     @property
     def lag(self) -> int | None:
         """Records behind what the group committed; None when Kafka does not say."""
-        return sum(self.behind.values()) if self.behind else None
+        return sum(one.lag for one in self.behind.values()) if self.behind else None
+
+    @property
+    def age_s(self) -> float | None:
+        """How old the oldest record is that the group has not read; None when Kafka does not say."""
+        return max((one.age_s for one in self.behind.values() if one.age_s is not None), default=None)
+
+    @property
+    def to_loss_s(self) -> float | None:
+        """Seconds until Kafka may delete a record that the group has not read; None when nothing waits, or Kafka does
+        not say."""
+        waiting = (one.to_loss_s for one in self.behind.values() if one.lag and one.to_loss_s is not None)
+        return min(waiting, default=None)
 
 
 class Standings(Protocol):
@@ -71,6 +81,7 @@ class KafkaStandings:
         self._kafka, self._clock, self._timeout_s = kafka, clock, timeout_s
         self._thread = ThreadPoolExecutor(1, "standing")
         self._made: tuple[int, Mapping[str, Standing] | StreamError] | None = None
+        self._memory = Memory()
 
     async def now(self) -> Mapping[str, Standing]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._now)
@@ -80,14 +91,25 @@ class KafkaStandings:
         if self._made is None or not 0 <= self._clock() - self._made[0] < FRESH_MS:
             made: Mapping[str, Standing] | StreamError
             try:
-                topics = {topic for group in GROUPS for topic in group.topics}
-                made = standings(look(self._kafka, [group.name for group in GROUPS], topics, self._timeout_s))
+                made = asyncio.run(self._look())
             except StreamError as error:
                 made = error
             self._made = self._clock(), made
         if isinstance(self._made[1], StreamError):
             raise self._made[1]
         return self._made[1]
+
+    async def _look(self) -> Mapping[str, Standing]:
+        registry, memory, now_ms = watched(), self._memory, self._clock()
+        seen = await looked(
+            self._kafka,
+            {one.group for one in registry},
+            {one.topic for one in registry},
+            self._timeout_s,
+            dating=lambda seen: dates(registry, memory, seen, now_ms),
+        )
+        self._memory, series = step(registry, memory, seen, now_ms)
+        return standings(seen, series)
 
 
 class NoStandings:
@@ -97,29 +119,20 @@ class NoStandings:
         raise Unavailable("this worker does not ask Kafka about the other groups")
 
 
-def standings(seen: Seen) -> dict[str, Standing]:
+def standings(seen: Seen, series: Series) -> dict[str, Standing]:
     """Kafka's words → ours, for every registered group. Pure."""
-    return {group.name: _standing(group, seen.groups.get(group.name, GroupSeen("")), seen) for group in GROUPS}
+    return {
+        group.name: _standing(seen.groups.get(group.name, GroupSeen("")), series.groups.get(group.name, GroupSeries()))
+        for group in GROUPS
+    }
 
 
-def _standing(group: Group, one: GroupSeen, seen: Seen) -> Standing:
-    state = _STATES.get(one.state, "unknown")
-    if one.denied:
-        state = "not visible"
-    committed = one.committed
-    if state == "no worker" and not committed:
-        state = "never started"
-    behind = {}
-    for partition, end in seen.ends.items():
-        if partition[0] in group.topics and committed is not None:
-            start = seen.starts.get(partition, 0)
-            waiting = end - max(start, committed.get(partition, start))
-            behind[partition] = waiting if waiting > MARKERS_MAX or partition not in committed else 0
+def _standing(one: GroupSeen, series: GroupSeries) -> Standing:
+    state = "not visible" if one.denied else _STATES.get(series.state, "unknown")
     found = [(address(member), member) for member in one.members]
     owners = {partition: url for url, member in found for partition in member.partitions}
-    return Standing(
-        state, tuple(dict.fromkeys(url for url, _ in found if url)), behind, owners, "" if one.denied else one.problem
-    )
+    urls = tuple(dict.fromkeys(url for url, _ in found if url))
+    return Standing(state, urls, series.partitions, owners, "" if one.denied else one.problem)
 
 
 class _Said(msgspec.Struct):

@@ -62,6 +62,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/events", "viewer"),  # and the least role of the page that it follows
     Route("/_local/{topic}", "viewer", peers="only"),  # and the least role of the topic, see LOCAL
     Route("/reconciliation.json", "viewer", peers="also"),  # of `streamapp reconcile`
+    Route("/watch.json", "viewer", peers="also"),  # of `streamapp watch`
     Route("/openapi.json", "viewer"),  # of capture
     Route("/{rest}", "viewer"),  # there is no such page
 )

@@ -24,6 +24,7 @@ from streamapp.web.gate import Gate, demand, protect
 from streamapp.web.identity import Asker
 from streamapp.web.pages import accounts, agents, extras, front, latency, unmask
 from streamapp.web.pages import page as pages
+from streamapp.web.pages.lags import NoWatch, Watch
 from streamapp.web.pages.reconciliation import NoReconciliation, Reconciliation
 from streamapp.web.peers import ASKING, WORKER
 from streamapp.web.problem import Problem
@@ -56,6 +57,7 @@ class Pages:
         capture_url: str,
         gate: Gate,
         audit: Audit,
+        watch: Watch,
     ) -> None:
         self.gate, self.audit = gate, audit
         self.view = view
@@ -63,7 +65,7 @@ class Pages:
         self.files = static.Files()
         self.renderer = render.Renderer(clock, self.files, sitemap.PLACES, gate.by_name)
         known = fleets.Fleets(view, clock, peer_timeout_s, standings, gate.sign)
-        asked = extras.Extras(letters, known, clock, peer_timeout_s, capture_url, reconciliation)
+        asked = extras.Extras(letters, known, clock, peer_timeout_s, capture_url, reconciliation, watch)
         self.site = pages.Site(known.mine, clock, grace_ms, letters, known, asked)
         self.live = live.Live(self.parts, clock, allowed=self.allowed)
 
@@ -271,11 +273,12 @@ def mount(
     standings: Standings | None = None,
     capture_url: str = "",
     audit: Audit | None = None,
+    watch: Watch | None = None,
 ) -> Pages:
     """Add the pages to an application that has not started; its shutdown then does not wait for open pages. The gate
     stands before every route of the application, also before those that others added."""
     asked = letters or NoLetters(), reconciliation or NoReconciliation(), standings or NoStandings(), capture_url
-    site = Pages(view, clock, peer_timeout_s, grace_ms, *asked, gate, audit or NoAudit())
+    site = Pages(view, clock, peer_timeout_s, grace_ms, *asked, gate, audit or NoAudit(), watch or NoWatch())
     app.add_routes(_table(site))
 
     @web.middleware

@@ -115,6 +115,15 @@ def age(from_ms: int, now_ms: int) -> str:
     return f"{seconds} s ago"
 
 
+def duration(seconds: float) -> str:
+    """How long, in the largest fitting unit: 45 s, 3 min, 5 h, 13 d."""
+    whole = max(0, int(seconds))
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if whole >= size:
+            return f"{whole // size} {unit}"
+    return f"{whole} s"
+
+
 def short_id(text: str) -> str:
     """The head names the kind, the tail tells ids of one hour apart."""
     return text if len(text) <= 16 else f"{text[:6]}…{text[-7:]}"

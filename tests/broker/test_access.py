@@ -39,7 +39,6 @@ from streamapp.exact.partition.transaction import PartitionProducer
 from streamapp.kafka import provision
 from streamapp.kafka.acls import AccessAdmin, apply
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.groups import look
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.loop_producer import Group, LoopProducer
 from streamapp.kafka.outgoing import EventRefused, NotWritable
@@ -49,6 +48,7 @@ from streamapp.kafka.transacted import TransactedProducer
 from streamapp.kafka.trouble import NO_RIGHT, Right, naming_rights
 from streamapp.settings import BillingSettings, KafkaSettings, Settings
 from streamapp.topics.registry import GROUPS, REDRIVE_ID, TOPICS, transactional_ids
+from streamapp.watch.watcher import Watcher
 
 USERS = [one.name for one in principals()]
 STRANGER, FOREIGN = "stranger", "nobody_asked"  # a principal and a topic that are not ours
@@ -319,10 +319,7 @@ def test_people_and_jobs_do_their_work_with_exactly_their_rights(
             *(f"--pair={name}" for name in ("usage=bills", "usage=counters", "metering=settlements")),
         )
     )
-    names, topics = [each.name for each in GROUPS], {each.topics[0] for each in GROUPS}
-    seen = look(locked.settings("lag-monitor"), names, topics, 30)
-    assert [one.problem for one in seen.groups.values()] == [""] * len(names)
-    assert {name for name, _ in seen.ends} == topics
+    watched(locked.settings("lag-monitor"))
 
     async def refused() -> None:
         async with UsageProducer(locked.settings("llm-gateway"), source="llm-gateway") as usage:
@@ -335,6 +332,21 @@ def test_people_and_jobs_do_their_work_with_exactly_their_rights(
     done(run("replay-operator", "replay", "--group", "billing-agg", "--to-earliest", "--yes"))
     done(run("replay-operator", "replay", "--group", "billing-agg", "--to-earliest", "--recompute", "--yes"))
     done(run("replay-operator", "repartition", "--table", "usage_hourly", "--dry-run"))
+
+
+def watched(kafka: KafkaSettings) -> None:
+    """The watch knows every group and topic, and what nobody registered, as a principal that cannot fetch."""
+    watcher = Watcher(kafka, wall_ms, 15, timeout_s=30)
+    asyncio.run(watcher.look())
+    assert watcher.known.problem == ""
+    series = watcher.known.series
+    assert {topic for one in series.groups.values() for topic, _ in one.partitions} == {
+        each.topics[0] for each in GROUPS
+    }
+    assert {reason for reason, count in series.unknown.items() if count} <= {"workers", "mean", "commit"}
+    assert series.unregistered == (("topic", FOREIGN),)
+    with pytest.raises(Misconfigured, match="principal lag-monitor lacks READ on topic llm_usage"):
+        [*read(confluent_config(kafka), "llm_usage")]
 
 
 def done(result: Result, *codes: int) -> Result:

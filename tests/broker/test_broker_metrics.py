@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -76,6 +77,9 @@ def test_names_and_values_are_those_of_the_standard(new_broker: Callable[..., Br
         (found,) = [sample.value for family in families for sample in family.samples if sample.name == name]
         return found
 
+    def moved(last: float) -> bool:
+        return value("kafka_messages_in_per_sec") != last
+
     made = broker.tool(TOPIC_TOOL, "--create", "--topic", "llm_usage", "--partitions", "2")
     assert made.returncode == 0, made  # Kafka's tools work beside the agent
 
@@ -91,8 +95,7 @@ def test_names_and_values_are_those_of_the_standard(new_broker: Callable[..., Br
     with Load(broker, "llm_usage") as load:
         shown, before, expected = value("kafka_messages_in_per_sec"), 0, 0.0
         for _ in range(TICKS):
-            last = shown
-            wait_until(lambda last=last: value("kafka_messages_in_per_sec") != last, 30)
+            wait_until(partial(moved, shown), 30)
             shown, sent = value("kafka_messages_in_per_sec"), load.sent
             expected += ALPHA * ((sent - before) / TICK_S - expected)
             before = sent

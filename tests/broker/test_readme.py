@@ -40,6 +40,7 @@ ELSEWHERE = {
     "pip install .": "changes the environment; `make run` installs the project",
     "pip install '.[local]'": "the same",
     "streamapp reconcile": "tests/broker/test_verify_flowing.py",
+    "streamapp watch": "tests/broker/test_watch.py",
     **{
         f"faust --loop=uvloop -A streamapp.agents.{agent} worker -l info": f"tests/broker/{test}"
         for agent, test in {

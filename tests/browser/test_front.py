@@ -13,24 +13,32 @@ from front_fake import Teller, everybody, told
 from letters_fake import FakeLetters, letter
 from playwright.async_api import Browser, Page, async_playwright, expect
 from test_pages import ARGS, PEER_TIMEOUT_S, SCREENSHOTS, SIZES, accessible, opened, overflow, shoot
-from web_fake import FakeStandings, Served, World, serving
+from web_fake import FakeStandings, FakeWatch, Served, World, serving
 
+from streamapp.watch.lag import Unread
 from streamapp.watch.standing import Standing
+from streamapp.web.pages.lags import Minute
 
 Check = Callable[[Browser, list[Served], Teller], Awaitable[None]]
-BEHIND = {("billing_events", number): 4210 for number in range(4)}
+BEHIND = {("billing_events", number): Unread(4210, 90, 5400.0, 86_000.0) for number in range(4)}
 
 
 def browse(check: Check, said: dict[str, Standing] | None = None) -> None:
     """Serve every group's workers and run `check` with a browser. `said` replaces Kafka's word of a group."""
     chromium = shutil.which("chromium")
     assert chromium, "these tests need Chromium: apt-get install chromium"
-    views, teller, extra = everybody(World(hours_back=48, hostile=False))
+    world = World(hours_back=48, hostile=False)
+    views, teller, extra = everybody(world)
+    first_ms = world.now_ms // 60_000 * 60_000 - 59 * 60_000
+    hour = [Minute(first_ms + at * 60_000, at * at, at * 7.5, 1e6 - at * 60) for at in range(60)]
+    watch = FakeWatch({view.group: hour for view in views})
     kafka, letters = FakeStandings(views), FakeLetters([letter(number) for number in range(12)])
     kafka.said = said or {}
 
     async def run() -> None:
-        serve = serving(*views, letters=letters, standings=kafka, extra=extra, peer_timeout_s=PEER_TIMEOUT_S)
+        serve = serving(
+            *views, letters=letters, standings=kafka, extra=extra, peer_timeout_s=PEER_TIMEOUT_S, watch=watch
+        )
         async with serve as served, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=chromium, args=ARGS)
             clock = asyncio.create_task(tick(views[0].world))
@@ -77,6 +85,9 @@ def test_the_front_page_fits_is_accessible_and_quiet(scheme: str, width: int) ->
         for path in ("/groups/rpc-billing", "/charts", "/latency", "/tables/accounts?group=rpc-billing"):
             await page.goto(served[0].url + path)
             await expect(page.locator("#pulse")).to_have_text("Live")
+            if path.startswith("/groups/"):
+                for name in ("lag", "age", "loss"):
+                    await expect(page.locator(f"[data-chart={name}] canvas").first).to_be_visible()
             await accessible(page, f"{path} {scheme} {width}")
             assert await overflow(page) <= 0, path
             await shoot(page, f"whole{path.partition('?')[0].replace('/', '-')}-{scheme}-{width}")

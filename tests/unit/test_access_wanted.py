@@ -113,7 +113,7 @@ def test_only_one_principal_changes_topics_and_nobody_changes_rights_or_deletes(
 
 def test_no_service_has_a_blanket_right() -> None:
     blanket = {(acl.user, acl.operation) for acl in wanted() if acl.name == ANYTHING}
-    assert blanket == {(RECONCILER, "DESCRIBE"), (RECONCILER, "DESCRIBE_CONFIGS")}
+    assert blanket == {(RECONCILER, "DESCRIBE"), (RECONCILER, "DESCRIBE_CONFIGS"), (LAG_MONITOR, "DESCRIBE")}
     assert {acl.kind for acl in wanted() if acl.prefixed} == {"transactional_id"}
     assert all(acl.allow and acl.host == ANYTHING for acl in wanted())
 

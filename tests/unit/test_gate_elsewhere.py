@@ -16,9 +16,10 @@ from gates import HOST, METRICS, MODES, PEER, credentials, settings
 
 from streamapp.clock import entropy, wall_ms
 from streamapp.reconcile.reconciler import Reconciler
-from streamapp.reconcile.server import application, listen
+from streamapp.reconcile.server import PORT, application
 from streamapp.settings import Settings
 from streamapp.web.gate import HEADERS, gate
+from streamapp.web.job import listen
 from streamapp.web.pages.reconciliation import AskedReconciliation
 from streamapp.web.peers import Seals, unsigned
 from streamapp.web.rights import ROLES, TABLE, may
@@ -29,7 +30,7 @@ def test_reconcile_answers_by_role_and_to_the_pages(tmp_path: Path, mode: str) -
     async def run() -> None:
         job = Reconciler(Settings(), (), wall_ms, lambda _: [])
         door = gate(settings(tmp_path, mode), "0.0.0.0", wall_ms)
-        runner, port = await listen(application(job, door), "127.0.0.1", 0)
+        runner, port = await listen(application(job, door), "127.0.0.1", 0, PORT)
         base = f"http://127.0.0.1:{port}"
         try:
             async with aiohttp.ClientSession() as session:
@@ -75,6 +76,7 @@ def test_capture_describes_itself_by_role_and_takes_events_from_everybody(tmp_pa
         (["faust", "-A", "streamapp.agents.dead_letter_monitor", "worker"], {"STREAM_WEB__HOST": "0.0.0.0"}),
         (["faust", "-A", "streamapp.agents.dead_letter_monitor", "worker", "--web-bind", "0.0.0.0"], {}),
         (["streamapp", "reconcile"], {"STREAM_RECONCILE__HOST": "0.0.0.0"}),
+        (["streamapp", "watch"], {"STREAM_WATCH__HOST": "0.0.0.0"}),
         (["streamapp", "capture"], {"STREAM_WEB__AUTH": "token"}),
     ],
 )

@@ -18,11 +18,12 @@ from web_fake import OPEN
 from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import STUCK_S, Reconciler
-from streamapp.reconcile.server import application, listen
+from streamapp.reconcile.server import PORT, application
 from streamapp.settings import ReconcileSettings, Settings
 from streamapp.topics.findings import KINDS, Finding
 from streamapp.verify.pairs import NAMES, PAIRS, wanted
 from streamapp.verify.report import PairReport
+from streamapp.web.job import listen
 
 PROJECT = Path(__file__).parent.parent.parent
 
@@ -132,7 +133,7 @@ def test_rounds_follow_each_other_until_it_is_told_to_stop(until: Callable[..., 
 
 def served(world: World, ask: Callable[[Callable[[str], Awaitable[tuple[int, str]]]], Awaitable[None]]) -> None:
     async def run() -> None:
-        runner, port = await listen(application(world.job, OPEN), "127.0.0.1", 0)
+        runner, port = await listen(application(world.job, OPEN), "127.0.0.1", 0, PORT)
         try:
             async with aiohttp.ClientSession() as session:
 
@@ -238,10 +239,10 @@ def test_a_job_that_does_not_get_on_is_not_healthy() -> None:
 
 def test_a_port_that_is_taken_is_said() -> None:
     async def run() -> None:
-        runner, port = await listen(application(World().job, OPEN), "127.0.0.1", 0)
+        runner, port = await listen(application(World().job, OPEN), "127.0.0.1", 0, PORT)
         try:
             with pytest.raises(Refused, match="STREAM_RECONCILE__PORT"):
-                await listen(application(World().job, OPEN), "127.0.0.1", port)
+                await listen(application(World().job, OPEN), "127.0.0.1", port, PORT)
         finally:
             await runner.cleanup()
 

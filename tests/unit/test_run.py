@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from streamapp.access.wanted import RECONCILER, principals
+from streamapp.access.wanted import LAG_MONITOR, RECONCILER, principals
 from streamapp.agents.registry import AGENTS
 from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.kafka.groups import GroupSeen, Seen
@@ -27,16 +27,14 @@ from streamapp.local.jobs import (
     worker_jobs,
 )
 from streamapp.local.kafka import LocalKafka
-from streamapp.local.reading import SETTLED_S, Drained, behind_text, progress_text, readings
+from streamapp.local.reading import SETTLED_S, Drained, Standing, behind_text, judged, progress_text, readings
 from streamapp.local.stack import Stack
 from streamapp.local.state import FOLDERS, wipe
 from streamapp.settings import ArchiveSettings, BrokerSettings, CaptureSettings, KafkaSettings, Settings
 from streamapp.simulate.topics import STREAMS
 from streamapp.topics.registry import GROUPS, group, topic
 from streamapp.verify.pairs import NAMES, PAIRS, kept_by
-from streamapp.watch.lag import Reading, Standing, behind, judged
-
-A, B = ("llm_usage", 0), ("llm_usage", 1)
+from streamapp.watch.lag import watched
 
 
 def settings(state_dir: Path, **given: object) -> Settings:
@@ -47,23 +45,8 @@ def stack(configured: Settings) -> Stack:
     return Stack(configured, chosen_groups(()), Console(quiet=True), threading.Event())
 
 
-def test_lag_is_what_is_not_committed_of_what_is_there() -> None:
-    assert behind({A: 0, B: 0}, {A: 10, B: 5}, {A: 7}) == 8
-    assert behind({A: 0, B: 0}, {A: 10, B: 5}, {A: 10, B: 5}) == 0
-
-
-def test_records_that_retention_took_away_are_not_behind() -> None:
-    assert behind({A: 8}, {A: 10}, {}) == 2
-    assert behind({A: 10}, {A: 10}, {}) == 0
-
-
-def test_markers_of_transactions_at_the_end_are_not_behind() -> None:
-    assert behind({A: 0}, {A: 10}, {A: 8}, markers=2) == 0
-    assert behind({A: 0}, {A: 10}, {A: 7}, markers=2) == 1
-
-
 LEDGER = tuple(("billing_events", number) for number in range(topic("billing_events").partitions))
-READING = Reading("billing-ledger", "billing_events", 1)
+READING = watched([group("billing-ledger")])[0]._replace(markers=1)
 
 
 def test_how_far_a_group_is_in_a_topic() -> None:
@@ -133,7 +116,7 @@ def test_what_sends_stops_first_and_each_group_before_those_who_read_what_it_wri
     simulator = simulate_job(configured, [], 60)
     jobs = [*services, *worker_jobs(configured, 6066, {}), simulator]
     order = [job.name for job in sorted(jobs, key=lambda job: job.stage)]
-    assert order[:3] == ["capture", "reconcile", "simulate"]
+    assert order[:4] == ["capture", "reconcile", "watch", "simulate"]
     assert order.index("billing-agg-2") < order.index("billing-ledger") < order.index("dead-letter-monitor")
     assert {stage_of(one.name) for one in GROUPS} == {2, 3, 4}
     assert all(service.stage not in {2, 3, 4} for service in SERVICES)
@@ -190,17 +173,22 @@ def test_every_simulated_topic_is_read_by_a_group() -> None:
     assert {one.topic for one in STREAMS} <= read
 
 
+def test_whoever_reads_what_another_group_writes_comes_after_it() -> None:
+    found = [one.group for one in readings(chosen_groups(()))]
+    assert set(found) == {name for name, _, _ in AGENTS}
+    assert found.index("billing-agg") < found.index("billing-ledger") < found.index("dead-letter-monitor")
+
+
 def test_markers_are_those_of_every_partition_that_writes_the_topic() -> None:
-    found = readings(chosen_groups(()))
-    assert {reading.group for reading in found} == {name for name, _, _ in AGENTS}
-    assert Reading("billing-agg", "llm_usage", 0) in found
+    found = {(one.group, one.topic): one.markers for one in watched()}
     writers = [one.name for one in GROUPS if "billing_events" in one.to]
     assert writers[:2] == ["billing-agg", "rpc-billing"]
-    markers = sum(topic(read).partitions for name in writers for read in group(name).topics)
-    assert Reading("billing-ledger", "billing_events", markers) in found
-    assert found.index(Reading("billing-agg", "llm_usage")) < found.index(
-        Reading("billing-ledger", "billing_events", markers)
-    )
+    ours = sum(topic(read).partitions for name in writers for read in group(name).topics)
+    redriver = 1
+    assert found["billing-ledger", "billing_events"] == ours + redriver
+    assert found["billing-agg", "llm_usage"] == redriver
+    everybody = sum(topic(read).partitions for one in GROUPS for read in one.topics if read != "dead_letter")
+    assert found["dead-letter-monitor", "dead_letter"] == everybody
 
 
 def standing(name: str, lag: int, end: int = 100) -> Standing:
@@ -245,7 +233,13 @@ def test_each_process_of_a_secured_run_is_a_principal_of_its_own_and_no_password
     jobs = [*workers, *service_jobs(Settings(), ports, logins), simulate_job(Settings(), ["llm_usage"], 60, logins)]
     users = {re.sub(r"-\d+$", "", job.name): dict(job.environment).get("STREAM_KAFKA__SASL_USERNAME") for job in jobs}
     groups = {group.name: group.principal for group in GROUPS}
-    services = {"capture": "insights-capture", "reconcile": RECONCILER, "clickhouse": None, "simulate": SIMULATOR}
+    services = {
+        "capture": "insights-capture",
+        "reconcile": RECONCILER,
+        "watch": LAG_MONITOR,
+        "clickhouse": None,
+        "simulate": SIMULATOR,
+    }
     assert users == groups | services
     assert {*groups.values(), "insights-capture", RECONCILER} <= {one.name for one in principals()}
     for job in jobs:

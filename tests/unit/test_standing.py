@@ -6,9 +6,14 @@ import pytest
 
 from streamapp.kafka.groups import GroupSeen, Member, Seen
 from streamapp.topics.registry import GROUPS
-from streamapp.watch.standing import MARKERS_MAX, address, standings
+from streamapp.watch.lag import Memory, step, watched
+from streamapp.watch.standing import Standing, address, standings
 
 LEDGER = [("billing_events", number) for number in range(4)]
+
+
+def standing_of(seen: Seen) -> dict[str, Standing]:
+    return standings(seen, step(watched(), Memory(), seen, 0)[1])
 
 
 def member(url: str, *partitions: int, host: str = "10.1.2.3") -> Member:
@@ -29,7 +34,7 @@ def member(url: str, *partitions: int, host: str = "10.1.2.3") -> Member:
     ],
 )
 def test_states_in_words(kafka: str, committed: dict[tuple[str, int], int], state: str) -> None:
-    found = standings(Seen({"billing-ledger": GroupSeen(kafka, (), committed)}, {}, {}))
+    found = standing_of(Seen({"billing-ledger": GroupSeen(kafka, (), committed)}, {}, {}))
     assert list(found) == [group.name for group in GROUPS]
     assert found["billing-ledger"].state == state
     assert found["rpc-billing"].state == "unknown"
@@ -37,12 +42,16 @@ def test_states_in_words(kafka: str, committed: dict[tuple[str, int], int], stat
 
 
 def test_lag_is_what_lies_behind_the_committed_offsets() -> None:
-    seen = GroupSeen("Empty", (), {LEDGER[0]: 900, LEDGER[1]: 10, LEDGER[2]: 100 - MARKERS_MAX})
-    ends = {LEDGER[0]: 1000, LEDGER[1]: 1000, LEDGER[2]: 100, LEDGER[3]: 3, ("llm_usage", 0): 77}
-    starts = {LEDGER[1]: 400}  # the topic's retention went over the group's offset
-    found = standings(Seen({"billing-ledger": seen}, starts, ends))["billing-ledger"]
-    assert found.behind == {LEDGER[0]: 100, LEDGER[1]: 600, LEDGER[2]: 0, LEDGER[3]: 3}
-    assert found.lag == 703
+    seen = GroupSeen("Empty", (), {LEDGER[0]: 900, LEDGER[1]: 10})
+    ends = {LEDGER[0]: 1000, LEDGER[1]: 1000, LEDGER[2]: 0, LEDGER[3]: 3, ("llm_usage", 0): 77}
+    starts = {**dict.fromkeys(LEDGER, 0), LEDGER[1]: 400}  # the topic's retention went over the group's offset
+    dates = {("billing-ledger", LEDGER[0]): -60_000, ("billing-ledger", LEDGER[3]): -5_000}
+    found = standing_of(Seen({"billing-ledger": seen}, starts, ends, dates=dates))["billing-ledger"]
+    assert {partition: one.lag for partition, one in found.behind.items()} == dict(
+        zip(LEDGER, (100, 600, 0, 3), strict=True)
+    )
+    month_s = 30 * 86_400
+    assert (found.lag, found.age_s, found.to_loss_s) == (703, 60, month_s - 60)
 
 
 def test_members_say_where_their_pages_are_and_what_they_own() -> None:
@@ -51,20 +60,20 @@ def test_members_say_where_their_pages_are_and_what_they_own() -> None:
         member("http://10.1.2.4:6126", 2, 3),
         Member("stream", "10.1.2.5", b"", ()),
     )
-    found = standings(Seen({"billing-ledger": GroupSeen("Stable", members, {})}, {}, {}))["billing-ledger"]
+    found = standing_of(Seen({"billing-ledger": GroupSeen("Stable", members, {})}, {}, {}))["billing-ledger"]
     assert found.urls == ("http://10.1.2.3:6126", "http://10.1.2.4:6126")
     assert found.owners[LEDGER[2]] == "http://10.1.2.4:6126"
 
 
 def test_what_may_not_be_asked_is_not_visible_and_no_problem() -> None:
     seen = GroupSeen("", problem="GroupAuthorizationFailedError", denied=True)
-    found = standings(Seen({"billing-ledger": seen}, {}, {}))["billing-ledger"]
+    found = standing_of(Seen({"billing-ledger": seen}, {}, {}))["billing-ledger"]
     assert (found.state, found.problem, found.lag) == ("not visible", "", None)
 
 
 def test_why_kafka_does_not_say_is_kept() -> None:
     seen = GroupSeen("", problem="GroupAuthorizationFailedError")
-    found = standings(Seen({"billing-ledger": seen}, {}, {LEDGER[0]: 5}))["billing-ledger"]
+    found = standing_of(Seen({"billing-ledger": seen}, {}, {LEDGER[0]: 5}))["billing-ledger"]
     assert (found.state, found.lag, found.problem) == ("unknown", None, "GroupAuthorizationFailedError")
 
 

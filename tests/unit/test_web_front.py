@@ -15,6 +15,7 @@ from test_web_pages import Reader
 from web_fake import FakeStandings, Served, World, serving
 
 from streamapp.topics.registry import GROUPS
+from streamapp.watch.lag import Unread
 from streamapp.watch.standing import Standing
 from streamapp.web.pages import charts
 from streamapp.web.pages.charts import Minute, whole_hour
@@ -97,10 +98,10 @@ def test_every_worker_shows_every_group() -> None:
 
 def test_a_group_without_a_worker_is_wrong_and_one_that_never_ran_is_not() -> None:
     async def check(reader: Reader, stage: Stage) -> None:
-        behind = {("billing_events", number): 40 for number in range(4)}
+        behind = {("billing_events", number): Unread(40, 7, 90.0, 7200.0) for number in range(4)}
         stage.kafka.said = {
             "billing-ledger": Standing("no worker", behind=behind),
-            "rpc-billing": Standing("never started", behind={("agent_rpc_metering", 0): 7}),
+            "rpc-billing": Standing("never started", behind={("agent_rpc_metering", 0): Unread(7)}),
             "audit-archive": Standing("unknown", problem="GroupAuthorizationFailedError"),
         }
         twin = await eventually(stage, lambda: reader.json("/"), lambda twin: states(twin)["llm-metrics"] == "running")
@@ -113,6 +114,7 @@ def test_a_group_without_a_worker_is_wrong_and_one_that_never_ran_is_not() -> No
         assert twin["verdict"] == "wrong"
         assert [(one["group"], one["text"]) for one in twin["findings"]] == [
             ("billing-ledger", "No worker runs; 160 records wait."),
+            ("billing-ledger", "Unread records expire in 2 h."),
             ("audit-archive", "Kafka does not say how it stands: GroupAuthorizationFailedError."),
         ]
         text = (await reader.get("/groups/billing-ledger"))[1]

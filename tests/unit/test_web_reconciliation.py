@@ -14,9 +14,10 @@ from web_fake import NOW_MS, OPEN, FakeWorker, World, serving
 
 from streamapp.errors import Unavailable
 from streamapp.reconcile.reconciler import Reconciler
-from streamapp.reconcile.server import application, listen
+from streamapp.reconcile.server import PORT, application
 from streamapp.settings import Settings
 from streamapp.verify.report import PairReport
+from streamapp.web.job import listen
 from streamapp.web.pages.reconciliation import KNOWN_MS, LATE_MS, REST_MS, AskedReconciliation, Facts, NoReconciliation
 
 
@@ -47,7 +48,7 @@ def asked(front: Front, ask: Ask) -> None:
     """Serve the job; `ask` gets its reader, and how to end the job."""
 
     async def run() -> None:
-        runner, port = await listen(application(front.job, OPEN), "127.0.0.1", 0)
+        runner, port = await listen(application(front.job, OPEN), "127.0.0.1", 0, PORT)
         try:
             await ask(AskedReconciliation(f"http://127.0.0.1:{port}/", 2.0, front.clock), runner.cleanup)
         finally:
@@ -124,7 +125,7 @@ def test_an_answer_that_is_none_is_silence(answer: bytes | None, words: str) -> 
     async def run() -> None:
         app = web.Application()
         app.add_routes([web.get("/reconciliation.json", respond)])
-        runner, port = await listen(app, "127.0.0.1", 0)
+        runner, port = await listen(app, "127.0.0.1", 0, PORT)
         try:
             facts = await AskedReconciliation(f"http://127.0.0.1:{port}", 2.0, lambda: NOW_MS).now()
             assert words in facts.problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -84,6 +85,12 @@ class RpcView(TableView):
             open_rows=len(ledger.lane),
             next_mark_ms=ledger.next_mark_ms if ledger.position.watermark_ms >= 0 else None,
         )
+
+    def _open_events(self) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for facts in self.accounts():
+            counts[facts.currency] += facts.open_calls + facts.pending_calls
+        return dict(counts)
 
     def _money(self) -> tuple[Sums, Sums, Sums]:
         today = self.clock() // DAY_MS * DAY_MS

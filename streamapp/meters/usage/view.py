@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -106,6 +107,13 @@ class UsageView(TableView):
             pending_revisions=len(ledger.pending),
             next_mark_ms=ledger.next_mark_ms if ledger.position.watermark_ms >= 0 else None,
         )
+
+    def _open_events(self) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for facts in self.hours():
+            if facts.state == "open":
+                counts[facts.currency] += facts.requests
+        return dict(counts)
 
     def _money(self) -> tuple[Sums, Sums, Sums]:
         today = self.clock() // DAY_MS * DAY_MS

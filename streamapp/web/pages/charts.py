@@ -92,6 +92,7 @@ class Panel:
     title: str
     unit: str
     series: tuple[tuple[str, str, tuple[float | None, ...]], ...]  # word, colour's name, a value per minute
+    bars: bool = True  # else lines
 
     @property
     def top(self) -> float:
@@ -130,6 +131,7 @@ def panels(charts: Charts) -> list[Panel]:
                 ("p95", "p95", tuple(minute.latency_p95_ms for minute in minutes)),
                 ("p50", "p50", tuple(minute.latency_p50_ms for minute in minutes)),
             ),
+            bars=False,
         ),
     ]
 

@@ -1,5 +1,5 @@
-"""What the front page shows besides groups: waiting dead letters, capture, the charts of llm-metrics, whether all
-records agree.
+"""What the pages show besides groups as they are now: waiting dead letters, capture, the charts of llm-metrics, the
+last hour of each group, whether all records agree.
 
 Each is asked behind the page, never by it: what does not answer is missing or marked, and nothing waits.
 """
@@ -14,6 +14,7 @@ import aiohttp
 from streamapp.clock import Clock
 from streamapp.dead_letters.recent import ENTRIES_MAX, Letters
 from streamapp.web.pages.charts import Charts, Feed
+from streamapp.web.pages.lags import Hours, Watch
 from streamapp.web.pages.reconciliation import Reconciliation
 from streamapp.web.workers.fleets import Fleets
 from streamapp.web.workers.kept import Kept
@@ -22,6 +23,7 @@ LETTERS = "letters"  # the table of dead letters: its worker tells Prometheus, t
 LETTERS_MS = 10_000  # each look connects to Kafka three times (docs/adr/0029)
 CAPTURE_MS = 4_000
 CHARTS_MS = 1_800
+LAGS_MS = 5_000  # the watch looks more rarely
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class CaptureState:
 
 
 class Extras:
-    """The four questions. `capture_url` is empty where no capture is known."""
+    """The five questions. `capture_url` is empty where no capture is known."""
 
     def __init__(
         self,
@@ -53,11 +55,13 @@ class Extras:
         timeout_s: float,
         capture_url: str,
         reconciliation: Reconciliation,
+        watch: Watch,
     ) -> None:
         self.reconciliation = reconciliation
         self._letters, self._capture_url, self._timeout_s = letters, capture_url, timeout_s
         self.waiting: Kept[Waiting] = Kept(self._waiting, clock, fresh_ms=LETTERS_MS)
         self.capture: Kept[CaptureState | None] = Kept(self._capture, clock, fresh_ms=CAPTURE_MS)
+        self.lags: Kept[Hours] = Kept(watch.ask, clock, fresh_ms=LAGS_MS)
         self.charts: Kept[Charts] = Kept(Feed(fleets, timeout_s).ask, clock, fresh_ms=CHARTS_MS)
 
     async def _waiting(self) -> Waiting:

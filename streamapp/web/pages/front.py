@@ -7,7 +7,7 @@ from typing import Any
 
 from streamapp.topics import registry
 from streamapp.web import show
-from streamapp.web.pages import chart, charts, reconciliation, whole
+from streamapp.web.pages import chart, charts, lags, reconciliation, whole
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
@@ -64,8 +64,8 @@ async def one_group(site: Site, params: Params) -> Page:
     if name not in {one.name for one in registry.GROUPS}:
         known = ", ".join(one.name for one in registry.GROUPS)
         raise Problem(404, f"No group is called {show.visible(name)}", f"The groups: {known}.")
-    look = await whole.look(site, (name,))
-    one = look.of(name)
+    look, hour = await asyncio.gather(whole.look(site, (name,)), site.extras.lags.get())
+    one, minutes = look.of(name), lags.whole((hour.value or {}).get(name, ()))
     found = [finding for _, finding in look.findings]
     tables = await _tables(site, name) if one.answering else []
     twin = {
@@ -82,6 +82,10 @@ async def one_group(site: Site, params: Params) -> Page:
         ],
         "silent": one.workers.silent,
         "dead_letters": one.workers.dead_letters(),
+        "expired_unread": one.expired,
+        "minutes": [
+            {"start_ms": at.start_ms, "lag": at.lag, "age_s": at.age_s, "to_loss_s": at.to_loss_s} for at in minutes
+        ],
         "tables": [{"name": table, "url": show.table_url(table, name)} for table in tables],
     }
     owned_now = {(owned.facts.topic, owned.facts.partition) for owned in one.workers.partitions}
@@ -96,6 +100,9 @@ async def one_group(site: Site, params: Params) -> Page:
         "curve": chart.line(one.workers.curve),
         "curve_top": max(one.workers.curve, default=0.0),
         "first_event": FIRST_EVENT,
+        "hour": hour,
+        "minutes": minutes,
+        "panels": lags.panels,
         "start": START.format(name.replace("-", "_")),
     }
     return Page("group.html", name, context, twin, place="overview")
@@ -111,6 +118,8 @@ def _twin(one: whole.GroupLook, now_ms: int) -> dict[str, Any]:
         "group": one.name,
         "state": one.state,
         "lag": one.lag,
+        "age_s": one.age_s,
+        "to_loss_s": one.to_loss_s,
         "events_per_s": round(one.workers.events_per_s, 3),
         "last_commit_ms": one.workers.last_commit_ms,
         "answering_workers": one.answering,

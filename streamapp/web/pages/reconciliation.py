@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
-from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
 from streamapp.clock import Clock
+from streamapp.errors import Unavailable
 from streamapp.web import show
+from streamapp.web.pages.asked import asked
 from streamapp.web.peers import Sign, unsigned
 from streamapp.web.workers.group import Finding, Level
 
@@ -20,7 +20,6 @@ REST_MS = 3_000  # after a silence: a frozen job does not slow every page
 KNOWN_MS = 600_000  # what it said before is shown for so long
 LATE_MS = 600_000  # beyond two intervals: a check may take a while
 EXAMPLES_MAX = 3
-ANSWER_BYTES_MAX = 4 << 20
 
 State = Literal["pending", "ok", "wrong", "failed"]
 
@@ -121,34 +120,14 @@ class AskedReconciliation:
 
     async def _ask(self) -> Facts:
         try:
-            answer = msgspec.json.decode(await self._body(), type=_Answer)
-        except TimeoutError:
-            return self._silent(f"no answer within {self._timeout_s:g} s")
-        except aiohttp.ClientResponseError as error:
-            return self._silent(f"it answered with status {error.status}")
-        except (aiohttp.ClientError, OSError):
-            return self._silent("no connection")
-        except (msgspec.MsgspecError, ValueError):
-            return self._silent("its answer could not be read")
+            answer = await asked(self._url, _Answer, self._timeout_s, self._sign)
+        except Unavailable as error:
+            return self._silent(str(error))
         now_ms = self._clock()
         late_ms = now_ms - round(2000 * answer.interval_seconds) - LATE_MS
         self._facts = Facts(tuple(_shown(pair, late_ms) for pair in answer.pairs), as_of_ms=now_ms)
         self._until_ms = now_ms + SHARE_MS
         return self._facts
-
-    async def _body(self) -> bytes:
-        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(self._url, headers=self._sign(urlsplit(self._url).path)) as response,
-        ):
-            response.raise_for_status()
-            body = bytearray()
-            async for piece in response.content.iter_any():
-                body += piece
-                if len(body) > ANSWER_BYTES_MAX:
-                    raise ValueError("too long an answer")
-            return bytes(body)
 
     def _silent(self, problem: str) -> Facts:
         known = self._facts

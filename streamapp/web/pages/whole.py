@@ -16,6 +16,7 @@ from streamapp.web.workers.kept import Heard
 
 OLD_MS = 10_000  # one question that Kafka does not answer in time says little
 UNKNOWN = Standing("unknown")
+LOSS_WARN_S, LOSS_CRITICAL_S = 24 * 3600, 4 * 3600  # as the alerts
 MOVING = frozenset({"taking over", "restoring"})
 
 
@@ -69,6 +70,21 @@ class GroupLook:
         return sum(lags) if lags else None
 
     @property
+    def age_s(self) -> float | None:
+        """How old the oldest unread record is; 0 when all is read, None when nobody knows."""
+        return 0.0 if self.lag == 0 else self.standing.age_s
+
+    @property
+    def to_loss_s(self) -> float | None:
+        """Seconds until Kafka may delete an unread record; None when nothing waits, or nobody knows."""
+        return None if self.lag == 0 else self.standing.to_loss_s
+
+    @property
+    def expired(self) -> int:
+        """Records that Kafka deleted unread since this worker began to look."""
+        return sum(one.expired for one in self.standing.behind.values())
+
+    @property
     def cells(self) -> list[Cell]:
         """Every partition that anybody knows of. The owner's own count is exact; Kafka's is behind by a commit."""
         owned = {(one.facts.topic, one.facts.partition): one for one in self.workers.partitions}
@@ -81,7 +97,8 @@ class GroupLook:
             url = self.standing.owners.get((topic, partition), "") if one is None else one.url
             owner = one.owner if one is not None else names.get(url.rstrip("/"), url)
             exact = one is not None and not one.stale
-            lag = one.facts.lag if one is not None and exact else self.standing.behind.get((topic, partition))
+            behind = self.standing.behind.get((topic, partition))
+            lag = one.facts.lag if one is not None and exact else None if behind is None else behind.lag
             number = numbers.setdefault(owner, len(numbers) + 1) if owner else 0
             found.append(Cell(topic, partition, owner, number, lag, one is not None and one.stale))
         return found
@@ -158,9 +175,19 @@ def _look(registered: Registered, standing: Standing, workers: group.Group, now_
     if not one.answering and one.state == "no worker":
         waiting = f"{show.number(lag)} record{'s' if lag != 1 else ''} wait" + ("s" if lag == 1 else "")
         found.append(group.Finding("wrong", f"No worker runs; {waiting if lag else 'nothing waits'}."))
+    found += _loss(one)
     if standing.problem and not one.answering:
         found.append(group.Finding("stale", f"Kafka does not say how it stands: {standing.problem}."))
     return GroupLook(registered, standing, workers, tuple(found))
+
+
+def _loss(one: GroupLook) -> list[group.Finding]:
+    """What Kafka is about to delete. A group that never started misses nothing."""
+    left_s = one.to_loss_s
+    if left_s is None or left_s >= LOSS_WARN_S or one.standing.state == "never started":
+        return []
+    level: group.Level = "wrong" if left_s < LOSS_CRITICAL_S else "stale"
+    return [group.Finding(level, f"Unread records expire in {show.duration(left_s)}.")]
 
 
 def _unheard(asked: Heard[Mapping[str, Standing]]) -> str:

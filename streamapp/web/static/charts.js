@@ -20,10 +20,17 @@
     const text = value === 0 ? "0" : value >= 0.1 ? value.toFixed(2) : `${+value.toPrecision(2)}`;
     return unit === "USD" ? `$${text}` : `${text} ${unit}`;
   };
+  const duration = (value) => {
+    for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+      if (value >= size) return `${+(value / size).toPrecision(2)} ${unit}`;
+    }
+    return `${Math.round(value)} s`;
+  };
   const words = (figure) => (value) => {
     const { chart, unit } = figure.dataset;
     if (chart === "cost") return money(value, unit);
-    if (chart === "latency") return value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(value < 10000 ? 2 : 1)} s`;
+    if (unit === "s") return duration(value);
+    if (unit === "ms") return value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(value < 10000 ? 2 : 1)} s`;
     return short(value);
   };
 
@@ -54,7 +61,7 @@
       timeScale: { borderVisible: false, timeVisible: true, secondsVisible: false, allowBoldLabels: false, fixLeftEdge: true, fixRightEdge: true, lockVisibleTimeRangeOnResize: true },
     });
     const common = { priceLineVisible: false, lastValueVisible: false };
-    const lines = figure.dataset.chart === "latency";
+    const lines = "lines" in figure.dataset;
     const series = new Map();
     for (const [, name] of JSON.parse(figure.dataset.points)) {
       series.set(name, lines

@@ -1,0 +1,95 @@
+"""The web server of a process that is no worker: for Prometheus, for the pages, and for the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+
+import orjson
+from aiohttp import web
+
+from streamapp.errors import Refused
+from streamapp.metrics import TEXT
+from streamapp.web.gate import Gate, protect
+from streamapp.web.problem import Problem
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def application(
+    gate: Gate,
+    metrics: Callable[[], bytes],
+    health: Callable[[], str],
+    pages: Mapping[str, Callable[[], object]],
+) -> web.Application:
+    """`/metrics`, `/health`, `/health/ready`, `/health/live` and `pages` (path → plain JSON types), all read-only, behind the gate of the pages.
+
+    `health` says in a word how the process goes; `stuck` is answered with 503."""
+
+    async def exposition(request: web.Request) -> web.Response:
+        headers = {"Content-Type": TEXT}
+        return web.Response(body=metrics(), headers=headers)
+
+    async def healthy(request: web.Request) -> web.Response:
+        status = health()
+        return _json({"status": status}, 503 if status == "stuck" else 200)
+
+    async def live(request: web.Request) -> web.Response:
+        return _json({"status": "live"})
+
+    async def page(request: web.Request) -> web.Response:
+        return _json(pages[request.path]())
+
+    @web.middleware
+    async def gated(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            await gate.admitted(request)
+        except Problem as problem:
+            response = _json({"error": str(problem), "advice": problem.advice}, problem.status)
+            response.headers.update(problem.headers)
+            return response
+        return await handler(request)
+
+    app = web.Application(middlewares=[gated])
+    app.on_response_prepare.append(protect)
+    own = {"/metrics": exposition, "/health": healthy, "/health/ready": healthy, "/health/live": live}
+    app.add_routes([web.get(path, handler) for path, handler in own.items()])
+    app.add_routes([web.get(path, page) for path in pages])
+    return app
+
+
+async def listen(app: web.Application, host: str, port: int, variable: str) -> tuple[web.AppRunner, int]:
+    """Serve on host and port, 0 for a free one; returns the runner to clean up, and the port. Raises `Refused`.
+
+    `variable` sets the port."""
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise Refused(f"cannot listen on {host}:{port}: {error.strerror}; set {variable}") from None
+    taken: int = runner.addresses[0][1]
+    return runner, taken
+
+
+async def serve(
+    app: web.Application, host: str, port: int, variable: str, log: logging.Logger, listening: Callable[[], object]
+) -> None:
+    """The same until SIGTERM or SIGINT. `listening` is called when the port is taken; what it returns is kept."""
+    over = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, over.set)
+    runner, taken = await listen(app, host, port, variable)
+    log.info("listening on http://%s:%d/", host, taken)
+    work = listening()
+    await over.wait()
+    if isinstance(work, asyncio.Task):
+        work.cancel()
+    await runner.cleanup()
+
+
+def _json(body: object, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")

@@ -1,0 +1,41 @@
+"""A question of the pages to a process that is no worker, over HTTP."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from streamapp.errors import Unavailable
+from streamapp.web.peers import Sign
+
+ANSWER_BYTES_MAX = 4 << 20
+
+T = TypeVar("T")
+
+
+async def asked(url: str, type_: type[T], timeout_s: float, sign: Sign) -> T:
+    """Its answer. Raises `Unavailable`, in a few words, when there is none that can be used."""
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url, headers=sign(urlsplit(url).path)) as response,
+        ):
+            response.raise_for_status()
+            body = bytearray()
+            async for piece in response.content.iter_any():
+                body += piece
+                if len(body) > ANSWER_BYTES_MAX:
+                    raise ValueError("too long an answer")
+        return msgspec.json.decode(body, type=type_)
+    except TimeoutError:
+        raise Unavailable(f"no answer within {timeout_s:g} s") from None
+    except aiohttp.ClientResponseError as error:
+        raise Unavailable(f"it answered with status {error.status}") from None
+    except (aiohttp.ClientError, OSError):
+        raise Unavailable("no connection") from None
+    except (msgspec.MsgspecError, ValueError):
+        raise Unavailable("its answer could not be read") from None
