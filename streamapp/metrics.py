@@ -205,17 +205,19 @@ def waiting_letters(oldest_s: float | None, waiting: int, redriven: int, openmet
     """What is done about dead letters, as families to go behind an exposition. `oldest_s`: the age of the oldest that
     waits; None: none waits."""
     of = CollectorRegistry()
-    about = "Dead letters that were neither sent again nor dropped, of the newest 5,000"
-    age = GaugeMetricFamily("stream_dead_letters_oldest_waiting_seconds", "Age of the oldest of these; 0: none waits")
-    age.add_metric((), oldest_s or 0.0)
-    of.register(
-        Families(
-            GaugeMetricFamily("stream_dead_letters_waiting", about, waiting),
-            age,
-            CounterMetricFamily("stream_dead_letters_redriven", "Dead letters that were sent again", redriven),
-        )
-    )
+    of.register(Families(*waiting_families(oldest_s, waiting, redriven)))
     return exposition(of, openmetrics).removesuffix(END)
+
+
+def waiting_families(oldest_s: float | None, waiting: int, redriven: int) -> tuple[Metric, ...]:
+    """The same as metrics."""
+    about = "Dead letters that were neither sent again nor dropped, of the newest 5,000"
+    older = "Age of the oldest of these; 0: none waits"
+    return (
+        GaugeMetricFamily("stream_dead_letters_waiting", about, waiting),
+        GaugeMetricFamily("stream_dead_letters_oldest_waiting_seconds", older, oldest_s or 0.0),
+        CounterMetricFamily("stream_dead_letters_redriven", "Dead letters that were sent again", redriven),
+    )
 
 
 @dataclass

@@ -24,7 +24,8 @@ def application(
     health: Callable[[], str],
     pages: Mapping[str, Callable[[], object]],
 ) -> web.Application:
-    """`/metrics`, `/health`, `/health/ready`, `/health/live` and `pages` (path → plain JSON types), all read-only, behind the gate of the pages.
+    """`/metrics`, `/health`, its `/ready` and `/live`, and `pages` (path → plain JSON types), all read-only, behind the
+    gate of the pages.
 
     `health` says in a word how the process goes; `stuck` is answered with 503."""
 
