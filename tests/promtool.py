@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 from pathlib import Path
+from typing import Any
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
 
 
 def promtool(*arguments: str | Path, text: bytes = b"") -> str:
@@ -28,3 +32,13 @@ def check_metrics(text: bytes, but: str = "") -> None:
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False, timeout=120)
     complaints = (done.stdout + done.stderr).decode().splitlines()
     assert [line for line in complaints if not but or not line.endswith(but)] == []
+
+
+def dashboards() -> Any:
+    """The script that makes the dashboards, as a module."""
+    spec = importlib.util.spec_from_file_location("dashboards", DEPLOY / "grafana" / "dashboards.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +10,11 @@ from typing import Any
 import pytest
 import yaml
 from project import PROJECT
-from promtool import amtool, promtool
+from promtool import DEPLOY, amtool, dashboards, promtool
 
 from streamapp.settings import Settings
 from streamapp.topics.registry import GROUPS, port_offset
 
-DEPLOY = PROJECT / "deploy"
 RULES, SCRAPES = DEPLOY / "prometheus" / "rules.yml", DEPLOY / "prometheus" / "prometheus.yml"
 ROUTES = DEPLOY / "alertmanager" / "alertmanager.yml"
 RUNBOOK, REFERENCE = PROJECT / "docs" / "runbook.md", PROJECT / "docs" / "reference.md"
@@ -33,16 +31,6 @@ def loaded(path: Path) -> Any:
 
 def alerts() -> list[dict[str, Any]]:
     return [rule for group in loaded(RULES)["groups"] for rule in group["rules"]]
-
-
-def dashboards() -> Any:
-    """The script that makes them, as a module."""
-    spec = importlib.util.spec_from_file_location("dashboards", DEPLOY / "grafana" / "dashboards.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def anchors(page: Path) -> set[str]:
