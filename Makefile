@@ -12,7 +12,7 @@ DEV := $(VENV)/.dev
 JARS := $(VENV)/.jars
 LANE := streamapp/lane
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all tested check docs bench browser pgbouncer lock
+.PHONY: help setup run test test-all tested check docs bench browser pgbouncer prometheus lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -69,7 +69,7 @@ run: ready ## Start everything on this machine; FOR=120: stop after two minutes 
 
 # Three at once on two processors: the tests of the broker mostly wait. What they share is made before them.
 PYTEST = $(BIN)/pytest -n 3 --dist worksteal
-tested: setup browser pgbouncer check
+tested: setup browser pgbouncer prometheus check
 	STREAM_CACHE_DIR=.cache $(BIN)/streamapp broker prepare
 	PYTHONPATH=. $(BIN)/python tests/real_s3.py
 
@@ -131,6 +131,12 @@ pgbouncer:
 	@command -v pgbouncer /usr/sbin/pgbouncer >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 		&& apt-get update && apt-get install -y pgbouncer; } \
 		|| { echo "The tests of the ledger need pgbouncer: install the package pgbouncer" >&2; exit 1; }
+
+# Without their recommendations, and without starting them as services of this machine.
+prometheus:
+	@{ command -v prometheus && command -v amtool; } >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update && RUNLEVEL=1 apt-get install -y --no-install-recommends prometheus prometheus-alertmanager; } \
+		|| { echo "The tests of alerts need promtool and amtool: install the packages prometheus and prometheus-alertmanager" >&2; exit 1; }
 
 LOCK = $(UV) compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate

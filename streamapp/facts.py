@@ -250,7 +250,7 @@ class WorkerView(Protocol):
     def tables(self) -> tuple[str, ...]:
         """Names of this worker's tables."""
 
-    def metrics(self) -> bytes:
+    def metrics(self, openmetrics: bool = False, more: bytes = b"") -> bytes:
         """Prometheus text format."""
 
 

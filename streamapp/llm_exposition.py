@@ -1,13 +1,16 @@
 """What llm-metrics tells Prometheus, in its text format. Pure: counts in, text out.
 
 Counters are read from the table's committed rows and carry the partition that they live in: whoever owns it, the same
-series goes on where it was. The quantiles are of the whole fleet, and absent unless all of it has answered.
+series goes on where it was. Histograms tell partitions apart and nothing else: by model they would be thousands of
+series. The quantiles are by model, of the whole fleet, and absent unless all of it has answered. They are summaries
+without sum and count: that type alone may have the label `quantile`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from operator import add
 from typing import NamedTuple
 
 from tables.latency.spread import BOUNDS_US, Spread
@@ -33,8 +36,8 @@ ERRORS = Family("hanzo_llm_errors_total", "counter", "Calls that did not end in 
 CACHE_HITS = Family("hanzo_llm_cache_hits_total", "counter", "Calls answered from a cache", SERIES)
 TOKENS = Family("hanzo_llm_tokens_total", "counter", "Tokens, of prompts and of completions", (*SERIES, "type"))
 COST = Family("hanzo_llm_cost_total", "counter", "What the calls cost, exact to 12 decimals", (*SERIES, "currency"))
-DURATION = Family("hanzo_llm_request_duration_seconds", "histogram", "How long calls took", (*SERIES, "le"))
-TTFT = Family("hanzo_llm_time_to_first_token_seconds", "histogram", "Until the first token came", (*SERIES, "le"))
+DURATION = Family("hanzo_llm_request_duration_seconds", "histogram", "How long calls took", ("partition", "le"))
+TTFT = Family("hanzo_llm_time_to_first_token_seconds", "histogram", "Until the first token came", ("partition", "le"))
 IGNORED = Family(
     "hanzo_llm_measurements_ignored_total",
     "counter",
@@ -46,12 +49,12 @@ REFUSED = Family("hanzo_llm_refused_total", "counter", "Records that do not coun
 _QUANTILE = ("provider", "model", "stream", "window", "quantile")
 DURATION_QUANTILE = Family(
     "hanzo_llm_request_duration_quantile_seconds",
-    "gauge",
+    "summary",
     "Of all workers, within 1 %: the last full minute (1m) and hour (1h)",
     _QUANTILE,
 )
 TTFT_QUANTILE = Family(
-    "hanzo_llm_time_to_first_token_quantile_seconds", "gauge", "Likewise, until the first token", _QUANTILE
+    "hanzo_llm_time_to_first_token_quantile_seconds", "summary", "Likewise, until the first token", _QUANTILE
 )
 UNANSWERED = Family(
     "hanzo_llm_partitions_unanswered", "gauge", "Partitions that nobody spoke for: without them no quantiles", ()
@@ -92,21 +95,27 @@ class Quantiles(NamedTuple):
     ttft_s: Sequence[float] | None
 
 
-def counters(partitions: Iterable[PartitionCounts]) -> str:
+def counters(partitions: Iterable[PartitionCounts], openmetrics: bool = False) -> str:
     """The counters and histograms of the partitions in hand."""
     lines: dict[Family, list[str]] = {family: [] for family in FAMILIES}
     for one in partitions:
+        partition = f'partition="{one.partition}"'
+        latency, ttft = Spread(), Spread()
         for series, tally in one.totals.items():
-            labels = f'partition="{one.partition}",{_names(series)}'
-            for family, line in _counted(labels, tally):
+            for family, line in _counted(f"{partition},{_names(series)}", tally):
                 lines[family].append(line)
+            for spread, more in ((latency, tally.latency), (ttft, tally.ttft)):
+                spread.sum_us += more.sum_us
+                spread.buckets = list(map(add, spread.buckets, more.buckets))
+        lines[DURATION] += _histogram(partition, latency)
+        lines[TTFT] += _histogram(partition, ttft)
         lines[DUPLICATES].append(f'{{partition="{one.partition}"}} {one.duplicates}')
         for reason, count in one.refused.items():
             lines[REFUSED].append(f'{{partition="{one.partition}",reason="{_escaped(reason)}"}} {count}')
-    return _text(lines)
+    return _text(lines, openmetrics)
 
 
-def gauges(quantiles: Iterable[Quantiles], unanswered: int) -> str:
+def gauges(quantiles: Iterable[Quantiles], unanswered: int, openmetrics: bool = False) -> str:
     """The quantiles of the fleet; none of them while partitions are `unanswered`."""
     lines: dict[Family, list[str]] = {DURATION_QUANTILE: [], TTFT_QUANTILE: [], UNANSWERED: [f" {unanswered}"]}
     for one in quantiles if not unanswered else ():
@@ -114,7 +123,7 @@ def gauges(quantiles: Iterable[Quantiles], unanswered: int) -> str:
         for family, values in ((DURATION_QUANTILE, one.duration_s), (TTFT_QUANTILE, one.ttft_s)):
             for rank, value in zip(QUANTILES, values or (), strict=False):
                 lines[family].append(f'{{{labels},quantile="{rank}"}} {value:.9g}')
-    return _text(lines)
+    return _text(lines, openmetrics)
 
 
 def _counted(labels: str, tally: Tally) -> Iterator[tuple[Family, str]]:
@@ -127,8 +136,6 @@ def _counted(labels: str, tally: Tally) -> Iterator[tuple[Family, str]]:
     yield TOKENS, f'{{{labels},type="completion"}} {tally.completion_tokens}'
     for currency, cost in tally.cost.items():
         yield COST, f'{{{labels},currency="{currency}"}} {cost:f}'
-    for family, spread in ((DURATION, tally.latency), (TTFT, tally.ttft)):
-        yield from ((family, line) for line in _histogram(labels, spread))
     for (measurement, reason), count in tally.ignored.items():
         if count:
             yield IGNORED, f'{{{labels},measurement="{measurement}",reason="{reason}"}} {count}'
@@ -153,10 +160,12 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
-def _text(lines: Mapping[Family, Sequence[str]]) -> str:
+def _text(lines: Mapping[Family, Sequence[str]], openmetrics: bool) -> str:
     parts: list[str] = []
     for family, samples in lines.items():
         if samples:
-            parts += (f"# HELP {family.name} {family.meaning}", f"# TYPE {family.name} {family.kind}")
+            # OpenMetrics names a counter without the ending of its samples.
+            name = family.name.removesuffix("_total") if openmetrics and family.kind == "counter" else family.name
+            parts += (f"# HELP {name} {family.meaning}", f"# TYPE {name} {family.kind}")
             parts += [family.name + sample for sample in samples]
     return "".join(f"{part}\n" for part in parts)

@@ -33,6 +33,7 @@ class BrokerSettings(_Section):
     port: int = Field(9092, ge=0, le=65535, description="Port of the embedded broker; 0 takes a free one")
     dir: Path | None = Field(None, description="Data directory; default: STATE_DIR/broker")
     heap_mb: int = Field(256, ge=128, description="Java heap of the embedded broker, MiB")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port of the broker's own /metrics; 0: none")
 
 
 class BillingSettings(_Section):

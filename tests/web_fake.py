@@ -446,10 +446,9 @@ class FakeWorker:
     def tables(self) -> tuple[str, ...]:
         return ("usage_hourly",) if self.world.buckets else ()
 
-    def metrics(self) -> bytes:
-        return (
-            b"# HELP stream_events_total Records applied\n# TYPE stream_events_total counter\nstream_events_total 1\n"
-        )
+    def metrics(self, openmetrics: bool = False, more: bytes = b"") -> bytes:
+        told = "# HELP stream_events_total Records applied\n# TYPE stream_events_total counter\nstream_events_total 1\n"
+        return told.encode() + more
 
 
 def _usages(bucket: Bucket) -> list[Usage]:

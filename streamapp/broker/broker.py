@@ -156,8 +156,10 @@ class Broker:
 
     def _jvm_flags(self, jar_list: str) -> list[str]:
         log4j = f"-Dlog4j2.configurationFile={self.data_dir}/log4j2.properties"
+        # A cache that was made without an agent cannot be used with one, and Java says so at length.
+        has_agent = any(flag.startswith("-javaagent:") for flag in self._more_flags)
         own = [
-            *_aot_flags(self._cache_dir, jar_list),
+            *([] if has_agent else _aot_flags(self._cache_dir, jar_list)),
             f"-Xmx{self._heap_mb}m",
             log4j,
             f"-Djava.io.tmpdir={self._scratch}",

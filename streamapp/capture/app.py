@@ -23,13 +23,15 @@ from streamapp.capture.intake import Ask, Intake, Verdict
 from streamapp.capture.openapi import document
 from streamapp.capture.pipeline import Group, Pipeline
 from streamapp.capture.reading import answers
-from streamapp.capture.reading.addresses import forwarded_for, read_address
+from streamapp.capture.reading.addresses import client_address, forwarded_for
 from streamapp.capture.reading.answers import Answer, Refusal, refused
 from streamapp.capture.reading.events import TOPIC
 from streamapp.clock import Clock
 from streamapp.errors import Denied, Misconfigured
 from streamapp.kafka.trouble import PROPAGATION_S, no_topics
+from streamapp.metrics import OPENMETRICS, TEXT, wants_openmetrics
 from streamapp.schemas.judging import letter
+from streamapp.schemas.values.trace import HEADER
 from streamapp.settings import CaptureSettings
 from streamapp.web.gate import HEADERS, Gate
 from streamapp.web.problem import Problem
@@ -43,11 +45,11 @@ Send = Callable[[Any], Awaitable[None]]
 ENDPOINTS = ("/e", "/capture", "/batch", "/i/v0/e")
 ENDPOINT_PATHS = frozenset(path + slash for path in ENDPOINTS for slash in ("", "/"))
 JSON: cors.Header = (b"content-type", b"application/json")
-TEXT: cors.Header = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 PROTECTED: list[cors.Header] = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 CLOSE: cors.Header = (b"connection", b"close")
 EVENTS_ALLOWED: cors.Header = (b"allow", b"GET, POST, OPTIONS")
 PAGE_ALLOWED: cors.Header = (b"allow", b"GET, HEAD")
+TRACEPARENT = HEADER.encode()
 TOPICS = (TOPIC, letter.TOPIC)
 HEARD_S = 5.0  # Kafka is asked whether it is there when it has been silent for so long, and for its topics as often
 AGAIN_S = 0.2
@@ -80,11 +82,12 @@ class App:
         self.connections: Callable[[], int] = lambda: 0
         self.counters = Counters(self._under_way, lambda: self.connections())
         described = document(ENDPOINTS, limits)
-        self._pages: dict[str, Callable[[], tuple[int, cors.Header, bytes]]] = {
-            "/health/live": lambda: (200, JSON, b'{"status":"live"}'),
+        self._pages: dict[str, Callable[[Scope], tuple[int, cors.Header, bytes]]] = {
+            "/health/live": lambda scope: (200, JSON, b'{"status":"live"}'),
             "/health/ready": self._ready,
-            "/metrics": lambda: (200, TEXT, self.counters.exposition()),
-            "/openapi.json": lambda: (200, JSON, described),
+            "/health": self._ready,
+            "/metrics": self._metrics,
+            "/openapi.json": lambda scope: (200, JSON, described),
         }
         self.shown = set(self._pages)  # to whoever reaches capture
 
@@ -118,7 +121,7 @@ class App:
             )
             answer, extra = answers.NOTHING, cors.preflight(origin, wanted)
         elif path in self.shown and method in ("GET", "HEAD"):
-            status, named, body = await self._admitted(scope) or self.page(path)
+            status, named, body = await self._admitted(scope) or self.page(scope)
             await _respond(send, status, [*named, *extra, *PROTECTED], body)
             return
         else:
@@ -172,9 +175,11 @@ class App:
                 extra.append(CLOSE)  # the rest of it is not read
                 return refused(body)
             self.counters.body_bytes += len(body)
-            ask = Ask(scope["query_string"].decode("latin-1"), self._ip(scope, forwarded))
+            trace = _header(scope, TRACEPARENT)
+            query = scope["query_string"].decode("latin-1")
+            ask = Ask(query, client_address(scope["client"], forwarded, self._limits.proxies), trace)
             verdict = self._intake.judge(ask, body, self._clock(), began_s)
-            return await self._written(verdict) if verdict.groups else verdict.answer
+            return await self._written(verdict, began_s, trace) if verdict.groups else verdict.answer
         except Exception:
             log.exception("a request could not be judged")
             return refused(Refusal(answers.FAILED))
@@ -205,7 +210,7 @@ class App:
         finally:
             self._incoming -= held  # judging does not wait, and its records are counted by the pipeline
 
-    async def _written(self, verdict: Verdict) -> Answer:
+    async def _written(self, verdict: Verdict, began_s: float, trace: bytes) -> Answer:
         # While Kafka is away one group at a time is let through: it finds out first when Kafka is back.
         if self._away and self._pipeline.records:
             return refused(Refusal(answers.KAFKA_AWAY))
@@ -219,6 +224,7 @@ class App:
             kind = answers.TOPIC_MISSING if self._gone(verdict.groups) else answers.KAFKA_AWAY
             return refused(Refusal(kind, f"Kafka did not acknowledge: {error}"))
         self._away = False
+        self.counters.acknowledged(asyncio.get_running_loop().time() - began_s, trace)
         self.counters.events += verdict.events
         if verdict.refused:
             self.counters.refused.update(verdict.refused)
@@ -237,18 +243,10 @@ class App:
             return Refusal(answers.OVERLOADED)
         return None
 
-    def _ip(self, scope: Scope, forwarded: bytes | None) -> str:
-        hops = self._limits.proxies
-        if hops and forwarded is not None:
-            addresses = forwarded.decode("latin-1").split(",")
-            return read_address(addresses[-min(hops, len(addresses))])
-        client = scope["client"]
-        return read_address(client[0]) if client else ""
-
     async def _admitted(self, scope: Scope) -> tuple[int, list[cors.Header], bytes] | None:
         """The answer to somebody who may not see a page of ours; None: they may. Health is for everybody."""
         path = scope["path"]
-        if self._gate is None or path.startswith("/health/"):
+        if self._gate is None or path.startswith("/health"):
             return None
         headers = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         try:
@@ -259,17 +257,22 @@ class App:
             return kind.status, [JSON, *challenge], refused(Refusal(kind, f"{problem}. {problem.advice}")).body
         return None
 
-    def page(self, path: str) -> tuple[int, list[cors.Header], bytes]:
+    def page(self, scope: Scope) -> tuple[int, list[cors.Header], bytes]:
         """Status, headers and body of a page of ours."""
         try:
-            status, kind, body = self._pages[path]()
+            status, kind, body = self._pages[scope["path"]](scope)
             return status, [kind], body
         except Exception:
-            log.exception("%s could not be told", path)
+            log.exception("%s could not be told", scope["path"])
             failed = refused(Refusal(answers.FAILED))
             return failed.status, [JSON], failed.body
 
-    def _ready(self) -> tuple[int, cors.Header, bytes]:
+    def _metrics(self, scope: Scope) -> tuple[int, cors.Header, bytes]:
+        openmetrics = wants_openmetrics(_header(scope, b"accept").decode("latin-1"))
+        kind = OPENMETRICS if openmetrics else TEXT
+        return 200, (b"content-type", kind.encode()), self.counters.exposition(openmetrics)
+
+    def _ready(self, scope: Scope) -> tuple[int, cors.Header, bytes]:
         if self._away:
             return 503, JSON, b'{"status":"kafka_away"}'
         if missing := self._pipeline.missing:
@@ -279,6 +282,11 @@ class App:
 
     def _under_way(self) -> tuple[int, int]:
         return self._pipeline.records, self._pipeline.bytes + self._incoming
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    """The value of a header, empty where there is none."""
+    return next((value for name, value in scope["headers"] if name == wanted), b"")
 
 
 async def _answer(send: Send, answer: Answer, extra: list[cors.Header]) -> None:

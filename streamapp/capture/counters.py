@@ -6,12 +6,43 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    Exemplar,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
-from streamapp.metrics import SECONDS
+from streamapp.metrics import SECONDS, exposition, registry
+from streamapp.schemas.values.trace import HEADER, trace_id
+
+PREFIXES = ("stream_capture", "capture")  # the second: as the release before named them
+
+
+class _Seconds:
+    """A histogram. Of each bucket the last trace that fell into it is known."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(SECONDS) + 1)
+        self._sum = 0.0
+        self._traces: dict[int, Exemplar] = {}
+
+    def add(self, seconds: float, trace: str = "") -> None:
+        at = bisect_left(SECONDS, seconds)
+        self._counts[at] += 1
+        self._sum += seconds
+        if trace:
+            self._traces[at] = Exemplar({"trace_id": trace}, seconds)
+
+    def family(self, name: str, about: str) -> Metric:
+        buckets: list[tuple[str, float, Exemplar | None]] = []
+        total = 0
+        for at, (bound, count) in enumerate(zip((*map(str, SECONDS), "+Inf"), self._counts, strict=True)):
+            total += count
+            buckets.append((bound, float(total), self._traces.get(at)))
+        return HistogramMetricFamily(name, about, buckets=buckets, sum_value=self._sum)  # type: ignore[arg-type]
 
 
 class Counters(Collector):
@@ -23,50 +54,56 @@ class Counters(Collector):
         self.unreadable: Counter[str] = Counter()
         self.events = 0
         self.body_bytes = 0
-        self._seconds = [0] * (len(SECONDS) + 1)
-        self._seconds_sum = 0.0
+        self._request, self._to_topic = _Seconds(), _Seconds()
         self._under_way, self._connections = under_way, connections
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
+        self._registry = registry()
         self._registry.register(self)
 
     def answered(self, status: int, slug: str, seconds: float) -> None:
         """A request was answered after so long."""
         self.answers[status, slug] += 1
-        self._seconds[bisect_left(SECONDS, seconds)] += 1
-        self._seconds_sum += seconds
+        self._request.add(seconds)
+
+    def acknowledged(self, seconds: float, traceparent: bytes) -> None:
+        """Every replica has the records of a request, so long after its headers came."""
+        self._to_topic.add(seconds, trace_id(((HEADER, traceparent),)))
 
     def collect(self) -> Iterator[Metric]:
         """The metrics as they are now."""
-        requests = CounterMetricFamily("capture_requests", "Requests answered", labels=("status", "slug"))
+        for prefix in PREFIXES:
+            yield from self._families(prefix)
+        events = CounterMetricFamily(
+            "stream_capture_events", "Events acknowledged by all replicas, by what they became", labels=("outcome",)
+        )
+        events.add_metric(("accepted",), self.events)
+        events.add_metric(("dead_letter",), self.refused.total())
+        yield events
+        yield CounterMetricFamily("capture_events", "Events acknowledged by all replicas", value=self.events)
+        about = "From the end of a request's headers until every in-sync replica has its records"
+        yield self._to_topic.family("stream_capture_to_topic_seconds", about)
+
+    def _families(self, prefix: str) -> Iterator[Metric]:
+        requests = CounterMetricFamily(f"{prefix}_requests", "Requests answered", labels=("status", "slug"))
         for (status, slug), count in sorted(self.answers.items()):
             requests.add_metric((str(status), slug), count)
         yield requests
-        refused = CounterMetricFamily("capture_events_refused", "Written to dead_letter", labels=("reason",))
+        refused = CounterMetricFamily(f"{prefix}_events_refused", "Written to dead_letter", labels=("reason",))
         for reason, count in sorted(self.refused.items()):
             refused.add_metric((reason,), count)
         yield refused
         about = "Events whose timestamp cannot be read: they count as of now, or of their offset"
-        unreadable = CounterMetricFamily("capture_timestamps_unreadable", about, labels=("lib",))
+        unreadable = CounterMetricFamily(f"{prefix}_timestamps_unreadable", about, labels=("lib",))
         for lib, count in sorted(self.unreadable.items()):
             unreadable.add_metric((lib,), count)
         yield unreadable
-        yield CounterMetricFamily("capture_events", "Events acknowledged by all replicas", value=self.events)
-        yield CounterMetricFamily("capture_body_bytes", "Bytes of bodies received", value=self.body_bytes)
-        buckets, total = [], 0
-        for bound, count in zip((*map(str, SECONDS), "+Inf"), self._seconds, strict=True):
-            total += count
-            buckets.append((bound, float(total)))
-        about = "From the end of a request's headers to its answer"
-        yield HistogramMetricFamily("capture_request_seconds", about, buckets=buckets, sum_value=self._seconds_sum)
+        yield CounterMetricFamily(f"{prefix}_body_bytes", "Bytes of bodies received", value=self.body_bytes)
+        yield self._request.family(f"{prefix}_request_seconds", "From the end of a request's headers to its answer")
         records, size = self._under_way()
-        yield GaugeMetricFamily("capture_unacknowledged_records", "Records under way to Kafka", value=records)
-        yield GaugeMetricFamily(
-            "capture_buffer_bytes", "Bytes of records under way and of bodies coming in", value=size
-        )
-        yield GaugeMetricFamily("capture_connections", "Open connections", value=self._connections())
+        yield GaugeMetricFamily(f"{prefix}_unacknowledged_records", "Records under way to Kafka", value=records)
+        about = "Bytes of records under way and of bodies coming in"
+        yield GaugeMetricFamily(f"{prefix}_buffer_bytes", about, value=size)
+        yield GaugeMetricFamily(f"{prefix}_connections", "Open connections", value=self._connections())
 
-    def exposition(self) -> bytes:
-        """Prometheus text format."""
-        text: bytes = generate_latest(self._registry)
-        return text
+    def exposition(self, openmetrics: bool = False) -> bytes:
+        """Prometheus text format, or OpenMetrics."""
+        return exposition(self._registry, openmetrics)

@@ -30,6 +30,7 @@ from streamapp.capture.reading.teams import Team, Teams
 from streamapp.kafka.loop_producer import Group
 from streamapp.schemas.judging import letter as letters
 from streamapp.schemas.judging.letter import Header, Refused, letter
+from streamapp.schemas.values import trace
 from streamapp.schemas.values.ulid import RANDOM_BYTES
 from streamapp.settings import CaptureSettings
 
@@ -44,6 +45,7 @@ class Ask(NamedTuple):
 
     query: str
     ip: str
+    trace: bytes = b""  # its header `traceparent`, which goes with its records as it came
 
 
 class Verdict(NamedTuple):
@@ -67,11 +69,12 @@ class Intake:
         """`now_ms` is the wall clock, `now_s` a clock that never steps. Never raises, whatever the bytes are."""
         query = form_fields(ask.query) if ask.query else {}
         if query is None:
-            return self._unread(Refusal(answers.UNREADABLE_BODY, "the query says its data twice"), raw, now_ms, now_s)
+            twice = Refusal(answers.UNREADABLE_BODY, "the query says its data twice")
+            return self._unread(twice, raw, now_ms, now_s, ask)
         if said := query.pop("data", "").encode("latin-1", "replace"):
             if raw:
                 both = Refusal(answers.UNREADABLE_BODY, "there are events in the body and in the query's data")
-                return self._unread(both, raw, now_ms, now_s)
+                return self._unread(both, raw, now_ms, now_s, ask)
             raw = said
         if len(raw) > self._limits.body_bytes_max:
             return self._no(Refusal(answers.BODY_TOO_LARGE))
@@ -79,13 +82,13 @@ class Intake:
         if raw[:1] not in PLAIN or "compression" in query:
             unwrapped = self._unwrap(raw, query)
             if isinstance(unwrapped, Refusal):
-                return self._unread(unwrapped, raw, now_ms, now_s)
+                return self._unread(unwrapped, raw, now_ms, now_s, ask)
             inner, fields = unwrapped
         else:
             inner = raw
         found = read(inner, self._limits.events_max)
         if isinstance(found, str):
-            return self._unread(Refusal(answers.MALFORMED_JSON, found), raw, now_ms, now_s)
+            return self._unread(Refusal(answers.MALFORMED_JSON, found), raw, now_ms, now_s, ask)
         sent = found
         about = query | fields if fields else query
         team = self._team(sent, about, now_s)
@@ -93,17 +96,19 @@ class Intake:
             return self._no(team)
         count = len(sent.events)
         if not count:
-            return self._bad(Refusal(answers.EMPTY_BODY), team, raw, now_ms)
+            return self._bad(Refusal(answers.EMPTY_BODY), team, raw, now_ms, ask)
         if count > self._limits.events_max:
             error = f"more than {self._limits.events_max} events in one body"
-            return self._bad(Refusal(answers.TOO_MANY_EVENTS, error), team, raw, now_ms)
+            return self._bad(Refusal(answers.TOO_MANY_EVENTS, error), team, raw, now_ms, ask)
         quota = team.quota_per_second
         if quota is not None and (wait_s := self._buckets.wait_s(team.id, quota, count, now_s)):
             return self._no(Refusal(answers.QUOTA_EXCEEDED, f"{team.id} may send {quota:g} events/s", wait_s))
         arrived = arrival(team, now_ms, ask.ip, sent_ms_of(sent, about))
-        return self._events(sent, inner, arrived, about.get("beacon") == "1")
+        return self._events(sent, inner, arrived, about.get("beacon") == "1", traced(ask))
 
-    def _events(self, sent: Sent, inner: bytes, arrived: Arrival, beacon: bool) -> Verdict:
+    def _events(
+        self, sent: Sent, inner: bytes, arrived: Arrival, beacon: bool, trace_headers: tuple[Header, ...]
+    ) -> Verdict:
         key, entropy = arrived.team.key, self._entropy
         values: list[bytes] = []
         troubles: list[tuple[int, Trouble]] = []
@@ -115,14 +120,15 @@ class Intake:
                 assert not isinstance(made, bytes)
                 troubles.append((index, made))
         if not troubles:
-            return Verdict((Group(TOPIC, key, values),), accepted((), beacon), len(values), (), arrived.unreadable)
+            groups: tuple[Group, ...] = (Group(TOPIC, key, values, trace_headers),)
+            return Verdict(groups, accepted((), beacon), len(values), (), arrived.unreadable)
         raws = raw_events(inner, sent, self._limits.events_max)
         told = [RefusedEvent(index, kind, error, raws[index]) for index, (kind, error) in troubles]
-        headers = _headers(arrived)
+        headers = [*_headers(arrived), *trace_headers]
         about = [self._letter(one.kind, one.error, key, one.raw, arrived.now_ms, headers) for one in told]
         slugs = [one.kind.slug for one in told]
         if values:
-            groups = (Group(TOPIC, key, values), letters_group(about))
+            groups = (Group(TOPIC, key, values, trace_headers), letters_group(about))
             return Verdict(groups, accepted(told, beacon), len(values), slugs, arrived.unreadable)
         first = Refusal(told[0].kind, told[0].error)
         return Verdict((letters_group(about),), refused(first, told if len(sent.events) > 1 else ()), 0, slugs)
@@ -136,18 +142,18 @@ class Intake:
             return Refusal(answers.UNREADABLE_BODY, f"compression={query['compression']} is not spoken here; use gzip")
         return unwrap(raw, self._limits.body_bytes_max)
 
-    def _unread(self, refusal: Refusal, raw: bytes, now_ms: int, now_s: float) -> Verdict:
+    def _unread(self, refusal: Refusal, raw: bytes, now_ms: int, now_s: float, ask: Ask) -> Verdict:
         """For a body that nobody can be asked to pay for."""
         if refusal.kind.reason is None:
             return self._no(refusal)
         wait_s = self._buckets.wait_s(NOBODY, self._limits.unknown_letters_per_second, 1, now_s)
         if wait_s:
             return self._no(Refusal(answers.TOO_MANY_REFUSED, retry_after_s=wait_s))
-        return self._bad(refusal, None, raw, now_ms)
+        return self._bad(refusal, None, raw, now_ms, ask)
 
-    def _bad(self, refusal: Refusal, team: Team | None, raw: bytes, now_ms: int) -> Verdict:
+    def _bad(self, refusal: Refusal, team: Team | None, raw: bytes, now_ms: int, ask: Ask) -> Verdict:
         error = refusal.error or refusal.kind.meaning
-        made = self._letter(refusal.kind, error, None if team is None else team.key, raw, now_ms)
+        made = self._letter(refusal.kind, error, None if team is None else team.key, raw, now_ms, traced(ask))
         return Verdict((letters_group([made]),), refused(refusal), 0, (refusal.kind.slug,))
 
     def _no(self, refusal: Refusal) -> Verdict:
@@ -205,6 +211,11 @@ def _token_in(event: SentEvent) -> str | None:
         except Broken:
             return None
     return token if type(token) is str else None
+
+
+def traced(ask: Ask) -> tuple[Header, ...]:
+    """The header that goes with a request's records. One that is longer than any known version's stays behind."""
+    return ((trace.HEADER, ask.trace),) if 0 < len(ask.trace) <= trace.BYTES_MAX else ()
 
 
 def _headers(arrived: Arrival) -> list[Header]:

@@ -121,6 +121,10 @@ def _pages() -> Node:
             "Whether events would be taken",
             {"200": _text("Kafka answers and has the topics", JSON, _state("ready")), "503": away},
         ),
+        "/health": (
+            "The same as /health/ready",
+            {"200": _text("Kafka answers and has the topics", JSON, _state("ready")), "503": away},
+        ),
         "/metrics": ("For Prometheus", {**by_role, "200": _text("its text format", "text/plain", {"type": "string"})}),
         "/openapi.json": ("This document", {**by_role, "200": _text("as JSON", JSON, {"type": "object"})}),
     }

@@ -15,6 +15,7 @@ import click
 from streamapp import settings
 from streamapp.broker import tools
 from streamapp.broker.broker import Broker, archive, classpath, tool_command
+from streamapp.broker.exporter import agent
 from streamapp.broker.jars import KAFKA_VERSION, jars, kafka_dir, present
 from streamapp.broker.secure import Secured
 from streamapp.broker.train import train
@@ -23,6 +24,7 @@ from streamapp.errors import Refused, Unavailable
 from streamapp.kafka.security import confluent_config
 
 WATCH_S = 0.5
+ANY_PORT = 1  # the agent is fetched, and listens nowhere yet
 
 
 @click.group(name="broker")
@@ -33,8 +35,13 @@ def command() -> None:
 @command.command()
 @click.option("--dir", "data_dir", type=click.Path(path_type=Path), help="Data directory [STREAM_BROKER__DIR].")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port, 0 for a free one [STREAM_BROKER__PORT].")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Port of its own /metrics, 0: none [STREAM_BROKER__METRICS_PORT].",
+)
 @click.option("--secure", is_flag=True, help="SASL/PLAIN over TLS 1.3, and no right that nobody gave.")
-def start(data_dir: Path | None, port: int | None, secure: bool) -> None:
+def start(data_dir: Path | None, port: int | None, metrics_port: int | None, secure: bool) -> None:
     """Run the broker in the foreground until Ctrl-C or SIGTERM; its data stay.
 
     With --secure its certificate, its users and their passwords are made below the data directory, in `security`. The
@@ -45,11 +52,13 @@ def start(data_dir: Path | None, port: int | None, secure: bool) -> None:
     folder = data_dir or now.broker.dir or now.state_dir / "broker"
     number = now.broker.port if port is None else port
     _tell_of_fetching(now.cache_dir)
+    flags = agent(now.cache_dir, now.broker.metrics_port if metrics_port is None else metrics_port)
     if secure:
         secured = Secured(folder / "security", now.cache_dir)
-        broker = secured.broker(folder, port=number, heap_mb=now.broker.heap_mb)
+        broker = secured.broker(folder, port=number, heap_mb=now.broker.heap_mb, jvm_flags=flags)
     else:
-        broker = Broker(folder, port=number, cache_dir=now.cache_dir, heap_mb=now.broker.heap_mb)
+        heap_mb = now.broker.heap_mb
+        broker = Broker(folder, port=number, cache_dir=now.cache_dir, heap_mb=heap_mb, jvm_flags=flags)
     broker.start()
     if secure:
         click.echo(secured.told(broker.bootstrap), err=True)
@@ -74,6 +83,7 @@ def prepare() -> None:
     if not archive(cache_dir, classpath(cache_dir)).exists():
         click.echo("making its start fast (15 s, once) …", err=True)
     click.echo(f"users from a folder: {compiled(cache_dir)}")
+    agent(cache_dir, ANY_PORT)  # for `--metrics-port`
     made = train(cache_dir)
     click.echo(f"ahead-of-time cache: {made.name if made else 'could not be made, starts take 3 s'}")
 

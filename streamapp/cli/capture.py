@@ -70,12 +70,9 @@ async def _run(settings: Settings, door: Gate | None) -> None:
 def _apart(app: App) -> dict[str, Handler]:
     """What capture says on the port for monitoring. Its health there is whether it is ready."""
 
-    def told(page: str) -> Handler:
-        async def tell(request: web.Request) -> web.Response:
-            status, headers, body = app.page(page)
-            named = {name.decode(): value.decode() for name, value in headers}
-            return web.Response(status=status, body=body, headers=named)
+    async def tell(request: web.Request) -> web.Response:
+        status, headers, body = app.page({"path": request.path, "headers": request.raw_headers})
+        named = {name.decode(): value.decode() for name, value in headers}
+        return web.Response(status=status, body=body, headers=named)
 
-        return tell
-
-    return {"/metrics": told("/metrics"), "/health": told("/health/ready")}
+    return dict.fromkeys(("/metrics", "/health", "/health/ready", "/health/live"), tell)

@@ -62,7 +62,7 @@ def handed() -> Handed:
     from streamapp.cli import command as root  # the group imports its commands when they are called
 
     commands = list(_commands(root, "streamapp"))
-    pages = [page for _, _, page in PAGES] + [Pages.statement, Pages.health, Pages.metrics]
+    pages = [page for _, _, page in PAGES] + [Pages.statement, Pages.health, Pages.health_live, Pages.metrics]
     settings = rows(Settings.model_construct())  # as they are without any environment
     return Handed(
         settings=[(row.variable, row.default, row.meaning) for row in settings],
@@ -79,6 +79,7 @@ def _counters() -> Counters:
     counters = Counters(lambda: (0, 0), lambda: 0)
     counters.answered(200, "ok", 0.0)  # a metric with labels shows itself when it has a child
     counters.refused["reason"] += 1
+    counters.unreadable["lib"] += 1
     return counters
 
 

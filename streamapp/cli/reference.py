@@ -16,9 +16,10 @@ from decimal import Decimal
 from prometheus_client import Metric
 
 from streamapp.access.wanted import matrix, principals, wanted
+from streamapp.broker.exporter import BEANS
 from streamapp.errors import StreamError
 from streamapp.llm_exposition import FAMILIES
-from streamapp.metrics import GroupMetrics, LetterCounts, LetterMetrics
+from streamapp.metrics import Families, GroupMetrics, LetterCounts, LetterMetrics, waiting_families
 from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import Standing
 from streamapp.schemas.catalog import CATALOG
@@ -88,6 +89,11 @@ def reference(handed: Handed) -> str:
             (*_metrics(_watch_metrics()), "", *_table(("reason", "meaning"), _unknown())),
         ),
         _section("Metrics of llm-metrics", "On its workers' `/metrics`, too.", _metrics(_llm_metrics())),
+        _section(
+            "Metrics of a broker",
+            "On the port of `--metrics-port`, by `streamapp/broker/exporter.yml`, with the JVM's `jvm_*` beside them.",
+            _metrics(_broker_metrics()),
+        ),
         _section("Exit codes", "Of `streamapp` and of workers.", _exit_codes(handed)),
     )
     return "\n".join(parts)
@@ -189,8 +195,17 @@ def _group_metrics() -> Iterator[Row]:
     metrics.committed(0, 0.0)
     metrics.at("topic", 0, lag=0, watermark_ms=0, open_rows=0)
     metrics.registry.register(LetterMetrics(_some_letters))
+    metrics.owns("topic", 0)
     metrics.gathers("topic", 0, gathered=0, trouble=False)
+    metrics.registry.register(Families(*waiting_families(0.0, 0, 0)))
     return metric_rows(family for family in metrics.registry.collect() if family.name.startswith("stream_"))
+
+
+def _broker_metrics() -> Iterator[Row]:
+    for rule in BEANS.read_text(encoding="utf-8").split("  - pattern: ")[1:]:
+        name, meaning = re.findall(r"^    (?:name|help): (.+)$", rule, re.MULTILINE)
+        labels = re.findall(r"^      (\w+): \$", rule, re.MULTILINE)
+        yield _code(name), "gauge", ", ".join(labels), meaning
 
 
 def _llm_metrics() -> Iterator[Row]:
@@ -202,7 +217,7 @@ def _llm_metrics() -> Iterator[Row]:
 def metric_rows(families: Iterable[Metric]) -> Iterator[Row]:
     """Name, type, labels and meaning of each metric that has a sample."""
     for family in families:
-        name = family.name + ("_total" if family.type == "counter" else "")
+        name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
         labels = dict.fromkeys(label for sample in family.samples for label in sample.labels if label != "le")
         yield _code(name), family.type, ", ".join(labels), family.documentation
 

@@ -23,6 +23,7 @@ from streamapp.schemas.envelope import SCHEMA
 from streamapp.schemas.judging.cause import shape
 from streamapp.schemas.judging.letter import ATTEMPT_HEADER, Header
 from streamapp.schemas.judging.rejected import Reason, Rejected
+from streamapp.schemas.values import trace
 from streamapp.schemas.values.strict_json import Malformed, parse
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
@@ -212,7 +213,8 @@ def _content(letter: Letter, rules: Rules) -> _Content:
         entered = rules.reentries[letter.by](letter, value)
         if isinstance(entered, str):
             raise _CannotGo(entered)
-        return _Content(entered.key, entered.values, ())
+        traces = tuple(header for header in letter.headers if header[0] == trace.HEADER)
+        return _Content(entered.key, entered.values, traces)
     if letter.reason == Reason.WRONG_PARTITION or fix.changes:
         named = _key_named(letter.topic, value)
         if named is None and letter.reason == Reason.WRONG_PARTITION:

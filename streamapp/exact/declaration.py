@@ -21,6 +21,7 @@ from streamapp.exact.partition.place import Place, Producer
 from streamapp.exact.partition.poison import poison_limit
 from streamapp.exact.partition.takeover import MakeTask, OnCommit, Source, TableTakeover
 from streamapp.exact.partition.task import Parts, TableTask
+from streamapp.metrics import Role
 from streamapp.settings import Settings
 from streamapp.store.position import StoredPosition
 from streamapp.store.rows import Store
@@ -136,6 +137,11 @@ class Declaration(ABC):
     def about(self) -> str:
         """One line for people, with all that they should know."""
         return self.help
+
+    @property
+    def role(self) -> Role:
+        """Which metrics mean something for the group."""
+        return Role(states=bool(self.to), letters=self.letters, sink=False)
 
     @property
     def changelog(self) -> str:

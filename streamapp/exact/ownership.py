@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
+from streamapp.clock import monotonic_s
 from streamapp.exact.faust.failstop import failstop
 from streamapp.exact.partition.owned import Partition
 
@@ -26,6 +27,8 @@ class Ownership:
         self._take_over = take_over
         self._taking: asyncio.Future[dict[int, Partition]] | None = None
         self.taken: Callable[[dict[int, Partition]], None] = lambda partitions: None  # told what is in hand now
+        self.rebalanced: Callable[[], None] = lambda: None  # told of each rebalance
+        self.took_over: Callable[[float], None] = lambda seconds: None  # told how long a takeover took
 
     @property
     def moving(self) -> bool:
@@ -34,6 +37,8 @@ class Ownership:
 
     async def take_over(self, numbers: Iterable[int]) -> None:
         """Take these partitions over; they are the only ones afterwards. Fail-stop when it goes wrong."""
+        self.rebalanced()
+        began_s = monotonic_s()
         await self.release()
         wanted = sorted(numbers)
         if not wanted:
@@ -42,6 +47,7 @@ class Ownership:
         try:
             self.partitions = await asyncio.shield(taking)
             self.taken(self.partitions)
+            self.took_over(monotonic_s() - began_s)
         except asyncio.CancelledError:
             log.info("the takeover of %s %s was interrupted by another rebalance", self.topic, wanted)
         except Exception as error:

@@ -46,11 +46,12 @@ class ExactTable(faust.Table):
         self.declaration = declaration
         super().__init__(app, name=declaration.name, help=declaration.about, **options)
         self.source = app.chunk_topic(declaration.source.topic)
-        self.metrics = GroupMetrics(declaration.group)
+        self.metrics = metrics = GroupMetrics(declaration.group, declaration.role)
         self.view = declaration.view(app, self.metrics, app.clock, declaration.rows)
-        self.takeover = declaration.takeover(app.settings, app.clock, self.metrics.committed)
+        self.takeover = declaration.takeover(app.settings, app.clock, metrics.committed)
         app.own(declaration.source.topic, self.takeover)
         app.ownership.taken = self.view.taken
+        app.ownership.rebalanced, app.ownership.took_over = metrics.rebalances.inc, metrics.took_over
 
     async def fold(self, chunk: Chunk) -> None:
         """One chunk: rows, statements, dead letters and the source offset in one transaction, or nothing. Returns when

@@ -40,6 +40,7 @@ class Group(NamedTuple):
     topic: str
     key: bytes
     values: Sequence[bytes]
+    headers: tuple[tuple[str, bytes | None], ...] = ()  # of each record
 
 
 class _Flight:
@@ -55,7 +56,7 @@ class _Flight:
 def extent(groups: Sequence[Group]) -> tuple[int, int]:
     """How many records, and how many bytes of the buffer they take."""
     count = size = 0
-    for _, _, values in groups:
+    for _, _, values, _ in groups:
         count += len(values)
         size += sum(map(len, values))
     return count, size + count * RECORD_BYTES
@@ -124,10 +125,10 @@ class LoopProducer:
             if not flight.left:
                 self._landed(flight)
 
-        for topic, key, values in groups:
+        for topic, key, values, headers in groups:
             for value in values:
                 try:
-                    produce(topic, value, key, ANY_PARTITION, told)
+                    produce(topic, value, key, ANY_PARTITION, told, None, 0, list(headers) or None)
                 except (BufferError, KafkaException) as exception:
                     flight.error = self._failure(self._told_of(_error_of(exception)), topic)
                     told(None, None)

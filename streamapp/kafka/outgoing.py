@@ -19,11 +19,13 @@ from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.envelope import SCHEMA, Envelope
 from streamapp.schemas.judging.decode import decode_usage
 from streamapp.schemas.judging.judge import first_problem
+from streamapp.schemas.judging.letter import Header
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.llm_usage import LLM_USAGE
 from streamapp.schemas.values.money import rounded_cost
 from streamapp.schemas.values.strict_json import Malformed, parse
 from streamapp.schemas.values.timestamp import format_ms
+from streamapp.schemas.values.trace import HEADER
 from streamapp.topics.registry import Topic
 from tables.cause import quoted
 
@@ -44,6 +46,7 @@ class Event(NamedTuple):
     topic: str
     key: bytes
     value: bytes
+    headers: tuple[Header, ...] = ()
 
 
 class Receipt(NamedTuple):
@@ -109,8 +112,9 @@ def prepare(
     data: Mapping[str, Any],
     team_id: str | None = None,
     org_id: str | None = None,
+    traceparent: str | None = None,
 ) -> Event | Rejected:
-    """The event, or why nobody would accept it.
+    """The event, or why nobody would accept it. `traceparent` becomes a header of the record, as it is.
 
     The record key is what the registry names for the topic: `team_id`, `org_id`, or a field of `data`. Decimals in
     `data` become JSON numbers with their own digits. `cost_usd` is a Decimal, an int or the text of a number, of any
@@ -134,10 +138,15 @@ def prepare(
         return Rejected(Reason.INVALID_ENVELOPE, f"{topic.key} is missing; it is the record key of {topic.name}")
     try:
         value = _encode({name: fact for name, fact in tree.items() if fact is not None})
-        event = Event(event_id, topic.name, key.encode(), value)
+        event = Event(event_id, topic.name, key.encode(), value, traced(traceparent))
     except (TypeError, ValueError, OverflowError) as error:
         return Rejected(Reason.INVALID_DATA, f"the event cannot be written as JSON: {error}")
     return _judged(event, event_type)
+
+
+def traced(traceparent: object) -> tuple[Header, ...]:
+    """The header by which the call is followed that an event is about."""
+    return ((HEADER, traceparent.encode()),) if isinstance(traceparent, str) and traceparent else ()
 
 
 def payload(data: Mapping[str, Any]) -> dict[str, Any] | Rejected:

@@ -16,6 +16,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -43,15 +44,13 @@ POLL_S = 0.1  # how soon the thread sees that it should end; answers wake it at 
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False, slots=True)
 class _Pending:
     """An event under way."""
 
-    __slots__ = ("awaited", "event", "future")
-
-    def __init__(self, event: Event, future: asyncio.Future[Receipt], awaited: bool) -> None:
-        self.event = event
-        self.future = future
-        self.awaited = awaited
+    event: Event
+    future: asyncio.Future[Receipt]
+    awaited: bool
 
 
 class EventProducer:
@@ -125,10 +124,11 @@ class EventProducer:
         org_id: str | None = None,
         id: str | None = None,
         at_ms: int | None = None,
+        traceparent: str | None = None,
     ) -> Event | Rejected:
         """A new logical event, or why it is refused. The id is made here, once: `evt_` and a ULID.
 
-        `at_ms` is the moment of the event in UTC milliseconds, now by default.
+        `at_ms` is the moment of the event in UTC milliseconds, now by default; `traceparent` goes with its record.
         """
         now_ms = self._clock()
         return prepare(
@@ -140,6 +140,7 @@ class EventProducer:
             data=data,
             team_id=team_id,
             org_id=org_id,
+            traceparent=traceparent,
         )
 
     async def send(self, event: Event | None = None, /, **facts: Any) -> Receipt:
@@ -204,7 +205,8 @@ class EventProducer:
                 await self._changed()
             pending = _Pending(event, self._loop.create_future(), awaited)
             try:
-                self._producer.produce(event.topic, event.value, event.key, on_delivery=self._answer(pending))
+                told, headers = self._answer(pending), list(event.headers)
+                self._producer.produce(event.topic, event.value, event.key, on_delivery=told, headers=headers)
             except BufferError:
                 await self._changed()  # few large events fill the buffer, too
             except KafkaException as exception:
@@ -222,9 +224,8 @@ class EventProducer:
     async def _changed(self) -> None:
         """Wait until some event under way is settled."""
         assert self._loop is not None
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._waiters.append(waiter)
-        await waiter
+        self._waiters.append(self._loop.create_future())
+        await self._waiters[-1]
 
     # In the thread of `_hand_over`:
 

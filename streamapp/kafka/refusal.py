@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import KafkaError
 
-from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, payload, unsent
+from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, payload, traced, unsent
 from streamapp.kafka.trouble import to_mend
 from streamapp.schemas.envelope import SCHEMA
 from streamapp.schemas.judging.letter import TOPIC, Refused, letter
@@ -54,6 +54,7 @@ def refusal(
         error=rejected.error,
         key=key.encode(errors="replace") if isinstance(key, str) else None,
         value=_written({name: fact for name, fact in tree.items() if fact is not None}),
+        headers=traced(facts.get("traceparent")),
         timestamp_ms=now_ms,
     )
     made = letter(about, now_ms, random)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from streamapp.access.acl import USER, Acl
 from streamapp.broker.broker import Broker
+from streamapp.broker.exporter import agent
 from streamapp.broker.secure import ADMIN, Secured
 from streamapp.errors import Refused
 from streamapp.kafka.acls import AccessAdmin, apply
@@ -40,14 +41,16 @@ class LocalKafka:
             return settings.kafka
         folder = settings.broker.dir or settings.state_dir / "broker"
         port, heap_mb = settings.broker.port, settings.broker.heap_mb
+        flags = agent(settings.cache_dir, settings.broker.metrics_port)
         if not self._secure:
-            self._broker = Broker(folder, port=port, cache_dir=settings.cache_dir, heap_mb=heap_mb)
+            cache_dir = settings.cache_dir
+            self._broker = Broker(folder, port=port, cache_dir=cache_dir, heap_mb=heap_mb, jvm_flags=flags)
             self._broker.start()
             kafka = settings.kafka.model_copy(update={"bootstrap_servers": self._broker.bootstrap})
             self.logins = same_for_all(kafka)
             return kafka
         self._secured = secured = Secured(settings.state_dir / "security", settings.cache_dir)
-        self._broker = secured.broker(folder, port=port, heap_mb=heap_mb)
+        self._broker = secured.broker(folder, port=port, heap_mb=heap_mb, jvm_flags=flags)
         self._broker.start()
         bootstrap = self._broker.bootstrap
         self.logins = Logins(lambda user: secured.settings(user, bootstrap), PAGES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from streamapp.metrics import GroupMetrics
 from streamapp.store.rows import Store
 from streamapp.store.table import RowKey, Table
 from tables.outcome import Folded
+from tables.window import HOUR_MS
 
 Sums = dict[str, Decimal]
 """Currency → money."""
@@ -21,6 +22,11 @@ Sums = dict[str, Decimal]
 
 UNREADABLE = "unreadable"
 SILENT_MS = 60_000
+
+
+def ages_s(now_ms: int, starts_ms: Iterable[int]) -> list[float]:
+    """How long ago the hours ended that began then."""
+    return [(now_ms - start_ms - HOUR_MS) / 1000 for start_ms in starts_ms]
 
 
 class TableView:
@@ -112,11 +118,13 @@ class TableView:
     def tables(self) -> tuple[str, ...]:
         return (self._table.name,)
 
-    def metrics(self) -> bytes:
+    def metrics(self, openmetrics: bool = False, more: bytes = b"") -> bytes:
         self._metrics.forget()
-        for facts in self.worker().partitions:
+        partitions = self.worker().partitions
+        self._metrics.owns(self.app.ownership.topic, len(partitions))
+        for facts in partitions:
             self._shown(facts)
-        return self._metrics.exposition()
+        return self._metrics.exposition(openmetrics, more)
 
     def _shown(self, facts: PartitionFacts) -> None:
         """Gauges of a partition."""

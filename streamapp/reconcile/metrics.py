@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from streamapp.metrics import exposition, registry
 from streamapp.reconcile.reconciler import Standing
 
 PAIR = ("pair",)
@@ -23,8 +22,7 @@ class ReconcileMetrics(Collector):
         topic_findings: Callable[[], Mapping[str, int] | None] = lambda: None,
     ) -> None:
         self._standings, self._topic_findings = standings, topic_findings
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        self.registry = registry()
         self.registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -67,5 +65,4 @@ class ReconcileMetrics(Collector):
 
     def exposition(self) -> bytes:
         """Prometheus text format."""
-        text: bytes = generate_latest(self.registry)
-        return text
+        return exposition(self.registry)

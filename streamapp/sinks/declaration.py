@@ -19,6 +19,7 @@ from streamapp.exact.partition.place import Place, Producer
 from streamapp.exact.partition.poison import counts_in, poison_limit
 from streamapp.exact.partition.takeover import Hold, OnCommit, TableTakeover
 from streamapp.kafka.admin import Admin
+from streamapp.metrics import Role
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.settings import Settings
 from streamapp.sinks.destination import Destination
@@ -69,6 +70,10 @@ class SinkDeclaration(Declaration, Generic[Row]):
     read: Callable[[Settings], Read[Row]]
     ends: Callable[[Settings], Bounds] = every_chunk
     view: Callable[..., Any] = SinkView
+
+    @property
+    def role(self) -> Role:
+        return Role(states=False, letters=self.letters, table=False)
 
     def takeover(self, settings: Settings, clock: Clock, on_commit: OnCommit) -> TableTakeover:
         destination, read, ends = self.destination(settings), self.read(settings), self.ends(settings)

@@ -25,6 +25,7 @@ class Patience:
     def __init__(self, where: str) -> None:
         self.trouble: str | None = None  # why the destination does not take a batch, while it does not
         self.trouble_since_s: float | None = None  # monotonic
+        self.told: Callable[[float, bool], None] = lambda seconds, answered: None  # of each request
         self._where = where
         self._let_go = asyncio.Event()
 
@@ -36,11 +37,14 @@ class Patience:
         """The answer. Raises `LetGo` when the partition goes before there is one."""
         pause_s = FIRST_PAUSE_S
         while True:
+            began_s = monotonic_s()
             try:
                 answer = await self._answer(question)
             except Unavailable as error:
+                self.told(monotonic_s() - began_s, False)
                 self._stands_still(str(error))
             else:
+                self.told(monotonic_s() - began_s, True)
                 self.trouble = self.trouble_since_s = None
                 return answer
             try:

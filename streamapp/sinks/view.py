@@ -13,6 +13,12 @@ from streamapp.sinks.task import SinkTask
 class SinkView(TableView):
     """Its rows, what waits for its batch, and why the destination does not take one."""
 
+    def taken(self, partitions: dict[int, Partition]) -> None:
+        super().taken(partitions)
+        for partition in partitions.values():
+            if isinstance(partition.task, SinkTask):
+                partition.task.patience.told = self._metrics.sink_asked
+
     def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
         facts, task = super()._partition_facts(partition, now_s), partition.task
         if not isinstance(task, SinkTask) or task.waits_from is None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from streamapp.metrics import exposition, registry
 from streamapp.watch.lag import STATES, GroupSeries
 from streamapp.watch.watcher import Known
 
@@ -20,8 +19,7 @@ class WatchMetrics(Collector):
 
     def __init__(self, known: Callable[[], Known]) -> None:
         self._known = known
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        self.registry = registry()
         self.registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -49,8 +47,7 @@ class WatchMetrics(Collector):
 
     def exposition(self) -> bytes:
         """Prometheus text format."""
-        text: bytes = generate_latest(self.registry)
-        return text
+        return exposition(self.registry)
 
 
 def _places(known: Known) -> Iterator[Metric]:

@@ -11,6 +11,7 @@ import orjson
 from aiohttp import web
 
 from streamapp.errors import Refused
+from streamapp.metrics import TEXT
 from streamapp.settings_web import WebSettings
 from streamapp.web.gate import Gate, protect
 from streamapp.web.monitor import beside
@@ -26,18 +27,22 @@ def application(
     health: Callable[[], str],
     pages: Mapping[str, Callable[[], object]],
 ) -> web.Application:
-    """`/metrics`, `/health` and `pages` (path → plain JSON types), all read-only, behind the gate of the pages.
+    """`/metrics`, `/health`, its `/ready` and `/live`, and `pages` (path → plain JSON types), all read-only, behind the
+    gate of the pages.
 
     `health` says in a word how the process goes; `stuck` is answered with 503. With a port for monitoring in the
     settings, that one serves as long as this does."""
 
     async def exposition(request: web.Request) -> web.Response:
-        headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        headers = {"Content-Type": TEXT}
         return web.Response(body=metrics(), headers=headers)
 
     async def healthy(request: web.Request) -> web.Response:
         status = health()
         return _json({"status": status}, 503 if status == "stuck" else 200)
+
+    async def live(request: web.Request) -> web.Response:
+        return _json({"status": "live"})
 
     async def page(request: web.Request) -> web.Response:
         return _json(pages[request.path]())
@@ -54,9 +59,10 @@ def application(
 
     app = web.Application(middlewares=[gated])
     app.on_response_prepare.append(protect)
-    app.add_routes([web.get("/metrics", exposition), web.get("/health", healthy)])
+    own = {"/metrics": exposition, "/health": healthy, "/health/ready": healthy, "/health/live": live}
+    app.add_routes([web.get(path, handler) for path, handler in own.items()])
     app.add_routes([web.get(path, page) for path in pages])
-    beside(app, settings, 0, {"/metrics": exposition, "/health": healthy})
+    beside(app, settings, 0, own)
     return app
 
 

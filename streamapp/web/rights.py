@@ -34,6 +34,8 @@ ROUTES: tuple[Route, ...] = (
     # path                              least role
     Route("/static/{name}", None),
     Route("/health", None),  # whoever is no viewer is told the status alone
+    Route("/health/live", None),
+    Route("/health/ready", None),
     Route("/metrics", "monitor"),
     Route("/", "viewer"),
     Route("/index.json", "viewer"),

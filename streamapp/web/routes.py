@@ -16,6 +16,7 @@ from aiohttp import web
 from streamapp.clock import Clock
 from streamapp.dead_letters.recent import Letters, NoLetters
 from streamapp.errors import Unavailable
+from streamapp.metrics import OPENMETRICS, TEXT, waiting_letters, wants_openmetrics
 from streamapp.watch.standing import NoStandings, Standings
 from streamapp.web import live, render, sitemap, static
 from streamapp.web.audit import Audit, NoAudit
@@ -130,7 +131,8 @@ class Pages:
 
     async def health(self, request: web.Request) -> web.Response:
         """`/health`: 200 while this worker does its work, 503 when a partition of it stands still or a topic that it
-        needs is missing; a viewer is told more than the status."""
+        needs is missing; a viewer is told more than the status. `/health/ready`: 503 also while partitions are taken
+        over."""
         facts, now = self.view.worker(), self.clock()
         stuck = [p.partition for p in facts.partitions if group.stuck(p, now)]
         moving = [p.partition for p in facts.partitions if p.state in {"taking over", "restoring"}]
@@ -157,17 +159,28 @@ class Pages:
             "lag": sum(p.lag for p in facts.partitions),
         }
         body = {"status": state, **(details if may(request[ASKER].roles, "monitor") else {})}
-        status = 503 if stuck or absent else 200
+        ready = request.rel_url.raw_path == "/health/ready"
+        status = 503 if stuck or absent or (ready and moving) else 200
         return web.Response(body=wire.json_bytes(body), status=status, content_type="application/json")
+
+    async def health_live(self, request: web.Request) -> web.Response:
+        """`/health/live`: 200 while the process runs and answers."""
+        return web.Response(body=b'{"status":"live"}', content_type="application/json")
 
     async def metrics(self, request: web.Request) -> web.Response:
         """`/metrics`: Prometheus text; with a table of calls, the quantiles of the fleet behind it."""
         ASKING.set(WORKER)  # Prometheus may see the sums, and none of what they are made of
-        body = self.view.metrics()
-        if latency.TABLE in self.view.tables():
-            body += await latency.gauges(self.site)
-        headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        return web.Response(body=body, headers=headers)
+        openmetrics = wants_openmetrics(request.headers.get("Accept", ""))
+        tables, more = self.view.tables(), b""
+        if latency.TABLE in tables:
+            more += await latency.gauges(self.site, openmetrics)
+        waiting = await self.site.extras.waiting.get() if extras.LETTERS in tables else None
+        if waiting is not None and waiting.value is not None and not waiting.problem and self.view.worker().partitions:
+            found = waiting.value
+            oldest_s = None if found.oldest_ms is None else max(0, self.clock() - found.oldest_ms) / 1000
+            more += waiting_letters(oldest_s, found.count, found.redriven, openmetrics)
+        headers = {"Content-Type": OPENMETRICS if openmetrics else TEXT}
+        return web.Response(body=self.view.metrics(openmetrics, more), headers=headers)
 
     async def statement(self, request: web.Request) -> web.Response:
         """`/bills/{id}/statement`: the stated bytes, nothing else."""
@@ -255,6 +268,8 @@ def _table(site: Pages) -> list[web.RouteDef]:
         web.get("/events", site.live.serve),
         web.get("/static/{name}", site.files.serve),
         web.get("/health", site.health),
+        web.get("/health/ready", site.health),
+        web.get("/health/live", site.health_live),
         web.get("/metrics", site.metrics),
         web.get("/_local/{topic}", site.local),
         web.route("*", "/{rest:.*}", site.nothing),  # last: whoever registered before or deeper wins

@@ -74,12 +74,12 @@ def signed(value: int) -> str:
 SECONDS_FROM_MS = 10_000
 
 
-def duration_unit(longest_ms: float) -> str:
+def latency_unit(longest_ms: float) -> str:
     """The one unit of all durations of a figure or a table."""
     return "s" if longest_ms >= SECONDS_FROM_MS else "ms"
 
 
-def duration(value_ms: float | None, unit: str) -> str:
+def latency(value_ms: float | None, unit: str) -> str:
     """12.3 in seconds, 1,234 in milliseconds; a dash for what was not measured."""
     if value_ms is None:
         return "–"

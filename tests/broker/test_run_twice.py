@@ -8,21 +8,28 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import secured_pages
 from conftest import wait_until
+from prometheus_server import prometheus
+from promtool import dashboards
 from spilled import Watched, secrets_below, spilled
 
-from streamapp.processes.child import free_port
+from streamapp.processes.child import free_port, listens
 from streamapp.settings import Settings
+from streamapp.verify.pairs import NAMES
 from streamapp.web.rights import ROLES
 
 PAGES = re.compile(r"^Pages: (http\S+)$", re.MULTILINE)
-VISITED_S = 40  # for every page on a busy machine
 RUN_S = 240  # bounds a run on a machine that does much else
+SHORT_S, VISITED_S, SCRAPED_S = 20, 40, 60
+WEB_PORTS = 70  # of all groups' workers
+MAY_BE_EMPTY = {"stream_unregistered", "sum by (reason) (stream_watch_unknown)"}  # nothing is the good news
 STREAMAPP = (sys.executable, "-m", "streamapp")
 AGAIN = (  # README's
     "stop billing-agg",
@@ -30,16 +37,41 @@ AGAIN = (  # README's
     "scale billing-agg 4",
     "start billing-agg",
 )
+CORRECT = f"Verdict: everything is correct. {len(NAMES)} of {len(NAMES)} checks agree"
 FAILURES = re.compile(r"ERROR|Traceback|CRITICAL|Unclosed|Problem|[Ee]xception")
 
 
-@pytest.mark.long  # four minutes; `tests/unit/test_run_console.py` and `test_supervisor.py` make its promises apart
+class Running(NamedTuple):
+    """A run that goes on."""
+
+    process: subprocess.Popen[bytes]
+    console: Path
+    environment: Mapping[str, str]
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def pages(self) -> str:
+        """The address of its pages, once they are there."""
+        wait_until(lambda: PAGES.search(self.console.read_text()) or self.ended(), RUN_S)
+        found = PAGES.search(self.console.read_text())
+        assert found is not None, self.console.read_text()
+        return found[1]
+
+    def call(self, command: str) -> None:
+        """A command of a second terminal."""
+        where = {"STREAM_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{self.environment['STREAM_BROKER__PORT']}"}
+        words, environment = [*STREAMAPP, *command.split()], {**self.environment, **where}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (command, done, self.console.read_text())
+
+
+@pytest.mark.long  # five minutes; `tests/unit/test_run_console.py` and `test_supervisor.py` make its promises apart
 @pytest.mark.timeout(2 * RUN_S + 60)
 def test_two_runs_in_one_folder_say_that_everything_is_correct(tmp_path: Path) -> None:
-    for meanwhile in (AGAIN, ()):
-        text = run(tmp_path, meanwhile=meanwhile)
+    for text in (scraped_run(tmp_path), replayed_run(tmp_path)):
         assert not FAILURES.search(text), text
-        verdict = text.index("Verdict: everything is correct. 7 of 7 checks agree")
+        verdict = text.index(CORRECT)
         assert verdict < text.index("Every bill against the raw events") < text.index("Consistency checks")
         assert all(len(line) <= 80 for line in text[text.index("Logs:") : verdict].splitlines()[1:]), text
 
@@ -49,14 +81,15 @@ def test_two_runs_in_one_folder_say_that_everything_is_correct(tmp_path: Path) -
 def test_a_run_whose_kafka_asks_who_comes_shows_every_page_and_says_that_everything_is_correct(tmp_path: Path) -> None:
     """Its pages ask who comes, too; no secret is in what it writes, says or is called with."""
 
-    def visit(first: str) -> None:
+    def visit(running: Running) -> None:
+        first = running.pages()
         assert secured_pages.every_page_for_every_role(first) > 200
         secured_pages.unmasked(first)
 
     security = tmp_path / "state" / "security"
     with Watched(lambda: secrets_below(security)) as watched:
-        text = run(tmp_path, "--secure", visit=visit, **secured_pages.settings(tmp_path))
-    assert "Verdict: everything is correct. 7 of 7 checks agree" in text
+        text = run(tmp_path, "--secure", seconds=VISITED_S, beside=visit, more=secured_pages.settings(tmp_path))
+    assert CORRECT in text
     assert not re.search("Traceback|CRITICAL|lacks", text), text
     secrets = secrets_below(security)
     assert len(secrets) > 10
@@ -69,38 +102,77 @@ def test_a_run_whose_kafka_asks_who_comes_shows_every_page_and_says_that_everyth
     assert not re.search("not authorized|AuthorizationFailed|Authorization failed", text + logs)
 
 
+def scraped_run(folder: Path) -> str:
+    """A run with the broker's own metrics, and Prometheus beside it: every process answers it, every rule can be
+    evaluated, and every panel of the dashboards shows something."""
+    base, capture, reconcile, watch, kafka = free_range(WEB_PORTS), *(free_port() for _ in range(4))
+    where = {"WEB": base, "CAPTURE": capture, "RECONCILE": reconcile, "WATCH": watch}
+    given = {f"STREAM_{name}__PORT": str(port) for name, port in where.items()}
+    given["STREAM_BROKER__METRICS_PORT"] = str(kafka)
+    ports = {6066 + number: base + number for number in range(WEB_PORTS)}
+    ports |= {3000: capture, 6200: reconcile, 6300: watch, 9404: kafka}
+    found: list[str] = []
+
+    def look(running: Running) -> None:
+        with prometheus(folder / "prometheus", ports) as server:
+            panels = set(dashboards().expressions())
+
+            def missing() -> list[str]:
+                down = server.down()
+                if down:
+                    return down
+                return server.unwell() or [one for one in panels - MAY_BE_EMPTY if not server.value(one)]
+
+            while not running.ended():
+                found[:] = missing()
+                if not found:
+                    return
+                threading.Event().wait(0.5)
+
+    text = run(folder, seconds=SCRAPED_S, beside=look, more=given)
+    assert found == []
+    return text
+
+
+def replayed_run(folder: Path) -> str:
+    """A run whose first group is stopped, put back, scaled and started again meanwhile."""
+
+    def again(running: Running) -> None:
+        running.pages()
+        for command in AGAIN:
+            running.call(command)
+
+    return run(folder, beside=again)
+
+
+def free_range(count: int) -> int:
+    """The first of so many ports that nobody listens on."""
+    return next(
+        port for port in range(20_000, 30_000, count) if not any(listens(port + number) for number in range(count))
+    )
+
+
 def run(
     folder: Path,
     *options: str,
-    visit: Callable[[str], None] | None = None,
-    meanwhile: Sequence[str] = (),
-    **more: str,
+    seconds: int = SHORT_S,
+    beside: Callable[[Running], Any] = Running.ended,
+    more: Mapping[str, str] = {},
 ) -> str:
-    """What the console of a run shows that ended with 0. `visit` is called with the address of its pages, while it
-    runs. `meanwhile`: commands of a second terminal, once it is up."""
-    services = ("BROKER", "CAPTURE", "RECONCILE", "WATCH", "CLICKHOUSE")
-    ports = {f"STREAM_{name}__PORT": str(free_port()) for name in services}
+    """What the console of a run shows that ended with 0. `beside` is done while it runs."""
+    names = ("BROKER", "CAPTURE", "RECONCILE", "CLICKHOUSE", "WATCH")
+    ports = {f"STREAM_{name}__PORT": str(free_port()) for name in names}
     cache = Settings().cache_dir.resolve()
     places = {"STREAM_STATE_DIR": str(folder / "state"), "STREAM_CACHE_DIR": str(cache), "COLUMNS": "80"}
-    here = {**os.environ, **ports, **places, "STREAM_WEB__PORT": "0", **more}
-    beside = {**here, "STREAM_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{ports['STREAM_BROKER__PORT']}"}
-    command = [*STREAMAPP, "run", "--for", "20" if visit is None else str(VISITED_S), *options]
-    console = folder / "console"
+    environment = {**os.environ, **ports, **places, "STREAM_WEB__PORT": "0", **more}
+    command, console = [*STREAMAPP, "run", "--for", str(seconds), *options], folder / "console"
     with (
         console.open("wb") as out,
-        subprocess.Popen(command, env=here, stdout=out, stderr=subprocess.STDOUT) as process,
+        subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.STDOUT) as process,
     ):
         try:
-            if visit is not None or meanwhile:
-                wait_until(lambda: PAGES.search(console.read_text()) or process.poll() is not None, RUN_S)
-                found = PAGES.search(console.read_text())
-                assert found is not None, console.read_text()
-                if visit is not None:
-                    visit(found[1])
-            for each in meanwhile:
-                done = subprocess.run([*STREAMAPP, *each.split()], env=beside, capture_output=True, text=True)
-                assert done.returncode == 0, (each, done, console.read_text())
-            process.wait(timeout=RUN_S)
+            beside(Running(process, console, environment))
+            process.wait(RUN_S)
         finally:
             process.send_signal(signal.SIGTERM)  # it stops what it started; one that has ended is not told
             process.wait()

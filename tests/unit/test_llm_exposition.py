@@ -14,6 +14,9 @@ STRANGE = 'a "model"\\of\nours'
 NAMES = {"partition": "3", "provider": "p", "model": STRANGE, "stream": "true"}
 
 
+PARTITION = frozenset({("partition", "3")})
+
+
 class Call:
     prompt_tokens, completion_tokens, total_tokens, cost_usd, cache_hit = 10, 5, 17, Decimal("0.000000000001"), True
     ttft_ms = None
@@ -47,8 +50,9 @@ def test_counters_are_what_was_counted() -> None:
     assert of(found, "hanzo_llm_tokens_total", type="prompt") == 30
     assert of(found, "hanzo_llm_cost_total", currency="USD") == 3e-12
     name = "hanzo_llm_request_duration_seconds"
-    assert [of(found, f"{name}_bucket", le=le) for le in ("0.1", "0.25", "300.0", "+Inf")] == [2, 2, 2, 3]
-    assert (of(found, f"{name}_sum"), of(found, f"{name}_count")) == (300.199001, 3)
+    buckets = [found[f"{name}_bucket", PARTITION | {("le", le)}] for le in ("0.1", "0.25", "300.0", "+Inf")]
+    assert buckets == [2, 2, 2, 3]
+    assert (found[f"{name}_sum", PARTITION], found[f"{name}_count", PARTITION]) == (300.199001, 3)
     assert not [key for key in found if key[0].startswith("hanzo_llm_time_to_first_token")]
     assert found["hanzo_llm_duplicates_total", frozenset({("partition", "3")})] == 7
     assert found["hanzo_llm_refused_total", frozenset({("partition", "3"), ("reason", "too_late")})] == 2
@@ -64,7 +68,7 @@ def test_measurements_that_are_ignored_are_counted_and_statuses_beyond_the_known
     assert of(found, name, measurement="latency", reason="missing") == 1
     assert of(found, name, measurement="ttft", reason="missing") == 3
     assert of(found, name, measurement="ttft", reason="unusable") is None
-    assert of(found, "hanzo_llm_request_duration_seconds_count") == 1
+    assert found["hanzo_llm_request_duration_seconds_count", PARTITION] == 1
     assert of(found, "hanzo_llm_requests_total", status="other") == 2
     assert of(found, "hanzo_llm_errors_total") == 2
     assert tally.total_tokens == 51

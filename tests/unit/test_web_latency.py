@@ -163,5 +163,5 @@ def test_a_figure_has_one_unit() -> None:
     assert (latency.unit, errors.unit, requests.unit) == ("s", "%", "")
     assert errors.series[0][2] == (50.0, None, None)
     assert requests.series[0][2] == (2, 0, 0)
-    assert [show.duration(value, "s") for value in (12_000.0, 940.0, None)] == ["12.0", "0.9", "–"]
-    assert [show.duration(value, show.duration_unit(9_999)) for value in (1_234.5, 0.4)] == ["1,234", "0"]
+    assert [show.latency(value, "s") for value in (12_000.0, 940.0, None)] == ["12.0", "0.9", "–"]
+    assert [show.latency(value, show.latency_unit(9_999)) for value in (1_234.5, 0.4)] == ["1,234", "0"]

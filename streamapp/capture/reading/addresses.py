@@ -38,3 +38,11 @@ def _for(hop: bytes) -> bytes:
         if name.strip().lower() == b"for":
             return value.strip().strip(b'"')
     return b""
+
+
+def client_address(peer: tuple[str, int] | None, forwarded: bytes | None, hops: int) -> str:
+    """The client's address: the peer's, or what stands `hops` from the end of X-Forwarded-For; empty if unknown."""
+    if hops and forwarded is not None:
+        addresses = forwarded.decode("latin-1").split(",")
+        return read_address(addresses[-min(hops, len(addresses))])
+    return read_address(peer[0]) if peer else ""

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.faust.failstop import failstop
 from streamapp.exact.partition.chunk import Chunk, Transaction
+from streamapp.schemas.values.trace import trace_id
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ class Task(Protocol):
 
 
 class Partition:
-    """An owned partition. Made by a takeover, useless after `release`."""
+    """An owned partition. Made by a takeover, useless after `release`. `on_commit` is told after each transaction: its
+    records, how long it took, how old the first of them is (None: there is none), its trace id."""
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class Partition:
         silent_since_ms: int,
         idle_ms: int,
         clock: Clock,
-        on_commit: Callable[[int, float], None] = lambda records, seconds: None,
+        on_commit: Callable[[int, float, float | None, str], None] = lambda records, seconds, age_s, trace: None,
     ) -> None:
         self.number = number
         self.task = task
@@ -88,6 +90,7 @@ class Partition:
         self.rate = Rate()
         self._handed_over = self._applied = 0
         self._folded_records = 0  # since the last transaction
+        self._oldest: tuple[int, str] | None = None  # the first of these: its timestamp and trace id
 
     def chunk(self, records: Sequence[Any]) -> Chunk:
         """The next chunk, to be handed over in order."""
@@ -105,12 +108,16 @@ class Partition:
         except Exception as error:
             failstop(error, f"folding records of partition {self.number}")
         self._folded_records += len(chunk.records)
+        if self._oldest is None and chunk.records:
+            first = chunk.records[0]
+            self._oldest = first.timestamp, trace_id(getattr(first, "headers", ()))
         if transaction is None:
             return
         if not await self.settled():  # let go while it waited: nothing of the chunk has happened
             return
         records, self._folded_records = self._folded_records, 0
-        self._under_way = asyncio.create_task(self._commit(transaction, records))
+        oldest, self._oldest = self._oldest, None
+        self._under_way = asyncio.create_task(self._commit(transaction, records, oldest))
 
     def _folded(self, chunk: Chunk, now_ms: int) -> Transaction | None:
         if chunk.records:
@@ -151,7 +158,7 @@ class Partition:
     def _silent(self, now_ms: int) -> bool:
         return now_ms - self.silent_since_ms >= self._idle_ms
 
-    async def _commit(self, transaction: Transaction, records: int) -> None:
+    async def _commit(self, transaction: Transaction, records: int, oldest: tuple[int, str] | None) -> None:
         began = monotonic_s()
         try:
             await self.task.commit(transaction)
@@ -162,7 +169,9 @@ class Partition:
         now = monotonic_s()
         self.last_commit_ms = self._clock()
         self.rate.add(records, now)
-        self._on_commit(records, now - began)
+        sent_ms, trace = oldest or (None, "")
+        age_s = None if sent_ms is None else max(0, self.last_commit_ms - sent_ms) / 1000
+        self._on_commit(records, now - began, age_s, trace)
 
 
 class Rate:

@@ -42,7 +42,7 @@ Answer = TypeVar("Answer")
 MakeTask = Callable[[Place, RocksStore, PartitionProducer, StoredPosition | None], Made]
 """Rebuilds the task of a partition from its rows."""
 
-OnCommit = Callable[[int, float], None]  # told after each commit: records, seconds
+OnCommit = Callable[[int, float, float | None, str], None]  # told after each commit, as `owned.Partition` says
 
 
 @dataclass(frozen=True, slots=True)

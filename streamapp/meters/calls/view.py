@@ -68,7 +68,9 @@ class RpcView(TableView):
         def landed(outcome: CallsOutcome) -> None:
             view.landed(outcome)
             counted(outcome)
-            metrics.stated("settled", len(outcome.settlements))
+            now_ms = self.clock()
+            ended_s = [(now_ms - one.end_ms) / 1000 for one in outcome.settlements]
+            metrics.stated("settled", len(outcome.settlements), ended_s)
 
         return landed
 

@@ -12,7 +12,7 @@ from streamapp.exact.partition.owned import Partition
 from streamapp.exact.partition.task import TableTask
 from streamapp.facts import PartitionFacts, RowFacts
 from streamapp.meters.hourly.codec import ROWS_END, RowTable
-from streamapp.meters.view import TableView
+from streamapp.meters.view import TableView, ages_s
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table
 from tables.keyed import Keyed, KeyedOutcome
@@ -39,7 +39,8 @@ class RowView(TableView):
             counted(outcome)
             revised = sum(1 for one in outcome.statements if one.revision)
             metrics.stated("revised", revised)
-            metrics.stated("hourly", len(outcome.statements) - revised)
+            ended_s = ages_s(self.clock(), (one.key.start_ms for one in outcome.statements if not one.revision))
+            metrics.stated("hourly", len(outcome.statements) - revised, ended_s)
 
         return landed
 

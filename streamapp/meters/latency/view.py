@@ -18,9 +18,9 @@ from tables.latency.windows import SPANS_MS, WindowKey
 class LatencyView(TableView):
     """Pages of a group with a table, its counters, and calls by minute and hour."""
 
-    def metrics(self) -> bytes:
+    def metrics(self, openmetrics: bool = False, more: bytes = b"") -> bytes:
         counts = [_counts(number, store) for number, store in self._stores().items()]
-        return super().metrics() + llm_exposition.counters(counts).encode()
+        return super().metrics(openmetrics, llm_exposition.counters(counts, openmetrics).encode() + more)
 
     def calls(self, partition: int, span: Span, from_ms: int, until_ms: int, each: bool) -> list[CallFacts]:
         store = self._stores().get(partition)

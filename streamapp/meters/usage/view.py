@@ -20,7 +20,7 @@ from streamapp.meters.usage.budget_view import BudgetView
 from streamapp.meters.usage.hours_view import CLOSED_MAX, HoursView
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.statement import bill_id
-from streamapp.meters.view import Sums, TableView
+from streamapp.meters.view import Sums, TableView, ages_s
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table
 from tables.counters import EXACT, NOTHING, Counters
@@ -103,7 +103,8 @@ class UsageView(TableView):
             counted(outcome)
             revised = sum(1 for statement in outcome.statements if statement.revision)
             metrics.stated("revised", revised)
-            metrics.stated("hourly", len(outcome.statements) - revised)
+            ended_s = ages_s(self.clock(), (one.key.start_ms for one in outcome.statements if not one.revision))
+            metrics.stated("hourly", len(outcome.statements) - revised, ended_s)
             metrics.stated("budget", len(outcome.crossings))
 
         return landed

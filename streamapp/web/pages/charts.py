@@ -126,7 +126,7 @@ def panels(charts: Charts) -> list[Panel]:
         Panel(
             "latency",
             "Latency",
-            show.duration_unit(longest),
+            show.latency_unit(longest),
             (
                 ("p99", "p99", tuple(minute.latency_p99_ms for minute in minutes)),
                 ("p95", "p95", tuple(minute.latency_p95_ms for minute in minutes)),

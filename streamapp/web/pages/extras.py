@@ -19,6 +19,7 @@ from streamapp.web.pages.reconciliation import Reconciliation
 from streamapp.web.workers.fleets import Fleets
 from streamapp.web.workers.kept import Kept
 
+LETTERS = "letters"  # the table of dead letters: its worker tells Prometheus, too, what waits
 LETTERS_MS = 10_000  # each look connects to Kafka three times (docs/adr/0029)
 CAPTURE_MS = 4_000
 CHARTS_MS = 1_800
@@ -31,6 +32,8 @@ class Waiting:
 
     count: int
     all_of_them: bool
+    oldest_ms: int | None = None  # when the oldest of them was refused
+    redriven: int = 0  # dead letters that were sent again, of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,13 @@ class Extras:
     async def _waiting(self) -> Waiting:
         recent = await self._letters.recent()
 
-        def count() -> int:
-            return sum(recent.done.state(one.letter) == "waiting" for one in recent.entries)
+        def counted() -> Waiting:
+            waiting = [one.letter.failed_ms for one in recent.entries if recent.done.state(one.letter) == "waiting"]
+            redriven = sum(receipt.state == "redriven" for receipt in recent.done.by_letter.values())
+            all_of_them = len(recent.entries) < ENTRIES_MAX
+            return Waiting(len(waiting), all_of_them, min(waiting, default=None), redriven)
 
-        return Waiting(await asyncio.to_thread(count), len(recent.entries) < ENTRIES_MAX)
+        return await asyncio.to_thread(counted)
 
     async def _capture(self) -> CaptureState | None:
         if not self._capture_url:

@@ -70,7 +70,7 @@ async def latency(site: Site, params: Params) -> Page:
     first_ms = last_ms - count * length_ms
     context = {
         **{"models": models, "since_ms": models_from_ms, "first_event": FIRST_EVENT},
-        "unit": show.duration_unit(max((row["latency_p99_ms"] or 0 for row in models), default=0)),
+        "unit": show.latency_unit(max((row["latency_p99_ms"] or 0 for row in models), default=0)),
         "panels": charts_of(drawn, first_ms, length_ms, count),
         **{"first_ms": first_ms, "step_ms": length_ms, "until_ms": last_ms},
         **{"window": window, "windows": SHOWN, "params": params},
@@ -95,7 +95,7 @@ def charts_of(windows: Sequence[dict[str, Any]], first_ms: int, step_ms: int, co
     errors = tuple(one and (one["errors"] / one["requests"] * 100 if one["requests"] else None) for one in shown)
     latency_series = tuple((word, word, values(f"latency_{word}_ms")) for word in ("p99", "p95", "p50"))
     return [
-        Panel("latency", "Latency", show.duration_unit(longest), latency_series),
+        Panel("latency", "Latency", show.latency_unit(longest), latency_series),
         Panel("errors", "Error rate", "%", (("errors", "p99", errors),)),
         Panel("requests", "Requests", "", (("requests", "completion", tuple(one or 0 for one in values("requests"))),)),
     ]
@@ -107,7 +107,7 @@ def _named(calls: Calls, model: str) -> Calls:
     return Calls(found, calls.missing, calls.unanswered) if text else calls
 
 
-async def gauges(site: Site) -> bytes:
+async def gauges(site: Site, openmetrics: bool) -> bytes:
     """The quantiles of the fleet in the last full minute and hour, as Prometheus' text."""
     now_ms = site.clock()
     asked = [
@@ -117,16 +117,16 @@ async def gauges(site: Site) -> bytes:
     ]
     found = await asyncio.gather(*asked)
     unanswered = max(len(calls.unanswered) for calls in found)
-    return await asyncio.to_thread(_gauges, found, unanswered)
+    return await asyncio.to_thread(_gauges, found, unanswered, openmetrics)
 
 
-def _gauges(found: list[Calls], unanswered: int) -> bytes:
+def _gauges(found: list[Calls], unanswered: int, openmetrics: bool) -> bytes:
     quantiles = [
         Quantiles(series, window, _seconds(figures.latency.quantiles(*QUANTILES)), _seconds(_ttft(figures)))
         for (window, _, _), calls in zip(WINDOWS, found, strict=True)
         for series, figures in summed(calls.calls, _series).items()
     ]
-    return llm_exposition.gauges(quantiles, unanswered).encode()
+    return llm_exposition.gauges(quantiles, unanswered, openmetrics).encode()
 
 
 def _ttft(figures: Figures) -> tuple[float, ...] | None:

@@ -1,0 +1,26 @@
+"""The broker's own metrics for Prometheus: the JMX exporter as an agent inside of it (docs/adr/0048).
+
+Its jar is fetched as Kafka's are, by a lock of its own: it is no part of the class path, and Kafka's command line tools
+must not load it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streamapp.broker.jars import jars
+from streamapp.processes.child import HOST
+
+LOCK = Path(__file__).with_name("exporter.lock")
+BEANS = Path(__file__).with_name("exporter.yml")
+
+
+def agent(cache_dir: Path, port: int) -> list[str]:
+    """The JVM's flag with which a broker answers `/metrics` on this port of the loopback interface; none for port 0.
+
+    Raises `Unavailable` when the jar cannot be had.
+    """
+    if not port:
+        return []
+    (jar,) = jars(cache_dir.resolve(), lock=LOCK)
+    return [f"-javaagent:{jar}={HOST}:{port}:{BEANS}"]

@@ -1,0 +1,103 @@
+"""What a broker tells Prometheus of itself: the standard's names, and values that are true."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from urllib.request import urlopen
+
+from confluent_kafka import Producer
+from conftest import wait_until
+from prometheus_client.parser import text_string_to_metric_families
+from promtool import check_metrics
+
+from streamapp.broker.broker import Broker
+from streamapp.broker.exporter import agent
+from streamapp.processes.child import free_port
+
+TOPIC_TOOL = "org.apache.kafka.tools.TopicCommand"
+TICK_S = 5.0  # Kafka's meters are brought up to date so often
+ALPHA = 1 - math.exp(-TICK_S / 60)  # what a tick counts in a mean of one minute
+TICKS = 3
+VALUE = b"v" * 100
+NAMES = {
+    "kafka_active_controllers",
+    "kafka_bytes_in_per_sec",
+    "kafka_bytes_out_per_sec",
+    "kafka_log_size_bytes",
+    "kafka_messages_in_per_sec",
+    "kafka_offline_log_directories",
+    "kafka_offline_partitions",
+    "kafka_raft_state",
+    "kafka_request_handler_idle_ratio",
+    "kafka_under_min_isr_partitions",
+    "kafka_under_replicated_partitions",
+}
+
+
+class Load:
+    """A producer at a steady rate, in a thread of its own. `sent` are acknowledged."""
+
+    def __init__(self, broker: Broker, topic: str) -> None:
+        self._producer = Producer({"bootstrap.servers": broker.bootstrap, "acks": "all", "linger.ms": 5})
+        self._topic, self._ended, self.sent = topic, threading.Event(), 0
+        self._thread = threading.Thread(target=self._send, daemon=True)
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _send(self) -> None:
+        while not self._ended.wait(0.02):
+            for _ in range(20):
+                self._producer.produce(self._topic, VALUE)
+            assert self._producer.flush(30) == 0
+            self.sent += 20
+
+
+def test_names_and_values_are_those_of_the_standard(new_broker: Callable[..., Broker], cache_dir: Path) -> None:
+    port = free_port()
+    broker = new_broker(jvm_flags=agent(cache_dir, port))
+    broker.start(120)
+
+    def exposition() -> bytes:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            body: bytes = answer.read()
+            return body
+
+    def value(name: str) -> float:
+        families = text_string_to_metric_families(exposition().decode())
+        (found,) = [sample.value for family in families for sample in family.samples if sample.name == name]
+        return found
+
+    def moved(last: float) -> bool:
+        return value("kafka_messages_in_per_sec") != last
+
+    made = broker.tool(TOPIC_TOOL, "--create", "--topic", "llm_usage", "--partitions", "2")
+    assert made.returncode == 0, made  # Kafka's tools work beside the agent
+
+    first = exposition()
+    check_metrics(first, but="_per_sec metric names should not contain abbreviated units")
+    families = {family.name: family for family in text_string_to_metric_families(first.decode())}
+    assert {name for name in families if name.startswith("kafka_")} == NAMES
+    sizes = families["kafka_log_size_bytes"].samples
+    assert {("llm_usage", "0"), ("llm_usage", "1")} <= {(one.labels["topic"], one.labels["partition"]) for one in sizes}
+    assert value("kafka_active_controllers") == 1
+    assert value("kafka_under_replicated_partitions") == value("kafka_offline_partitions") == 0
+
+    with Load(broker, "llm_usage") as load:
+        shown, before, expected = value("kafka_messages_in_per_sec"), 0, 0.0
+        for _ in range(TICKS):
+            wait_until(partial(moved, shown), 30)
+            shown, sent = value("kafka_messages_in_per_sec"), load.sent
+            expected += ALPHA * ((sent - before) / TICK_S - expected)
+            before = sent
+    assert abs(shown - expected) <= 0.05 * expected, (shown, expected)
+    assert value("kafka_bytes_in_per_sec") > 100 * 0.9 * shown
