@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from streamapp.web.rights import ROLES, ROUTES, Role, may
 from streamapp.web.show import agent_url, settlement_url
 
 DATA_S = 120
+BEAT_S = 0.5  # between two looks: as an open page, and not more
 SAID_OF_A_RIGHT = ("not authorized", "authorization failed", " lacks ", "not visible", "Not visible")
 NOT_PAGES = ("/_local/{topic}", "/reconciliation.json", "/openapi.json", "/{rest}", "/events", "/static/{name}")
 
@@ -90,12 +92,18 @@ def unmasked(first: str) -> None:
 def addresses(base: str) -> Iterator[tuple[str, Role | None]]:
     """One address of each page, and of what a list of pages is made of, with the least role."""
 
+    last: list[Any] = []
+
     def told(path: str) -> Any:
         return ask(f"{base}{path}", "auditor").json
 
     def there() -> bool:
-        front = told("/index.json")
-        up = {one["group"]: one["answering_workers"] for one in front["groups"] if one["state"] == "running"}
+        """Whether every worker is up and has something to show. Last words are for who waits in vain."""
+        threading.Event().wait(BEAT_S)
+        front = ask(f"{base}/index.json", "auditor")
+        last[:] = [front.status, front.text[:3000]]
+        groups = front.json["groups"] if front.status == 200 else ()
+        up = {one["group"]: one["answering_workers"] for one in groups if one["state"] == "running"}
         every = {each.name: each.consumers for each in GROUPS}
         return up == every and bool(settlements() and bills() and agents() and letters())
 
@@ -114,7 +122,10 @@ def addresses(base: str) -> Iterator[tuple[str, Role | None]]:
     def letters() -> list[str]:
         return [row["url"] for row in told("/letters.json").get("letters", ())]
 
-    wait_until(there, DATA_S)
+    try:
+        wait_until(there, DATA_S)
+    except AssertionError as error:
+        raise AssertionError(last) from error
     row = told("/hours.json?state=closed")["hours"][0]
     names = {
         "/groups/{group}": [f"/groups/{each.name}" for each in GROUPS],

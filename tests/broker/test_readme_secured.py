@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -125,8 +126,8 @@ class Terminal:
             for line, log, child in started:
                 assert not child.exited.is_set(), (line, log.read_text()[-3000:])
         finally:
-            for _, _, child in started:
-                child.end(signal.SIGTERM, 60)
+            with ThreadPoolExecutor(len(lines)) as pool:
+                list(pool.map(lambda one: one[-1].end(signal.SIGTERM, 60), started))
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def worker_settings(folder: Path, given: Mapping[str, str]) -> WebSettings:
     """The workers' settings of the page, with its files in a folder."""
     for name, secret in {"stream-proxy": PROXY_SECRET, "stream-peers": PEER, "stream-metrics": PEER}.items():
         (folder / name).write_text(secret)
-    return WebSettings(**{name: value.replace("/run/secrets", str(folder)) for name, value in given.items()})  # type: ignore[arg-type]
+    return WebSettings(**{name: value.replace("/run/secrets", str(folder)) for name, value in given.items()})
 
 
 class Proxy:
