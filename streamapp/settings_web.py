@@ -49,6 +49,12 @@ class WebSettings(BaseModel):
     jwt_audience: str | None = Field(None, description="jwt: the `aud` that a token must have")
     jwt_roles_claim: str = Field("roles", description="jwt: the claim that has the person's groups")
     kafka_username: str | None = Field(
-        None, description="Kafka user that only reads what the pages show: DESCRIBE on groups, READ on dead_letter"
+        None,
+        description="Kafka user that only reads what the pages show: DESCRIBE on groups, READ on dead_letter and, for "
+        "the pages of events, on the event topics",
     )
     kafka_password_file: Path | None = Field(None, description="File with that user's password")
+    redrive_username: str | None = Field(
+        None, description="Kafka user as whom pages send dead letters again and drop them: dead-letter-redriver"
+    )
+    redrive_password_file: Path | None = Field(None, description="File with that user's password")

@@ -17,11 +17,13 @@ from typing import Any
 
 from aiohttp import web
 
+from streamapp.dead_letters.acting import Acting
 from streamapp.dead_letters.recent import Letters
 from streamapp.errors import Unavailable
+from streamapp.events.log import EventLog
 from streamapp.topics.registry import GROUPS
 from streamapp.watch.standing import Standing, Standings
-from streamapp.web.audit import Audit
+from streamapp.web.audit import UNMASKED, Audit
 from streamapp.web.gate import Gate
 from streamapp.web.identity import Everybody
 from streamapp.web.pages.reconciliation import Reconciliation
@@ -435,7 +437,7 @@ class FakeAudit:
         self.written: list[tuple[str | None, Mapping[str, Any]]] = []
         self.failure: Exception | None = None
 
-    async def write(self, org_id: str | None, data: Mapping[str, Any]) -> None:
+    async def write(self, org_id: str | None, data: Mapping[str, Any], type: str = UNMASKED) -> None:
         if self.failure is not None:
             raise self.failure
         self.written.append((org_id, data))
@@ -466,6 +468,8 @@ async def serving(
     standings: Standings | None = None,
     gate: Gate | None = None,
     audit: Audit | None = None,
+    events: EventLog | None = None,
+    acting: Acting | None = None,
     extra: Mapping[FakeWorker, Sequence[web.RouteDef]] | None = None,
 ) -> AsyncIterator[list[Served]]:
     """Serve every view on a free port; those of a group know each other as peers, and Kafka knows all of them.
@@ -484,6 +488,8 @@ async def serving(
                 peer_timeout_s=peer_timeout_s,
                 gate=gate or OPEN,
                 audit=audit,
+                events=events,
+                acting=acting,
                 letters=letters,
                 reconciliation=reconciliation,
                 standings=standings or FakeStandings(views),

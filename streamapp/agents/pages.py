@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from streamapp.dead_letters.acting import KafkaActing
+from streamapp.dead_letters.plan import Fix, Rules
 from streamapp.dead_letters.recent import RecentLetters
 from streamapp.errors import Misconfigured
+from streamapp.events.captured import captured_store
+from streamapp.events.log import KafkaEventLog
 from streamapp.exact.app import StreamApp
 from streamapp.exact.faust.failstop import failstop, starting
 from streamapp.meters.view import TableView
-from streamapp.settings import KafkaSettings, Settings
+from streamapp.settings import Settings
 from streamapp.watch.standing import KafkaStandings
+from streamapp.watch.user import acting_user, pages_user
 from streamapp.web.audit import KafkaAudit
 from streamapp.web.gate import gate as gate_of
 from streamapp.web.pages.reconciliation import AskedReconciliation
@@ -20,7 +25,7 @@ def serve(app: StreamApp, view: TableView) -> None:
     settings = app.settings
     with starting():
         gate = gate_of(settings.web, settings.web.host, app.clock)
-        watcher = watching(settings)
+        watcher = pages_user(settings)
     grace_ms = settings.billing.grace_seconds * 1000
     letters = RecentLetters(watcher, app.clock)
     timeout_s = settings.web.peer_timeout_seconds
@@ -44,23 +49,16 @@ def serve(app: StreamApp, view: TableView) -> None:
             reconciliation=found,
             standings=standings,
             audit=KafkaAudit(settings.kafka, app.clock),
+            events=KafkaEventLog(watcher),
+            store=captured_store(settings.clickhouse),
+            acting=KafkaActing(lambda: acting_user(settings), lambda fix: _rules(settings, fix), app.clock),
             capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
         )
 
     app.on_placed = placed
 
 
-def watching(settings: Settings) -> KafkaSettings:
-    """How the pages ask Kafka about what is not their worker's: as a user of their own, if there is one.
+def _rules(settings: Settings, fix: Fix) -> Rules:
+    from streamapp.capture import resending  # a worker whose pages never act needs none of capture
 
-    Raises `Misconfigured` for a user without a password.
-    """
-    web = settings.web
-    if web.kafka_username is None:
-        return settings.kafka
-    if web.kafka_password_file is None:
-        raise Misconfigured("STREAM_WEB__KAFKA_USERNAME needs STREAM_WEB__KAFKA_PASSWORD_FILE")
-    if not web.kafka_password_file.is_file():
-        raise Misconfigured(f"STREAM_WEB__KAFKA_PASSWORD_FILE={web.kafka_password_file} is not a file")
-    user = {"sasl_username": web.kafka_username, "sasl_password": None, "sasl_password_file": web.kafka_password_file}
-    return settings.kafka.model_copy(update=user)
+    return resending.rules(settings, acting_user(settings), fix)

@@ -14,21 +14,25 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import web
 
 from streamapp.clock import Clock
+from streamapp.dead_letters.acting import Acting, NoActing
 from streamapp.dead_letters.recent import Letters, NoLetters
 from streamapp.errors import Unavailable
+from streamapp.events.log import EventLog, NoEventLog
+from streamapp.events.trace import Store
 from streamapp.watch.standing import NoStandings, Standings
-from streamapp.web import live, render, sitemap, static
+from streamapp.web import health, live, render, sitemap, static
 from streamapp.web.audit import Audit, NoAudit
 from streamapp.web.gate import Gate, demand, protect
 from streamapp.web.identity import Asker
-from streamapp.web.pages import accounts, agents, extras, front, latency, unmask
+from streamapp.web.pages import accounts, act, agents, extras, front, latency, unmask
 from streamapp.web.pages import page as pages
+from streamapp.web.pages.events.asking import Seeker, of_pages
 from streamapp.web.pages.reconciliation import NoReconciliation, Reconciliation
 from streamapp.web.peers import ASKING, WORKER
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 from streamapp.web.rights import LOCAL, TABLE, may
-from streamapp.web.workers import fleet, fleets, group, local, wire
+from streamapp.web.workers import fleet, fleets, local, wire
 from streamapp.web.workers.source import WorkerView
 
 log = logging.getLogger(__name__)
@@ -55,6 +59,9 @@ class Pages:
         capture_url: str,
         gate: Gate,
         audit: Audit,
+        events: EventLog,
+        store: Store | None,
+        acting: Acting,
     ) -> None:
         self.gate, self.audit = gate, audit
         self.view = view
@@ -63,7 +70,8 @@ class Pages:
         self.renderer = render.Renderer(clock, self.files, sitemap.PLACES, gate.by_name)
         known = fleets.Fleets(view, clock, peer_timeout_s, standings, gate.sign)
         asked = extras.Extras(letters, known, clock, peer_timeout_s, capture_url, reconciliation)
-        self.site = pages.Site(known.mine, clock, grace_ms, letters, known, asked)
+        seeker = Seeker(events, letters, of_pages(known), store)
+        self.site = pages.Site(known.mine, clock, grace_ms, letters, known, asked, seeker, acting)
         self.live = live.Live(self.parts, clock, allowed=self.allowed)
 
     async def page(self, request: web.Request) -> web.StreamResponse:
@@ -92,12 +100,19 @@ class Pages:
     async def _build(self, path: str, query: dict[str, str]) -> tuple[Page, bool]:
         """A name may itself end in `.json`: the path as it stands is tried first, then without the suffix."""
         problem: Problem | None = None
+        nowhere: Page | None = None
         for candidate, _, match, builder in sitemap.matches(path):
             named = {name: unquote(value) for name, value in match.groupdict().items()}
             try:
-                return await builder(self.site, {**query, **named}), candidate != path
+                built = await builder(self.site, {**query, **named})
             except Problem as error:
                 problem = error
+                continue
+            if built.status != 404:
+                return built, candidate != path
+            nowhere = built
+        if nowhere is not None:  # what was not found, by the name without the suffix
+            return nowhere, path.endswith(".json")
         raise problem or _nothing_here()
 
     async def local(self, request: web.Request) -> web.Response:
@@ -117,44 +132,22 @@ class Pages:
 
     async def unmask(self, request: web.Request) -> web.Response:
         """`/letters/{id}/unmask`, posted: one value as it is."""
-        path = request.rel_url.raw_path
-        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
-        params = {"id": unquote(path.split("/")[2])}
-        built = await unmask.unmasked(self.site, self.audit, request[ASKER], params, form)
+        params, form = {"id": unquote(request.rel_url.raw_path.split("/")[2])}, await _form(request)
+        return await self._acted(request, await unmask.unmasked(self.site, self.audit, request[ASKER], params, form))
+
+    async def act(self, request: web.Request) -> web.Response:
+        """`/act`, posted: dead letters sent again or dropped, or the plan of it."""
+        return await self._acted(request, await act.acted(self.site, self.audit, request[ASKER], await _form(request)))
+
+    async def _acted(self, request: web.Request, built: Page) -> web.Response:
         if render.wants_json(request.headers.get("Accept", "")):
             return render.twin(built)
-        return await asyncio.to_thread(self.renderer.answer, built, path)
+        return await asyncio.to_thread(self.renderer.answer, built, request.rel_url.raw_path)
 
     async def health(self, request: web.Request) -> web.Response:
         """`/health`: 200 while this worker does its work, 503 when a partition of it stands still or a topic that it
         needs is missing; a viewer is told more than the status."""
-        facts, now = self.view.worker(), self.clock()
-        stuck = [p.partition for p in facts.partitions if group.stuck(p, now)]
-        moving = [p.partition for p in facts.partitions if p.state in {"taking over", "restoring"}]
-        absent = facts.missing_topics
-        state = (
-            "topics missing"
-            if absent
-            else "stuck"
-            if stuck
-            else "starting"
-            if moving
-            else "ok"
-            if facts.partitions
-            else "standby"
-        )
-        details = {
-            "group": facts.group,
-            "worker": facts.name,
-            "started_ms": facts.started_ms,
-            "partitions": len(facts.partitions),
-            "stuck": stuck,
-            "starting": moving,
-            "missing_topics": absent,
-            "lag": sum(p.lag for p in facts.partitions),
-        }
-        body = {"status": state, **(details if may(request[ASKER].roles, "monitor") else {})}
-        status = 503 if stuck or absent else 200
+        body, status = health.of(self.view.worker(), self.clock(), may(request[ASKER].roles, "monitor"))
         return web.Response(body=wire.json_bytes(body), status=status, content_type="application/json")
 
     async def metrics(self, request: web.Request) -> web.Response:
@@ -216,6 +209,10 @@ class Pages:
         return self.renderer.answer(page, "/")
 
 
+async def _form(request: web.Request) -> dict[str, str]:
+    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+
+
 def _nothing_here() -> Problem:
     return Problem(404, "There is no page here", "Start from the overview, or look for a team in the list of hours.")
 
@@ -233,8 +230,9 @@ def _table(site: Pages) -> list[web.RouteDef]:
         web.get("/bills", site.bills),
         web.get("/bills/{id:[^/]+}/statement", site.statement),
         web.get("/settlements/{id:[^/]+}/statement", site.settlement),
+        web.post("/act", site.act),
         web.post("/letters/{id:[^/]+}/unmask", site.unmask),
-        web.get("/events", site.live.serve),
+        web.get("/live", site.live.serve),
         web.get("/static/{name}", site.files.serve),
         web.get("/health", site.health),
         web.get("/metrics", site.metrics),
@@ -256,11 +254,25 @@ def mount(
     standings: Standings | None = None,
     capture_url: str = "",
     audit: Audit | None = None,
+    events: EventLog | None = None,
+    store: Store | None = None,
+    acting: Acting | None = None,
 ) -> Pages:
     """Add the pages to an application that has not started; its shutdown then does not wait for open pages. The gate
     stands before every route of the application, also before those that others added."""
     asked = letters or NoLetters(), reconciliation or NoReconciliation(), standings or NoStandings(), capture_url
-    site = Pages(view, clock, peer_timeout_s, grace_ms, *asked, gate, audit or NoAudit())
+    site = Pages(
+        view,
+        clock,
+        peer_timeout_s,
+        grace_ms,
+        *asked,
+        gate,
+        audit or NoAudit(),
+        events or NoEventLog(),
+        store,
+        acting or NoActing(),
+    )
     app.add_routes(_table(site))
 
     @web.middleware

@@ -65,7 +65,8 @@ def _open(entry: TeamFacts) -> Decimal:
     return show.total(hour.cost for hour in entry.hours if hour.state == "open")
 
 
-async def _stated(site: Site, params: Params) -> tuple[group.Group, Answer[list[str]]]:
+async def stated(site: Site, params: Params) -> tuple[group.Group, Answer[list[str]]]:
+    """Every revision of a bill as stated, from whoever knows it. Raises `Problem`."""
     whole, answers = await asyncio.gather(site.group(), site.fleet.ask("bill", {"id": params["id"]}, list[str]))
     found = best(answers)
     if found is None or not found.value:
@@ -76,7 +77,7 @@ async def _stated(site: Site, params: Params) -> tuple[group.Group, Answer[list[
 
 async def statement(site: Site, params: Params) -> Page:
     """`/bills/{id}`: one statement like an invoice, with all revisions of its bucket."""
-    whole, found = await _stated(site, params)
+    whole, found = await stated(site, params)
     exact = [text.encode() for text in found.value or []]
     try:
         statements = bill.read_all(exact, site.grace_ms)
@@ -117,7 +118,7 @@ async def statement(site: Site, params: Params) -> Page:
 
 async def stated_bytes(site: Site, params: Params) -> bytes:
     """`/bills/{id}/statement`: the bytes of that revision as they stand in `billing_events`."""
-    _, found = await _stated(site, params)
+    _, found = await stated(site, params)
     for text in found.value or []:
         if orjson.loads(text).get("id") == params["id"]:
             return text.encode()

@@ -10,8 +10,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from streamapp.clock import Clock
+from streamapp.dead_letters.acting import Acting
 from streamapp.dead_letters.recent import Letters
 from streamapp.web import show
+from streamapp.web.pages.events.asking import Seeker
 from streamapp.web.pages.extras import Extras
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
@@ -36,6 +38,8 @@ class Site:
     letters: Letters
     fleets: Fleets
     extras: Extras
+    events: Seeker
+    acting: Acting
 
     async def at(self, name: str) -> Site:
         """The same for pages of that group, whichever worker serves them.
@@ -146,6 +150,18 @@ def _hour_ms(text: str) -> int:
     except (ValueError, OverflowError):
         raise Problem(400, "That is no hour", "Write the hour as 2025-01-15T10:00, in UTC.") from None
     return hour_ms
+
+
+def moment_in(params: Params, name: str) -> int | None:
+    """A time of the address, in UTC when it has no offset; None when it is not there. Raises `Problem` 400."""
+    text = params.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise Problem(400, "That is no time", "Write a time as 2025-01-15T10:00, in UTC.") from None
 
 
 def hours_url(params: Params, **changes: str) -> str:

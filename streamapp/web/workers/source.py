@@ -19,6 +19,7 @@ from streamapp.facts import (
     WorkerFacts,
     WorkerView,
 )
+from streamapp.facts_events import IncidentFacts, IncidentsView, PlaceFacts, TracesView, WindowFacts
 
 __all__ = [
     "AccountFacts",
@@ -27,15 +28,20 @@ __all__ = [
     "CallFacts",
     "HourFacts",
     "HourState",
+    "IncidentFacts",
+    "IncidentsView",
     "MethodFacts",
     "PartitionCalls",
     "PartitionFacts",
     "PartitionState",
+    "PlaceFacts",
     "RawRow",
     "RowFacts",
     "RowsView",
     "Span",
     "TeamFacts",
+    "TracesView",
+    "WindowFacts",
     "WorkerFacts",
     "WorkerView",
 ]
