@@ -6,7 +6,7 @@ from streamapp.dead_letters.acting import KafkaActing
 from streamapp.dead_letters.plan import Fix, Rules
 from streamapp.dead_letters.recent import RecentLetters
 from streamapp.errors import Misconfigured
-from streamapp.events.captured import captured_store
+from streamapp.events.kept import ArchiveObjects, captured_store
 from streamapp.events.log import KafkaEventLog
 from streamapp.exact.app import StreamApp
 from streamapp.exact.faust.failstop import failstop, starting
@@ -51,6 +51,7 @@ def serve(app: StreamApp, view: TableView) -> None:
             audit=KafkaAudit(settings.kafka, app.clock),
             events=KafkaEventLog(watcher),
             store=captured_store(settings.clickhouse),
+            archive=ArchiveObjects(settings),
             acting=KafkaActing(lambda: acting_user(settings), lambda fix: _rules(settings, fix), app.clock),
             capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
         )

@@ -18,8 +18,8 @@ from streamapp.cli.reached import reached
 from streamapp.clock import entropy, wall_ms
 from streamapp.dead_letters.recent import RecentLetters
 from streamapp.errors import Refused
-from streamapp.events.captured import captured_store
 from streamapp.events.event import Event
+from streamapp.events.kept import ArchiveObjects, captured_store
 from streamapp.events.listing import TOPICS, Listing
 from streamapp.events.log import KafkaEventLog
 from streamapp.events.names import place_of
@@ -93,7 +93,7 @@ def _with(settings: Settings, question: Callable[[Seeker], Awaitable[T]]) -> T:
         sign = unsigned if keys is None else Seals(keys, wall_ms, entropy).sign
         workers = of_command(KafkaStandings(kafka, wall_ms, timeout_s), wall_ms, timeout_s, sign)
         letters, store = RecentLetters(kafka, wall_ms), captured_store(settings.clickhouse)
-        return await question(Seeker(KafkaEventLog(kafka), letters, workers, store))
+        return await question(Seeker(KafkaEventLog(kafka), letters, workers, store, ArchiveObjects(settings)))
 
     return asyncio.run(ask())
 

@@ -10,9 +10,9 @@ An id is looked for where it costs little, in this order (docs/adr/0049):
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from streamapp.dead_letters.read import Coordinates
 from streamapp.dead_letters.recent import Letters, Recent
@@ -21,6 +21,7 @@ from streamapp.events import fate
 from streamapp.events.event import Event, event_of, id_of
 from streamapp.events.log import OFFSETS_MAX, EventLog, at_offset
 from streamapp.events.names import moment_of, uuid_of
+from streamapp.events.sources import Ask, Objects, Store
 from streamapp.facts import WorkerFacts
 from streamapp.facts_events import PlaceFacts, WindowFacts
 from streamapp.kafka.log.reader import Span
@@ -30,25 +31,6 @@ AFTER_MS = 600_000
 CHUNK_READ = 10_000  # offsets read from the chunk that counted an id: the record, and repetitions soon after it
 TOPICS = ("llm_usage", "agent_rpc_metering", "events_plugin_ingestion", "audit_log")
 WHOLE_LOG = "`streamapp dead-letters list` looks through all"
-
-
-class Told(NamedTuple):
-    """What a worker said; None: it does not answer."""
-
-    worker: str
-    value: Any
-    problem: str = ""
-
-
-Ask = Callable[[str, str, Mapping[str, str], Any], Awaitable[list[Told]]]
-"""Group, question, its parameters and the type of the answer → what its workers say. Empty: nobody is known."""
-
-
-class Store(Protocol):
-    """Where captured events are kept."""
-
-    async def find(self, uuid: str) -> list[Coordinates]:
-        """Where on the topic the rows of this uuid come from. Raises `StreamError`."""
 
 
 class Sighting(NamedTuple):
@@ -69,10 +51,12 @@ class Trace:
 
 
 class Tracer:
-    """Follows one event. `ask` reaches the workers; `store` is None where no ClickHouse is known."""
+    """Follows one event. `ask` reaches the workers; `store` and `archive` are None where none is known."""
 
-    def __init__(self, log: EventLog, letters: Letters, ask: Ask, store: Store | None) -> None:
-        self._log, self._letters, self.ask, self._store = log, letters, ask, store
+    def __init__(
+        self, log: EventLog, letters: Letters, ask: Ask, store: Store | None = None, archive: Objects | None = None
+    ) -> None:
+        self._log, self._letters, self.ask, self._store, self._archive = log, letters, ask, store, archive
 
     async def by_id(self, event_id: str) -> Trace:
         """Every record with this id that can be found within the limits."""
@@ -108,7 +92,8 @@ class Tracer:
             return refused
         topic, partition, offset = event.at
         if topic in fate.KEEPING:
-            return fate.kept(event, await self.position(fate.KEEPING[topic][0], partition))
+            became = fate.kept(event, await self.position(fate.KEEPING[topic][0], partition))
+            return await self._archived(event, became) if topic == "audit_log" else became
         if topic not in fate.COUNTING:
             return fate.on_topic(event)
         group = fate.COUNTING[topic]
@@ -122,6 +107,16 @@ class Tracer:
             if place.chunk is None and place.searched_from <= offset <= place.searched_to:
                 return fate.repeated(event, None)
         return fate.counted(event, await self.window(event))
+
+    async def _archived(self, event: Event, became: fate.Fate) -> fate.Fate:
+        if self._archive is None or became.state != "kept":
+            return became
+        try:
+            name = await self._archive.find(event.at, event.arrived_ms)
+        except StreamError as error:
+            return replace(became, sentence=f"{became.sentence} Its object is not known: {error}.")
+        where = f"Its object is {name}." if name is not None else "No object of its day has it."
+        return replace(became, sentence=f"{became.sentence} {where}")
 
     def refused(self, event: Event, recent: Recent | None) -> fate.Fate | None:
         """What became of a record that has one of the newest dead letters; None: it has none of them."""

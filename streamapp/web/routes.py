@@ -18,7 +18,7 @@ from streamapp.dead_letters.acting import Acting, NoActing
 from streamapp.dead_letters.recent import Letters, NoLetters
 from streamapp.errors import Unavailable
 from streamapp.events.log import EventLog, NoEventLog
-from streamapp.events.trace import Store
+from streamapp.events.sources import Objects, Store
 from streamapp.watch.standing import NoStandings, Standings
 from streamapp.web import health, live, render, sitemap, static
 from streamapp.web.audit import Audit, NoAudit
@@ -61,6 +61,7 @@ class Pages:
         audit: Audit,
         events: EventLog,
         store: Store | None,
+        archive: Objects | None,
         acting: Acting,
     ) -> None:
         self.gate, self.audit = gate, audit
@@ -70,7 +71,7 @@ class Pages:
         self.renderer = render.Renderer(clock, self.files, sitemap.PLACES, gate.by_name)
         known = fleets.Fleets(view, clock, peer_timeout_s, standings, gate.sign)
         asked = extras.Extras(letters, known, clock, peer_timeout_s, capture_url, reconciliation)
-        seeker = Seeker(events, letters, of_pages(known), store)
+        seeker = Seeker(events, letters, of_pages(known), store, archive)
         self.site = pages.Site(known.mine, clock, grace_ms, letters, known, asked, seeker, acting)
         self.live = live.Live(self.parts, clock, allowed=self.allowed)
 
@@ -256,6 +257,7 @@ def mount(
     audit: Audit | None = None,
     events: EventLog | None = None,
     store: Store | None = None,
+    archive: Objects | None = None,
     acting: Acting | None = None,
 ) -> Pages:
     """Add the pages to an application that has not started; its shutdown then does not wait for open pages. The gate
@@ -271,6 +273,7 @@ def mount(
         audit or NoAudit(),
         events or NoEventLog(),
         store,
+        archive,
         acting or NoActing(),
     )
     app.add_routes(_table(site))

@@ -92,7 +92,7 @@ def test_every_kind_of_event_is_found(fresh_broker: Broker, tmp_path: Path) -> N
         assert found(base, ids["billed"]) == [("billed", 0), ("repeated", 1)]
         assert found(base, ids["plain"]) == [("billed", 2)]
         assert found(base, ids["open"]) == [("counted", 3)]
-        assert found(base, ids["wrong"]) == [("refused", None)]
+        assert found(base, ids["wrong"]) == [("refused", 4)]
         assert found(base, ids["late"]) == [("pending", 5)]
         assert found(base, ids["none"]) == []
         for offset, state in enumerate(("billed", "repeated", "billed", "counted", "refused", "pending")):

@@ -6,11 +6,11 @@ import asyncio
 import shutil
 
 import pytest
+from acting_fake import FakeActing, MonitorWorker
 from events_fake import FakeEventLog, TracingWorker, behind_a_bill
 from letters_fake import FakeLetters, letter
 from playwright.async_api import Browser, async_playwright
 from test_pages import ARGS, SIZES, accessible, opened, overflow, shoot
-from test_web_events import FakeActing, MonitorWorker
 from web_fake import World, serving
 
 

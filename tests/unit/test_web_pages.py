@@ -423,7 +423,7 @@ def test_a_page_is_never_taken_back_to_what_was_rendered_before_it_was_made() ->
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/events"
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/live"
 
         async def parts(since: str) -> str:
             async with session.get(url, params={"page": "/hours", "since": since, "once": "1"}) as answer:

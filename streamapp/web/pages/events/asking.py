@@ -9,7 +9,8 @@ from streamapp.clock import Clock
 from streamapp.dead_letters.recent import Letters
 from streamapp.events.listing import Lister
 from streamapp.events.log import EventLog
-from streamapp.events.trace import Ask, Store, Told, Tracer
+from streamapp.events.sources import Ask, Objects, Store, Told
+from streamapp.events.trace import Tracer
 from streamapp.watch.standing import Standing, Standings
 from streamapp.web.peers import Sign, unsigned
 from streamapp.web.workers.fleet import Fleet
@@ -19,8 +20,15 @@ from streamapp.web.workers.fleets import Fleets
 class Seeker:
     """One event, and lists of them, over the same log and the same workers."""
 
-    def __init__(self, log: EventLog, letters: Letters, ask: Ask, store: Store | None = None) -> None:
-        self.trace = Tracer(log, letters, ask, store)
+    def __init__(
+        self,
+        log: EventLog,
+        letters: Letters,
+        ask: Ask,
+        store: Store | None = None,
+        archive: Objects | None = None,
+    ) -> None:
+        self.trace = Tracer(log, letters, ask, store, archive)
         self.list = Lister(log, letters, self.trace)
 
 

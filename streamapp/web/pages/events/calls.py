@@ -75,7 +75,7 @@ async def calls_behind(seeker: Seeker, statement_id: str) -> Listing:
     for group, question in ((BILLING, "bill"), (SETTLING, "settlement")):
         told = await seeker.trace.ask(group, question, {"id": statement_id}, list[str])
         silent += [one.worker for one in told if one.value is None] or ([] if told else [f"a worker of {group}"])
-        texts = next((one.value for one in told if one.value), [])
+        texts: list[str] = next((one.value for one in told if one.value), [])
         if not texts:
             continue
         if question == "bill":

@@ -1,4 +1,5 @@
-"""Where ClickHouse has a captured event: its rows say from which record they come."""
+"""Where events are kept for longer than on their topic: ClickHouse, whose rows say from which record they come, and the
+archive, whose objects name their offsets."""
 
 from __future__ import annotations
 
@@ -6,7 +7,9 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from streamapp.dead_letters.read import Coordinates
-from streamapp.settings import ClickHouseSettings
+from streamapp.settings import ClickHouseSettings, Settings
+from streamapp.sinks.archive.chain import day_of, folder_of, named, object_name
+from streamapp.sinks.archive.store import ArchiveStore, open_archive
 from streamapp.sinks.clickhouse.client import ClickHouse
 from streamapp.sinks.clickhouse.schema import EVENTS
 
@@ -31,6 +34,26 @@ class ClickHouseStore:
             {"uuid": uuid},
         )
         return [(str(topic), int(partition), int(offset)) for topic, partition, offset in rows]
+
+
+class ArchiveObjects:
+    """Looks for the archive's object of a record, by the names of a day's objects."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store: ArchiveStore | None = None
+
+    async def find(self, at: Coordinates, arrived_ms: int) -> str | None:
+        topic, partition, offset = at
+        if self._store is None:
+            self._store = open_archive(self._settings.archive, self._settings.archive_url)
+        for day in (day_of(arrived_ms), day_of(arrived_ms) - 1):  # a batch is filed under the day of its first record
+            folder = folder_of(object_name(topic, partition, 0, 0, day))
+            async for name, _ in self._store.names(folder):
+                found = named(name)
+                if found is not None and found.first <= offset <= found.last:
+                    return name
+        return None
 
 
 def captured_store(settings: ClickHouseSettings) -> ClickHouseStore | None:
