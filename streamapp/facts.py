@@ -76,7 +76,7 @@ class HourFacts:
     currency: str
     start_ms: int
     state: HourState
-    pending: bool  # closed, with late events that are not stated yet
+    pending: bool  # closed, with late events that are not stated yet; with state `open` it has no bill yet
     requests: int
     errors: int
     cache_hits: int
@@ -89,7 +89,7 @@ class HourFacts:
     partition: int
     first_offset: int
     last_offset: int
-    closes_at_ms: int  # the watermark that closes it (end + grace)
+    closes_at_ms: int  # the watermark at which its first bill is due: end + grace; a pending one's next mark
     watermark_ms: int | None  # of its partition
     rounded: int = 0  # events whose cost had more than 12 decimals
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import NamedTuple
@@ -85,6 +86,10 @@ class Seen(ABC):
         """What is known of an event, by its id and its record's value."""
 
     @abstractmethod
+    def digest(self, event_id: str) -> bytes:
+        """What is stored of an id, under the secret that the ids added here are under."""
+
+    @abstractmethod
     def add(self, event_id: str, value: bytes, expiry_ms: int) -> None:
         """Remember an id that is not remembered until the watermark reaches `expiry_ms`, a full hour."""
 
@@ -115,6 +120,14 @@ class Seen(ABC):
         if next_ms is None:
             return None
         return next((until_ms for from_ms, until_ms in self.held if from_ms <= next_ms < until_ms), next_ms)
+
+    def chunks(self, start: int | None, most: int) -> list[int]:
+        """Chunks whose ids are stored, by their first offsets: the first ones that begin at `start` or behind it, in
+        the order of the log; without `start` the newest, newest first."""
+        if start is None:
+            return sorted((chunk for part in self._chunks.values() for chunk in part[-most:]), reverse=True)[:most]
+        parts = ((part, bisect_left(part, start)) for part in self._chunks.values())
+        return sorted(chunk for part, at in parts for chunk in part[at : at + most])[:most]
 
     def hold(self, before_ms: int, watermark_ms: int, rules: Rules) -> None:
         """The watermark has moved. Hold the ids of the hours that were open before, and that it has closed late."""
@@ -188,8 +201,11 @@ class SeenIds(Seen):
                 return Known.SAME if print_ == self._hashes.print_(secret, value) else Known.OTHER
         return Known.NEW
 
+    def digest(self, event_id: str) -> bytes:
+        return self._hashes.digest(self.secret, event_id.encode())
+
     def add(self, event_id: str, value: bytes, expiry_ms: int) -> None:
-        digest = self._hashes.digest(self.secret, event_id.encode())
+        digest = self.digest(event_id)
         self._remember(self.secret, digest, self._hashes.print_(self.secret, value), expiry_ms)
         self._new.setdefault(expiry_ms, []).append(digest)
 

@@ -17,15 +17,18 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from streamapp.dead_letters.acting import Acting
 from streamapp.dead_letters.recent import Letters
 from streamapp.errors import Unavailable
+from streamapp.events.log import EventLog
 from streamapp.facts_budget import BudgetFacts, LimitFacts, MonthTally, Spending
 from streamapp.topics.registry import GROUPS
 from streamapp.watch.lag import Unread
 from streamapp.watch.standing import Standing, Standings
-from streamapp.web.audit import Audit
+from streamapp.web.audit import UNMASKED, Audit
 from streamapp.web.gate import Gate
 from streamapp.web.identity import Everybody
+from streamapp.web.outside import Outside
 from streamapp.web.pages.lags import Hours, Watch
 from streamapp.web.pages.reconciliation import Reconciliation
 from streamapp.web.pages.usage.kept import KeptBills
@@ -497,7 +500,7 @@ class FakeAudit:
         self.written: list[tuple[str | None, Mapping[str, Any]]] = []
         self.failure: Exception | None = None
 
-    async def write(self, org_id: str | None, data: Mapping[str, Any]) -> None:
+    async def write(self, org_id: str | None, data: Mapping[str, Any], type: str = UNMASKED) -> None:
         if self.failure is not None:
             raise self.failure
         self.written.append((org_id, data))
@@ -529,6 +532,8 @@ async def serving(
     gate: Gate | None = None,
     audit: Audit | None = None,
     ledger: KeptBills | None = None,
+    events: EventLog | None = None,
+    acting: Acting | None = None,
     extra: Mapping[FakeWorker, Sequence[web.RouteDef]] | None = None,
     watch: Watch | None = None,
 ) -> AsyncIterator[list[Served]]:
@@ -536,6 +541,16 @@ async def serving(
 
     `extra` has routes that a view's own application has besides the pages.
     """
+    asked: dict[str, Any] = {
+        "audit": audit,
+        "ledger": ledger,
+        "events": events,
+        "acting": acting,
+        "letters": letters,
+        "reconciliation": reconciliation,
+        "standings": standings or FakeStandings(views),
+        "watch": watch,
+    }
     async with AsyncExitStack() as stack:
         served = []
         for view in views:
@@ -547,12 +562,7 @@ async def serving(
                 clock=view.world.clock,
                 peer_timeout_s=peer_timeout_s,
                 gate=gate or OPEN,
-                audit=audit,
-                ledger=ledger,
-                letters=letters,
-                reconciliation=reconciliation,
-                standings=standings or FakeStandings(views),
-                watch=watch,
+                outside=Outside(**{name: one for name, one in asked.items() if one is not None}),
             )
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
             await runner.setup()

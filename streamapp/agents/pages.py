@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from streamapp.agents.kept_bills import LedgerBills
+from streamapp.dead_letters.acting import KafkaActing
+from streamapp.dead_letters.plan import Fix, Rules
 from streamapp.dead_letters.recent import RecentLetters
 from streamapp.errors import Misconfigured
+from streamapp.events.kept import ArchiveObjects, captured_store
+from streamapp.events.log import KafkaEventLog
 from streamapp.exact.app import StreamApp
 from streamapp.exact.faust.failstop import failstop, starting
 from streamapp.meters.view import TableView
-from streamapp.settings import KafkaSettings, Settings
+from streamapp.settings import Settings
 from streamapp.watch.standing import KafkaStandings
+from streamapp.watch.user import acting_user, pages_user
 from streamapp.web.audit import KafkaAudit
 from streamapp.web.gate import gate as gate_of
 from streamapp.web.monitor import beside
+from streamapp.web.outside import Outside
 from streamapp.web.pages.lags import AskedWatch
 from streamapp.web.pages.reconciliation import AskedReconciliation
 from streamapp.web.routes import mount
@@ -23,13 +29,22 @@ def serve(app: StreamApp, view: TableView) -> None:
     settings = app.settings
     with starting():
         gate = gate_of(settings.web, settings.web.host, app.clock)
-        watcher = watching(settings)
+        watcher = pages_user(settings)
     grace_ms = settings.billing.grace_seconds * 1000
-    letters = RecentLetters(watcher, app.clock)
-    timeout_s = settings.web.peer_timeout_seconds
-    found = AskedReconciliation(settings.reconcile.url, timeout_s, app.clock, gate.sign)
-    standings = KafkaStandings(watcher, app.clock, 2 * timeout_s)  # a look is several questions, and no page waits
-    capture = settings.capture
+    timeout_s, capture = settings.web.peer_timeout_seconds, settings.capture
+    outside = Outside(
+        standings=KafkaStandings(watcher, app.clock, 2 * timeout_s),  # a look is several questions, and no page waits
+        letters=RecentLetters(watcher, app.clock),
+        events=KafkaEventLog(watcher),
+        audit=KafkaAudit(watcher, app.clock),
+        acting=KafkaActing(lambda: acting_user(settings), lambda fix: _rules(settings, fix), app.clock),
+        ledger=LedgerBills(settings.ledger),
+        store=captured_store(settings.clickhouse),
+        archive=ArchiveObjects(settings),
+        reconciliation=AskedReconciliation(settings.reconcile.url, timeout_s, app.clock, gate.sign),
+        watch=AskedWatch(settings.watch.url, timeout_s, gate.sign),
+        capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
+    )
 
     def placed(_: StreamApp) -> None:
         try:
@@ -43,31 +58,14 @@ def serve(app: StreamApp, view: TableView) -> None:
             peer_timeout_s=timeout_s,
             gate=gate,
             grace_ms=grace_ms,
-            letters=letters,
-            reconciliation=found,
-            standings=standings,
-            audit=KafkaAudit(watcher, app.clock),
-            watch=AskedWatch(settings.watch.url, timeout_s, gate.sign),
-            ledger=LedgerBills(settings.ledger),
-            capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
+            outside=outside,
         )
-        beside(app.web.web_app, settings.web, app.port_offset, {"/metrics": site.metrics, "/health": site.health})
+        beside(app.web.web_app, settings.web, app.port_offset, site.monitored())
 
     app.on_placed = placed
 
 
-def watching(settings: Settings) -> KafkaSettings:
-    """How the pages ask Kafka about what is not their worker's, and write audit_log: as a user of their own, if there
-    is one.
+def _rules(settings: Settings, fix: Fix) -> Rules:
+    from streamapp.capture import resending  # a worker whose pages never act needs none of capture
 
-    Raises `Misconfigured` for a user without a password.
-    """
-    web = settings.web
-    if web.kafka_username is None:
-        return settings.kafka
-    if web.kafka_password_file is None:
-        raise Misconfigured("STREAM_WEB__KAFKA_USERNAME needs STREAM_WEB__KAFKA_PASSWORD_FILE")
-    if not web.kafka_password_file.is_file():
-        raise Misconfigured(f"STREAM_WEB__KAFKA_PASSWORD_FILE={web.kafka_password_file} is not a file")
-    user = {"sasl_username": web.kafka_username, "sasl_password": None, "sasl_password_file": web.kafka_password_file}
-    return settings.kafka.model_copy(update=user)
+    return resending.rules(settings, acting_user(settings), fix)

@@ -37,6 +37,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("chaos", "streamapp.cli.chaos", "Break everything on purpose, then check every bill"),
     ("replay", "streamapp.cli.replay", "Read a group's records again; recompute a table and publish what changed"),
     ("repartition", "streamapp.cli.repartition", "Move a table after its topic got more partitions"),
+    ("events", "streamapp.cli.events", "Where is my event? By id, team, bill, or the newest"),
     ("dead-letters", "streamapp.cli.dead_letters", "What was refused: list, show, count, send again, drop"),
     ("bills", "streamapp.cli.bills", "The ledger's bills of a month as CSV, JSON or Parquet"),
     ("archive", "streamapp.cli.archive", "The audit log's archive: list it, read it back, check that it is whole"),

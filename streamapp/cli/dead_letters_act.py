@@ -15,25 +15,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streamapp.capture.again import Again
-from streamapp.capture.reading.events import SOURCE
+from streamapp.capture import resending
 from streamapp.cli.letters_options import console, counted, filters, progress, source, wanted
 from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
 from streamapp.dead_letters.done import read_done
-from streamapp.dead_letters.plan import ATTEMPTS_MAX, Fix, Rules, Wanted
+from streamapp.dead_letters.plan import ATTEMPTS_MAX, Fix, Wanted
 from streamapp.dead_letters.read import extent
 from streamapp.dead_letters.receipts import receipts_to
 from streamapp.dead_letters.redrive import Plan, drop, planned, redrive, to_drop, unknown
-from streamapp.directory import open_directory
 from streamapp.errors import Refused
-from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.reader import Span
 from streamapp.kafka.security import confluent_config
 from streamapp.schemas.values.mask import mask_text
 from streamapp.schemas.values.strict_json import parse
 from streamapp.settings import Settings
-from streamapp.topics.registry import EVENT_TOPICS
 
 _ids = click.argument("ids", nargs=-1, metavar="[ID]...")
 _limit = click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first.")
@@ -104,7 +100,7 @@ def redrive_command(
     settings, want = reached(), wanted(options, ids=frozenset(ids) or None)
     fix = Fix(patch, None if value is None else value.read_bytes())
     upto = extent(confluent_config(settings.kafka))
-    rules = _rules(settings, fix, max_attempts)
+    rules = resending.rules(settings, settings.kafka, fix, max_attempts)
     _refuse_unknown(settings, upto, ids)
     made = planned(settings.kafka, upto, want, rules, limit)
     _print_plan(made, Console(stderr=True) if str(receipt) == "-" else console())
@@ -174,15 +170,6 @@ def _refuse_stuck(made: Plan) -> None:
     """Raises `Refused` when dead letters wait and none of them can be sent."""
     if made.stuck and not made.records:
         raise Refused("no dead letter can be sent: the plan says why each of them is skipped")
-
-
-def _rules(settings: Settings, fix: Fix, attempts_max: int) -> Rules:
-    names = [topic.name for topic in EVENT_TOPICS]
-    there = Admin(settings.kafka).describe(names, settings_of=())
-    partitions = {name: state.partitions for name, state in there.items()}
-    directory = open_directory(settings.directory)
-    reentries = {SOURCE: Again(directory, settings.capture.body_bytes_max)}
-    return Rules(partitions, directory.org_of, fix, attempts_max, reentries)
 
 
 def _print_plan(made: Plan, out: Console) -> None:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 from streamapp.clock import Clock
@@ -37,9 +38,10 @@ class Entry:
     team: str | None
     cause: str
     value_bytes: int | None
+    event_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Recent:
     """The newest dead letters, newest first, and what was done about them."""
 
@@ -47,6 +49,12 @@ class Recent:
     done: Done
     in_log: int  # dead letters in the log, about: markers of transactions count
     unreadable: int
+
+    @cached_property
+    def by_record(self) -> Mapping[Coordinates, Letter]:
+        """Topic, partition and offset of a record → its newest dead letter."""
+        oldest_first = (one.letter for one in reversed(self.entries))
+        return {letter.record: letter for letter in oldest_first if letter.record is not None}
 
 
 class Letters(Protocol):
@@ -159,7 +167,7 @@ class RecentLetters:
 def entry(letter: Letter) -> Entry:
     """A dead letter without its bytes."""
     size = None if letter.value is None else len(letter.value)
-    return Entry(replace(letter, value=None, headers=()), letter.team, letter.cause, size)
+    return Entry(replace(letter, value=None, headers=()), letter.team, letter.cause, size, letter.event_id)
 
 
 class NoLetters:

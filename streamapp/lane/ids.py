@@ -34,11 +34,17 @@ class CompactSeen(Seen):
         weakref.finalize(self, self._library.ids_free, self.handle)
 
     def look(self, event_id: str, value: bytes) -> Known:
+        return self._looked(event_id, value)[0]
+
+    def digest(self, event_id: str) -> bytes:
+        return self._looked(event_id, b"")[1][:DIGEST_BYTES]
+
+    def _looked(self, event_id: str, value: bytes) -> tuple[Known, bytes]:
         name, mark = event_id.encode(), ctypes.create_string_buffer(_MARK_BYTES)
         known = self._library.ids_look(self.handle, name, len(name), value, len(value), mark)
         if known == _UNREADABLE:
             raise Unavailable("the file of remembered ids cannot be read; is the disk of STREAM_STATE_DIR sound?")
-        return Known(known)
+        return Known(known), mark.raw
 
     def add(self, event_id: str, value: bytes, expiry_ms: int) -> None:
         name = event_id.encode()

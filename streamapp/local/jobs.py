@@ -15,7 +15,7 @@ from streamapp.processes.child import HOST, free_port
 from streamapp.processes.supervisor import Job
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.simulate.topics import STREAMS
-from streamapp.topics.registry import EVERY_GROUP, GROUPS, group, port_offset, writers
+from streamapp.topics.registry import EVERY_GROUP, GROUPS, REDRIVER, group, port_offset, writers
 
 HISTORY_HOURS = 12
 HISTORY_RATE = 3000
@@ -99,7 +99,7 @@ def fed_topics(groups: Collection[str]) -> tuple[str, ...]:
 
 class Logins(NamedTuple):
     """How each process of a run reaches Kafka. `of` has the settings of a user; `watcher` is the user that workers'
-    pages ask as, where a worker's own may not see everything."""
+    pages ask as, where a worker's own may not see everything; they act on dead letters as the redriver."""
 
     of: Callable[[str], KafkaSettings]
     watcher: str | None = None
@@ -112,8 +112,11 @@ class Logins(NamedTuple):
         """What a worker is told besides."""
         if self.watcher is None:
             return ()
-        watching = {"USERNAME": self.watcher, "PASSWORD_FILE": str(self.of(self.watcher).sasl_password_file)}
-        return tuple((f"STREAM_WEB__KAFKA_{name}", value) for name, value in watching.items())
+        found: list[tuple[str, str]] = []
+        for what, user in (("KAFKA", self.watcher), ("REDRIVE", REDRIVER)):
+            found.append((f"STREAM_WEB__{what}_USERNAME", user))
+            found.append((f"STREAM_WEB__{what}_PASSWORD_FILE", str(self.of(user).sasl_password_file)))
+        return tuple(found)
 
 
 def same_for_all(kafka: KafkaSettings) -> Logins:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.partition.owned import Partition
-from streamapp.exact.partition.task import Keeps
+from streamapp.exact.partition.task import Keeps, TableTask
 from streamapp.facts import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
+from streamapp.facts_events import PlaceFacts, WindowFacts
+from streamapp.meters.places import place
 from streamapp.metrics import GroupMetrics
 from streamapp.store.rows import Store
 from streamapp.store.table import RowKey, Table
@@ -97,6 +99,19 @@ class TableView:
         return []
 
     def calls(self, partition: int, span: Span, from_ms: int, until_ms: int, each: bool) -> list[CallFacts]:
+        return []
+
+    async def places(self, event_id: str, starts: Mapping[int, int]) -> list[PlaceFacts]:
+        partitions = [(number, partition.task) for number, partition in self._partitions().items()]
+        asked = [(number, task) for number, task in partitions if not starts or number in starts]
+        found = [
+            await place(number, task, event_id, starts.get(number))
+            for number, task in asked
+            if isinstance(task, TableTask)
+        ]
+        return [one for one in found if one is not None]
+
+    def window(self, names: tuple[str, ...], at_ms: int) -> list[WindowFacts]:
         return []
 
     def rows(self, table: str, after: tuple[Any, ...] | None, limit: int, partition: int | None) -> list[RawRow]:

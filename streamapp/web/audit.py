@@ -1,4 +1,5 @@
-"""What the pages write to `audit_log`: who saw a value unmasked, which, and why. It is written before it is shown."""
+"""What the pages write to `audit_log`, before it is done: who saw which value unmasked, or sent dead letters again or
+dropped them, and why."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from streamapp.schemas.judging.rejected import Rejected
 from streamapp.settings import KafkaSettings
 
 UNMASKED = "stream.page.unmasked"
+REDRIVEN, DROPPED = "stream.page.redriven", "stream.page.dropped"
 NO_ORG = "stream"
 """The org of what was done to a record that has none that an event may have."""
 
@@ -21,7 +23,7 @@ NO_ORG = "stream"
 class Audit(Protocol):
     """Where it is kept."""
 
-    async def write(self, org_id: str | None, data: Mapping[str, Any]) -> None:
+    async def write(self, org_id: str | None, data: Mapping[str, Any], type: str = UNMASKED) -> None:
         """Returns when every in-sync replica has it. Raises `StreamError`."""
 
     async def close(self) -> None:
@@ -31,7 +33,7 @@ class Audit(Protocol):
 class NoAudit:
     """For pages that cannot write."""
 
-    async def write(self, org_id: str | None, data: Mapping[str, Any]) -> None:
+    async def write(self, org_id: str | None, data: Mapping[str, Any], type: str = UNMASKED) -> None:
         raise Unavailable("this worker writes no audit_log")
 
     async def close(self) -> None:
@@ -46,13 +48,13 @@ class KafkaAudit:
         self._opening = asyncio.Lock()
         self._producer: EventProducer | None = None
 
-    async def write(self, org_id: str | None, data: Mapping[str, Any]) -> None:
+    async def write(self, org_id: str | None, data: Mapping[str, Any], type: str = UNMASKED) -> None:
         async with self._opening:
             if self._producer is None:
                 made = EventProducer(self._kafka, topic="audit_log", source="stream-pages", clock=self._clock)
                 self._producer = await made.__aenter__()
         for org in filter(None, (org_id, NO_ORG)):
-            event = self._producer.prepared(type=UNMASKED, data=data, org_id=org)
+            event = self._producer.prepared(type=type, data=data, org_id=org)
             if not isinstance(event, Rejected):
                 await self._producer.send(event)
                 return

@@ -50,7 +50,7 @@ class Live:
         self._stopping.set()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """`/events?page=<path of a page>`; 503 when too many pages are open. With `&once=1` the parts as they are now,
+        """`/live?page=<path of a page>`; 503 when too many pages are open. With `&once=1` the parts as they are now,
         as JSON by element id, and 304 while they are those of `If-None-Match`.
 
         `&since=<ms>` says when the page itself was made: what was rendered for others before that would take it back.

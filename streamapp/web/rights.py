@@ -63,10 +63,17 @@ ROUTES: tuple[Route, ...] = (
     Route("/tables", "viewer"),
     Route("/tables/{name}", "reader"),
     Route("/tables/{name}/hours", "reader"),
+    Route("/incidents", "viewer"),
     Route("/letters", "reader"),
     Route("/letters/{id}", "reader"),
+    Route("/act", "operator", acts=True),
     Route("/letters/{id}/unmask", "auditor", acts=True),
-    Route("/events", "viewer"),  # and the least role of the page that it follows
+    Route("/live", "viewer"),  # and the least role of the page that it follows
+    Route("/events", "reader"),
+    Route("/events/{id}", "reader"),
+    Route("/bills/{id}/calls", "reader"),
+    Route("/settlements/{id}/calls", "reader"),
+    Route("/search", "viewer"),
     Route("/_local/{topic}", "viewer", peers="only"),  # and the least role of the topic, see LOCAL
     Route("/reconciliation.json", "viewer", peers="also"),  # of `streamapp reconcile`
     Route("/watch.json", "viewer", peers="also"),  # of `streamapp watch`
@@ -89,6 +96,9 @@ LOCAL: Mapping[str, Role] = {
     "rows": "reader",
     "since": "reader",
     "calls": "viewer",
+    "place": "reader",
+    "window": "reader",
+    "incidents": "viewer",
 }
 """What workers ask each other, and the least role of the person for whom they ask."""
 

@@ -14,24 +14,20 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import web
 
 from streamapp.clock import Clock
-from streamapp.dead_letters.recent import Letters, NoLetters
 from streamapp.errors import Unavailable
 from streamapp.metrics import OPENMETRICS, TEXT, waiting_letters, wants_openmetrics
-from streamapp.watch.standing import NoStandings, Standings
-from streamapp.web import live, render, sitemap, static
-from streamapp.web.audit import Audit, NoAudit
+from streamapp.web import health, live, render, sitemap, static
 from streamapp.web.gate import ASKER, Gate, demand, protect
 from streamapp.web.identity import Asker
-from streamapp.web.pages import accounts, agents, extras, front, latency, unmask
+from streamapp.web.outside import Outside
+from streamapp.web.pages import accounts, act, agents, extras, front, latency, unmask
 from streamapp.web.pages import page as pages
-from streamapp.web.pages.lags import NoWatch, Watch
-from streamapp.web.pages.reconciliation import NoReconciliation, Reconciliation
-from streamapp.web.pages.usage.kept import KeptBills, NoLedger
+from streamapp.web.pages.events.asking import Seeker, of_pages
 from streamapp.web.peers import ASKING, WORKER
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 from streamapp.web.rights import LOCAL, TABLE, may
-from streamapp.web.workers import fleet, fleets, group, local, wire
+from streamapp.web.workers import fleet, fleets, local, wire
 from streamapp.web.workers.source import WorkerView
 
 log = logging.getLogger(__name__)
@@ -51,23 +47,23 @@ class Pages:
         clock: Clock,
         peer_timeout_s: float,
         grace_ms: int,
-        letters: Letters,
-        reconciliation: Reconciliation,
-        standings: Standings,
-        capture_url: str,
         gate: Gate,
-        audit: Audit,
-        watch: Watch,
-        ledger: KeptBills,
+        outside: Outside,
     ) -> None:
-        self.gate, self.audit = gate, audit
+        self.gate, self.audit = gate, outside.audit
         self.view = view
         self.clock = clock
         self.files = static.Files()
         self.renderer = render.Renderer(clock, self.files, sitemap.PLACES, gate.by_name)
-        known = fleets.Fleets(view, clock, peer_timeout_s, standings, gate.sign)
-        asked = extras.Extras(letters, known, clock, peer_timeout_s, capture_url, reconciliation, watch)
-        self.site = pages.Site(known.mine, clock, grace_ms, letters, known, asked, ledger)
+        known = fleets.Fleets(view, clock, peer_timeout_s, outside.standings, gate.sign)
+        letters = outside.letters
+        asked = extras.Extras(
+            letters, known, clock, peer_timeout_s, outside.capture_url, outside.reconciliation, outside.watch
+        )
+        seeker = Seeker(outside.events, letters, of_pages(known), outside.store, outside.archive)
+        self.site = pages.Site(
+            known.mine, clock, grace_ms, letters, known, asked, outside.ledger, seeker, outside.acting
+        )
         self.live = live.Live(self.parts, clock, allowed=self.allowed)
 
     async def page(self, request: web.Request) -> web.StreamResponse:
@@ -96,12 +92,19 @@ class Pages:
     async def _build(self, path: str, query: dict[str, str]) -> tuple[Page, bool]:
         """A name may itself end in `.json`: the path as it stands is tried first, then without the suffix."""
         problem: Problem | None = None
+        nowhere: Page | None = None
         for candidate, _, match, builder in sitemap.matches(path):
             named = {name: unquote(value) for name, value in match.groupdict().items()}
             try:
-                return await builder(self.site, {**query, **named}), candidate != path
+                built = await builder(self.site, {**query, **named})
             except Problem as error:
                 problem = error
+                continue
+            if built.status != 404:
+                return built, candidate != path
+            nowhere = built
+        if nowhere is not None:  # what was not found, by the name without the suffix
+            return nowhere, path.endswith(".json")
         raise problem or _nothing_here()
 
     async def local(self, request: web.Request) -> web.Response:
@@ -121,47 +124,34 @@ class Pages:
 
     async def unmask(self, request: web.Request) -> web.Response:
         """`/letters/{id}/unmask`, posted: one value as it is."""
-        path = request.rel_url.raw_path
-        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
-        params = {"id": unquote(path.split("/")[2])}
-        built = await unmask.unmasked(self.site, self.audit, request[ASKER], params, form)
+        params, form = {"id": unquote(request.rel_url.raw_path.split("/")[2])}, await _form(request)
+        return await self._acted(request, await unmask.unmasked(self.site, self.audit, request[ASKER], params, form))
+
+    async def act(self, request: web.Request) -> web.Response:
+        """`/act`, posted: dead letters sent again or dropped, or the plan of it."""
+        return await self._acted(request, await act.acted(self.site, self.audit, request[ASKER], await _form(request)))
+
+    async def _acted(self, request: web.Request, built: Page) -> web.Response:
         if render.wants_json(request.headers.get("Accept", "")):
             return render.twin(built)
-        return await asyncio.to_thread(self.renderer.answer, built, path)
+        return await asyncio.to_thread(self.renderer.answer, built, request.rel_url.raw_path)
 
     async def health(self, request: web.Request) -> web.Response:
         """`/health`: 200 while this worker does its work, 503 when a partition of it stands still or a topic that it
         needs is missing; a viewer is told more than the status. `/health/ready`: 503 also while partitions are taken
         over."""
-        facts, now = self.view.worker(), self.clock()
-        stuck = [p.partition for p in facts.partitions if group.stuck(p, now)]
-        moving = [p.partition for p in facts.partitions if p.state in {"taking over", "restoring"}]
-        absent = facts.missing_topics
-        state = (
-            "topics missing"
-            if absent
-            else "stuck"
-            if stuck
-            else "starting"
-            if moving
-            else "ok"
-            if facts.partitions
-            else "standby"
-        )
-        details = {
-            "group": facts.group,
-            "worker": facts.name,
-            "started_ms": facts.started_ms,
-            "partitions": len(facts.partitions),
-            "stuck": stuck,
-            "starting": moving,
-            "missing_topics": absent,
-            "lag": sum(p.lag for p in facts.partitions),
-        }
-        body = {"status": state, **(details if may(request[ASKER].roles, "monitor") else {})}
         ready = request.rel_url.raw_path == "/health/ready"
-        status = 503 if stuck or absent or (ready and moving) else 200
+        body, status = health.of(self.view.worker(), self.clock(), may(request[ASKER].roles, "monitor"), ready)
         return web.Response(body=wire.json_bytes(body), status=status, content_type="application/json")
+
+    def monitored(self) -> dict[str, Handler]:
+        """Path → handler of what may have a port of its own."""
+        return {
+            "/metrics": self.metrics,
+            "/health": self.health,
+            "/health/ready": self.health,
+            "/health/live": self.health_live,
+        }
 
     async def health_live(self, request: web.Request) -> web.Response:
         """`/health/live`: 200 while the process runs and answers."""
@@ -244,6 +234,10 @@ class Pages:
         return self.renderer.answer(page, "/")
 
 
+async def _form(request: web.Request) -> dict[str, str]:
+    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+
+
 def _nothing_here() -> Problem:
     return Problem(404, "There is no page here", "Start from the overview, or look for a team on the page of usage.")
 
@@ -264,13 +258,11 @@ def _table(site: Pages) -> list[web.RouteDef]:
         web.get("/usage.csv", site.table),
         web.get("/bills/{id:[^/]+}/statement", site.statement),
         web.get("/settlements/{id:[^/]+}/statement", site.settlement),
+        web.post("/act", site.act),
         web.post("/letters/{id:[^/]+}/unmask", site.unmask),
-        web.get("/events", site.live.serve),
+        web.get("/live", site.live.serve),
         web.get("/static/{name}", site.files.serve),
-        web.get("/health", site.health),
-        web.get("/health/ready", site.health),
-        web.get("/health/live", site.health_live),
-        web.get("/metrics", site.metrics),
+        *(web.get(path, handler) for path, handler in site.monitored().items()),
         web.get("/_local/{topic}", site.local),
         web.route("*", "/{rest:.*}", site.nothing),  # last: whoever registered before or deeper wins
     ]
@@ -284,19 +276,11 @@ def mount(
     peer_timeout_s: float,
     gate: Gate,
     grace_ms: int = GRACE_MS,
-    letters: Letters | None = None,
-    reconciliation: Reconciliation | None = None,
-    standings: Standings | None = None,
-    capture_url: str = "",
-    audit: Audit | None = None,
-    watch: Watch | None = None,
-    ledger: KeptBills | None = None,
+    outside: Outside | None = None,
 ) -> Pages:
     """Add the pages to an application that has not started; its shutdown then does not wait for open pages. The gate
     stands before every route of the application, also before those that others added."""
-    asked = letters or NoLetters(), reconciliation or NoReconciliation(), standings or NoStandings(), capture_url
-    both = watch or NoWatch(), ledger or NoLedger()
-    site = Pages(view, clock, peer_timeout_s, grace_ms, *asked, gate, audit or NoAudit(), *both)
+    site = Pages(view, clock, peer_timeout_s, grace_ms, gate, outside or Outside())
     app.add_routes(_table(site))
 
     @web.middleware

@@ -7,8 +7,9 @@ import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 
-from streamapp.web.pages import accounts, agents, front, latency, letters, raw, unmask
+from streamapp.web.pages import accounts, act, agents, front, incidents, latency, letters, raw, unmask
 from streamapp.web.pages import page as pages
+from streamapp.web.pages.events import look, search
 from streamapp.web.pages.usage import budgets, org, usage
 from streamapp.web.render import Page
 
@@ -56,7 +57,14 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
     ),
     ("/settlements/{id:[^/]+}", r"/settlements/(?P<id>[^/]+)", _of(SETTLING, agents.settlement_page)),
     ("/bills/{id:[^/]+}", r"/bills/(?P<id>[^/]+)", _of(front.BILLING, accounts.statement)),
+    ("/bills/{id:[^/]+}/calls", r"/bills/(?P<id>[^/]+)/calls", _of(front.BILLING, look.calls_of_bill)),
+    ("/settlements/{id:[^/]+}/calls", r"/settlements/(?P<id>[^/]+)/calls", _of(SETTLING, look.calls_of_settlement)),
+    ("/events", r"/events", look.events),
+    ("/events/{id:[^/]+}", r"/events/(?P<id>[^/]+)", look.event),
+    ("/search", r"/search", search.search),
+    ("/incidents", r"/incidents", incidents.incidents),
     ("/letters", r"/letters", letters.letters),
+    ("/act", r"/act", act.act),
     ("/letters/{id:[^/]+}", r"/letters/(?P<id>[^/]+)", letters.letter),
     ("/letters/{id:[^/]+}/unmask", r"/letters/(?P<id>[^/]+)/unmask", unmask.unmask),
     ("/latency", r"/latency", _of("llm-metrics", latency.latency)),
@@ -70,11 +78,12 @@ PLACES: tuple[tuple[str, str, str], ...] = (
     ("usage", "/usage", "Usage"),
     ("budgets", "/budgets", "Budgets"),
     ("agents", "/agents", "Agents"),
+    ("events", "/events", "Events"),
     ("latency", "/latency", "Latency"),
     ("letters", "/letters", "Dead letters"),
     ("tables", "/tables", "Tables"),
 )
-"""What the head of every page links to. Six short words fit a telephone."""
+"""What the head of every page links to. Seven short words fit a telephone."""
 
 _COMPILED = tuple((path, re.compile(pattern), builder) for path, pattern, builder in PAGES)
 
@@ -102,11 +111,16 @@ TWINS = (
     "/orgs.json",
     "/teams.json",
     "/budgets.json",
+    "/events.json",
+    "/search.json",
+    "/incidents.json",
     "/letters.json",
     "/latency.json",
     "/agents.json",
     "/agent.json",
     "/tables.json",
+    "/bills/{id:[^/]+}/calls.json",
+    "/settlements/{id:[^/]+}/calls.json",
     "/tables/{name:[^/]+}/hours.json",
 )
 """The JSON twins of lists, by name; `.json` behind any other page's address gives its own."""

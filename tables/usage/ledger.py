@@ -53,7 +53,7 @@ class Ledger(Fold[Outcome, UsageRow]):
         self.lane.limit(self.budgets.any)
         self.open: dict[int, dict[HourKey, UsageRow]] = {}  # hour → its open rows
         self.pending: dict[HourKey, UsageRow] = {}  # closed, with usage that is not stated yet
-        self._due_ms = NEVER  # the mark at which the pending are stated
+        self.due_ms = NEVER  # the mark at which the pending are stated
         self._new_from_ms = self._after(position.watermark_ms)  # no row of an hour from here on can be stored
         self.next_mark_ms = self._next_mark()
 
@@ -238,8 +238,8 @@ class Ledger(Fold[Outcome, UsageRow]):
     def _await_mark(self, row: UsageRow) -> None:
         """Late usage waits for the next five-minute mark."""
         if not self.pending:
-            self._due_ms = mark_after(self.position.watermark_ms)
-            self.next_mark_ms = min(self.next_mark_ms, self._due_ms)
+            self.due_ms = mark_after(self.position.watermark_ms)
+            self.next_mark_ms = min(self.next_mark_ms, self.due_ms)
         self.pending[row.key] = row
 
     # -- marks ---------------------------------------------------------------------------------------------------
@@ -253,8 +253,8 @@ class Ledger(Fold[Outcome, UsageRow]):
             if self._closes_ms(hour) <= watermark_ms
             for row in self.open[hour].values()
         ]
-        if self._due_ms <= watermark_ms:
-            due += [(row, self._due_ms) for row in self.pending.values()]
+        if self.due_ms <= watermark_ms:
+            due += [(row, self.due_ms) for row in self.pending.values()]
         self._state(due)
         self._outcome.old_ids += self.seen.forget(watermark_ms)
         expire(self.position, self.rows, self._outcome, watermark_ms - self.rules.retention_ms)
@@ -275,7 +275,7 @@ class Ledger(Fold[Outcome, UsageRow]):
             line.row = None
         if self.pending.pop(key, None) is not None:
             if not self.pending:
-                self._due_ms = NEVER
+                self.due_ms = NEVER
             return
         rows = self.open[key.start_ms]
         del rows[key]
@@ -289,7 +289,7 @@ class Ledger(Fold[Outcome, UsageRow]):
     def _due_next_ms(self) -> int:
         return min(
             self._closes_ms(min(self.open)) if self.open else NEVER,
-            self._due_ms,
+            self.due_ms,
             self.position.expired_ms + HOUR_MS + self.rules.retention_ms,
         )
 

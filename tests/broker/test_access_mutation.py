@@ -34,10 +34,10 @@ from streamapp.kafka.producer import EventProducer, RawProducer
 from streamapp.kafka.security import aiokafka_config, confluent_config
 from streamapp.kafka.transacted import Outgoing, TransactedProducer
 from streamapp.kafka.trouble import Right, naming_rights
+from streamapp.local.reading import readings, standings
 from streamapp.settings import BillingSettings, KafkaSettings, Settings
 from streamapp.topics.plan import RAISED_ALONG
 from streamapp.topics.registry import EVENT_TOPICS, GROUPS, REDRIVE_ID, REDRIVER, TOPICS
-from streamapp.watch.lag import Reading, standings
 
 pytest_plugins = ("locked_fixtures",)
 
@@ -114,13 +114,13 @@ def used(kafka: KafkaSettings, acl: Acl) -> None:
         case "topic", "DESCRIBE" if name in RAISED_ALONG:
             Admin(kafka).describe([name], settings_of=())
         case "topic", "DESCRIBE":
-            standings(kafka, [Reading(GROUPS[0].name, name)])
+            standings(kafka, [readings([GROUPS[0].name])[0]._replace(topic=name)])
         case "group", "READ":
             source = next((one.name for one in EVENT_TOPICS if user in one.consumers), "llm_usage")
             asyncio.run(join(kafka, name, source))
         case "group", "DESCRIBE":
             Admin(kafka).group(name)
-            standings(kafka, [Reading(name, "llm_usage")])
+            standings(kafka, [readings(["billing-agg"])[0]._replace(group=name)])
         case "transactional_id", "WRITE" if acl.prefixed:
             asyncio.run(take_over(kafka, next(each for each in GROUPS if name.startswith(f"{each.name}-"))))
         case "transactional_id", "WRITE":

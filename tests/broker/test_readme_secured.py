@@ -20,11 +20,12 @@ from conftest import PROJECT, wait_until
 
 from streamapp.access.wanted import LAG_MONITOR, principals
 from streamapp.broker.secure import Secured
+from streamapp.local.reading import readings as readings_of
+from streamapp.local.reading import standings
 from streamapp.processes.child import Child, free_port, listens
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import GROUPS, port_offset
 from streamapp.verify.pairs import NAMES
-from streamapp.watch.lag import Reading, standings
 
 SECTION = re.compile(r"^## On your Kafka$(.*?)^## ", re.MULTILINE | re.DOTALL)
 SENDING = re.compile(r"^## Sending usage$.*?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -35,7 +36,6 @@ PRODUCERS = {"llm-gateway": "llm_usage", "bot-gateway": "agent_rpc_metering", "i
 SECRETS = "/run/secrets"
 TOKEN = "ha_0123456789abcdef"
 UP_S, DONE_S = 120, 120
-MARKERS = 64  # offsets at the end of a topic that may all be markers of transactions
 
 
 def section() -> tuple[list[str], list[str]]:
@@ -144,7 +144,7 @@ def terminal(tmp_path: Path, cache_dir: Path) -> Iterator[Terminal]:
 
 def drained(kafka: KafkaSettings) -> bool:
     """Whether every group has read everything that there is."""
-    readings = [Reading(each.name, name, MARKERS) for each in GROUPS for name in each.topics]
+    readings = readings_of([each.name for each in GROUPS])
     found = standings(kafka, readings)
     return not sum(one.lag for one in found) and all(one.end for one in found)
 

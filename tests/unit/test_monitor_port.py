@@ -19,10 +19,11 @@ from streamapp.clock import wall_ms
 from streamapp.errors import Refused
 from streamapp.processes.child import free_port
 from streamapp.reconcile.reconciler import Reconciler
-from streamapp.reconcile.server import application, listen
+from streamapp.reconcile.server import PORT, application
 from streamapp.settings import Settings
 from streamapp.settings_web import WebSettings
 from streamapp.web.gate import gate
+from streamapp.web.job import listen
 from streamapp.web.monitor import beside, listen_apart
 from streamapp.web.routes import mount
 
@@ -54,7 +55,7 @@ def test_metrics_are_on_their_port_alone_and_ask_nobody_there(tmp_path: Path, mo
             site = mount(app, FakeWorker(WORLD, "agg-0"), clock=WORLD.clock, peer_timeout_s=5, gate=door)
             beside(app, web_settings, 3, {"/metrics": site.metrics, "/health": site.health})
         async with AsyncExitStack() as stack:
-            runner, port = await listen(app, "127.0.0.1", 0)
+            runner, port = await listen(app, "127.0.0.1", 0, PORT)
             stack.push_async_callback(runner.cleanup)
             session = await stack.enter_async_context(aiohttp.ClientSession())
             other = f"http://127.0.0.1:{apart}"

@@ -11,7 +11,7 @@ from streamapp.kafka.groups import GroupSeen, Seen
 from streamapp.kafka.outgoing import Event, NotAcknowledged, NotWritable, WriteDenied
 from streamapp.kafka.refusal import not_taken
 from streamapp.kafka.trouble import Right, denied, lacks, naming_rights, to_mend
-from streamapp.watch.lag import demand_rights
+from streamapp.local.reading import demand_rights
 
 USER = "billing-aggregator"
 

@@ -41,11 +41,11 @@ class Stage:
         self.world.now_ms += kept.GOOD_MS + 1000
 
 
-def visit(check: Check, world: World | None = None) -> None:
+def visit(check: Check, world: World | None = None, refused: int = 0) -> None:
     stage = Stage(world or World(hours_back=2, hostile=False))
 
     async def run() -> None:
-        letters = FakeLetters([letter(number) for number in range(3)])
+        letters = FakeLetters([letter(number) for number in range(refused)])
         serve = serving(*stage.views, letters=letters, standings=stage.kafka, extra=stage.extra, peer_timeout_s=5)
         async with serve as stage.served, aiohttp.ClientSession() as session:
             await check(Reader(session, stage.served[0].url), stage)
@@ -86,14 +86,18 @@ def test_every_worker_shows_every_group() -> None:
             twin = await everywhere(mine, stage)
             assert [one["group"] for one in twin["groups"]] == [one.name for one in GROUPS]
             assert set(states(twin).values()) == {"running"}
-            assert twin["verdict"] == "ok"
+            # All groups run, and yet not all is well: somebody must look at what was refused.
+            assert twin["verdict"] == "stale"
+            assert [one["text"] for one in twin["findings"]] == ["3 dead letters wait for review."]
             assert twin["letters_waiting"] == 3
             assert float(twin["money"][0]["open"]) > 0
             text = (await mine.get("/"))[1]
             assert all(f'href="/groups/{one.name}"' in text for one in GROUPS)
             assert "analytics-ingest-host-3 has 12, 13, 14, 15" in text
+            assert '<a href="/letters">3 dead letters wait for review.</a>' in text
+            assert "All is well" not in text
 
-    visit(check)
+    visit(check, refused=3)
 
 
 def test_a_group_without_a_worker_is_wrong_and_one_that_never_ran_is_not() -> None:

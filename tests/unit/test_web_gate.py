@@ -41,13 +41,13 @@ from letters_fake import FakeLetters, letter
 from pydantic import SecretStr
 from web_fake import FakeAudit, FakeStandings, FakeWorker, Served, World, serving
 
-from streamapp.agents.pages import watching
 from streamapp.clock import entropy
 from streamapp.errors import Denied, Misconfigured, Unavailable
 from streamapp.kafka.security import confluent_config
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.settings_web import WebSettings
 from streamapp.watch.standing import Standing
+from streamapp.watch.user import pages_user
 from streamapp.web.gate import HEADERS, Gate, gate
 from streamapp.web.identity import Asker, digest
 from streamapp.web.pages import latency
@@ -220,11 +220,11 @@ def test_the_role_of_a_twin_and_of_live_updates_is_that_of_the_page(tmp_path: Pa
             assert (await ask(page, viewer))[0] == 403, page
             assert (await ask(page, reader))[0] == 200, page
             for once in ("", "&once=1"):
-                assert (await ask(f"/events?page={page}{once}", viewer))[0] == 403, page
-        status, text, _ = await ask(f"/events?page={shown}", reader)
+                assert (await ask(f"/live?page={page}{once}", viewer))[0] == 403, page
+        status, text, _ = await ask(f"/live?page={shown}", reader)
         assert status == 200
         assert "hunter2secret" not in text
-        assert (await ask("/events?page=/", viewer))[0] == 200
+        assert (await ask("/live?page=/", viewer))[0] == 200
 
     visit(tmp_path, "token", check)
 
@@ -582,7 +582,7 @@ def test_a_token_that_is_taken_away_ends_the_open_stream(tmp_path: Path) -> None
     async def check(ask: Ask, served: list[Served], audit: FakeAudit) -> None:
         async with aiohttp.ClientSession() as session:
             headers = {"Host": HOST, **credentials("token", "viewer")}
-            async with session.get(served[0].url + "/events?page=/", headers=headers) as stream:
+            async with session.get(served[0].url + "/live?page=/", headers=headers) as stream:
                 assert stream.status == 200
                 await stream.content.readuntil(b"\n\n")
                 (tmp_path / "tokens").write_text("# nobody\n")
@@ -714,15 +714,15 @@ def test_the_pages_may_have_a_kafka_user_of_their_own(tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("hush\n")
     kafka = KafkaSettings(security_protocol="SASL_SSL", sasl_username="billing", sasl_password=SecretStr("x"))
-    assert watching(Settings(kafka=kafka)) == kafka
-    found = watching(Settings(kafka=kafka, web=WebSettings(kafka_username="pages", kafka_password_file=password)))
+    assert pages_user(Settings(kafka=kafka)) == kafka
+    found = pages_user(Settings(kafka=kafka, web=WebSettings(kafka_username="pages", kafka_password_file=password)))
     assert (found.sasl_username, found.sasl_password, found.sasl_password_file) == ("pages", None, password)
     assert confluent_config(found)["sasl.password"] == "hush"
     with pytest.raises(Misconfigured, match="STREAM_WEB__KAFKA_PASSWORD_FILE"):
-        watching(Settings(kafka=kafka, web=WebSettings(kafka_username="pages")))
+        pages_user(Settings(kafka=kafka, web=WebSettings(kafka_username="pages")))
     nowhere = WebSettings(kafka_username="pages", kafka_password_file=tmp_path / "nowhere")
     with pytest.raises(Misconfigured, match="is not a file"):
-        watching(Settings(kafka=kafka, web=nowhere))
+        pages_user(Settings(kafka=kafka, web=nowhere))
 
 
 # -- what docs/security.md says ------------------------------------------------------------------------------------

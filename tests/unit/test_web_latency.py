@@ -157,11 +157,11 @@ def test_a_window_and_a_filter_choose_what_is_drawn() -> None:
 
 
 def test_a_figure_has_one_unit() -> None:
-    windows = [{"start_ms": 0, "requests": 2, "errors": 1} | dict.fromkeys(NAMES, 12_000.0)]
+    windows: list[dict[str, Any]] = [{"start_ms": 0, "requests": 2, "errors": 1} | dict.fromkeys(NAMES, 12_000.0)]
     windows += [{"start_ms": MINUTE_MS, "requests": 0, "errors": 0} | dict.fromkeys(NAMES)]
     latency, errors, requests = charts_of(windows, 0, MINUTE_MS, 3)
     assert (latency.unit, errors.unit, requests.unit) == ("s", "%", "")
-    assert errors.series[0][2] == (50.0, None, None)
-    assert requests.series[0][2] == (2, 0, 0)
+    assert list(errors.series[0][2]) == [50.0, None, None]
+    assert list(requests.series[0][2]) == [2, 0, 0]
     assert [show.latency(value, "s") for value in (12_000.0, 940.0, None)] == ["12.0", "0.9", "–"]
     assert [show.latency(value, show.latency_unit(9_999)) for value in (1_234.5, 0.4)] == ["1,234", "0"]

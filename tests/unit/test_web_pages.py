@@ -378,7 +378,7 @@ def test_live_updates_send_only_what_changed() -> None:
     world = World(hours_back=3)
 
     async def check(reader: Reader, served: list[Served]) -> None:
-        async with reader.session.get(reader.base + "/events", params={"page": "/usage?team=team_abc"}) as stream:
+        async with reader.session.get(reader.base + "/live", params={"page": "/usage?team=team_abc"}) as stream:
             assert stream.content_type == "text/event-stream"
             assert set(await next_parts(stream)) == {
                 *("live-notices", "live-states", "live-rows", "live-sums", "live-groups")
@@ -395,7 +395,7 @@ def test_parts_are_answered_once_and_not_again_while_they_are_the_same() -> None
     world = World(hours_back=3)
 
     async def check(reader: Reader, served: list[Served]) -> None:
-        url, asked = reader.base + "/events", {"page": "/usage?team=team_abc", "once": "1"}
+        url, asked = reader.base + "/live", {"page": "/usage?team=team_abc", "once": "1"}
         async with reader.session.get(url, params=asked) as answer:
             assert set(await answer.json()) == {
                 *("live-notices", "live-states", "live-rows", "live-sums", "live-groups")
@@ -425,11 +425,11 @@ def test_a_page_is_never_taken_back_to_what_was_rendered_before_it_was_made() ->
     async def run() -> None:
         nonlocal now_ms
         app = web.Application()
-        app.router.add_get("/events", live.Live(slow, lambda: now_ms).serve)
+        app.router.add_get("/live", live.Live(slow, lambda: now_ms).serve)
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/events"
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/live"
 
         async def parts(since: str) -> str:
             async with session.get(url, params={"page": "/usage", "since": since, "once": "1"}) as answer:
@@ -449,7 +449,7 @@ def test_a_page_is_never_taken_back_to_what_was_rendered_before_it_was_made() ->
 
 def test_the_number_of_live_readers_is_bounded_and_shutdown_does_not_wait() -> None:
     async def check(reader: Reader, served: list[Served]) -> None:
-        url = reader.base + "/events"
+        url = reader.base + "/live"
         streams = [await reader.session.get(url) for _ in range(live.CLIENTS_MAX)]
         async with reader.session.get(url) as refused:
             assert (refused.status, refused.headers["Retry-After"]) == (503, "5")

@@ -62,6 +62,27 @@ def spans(config: Mapping[str, Any], topic: str, answer_seconds: float = ANSWER_
         consumer.close()
 
 
+def at_time(
+    config: Mapping[str, Any], topic: str, at_ms: int, answer_seconds: float = ANSWER_SECONDS
+) -> dict[int, int]:
+    """Of each partition the first offset whose record has this timestamp or a later one; where there is none, the end
+    of the log. Raises as `spans`."""
+    heard = Heard()
+    consumer = _consumer(config, heard)
+    try:
+        asked = [TopicPartition(topic, number, at_ms) for number in _partitions(consumer, topic, answer_seconds)]
+        found = {one.partition: one.offset for one in consumer.offsets_for_times(asked, timeout=answer_seconds)}
+        return {
+            partition: offset if offset >= 0 else _span(consumer, topic, partition, answer_seconds).end
+            for partition, offset in found.items()
+        }
+    except KafkaException as error:
+        consumer.poll(0)  # delivers what is heard
+        raise _translated(heard.behind(error.args[0]), topic, config) from None
+    finally:
+        consumer.close()
+
+
 def read(
     config: Mapping[str, Any],
     topic: str,

@@ -6,21 +6,24 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.partition.owned import Partition
 from streamapp.exact.partition.task import TableTask
 from streamapp.facts import AccountFacts, AgentFacts, PartitionFacts
+from streamapp.facts_events import WindowFacts
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.accounts_view import ACCOUNTS_MAX, AccountsView
 from streamapp.meters.calls.parts import CallsTask
+from streamapp.meters.calls.settled import settlement_id
 from streamapp.meters.view import Sums, TableView
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table
 from tables.calls.ledger import CallsOutcome
+from tables.calls.settlement import Account, CallsKey
 from tables.counters import EXACT, NOTHING
-from tables.window import DAY_MS
+from tables.window import DAY_MS, HOUR_MS, hour_of
 
 FRESH_S = 1.0  # a list of accounts is made at most once a second
 
@@ -62,6 +65,12 @@ class RpcView(TableView):
         values = (view.task.store.get(key) for view in self._views.values())
         return [value for value in values if value is not None]
 
+    def window(self, names: tuple[str, ...], at_ms: int) -> list[WindowFacts]:
+        if len(names) != 4:
+            return []
+        account = Account(*names)
+        return [facts for view in self._views.values() if (facts := _window(view.task, account, at_ms)) is not None]
+
     def _told(self, task: CallsTask) -> Callable[[CallsOutcome], None]:
         counted, view, metrics = super()._told(task), self._views[task.place.partition], self._metrics
 
@@ -102,6 +111,32 @@ class RpcView(TableView):
             for currency, amount in view.settled.get(today, {}).items():
                 _add(settled, currency, amount)
         return open_, settled, {}
+
+
+def _window(task: CallsTask, account: Account, at_ms: int) -> WindowFacts | None:
+    ledger, start_ms = task.memory, hour_of(at_ms)
+    row = ledger.rows.account(account)
+    is_open = any(calls.key == CallsKey(start_ms, account) for calls in ledger.lane.rows())
+    if row is None and not is_open:
+        return None
+    until_ms = row.settled_until_ms if row is not None else -1
+    periods = range(start_ms + HOUR_MS, until_ms + 1, HOUR_MS)
+    keys = (rpc_codec.settlement_key(settlement_id(account, end_ms)) for end_ms in periods)
+    stated = [value.decode() for key in keys if (value := task.store.get(key)) is not None]
+    state: Literal["open", "pending", "stated"] = (
+        "open" if is_open else "pending" if row is not None and row.owes else "stated"
+    )
+    watermark_ms = ledger.position.watermark_ms
+    due_ms = start_ms + HOUR_MS + ledger.rules.grace_ms if is_open else None
+    return WindowFacts(
+        task.place.partition,
+        state,
+        account,
+        start_ms,
+        None if watermark_ms < 0 else watermark_ms,
+        due_ms,
+        tuple(stated),
+    )
 
 
 def _add(sums: Sums, currency: str, amount: Any) -> None:

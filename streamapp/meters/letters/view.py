@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from streamapp.clock import Clock
 from streamapp.exact.partition.task import TableTask
+from streamapp.facts_events import IncidentFacts
 from streamapp.meters.letters.parts import ToldLetters
 from streamapp.meters.view import TableView
 from streamapp.metrics import GroupMetrics, LetterCounts, LetterMetrics
 from streamapp.store.table import Table
 from tables.letters.fold import WINDOW_MS
+from tables.letters.incident import AlertRules, CauseRow
 
 
 class LettersView(TableView):
@@ -38,6 +40,42 @@ class LettersView(TableView):
             counts.waiting.update(told.courier.waiting)
         return counts
 
+    def incidents(self) -> list[IncidentFacts]:
+        return [
+            _incident(name, row, told.letters.rules, number)
+            for number, told in self._told_by_partition().items()
+            for name, row in told.letters.causes.items()
+            if row.incidents
+        ]
+
     def _told_letters(self) -> list[ToldLetters]:
-        tasks = [partition.task for partition in self._partitions().values()]
-        return [task.memory for task in tasks if isinstance(task, TableTask)]
+        return list(self._told_by_partition().values())
+
+    def _told_by_partition(self) -> dict[int, ToldLetters]:
+        tasks = ((number, partition.task) for number, partition in self._partitions().items())
+        return {number: task.memory for number, task in tasks if isinstance(task, TableTask)}
+
+
+def _incident(name: str, row: CauseRow, rules: AlertRules, partition: int) -> IncidentFacts:
+    state: Literal["open", "grown", "quiet"] = "quiet"
+    if row.opened_ms is not None:
+        state = "grown" if row.told_ms > row.opened_ms else "open"
+    owed = tuple(dict.fromkeys(where for alert in row.alerts if alert.number == row.incidents for where in alert.owed))
+    cause = row.cause
+    return IncidentFacts(
+        name,
+        cause.topic,
+        cause.by,
+        cause.reason,
+        cause.shape,
+        row.incidents,
+        state,
+        row.opened_ms,
+        row.first_ms,
+        row.last_ms,
+        row.quiet_at_ms(rules),
+        row.letters - (row.letters_before if row.opened_ms is not None else 0),
+        tuple(where for where in rules.destinations if where not in owed),
+        owed,
+        partition,
+    )

@@ -72,10 +72,11 @@ class HoursView:
         self._live = None
 
     def open(self) -> Iterator[HourFacts]:
-        """Open hours, as of the newest chunk."""
+        """Open hours, and closed ones without a bill whose late usage waits for its mark, as of the newest chunk."""
         ledger = self.task.memory
         fresh: dict[HourKey, tuple[int, HourFacts]] = {}
-        for rows in ledger.open.values():
+        unbilled = {key: row for key, row in ledger.pending.items() if row.revision is None}
+        for rows in (*ledger.open.values(), unbilled):
             for key, row in rows.items():
                 made = self._open.get(key)
                 if made is None or made[0] != row.last_offset:
@@ -88,13 +89,14 @@ class HoursView:
         """One row as facts."""
         totals = row.totals()
         key, revision, watermark_ms = row.key, row.revision, self.task.memory.position.watermark_ms
+        pending = key in self.task.memory.pending
         return HourFacts(
             org=key.org,
             team=key.team,
             currency=key.currency,
             start_ms=key.start_ms,
             state="open" if revision is None else "revised" if revision else "closed",
-            pending=revision is not None and not row.settled,
+            pending=pending or (revision is not None and not row.settled),
             requests=totals.requests,
             errors=totals.errors,
             cache_hits=totals.cache_hits,
@@ -108,7 +110,9 @@ class HoursView:
             partition=self.task.place.partition,
             first_offset=row.first_offset,
             last_offset=row.last_offset,
-            closes_at_ms=key.start_ms + HOUR_MS + self.task.memory.rules.grace_ms,
+            closes_at_ms=self.task.memory.due_ms
+            if pending and revision is None
+            else key.start_ms + HOUR_MS + self.task.memory.rules.grace_ms,
             watermark_ms=None if watermark_ms < 0 else watermark_ms,
         )
 

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.faust.failstop import failstop
@@ -15,6 +16,7 @@ from streamapp.exact.partition.owned import Partition
 from streamapp.exact.partition.task import TableTask
 from streamapp.facts import HourFacts, PartitionFacts, TeamFacts
 from streamapp.facts_budget import BudgetFacts, Spending
+from streamapp.facts_events import WindowFacts
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.budget_view import BudgetView
 from streamapp.meters.usage.hours_view import CLOSED_MAX, HoursView
@@ -26,7 +28,7 @@ from streamapp.store.table import Table
 from tables.counters import EXACT, NOTHING, Counters
 from tables.outcome import Outcome
 from tables.usage.hourly import HourKey, MonthKey, UsageRow
-from tables.window import DAY_MS, month_of
+from tables.window import DAY_MS, HOUR_MS, hour_of, month_of
 
 FRESH_S = 1.0  # a list of hours is made at most once a second
 TEAM_HOURS_MAX = 744  # a month
@@ -90,8 +92,16 @@ class UsageView(TableView):
         for task in self._tasks():
             value = task.store.get(codec.bill_key(bill_id))
             if value is not None:
-                return self._statements(task, value)
+                return self.statements(task, value)
         return []
+
+    def window(self, names: tuple[str, ...], at_ms: int) -> list[WindowFacts]:
+        if len(names) != 3:
+            return []
+        org, team, currency = names
+        return [
+            facts for view in self._hours.values() if (facts := _window(self, view.task, org, team, currency, at_ms))
+        ]
 
     def _told(self, task: UsageTask) -> Callable[[Outcome], None]:
         counted, number, metrics = super()._told(task), task.place.partition, self._metrics
@@ -162,7 +172,7 @@ class UsageView(TableView):
             stated.append((month, running.cost, running.total_tokens))
         return TeamFacts(org, team, currency, tuple(stated), tuple(hours), _lines(rows))
 
-    def _statements(self, task: UsageTask, value: bytes) -> list[bytes]:
+    def statements(self, task: UsageTask, value: bytes) -> list[bytes]:
         """Every revision of the bucket that a statement is about."""
         facts = codec.bucket_of(value)
         row = task.memory.rows.hour(facts)
@@ -183,6 +193,38 @@ def _part(row: HourFacts, line: Counters) -> HourFacts:
         total_tokens=line.total_tokens,
         cost=line.cost,
         rounded=line.rounded,
+    )
+
+
+def _window(view: UsageView, task: UsageTask, org: str, team: str, currency: str, at_ms: int) -> WindowFacts | None:
+    ledger = task.memory
+    whose = ledger.admission.org(SimpleNamespace(org_id=org, team_id=team)) or org
+    key = HourKey(hour_of(at_ms), whose, team, currency)
+    row = ledger.hour(key)
+    if row is None:
+        return None
+    stated: list[bytes] = []
+    if row.revision is not None:
+        value = task.store.get(codec.bill_key(bill_id(key, row.revision)))
+        stated = [] if value is None else view.statements(task, value)
+    is_pending = key in ledger.pending
+    watermark_ms = ledger.position.watermark_ms
+    due_ms = (
+        ledger.due_ms
+        if is_pending
+        else key.start_ms + HOUR_MS + ledger.rules.grace_ms
+        if row.revision is None
+        else None
+    )
+    state: Literal["open", "pending", "stated"] = "pending" if is_pending else "open" if due_ms else "stated"
+    return WindowFacts(
+        task.place.partition,
+        state,
+        (whose, team, currency),
+        key.start_ms,
+        None if watermark_ms < 0 else watermark_ms,
+        due_ms,
+        tuple(bill.decode() for bill in stated),
     )
 
 

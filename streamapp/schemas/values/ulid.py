@@ -16,8 +16,8 @@ TIME_MAX_MS = 2**48 - 1
 PREFIX = "evt_"
 
 _encode = msgspec.json.Encoder().encode
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)  # ten bits at a time, not five
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(high + low for high in ALPHABET for low in ALPHABET)  # ten bits at a time, not five
 
 
 def event_id(now_ms: int, random80: bytes) -> str:

@@ -67,6 +67,12 @@ MIGRATIONS: tuple[tuple[int, str, str], ...] = (
         )
         """,
     ),
+    (
+        4,
+        "a uuid is found without reading every row (ADR 0049); parts of before are found by reading them",
+        f"ALTER TABLE {{database}}.{EVENTS} "
+        "ADD INDEX IF NOT EXISTS by_uuid uuid TYPE bloom_filter(0.001) GRANULARITY 1",
+    ),
 )
 
 

@@ -66,8 +66,9 @@ def _open(entry: TeamFacts) -> Decimal:
     return show.total(hour.cost for hour in entry.hours if hour.state == "open")
 
 
-async def _stated(site: Site, params: Params) -> tuple[group.Group, Answer[list[str]], dict[str, int]]:
-    """The revisions, by a worker or, when they are older than its rows, by the ledger; and when it kept each (ms)."""
+async def stated(site: Site, params: Params) -> tuple[group.Group, Answer[list[str]], dict[str, int]]:
+    """The revisions, by a worker or, when they are older than its rows, by the ledger; and when it kept each (ms).
+    Raises `Problem`."""
     whole, answers, kept = await asyncio.gather(
         site.group(), site.fleet.ask("bill", {"id": params["id"]}, list[str]), site.ledger.chain(params["id"])
     )
@@ -82,7 +83,7 @@ async def _stated(site: Site, params: Params) -> tuple[group.Group, Answer[list[
 
 async def statement(site: Site, params: Params) -> Page:
     """`/bills/{id}`: one statement like an invoice, with all revisions of its bucket."""
-    whole, found, recorded = await _stated(site, params)
+    whole, found, recorded = await stated(site, params)
     exact = [text.encode() for text in found.value or []]
     try:
         statements = bill.read_all(exact, site.grace_ms)
@@ -127,7 +128,7 @@ async def statement(site: Site, params: Params) -> Page:
 
 async def stated_bytes(site: Site, params: Params) -> bytes:
     """`/bills/{id}/statement`: the bytes of that revision as they stand in `billing_events`."""
-    _, found, _ = await _stated(site, params)
+    _, found, _ = await stated(site, params)
     for text in found.value or []:
         if orjson.loads(text).get("id") == params["id"]:
             return text.encode()

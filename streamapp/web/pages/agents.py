@@ -153,7 +153,7 @@ class _Data(msgspec.Struct, frozen=True):
     carried: dict[str, _Method] = {}
 
 
-class _Envelope(msgspec.Struct, frozen=True):
+class Settlement(msgspec.Struct, frozen=True):
     id: str
     timestamp: str
     org_id: str
@@ -169,17 +169,28 @@ async def _settled(site: Site, params: Params) -> tuple[Group, Answer[list[str]]
     return whole, found
 
 
+async def settled(site: Site, params: Params) -> tuple[Settlement, list[int]]:
+    """A settlement, and when it was stated, began and ended. Raises `Problem`."""
+    _, found = await _settled(site, params)
+    assert found.value is not None
+    return _read(found.value[0], found.worker)
+
+
+def _read(exact: str, worker: str) -> tuple[Settlement, list[int]]:
+    try:
+        one = msgspec.json.decode(exact, type=Settlement)
+        return one, [moment_ms(text) for text in (one.timestamp, one.data.period_start, one.data.period_end)]
+    except (msgspec.MsgspecError, ValueError):
+        advice = f"Worker {show.visible(worker)} answered with bytes that are no settlement."
+        raise Problem(503, "This settlement cannot be read", advice) from None
+
+
 async def settlement_page(site: Site, params: Params) -> Page:
     """`/settlements/{id}`: one settlement like a receipt."""
     whole, found = await _settled(site, params)
     assert found.value is not None
     exact = found.value[0]
-    try:
-        one = msgspec.json.decode(exact, type=_Envelope)
-        times = [moment_ms(text) for text in (one.timestamp, one.data.period_start, one.data.period_end)]
-    except (msgspec.MsgspecError, ValueError):
-        advice = f"Worker {show.visible(found.worker)} answered with bytes that are no settlement."
-        raise Problem(503, "This settlement cannot be read", advice) from None
+    one, times = _read(exact, found.worker)
     digest = hashlib.sha256(exact.encode()).hexdigest()
     context = {
         "one": one,

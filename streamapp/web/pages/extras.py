@@ -18,12 +18,14 @@ from streamapp.web.pages.lags import Hours, Watch
 from streamapp.web.pages.reconciliation import Reconciliation
 from streamapp.web.workers.fleets import Fleets
 from streamapp.web.workers.kept import Kept
+from streamapp.web.workers.source import IncidentFacts
 
 LETTERS = "letters"  # the table of dead letters: its worker tells Prometheus, too, what waits
 LETTERS_MS = 10_000  # each look connects to Kafka three times (docs/adr/0029)
 CAPTURE_MS = 4_000
 CHARTS_MS = 1_800
 LAGS_MS = 5_000  # the watch looks more rarely
+MONITOR = "dead-letter-monitor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,20 @@ class Waiting:
     all_of_them: bool
     oldest_ms: int | None = None  # when the oldest of them was refused
     redriven: int = 0  # dead letters that were sent again, of all
+
+
+@dataclass(frozen=True, slots=True)
+class Incidents:
+    """Every incident that dead-letter-monitor knows, and who of its workers does not answer."""
+
+    every: tuple[IncidentFacts, ...]
+    silent: tuple[str, ...]
+    asked: bool  # False: no worker of it is known
+
+    @property
+    def open(self) -> list[IncidentFacts]:
+        """Those that go on, the newest first."""
+        return sorted((one for one in self.every if one.opened_ms is not None), key=lambda one: -(one.opened_ms or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +74,19 @@ class Extras:
         watch: Watch,
     ) -> None:
         self.reconciliation = reconciliation
+        self._fleets = fleets
         self._letters, self._capture_url, self._timeout_s = letters, capture_url, timeout_s
         self.waiting: Kept[Waiting] = Kept(self._waiting, clock, fresh_ms=LETTERS_MS)
         self.capture: Kept[CaptureState | None] = Kept(self._capture, clock, fresh_ms=CAPTURE_MS)
         self.lags: Kept[Hours] = Kept(watch.ask, clock, fresh_ms=LAGS_MS)
+        self.incidents: Kept[Incidents] = Kept(self._incidents, clock, fresh_ms=CAPTURE_MS)
         self.charts: Kept[Charts] = Kept(Feed(fleets, timeout_s).ask, clock, fresh_ms=CHARTS_MS)
+
+    async def _incidents(self) -> Incidents:
+        await self._fleets.standings.sure()
+        answers = await self._fleets.of(MONITOR).ask("incidents", {}, list[IncidentFacts])
+        found = tuple(one for answer in answers for one in answer.value or [])
+        return Incidents(found, tuple(answer.worker for answer in answers if answer.stale), bool(answers))
 
     async def _waiting(self) -> Waiting:
         recent = await self._letters.recent()

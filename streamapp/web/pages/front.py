@@ -8,9 +8,11 @@ from typing import Any
 from streamapp.topics import registry
 from streamapp.web import show
 from streamapp.web.pages import chart, charts, lags, reconciliation, whole
+from streamapp.web.pages.extras import Incidents, Waiting
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
+from streamapp.web.workers import group
 
 BILLING = "billing-agg"
 CURRENCIES_MAX = 4  # in a figure; the twin has all
@@ -21,10 +23,15 @@ COUNTED = ("requests", "errors", "prompt_tokens", "completion_tokens", "total_to
 async def front(site: Site, params: Params) -> Page:
     """`/`: one look says whether all is well."""
     extras = site.extras
-    look, waiting, capture, drawn, agreed = await asyncio.gather(
-        whole.look(site), extras.waiting.get(), extras.capture.get(), extras.charts.get(), extras.reconciliation.now()
+    look, waiting, capture, drawn, agreed, incidents = await asyncio.gather(
+        whole.look(site),
+        extras.waiting.get(),
+        extras.capture.get(),
+        extras.charts.get(),
+        extras.reconciliation.now(),
+        extras.incidents.get(),
     )
-    look = look.along_with(agreed.findings())
+    look = look.along_with([*agreed.findings(), *_refused(waiting.value, incidents.value)])
     billing = look.of(BILLING).workers
     money = billing.money()
     twin = {
@@ -37,6 +44,7 @@ async def front(site: Site, params: Params) -> Page:
         "money": [dict(zip(("currency", "open", "closed_today", "revised_today"), one, strict=True)) for one in money],
         "open_hours": billing.count("open_hours"),
         "letters_waiting": waiting.value.count if waiting.value else None,
+        "incidents_open": len(incidents.value.open) if incidents.value else None,
         "capture": capture.value,
         "reconciliation": reconciliation.twin(agreed),
     }
@@ -56,6 +64,22 @@ async def front(site: Site, params: Params) -> Page:
         "first_event": FIRST_EVENT if not any(one.workers.has_events for one in look.groups) else "",
     }
     return Page("overview.html", "Overview", context, twin, place="overview")
+
+
+def _refused(waiting: Waiting | None, incidents: Incidents | None) -> list[group.Finding]:
+    """What is refused is not well, though every group runs."""
+    found = []
+    if incidents is not None and (going_on := incidents.open):
+        count, newest = len(going_on), going_on[0]
+        what = (
+            f"{count} incident{'s are' if count != 1 else ' is'} open; the newest is {newest.reason} on {newest.topic}."
+        )
+        found.append(group.Finding("stale", what, "/incidents"))
+    if waiting is not None and waiting.count:
+        more = "" if waiting.all_of_them else " or more"
+        many = f"{show.number(waiting.count)}{more} dead letter{'s' if waiting.count != 1 else ''}"
+        found.append(group.Finding("stale", f"{many} wait{'s' if waiting.count == 1 else ''} for review.", "/letters"))
+    return found
 
 
 async def one_group(site: Site, params: Params) -> Page:

@@ -57,7 +57,7 @@ async def latency(site: Site, params: Params) -> Page:
     by_minute, by_hour, by_model = (_named(calls, params.get("model", "")) for calls in asked)
     models = await asyncio.to_thread(_models, by_model)
     unanswered = sorted({number for calls in asked for number in calls.unanswered})
-    document = {
+    document: dict[str, Any] = {
         "minutes": await asyncio.to_thread(_windows, by_minute),
         "models": models,
         "models_since_ms": models_from_ms,
@@ -92,7 +92,7 @@ def charts_of(windows: Sequence[dict[str, Any]], first_ms: int, step_ms: int, co
         return tuple(None if one is None else one[name] for one in shown)
 
     longest = max((value for value in values("latency_p99_ms") if value is not None), default=0)
-    errors = tuple(one and (one["errors"] / one["requests"] * 100 if one["requests"] else None) for one in shown)
+    errors = tuple(one["errors"] / one["requests"] * 100 if one and one["requests"] else None for one in shown)
     latency_series = tuple((word, word, values(f"latency_{word}_ms")) for word in ("p99", "p95", "p50"))
     return [
         Panel("latency", "Latency", show.latency_unit(longest), latency_series),

@@ -1,5 +1,5 @@
-"""The pages of what was refused: the list with its causes, and one dead letter. Bytes are masked; nothing can be done
-here but read."""
+"""The pages of what was refused: the list with its causes, and one dead letter. Bytes are masked. What is done about
+them is in `act`."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from streamapp.dead_letters.done import Done, Receipt
 from streamapp.dead_letters.read import Coordinates, Letter
 from streamapp.dead_letters.recent import Entry, Recent, entry
 from streamapp.errors import Denied, Misconfigured, Unavailable
+from streamapp.events.names import written
 from streamapp.schemas.judging.cause import shape
 from streamapp.schemas.values.mask import mask_text
 from streamapp.schemas.values.mask_json import mask_field, mask_value
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.web import show
+from streamapp.web.pages.events.shown import event_url
 from streamapp.web.pages.letters_advice import ADVICE, OTHERWISE
-from streamapp.web.pages.page import Params, Site, not_visible
+from streamapp.web.pages.page import Params, Site, moment_in, not_visible
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 
 LIMIT = 50
 CAUSES_SHOWN = 12
 SHOWN_CHARS_MAX = 100_000  # of a value on its page; --raw has all
+DEEDS = ("redrive", "drop")
 STATES = ("waiting", "redriven", "dropped")
-FILTERS = ("topic", "reason", "by", "team", "cause")
+FILTERS = ("topic", "reason", "by", "team", "cause", "since", "until")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Row:
 
 async def letters(site: Site, params: Params) -> Page:
     """`/letters`: the newest dead letters, newest first, by cause, filtered, paged."""
-    recent = await _asked(site.letters.recent())
+    recent = await asked_letters(site.letters.recent())
     return await asyncio.to_thread(_list, recent, params)
 
 
@@ -75,6 +78,7 @@ def _list(recent: Recent, params: Params) -> Page:
     more = len(found) > first + LIMIT
     next_url = letters_url(params, after=_cursor(rows[-1].letter)) if more else ""
     causes = _causes([one for one in matching if recent.done.state(one.letter) == "waiting"])
+    at = _cause_at(params, len(causes))
     whole = recent.in_log <= len(recent.entries) + recent.unreadable
     twin = {
         "letters": [_fact(row.entry, recent.done) for row in rows],
@@ -88,8 +92,10 @@ def _list(recent: Recent, params: Params) -> Page:
     }
     context = {
         "rows": rows,
-        "causes": causes[:CAUSES_SHOWN],
-        "more_causes": max(0, len(causes) - CAUSES_SHOWN),
+        "causes": causes[at : at + CAUSES_SHOWN],
+        "causes_at": at,
+        "causes_of": len(causes),
+        "causes_shown": CAUSES_SHOWN,
         "counts": twin["counts"],
         "state": state,
         "params": params,
@@ -119,13 +125,13 @@ async def find(site: Site, wanted: str) -> Letter:
 
 
 async def _whole(site: Site, wanted: str) -> tuple[Letter, Recent]:
-    recent = await _asked(site.letters.recent())
+    recent = await asked_letters(site.letters.recent())
     found = next((one for one in recent.entries if one.letter.id == wanted), None)
     if found is None:
         advice = f"It is not among the newest {len(recent.entries):,} dead letters. The command line looks through all:"
         command = f"streamapp dead-letters show {wanted}" if wanted.isidentifier() else ""
         raise Problem(404, f"There is no dead letter {show.visible(wanted)} here", advice, command)
-    whole = await _asked(site.letters.whole(found.letter.at))
+    whole = await asked_letters(site.letters.whole(found.letter.at))
     if whole is None:
         raise Problem(404, "This dead letter is gone", "Dead letters are kept for 30 days.")
     return whole, recent
@@ -164,6 +170,8 @@ def _one(one: Letter, found: Entry, done: Done) -> Page:
         "cause": found.cause,
         "commands": commands,
         "unmask_url": f"{letter_url(one.id)}/unmask",
+        "record_url": event_url(written(one.record)) if one.record is not None else "",
+        "act_url": {deed: f"/act?{urlencode({'do': deed, 'id': one.id}, errors='replace')}" for deed in DEEDS},
     }
     return Page("letter.html", f"Letter {show.short_id(one.id)}", context, twin, place="letters")
 
@@ -181,7 +189,8 @@ def letters_url(params: Params, **changes: str) -> str:
     return f"/letters?{text}" if text else "/letters"
 
 
-async def _asked(answer: Any) -> Any:
+async def asked_letters(answer: Any) -> Any:
+    """What the dead letters' reader answers. Raises `Problem` 403 or 503."""
     try:
         return await answer
     except Denied:
@@ -190,7 +199,17 @@ async def _asked(answer: Any) -> Any:
         raise Problem(503, "The dead letters cannot be read now", f"{error}. Nothing is lost by it.") from None
 
 
+def _cause_at(params: Params, count: int) -> int:
+    """The first cause that is shown: whole pages of them."""
+    text = params.get("causes", "")
+    at = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
+    return at // CAUSES_SHOWN * CAUSES_SHOWN if at < count else 0
+
+
 def _fits(one: Entry, params: Params) -> bool:
+    since, until = moment_in(params, "since"), moment_in(params, "until")
+    if (since is not None and one.letter.failed_ms < since) or (until is not None and one.letter.failed_ms >= until):
+        return False
     facts = {
         "topic": one.letter.topic,
         "reason": one.letter.reason,

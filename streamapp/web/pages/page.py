@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from streamapp.clock import Clock
+from streamapp.dead_letters.acting import Acting
 from streamapp.dead_letters.recent import Letters
+from streamapp.web.pages.events.asking import Seeker
 from streamapp.web.pages.extras import Extras
 from streamapp.web.pages.usage.kept import KeptBills
 from streamapp.web.problem import Problem
@@ -33,6 +36,8 @@ class Site:
     fleets: Fleets
     extras: Extras
     ledger: KeptBills
+    events: Seeker
+    acting: Acting
 
     async def at(self, name: str) -> Site:
         """The same for pages of that group, whichever worker serves them.
@@ -85,3 +90,15 @@ def notices(whole: group.Group, answers: Sequence[Answer[Any]]) -> Notices:
     named = {s.url for s in whole.silent}
     only_here = [group.Silent(a.worker, a.url, a.problem, a.as_of_ms, ()) for a in gaps if a.url not in named]
     return Notices((*whole.silent, *only_here), tuple(a.worker for a in gaps))
+
+
+def moment_in(params: Params, name: str) -> int | None:
+    """A time of the address, in UTC when it has no offset; None when it is not there. Raises `Problem` 400."""
+    text = params.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise Problem(400, "That is no time", "Write a time as 2025-01-15T10:00, in UTC.") from None

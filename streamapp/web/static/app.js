@@ -82,7 +82,7 @@
   const ASK_MS = 2000;
   const pulse = document.getElementById("pulse");
   const page = document.body.dataset.page;
-  const events = `/events?page=${encodeURIComponent(page)}&since=${Number(root.dataset.now) || 0}`;
+  const events = `/live?page=${encodeURIComponent(page)}&since=${Number(root.dataset.now) || 0}`;
   let stream = null;
   let leave = null; // gives the place among the streams back
   let asking = 0; // the timer of the next question

@@ -45,6 +45,7 @@ class Finding:
 
     level: Level
     text: str
+    url: str = ""  # the page that tells more
 
 
 @dataclass(frozen=True, slots=True)

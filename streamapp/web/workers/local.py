@@ -18,14 +18,19 @@ from streamapp.web.workers.source import (
     AgentsView,
     BudgetFacts,
     BudgetsView,
+    IncidentFacts,
+    IncidentsView,
     ModelsView,
     PartitionCalls,
+    PlaceFacts,
     RawRow,
     RowFacts,
     RowsView,
     Span,
     Spending,
     TeamFacts,
+    TracesView,
+    WindowFacts,
     WorkerFacts,
     WorkerView,
 )
@@ -149,6 +154,24 @@ async def calls(view: WorkerView, params: Params) -> list[PartitionCalls]:
     return found
 
 
+async def place(view: WorkerView, params: Params) -> list[PlaceFacts]:
+    """What this worker's partitions remember of an event id, `starts` as `partition:offset,…`."""
+    pairs = (part.split(":") for part in params.get("starts", "").split(",") if part)
+    starts = {int(partition): int(offset) for partition, offset in pairs}
+    return await view.places(params.get("id", ""), starts) if isinstance(view, TracesView) else []
+
+
+async def window(view: WorkerView, params: Params) -> list[WindowFacts]:
+    """The row that counts an event of the names `n0`, `n1`, … at a time."""
+    names = tuple(params[f"n{number}"] for number in range(4) if f"n{number}" in params)
+    return view.window(names, int(params.get("at", ""))) if isinstance(view, TracesView) else []
+
+
+async def incidents(view: WorkerView, params: Params) -> list[IncidentFacts]:
+    """Incidents of this worker's dead letters."""
+    return view.incidents() if isinstance(view, IncidentsView) else []
+
+
 def _span(text: str) -> Span:
     spans: dict[str, Span] = {"minute": "minute", "hour": "hour"}
     if text not in spans:
@@ -210,4 +233,7 @@ ANSWERS: dict[str, Callable[[WorkerView, Params], Awaitable[Any]]] = {
     "rows": rows,
     "since": since,
     "calls": calls,
+    "place": place,
+    "window": window,
+    "incidents": incidents,
 }

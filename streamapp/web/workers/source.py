@@ -20,6 +20,7 @@ from streamapp.facts import (
     WorkerView,
 )
 from streamapp.facts_budget import BudgetFacts, BudgetsView, ModelsView, Spending
+from streamapp.facts_events import IncidentFacts, IncidentsView, PlaceFacts, TracesView, WindowFacts
 
 __all__ = [
     "AccountFacts",
@@ -30,17 +31,22 @@ __all__ = [
     "CallFacts",
     "HourFacts",
     "HourState",
+    "IncidentFacts",
+    "IncidentsView",
     "MethodFacts",
     "ModelsView",
     "PartitionCalls",
     "PartitionFacts",
     "PartitionState",
+    "PlaceFacts",
     "RawRow",
     "RowFacts",
     "RowsView",
     "Span",
     "Spending",
     "TeamFacts",
+    "TracesView",
+    "WindowFacts",
     "WorkerFacts",
     "WorkerView",
 ]

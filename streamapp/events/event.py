@@ -1,0 +1,118 @@
+"""A record of an event topic as people look at it: who, when, how much. Pure; judged as the groups judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from streamapp.dead_letters.read import Coordinates
+from streamapp.events.names import written
+from streamapp.kafka.log.reader import Record
+from streamapp.schemas.catalog import JUDGES
+from streamapp.schemas.judging.metering import Metering
+from streamapp.schemas.judging.rejected import Rejected, UnreadableBatch
+from streamapp.schemas.judging.usage import Usage
+from streamapp.schemas.values.strict_json import Malformed, parse
+from streamapp.schemas.values.timestamp import parse_ms
+
+DETAILS: Mapping[str, tuple[str, ...]] = {
+    "llm_usage": ("provider", "model", "status", "project_id", "user_id", "api_key_hash", "request_id"),
+    "agent_rpc_metering": ("agent_id", "consumer_id", "method", "status", "model", "request_id"),
+    "events_plugin_ingestion": ("event", "distinct_id"),
+    "audit_log": ("user_id", "application", "action"),
+}
+"""Fields of the payload that say which call it was, by topic."""
+
+LETTER_HEADER = "hanzo-letter"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One record. `names` are those of the row that counts it, empty for a topic whose events no table counts; an org
+    that the event does not name is empty in it."""
+
+    at: Coordinates
+    arrived_ms: int
+    id: str
+    type: str
+    at_ms: int | None  # the event's own time
+    org: str
+    team: str
+    names: tuple[str, ...]
+    cost: Decimal | None
+    currency: str
+    tokens: int | None
+    details: Mapping[str, str]
+    refusal: str = ""  # why every reader of its topic refuses it
+    letter: str = ""  # the dead letter for which it was sent again
+    value: bytes | None = None
+
+    @property
+    def place(self) -> str:
+        """llm_usage[3]@31617"""
+        return written(self.at)
+
+
+def event_of(record: Record) -> Event:
+    """What a record says. Never raises: what cannot be read is empty."""
+    tree = tree_of(record.value)
+    data = tree.get("data")
+    fields: Mapping[str, Any] = data if isinstance(data, dict) else {}
+    judge = JUDGES.get(record.topic)
+    verdict = None if judge is None else judge(record.value)
+    names, cost, currency, tokens = _counted(verdict)
+    captured = tree if record.topic == "events_plugin_ingestion" else fields
+    key = "" if record.key is None else record.key.decode(errors="replace")
+    headers = dict(record.headers)
+    return Event(
+        (record.topic, record.partition, record.offset),
+        record.timestamp_ms,
+        _text(tree, "id") or _text(tree, "uuid"),
+        _text(tree, "type"),
+        parse_ms(_text(tree, "timestamp") or _text(tree, "now")),
+        _text(tree, "org_id"),
+        _text(tree, "team_id") or (key if record.topic in ("llm_usage", "events_plugin_ingestion") else ""),
+        names,
+        cost,
+        currency,
+        tokens,
+        {name: text for name in DETAILS.get(record.topic, ()) if (text := _text(captured, name))},
+        f"{verdict.reason}: {verdict.error}" if isinstance(verdict, Rejected) else "",
+        (headers.get(LETTER_HEADER) or b"").decode(errors="replace"),
+        record.value,
+    )
+
+
+def _counted(verdict: Any) -> tuple[tuple[str, ...], Decimal | None, str, int | None]:
+    if isinstance(verdict, Usage):
+        data = verdict.data
+        return (verdict.org_id or "", verdict.team_id, data.currency), data.cost_usd, data.currency, data.total_tokens
+    if isinstance(verdict, Metering):
+        call = verdict.data
+        names = verdict.org_id or "", call.agent_id, call.consumer_id, call.currency
+        return names, verdict.amount, call.currency, None
+    return (), None, "", None
+
+
+def id_of(record: Record) -> str:
+    """The id of the event in a record; empty where there is none. Cheaper than `event_of`."""
+    tree = tree_of(record.value)
+    return _text(tree, "id") or _text(tree, "uuid")
+
+
+def tree_of(value: bytes | None) -> Mapping[str, Any]:
+    """The JSON object that a value is, else an empty one."""
+    if not value or isinstance(value, UnreadableBatch):
+        return {}
+    try:
+        tree, _ = parse(value)
+    except Malformed:
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    found = fields.get(name)
+    return found if isinstance(found, str) else ""

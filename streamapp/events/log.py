@@ -1,0 +1,124 @@
+"""Bounded reads of event topics, for whoever looks for an event. None of them joins a group, commits or waits for the
+stream.
+
+Every read has three limits: offsets, bytes, and the silence after which Kafka counts as away. What was not read is in
+the answer: `Stretch.read_to`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol, TypeVar
+
+from streamapp.dead_letters.read import Coordinates
+from streamapp.errors import Unavailable
+from streamapp.kafka.log.reader import Record, Span, at_time, read, spans
+from streamapp.kafka.security import confluent_config
+from streamapp.schemas.judging.rejected import UnreadableBatch
+from streamapp.settings import KafkaSettings
+
+OFFSETS_MAX = 20_000  # of all partitions together, in one read: about half a second
+BYTES_MAX = 32 << 20
+ANSWER_S = 3.0
+SILENCE_S = 3.0
+
+T = TypeVar("T")
+
+
+class Stretch(NamedTuple):
+    """What was read: the records, by partition and offset, and of each partition the offset behind the last one that
+    was looked at."""
+
+    records: list[Record]
+    asked: Mapping[int, Span]
+    read_to: Mapping[int, int]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that was asked for was read."""
+        return all(self.read_to[partition] >= span.end for partition, span in self.asked.items())
+
+
+class EventLog(Protocol):
+    """What whoever looks for an event asks of Kafka. Every method raises `Unavailable`, `Denied` without the right to
+    read, or `Misconfigured`."""
+
+    async def spans(self, topic: str) -> dict[int, Span]:
+        """What each partition holds now."""
+
+    async def offsets(self, topic: str, at_ms: int) -> dict[int, int]:
+        """Of each partition the first offset whose record came at this moment or later, else its end."""
+
+    async def read(self, topic: str, upto: Mapping[int, Span]) -> Stretch:
+        """The records in these spans, within the limits."""
+
+
+class KafkaEventLog:
+    """Reads Kafka in a thread of its own, one question after the other. Nothing is started before the first one."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+        self._thread = ThreadPoolExecutor(1, "events")
+
+    async def spans(self, topic: str) -> dict[int, Span]:
+        return await self._in_thread(lambda: spans(confluent_config(self._kafka), topic, ANSWER_S))
+
+    async def offsets(self, topic: str, at_ms: int) -> dict[int, int]:
+        return await self._in_thread(lambda: at_time(confluent_config(self._kafka), topic, at_ms, ANSWER_S))
+
+    async def read(self, topic: str, upto: Mapping[int, Span]) -> Stretch:
+        return await self._in_thread(lambda: self._read(topic, upto))
+
+    def _read(self, topic: str, upto: Mapping[int, Span]) -> Stretch:
+        bounded = within(upto)
+        records: list[Record] = []
+        read_to = {partition: span.start for partition, span in bounded.items()}
+        size, whole = 0, True
+        reading = read(confluent_config(self._kafka), topic, bounded, SILENCE_S, headers=True)
+        for record in reading:
+            if not isinstance(record.value, UnreadableBatch):
+                records.append(record)
+            read_to[record.partition] = record.offset + 1
+            size += len(record.value or b"")
+            if size > BYTES_MAX:
+                whole = False
+                break
+        reading.close()  # type: ignore[attr-defined]  # a generator: its consumer goes with it
+        if whole:
+            read_to = {partition: span.end for partition, span in bounded.items()}
+        return Stretch(sorted(records, key=lambda one: (one.partition, one.offset)), upto, read_to)
+
+    async def _in_thread(self, question: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, question)
+
+
+def within(upto: Mapping[int, Span], most: int = OFFSETS_MAX) -> dict[int, Span]:
+    """The first offsets of each span, `most` in all; what short spans leave goes to the others."""
+    left, bounded = most, {}
+    shortest_first = sorted(upto.items(), key=lambda item: item[1].end - item[1].start)
+    for number, (partition, span) in enumerate(shortest_first):
+        share = left // (len(upto) - number)
+        end = min(span.end, span.start + share)
+        bounded[partition] = Span(span.start, max(span.start, end))
+        left -= max(0, end - span.start)
+    return bounded
+
+
+class NoEventLog:
+    """For a worker that reads none."""
+
+    async def spans(self, topic: str) -> dict[int, Span]:
+        raise Unavailable("this worker does not read events; ask another one, or `streamapp events`")
+
+    async def offsets(self, topic: str, at_ms: int) -> dict[int, int]:
+        raise Unavailable("this worker does not read events; ask another one, or `streamapp events`")
+
+    async def read(self, topic: str, upto: Mapping[int, Span]) -> Stretch:
+        raise Unavailable("this worker does not read events; ask another one, or `streamapp events`")
+
+
+def at_offset(at: Coordinates) -> dict[int, Span]:
+    """The span of one record."""
+    return {at[1]: Span(at[2], at[2] + 1)}
