@@ -34,6 +34,8 @@ from streamapp.kafka.producer import EventProducer, RawProducer, UsageProducer
 from streamapp.kafka.security import aiokafka_config, confluent_config
 from streamapp.kafka.transacted import TransactedProducer
 from streamapp.kafka.trouble import NO_RIGHT
+from streamapp.local.jobs import SIMULATOR
+from streamapp.local.kafka import of_simulator
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import GROUPS, REDRIVE_ID, TOPICS, transactional_ids
 
@@ -278,6 +280,20 @@ def test_people_and_jobs_do_their_work_with_exactly_their_rights(
     done(run("replay-operator", "replay", "--group", "billing-agg", "--to-earliest", "--yes"))
     done(run("replay-operator", "replay", "--group", "billing-agg", "--to-earliest", "--recompute", "--yes"))
     done(run("replay-operator", "repartition", "--table", "usage_hourly", "--dry-run"))
+
+
+def test_the_simulator_of_a_secured_run_goes_on_where_a_topic_ends(
+    locked: Locked, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As its second start in a run, and the second run in a folder."""
+    monkeypatch.setenv("STREAM_STATE_DIR", str(tmp_path))
+    admin, own = locked.admin, of_simulator(["audit_log"])
+    admin.add(own)
+    admin.await_in_force(own)
+    for _ in range(2):
+        done(run(SIMULATOR, "simulate", "--json", "--continue", "--topic", "audit_log", "--events", "20"))
+    admin.take_away(own)
+    admin.await_in_force((), own)
 
 
 def done(result: Result, *codes: int) -> Result:
