@@ -77,6 +77,9 @@ def run(folder: Path, *options: str, visit: Callable[[str], None] | None = None,
                 assert found is not None, console.read_text()
                 visit(found[1])
             process.wait(timeout=RUN_S)
+        except BaseException as error:
+            error.add_note(console.read_text())
+            raise
         finally:
             process.send_signal(signal.SIGTERM)  # it stops what it started; one that has ended is not told
             process.wait()
