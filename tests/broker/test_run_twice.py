@@ -20,7 +20,7 @@ from streamapp.settings import Settings
 from streamapp.web.rights import ROLES
 
 PAGES = re.compile(r"^Pages: (http\S+)$", re.MULTILINE)
-VISITED_S = 40  # for every page on a busy machine
+VISITED_S = 60  # for every page on a busy machine
 RUN_S = 240  # bounds a run on a machine that does much else
 FAILURES = re.compile(r"ERROR|Traceback|CRITICAL|Unclosed|Problem|[Ee]xception")
 
