@@ -63,7 +63,7 @@ class LocalKafka:
             return ""
         admin = AccessAdmin(self.logins.of(ADMIN))
         given = apply(admin)
-        own = [Acl(USER + SIMULATOR, "topic", topic, "WRITE") for topic in simulated]
+        own = of_simulator(simulated)
         admin.add(own)
         admin.await_in_force(own)
         count = len({acl.principal for acl in (*given.changes, *given.kept)})
@@ -92,6 +92,11 @@ class LocalKafka:
         """Stop our broker."""
         if self._broker is not None:
             self._broker.stop()
+
+
+def of_simulator(topics: Iterable[str]) -> list[Acl]:
+    """What the simulator may do: write in other services' place, and read where a topic ends, to go on from there."""
+    return [Acl(USER + SIMULATOR, "topic", topic, operation) for topic in topics for operation in ("WRITE", "READ")]
 
 
 def shown(program: str) -> str:

@@ -34,6 +34,8 @@ from streamapp.kafka.producer import EventProducer, RawProducer, UsageProducer
 from streamapp.kafka.security import aiokafka_config, confluent_config
 from streamapp.kafka.transacted import TransactedProducer
 from streamapp.kafka.trouble import NO_RIGHT
+from streamapp.local.jobs import SIMULATOR
+from streamapp.local.kafka import of_simulator
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import GROUPS, REDRIVE_ID, TOPICS, transactional_ids
 from streamapp.watch.watcher import Watcher
@@ -291,6 +293,20 @@ def watched(kafka: KafkaSettings) -> None:
     assert series.unregistered == (("topic", FOREIGN),)
     with pytest.raises(Misconfigured, match="principal lag-monitor lacks READ on topic llm_usage"):
         [*read(confluent_config(kafka), "llm_usage")]
+
+
+def test_the_simulator_of_a_secured_run_goes_on_where_a_topic_ends(
+    locked: Locked, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As its second start in a run, and the second run in a folder."""
+    monkeypatch.setenv("STREAM_STATE_DIR", str(tmp_path))
+    admin, own = locked.admin, of_simulator(["audit_log"])
+    admin.add(own)
+    admin.await_in_force(own)
+    for _ in range(2):
+        done(run(SIMULATOR, "simulate", "--json", "--continue", "--topic", "audit_log", "--events", "20"))
+    admin.take_away(own)
+    admin.await_in_force((), own)
 
 
 def done(result: Result, *codes: int) -> Result:

@@ -27,7 +27,7 @@ from streamapp.web.rights import ROLES
 
 PAGES = re.compile(r"^Pages: (http\S+)$", re.MULTILINE)
 RUN_S = 240  # bounds a run on a machine that does much else
-SHORT_S, VISITED_S, SCRAPED_S = 20, 40, 60
+SHORT_S, VISITED_S, SCRAPED_S = 20, 60, 60
 WEB_PORTS = 70  # of all groups' workers
 MAY_BE_EMPTY = {"stream_unregistered", "sum by (reason) (stream_watch_unknown)"}  # nothing is the good news
 STREAMAPP = (sys.executable, "-m", "streamapp")
@@ -173,6 +173,9 @@ def run(
         try:
             beside(Running(process, console, environment))
             process.wait(RUN_S)
+        except BaseException as error:
+            error.add_note(console.read_text())
+            raise
         finally:
             process.send_signal(signal.SIGTERM)  # it stops what it started; one that has ended is not told
             process.wait()
