@@ -9,7 +9,7 @@ frozen: only filtering, sorting and rendering happen in a thread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -64,7 +64,7 @@ class WorkerFacts:
     partition_count: int | None = None  # of the source topic; lets the pages name partitions that nobody owns
     recent_events_per_s: tuple[float, ...] = ()  # one per second, oldest first, at most 120: the small curve
     missing_topics: tuple[str, ...] = ()  # topics that the worker needs and Kafka does not have
-    open_events: dict[str, int] = field(default_factory=dict)  # currency → events in `open_cost`
+    open_events: dict[str, int] | None = None  # currency → events in `open_cost`; None: the table does not tell money
 
 
 @dataclass(slots=True)  # frozen ones take four times as long to make, and each bill makes one

@@ -177,9 +177,9 @@ class TableView:
             rejected=task.rejected,
         )
 
-    def _open_events(self) -> dict[str, int]:
-        """Currency → events in the open sum of `_money`."""
-        return {}
+    def _open_events(self) -> dict[str, int] | None:
+        """Currency → events in the open sum of `_money`; None for a table that does not tell money."""
+        return None
 
     def _money(self) -> tuple[Sums, Sums, Sums]:
         return {}, {}, {}

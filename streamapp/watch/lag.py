@@ -48,7 +48,7 @@ REASONS: Mapping[str, str] = {
     "timestamp": "no timestamp was found for the first unread record",
     "commit": "the group has not committed since the process began",
     "names": "the principal may not list all groups",
-    "workers": "not all workers that own the money's partitions answer",
+    "workers": "not all owners of a billing group's partitions answer, or its table does not tell money",
     "mean": "no worker has told what an event costs",
 }
 """Why something is unknown: the label `reason`, and what it means."""

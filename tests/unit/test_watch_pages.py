@@ -94,18 +94,21 @@ def test_open_money_is_told_by_all_workers_or_not_at_all() -> None:
     world = World(hours_back=2, hostile=False)
     views, _, _ = everybody(world)
     mine = [view for view in views if view.group == "billing-agg"]
+    other = [view for view in views if view.group == "rpc-billing"]
 
     async def run() -> None:
-        async with serving(*mine, peer_timeout_s=5) as served:
+        async with serving(*mine, *other, peer_timeout_s=5):
             asking = OpenMoney(lambda: world.now_ms, 5)
             found = await asking.ask(seen_of(mine, "billing-agg"))
             total = sum((view.worker().open_cost.get("USD", Decimal(0)) for view in mine), Decimal(0))
-            events = sum(view.worker().open_events.get("USD", 0) for view in mine)
+            events = sum((view.worker().open_events or {}).get("USD", 0) for view in mine)
             assert found == {"billing-agg": Told(total, events), "rpc-billing": None}
             assert total > 0
             assert events > 0
             one = await OpenMoney(lambda: world.now_ms, 5).ask(seen_of(mine[:1], "billing-agg"))
-            assert one["billing-agg"] is None, f"{len(served) - 1} owners were not asked"
+            assert one["billing-agg"] is None, "another owner was not asked"
+            silent = await OpenMoney(lambda: world.now_ms, 5).ask(seen_of(other, "rpc-billing"))
+            assert silent["rpc-billing"] is None, "these answer, and their table does not tell money"
 
     asyncio.run(run())
 

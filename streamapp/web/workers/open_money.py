@@ -30,7 +30,8 @@ class OpenMoney:
         return self._urls.get(name, ())
 
     async def ask(self, seen: Seen) -> Mapping[str, Told | None]:
-        """Group → what all its workers say together; None unless all partitions have an owner that answers now."""
+        """Group → what all its workers say together; None unless all partitions have an owner that answers now, and
+        the group's table tells money."""
         for name in self._fleets:
             members = seen.groups[name].members if name in seen.groups else ()
             self._urls[name] = tuple(dict.fromkeys(url for member in members if (url := address(member))))
@@ -42,6 +43,9 @@ class OpenMoney:
         whole = gather(answers)
         if whole.silent or whole.missing or whole.contested or not whole.partitions:
             return None
-        facts = [one for one, _ in whole.workers]
-        opened = show.total(one.open_cost.get(CURRENCY, Decimal(0)) for one in facts)
-        return Told(opened, sum(one.open_events.get(CURRENCY, 0) for one in facts))
+        facts, events = [one for one, _ in whole.workers], 0
+        for one in facts:
+            if one.open_events is None:
+                return None
+            events += one.open_events.get(CURRENCY, 0)
+        return Told(show.total(one.open_cost.get(CURRENCY, Decimal(0)) for one in facts), events)
