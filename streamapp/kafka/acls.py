@@ -28,6 +28,7 @@ from streamapp.access.wanted import principals, wanted
 from streamapp.clock import monotonic_s
 from streamapp.errors import Denied, Refused, Unavailable
 from streamapp.kafka.admin import Admin, Missing
+from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.security import aiokafka_config
 from streamapp.kafka.trouble import Right, lacks
 from streamapp.settings import KafkaSettings
@@ -112,7 +113,8 @@ class AccessAdmin(Admin):
             nodes = [broker.nodeId for broker in client.cluster.brokers()]
             return [self._entries(await client.send(node, request)) for node in nodes]
         except ClientError as error:
-            raise Unavailable(f"Kafka at {self._bootstrap} does not tell its access control lists: {error}") from None
+            away = Unavailable(f"Kafka at {self._bootstrap} does not tell its access control lists: {error}")
+            raise await asyncio.to_thread(disagreement, self._kafka) or away from None
         finally:
             await client.close()
 

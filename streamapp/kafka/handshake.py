@@ -9,16 +9,18 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+from contextlib import suppress
 
 from streamapp.errors import Misconfigured
-from streamapp.kafka.security import ssl_context
+from streamapp.kafka.security import password, ssl_context
 from streamapp.settings import KafkaSettings
 
 ANSWER_S = 5.0  # for all brokers together
 ANSWER_BYTES_MAX = 1 << 16
 
 MECHANISM = b"PLAIN"
-SASL_HANDSHAKE, VERSION = 17, 1
+SASL_HANDSHAKE, SASL_AUTHENTICATE = 17, 36  # requests
+SASL_AUTHENTICATION_FAILED = 58
 UNSUPPORTED_SASL_MECHANISM, ILLEGAL_SASL_STATE = 33, 34  # the second: this listener knows no login
 TLS_ALERT = b"\x15\x03"
 
@@ -53,10 +55,16 @@ def demand_agreement(kafka: KafkaSettings, timeout_s: float = ANSWER_S) -> None:
         raise refused
 
 
-def disagreement(kafka: KafkaSettings) -> Misconfigured | None:
-    """The same as a value, for whoever has another error to report otherwise."""
+def disagreement(kafka: KafkaSettings, timeout_s: float = ANSWER_S) -> Misconfigured | None:
+    """The same as a value, for whoever has another error to report otherwise. Where all agree, the login is tried, too:
+    aiokafka reports a wrong password as a broker that does not answer."""
     try:
-        demand_agreement(kafka)
+        demand_agreement(kafka, timeout_s)
+        servers = kafka.bootstrap_servers.split(",") if kafka.security_protocol == "SASL_SSL" else []
+        for server in servers:
+            with suppress(OSError):  # away
+                _Listener(server.strip(), kafka, ssl_context(kafka), timeout_s / len(servers)).log_in()
+                break
     except Misconfigured as error:
         return error
     return None
@@ -84,6 +92,20 @@ class _Listener:
         except ssl.SSLError as error:
             raise Misconfigured(self._about_tls(error)) from None
         self._judge(code, mechanisms)
+
+    def log_in(self) -> None:
+        """Connect as a client would, and log in. Raises `Misconfigured` when we are not let in."""
+        user, secret = self._kafka.sasl_username or "", password(self._kafka)
+        words = f"\0{user}\0{secret}".encode()
+        with self._connected(self._context) as connection:
+            _asked_for_login(connection)
+            answer = _asked(connection, SASL_AUTHENTICATE, 0, struct.pack(f">i{len(words)}s", len(words), words))
+        code, length = struct.unpack_from(">hh", answer, 4)
+        if code == SASL_AUTHENTICATION_FAILED:
+            told = answer[8 : 8 + max(0, length)].decode(errors="replace")
+            raise Misconfigured(
+                f"{self._name} does not let us in ({told}); check STREAM_KAFKA__SASL_USERNAME and its password"
+            )
 
     def _connected(self, context: ssl.SSLContext | None) -> socket.socket:
         plain = socket.create_connection(self._address, self._timeout_s)
@@ -179,15 +201,7 @@ class _NotKafka(OSError):
 
 def _asked_for_login(connection: socket.socket) -> tuple[int, str]:
     """Kafka's error code for our wish to log in, and the mechanisms that it offers. Nothing secret is sent."""
-    client = b"stream-handshake"
-    words = struct.pack(f">h{len(client)}sh{len(MECHANISM)}s", len(client), client, len(MECHANISM), MECHANISM)
-    request = struct.pack(">hhi", SASL_HANDSHAKE, VERSION, 0) + words
-    connection.sendall(struct.pack(">i", len(request)) + request)
-    head = _exactly(connection, 4)
-    size = int.from_bytes(head, "big")
-    if not 10 <= size <= ANSWER_BYTES_MAX:
-        raise _NotKafka(head.startswith(TLS_ALERT))
-    answer = _exactly(connection, size)
+    answer = _asked(connection, SASL_HANDSHAKE, 1, struct.pack(f">h{len(MECHANISM)}s", len(MECHANISM), MECHANISM))
     names: list[str] = []
     at = 10
     try:
@@ -199,6 +213,18 @@ def _asked_for_login(connection: socket.socket) -> tuple[int, str]:
     except struct.error:
         raise _NotKafka(False) from None
     return code, ", ".join(names)
+
+
+def _asked(connection: socket.socket, api: int, version: int, body: bytes) -> bytes:
+    """The answer to a request, from its correlation id on."""
+    client = b"stream-handshake"
+    request = struct.pack(f">hhih{len(client)}s", api, version, 0, len(client), client) + body
+    connection.sendall(struct.pack(">i", len(request)) + request)
+    head = _exactly(connection, 4)
+    size = int.from_bytes(head, "big")
+    if not 10 <= size <= ANSWER_BYTES_MAX:
+        raise _NotKafka(head.startswith(TLS_ALERT))
+    return _exactly(connection, size)
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:

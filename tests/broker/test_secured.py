@@ -234,10 +234,10 @@ class Rotation:
 
     def load(self, out: RawProducer, worker: WorkerProcess) -> None:
         """Some events. Fails when one of them is not taken, or when the worker has ended."""
-        for event in (next(self.events) for _ in range(20)):
+        for event in (next(self.events) for _ in range(500)):
             out.send("llm_usage", event.key, event.value)
         out.flush()
-        self.sent += 20
+        self.sent += 500
         assert worker.runs, worker.said()[-3000:]
 
     def dies(self, behind: RawProducer, out: RawProducer, worker: WorkerProcess) -> float:

@@ -26,6 +26,7 @@ from streamapp.capture.app import demand_topics
 from streamapp.chaos.worker import WorkerProcess
 from streamapp.errors import Misconfigured, StreamError
 from streamapp.exact.needs import topics_there
+from streamapp.kafka.acls import AccessAdmin
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.groups import look
 from streamapp.kafka.handshake import demand_agreement
@@ -162,6 +163,8 @@ def test_every_client_of_ours_names_a_wrong_password(listeners: Listeners) -> No
     asks: dict[str, Callable[[], object]] = {
         "Admin": Admin(wrong, timeout_s=5).topics,
         "a worker": topics_there(wrong, [Right("READ", "topic", "llm_usage")]),
+        "a look at groups": lambda: look(wrong, ("g",), (), 5),
+        "a look at lists": AccessAdmin(wrong).acls,
         "a reader": lambda: [*read(confluent_config(wrong), "llm_usage")],
         "a transaction": lambda: TransactedProducer(wrong, "dead-letters-done").__enter__(),
         "capture": lambda: asyncio.run(captured()),
