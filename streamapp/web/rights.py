@@ -44,7 +44,6 @@ ROUTES: tuple[Route, ...] = (
     Route("/usage", "viewer"),
     Route("/usage.csv", "viewer"),
     Route("/hours", "viewer"),  # of before: leads to /usage
-    Route("/hours.json", "viewer"),
     Route("/orgs", "viewer"),
     Route("/orgs/{org}", "viewer"),
     Route("/teams", "viewer"),

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from random import Random
 from urllib.request import urlopen
 
 from confluent_kafka import Producer
@@ -20,8 +21,10 @@ from streamapp.broker.broker import Broker
 from streamapp.cli.verify import Verdict, verify
 from streamapp.processes.child import Child
 from streamapp.settings import Settings
+from streamapp.simulate.world import tenants
 
 PAIRS = ("usage=bills", "bills=ledger")
+SEED = 5
 LEDGER = "streamapp.agents.billing_ledger"
 
 
@@ -56,9 +59,17 @@ def differences(address: str) -> dict[str, int]:
 
 def clean(settings: Settings) -> Verdict:
     """Verify everything and expect no difference."""
-    verdict = verify(settings, show_progress=False, names=PAIRS)
+    verdict = verify(settings, show_progress=False, names=(*PAIRS, "usage=crossings"))
     assert verdict.ok, json.dumps(verdict.as_json(), indent=1)[:4000]
     return verdict
+
+
+def limited(path: Path) -> Path:
+    """A directory in which every team of the load has limits that it comes to."""
+    who = tenants(Random(SEED), 100, {})
+    limits = 'soft_limit = "0.001"\nhard_limit = "0.05"\n'
+    path.write_text("".join(f'[teams.{team}]\norg = "{org}"\n{limits}' for team, org in who.teams))
+    return path
 
 
 def plant(stack: Cluster, ledger: Path) -> None:
@@ -75,9 +86,10 @@ def plant(stack: Cluster, ledger: Path) -> None:
 def test_nothing_differs_while_everything_runs_and_what_is_planted_does(fresh_broker: Broker, tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     with cluster(fresh_broker, tmp_path) as stack:
-        settings = Settings(kafka=stack.kafka, ledger_url=f"sqlite:///{file}")
-        with stack.load(seed=5, rate=250) as feed:
-            first, second = stack.start(), stack.start()
+        directory = limited(tmp_path / "directory.toml")
+        settings = Settings(kafka=stack.kafka, ledger_url=f"sqlite:///{file}", directory=directory)
+        with stack.load(seed=SEED, rate=250) as feed:
+            first, second = stack.start(directory=directory), stack.start(directory=directory)
             kept = stack.start_agent(LEDGER, None, ledger_url=settings.ledger)
             stack.wait(lambda: stack.done() > 500 and stack.admin.committed("billing-ledger"), 60, first, second, kept)
             read = []
@@ -89,6 +101,11 @@ def test_nothing_differs_while_everything_runs_and_what_is_planted_does(fresh_br
                 read.append(bills.numbers["events_read"])
                 stack.work(stack.done() + 200, second, kept)
             assert feed.sent > read[-1] > read[0] > 0, "usage did not flow meanwhile"
+        crossed = [
+            record.value for record in stack.read("billing_events") if b"budget.crossed" in (record.value or b"")
+        ]
+        assert len(crossed) > 20
+        assert len(set(crossed)) == len(crossed)
         plant(stack, file)
         with job(settings, tmp_path / "reconcile.log") as address:
             stack.wait(lambda: len(differences(address)) == len(PAIRS), 120, kept)

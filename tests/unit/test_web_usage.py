@@ -164,6 +164,9 @@ def test_the_span_before_is_an_hour_a_day_or_a_month_earlier() -> None:
         at("2025-02-01T00:00"),
         at("2025-03-01T00:00"),
     )
+    so_far = span_of({"month": "2025-01", "compare": "month"}, at("18:30")).before
+    assert so_far == (at("2024-12-01T00:00"), at("2024-12-15T19:00")), "as much of it as there is of this one"
+    assert span_of({"compare": "day"}, at("18:30")).before == (at("2025-01-14T00:00"), at("2025-01-14T19:00"))
     assert month_before(at("2025-01-31T05:00")) == at("2024-12-31T05:00")
 
 

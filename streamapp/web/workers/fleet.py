@@ -82,6 +82,7 @@ class Fleet:
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._names: dict[str, str] = {}
         self._resting: dict[str, tuple[int, str]] = {}
+        self._self: tuple[str, str] | None = None
 
     async def ask(
         self, topic: str, params: dict[str, str], type_: type[T], *, share_ms: int = SHARE_MS
@@ -103,16 +104,30 @@ class Fleet:
                 self._flights.popitem(last=False)
         return await asyncio.shield(flight)  # a reader who leaves does not take the answer from the others
 
+    async def own(self, topic: str, params: dict[str, str]) -> Answer[Any] | None:
+        """What this worker itself answers; None when it is of another group."""
+        if self.view is None:
+            return None
+        value = await local.ANSWERS[topic](self.view, params)
+        return Answer(*self._mine(self.view), value, self.clock())
+
+    def _mine(self, view: WorkerView) -> tuple[str, str]:
+        """This worker's name and url, which stay: all that it could tell beside takes longer than most answers."""
+        if self._self is None:
+            facts = view.worker()
+            self._self = facts.name, facts.url
+        return self._self
+
     async def _everybody(self, topic: str, params: dict[str, str], question: str, type_: type[T]) -> list[Answer[T]]:
-        mine = self.view.worker() if self.view is not None else None
-        own = mine.url.rstrip("/") if mine is not None else None
+        mine = self._mine(self.view) if self.view is not None else None
+        own = mine[1].rstrip("/") if mine is not None else None
         peers = [url for url in dict.fromkeys(self.peers()) if url.rstrip("/") != own]
         self._forget(set(peers))
         answers = self._peers(peers, question, type_)
         if self.view is None or mine is None:
             return await answers
         value, others = await asyncio.gather(local.ANSWERS[topic](self.view, params), answers)
-        return [Answer(mine.name, mine.url, value, self.clock()), *others]
+        return [Answer(*mine, value, self.clock()), *others]
 
     async def _peers(self, peers: list[str], question: str, type_: type[T]) -> list[Answer[T]]:
         if not peers:

@@ -62,9 +62,8 @@ def span_of(params: dict[str, str], now_ms: int) -> Span:
         words = f"{show.day_clock(begin)} – {show.day_clock(end)}" if begin else f"until {show.day_clock(end)}"
     else:
         begin = now_ms - now_ms % DAY_MS
-        found = Span(begin, begin + DAY_MS, "Today", False)
-        return _compared(found, compare)
-    return _compared(Span(begin, end, words, True), compare)
+        return _compared(Span(begin, begin + DAY_MS, "Today", False), compare, now_ms)
+    return _compared(Span(begin, end, words, True), compare, now_ms)
 
 
 def moment_of(text: str) -> int:
@@ -105,13 +104,16 @@ def _end_of(text: str) -> int:
     return moment_of(text) + (DAY_MS if _DATE.fullmatch(text) else 0)
 
 
-def _compared(span: Span, compare: str) -> Span:
+def _compared(span: Span, compare: str, now_ms: int) -> Span:
+    """A span that is not over is compared with as much of the one before."""
     if not compare:
         return span
+    so_far = now_ms // HOUR_MS * HOUR_MS + HOUR_MS
+    until_ms = so_far if span.from_ms < so_far < span.until_ms else span.until_ms
     if compare == "month":
-        before = month_before(span.from_ms), month_before(span.until_ms)
+        before = month_before(span.from_ms), month_before(until_ms)
     else:
         shift = HOUR_MS if compare == "hour" else DAY_MS
-        before = span.from_ms - shift, span.until_ms - shift
+        before = span.from_ms - shift, until_ms - shift
     words = f"{show.day_clock(before[0])} – {show.day_clock(before[1])}"
     return span._replace(before=before, before_words=words)
