@@ -133,7 +133,7 @@ def test_the_table_has_every_route_and_no_other() -> None:
         async with serving(FakeWorker(WORLD, "agg-0")) as served:
             resources = served[0].runner.app.router.resources() if served[0].runner.app else []
             found = {resource.canonical for resource in resources}
-        others = {"/reconciliation.json", "/watch.json", "/openapi.json"}  # of reconcile, of the watch, of capture
+        others = {"/reconciliation.json", "/watch.json", "/openapi.json"}  # of reconcile, of watch, of capture
         pages = {path.removesuffix(".json") if path.removesuffix(".json") in TABLE else path for path in found}
         assert pages | others == {route.path for route in ROUTES}
 

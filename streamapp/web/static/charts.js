@@ -22,7 +22,7 @@
   };
   const duration = (value) => {
     for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
-      if (value >= size) return `${+(value / size).toPrecision(2)} ${unit}`;
+      if (value >= size) return `${+(value / size).toPrecision(3)} ${unit}`;
     }
     return `${Math.round(value)} s`;
   };
