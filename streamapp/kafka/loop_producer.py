@@ -125,10 +125,11 @@ class LoopProducer:
             if not flight.left:
                 self._landed(flight)
 
-        for topic, key, values, headers in groups:
+        for topic, key, values, pairs in groups:
+            headers = list(pairs) or None
             for value in values:
                 try:
-                    produce(topic, value, key, ANY_PARTITION, told, None, 0, list(headers) or None)
+                    produce(topic, value, key, ANY_PARTITION, told, None, 0, headers)
                 except (BufferError, KafkaException) as exception:
                     flight.error = self._failure(self._told_of(_error_of(exception)), topic)
                     told(None, None)

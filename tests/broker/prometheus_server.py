@@ -37,6 +37,8 @@ class Server:
     def down(self) -> list[str]:
         """Targets that do not answer, and why."""
         targets = self.ask("targets")["activeTargets"]
+        if not targets:
+            return ["it has not read its configuration yet"]
         return [f"{one['scrapeUrl']}: {one['lastError']}" for one in targets if one["health"] != "up"]
 
     def unwell(self) -> list[str]:

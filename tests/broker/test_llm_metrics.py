@@ -66,7 +66,7 @@ class Scraper:
                 text = page(worker, "metrics")
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:
-                    if sample.name.startswith("hanzo_llm_") and family.type != "gauge":
+                    if sample.name.startswith("hanzo_llm_") and family.type in {"counter", "histogram"}:
                         at = (sample.name, tuple(sorted(sample.labels.items())))
                         assert sample.value >= self.highest.get(at, 0), (at, sample.value, self.highest[at])
                         self.highest[at] = sample.value

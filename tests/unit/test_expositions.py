@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from decimal import Decimal
 
+import aiohttp
 import pytest
+from letters_fake import FakeLetters, letter
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from promtool import check_metrics
+from web_fake import FakeWorker, World, serving
 
 from streamapp import llm_exposition
 from streamapp.agents.registry import AGENTS
 from streamapp.capture.counters import Counters
+from streamapp.dead_letters.done import Receipt
 from streamapp.llm_exposition import PartitionCounts, Quantiles
 from streamapp.meters.registry import TABLES
 from streamapp.meters.registry import declared as declared_table
-from streamapp.metrics import GroupMetrics, waiting_letters, wants_openmetrics
+from streamapp.metrics import TEXT, GroupMetrics, waiting_letters, wants_openmetrics
 from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import Standing
 from streamapp.sinks.registry import SINKS
@@ -32,6 +37,7 @@ GROUPS = {declared_table(name).group: declared_table(name) for name, _ in TABLES
 PARTITIONS = 4  # of llm_usage, of each of the standard's two consumers
 MODELS = 15
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+WORLD = World()
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
 
@@ -160,3 +166,31 @@ def test_a_worker_of_llm_metrics_tells_at_most_1500_series() -> None:
     told = Counter(line.partition("{")[0] for line in text.decode().splitlines() if line[0] != "#")
     assert series(text) <= 1500, told
     assert told["hanzo_llm_request_duration_quantile_seconds"] == MODELS * 2 * 2 * 3
+
+
+class LettersWorker(FakeWorker):
+    """A worker of dead-letter-monitor."""
+
+    def tables(self) -> tuple[str, ...]:
+        return ("letters",)
+
+
+def test_the_worker_with_the_dead_letters_tells_how_long_they_wait() -> None:
+    letters = [letter(number, WORLD.now_ms - 60_000) for number in range(3)]
+    done = Receipt(letters[0].id, "redriven", 0)
+
+    async def run() -> str:
+        worker = LettersWorker(WORLD, "agg-0")
+        known = FakeLetters(letters, [done])
+        async with (
+            serving(worker, letters=known) as served,
+            aiohttp.ClientSession() as session,
+            session.get(served[0].url + "/metrics") as answer,
+        ):
+            assert answer.headers["Content-Type"] == TEXT
+            return await answer.text()
+
+    told = asyncio.run(run()).splitlines()
+    assert "stream_dead_letters_waiting 2.0" in told
+    assert "stream_dead_letters_redriven_total 1.0" in told
+    assert "stream_dead_letters_oldest_waiting_seconds 60.0" in told
