@@ -104,6 +104,8 @@ def test_lists_and_the_search_box() -> None:
     async def check(ask: Ask) -> None:
         tail = json.loads((await ask("/events.json"))[1])
         assert len(tail["events"]) == 100
+        parts = json.loads((await ask("/live?page=/events&once=1"))[1])
+        assert "What became of it" in parts["live-events"]
         arrived = [one["arrived_at"] for one in tail["events"]]
         assert arrived == sorted(arrived, reverse=True)
         assert (await ask("/events?from=2025-01-17T00:00"))[0] == 400
@@ -200,6 +202,7 @@ def test_incidents_stand_on_their_page_and_in_the_verdict() -> None:
         assert "tokens_mismatch" in text
         assert "not yet: pagerduty" in text
         assert "Quiet again" in text
+        assert "tokens_mismatch" in json.loads((await ask("/live?page=/incidents&once=1"))[1])["live-incidents"]
         front = json.loads((await ask("/index.json"))[1])
         assert front["verdict"] != "ok"
         assert "1 incident is open; the newest is tokens_mismatch on llm_usage." in [
