@@ -74,14 +74,14 @@ def test_every_kind_of_event_is_found(fresh_broker: Broker, tmp_path: Path) -> N
         base = f"http://127.0.0.1:{stack.web_port}"
         stack.wait(lambda: asked(base, "/hours.json")["matching"] == 3, 30, worker)
 
-        assert found(base, ids["billed"]) == [("billed", 0), ("repeated", 1)]
+        assert found(base, ids["billed"]) == [("billed", 0), ("duplicate", 1)]
         assert found(base, ids["plain"]) == [("billed", 2)]
         assert found(base, ids["open"]) == [("counted", 3)]
         assert found(base, ids["wrong"]) == [("refused", 4)]
         letter = asked(base, f"/events/{ids['wrong']}.json")["found"][0]["links"][0]["id"]
         assert found(base, ids["late"]) == [("pending", 5)]
         assert found(base, ids["none"]) == []
-        for offset, state in enumerate(("billed", "repeated", "billed", "counted", "refused", "pending")):
+        for offset, state in enumerate(("billed", "duplicate", "billed", "counted", "refused", "pending")):
             assert found(base, f"llm_usage[{HOME}]@{offset}") == [(state, offset)]
 
         sent_again(stack, base, letter)
@@ -108,7 +108,7 @@ def behind(base: str, bill: str, ids: dict[str, str]) -> None:
     calls = asked(base, f"/bills/{bill}/calls.json")
     assert [(one["id"], one["state"]) for one in calls["events"]] == [
         (ids["billed"], "billed"),
-        (ids["billed"], "repeated"),
+        (ids["billed"], "duplicate"),
         (ids["plain"], "billed"),
     ]
     assert (calls["counted"], calls["events_stated"], calls["whole"]) == (2, 2, True)
@@ -118,7 +118,7 @@ def behind(base: str, bill: str, ids: dict[str, str]) -> None:
 def listed(base: str, stack: Cluster) -> None:
     """The newest events, those of a team in a time, and the search box."""
     tail = asked(base, f"/events.json?team={TEAM}")
-    states = ["counted", "pending", "sent again", "counted", "billed", "repeated", "billed"]
+    states = ["counted", "pending", "sent again", "counted", "billed", "duplicate", "billed"]
     assert [one["state"] for one in tail["events"]] == [states[0], *states[1:4], *states[4:][::-1]]
     assert asked(base, "/events.json?team=nobody")["events"] == []
     day = asked(base, f"/events.json?team={TEAM}&from=2020-01-01T00:00&to=2100-01-01T00:00")
@@ -138,7 +138,7 @@ def by_command(stack: Cluster, ids: dict[str, str], bill: str) -> None:
 
     code, text = run("--id", ids["billed"])
     assert code == 0, text
-    assert all(word in text for word in ("billed", "repeated", f"ids that {GROUP} remembers")), text
+    assert all(word in text for word in ("billed", "duplicate", f"ids that {GROUP} remembers")), text
     code, text = run("--id", ids["none"], "--json")
     assert code == 1, text
     code, text = run("--bill", bill, "--json")

@@ -51,7 +51,7 @@ def test_an_event_is_followed_to_its_bill_and_the_bill_to_its_calls() -> None:
         calls = json.loads(raw)
         assert "events" in calls, raw
         assert (calls["counted"], calls["whole"]) == (calls["events_stated"], True)
-        assert [one["state"] for one in calls["events"]].count("repeated") == calls["matching"] - calls["counted"] > 0
+        assert [one["state"] for one in calls["events"]].count("duplicate") == calls["matching"] - calls["counted"] > 0
         status, text = await ask(f"/bills/{bill}/calls")
         assert (status, "equal to the last decimal" in text) == (200, True)
         first = calls["events"][0]
@@ -60,9 +60,9 @@ def test_an_event_is_followed_to_its_bill_and_the_bill_to_its_calls() -> None:
             assert status == 200, text
             assert bill in text
             assert "Counted in the hour from" in text
-        twice = next(one for one in calls["events"] if one["state"] == "repeated")
+        twice = next(one for one in calls["events"] if one["state"] == "duplicate")
         both = json.loads((await ask(f"/events/{twice['id']}.json"))[1])["found"]
-        assert [one["state"] for one in both] == ["billed", "repeated"]
+        assert [one["state"] for one in both] == ["billed", "duplicate"]
 
     visit(check, worker, letters=FakeLetters([]), events=log)
 
