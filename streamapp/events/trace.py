@@ -160,10 +160,10 @@ class Tracer:
             told = await self.ask(group, "place", place_params(event_id, starts), list[PlaceFacts])
             places = [facts for one in told for facts in one.value or []]
             silent = [one.worker for one in told if one.value is None]
-            if not told or silent:
-                trace.not_searched.append(
-                    f"ids that {group} remembers: {', '.join(silent) or 'no worker'} does not answer"
-                )
+            if not told:
+                trace.not_searched.append(f"ids that {group} remembers: no worker of it is known")
+            elif silent:
+                trace.not_searched.append(f"ids that {group} remembers: {', '.join(silent)} does not answer")
             else:
                 trace.searched.append(f"the ids that {group} remembers, for a day of event time")
             for place in places:

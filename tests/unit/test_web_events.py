@@ -76,7 +76,7 @@ def test_what_is_nowhere_says_where_it_was_looked_for() -> None:
         assert "nowhere to be seen" in text
         assert "the id does not tell when it was made" in text
         assert "ids that billing-agg remembers" in text
-        assert "rpc-billing remembers: no worker does not answer" in text
+        assert "rpc-billing remembers: no worker of it is known" in text
         assert (await ask("/events/nothing[0]@4"))[0] == 404
         assert (await ask(f"/events/{'x' * 300}"))[0] == 400
 
