@@ -54,7 +54,7 @@ class FakeEventLog:
 
 
 def behind_a_bill(world: World) -> tuple[FakeEventLog, str]:
-    """The calls of the newest closed hour of the first team, with one repetition; the bill's id."""
+    """The calls of the newest closed hour of the first team, with one duplicate; the bill's id."""
     bucket = next(one for one in world.buckets if not one.open and len(one.stages) == 1)
     partition = bucket.partition
     records: list[Record] = []

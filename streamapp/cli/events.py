@@ -38,7 +38,7 @@ from streamapp.web.workers.wire import plain
 
 HOUR_MS = 3_600_000
 ME = Asker("streamapp events", frozenset({"reader"}))
-STYLES = {"refused": "red", "dropped": "dim", "repeated": "dim", "pending": "yellow", "in flight": "yellow"}
+STYLES = {"refused": "red", "dropped": "dim", "duplicate": "dim", "pending": "yellow", "in flight": "yellow"}
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ State = Literal[
     "pending",
     "billed",
     "settled",
-    "repeated",
+    "duplicate",
     "refused",
     "sent again",
     "dropped",
@@ -102,12 +102,12 @@ def refused(letter: Letter, done: Done) -> Fate:
     return Fate("sent again", f"{why} It was sent again{where}.", (link, *sent))
 
 
-def repeated(event: Event, counted: Coordinates | None) -> Fate:
+def duplicate(event: Event, counted: Coordinates | None) -> Fate:
     """Of a record whose id was counted before."""
     if counted is None:
-        return Fate("repeated", "Ignored: an event with this id was counted before.")
+        return Fate("duplicate", "Ignored: an event with this id was counted before.")
     place = written(counted)
-    return Fate("repeated", f"Ignored: this id was counted at {place}.", (Link("event", place, place),))
+    return Fate("duplicate", f"Ignored: this id was counted at {place}.", (Link("event", place, place),))
 
 
 def in_flight(event: Event, position: int) -> Fate:

@@ -1,7 +1,7 @@
 """Lists of events: of a team and a time, behind a bill, and the newest ones. Each is one bounded read.
 
 A list says of each event what its page says, from facts that are asked once per row of the table, not once per event.
-Only a repetition of an event that lies before the list is not told apart here; its own page does.
+Only a duplicate of an event that lies before the list is not told apart here; its own page does.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class _Fates:
             return fate.in_flight(event, position)
         first = self._first.setdefault(event.id, event)
         if first is not event:
-            return fate.repeated(event, first.at)
+            return fate.duplicate(event, first.at)
         key = (event.names, (event.at_ms or 0) // 3_600_000, partition)
         if key not in self._windows:
             self._windows[key] = await self._tracer.window(event)

@@ -28,7 +28,7 @@ from streamapp.kafka.log.reader import Span
 
 BEFORE_MS = 60_000  # an id is made before its record comes; clocks differ
 AFTER_MS = 600_000
-CHUNK_READ = 10_000  # offsets read from the chunk that counted an id: the record, and repetitions soon after it
+CHUNK_READ = 10_000  # offsets read from the chunk that counted an id: the record, and duplicates soon after it
 TOPICS = ("llm_usage", "agent_rpc_metering", "events_plugin_ingestion", "audit_log")
 WHOLE_LOG = "`streamapp dead-letters list` looks through all"
 
@@ -103,9 +103,9 @@ class Tracer:
         if place is not None and place.known:
             counted = await self._counting(topic, event.id, place)
             if counted is not None and counted.at != event.at:
-                return fate.repeated(event, counted.at)
+                return fate.duplicate(event, counted.at)
             if place.chunk is None and place.searched_from <= offset <= place.searched_to:
-                return fate.repeated(event, None)
+                return fate.duplicate(event, None)
         return fate.counted(event, await self.window(event))
 
     async def _archived(self, event: Event, became: fate.Fate) -> fate.Fate:
@@ -160,10 +160,10 @@ class Tracer:
             told = await self.ask(group, "place", place_params(event_id, starts), list[PlaceFacts])
             places = [facts for one in told for facts in one.value or []]
             silent = [one.worker for one in told if one.value is None]
-            if not told or silent:
-                trace.not_searched.append(
-                    f"ids that {group} remembers: {', '.join(silent) or 'no worker'} does not answer"
-                )
+            if not told:
+                trace.not_searched.append(f"ids that {group} remembers: no worker of it is known")
+            elif silent:
+                trace.not_searched.append(f"ids that {group} remembers: {', '.join(silent)} does not answer")
             else:
                 trace.searched.append(f"the ids that {group} remembers, for a day of event time")
             for place in places:
@@ -200,7 +200,7 @@ class Tracer:
                 became = (
                     fate.in_flight(event, place.position)
                     if late
-                    else fate.repeated(event, None if counting is None else counting.at)
+                    else fate.duplicate(event, None if counting is None else counting.at)
                 )
             found[event.at] = Sighting(event, became)
 

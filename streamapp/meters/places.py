@@ -2,7 +2,7 @@
 
 A chunk's row has the digests of the ids that it counted, under the offset of the chunk's first record. So the row that
 has an id says to within a chunk where in the log the record is that counted; another record with the id is a
-repetition. It is read between the chunks, a few rows at a time, and never more than `ROWS_MAX`.
+duplicate. It is read between the chunks, a few rows at a time, and never more than `ROWS_MAX`.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Renderer:
         self._env.globals.update(show=show, static=files.url, exact=show.exact, utc_day=utc_day, minor=_key_text)
         self._env.globals.update(places=places, by_name=by_name)
         self._env.filters["money_data"] = money_data
-        for name, parts in (("ui", "parts.html"), ("drawn", "charts_parts.html")):
+        for name, parts in (("ui", "parts.html"), ("drawn", "charts_parts.html"), ("ev", "events_parts.html")):
             self._env.globals[name] = self._env.get_template(parts).module
 
     def html(self, page: Page, path: str) -> str:

@@ -20,9 +20,10 @@ from streamapp.web import health, live, render, sitemap, static
 from streamapp.web.gate import ASKER, Gate, demand, protect
 from streamapp.web.identity import Asker
 from streamapp.web.outside import Outside
-from streamapp.web.pages import accounts, act, agents, extras, front, latency, unmask
+from streamapp.web.pages import accounts, agents, extras, front, latency
 from streamapp.web.pages import page as pages
 from streamapp.web.pages.events.asking import Seeker, of_pages
+from streamapp.web.pages.refused import act, unmask
 from streamapp.web.peers import ASKING, WORKER
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page

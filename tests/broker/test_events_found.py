@@ -9,20 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import quote
-from urllib.request import urlopen
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
 
-import jsonpatch
 from usage_log import value
 from workers import GROUP, Cluster, Sent, cluster, variables
 
 from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
-from streamapp.dead_letters.plan import Fix, Rules, Wanted
-from streamapp.dead_letters.read import extent
-from streamapp.dead_letters.receipts import Receipts
-from streamapp.dead_letters.redrive import redrive
-from streamapp.kafka.security import confluent_config
 from streamapp.schemas.values.ulid import event_id
 from streamapp.topics.partitioner import partition_for
 
@@ -50,24 +44,15 @@ def found(base: str, name: str) -> list[tuple[str, int | None]]:
     return [(one["state"], one.get("offset")) for one in facts["found"]]
 
 
-def sent_again(stack: Cluster) -> None:
-    """Every dead letter, with its tokens put right."""
-    fix = Fix(jsonpatch.JsonPatch([{"op": "replace", "path": "/data/total_tokens", "value": 15}]))
-    upto = extent(confluent_config(stack.kafka))
-    rules = Rules({"llm_usage": 8}, lambda team: None, fix)
-    count = redrive(
-        stack.kafka,
-        upto,
-        Wanted(),
-        rules,
-        limit=None,
-        rate=None,
-        clock=wall_ms,
-        pause=lambda s: None,
-        told=lambda n: None,
-        receipts=Receipts(None, "run_test"),
-    )
-    assert count == 1
+def sent_again(stack: Cluster, base: str, letter: str) -> None:
+    """The dead letter, with its tokens put right, by an operator on the page: planned, kept in audit_log, and sent."""
+    patch = '[{"op":"replace","path":"/data/total_tokens","value":15}]'
+    form = {"do": "redrive", "id": letter, "patch": patch, "step": "apply", "count": "1"}
+    headers = {"Origin": base, "Accept": "application/json"}
+    with urlopen(Request(f"{base}/act", urlencode(form).encode(), headers), timeout=60) as answer:
+        assert json.load(answer)["done"] == 1
+    acts = [json.loads(record.value or b"") for record in stack.read("audit_log")]
+    assert [(act["type"], act["data"]["dead_letter"]) for act in acts] == [("stream.page.redriven", letter)]
 
 
 def test_every_kind_of_event_is_found(fresh_broker: Broker, tmp_path: Path) -> None:
@@ -89,19 +74,19 @@ def test_every_kind_of_event_is_found(fresh_broker: Broker, tmp_path: Path) -> N
         base = f"http://127.0.0.1:{stack.web_port}"
         stack.wait(lambda: asked(base, "/hours.json")["matching"] == 3, 30, worker)
 
-        assert found(base, ids["billed"]) == [("billed", 0), ("repeated", 1)]
+        assert found(base, ids["billed"]) == [("billed", 0), ("duplicate", 1)]
         assert found(base, ids["plain"]) == [("billed", 2)]
         assert found(base, ids["open"]) == [("counted", 3)]
         assert found(base, ids["wrong"]) == [("refused", 4)]
+        letter = asked(base, f"/events/{ids['wrong']}.json")["found"][0]["links"][0]["id"]
         assert found(base, ids["late"]) == [("pending", 5)]
         assert found(base, ids["none"]) == []
-        for offset, state in enumerate(("billed", "repeated", "billed", "counted", "refused", "pending")):
+        for offset, state in enumerate(("billed", "duplicate", "billed", "counted", "refused", "pending")):
             assert found(base, f"llm_usage[{HOME}]@{offset}") == [(state, offset)]
 
-        sent_again(stack)
-        stack.drain(worker)
+        sent_again(stack, base, letter)  # behind its record is a marker, which no offset that is committed reaches
+        stack.wait(lambda: [state for state, _ in found(base, ids["wrong"])] == ["sent again", "counted"], 60, worker)
         again = asked(base, f"/events/{ids['wrong']}.json")["found"]
-        assert [one["state"] for one in again] == ["sent again", "counted"]
         assert again[1]["sent_again_for"] == again[0]["links"][0]["id"]
 
         pending(base)
@@ -122,7 +107,7 @@ def behind(base: str, bill: str, ids: dict[str, str]) -> None:
     calls = asked(base, f"/bills/{bill}/calls.json")
     assert [(one["id"], one["state"]) for one in calls["events"]] == [
         (ids["billed"], "billed"),
-        (ids["billed"], "repeated"),
+        (ids["billed"], "duplicate"),
         (ids["plain"], "billed"),
     ]
     assert (calls["counted"], calls["events_stated"], calls["whole"]) == (2, 2, True)
@@ -132,7 +117,7 @@ def behind(base: str, bill: str, ids: dict[str, str]) -> None:
 def listed(base: str, stack: Cluster) -> None:
     """The newest events, those of a team in a time, and the search box."""
     tail = asked(base, f"/events.json?team={TEAM}")
-    states = ["counted", "pending", "sent again", "counted", "billed", "repeated", "billed"]
+    states = ["counted", "pending", "sent again", "counted", "billed", "duplicate", "billed"]
     assert [one["state"] for one in tail["events"]] == [states[0], *states[1:4], *states[4:][::-1]]
     assert asked(base, "/events.json?team=nobody")["events"] == []
     day = asked(base, f"/events.json?team={TEAM}&from=2020-01-01T00:00&to=2100-01-01T00:00")
@@ -152,10 +137,8 @@ def by_command(stack: Cluster, ids: dict[str, str], bill: str) -> None:
 
     code, text = run("--id", ids["billed"])
     assert code == 0, text
-    assert all(word in text for word in ("billed", "repeated", f"ids that {GROUP} remembers")), text
+    assert all(word in text for word in ("billed", "duplicate", f"ids that {GROUP} remembers")), text
     code, text = run("--id", ids["none"], "--json")
     assert code == 1, text
     code, text = run("--bill", bill, "--json")
     assert (code, json.loads(text)["counted"]) == (0, 2)
-    code, text = run("--tail", "--team", TEAM, "--json")
-    assert (code, len(json.loads(text)["events"])) == (0, 7)

@@ -72,7 +72,8 @@ def test_the_front_page_fits_is_accessible_and_quiet(scheme: str, width: int) ->
     async def check(browser: Browser, served: list[Served], teller: Teller) -> None:
         page, errors = await opened(browser, width, scheme)
         await front(page, served)
-        await expect(page.get_by_role("heading", level=1)).to_have_text("All is well")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Running, with warnings")
+        await expect(page.locator("#live-verdict")).to_contain_text("12 dead letters wait for review.")
         await expect(page.locator(".groups tbody tr")).to_have_count(7)
         await page.get_by_text("The same as a table").click()
         await expect(page.locator(".minutes tbody tr")).to_have_count(60)

@@ -106,9 +106,9 @@ def test_what_became_of_a_refused_record() -> None:
     assert fate.refused(one, done).sentence.endswith("was dropped: a test.")
 
 
-def test_repetitions_and_records_on_their_way() -> None:
+def test_duplicates_and_records_on_their_way() -> None:
     event = event_of(record())
-    assert fate.repeated(event, ("llm_usage", 3, 2)).links[0].id == "llm_usage[3]@2"
+    assert fate.duplicate(event, ("llm_usage", 3, 2)).links[0].id == "llm_usage[3]@2"
     assert fate.in_flight(event, 7).sentence == "billing-agg has not read it yet: 1 record to go."
     captured: Event = replace(event, at=("events_plugin_ingestion", 1, 40), refusal="")
     assert [fate.kept(captured, position).state for position in (None, 40, 41)] == ["unknown", "in flight", "kept"]

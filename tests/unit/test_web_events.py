@@ -51,7 +51,7 @@ def test_an_event_is_followed_to_its_bill_and_the_bill_to_its_calls() -> None:
         calls = json.loads(raw)
         assert "events" in calls, raw
         assert (calls["counted"], calls["whole"]) == (calls["events_stated"], True)
-        assert [one["state"] for one in calls["events"]].count("repeated") == calls["matching"] - calls["counted"] > 0
+        assert [one["state"] for one in calls["events"]].count("duplicate") == calls["matching"] - calls["counted"] > 0
         status, text = await ask(f"/bills/{bill}/calls")
         assert (status, "equal to the last decimal" in text) == (200, True)
         first = calls["events"][0]
@@ -60,9 +60,9 @@ def test_an_event_is_followed_to_its_bill_and_the_bill_to_its_calls() -> None:
             assert status == 200, text
             assert bill in text
             assert "Counted in the hour from" in text
-        twice = next(one for one in calls["events"] if one["state"] == "repeated")
+        twice = next(one for one in calls["events"] if one["state"] == "duplicate")
         both = json.loads((await ask(f"/events/{twice['id']}.json"))[1])["found"]
-        assert [one["state"] for one in both] == ["billed", "repeated"]
+        assert [one["state"] for one in both] == ["billed", "duplicate"]
 
     visit(check, worker, letters=FakeLetters([]), events=log)
 
@@ -76,7 +76,7 @@ def test_what_is_nowhere_says_where_it_was_looked_for() -> None:
         assert "nowhere to be seen" in text
         assert "the id does not tell when it was made" in text
         assert "ids that billing-agg remembers" in text
-        assert "rpc-billing remembers: no worker does not answer" in text
+        assert "rpc-billing remembers: no worker of it is known" in text
         assert (await ask("/events/nothing[0]@4"))[0] == 404
         assert (await ask(f"/events/{'x' * 300}"))[0] == 400
 
@@ -104,6 +104,8 @@ def test_lists_and_the_search_box() -> None:
     async def check(ask: Ask) -> None:
         tail = json.loads((await ask("/events.json"))[1])
         assert len(tail["events"]) == 100
+        parts = json.loads((await ask("/live?page=/events&once=1"))[1])
+        assert "What became of it" in parts["live-events"]
         arrived = [one["arrived_at"] for one in tail["events"]]
         assert arrived == sorted(arrived, reverse=True)
         assert (await ask("/events?from=2025-01-17T00:00"))[0] == 400
@@ -200,6 +202,7 @@ def test_incidents_stand_on_their_page_and_in_the_verdict() -> None:
         assert "tokens_mismatch" in text
         assert "not yet: pagerduty" in text
         assert "Quiet again" in text
+        assert "tokens_mismatch" in json.loads((await ask("/live?page=/incidents&once=1"))[1])["live-incidents"]
         front = json.loads((await ask("/index.json"))[1])
         assert front["verdict"] != "ok"
         assert "1 incident is open; the newest is tokens_mismatch on llm_usage." in [

@@ -16,7 +16,7 @@ from streamapp.dead_letters.done import Receipt
 from streamapp.dead_letters.read import Letter
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.schemas.judging.rejected import Reason
-from streamapp.web.pages.letters_advice import ADVICE
+from streamapp.web.pages.refused.advice import ADVICE
 
 WORLD = World(hours_back=1)
 SECRET = b'{"team_id":"team_a","org_id":"org_a","password":"hunter2secret","mail":"anna@example.com"}'

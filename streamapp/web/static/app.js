@@ -190,7 +190,7 @@
 
   // Keyboard: "/" goes to the first filter.
   document.addEventListener("keydown", (event) => {
-    const first = document.getElementById("f-org");
+    const first = document.getElementById("f-org") || document.getElementById("find");
     if (event.key !== "/" || !first || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA)$/.test(document.activeElement.nodeName)) return;
     event.preventDefault();
     first.focus();

@@ -20,8 +20,8 @@ from streamapp.schemas.values.mask_json import mask_field, mask_value
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.web import show
 from streamapp.web.pages.events.shown import event_url
-from streamapp.web.pages.letters_advice import ADVICE, OTHERWISE
 from streamapp.web.pages.page import Params, Site, moment_in, not_visible
+from streamapp.web.pages.refused.advice import ADVICE, OTHERWISE
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 

@@ -18,8 +18,8 @@ from streamapp.schemas.values.mask import mask_text
 from streamapp.web import show
 from streamapp.web.audit import DROPPED, REDRIVEN, Audit
 from streamapp.web.identity import Asker
-from streamapp.web.pages.letters import DEEDS, asked_letters, letter_url, letters_url
 from streamapp.web.pages.page import Params, Site
+from streamapp.web.pages.refused.letters import DEEDS, asked_letters, letter_url, letters_url
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 

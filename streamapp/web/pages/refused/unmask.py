@@ -10,8 +10,8 @@ from streamapp.errors import StreamError
 from streamapp.web import show
 from streamapp.web.audit import Audit
 from streamapp.web.identity import Asker
-from streamapp.web.pages.letters import SHOWN_CHARS_MAX, find, letter_url, visible_lines
 from streamapp.web.pages.page import Params, Site
+from streamapp.web.pages.refused.letters import SHOWN_CHARS_MAX, find, letter_url, visible_lines
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 
