@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import forked
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as PartitionTopic
@@ -394,7 +395,7 @@ def worker_of(locked: Locked, folder: Path, name: str, user: str, agent: str = B
         "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
         "STREAM_WORKER__FETCH_WAIT_MS": "100",
     }
-    return WorkerProcess(folder / f"{name}.log", environment, agent)
+    return forked.worker(folder / f"{name}.log", environment, agent)
 
 
 @pytest.mark.timeout(600)

@@ -221,8 +221,8 @@ class Site:
 
 
 @pytest.fixture
-def site(project: Path, fresh_broker: Broker) -> Iterator[Site]:
-    made = Site(project, fresh_broker)
+def site(project: Path, ready_broker: Broker) -> Iterator[Site]:
+    made = Site(project, ready_broker)
     yield made
     for worker in made.workers:
         worker.kill()
