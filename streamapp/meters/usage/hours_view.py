@@ -75,7 +75,7 @@ class HoursView:
         """Open hours, as of the newest chunk."""
         ledger = self.task.memory
         fresh: dict[HourKey, tuple[int, HourFacts]] = {}
-        for rows in ledger.open.values():
+        for rows in ledger.unsettled.hours.values():
             for key, row in rows.items():
                 made = self._open.get(key)
                 if made is None or made[0] != row.last_offset:

@@ -97,12 +97,12 @@ class UsageView(TableView):
 
     def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
         ledger = self._hours[partition.number].task.memory
-        open_hours = sum(len(rows) for rows in ledger.open.values())
+        open_hours = ledger.unsettled.open_rows
         return replace(
             super()._partition_facts(partition, now_s),
             open_hours=open_hours,
             open_rows=open_hours,
-            pending_revisions=len(ledger.pending),
+            pending_revisions=len(ledger.unsettled.pending),
             next_mark_ms=ledger.next_mark_ms if ledger.position.watermark_ms >= 0 else None,
         )
 
@@ -142,7 +142,7 @@ class UsageView(TableView):
 
 def _row(task: UsageTask, key: HourKey) -> UsageRow | None:
     ledger = task.memory
-    return ledger.open.get(key.start_ms, {}).get(key) or ledger.pending.get(key) or task.memory.rows.hour(key)
+    return ledger.unsettled.find(key) or task.memory.rows.hour(key)
 
 
 def _lines(rows: list[UsageRow]) -> tuple[dict[str, Any], ...]:
