@@ -164,16 +164,18 @@ class HourFold(Fold[Out, Row]):
             self._keep(row)
         return row
 
-    def _keep(self, row: Row) -> bool:
-        """Hold a row in memory until it is stated. Returns whether it is open."""
-        hour, unsettled = row.key.start_ms, self.unsettled
-        is_open = row.revision is None and not self._is_closed(hour)
-        if is_open:
-            unsettled.open(row.key, row)
+    def _keep(self, row: Row) -> None:
+        """Hold a row in memory until it is stated."""
+        if row.revision is None and not self._is_closed(row.key.start_ms):
+            self._open(row)
         else:
-            unsettled.wait(row.key, row, self.position.watermark_ms)
-        self.next_mark_ms = min(self.next_mark_ms, self._closes_ms(hour) if is_open else unsettled.due_ms)
-        return is_open
+            self.unsettled.wait(row.key, row, self.position.watermark_ms)
+            self.next_mark_ms = min(self.next_mark_ms, self.unsettled.due_ms)
+
+    def _open(self, row: Row) -> None:
+        """Hold a row until its hour closes."""
+        self.unsettled.open(row.key, row)
+        self.next_mark_ms = min(self.next_mark_ms, self._closes_ms(row.key.start_ms))
 
     def _is_closed(self, hour: int) -> bool:
         return self._closes_ms(hour) <= self.position.watermark_ms

@@ -118,25 +118,24 @@ class Ledger(HourFold[Outcome, UsageRow]):
         return self._outcome.hours.get(key) or self.rows.hour(key) or UsageRow(key)
 
     def _new_line(self, key: LineKey) -> Line:
-        """A line that the fast path found: of an open hour, of which every row there is is in memory."""
+        """A line that the fast path found: of an open hour, of which every row there is is in memory. The watermark may
+        be past its end already: what was counted is gathered before the hour closes."""
         row = self.unsettled.find(key.hour)
         if row is None:
             row = UsageRow(key.hour)
-            self._keep(row)
+            self._open(row)
         return row.line(key.provider, key.model)
 
-    def _keep(self, row: UsageRow) -> bool:
+    def _open(self, row: UsageRow) -> None:
         """The fast path learns of open hours and their lines."""
-        is_open, key = super()._keep(row), row.key
-        if is_open:
-            hour = key.start_ms
-            if hour not in self._lane_hours:
-                self._lane_hours.add(hour)
-                expiry_ms = expiry_of(hour, self._closes_ms(hour), self.rules)
-                self.lane.open(hour, expiry_ms, hour >= self._new_from_ms)
-            for (provider, model), line in row.lines.items():
-                self.lane.learn(LineKey(key, provider, model), line)
-        return is_open
+        super()._open(row)
+        key, hour = row.key, row.key.start_ms
+        if hour not in self._lane_hours:
+            self._lane_hours.add(hour)
+            expiry_ms = expiry_of(hour, self._closes_ms(hour), self.rules)
+            self.lane.open(hour, expiry_ms, hour >= self._new_from_ms)
+        for (provider, model), line in row.lines.items():
+            self.lane.learn(LineKey(key, provider, model), line)
 
     def _state(self, due: list[Due[UsageRow]]) -> None:
         outcome = self._outcome
