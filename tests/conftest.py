@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import forked
+import order
 import psycopg
 import pytest
 import searches
@@ -70,13 +71,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long searches run in `make test-all` only. Tests with a longer limit begin first: a long test at the end of a run
-    would keep everybody waiting."""
+    """Long searches run in `make test-all` only. Slow tests begin first: one at the end of a run would keep everybody
+    waiting."""
     if not searches.is_long():
         left_out = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+    items[:] = order.dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 @pytest.hookimpl(optionalhook=True)
