@@ -27,7 +27,7 @@ from streamapp.store.position import POSITION_KEY, pack_position
 from streamapp.store.rows import stored_position
 from tables.usage.hourly import HourKey, UsageRow
 
-HOURS = declared("usage_hourly").corrected()
+HOURS = declared("usage_hourly").correction
 WALL = "2025-01-20T00:00"
 
 
