@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from streamapp.errors import Refused
 from streamapp.processes.child import listens
+from streamapp.processes.lock import take
 from streamapp.settings import Settings
 from streamapp.topics.registry import GROUPS
 
@@ -31,13 +30,9 @@ ELSEWHERE: tuple[tuple[str, str], ...] = (
 
 def take_lock(state_dir: Path) -> int:
     """Let no other run use this directory while the descriptor is open. Raises `Refused` when one does."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(state_dir / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise Refused(f"another `streamapp run` uses {state_dir}; stop it, or set STREAM_STATE_DIR") from None
+    descriptor = take(state_dir / "run.lock")
+    if descriptor is None:
+        raise Refused(f"another `streamapp run` uses {state_dir}; stop it, or set STREAM_STATE_DIR")
     return descriptor
 
 
