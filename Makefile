@@ -12,6 +12,7 @@ DEV := $(VENV)/.dev
 JARS := $(VENV)/.jars
 LANE := streamapp/lane
 .DEFAULT_GOAL := help
+unexport PYTHONDONTWRITEBYTECODE  # a run of the tests starts a hundred processes: each would compile everything anew
 .PHONY: help setup run test test-all tested check docs bench browser pgbouncer prometheus lock
 
 help: ## List the targets

@@ -16,10 +16,9 @@ from typing import Any, NamedTuple, Protocol
 
 from tables.admission import Admission
 from tables.fast_path import NoFastPath
-from tables.fold import Fold
 from tables.outcome import Folded, Position, Record
-from tables.seen import Seen, StoredIds
-from tables.unsettled import Unsettled
+from tables.seen import Seen
+from tables.unsettled import Due, HourFold
 from tables.window import HOUR_MS, Rules, hour_of
 
 
@@ -90,7 +89,7 @@ class KeyedOutcome(Folded):
     statements: list[KeyedStatement] = field(default_factory=list)
 
 
-class Keyed(Fold[KeyedOutcome, KeyedRow]):
+class Keyed(HourFold[KeyedOutcome, KeyedRow]):
     """One partition's rows. Those that are not fully stated are in memory; any other is read from `rows`."""
 
     def __init__(
@@ -104,40 +103,16 @@ class Keyed(Fold[KeyedOutcome, KeyedRow]):
     ) -> None:
         self.recipe = recipe
         self.rows = rows
-        self.unsettled: Unsettled[KeyedRow] = Unsettled(rules.grace_ms)
         super().__init__(rules, admission, position, seen, NoFastPath())
-        self.next_mark_ms = self._next_mark()
-
-    def restore(self, unsettled: Iterable[KeyedRow], ids: Iterable[tuple[int, StoredIds]]) -> None:
-        """Rebuild the memory from stored rows: those not fully stated, and each chunk's remembered ids."""
-        for row in unsettled:
-            self._keep(row)
-        self.remember(ids)
-
-    def idle(self, now_ms: int) -> KeyedOutcome:
-        """Close by the wall clock what a silent, fully read partition leaves behind (decision 9)."""
-        outcome = self._outcome = KeyedOutcome()
-        self._state(self.unsettled.take_idle(now_ms))
-        self.next_mark_ms = self._next_mark()
-        return outcome
-
-    def idle_due(self, now_ms: int) -> bool:
-        return self.unsettled.idle_due(now_ms)
 
     def _begun(self, chunk: int) -> KeyedOutcome:
         return KeyedOutcome(chunk=chunk)
 
-    def _row_for(self, event: Any, org: str, record: Record) -> KeyedRow | None:
-        """The row an event counts in. A late event finds its hour closed, and the row waits for the next mark."""
-        hour = hour_of(event.at_ms)
-        if self._is_closed(hour) and self._too_late(event.at_ms, record):
-            return None
-        key = self.recipe.key(hour, org, event)
-        row = self.unsettled.find(key)
-        if row is None:
-            row = self._outcome.rows.get(key) or self.rows.get(key) or KeyedRow(key, self.recipe.row())
-            self._keep(row)
-        return row
+    def _key(self, hour: int, org: str, event: Any) -> Any:
+        return self.recipe.key(hour, org, event)
+
+    def _stored(self, key: Any) -> KeyedRow:
+        return self._outcome.rows.get(key) or self.rows.get(key) or KeyedRow(key, self.recipe.row())
 
     def _add(self, row: KeyedRow, event: Any, record: Record) -> None:
         self.recipe.count(row.row, event)
@@ -148,26 +123,7 @@ class Keyed(Fold[KeyedOutcome, KeyedRow]):
         self._outcome.rounded += event.is_rounded
         self._outcome.rows[row.key] = row
 
-    def _keep(self, row: KeyedRow) -> None:
-        """Hold a row in memory until it is stated."""
-        if row.revision is None and not self._is_closed(row.key.start_ms):
-            self.unsettled.open(row.key, row)
-        else:
-            self.unsettled.wait(row.key, row, self.position.watermark_ms)
-        self.next_mark_ms = min(self.next_mark_ms, self.unsettled.next_ms)
-
-    def _is_closed(self, hour: int) -> bool:
-        return self._closes_ms(hour) <= self.position.watermark_ms
-
-    # -- marks ---------------------------------------------------------------------------------------------------
-
-    def _cross(self, watermark_ms: int) -> None:
-        """State, forget and expire what the watermark's new place brings due."""
-        self._state(self.unsettled.take(watermark_ms))
-        self._outcome.old_ids += self.seen.forget(watermark_ms)
-        self._expire(hour_of(max(watermark_ms - self.rules.retention_ms, 0)))
-
-    def _state(self, due: list[tuple[Any, KeyedRow, int]]) -> None:
+    def _state(self, due: list[Due[KeyedRow]]) -> None:
         for key, row, mark_ms in due:
             row.revision = 0 if row.revision is None else row.revision + 1
             row.stated_events = row.events
@@ -179,13 +135,9 @@ class Keyed(Fold[KeyedOutcome, KeyedRow]):
                     KeyedStatement(key, row.revision, mark_ms, row.before, before, *counted)
                 )
 
-    def _expire(self, until_ms: int) -> None:
-        """Let go of hours that ended at or before `until_ms`: no event can come for them any more."""
-        position = self.position
+    def _expire(self, limit_ms: int) -> None:
+        position, until_ms = self.position, hour_of(max(limit_ms, 0))
         if 0 <= position.expired_ms < until_ms:
             now = [key for key in self._outcome.rows if key.start_ms + HOUR_MS <= until_ms]
             self._outcome.rows |= dict.fromkeys([*self.rows.ending(position.expired_ms, until_ms), *now])
         position.expired_ms = max(position.expired_ms, until_ms)
-
-    def _due_next_ms(self) -> int:
-        return min(self.unsettled.next_ms, self.position.expired_ms + HOUR_MS + self.rules.retention_ms)

@@ -1,19 +1,36 @@
-"""The rows of a partition that are not fully stated: those of open hours, and closed ones that late events came for.
+"""Rows by key and hour, and when each is due (decision 9): what bills and every table of the guide have in common.
 
-Arithmetic of marks alone (decision 9): it knows of a row its key, whose `start_ms` is the hour. Whoever holds the rows
-states them.
+A row is *open* until its hour closes. An event that comes later makes the row *pending*: it waits for the next
+five-minute mark. `Unsettled` holds both kinds, `HourFold` is the fold that keeps its rows in it. A key's `start_ms` is
+its hour. What is counted, and how a row is stated, is the table's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
 
-from tables.window import HOUR_MS, mark_after
+from tables.admission import Admission
+from tables.fast_path import FastPath
+from tables.fold import NEVER, Fold
+from tables.outcome import Folded, Position, Record
+from tables.seen import Seen, StoredIds
+from tables.window import HOUR_MS, Rules, hour_of, mark_after
 
-NEVER = 1 << 62
 
-Row = TypeVar("Row")
+class HourRow(Protocol):
+    """What is known of a row here. `revision` is that of the newest statement; None: nothing was stated."""
+
+    key: Any
+    revision: int | None
+
+
+Out = TypeVar("Out", bound=Folded)
+Row = TypeVar("Row", bound=HourRow)
+
+Due = tuple[Any, Row, int]
+"""Key, row, and the mark (ms) that makes it due."""
 
 
 class Unsettled(Generic[Row]):
@@ -21,70 +38,154 @@ class Unsettled(Generic[Row]):
 
     def __init__(self, grace_ms: int) -> None:
         self._grace_ms = grace_ms
-        self._open: dict[int, dict[Any, Row]] = {}  # hour → its rows
-        self._pending: dict[Any, Row] = {}
-        self._due_ms = NEVER  # the mark at which the pending are stated
+        self.hours: dict[int, dict[Any, Row]] = {}  # open hour → its rows
+        self.pending: dict[Any, Row] = {}
+        self.due_ms = NEVER  # the mark at which the pending are stated
 
     def find(self, key: Any) -> Row | None:
         """The row of a key, if it is not fully stated."""
-        return self._open.get(key.start_ms, {}).get(key) or self._pending.get(key)
+        return self.hours.get(key.start_ms, {}).get(key) or self.pending.get(key)
 
     def open(self, key: Any, row: Row) -> None:
         """Keep a row until its hour closes."""
-        self._open.setdefault(key.start_ms, {})[key] = row
+        self.hours.setdefault(key.start_ms, {})[key] = row
 
     def wait(self, key: Any, row: Row, watermark_ms: int) -> None:
         """Keep a row until the first five-minute mark above the watermark, or the one that others wait for."""
-        if not self._pending:
-            self._due_ms = mark_after(watermark_ms)
-        self._pending[key] = row
+        if not self.pending:
+            self.due_ms = mark_after(watermark_ms)
+        self.pending[key] = row
 
-    def take(self, watermark_ms: int) -> list[tuple[Any, Row, int]]:
+    def take(self, watermark_ms: int) -> list[Due[Row]]:
         """Let go of what a watermark brings due: key, row and the mark, in the order of keys."""
         due = [
-            (*item, self._closes_ms(hour)) for hour in self._closed(watermark_ms) for item in self._open[hour].items()
+            (*item, self._closes_ms(hour)) for hour in self._closed(watermark_ms) for item in self.hours[hour].items()
         ]
-        if self._due_ms <= watermark_ms:
-            due += [(*item, self._due_ms) for item in self._pending.items()]
+        if self.due_ms <= watermark_ms:
+            due += [(*item, self.due_ms) for item in self.pending.items()]
             self._clear()
         return self._taken(due, watermark_ms)
 
-    def take_idle(self, now_ms: int) -> list[tuple[Any, Row, int]]:
+    def take_idle(self, now_ms: int) -> list[Due[Row]]:
         """Let go of what the wall clock brings due in a silent partition: hours that are over, and all that wait."""
-        due = [(*item, now_ms) for hour in self._closed(now_ms) for item in self._open[hour].items()]
-        due += [(*item, now_ms) for item in self._pending.items()]
+        due = [(*item, now_ms) for hour in self._closed(now_ms) for item in self.hours[hour].items()]
+        due += [(*item, now_ms) for item in self.pending.items()]
         self._clear()
         return self._taken(due, now_ms)
 
     def idle_due(self, now_ms: int) -> bool:
         """Whether `take_idle` would find anything."""
-        return bool(self._pending) or any(True for _ in self._closed(now_ms))
+        return bool(self.pending) or any(True for _ in self._closed(now_ms))
 
     @property
     def next_ms(self) -> int:
         """The lowest watermark at which anything is due; `NEVER`."""
-        return min(self._closes_ms(min(self._open)) if self._open else NEVER, self._due_ms)
+        return min(self._closes_ms(min(self.hours)) if self.hours else NEVER, self.due_ms)
 
     @property
     def open_rows(self) -> int:
         """How many rows of open hours there are."""
-        return sum(map(len, self._open.values()))
-
-    @property
-    def pending(self) -> int:
-        """How many closed rows wait to be stated again."""
-        return len(self._pending)
+        return sum(map(len, self.hours.values()))
 
     def _closes_ms(self, hour: int) -> int:
         return hour + HOUR_MS + self._grace_ms
 
     def _closed(self, at_ms: int) -> Iterator[int]:
-        return (hour for hour in self._open if self._closes_ms(hour) <= at_ms)
+        return (hour for hour in self.hours if self._closes_ms(hour) <= at_ms)
 
     def _clear(self) -> None:
-        self._pending, self._due_ms = {}, NEVER
+        self.pending, self.due_ms = {}, NEVER
 
-    def _taken(self, due: list[tuple[Any, Row, int]], at_ms: int) -> list[tuple[Any, Row, int]]:
+    def _taken(self, due: list[Due[Row]], at_ms: int) -> list[Due[Row]]:
         for hour in list(self._closed(at_ms)):
-            del self._open[hour]
+            del self.hours[hour]
         return sorted(due, key=lambda item: item[0])
+
+
+class HourFold(Fold[Out, Row]):
+    """One partition of a table whose rows have a key and an hour. Rows that are not fully stated are in memory."""
+
+    def __init__(
+        self, rules: Rules, admission: Admission, position: Position, seen: Seen | None, lane: FastPath
+    ) -> None:
+        super().__init__(rules, admission, position, seen, lane)
+        self.unsettled: Unsettled[Row] = Unsettled(rules.grace_ms)
+        self.next_mark_ms = self._next_mark()
+
+    def restore(self, unsettled: Iterable[Row], ids: Iterable[tuple[int, StoredIds]]) -> None:
+        """Rebuild the memory from stored rows: those not fully stated, and each chunk's remembered ids."""
+        for row in unsettled:
+            self._keep(row)
+        self.remember(ids)
+
+    def idle(self, now_ms: int) -> Out:
+        """Close by the wall clock what a silent, fully read partition leaves behind (decision 9): hours whose end and
+        grace have passed, and every pending revision."""
+        outcome = self._outcome = self._begun(-1)
+        self._state(self.unsettled.take_idle(now_ms))
+        self.next_mark_ms = self._next_mark()
+        return outcome
+
+    def idle_due(self, now_ms: int) -> bool:
+        return self.unsettled.idle_due(now_ms)
+
+    # -- what a table does its own way ---------------------------------------------------------------------------
+
+    @abstractmethod
+    def _key(self, hour: int, org: str, event: Any) -> Any:
+        """The key of the row that an event counts in."""
+
+    @abstractmethod
+    def _stored(self, key: Any) -> Row:
+        """The row of a key that is not in memory: changed in this chunk, stored, or new."""
+
+    @abstractmethod
+    def _state(self, due: list[Due[Row]]) -> None:
+        """State rows, which are in the order of their keys; they are not in memory any more."""
+
+    @abstractmethod
+    def _expire(self, limit_ms: int) -> None:
+        """Let go of hours that ended at or before a moment: no event can come for them any more."""
+
+    # -- rows and marks ------------------------------------------------------------------------------------------
+
+    def _row_for(self, event: Any, org: str, record: Record) -> Row | None:
+        """The row an event counts in: open, or closed and from now on pending. None if it is too late for any."""
+        hour = hour_of(event.at_ms)
+        if self._is_closed(hour) and self._too_late(event.at_ms, record):
+            return None
+        key = self._key(hour, org, event)
+        row = self.unsettled.find(key)
+        if row is None:
+            self._gather()  # what the fast path counted came before: it may have made the row
+            row = self.unsettled.find(key)
+        if row is None:
+            row = self._stored(key)
+            self._keep(row)
+        return row
+
+    def _keep(self, row: Row) -> None:
+        """Hold a row in memory until it is stated."""
+        if row.revision is None and not self._is_closed(row.key.start_ms):
+            self._open(row)
+        else:
+            self.unsettled.wait(row.key, row, self.position.watermark_ms)
+            self.next_mark_ms = min(self.next_mark_ms, self.unsettled.due_ms)
+
+    def _open(self, row: Row) -> None:
+        """Hold a row until its hour closes."""
+        self.unsettled.open(row.key, row)
+        self.next_mark_ms = min(self.next_mark_ms, self._closes_ms(row.key.start_ms))
+
+    def _is_closed(self, hour: int) -> bool:
+        return self._closes_ms(hour) <= self.position.watermark_ms
+
+    def _cross(self, watermark_ms: int) -> None:
+        """State, forget and expire what the watermark's new place brings due."""
+        self._gather()
+        self._state(self.unsettled.take(watermark_ms))
+        self._outcome.old_ids += self.seen.forget(watermark_ms)
+        self._expire(watermark_ms - self.rules.retention_ms)
+
+    def _due_next_ms(self) -> int:
+        return min(self.unsettled.next_ms, self.position.expired_ms + HOUR_MS + self.rules.retention_ms)

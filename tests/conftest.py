@@ -4,7 +4,8 @@
 PostgreSQL, folders and a block of ports of its own.
 
 - `broker`: shared; give topics and groups names of their own (`unique`), or make topics with `make_topic`.
-- `fresh_broker`: empty and alone, for tests of the registry's topics, of restarts and of crashes.
+- `ready_broker`: alone, with the registry's topics, for tests of workers, of restarts and of crashes.
+- `fresh_broker`: the same without a topic.
 - `postgres_url`: an empty database on a real PostgreSQL.
 - `new_broker`: makes such brokers with other properties.
 - `until`: waits for a condition.
@@ -24,6 +25,8 @@ from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
+import forked
+import order
 import psycopg
 import pytest
 import searches
@@ -33,6 +36,10 @@ from real_postgres import postgres_server
 from streamapp.broker.broker import Broker
 from streamapp.broker.train import train
 from streamapp.clock import monotonic_s
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.provision import apply
+from streamapp.settings import KafkaSettings
+from streamapp.topics.registry import TOPICS
 
 PROJECT = Path(__file__).parent.parent
 CACHE_DIR = PROJECT / ".cache"
@@ -64,13 +71,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long searches run in `make test-all` only. Tests with a longer limit begin first: a long test at the end of a run
-    would keep everybody waiting."""
+    """Long searches run in `make test-all` only. Slow tests begin first: one at the end of a run would keep everybody
+    waiting."""
     if not searches.is_long():
         left_out = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+    items[:] = order.dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -84,6 +91,11 @@ def pytest_keyboard_interrupt() -> None:
     for pid in _sessions:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
+
+
+def pytest_sessionfinish() -> None:
+    """No worker is left to start."""
+    forked.end()
 
 
 @pytest.fixture(scope="session")
@@ -103,11 +115,14 @@ def broker(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterato
 
 @pytest.fixture
 def new_broker(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Callable[..., Broker]]:
-    """`new_broker(properties={...})` → a broker in its own empty folder, not started; ended after the test."""
+    """`new_broker(properties={...})` → a broker in its own empty folder, not started; ended after the test. `logs`: it
+    begins with a copy of these, `formatted` or `provisioned`."""
     made: list[Broker] = []
 
-    def make(**options: Any) -> Broker:
+    def make(logs: Path | None = None, **options: Any) -> Broker:
         made.append(Broker(tmp_path_factory.mktemp("fresh-broker"), cache_dir=cache_dir, **options))
+        if logs is not None:
+            shutil.copytree(logs, made[-1].data_dir / logs.name)
         return made[-1]
 
     yield make
@@ -121,11 +136,29 @@ def formatted(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path
     return Broker(tmp_path_factory.mktemp("formatted"), cache_dir=cache_dir).format()
 
 
+@pytest.fixture(scope="session")
+def provisioned(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, formatted: Path) -> Path:
+    """The logs of a broker that has the registry's topics and was stopped. To make them costs Java two seconds of
+    processor time, to copy them nothing."""
+    one = Broker(tmp_path_factory.mktemp("provisioned"), cache_dir=cache_dir)
+    shutil.copytree(formatted, one.data_dir / formatted.name)
+    with one:
+        apply(Admin(KafkaSettings(bootstrap_servers=one.bootstrap)), TOPICS, 1)
+    return one.data_dir / formatted.name
+
+
 @pytest.fixture
 def fresh_broker(new_broker: Callable[..., Broker], formatted: Path) -> Broker:
     """A running broker of this test alone, without a topic."""
-    one = new_broker()
-    shutil.copytree(formatted, one.data_dir / formatted.name)
+    one = new_broker(formatted)
+    one.start()
+    return one
+
+
+@pytest.fixture
+def ready_broker(new_broker: Callable[..., Broker], provisioned: Path) -> Broker:
+    """A running broker of this test alone, with the registry's topics, all empty."""
+    one = new_broker(provisioned)
     one.start()
     return one
 

@@ -39,10 +39,6 @@ class Member:
         """The file that says how far its clock is off."""
         return self.folder.with_suffix(".clock")
 
-    def runs_free(self) -> bool:
-        """Neither frozen nor ended."""
-        return self.thaw_s is None and self.process.runs
-
 
 @dataclass
 class Fleet:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from streamapp.processes.child import Child
+from streamapp.processes.child import Child, Start, spawned
 
 BILLING = "streamapp.agents.billing_agg"
 END_TIMEOUT_S = 20.0
@@ -32,13 +32,14 @@ class WorkerProcess(Child):
         agent: str = BILLING,
         folder: Path | None = None,
         clock: Path | None = None,
+        start: Start = spawned,
     ) -> None:
         self.log = log
         program = ["faust"] if clock is None else ["streamapp.chaos.clock", str(clock)]
         workdir = [] if folder is None else ["--workdir", str(folder)]
         faust = [sys.executable, "-m", *program, *workdir, "-A", agent]
         assignments = [f"{name}={value}" for name, value in environment.items()]
-        super().__init__("/usr/bin/env", [*assignments, *faust, "worker", "-l", "info"], log)
+        super().__init__("/usr/bin/env", [*assignments, *faust, "worker", "-l", "info"], log, start)
 
     @property
     def runs(self) -> bool:

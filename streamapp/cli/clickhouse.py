@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import socket
@@ -12,6 +11,7 @@ import click
 import uvicorn
 
 from streamapp.errors import Misconfigured, Refused
+from streamapp.processes.lock import take
 from streamapp.settings import current
 from streamapp.sinks.clickhouse.server import Engine, application
 
@@ -56,13 +56,9 @@ def _listen(port: int) -> socket.socket:
 
 def _take_lock(folder: Path) -> int:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = take(folder / "lock")
     except OSError as error:
         raise Misconfigured(f"STREAM_CLICKHOUSE__DIR={folder} cannot be written: {error}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise Refused(f"another `streamapp clickhouse` uses {folder}; stop it, or set STREAM_CLICKHOUSE__DIR") from None
+    if descriptor is None:
+        raise Refused(f"another `streamapp clickhouse` uses {folder}; stop it, or set STREAM_CLICKHOUSE__DIR")
     return descriptor

@@ -71,9 +71,9 @@ def command(
 
     Puts the group's offsets back: its workers read the records again, and skip what they have counted or kept. Nothing
     is billed, counted or written twice. With --recompute the offsets stay, and the range is counted anew from the log.
-    Where the table differs, its rows are put right: usage_hourly states hours that were closed as revisions, rpc_hourly
-    carries what was settled wrongly into the account's next settlement, other tables state nothing. Events that were
-    refused stay refused: redrive their dead letters.
+    Where the table differs, its rows are put right: a table that states hours states what was closed as revisions,
+    rpc_hourly carries what was settled wrongly into the account's next settlement, other tables state nothing. Events
+    that were refused stay refused: redrive their dead letters.
 
     Stop the group's workers first; of `streamapp run` with `streamapp stop GROUP`. A dry run without --recompute needs
     no stop.
@@ -89,8 +89,6 @@ def command(
     assert group is not None, "every table is a group's"
     if recompute and table is None:
         raise Refused(f"--recompute is for tables, and {group} has none: what it has written elsewhere stays")
-    if recompute and table is not None:
-        table.corrected()
     where = Where(at_ms=at_ms) if offsets is None else offsets
     talk = Talk(Console(quiet=as_json), dry_run, yes)
     result = asyncio.run(_replay(group, where, table if recompute else None, reached(), talk))
@@ -174,7 +172,7 @@ def plan_table(moves: Sequence[Move], topic: str) -> Table:
 
 def summary(made: Recomputation) -> str:
     """`17 of 4,212 hours change, + 3.41 USD`, and what was left alone."""
-    counts, unit = _counts(made), made.table.corrected().unit
+    counts, unit = _counts(made), made.table.correction.unit
     sums = [signed(amount, currency) for currency, amount in money(made.comparisons).items()]
     text = ", ".join([f"{counts['changes']:,} of {counts[unit]:,} {unit} change", *sums])
     if counts["out_of_reach"]:
@@ -193,7 +191,7 @@ def signed(amount: Decimal, currency: str) -> str:
 def _counts(made: Recomputation) -> dict[str, Any]:
     found = made.comparisons
     return {
-        made.table.corrected().unit: sum(one.compared for one in found),
+        made.table.correction.unit: sum(one.compared for one in found),
         "changes": made.changes,
         "out_of_reach": sum(one.out_of_reach for one in found),
         "contradicted": sum(one.contradicted for one in found),

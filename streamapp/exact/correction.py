@@ -143,6 +143,51 @@ class Correction:
     lead: int = LEAD_RECORDS
 
 
+class Hours(NamedTuple):
+    """Rows by key and hour, as a table keeps them. A *family* is what stays together when a directory gives an owner to
+    another org: it is compared as a whole or not at all.
+
+    rows     every row of a store, in the order of time
+    get      the row of a key
+    family   key → its family
+    home     key → the record key
+    change   key, the table's row and the shadow's → the change; None: they agree
+    """
+
+    rows: Callable[[Store], Iterable[Any]]
+    get: Callable[[Store, Any], Any]
+    family: Callable[[Any], Any]
+    home: Callable[[Any], str]
+    change: Callable[[Kept, Any, Any, Any], Any]
+
+
+def compare_hours(hours: Hours, kept: Kept, shadow: Shadow, range_: Range) -> Comparison:
+    """Hour by hour, those of which every record lies in the range."""
+    found, family = Comparison(kept), hours.family
+    counted = {row.key: row for row in hours.rows(shadow.task.store)}
+    lost = {family(row.key) for row in counted.values() if row.first_offset < range_.start}
+    disputed: set[Any] = set()
+    table: set[Any] = set()
+    for row in hours.rows(kept.store):
+        table.add(row.key)
+        if 0 <= row.first_offset < range_.start:
+            lost.add(family(row.key))
+        if shadow.disputes(hours.home(row.key), row.first_offset, row.last_offset):
+            disputed.add(family(row.key))
+    oldest_ms = max(kept.position.watermark_ms - kept.rules.retention_ms, kept.position.moved_ms + 1)
+    for key in sorted({*table, *counted}):
+        if key.start_ms < oldest_ms or family(key) in lost:
+            found.out_of_reach += 1
+        elif family(key) in disputed:
+            found.contradicted += 1
+        else:
+            found.compared += 1
+            change = hours.change(kept, key, hours.get(kept.store, key), counted.get(key))
+            if change is not None:
+                found.changes.append(change)
+    return found
+
+
 class Reach(Enum):
     """Whether a row can be compared."""
 

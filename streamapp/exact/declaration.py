@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from streamapp.clock import Clock
 from streamapp.directory import Directory, EmptyDirectory, open_directory
-from streamapp.errors import Refused
 from streamapp.exact.correction import Correction, Kept
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.letter import TOPIC as DEAD_LETTER
@@ -165,7 +164,7 @@ class TableDeclaration(Declaration):
 
     parts     what a chunk changes and states (`exact/partition/task.py:Parts`)
     late      what becomes of late events
-    correction  what `streamapp replay --recompute` does where the table is not what the log says; None: it refuses
+    correction  what `streamapp replay --recompute` does where the table is not what the log says
     window    settings → when hours close and how long ids are remembered
     idle_ms   settings → how long a partition is silent before the wall clock may close something
     checked   settings → anything; raises `Misconfigured` for settings with which no partition could be made
@@ -173,7 +172,7 @@ class TableDeclaration(Declaration):
 
     parts: Callable[[Making], Parts[Any, Any]]
     late: Late
-    correction: Correction | None
+    correction: Correction
     window: Callable[[Settings, EventSource], Rules] = retention_only
     idle_ms: Callable[[Settings], int] = field(default=lambda settings: 0)
     checked: Callable[[Settings], object] = field(default=lambda settings: None)
@@ -181,14 +180,6 @@ class TableDeclaration(Declaration):
     @property
     def about(self) -> str:
         return f"{self.help}; a late event is {self.late}"
-
-    def corrected(self) -> Correction:
-        """How it is put right. Raises `Refused` for a table that is not."""
-        if self.correction is None:
-            raise Refused(
-                f"table {self.name} cannot be recomputed; to count its topic anew, see `A new table` in docs/runbook.md"
-            )
-        return self.correction
 
     def rules(self, settings: Settings) -> Rules:
         """When hours close."""
@@ -213,7 +204,7 @@ class TableDeclaration(Declaration):
 
         def task(kept: Kept, store: Store) -> TableTask[Any, Any]:
             place = replace(kept.place, outputs=dict.fromkeys(self.to, 1))  # without dead letters
-            counts, made = self.corrected().counts, making(place)
+            counts, made = self.correction.counts, making(place)
             parts = self.parts(made) if counts is None else counts(made, kept)
             return TableTask(parts, place, store, Nobody(), None, None, settings.worker.ids_in_memory)
 

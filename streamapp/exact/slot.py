@@ -7,14 +7,13 @@ number, finds its rows and, if the port is free again, its place in the group.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from streamapp.errors import Misconfigured, Refused
+from streamapp.processes.lock import take
 
 SLOTS_MAX = 64
 
@@ -39,14 +38,10 @@ def take_slot(group: str, state_dir: Path, host: str, first_port: int) -> Slot:
     for number in range(SLOTS_MAX):
         folder = base / f"worker-{number}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = take(folder / "lock")
         except OSError as error:
             raise Misconfigured(f"STREAM_STATE_DIR={state_dir} cannot be written: {error}") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
+        if descriptor is None:
             continue
         port = _free_port(host, first_port + number if first_port else 0)
         return Slot(number, folder, instance_id(group, socket.gethostname(), host, port), port, descriptor)

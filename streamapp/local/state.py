@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from streamapp.errors import Refused
 from streamapp.processes.child import listens
+from streamapp.processes.lock import take
 from streamapp.settings import Settings
 from streamapp.topics.registry import GROUPS
 
@@ -32,13 +32,9 @@ ELSEWHERE: tuple[tuple[str, str], ...] = (
 
 def take_lock(state_dir: Path) -> int:
     """Let no other run use this directory while the descriptor is open. Raises `Refused` when one does."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise Refused(f"another `streamapp run` uses {state_dir}; stop it, or set STREAM_STATE_DIR") from None
+    descriptor = take(state_dir / LOCK)
+    if descriptor is None:
+        raise Refused(f"another `streamapp run` uses {state_dir}; stop it, or set STREAM_STATE_DIR")
     return descriptor
 
 
@@ -46,12 +42,10 @@ def is_in_use(state_dir: Path) -> bool:
     """Whether a run uses this directory now."""
     if not (state_dir / LOCK).exists():
         return False
-    with (state_dir / LOCK).open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+    descriptor = take(state_dir / LOCK)
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is None
 
 
 def demo_directory(settings: Settings) -> Path:

@@ -11,4 +11,3 @@ from streamapp.schemas.judging.decode_metering import decode_metering
 LLM_USAGE = EventSource("llm_usage", decode_usage)
 METERING = EventSource("agent_rpc_metering", decode_metering, attrgetter("data.agent_id"), "agent")
 DEAD_LETTERS = EventSource("dead_letter")
-AUDIT_LOG = EventSource("audit_log")

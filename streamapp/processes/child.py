@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -39,17 +39,29 @@ BLOCK = 200
 BLOCKS = len(PORTS) // BLOCK
 
 
+def spawned(program: str, arguments: list[str], console: Path) -> subprocess.Popen[bytes]:
+    """Start a process that ends with the thread that called. Raises `OSError`."""
+    command = [sys.executable, "-ISc", LAUNCH, str(os.getpid()), program, *arguments]
+    with console.open("wb") as out:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
+Start = Callable[[str, list[str], Path], subprocess.Popen[bytes]]
+
+
 class Child:
     """A process that cannot outlive us, in its own session, so that Ctrl-C at the terminal reaches us alone.
 
     The kernel ties it to the thread that started it; so that thread is one of our own and waits for it.
     """
 
-    def __init__(self, program: str, arguments: list[str], console: Path) -> None:
+    def __init__(self, program: str, arguments: list[str], console: Path, start: Start = spawned) -> None:
         self.exited = threading.Event()
         started: SimpleQueue[subprocess.Popen[bytes] | OSError] = SimpleQueue()
-        command = [sys.executable, "-ISc", LAUNCH, str(os.getpid()), program, *arguments]
-        threading.Thread(target=self._run, args=(command, console, started), name="kafka-broker", daemon=True).start()
+        work = program, arguments, console, start, started
+        threading.Thread(target=self._run, args=work, name="child", daemon=True).start()
         process = started.get()
         if isinstance(process, OSError):
             raise Unavailable(f"{program} could not be started: {process}")
@@ -63,12 +75,16 @@ class Child:
             self._process.kill()
             self.exited.wait()
 
-    def _run(self, command: list[str], console: Path, started: SimpleQueue[subprocess.Popen[bytes] | OSError]) -> None:
+    def _run(
+        self,
+        program: str,
+        arguments: list[str],
+        console: Path,
+        start: Start,
+        started: SimpleQueue[subprocess.Popen[bytes] | OSError],
+    ) -> None:
         try:
-            with console.open("wb") as out:
-                process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-                )
+            process = start(program, arguments, console)
         except OSError as error:
             started.put(error)
             return

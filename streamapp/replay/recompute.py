@@ -119,7 +119,7 @@ def money(comparisons: Iterable[Comparison]) -> Mapping[str, Decimal]:
 async def publish(made: Recomputation, at_ms: int, told: Told = lambda changes: None) -> Published:
     """Step 3. `at_ms` is the moment that the statements are stamped with."""
     published = Published()
-    correct = made.table.corrected().correct
+    correct = made.table.correction.correct
     async with translated():
         for found in made.comparisons:
             kept = found.kept
@@ -163,7 +163,7 @@ async def _compared(
                 await shadow.count(records)
                 told(records[-1].offset + 1 - done)
                 done = records[-1].offset + 1
-        return table.corrected().compare(kept, shadow, begins.range)
+        return table.correction.compare(kept, shadow, begins.range)
     finally:
         counted.close()
         RocksStore.wipe(path)
@@ -195,7 +195,7 @@ class Beginning:
 
 
 def _lead(table: TableDeclaration, move: Move) -> int:
-    return max(move.start, move.to - table.corrected().lead)
+    return max(move.start, move.to - table.correction.lead)
 
 
 def _batches(changes: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -1,13 +1,11 @@
 """A partition's life: usage in; changed rows, statements and refusals out (decisions 8 to 13).
 
-How records are read is in `fold.py`. The ledger is arithmetic over a mapping of rows. It keeps open hours, hours with
-unstated late usage and remembered ids in memory, reads any other row from the mapping, and writes nothing: `Outcome`
-says what changed. Marks are crossed at a record, in the middle of a chunk if need be, so any cutting of the log into
-chunks states the same bytes.
+How records are read is in `fold.py`, when rows are due in `unsettled.py`. The ledger is arithmetic over a mapping of
+rows. It reads rows that are fully stated from the mapping, and writes nothing: `Outcome` says what changed. Marks are
+crossed at a record, in the middle of a chunk if need be, so any cutting of the log into chunks states the same bytes.
 
-A late event's way: `_row_for` finds its hour closed and puts the row among the `pending`; `_cross` states it when the
-watermark reaches the next five-minute mark. A limit's way (`budget.py`): the lane stops at the record that could bring
-a month to its limit, `_add` counts it, and `_judge` adds the month up.
+A limit's way (`budget.py`): the lane stops at the record that could bring a month to its limit, `_add` counts it, and
+`_judge` adds the month up.
 """
 
 from __future__ import annotations
@@ -18,17 +16,17 @@ from typing import Any
 
 from tables.admission import Admission
 from tables.counters import EXACT, NOTHING
-from tables.fold import NEVER, Fold
 from tables.outcome import Outcome, Position, Record, Rows
 from tables.seen import Seen, StoredIds, expiry_of
+from tables.unsettled import Due, HourFold
 from tables.usage.budget import FAR, Budgets, Crossing, Limits, NoLimits
 from tables.usage.expiry import expire
 from tables.usage.hourly import OTHER, HourKey, Line, MonthKey, MonthRow, UsageRow, month_key, state
 from tables.usage.lane import LineKey, NoUsageLane, UsageLane
-from tables.window import HOUR_MS, Rules, hour_of, mark_after, month_of
+from tables.window import HOUR_MS, Rules, hour_of, month_of
 
 
-class Ledger(Fold[Outcome, UsageRow]):
+class Ledger(HourFold[Outcome, UsageRow]):
     """One partition of the hourly usage table.
 
     Promises beside those of a fold: every counted record is in exactly one stated delta once its hour is settled. With
@@ -51,48 +49,28 @@ class Ledger(Fold[Outcome, UsageRow]):
         self.rows = rows
         self.budgets = Budgets(NoLimits() if limits is None else limits)
         self.lane.limit(self.budgets.any)
-        self.open: dict[int, dict[HourKey, UsageRow]] = {}  # hour → its open rows
-        self.pending: dict[HourKey, UsageRow] = {}  # closed, with usage that is not stated yet
-        self.due_ms = NEVER  # the mark at which the pending are stated
+        self._lane_hours: set[int] = set()  # that the fast path knows
         self._new_from_ms = self._after(position.watermark_ms)  # no row of an hour from here on can be stored
-        self.next_mark_ms = self._next_mark()
 
     def restore(
         self, unsettled: Iterable[UsageRow], ids: Iterable[tuple[int, StoredIds]], counted_until_ms: int = -1
     ) -> None:
-        """Rebuild the memory from stored rows: those not fully stated, and each chunk's remembered ids.
-
-        `counted_until_ms`: other partitions counted hours up to this moment into these rows.
-        """
+        """As every fold. `counted_until_ms`: other partitions counted hours up to this moment into these rows."""
         self._new_from_ms = max(self._new_from_ms, self._after(counted_until_ms))
-        for row in unsettled:
-            if row.revision is None and not self._closed(row.key.start_ms):
-                self._admit(row)
-            else:
-                self._await_mark(row)
-        self.remember(ids)
+        super().restore(unsettled, ids)
 
     def idle(self, now_ms: int) -> Outcome:
-        """Close by the wall clock what a silent, fully read partition leaves behind (decision 9): hours whose end and
-        grace have passed, and every pending revision."""
-        outcome = self._outcome = Outcome()
-        rows = [row for hour in self.open for row in self.open[hour].values() if self._closes_ms(hour) <= now_ms]
-        self._state([(row, now_ms) for row in [*rows, *self.pending.values()]])
+        outcome = super().idle(now_ms)
         self._new_from_ms = max(self._new_from_ms, self._after(self.position.watermark_ms))
-        self.next_mark_ms = self._next_mark()
         return outcome
-
-    def idle_due(self, now_ms: int) -> bool:
-        """Whether `idle` would state anything."""
-        return bool(self.pending) or any(self._closes_ms(hour) <= now_ms for hour in self.open)
 
     def spent(self, month: MonthKey) -> Decimal:
         """What a month's bills state, and what its hours count beside."""
         cost = self.month(month).cost
-        for hour, rows in self.open.items():
+        for hour, rows in self.unsettled.hours.items():
             if month_of(hour) == month.month and (row := rows.get(HourKey(hour, *month[1:]))) is not None:
                 cost = EXACT.add(cost, row.unstated)
-        for key, row in self.pending.items():
+        for key, row in self.unsettled.pending.items():
             if month_key(key) == month:
                 cost = EXACT.add(cost, row.unstated)
         return cost
@@ -103,7 +81,7 @@ class Ledger(Fold[Outcome, UsageRow]):
 
     def hour(self, key: HourKey) -> UsageRow | None:
         """An hour's row, wherever it is. Not to be changed."""
-        return self._in_memory(key) or self._outcome.hours.get(key) or self.rows.hour(key)
+        return self.unsettled.find(key) or self._outcome.hours.get(key) or self.rows.hour(key)
 
     # -- records -------------------------------------------------------------------------------------------------
 
@@ -112,7 +90,7 @@ class Ledger(Fold[Outcome, UsageRow]):
             self.lane.limit(self.budgets.any)
             for number in self.budgets.numbers():
                 self.lane.left(number, NOTHING)
-            for rows in self.open.values():
+            for rows in self.unsettled.hours.values():
                 for key in rows:
                     self._bind(key)
         return super().apply(records, now_ms)
@@ -138,6 +116,8 @@ class Ledger(Fold[Outcome, UsageRow]):
             line.cache_hits += 1
         if data.status != "success":
             line.errors += 1
+        if row.first_offset < 0:
+            row.first_offset = record.offset
         row.last_offset = record.offset
         self._outcome.hours[row.key] = row
         number = self.budgets.number(row.key) if self.budgets.any else None
@@ -165,7 +145,7 @@ class Ledger(Fold[Outcome, UsageRow]):
         self._gather()  # lines that the lane has made came before
         names = row.counted_as((data.provider, data.model), self.rules.names_max)
         line = row.line(*names)
-        if not line.requests and row.key not in self.pending:
+        if not line.requests and row.key not in self.unsettled.pending:
             self.lane.learn(LineKey(row.key, *names), line)
         self._outcome.others += names == OTHER
         return line
@@ -187,45 +167,29 @@ class Ledger(Fold[Outcome, UsageRow]):
 
     # -- rows ----------------------------------------------------------------------------------------------------
 
+    def _key(self, hour: int, org: str, event: Any) -> HourKey:
+        return HourKey(hour, org, event.team_id, event.data.currency)
+
+    def _stored(self, key: HourKey) -> UsageRow:
+        return self._outcome.hours.get(key) or self.rows.hour(key) or UsageRow(key)
+
     def _new_line(self, key: LineKey) -> Line:
-        """A line that the fast path found: of an open hour, of which every row there is is in memory."""
-        row = self.open[key.hour.start_ms].get(key.hour)
+        """A line that the fast path found: of an open hour, of which every row there is is in memory. The watermark may
+        be past its end already: what was counted is gathered before the hour closes."""
+        row = self.unsettled.find(key.hour)
         if row is None:
             row = UsageRow(key.hour)
-            self._admit(row)
+            self._open(row)
         return row.line(key.provider, key.model)
 
-    def _row_for(self, event: Any, org: str, record: Record) -> UsageRow | None:
-        """The row an event counts in: open, or closed and from now on pending. None if it is too late for any."""
-        key = HourKey(hour_of(event.at_ms), org, event.team_id, event.data.currency)
-        closed = self._closed(key.start_ms)
-        if closed and self._too_late(event.at_ms, record):
-            return None
-        row = self._in_memory(key)
-        if row is None:
-            self._gather()  # what the lane counted came before: it may have made the row
-            row = self.hour(key) or UsageRow(key)
-            if row.first_offset < 0:
-                row.first_offset = record.offset
-            if closed or row.revision is not None:
-                self._await_mark(row)
-            elif key not in self.open.get(key.start_ms, ()):
-                self._admit(row)
-        return row
-
-    def _in_memory(self, key: HourKey) -> UsageRow | None:
-        return self.open.get(key.start_ms, {}).get(key) or self.pending.get(key)
-
-    def _admit(self, row: UsageRow) -> None:
-        """Make a row one of the open ones."""
-        key = row.key
-        if key.start_ms not in self.open:
-            self.open[key.start_ms] = {}
-            closes_ms = self._closes_ms(key.start_ms)
-            expiry_ms = expiry_of(key.start_ms, closes_ms, self.rules)
-            self.lane.open(key.start_ms, expiry_ms, key.start_ms >= self._new_from_ms)
-            self.next_mark_ms = min(self.next_mark_ms, closes_ms)
-        self.open[key.start_ms][key] = row
+    def _open(self, row: UsageRow) -> None:
+        """The fast path learns of open hours and their lines."""
+        super()._open(row)
+        key, hour = row.key, row.key.start_ms
+        if hour not in self._lane_hours:
+            self._lane_hours.add(hour)
+            expiry_ms = expiry_of(hour, self._closes_ms(hour), self.rules)
+            self.lane.open(hour, expiry_ms, hour >= self._new_from_ms)
         for (provider, model), line in row.lines.items():
             self.lane.learn(LineKey(key, provider, model), line)
         self._bind(key)
@@ -235,63 +199,21 @@ class Ledger(Fold[Outcome, UsageRow]):
         if number is not None:
             self.lane.bind(key, number)
 
-    def _await_mark(self, row: UsageRow) -> None:
-        """Late usage waits for the next five-minute mark."""
-        if not self.pending:
-            self.due_ms = mark_after(self.position.watermark_ms)
-            self.next_mark_ms = min(self.next_mark_ms, self.due_ms)
-        self.pending[row.key] = row
-
-    # -- marks ---------------------------------------------------------------------------------------------------
-
-    def _cross(self, watermark_ms: int) -> None:
-        """State, forget and expire what the watermark's new place brings due."""
-        self._gather()
-        due = [
-            (row, self._closes_ms(hour))
-            for hour in self.open
-            if self._closes_ms(hour) <= watermark_ms
-            for row in self.open[hour].values()
-        ]
-        if self.due_ms <= watermark_ms:
-            due += [(row, self.due_ms) for row in self.pending.values()]
-        self._state(due)
-        self._outcome.old_ids += self.seen.forget(watermark_ms)
-        expire(self.position, self.rows, self._outcome, watermark_ms - self.rules.retention_ms)
-
-    def _state(self, due: list[tuple[UsageRow, int]]) -> None:
-        """State rows, each with the mark that caused it, in the order of their keys; they are settled afterwards."""
+    def _state(self, due: list[Due[UsageRow]]) -> None:
         outcome = self._outcome
-        for row, mark_ms in sorted(due, key=lambda item: item[0].key):
-            month = month_key(row.key)
+        for hour in self._lane_hours - self.unsettled.hours.keys():
+            self.lane.close(hour)
+            self._lane_hours.remove(hour)
+        for key, row, mark_ms in due:
+            month = month_key(key)
             statement, outcome.months[month] = state(row, self.month(month), mark_ms)
             outcome.statements.append(statement)
-            outcome.hours[row.key] = row
-            self._settle(row)
+            outcome.hours[key] = row
+            for line in row.lines.values():  # nobody asks for it any more, and without the cycle the row goes at once
+                line.row = None
 
-    def _settle(self, row: UsageRow) -> None:
-        key = row.key
-        for line in row.lines.values():  # nobody asks for it any more, and without the cycle the row goes at once
-            line.row = None
-        if self.pending.pop(key, None) is not None:
-            if not self.pending:
-                self.due_ms = NEVER
-            return
-        rows = self.open[key.start_ms]
-        del rows[key]
-        if not rows:
-            del self.open[key.start_ms]
-            self.lane.close(key.start_ms)
-
-    def _closed(self, hour: int) -> bool:
-        return self._closes_ms(hour) <= self.position.watermark_ms
-
-    def _due_next_ms(self) -> int:
-        return min(
-            self._closes_ms(min(self.open)) if self.open else NEVER,
-            self.due_ms,
-            self.position.expired_ms + HOUR_MS + self.rules.retention_ms,
-        )
+    def _expire(self, limit_ms: int) -> None:
+        expire(self.position, self.rows, self._outcome, limit_ms)
 
     @staticmethod
     def _after(counted_ms: int) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import forked
 import zstandard
 from confluent_kafka import Producer
 from conftest import wait_until
@@ -93,7 +94,7 @@ class Trail:
             "STREAM_ARCHIVE__TIMEOUT_SECONDS": "2",
         }
         environment |= {variable(name): value for name, value in more.items()}
-        worker = WorkerProcess(self.folder / f"archiver-{len(self.workers)}.log", environment, agent, code)
+        worker = forked.worker(self.folder / f"archiver-{len(self.workers)}.log", environment, agent, code)
         self.workers.append(worker)
         return worker
 

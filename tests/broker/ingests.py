@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import forked
 from confluent_kafka import Producer
 from conftest import wait_until
 
@@ -86,7 +87,7 @@ class Ingest:
             "STREAM_CLICKHOUSE__BATCH_ROWS": "60",
             "STREAM_CLICKHOUSE__FLUSH_SECONDS": "0.2",
         } | {f"STREAM_{name.upper()}": str(value) for name, value in settings.items()}
-        worker = WorkerProcess(self.folder / f"worker-{len(self.children)}.log", environment, agent, code)
+        worker = forked.worker(self.folder / f"worker-{len(self.children)}.log", environment, agent, code)
         self.children.append(worker)
         return worker
 

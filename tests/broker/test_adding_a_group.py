@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.request import urlopen
 
+import msgspec
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -41,6 +42,9 @@ COPIED = [
     "docs",
     "tests/tidy",
     "tests/conftest.py",
+    "tests/fork_server.py",
+    "tests/forked.py",
+    "tests/order.py",
     "tests/real_postgres.py",
     "tests/searches.py",
 ]
@@ -221,8 +225,8 @@ class Site:
 
 
 @pytest.fixture
-def site(project: Path, fresh_broker: Broker) -> Iterator[Site]:
-    made = Site(project, fresh_broker)
+def site(project: Path, ready_broker: Broker) -> Iterator[Site]:
+    made = Site(project, ready_broker)
     yield made
     for worker in made.workers:
         worker.kill()
@@ -347,6 +351,7 @@ def test_the_group_of_the_page_states_exactly_though_it_is_killed_and_set_back(s
 
     count = len(site.log(STATED))
     site.workers[-1].stop()
+    a_wrong_row_is_put_right(site)
     site.set_back()
     site.start()
     site.wait(3_000)
@@ -361,6 +366,24 @@ def test_the_group_of_the_page_states_exactly_though_it_is_killed_and_set_back(s
     assert producer.flush(30) == 0
     found = site.verdict(1)
     assert (found["lost"], found["doubled"], found["wrong"]) == (0, 1, 1), "the check can find something"
+
+
+def a_wrong_row_is_put_right(site: Site) -> None:
+    """One that counts what never was: a recomputation finds it, and a second one finds nothing."""
+    changelog = "image-billing-image_hourly-changelog"
+    row = next(record for record in reversed(site.log(changelog)) if record.key and record.key[:1] == b"f")
+    kept = msgspec.msgpack.decode((row.value or b"")[1:])
+    kept[0]["images"] += 5
+    producer = Producer(site.config)
+    wrong = (row.value or b"")[:1] + msgspec.msgpack.encode(kept)
+    producer.produce(changelog, wrong, row.key, partition=row.partition)
+    assert producer.flush(30) == 0
+    words = "replay", "--table", "image_hourly", "--to-earliest", "--recompute", "--yes", "--json"
+    for changes in (1, 0):
+        told = json.loads(run(site.project, "streamapp", *words, more=site.kafka))
+        assert told["recompute"]["changes"] == changes
+        assert told["recompute"]["out_of_reach"] == told["recompute"]["contradicted"] == 0
+        assert told["published"] == {"rows": changes, "statements": 0}
 
 
 def states_what_the_log_says(site: Site, rows: Any) -> None:

@@ -19,8 +19,8 @@ PLANTED = Path(__file__).parent / "planted"
 
 
 @pytest.fixture
-def stack(fresh_broker: Broker, tmp_path: Path) -> Iterator[Ingest]:
-    made = Ingest(fresh_broker, tmp_path)
+def stack(ready_broker: Broker, tmp_path: Path) -> Iterator[Ingest]:
+    made = Ingest(ready_broker, tmp_path)
     yield made
     made.end()
 

@@ -27,8 +27,8 @@ PLANTED = Path(__file__).parent / "planted"
 
 
 @pytest.fixture
-def trail(fresh_broker: Broker, tmp_path: Path) -> Iterator[Trail]:
-    made = Trail(fresh_broker, tmp_path)
+def trail(ready_broker: Broker, tmp_path: Path) -> Iterator[Trail]:
+    made = Trail(ready_broker, tmp_path)
     yield made
     made.end()
 
@@ -154,9 +154,9 @@ def s3(tmp_path: Path) -> Iterator[S3]:
 
 
 def test_a_store_that_is_away_is_asked_again_and_lag_grows_meanwhile(
-    fresh_broker: Broker, tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
+    ready_broker: Broker, tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trail = Trail(fresh_broker, tmp_path, s3.settings())
+    trail = Trail(ready_broker, tmp_path, s3.settings())
     try:
         worker = trail.start_ready()
         trail.send(range(500))

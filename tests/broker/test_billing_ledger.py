@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import aiokafka
+import forked
 import pytest
 from aiokafka import AIOKafkaConsumer
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
@@ -57,7 +58,7 @@ class Stack:
             "STREAM_WORKER__FETCH_WAIT_MS": "100",
         } | {f"STREAM_{name.upper()}": str(value) for name, value in settings.items()}
         log = self.folder / f"ledger-{self.started}.log"
-        return WorkerProcess(log, environment, agent, code)
+        return forked.worker(log, environment, agent, code)
 
     def produce(self, records: list[Record]) -> None:
         """Put bills on the topic as they are."""
@@ -117,8 +118,8 @@ def bills(teams: int) -> list[Record]:
     return made
 
 
-def test_every_bill_is_kept_once_although_the_worker_is_killed(fresh_broker: Broker, tmp_path: Path, url: str) -> None:
-    stack = Stack(fresh_broker, tmp_path)
+def test_every_bill_is_kept_once_although_the_worker_is_killed(ready_broker: Broker, tmp_path: Path, url: str) -> None:
+    stack = Stack(ready_broker, tmp_path)
     stack.produce(bills(1200))
     for share in (0.2, 0.5, 0.8):
         worker = stack.worker(url)
@@ -131,8 +132,8 @@ def test_every_bill_is_kept_once_although_the_worker_is_killed(fresh_broker: Bro
     assert sorted(bill.event for bill in kept(url)) == stack.values()
 
 
-def test_one_ends_between_database_and_kafka_and_two_go_on(fresh_broker: Broker, tmp_path: Path, url: str) -> None:
-    stack, every = Stack(fresh_broker, tmp_path), bills(1300)
+def test_one_ends_between_database_and_kafka_and_two_go_on(ready_broker: Broker, tmp_path: Path, url: str) -> None:
+    stack, every = Stack(ready_broker, tmp_path), bills(1300)
     stack.produce(every[:1000])
     ending = stack.worker(url, "ending_ledger", PLANTED)
     wait_until(ending.exited.is_set, 60)
@@ -149,8 +150,8 @@ def test_one_ends_between_database_and_kafka_and_two_go_on(fresh_broker: Broker,
     assert (first.stop(), second.stop()) == (0, 0)
 
 
-def test_an_empty_ledger_is_filled_from_the_beginning(fresh_broker: Broker, tmp_path: Path, url: str) -> None:
-    stack = Stack(fresh_broker, tmp_path)
+def test_an_empty_ledger_is_filled_from_the_beginning(ready_broker: Broker, tmp_path: Path, url: str) -> None:
+    stack = Stack(ready_broker, tmp_path)
     stack.produce(bills(50))
     worker = stack.worker(f"sqlite:///{tmp_path / 'first.db'}")
     stack.wait(lambda: stack.done() >= 50, worker)
@@ -161,8 +162,8 @@ def test_an_empty_ledger_is_filled_from_the_beginning(fresh_broker: Broker, tmp_
     worker.stop()
 
 
-def test_a_flood_of_what_is_no_bill_stops_the_worker_until_a_person_acts(fresh_broker: Broker, tmp_path: Path) -> None:
-    stack, url = Stack(fresh_broker, tmp_path), f"sqlite:///{tmp_path / 'ledger.db'}"
+def test_a_flood_of_what_is_no_bill_stops_the_worker_until_a_person_acts(ready_broker: Broker, tmp_path: Path) -> None:
+    stack, url = Stack(ready_broker, tmp_path), f"sqlite:///{tmp_path / 'ledger.db'}"
     (good,) = bills(1)
     bad = good._replace(value=b"{not a bill")
     stack.produce([bad] * 4)
@@ -183,22 +184,22 @@ def test_a_flood_of_what_is_no_bill_stops_the_worker_until_a_person_acts(fresh_b
     assert worker.stop() == 0
 
 
-def test_what_is_no_bill_becomes_a_dead_letter(fresh_broker: Broker, tmp_path: Path) -> None:
-    stack = Stack(fresh_broker, tmp_path)
+def test_what_is_no_bill_becomes_a_dead_letter(ready_broker: Broker, tmp_path: Path) -> None:
+    stack = Stack(ready_broker, tmp_path)
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     good = bills(3)
     stack.produce([*good[:2], good[2]._replace(value=b"{not a bill"), good[2]])
     worker = stack.worker(url)
     stack.wait(lambda: stack.done() >= stack.end() - 1, worker)
     stack.wait(lambda: len(kept(url)) == 3, worker)
-    letters = list(read({"bootstrap.servers": fresh_broker.bootstrap}, "dead_letter"))
+    letters = list(read({"bootstrap.servers": ready_broker.bootstrap}, "dead_letter"))
     assert [b'"group":"billing-ledger"' in (letter.value or b"") for letter in letters] == [True]
     assert worker.stop() == 0
 
 
-def test_a_worker_that_has_kept_everything_is_healthy_and_without_lag(fresh_broker: Broker, tmp_path: Path) -> None:
-    stack = Stack(fresh_broker, tmp_path)
-    producer = Producer({"bootstrap.servers": fresh_broker.bootstrap, "transactional.id": "bills", "log_level": 0})
+def test_a_worker_that_has_kept_everything_is_healthy_and_without_lag(ready_broker: Broker, tmp_path: Path) -> None:
+    stack = Stack(ready_broker, tmp_path)
+    producer = Producer({"bootstrap.servers": ready_broker.bootstrap, "transactional.id": "bills", "log_level": 0})
     producer.init_transactions(30)
     producer.begin_transaction()
     for record in bills(8):
@@ -229,12 +230,12 @@ async def commit_noted(broker: Broker, partition: int, note: str) -> None:
 
 
 def test_what_an_earlier_release_noted_beside_the_offset_is_carried_over_and_stock_clients_read_the_offset(
-    fresh_broker: Broker, tmp_path: Path
+    ready_broker: Broker, tmp_path: Path
 ) -> None:
-    stack, url = Stack(fresh_broker, tmp_path), f"sqlite:///{tmp_path / 'ledger.db'}"
-    settings = {"bootstrap.servers": fresh_broker.bootstrap, "group.id": GROUP, "log_level": 0}
+    stack, url = Stack(ready_broker, tmp_path), f"sqlite:///{tmp_path / 'ledger.db'}"
+    settings = {"bootstrap.servers": ready_broker.bootstrap, "group.id": GROUP, "log_level": 0}
     (good,) = bills(1)
-    asyncio.run(commit_noted(fresh_broker, good.partition, "[4,1700000000000,[[4,4]]]"))
+    asyncio.run(commit_noted(ready_broker, good.partition, "[4,1700000000000,[[4,4]]]"))
     stack.produce([good._replace(value=b"{not a bill")] * 2)
     worker = stack.worker(url, worker__poison_limit_consecutive=5)
     wait_until(worker.exited.is_set, 60)
@@ -244,6 +245,6 @@ def test_what_an_earlier_release_noted_beside_the_offset_is_carried_over_and_sto
     (found,) = stock.committed([TopicPartition(TOPIC, good.partition)], timeout=10)
     stock.close()
     assert (found.offset, found.metadata) == (0, None)  # since the takeover, before any record
-    client = AdminClient({"bootstrap.servers": fresh_broker.bootstrap, "log_level": 0})
+    client = AdminClient({"bootstrap.servers": ready_broker.bootstrap, "log_level": 0})
     groups = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(GROUP)])
     assert {part.metadata for part in groups[GROUP].result(timeout=30).topic_partitions} == {None}

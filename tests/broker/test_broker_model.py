@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,12 +106,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_any_history_of_real_workers_ends_in_the_bills_of_the_oracle(
-    search: Search, new_broker: Callable[..., Broker], tmp_path: Path
+    search: Search, new_broker: Callable[..., Broker], provisioned: Path, tmp_path: Path
 ) -> None:
     class Here(BrokerMachine):
         folder = tmp_path
 
-    Here.new_broker = staticmethod(new_broker)
+    Here.new_broker = staticmethod(partial(new_broker, provisioned))
     run_state_machine_as_test(
         Here if search.seed is None else seed(search.seed)(Here),
         settings=settings(
@@ -126,5 +127,5 @@ def test_any_history_of_real_workers_ends_in_the_bills_of_the_oracle(
 
 
 @pytest.mark.parametrize("name", LIVES)
-def test_a_kept_life_ends_well(name: str, new_broker: Callable[..., Broker], tmp_path: Path) -> None:
-    live(Life(new_broker(), tmp_path), LIVES[name])
+def test_a_kept_life_ends_well(name: str, ready_broker: Broker, tmp_path: Path) -> None:
+    live(Life(ready_broker, tmp_path), LIVES[name])

@@ -61,9 +61,9 @@ def names(found: list[Record]) -> Counter[str]:
 
 
 def test_what_is_answered_200_is_in_the_topic_as_the_contract_says(
-    fresh_broker: Broker, start: Callable[..., Capture]
+    ready_broker: Broker, start: Callable[..., Capture]
 ) -> None:
-    capture = start(fresh_broker)
+    capture = start(ready_broker)
 
     def send(number: int) -> int:
         token = OTHER_TOKEN if number % 3 == 0 else TOKEN
@@ -71,7 +71,7 @@ def test_what_is_answered_200_is_in_the_topic_as_the_contract_says(
 
     with ThreadPoolExecutor(16) as clients:
         assert set(clients.map(send, range(60))) == {200}
-    found = records(fresh_broker)
+    found = records(ready_broker)
     assert names(found) == {str(n): 1 for n in range(6000)}
     for record in found:
         event = EventCaptured.model_validate(parse(record.value or b"")[0])
@@ -84,21 +84,21 @@ def test_what_is_answered_200_is_in_the_topic_as_the_contract_says(
 
 
 def test_refused_events_are_in_dead_letter_before_the_answer(
-    fresh_broker: Broker, start: Callable[..., Capture]
+    ready_broker: Broker, start: Callable[..., Capture]
 ) -> None:
-    capture = start(fresh_broker)
+    capture = start(ready_broker)
     large = b'{"api_key": "' + b"x" * 2_600_000
     bodies = (json.dumps({"api_key": TOKEN, "batch": [{"event": "1", "distinct_id": "d"}, 5]}).encode(), b"{", large)
     assert [capture.ask(body)[0] for body in bodies] == [200, 400, 400]
-    letters = [json.loads(record.value or b"")["data"] for record in records(fresh_broker, "dead_letter")]
+    letters = [json.loads(record.value or b"")["data"] for record in records(ready_broker, "dead_letter")]
     assert [letter["reason"] for letter in letters] == ["invalid_data", "malformed_json", "malformed_json"]
     assert [letter.get("truncated", False) for letter in letters] == [False, False, True]
 
 
 def test_what_was_refused_is_put_right_and_goes_in_once(
-    fresh_broker: Broker, start: Callable[..., Capture], tmp_path: Path
+    ready_broker: Broker, start: Callable[..., Capture], tmp_path: Path
 ) -> None:
-    capture = start(fresh_broker)
+    capture = start(ready_broker)
     good = [
         {"event": "7", "distinct_id": "d", "uuid": uuid_of(str(number)), "timestamp": "2026-11-18T11:06:35Z"}
         for number in range(20)
@@ -108,7 +108,7 @@ def test_what_was_refused_is_put_right_and_goes_in_once(
     (tmp_path / "patch.json").write_text('[{"op": "replace", "path": "/event", "value": "7"}]')
     command = [sys.executable, "-m", "streamapp", "dead-letters", "redrive", "--yes", "--receipt", "-"]
     settings = {
-        "STREAM_KAFKA__BOOTSTRAP_SERVERS": fresh_broker.bootstrap,
+        "STREAM_KAFKA__BOOTSTRAP_SERVERS": ready_broker.bootstrap,
         "STREAM_DIRECTORY": str(tmp_path / "directory.toml"),
     }
 
@@ -122,7 +122,7 @@ def test_what_was_refused_is_put_right_and_goes_in_once(
     assert redrive("--patch", str(tmp_path / "patch.json")) == 0
     assert capture.ask(json.dumps({"api_key": TOKEN} | good[0]).encode())[0] == 200  # it is the same event
     ids: Counter[str] = Counter()
-    for record in records(fresh_broker):
+    for record in records(ready_broker):
         event = EventCaptured.model_validate(parse(record.value or b"")[0])
         assert (record.key, record.partition) == (b"team_abc123", partition_for(b"team_abc123", 16))
         assert (event.team_id, event.org_id, event.data.event) == ("team_abc123", "org_hanzo", "7")
@@ -131,10 +131,10 @@ def test_what_was_refused_is_put_right_and_goes_in_once(
 
 
 def test_two_processes_share_a_port_and_a_stop_loses_nothing(
-    fresh_broker: Broker, start: Callable[..., Capture]
+    ready_broker: Broker, start: Callable[..., Capture]
 ) -> None:
-    first = start(fresh_broker)
-    second = start(fresh_broker, first.port)
+    first = start(ready_broker)
+    second = start(ready_broker, first.port)
     over = threading.Event()
     answered: Counter[str] = Counter()
 
@@ -162,15 +162,14 @@ def test_two_processes_share_a_port_and_a_stop_loses_nothing(
     for one in clients:
         one.join(WAIT_S)
     assert second.stop() == 0
-    found = names(records(fresh_broker))
+    found = names(records(ready_broker))
     assert answered.keys() <= found.keys()
 
 
 def test_no_200_without_kafka_and_what_is_sent_again_has_the_same_id(
-    new_broker: Callable[..., Broker], start: Callable[..., Capture]
+    ready_broker: Broker, start: Callable[..., Capture]
 ) -> None:
-    broker = new_broker()
-    broker.start()
+    broker = ready_broker
     capture = start(broker, kafka__delivery_timeout_seconds=6)
     assert capture.ask(batch("1"))[0] == 200
     broker.kill()
@@ -191,9 +190,8 @@ def test_no_200_without_kafka_and_what_is_sent_again_has_the_same_id(
     assert capture.stop() == 0
 
 
-def test_a_request_outlives_a_short_outage(new_broker: Callable[..., Broker], start: Callable[..., Capture]) -> None:
-    broker = new_broker()
-    broker.start()
+def test_a_request_outlives_a_short_outage(ready_broker: Broker, start: Callable[..., Capture]) -> None:
+    broker = ready_broker
     capture = start(broker)
     broker.kill()
     with ThreadPoolExecutor(1) as clients:
@@ -243,9 +241,9 @@ def test_a_missing_topic_is_told_at_once(fresh_broker: Broker, start: Callable[.
 
 
 def test_a_new_token_is_known_within_a_moment(
-    fresh_broker: Broker, start: Callable[..., Capture], tmp_path: Path
+    ready_broker: Broker, start: Callable[..., Capture], tmp_path: Path
 ) -> None:
-    capture = start(fresh_broker)
+    capture = start(ready_broker)
     body: dict[str, Any] = {"api_key": "ha_new", "event": "e", "distinct_id": "d"}
     assert capture.ask(json.dumps(body).encode(), "/e/")[0] == 401
     (tmp_path / "directory.toml").write_text(DIRECTORY.replace(f'"{TOKEN}"', f'"{TOKEN}", "ha_new"'))

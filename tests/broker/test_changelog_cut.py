@@ -17,18 +17,18 @@ HOUR_MS = 3_600_000
 
 
 def test_a_changelog_whose_start_was_cut_or_that_is_not_compacted_is_refused(
-    fresh_broker: Broker, tmp_path: Path
+    ready_broker: Broker, tmp_path: Path
 ) -> None:
     hour_ms = wall_ms() // HOUR_MS * HOUR_MS
     where = partition_for(b"team_1", 8)
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         stack.send([Sent(b"team_1", value(f"event-{number}", hour_ms, "team_1"), where) for number in range(3)])
         worker = stack.start_ready()
         stack.drain(worker)
         worker.stop()
         end = stack.admin.end_offsets([(CHANGELOG, where)])[CHANGELOG, where]
         stack.admin.set_configs(CHANGELOG, {"cleanup.policy": "compact,delete"})  # without it Kafka deletes nothing
-        client = AdminClient({"bootstrap.servers": fresh_broker.bootstrap, "log_level": 0})
+        client = AdminClient({"bootstrap.servers": ready_broker.bootstrap, "log_level": 0})
         for done in client.delete_records([TopicPartition(CHANGELOG, where, end)]).values():
             done.result(timeout=30)
         refused_to_start(stack.start(), f"the changelog {CHANGELOG} has cleanup.policy=compact,delete")

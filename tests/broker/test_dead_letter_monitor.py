@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import forked
 import pytest
 from confluent_kafka import Producer
 from conftest import wait_until
@@ -58,7 +59,7 @@ class Watch:
             "STREAM_ALERTS__PER_MINUTE": "6000",
             "STREAM_ALERTS__QUIET_SECONDS": str(QUIET_S),
         }
-        monitor = WorkerProcess(self.folder / f"monitor-{len(self.monitors)}.log", environment, AGENT)
+        monitor = forked.worker(self.folder / f"monitor-{len(self.monitors)}.log", environment, AGENT)
         self.monitors.append(monitor)
         return monitor
 
@@ -107,9 +108,9 @@ class Watch:
 
 
 @pytest.fixture
-def watch(fresh_broker: Broker, tmp_path: Path) -> Iterator[Watch]:
+def watch(ready_broker: Broker, tmp_path: Path) -> Iterator[Watch]:
     with stand_in() as pager:
-        made = Watch(fresh_broker, tmp_path, pager)
+        made = Watch(ready_broker, tmp_path, pager)
         yield made
         for monitor in made.monitors:
             monitor.kill()

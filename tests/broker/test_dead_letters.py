@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import usage_log
 from confluent_kafka.admin import AdminClient
@@ -39,10 +40,10 @@ def start(stack: Cluster, *words: str, **settings: str) -> subprocess.Popen[byte
 
 def run(stack: Cluster, *words: str, code: int = 0, **settings: str) -> bytes:
     """The same to its end; its standard output. `code` is its exit code."""
-    with start(stack, *words, **settings) as process:
-        out, error = process.communicate(timeout=120)
-    assert process.returncode == code, (words, out.decode(), error.decode())
-    return bytes(out)
+    settings = {"STREAM_KAFKA__BOOTSTRAP_SERVERS": stack.broker.bootstrap, **settings}
+    ran = forked.command("dead-letters", *words, environment=settings)
+    assert ran.returncode == code, ran
+    return ran.stdout.encode()
 
 
 def listed(stack: Cluster, *words: str) -> list[dict[str, Any]]:
@@ -100,12 +101,12 @@ def poison(count: int) -> Iterable[Sent]:
         yield Sent(b"team_listed", usage(3000 + number, "team_listed", org=None))
 
 
-def test_the_refused_are_put_right_sent_again_and_billed_once(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_the_refused_are_put_right_sent_again_and_billed_once(ready_broker: Broker, tmp_path: Path) -> None:
     count = 20
     directory, patch, receipt = tmp_path / "teams.toml", tmp_path / "patch.json", tmp_path / "receipts"
     directory.write_text("")
     patch.write_text(json.dumps(FIX))
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start_ready(billing__idle_seconds=1, directory=directory)
         stack.send(Sent(b"team_a", usage(number)) for number in range(100))
         stack.send(poison(count))
@@ -166,7 +167,7 @@ def newest_totals(stack: Cluster) -> dict[tuple[str, ...], tuple[Any, Any]]:
 
 
 def test_bills_after_a_redrive_equal_those_of_a_run_that_never_failed(
-    new_broker: Callable[[], Broker], tmp_path: Path
+    new_broker: Callable[[Path], Broker], provisioned: Path, tmp_path: Path
 ) -> None:
     count = 10_000
     teams = [f"team_{number % 7}" for number in range(count)]
@@ -181,7 +182,7 @@ def test_bills_after_a_redrive_equal_those_of_a_run_that_never_failed(
         return Sent(teams[number].encode(), events[number].replace(b'"org_id":"org_a"', b'"org_id":null'))
 
     def run_of(name: str, records: Iterable[Sent]) -> dict[tuple[str, ...], tuple[Any, Any]]:
-        broker, folder = new_broker(), tmp_path / name
+        broker, folder = new_broker(provisioned), tmp_path / name
         broker.start()
         folder.mkdir()
         directory, patch = folder / "teams.toml", folder / "patch.json"
@@ -204,11 +205,11 @@ def test_bills_after_a_redrive_equal_those_of_a_run_that_never_failed(
     assert run_of("failed", [refused(number) for number in range(count)]) == run_of("never", good)
 
 
-def test_a_redrive_that_is_killed_goes_on_where_it_was(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_a_redrive_that_is_killed_goes_on_where_it_was(ready_broker: Broker, tmp_path: Path) -> None:
     count = 300
     patch = tmp_path / "patch.json"
     patch.write_text(json.dumps(FIX))
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start_ready(billing__idle_seconds=1)
         stack.send(Sent(b"team_a", wrong_total(usage(number))) for number in range(count))
         drain(stack, worker)
@@ -230,10 +231,10 @@ def test_a_redrive_that_is_killed_goes_on_where_it_was(fresh_broker: Broker, tmp
         assert stack.verify().numbers["redriven"] == count
 
 
-def test_what_was_refused_too_often_or_dropped_is_left_alone(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_what_was_refused_too_often_or_dropped_is_left_alone(ready_broker: Broker, tmp_path: Path) -> None:
     directory = tmp_path / "teams.toml"
     directory.write_text('[teams.team_listed]\norg = "org_listed"\n')
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start_ready(billing__idle_seconds=1)
         stack.send([Sent(b"team_listed", usage(1, "team_listed", org=None)), Sent(b"team_a", b"x anna@example.com")])
         drain(stack, worker)
@@ -269,9 +270,9 @@ def test_what_was_refused_too_often_or_dropped_is_left_alone(fresh_broker: Broke
         stack.verify()
 
 
-def test_an_event_that_was_counted_before_is_not_counted_again(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_an_event_that_was_counted_before_is_not_counted_again(ready_broker: Broker, tmp_path: Path) -> None:
     good = usage(1)
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start_ready(billing__idle_seconds=1)
         elsewhere = (partition_for(b"team_a", 8) + 1) % 8
         stack.send([Sent(b"team_a", good), Sent(b"team_a", good, elsewhere)])
@@ -285,13 +286,13 @@ def test_an_event_that_was_counted_before_is_not_counted_again(fresh_broker: Bro
         assert (report.numbers["redriven"], report.numbers["duplicates"], report.numbers["accepted"]) == (1, 1, 1)
 
 
-def test_without_dead_letter_a_worker_stops_and_drops_nothing(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_without_dead_letter_a_worker_stops_and_drops_nothing(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start_ready(kafka__delivery_timeout_seconds=3)
         stack.send([Sent(b"team_a", usage(1))])
         drain(stack, worker)
         done = stack.done()
-        client = AdminClient({"bootstrap.servers": fresh_broker.bootstrap, "log_level": 0})
+        client = AdminClient({"bootstrap.servers": ready_broker.bootstrap, "log_level": 0})
         client.delete_topics(["dead_letter"])["dead_letter"].result(timeout=30)
         stack.wait(lambda: "dead_letter" not in stack.admin.topics())
         stack.send([Sent(b"team_a", b"broken"), Sent(b"team_a", usage(2))])
@@ -307,11 +308,11 @@ def test_without_dead_letter_a_worker_stops_and_drops_nothing(fresh_broker: Brok
         stack.verify()
 
 
-def test_what_a_producer_refuses_is_a_letter_before_its_caller_is_told(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_what_a_producer_refuses_is_a_letter_before_its_caller_is_told(ready_broker: Broker, tmp_path: Path) -> None:
     data = {"model": "zen", "provider": "together", "prompt_tokens": 10, "completion_tokens": 5, "cost_usd": "0.001"}
     patch = tmp_path / "patch.json"
     patch.write_text(json.dumps(FIX))
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start_ready(billing__idle_seconds=1)
         at_ms = (wall_ms() // HOUR_MS - 3) * HOUR_MS
 

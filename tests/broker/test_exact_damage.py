@@ -74,10 +74,10 @@ def hurt(stack: Cluster, reads: Reads, fine: Reads = lambda store: ()) -> None:
     raise AssertionError(f"no place in the {file.stat().st_size} bytes of {file} suits")
 
 
-def test_one_wrong_bit_is_found_at_the_takeover_or_when_the_row_is_read(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_one_wrong_bit_is_found_at_the_takeover_or_when_the_row_is_read(ready_broker: Broker, tmp_path: Path) -> None:
     now_ms = wall_ms()
     first = records(1, now_ms)
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start_ready()
         stack.send(first)
         stack.drain(worker)

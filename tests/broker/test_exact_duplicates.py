@@ -37,11 +37,11 @@ def from_two_producers(stack: Cluster, records: list[Sent]) -> None:
     other.join()
 
 
-def test_an_event_counts_once_however_it_is_repeated(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_an_event_counts_once_however_it_is_repeated(ready_broker: Broker, tmp_path: Path) -> None:
     hour_ms = wall_ms() // HOUR_MS * HOUR_MS - 8 * HOUR_MS
     first = {team: event("1", team, hour_ms) for team in TEAMS}
     changed = {team: event("1", team, hour_ms, cost="0.002") for team in TEAMS}
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         stack.send([*first.values(), first[SAME], changed[SAME], first[SAME]])  # before anybody reads: one chunk
         worker = stack.start()
         stack.drain(worker)
@@ -76,11 +76,11 @@ def test_an_event_counts_once_however_it_is_repeated(fresh_broker: Broker, tmp_p
         stack.verify()
 
 
-def test_a_repetition_on_another_partition_is_not_taken_for_the_event(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_a_repetition_on_another_partition_is_not_taken_for_the_event(ready_broker: Broker, tmp_path: Path) -> None:
     hour_ms = wall_ms() // HOUR_MS * HOUR_MS - 8 * HOUR_MS
     sent = event("1", OTHER, hour_ms)
     home = partition_for(OTHER.encode(), 8)
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         stack.send([sent._replace(partition=(home + 1) % 8), sent, sent._replace(partition=(home + 2) % 8)])
         worker = stack.start(billing__idle_seconds=0.5)
         stack.wait(lambda: counted(stack.bills()) == {(OTHER, text(hour_ms), "USD"): (0, 1)}, 60, worker)

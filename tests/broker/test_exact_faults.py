@@ -48,8 +48,8 @@ def ended_in_words(stack: Cluster, worker: WorkerProcess, *words: str) -> None:
         assert word in last, (word, last)
 
 
-def test_a_full_disk_stops_the_worker_and_loses_nothing(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_a_full_disk_stops_the_worker_and_loses_nothing(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=21):
             worker = stack.start_ready()
             stack.work(1000, worker)
@@ -62,11 +62,11 @@ def test_a_full_disk_stops_the_worker_and_loses_nothing(fresh_broker: Broker, tm
         stack.verify()
 
 
-def test_a_clock_that_steps_by_hours_states_nothing_wrong(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_a_clock_that_steps_by_hours_states_nothing_wrong(ready_broker: Broker, tmp_path: Path) -> None:
     step = tmp_path / "step"
     step_to(step, 0)
     hour_ms = hours_ago(1) + HOUR_MS  # the present one
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start_agent(
             "stepped_billing", Path(__file__).parent, STEP_FILE=step, billing__idle_seconds=STEPPED_S
         )
@@ -92,8 +92,8 @@ def test_a_clock_that_steps_by_hours_states_nothing_wrong(fresh_broker: Broker, 
         stack.verify()
 
 
-def test_hours_that_close_while_partitions_move_are_stated_once(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_hours_that_close_while_partitions_move_are_stated_once(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         first = stack.start_ready("first", billing__idle_seconds=QUICK_S)
         for round_ in range(3):
             taken = len(first.takeovers())
@@ -128,9 +128,9 @@ def requests(stack: Cluster, period_start: str) -> Counter[str]:
 
 
 def test_a_changelog_that_takes_no_rows_stops_the_worker_and_nothing_is_stated(
-    fresh_broker: Broker, tmp_path: Path
+    ready_broker: Broker, tmp_path: Path
 ) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=22):
             worker = stack.start_ready()
             stack.work(1000, worker)

@@ -22,9 +22,9 @@ def floods(stack: Cluster, **settings: Any) -> None:
 
 
 def test_a_worker_started_again_writes_no_more_letters_until_a_person_accepts_them(
-    fresh_broker: Broker, tmp_path: Path
+    ready_broker: Broker, tmp_path: Path
 ) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         stack.send([Sent(TEAM, value(f"good-{number}", wall_ms(), "team_flood")) for number in range(10)])
         stack.send([Sent(TEAM, b"not JSON")] * BAD)
         for _ in range(3):

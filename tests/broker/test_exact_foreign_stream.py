@@ -160,12 +160,12 @@ class Hand:
         return sent
 
 
-def test_a_stream_written_by_other_hands_is_billed_as_the_oracle_says(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_a_stream_written_by_other_hands_is_billed_as_the_oracle_says(ready_broker: Broker, tmp_path: Path) -> None:
     now_ms = wall_ms()
     hand = Hand(7, now_ms // HOUR * HOUR - (HOURS + 3) * HOUR)
     listed = tmp_path / "directory.toml"
     listed.write_text('[teams.team_listed]\norg = "org_listed"\n')
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start(worker__chunk_records=60, directory=listed)
         stack.send(hand.stream())
         stack.send(hand.open_hour(now_ms))

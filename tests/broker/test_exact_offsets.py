@@ -24,8 +24,8 @@ def reset(stack: Cluster, *how: str) -> None:
     stack.group_tool("--reset-offsets", "--topic", USAGE, *how, "--execute")
 
 
-def test_a_group_set_back_counts_nothing_twice_and_set_ahead_is_refused(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_a_group_set_back_counts_nothing_twice_and_set_ahead_is_refused(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         stack.send(usage(3000, seed=1))
         worker = stack.start()
         stack.drain(worker)
@@ -49,9 +49,9 @@ def test_a_group_set_back_counts_nothing_twice_and_set_ahead_is_refused(fresh_br
         stack.verify()
 
 
-def test_a_topic_that_is_not_the_one_that_was_counted_is_refused(fresh_broker: Broker, tmp_path: Path) -> None:
-    client = AdminClient({"bootstrap.servers": fresh_broker.bootstrap, "log_level": 0})
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_a_topic_that_is_not_the_one_that_was_counted_is_refused(ready_broker: Broker, tmp_path: Path) -> None:
+    client = AdminClient({"bootstrap.servers": ready_broker.bootstrap, "log_level": 0})
+    with cluster(ready_broker, tmp_path) as stack:
         stack.send(usage(500, seed=1))
         worker = stack.start()
         stack.drain(worker)

@@ -48,46 +48,46 @@ class Kept:
         self.wait(lambda: self._stack.committed().items() >= ends.items())
 
 
-def test_a_broker_that_crashes_under_load_loses_nothing(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_a_broker_that_crashes_under_load_loses_nothing(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=11, rate=2000):
             kept = Kept(stack, kafka__delivery_timeout_seconds=10)
             for _ in range(3):
                 kept.work(stack.done() + 1000)
-                fresh_broker.kill()
-                fresh_broker.start()
+                ready_broker.kill()
+                ready_broker.start()
         kept.drain()
         assert len(kept.exit_codes) <= 3 * RESTARTS_MAX, kept.exit_codes
         assert 0 not in kept.exit_codes
         stack.verify()
 
 
-def test_an_outage_shorter_than_the_delivery_timeout_is_survived(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_an_outage_shorter_than_the_delivery_timeout_is_survived(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=12, rate=2000):
             kept = Kept(stack, kafka__delivery_timeout_seconds=12)
             kept.work(2000)
-            fresh_broker.kill()
+            ready_broker.kill()
             kept.pass_time(6)
-            fresh_broker.start()
+            ready_broker.start()
         kept.drain()
         assert len(kept.exit_codes) <= RESTARTS_MAX, kept.exit_codes
         stack.verify()
 
 
-def test_a_longer_outage_stops_the_worker_and_it_resumes(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_a_longer_outage_stops_the_worker_and_it_resumes(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=13, rate=2000):
             worker = stack.start_ready(kafka__delivery_timeout_seconds=3)
             stack.work(2000, worker)
-            fresh_broker.kill()
+            ready_broker.kill()
             away_s = monotonic_s()
             stack.wait(lambda: not worker.runs, 30)
             assert worker.exit_code not in (0, None)
             assert monotonic_s() - away_s < 20, "it does not wait much longer than it was told to"
             assert "CRITICAL" in worker.said()
             assert worker.said().count("Unable connect to node") < 100, "it says so now and then, not each time"
-            fresh_broker.start()
+            ready_broker.start()
             kept = Kept(stack)  # with the usual patience: Kafka is there, if only just
             kept.work(stack.done() + 1)
         kept.drain()
@@ -95,8 +95,8 @@ def test_a_longer_outage_stops_the_worker_and_it_resumes(fresh_broker: Broker, t
         stack.verify()
 
 
-def test_broken_files_are_read_again_from_the_changelog(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_broken_files_are_read_again_from_the_changelog(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=14):
             worker = stack.start_ready()
             stack.work(3000, worker)

@@ -20,11 +20,11 @@ def events(name: str, at_ms: int, teams: list[str]) -> list[Sent]:
     return [Sent(team.encode(), value(f"{name}-{team}", at_ms + number, team)) for number, team in enumerate(teams)]
 
 
-def test_an_hour_is_billed_without_another_event(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_an_hour_is_billed_without_another_event(ready_broker: Broker, tmp_path: Path) -> None:
     hour_ms = wall_ms() // HOUR_MS * HOUR_MS - 3 * HOUR_MS
     hour, next_hour = text(hour_ms), text(hour_ms + HOUR_MS)
     assert len({murmur2(team.encode()) % PARTITIONS for team in TEAMS}) == PARTITIONS
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start()
         stack.send(events("first", hour_ms, TEAMS))
         stack.send(events("second", hour_ms + HOUR_MS, TEAMS[:1]))  # one partition goes on, the others are silent
@@ -44,9 +44,9 @@ def test_an_hour_is_billed_without_another_event(fresh_broker: Broker, tmp_path:
         stack.verify()
 
 
-def test_bursts_that_meet_the_closing_of_their_hour_count_once(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_bursts_that_meet_the_closing_of_their_hour_count_once(ready_broker: Broker, tmp_path: Path) -> None:
     hour_ms, rounds = wall_ms() // HOUR_MS * HOUR_MS - 3 * HOUR_MS, 5
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start_ready(billing__idle_seconds=0.3)
         for number in range(rounds):
             before = len(stack.bills())
@@ -68,12 +68,12 @@ def requests(stack: Cluster, hour_ms: int) -> dict[tuple[str, int], int]:
     return {(team, hour_ms): count for (team, start, _), (_, count) in stated if start == text(hour_ms)}
 
 
-def test_what_no_org_was_known_for_is_billed_when_the_directory_knows_it(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_what_no_org_was_known_for_is_billed_when_the_directory_knows_it(ready_broker: Broker, tmp_path: Path) -> None:
     hour_ms = wall_ms() // HOUR_MS * HOUR_MS - 3 * HOUR_MS
     listed = tmp_path / "directory.toml"
     listed.write_text("")
     orphan = Sent(b"team_orphan", value("orphan", hour_ms, "team_orphan", None))
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start(billing__idle_seconds=0.5, directory=listed)
         stack.send([orphan])
         stack.wait(lambda: [letter.reason for letter in stack.letters()] == ["org_unresolved"], 30, worker)

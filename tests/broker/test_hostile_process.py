@@ -82,9 +82,9 @@ def cut(letters: Iterable[Any]) -> Counter[Any]:
     return Counter((one["reason"], one["error"], one.get("truncated"), b64decode(one["value_b64"])) for one in told)
 
 
-def test_hostile_bodies_are_answered_and_kept_once_and_cost_no_memory(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_hostile_bodies_are_answered_and_kept_once_and_cost_no_memory(ready_broker: Broker, tmp_path: Path) -> None:
     with captures(tmp_path) as start:
-        capture = start(fresh_broker, capture__unknown_letters_per_second=1e9, capture__proxies=1)
+        capture = start(ready_broker, capture__unknown_letters_per_second=1e9, capture__proxies=1)
         traffic = Traffic(capture, tmp_path)
         bodies: list[bytes] = list(LARGE)
 
@@ -102,7 +102,7 @@ def test_hostile_bodies_are_answered_and_kept_once_and_cost_no_memory(fresh_brok
         assert capture.memory_kb(peak=True) - before_kb < PEAK_KB_MAX
         assert capture.stop() == 0
     assert traffic.answers.keys() == {200, 400, 401, 413}
-    config = {"bootstrap.servers": fresh_broker.bootstrap}
+    config = {"bootstrap.servers": ready_broker.bootstrap}
     kept: dict[str, list[Any]] = {address: [] for address in traffic.events}
     ids: Counter[str] = Counter()
     stated = {uuid for body in bodies for uuid in (b"019a95b0-7c1b-7a3f-8d2e-1f2a3b4c5d6e",) if uuid in body}

@@ -14,9 +14,7 @@ from streamapp.broker.broker import Broker
 from streamapp.errors import Misconfigured
 from streamapp.exact.partition.chunk import Send, Transaction
 from streamapp.exact.partition.transaction import PartitionProducer
-from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.reader import read
-from streamapp.kafka.provision import apply
 from streamapp.meters.calls import rpc_codec, settled
 from streamapp.meters.usage import codec, statement
 from streamapp.settings import KafkaSettings
@@ -55,15 +53,14 @@ def of_calls() -> tuple[Writes, bytes]:
     ],
 )
 def test_a_broker_takes_the_largest(
-    fresh_broker: Broker,
+    ready_broker: Broker,
     until: Callable[..., None],
     group: str,
     topic: str,
     table: str,
     made: Callable[[], tuple[Writes, bytes]],
 ) -> None:
-    kafka = KafkaSettings(bootstrap_servers=fresh_broker.bootstrap)
-    apply(Admin(kafka), registry.TOPICS, 1)
+    kafka = KafkaSettings(bootstrap_servers=ready_broker.bootstrap)
     changelog = registry.changelog(group, table)
     writes, value = made()
     key = next(names(1)).encode()
@@ -78,7 +75,7 @@ def test_a_broker_takes_the_largest(
             await producer.stop()
 
     asyncio.run(commit(Transaction(writes, [Send(BILLS, 0, key, value)], 1)))
-    client = {"bootstrap.servers": fresh_broker.bootstrap}
+    client = {"bootstrap.servers": ready_broker.bootstrap}
     # Kafka answers a commit before its markers are in the logs. A difference is not printed: it would be megabytes.
     until(lambda: {record.key: record.value for record in read(client, changelog)} == writes)
     until(lambda: [record.value for record in read(client, BILLS)] == [value])

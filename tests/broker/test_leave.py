@@ -27,8 +27,8 @@ def shared(stack: Cluster, *workers: WorkerProcess) -> None:
     stack.wait(lambda: all(len(worker.takeovers()[-1][0]) == PARTITIONS // 2 for worker in workers), LONG_S, *workers)
 
 
-def test_a_worker_that_stops_leaves_its_partitions_at_once(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack, stack.load(seed=6, rate=500):
+def test_a_worker_that_stops_leaves_its_partitions_at_once(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack, stack.load(seed=6, rate=500):
         first, second = two(stack, worker__session_timeout_seconds=LONG_S)
         assert second.stop() == 0
         assert "left the group" in second.said()
@@ -37,8 +37,8 @@ def test_a_worker_that_stops_leaves_its_partitions_at_once(fresh_broker: Broker,
         shared(stack, first, again)
 
 
-def test_a_worker_that_keeps_its_place_comes_back_without_a_rebalance(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_a_worker_that_keeps_its_place_comes_back_without_a_rebalance(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         settings = {"worker__session_timeout_seconds": LONG_S, "worker__leave_on_stop": "false"}
         first, second = two(stack, **settings)
         before = first.takeovers()
@@ -48,8 +48,8 @@ def test_a_worker_that_keeps_its_place_comes_back_without_a_rebalance(fresh_brok
         assert first.takeovers() == before
 
 
-def test_a_worker_that_is_stopped_during_a_rebalance_ends_well(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack, stack.load(seed=7, rate=2000):
+def test_a_worker_that_is_stopped_during_a_rebalance_ends_well(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack, stack.load(seed=7, rate=2000):
         first = stack.start_ready("one")
         second = stack.start("two")  # its coming is the rebalance
         stack.wait(lambda: "Revoking previously assigned partitions" in first.said().partition("took over")[2], LONG_S)

@@ -99,10 +99,10 @@ def done(stack: Cluster) -> int:
     return sum(offset for (topic, _), offset in offsets.items() if topic == "llm_usage")
 
 
-def test_counters_and_quantiles_of_a_fleet_that_is_hurt(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_counters_and_quantiles_of_a_fleet_that_is_hurt(ready_broker: Broker, tmp_path: Path) -> None:
     minute_ms = wall_ms() // 60_000 * 60_000 - 120_000
     scraper = Scraper()
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         first = start(stack)
         sent = stack.send(events(0, EVENTS // 2, minute_ms))
         stack.wait(lambda: scraper.look(first) and done(stack) > sent // 4, 60, first)

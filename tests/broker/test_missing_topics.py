@@ -50,10 +50,10 @@ def test_a_worker_without_its_topics_ends_and_names_them(fresh_broker: Broker, t
         worker.kill()
 
 
-def test_a_topic_that_vanishes_is_told_until_it_is_there(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_a_topic_that_vanishes_is_told_until_it_is_there(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start_ready()
-        client = AdminClient({"bootstrap.servers": fresh_broker.bootstrap, "log_level": 0})
+        client = AdminClient({"bootstrap.servers": ready_broker.bootstrap, "log_level": 0})
         client.delete_topics(["dead_letter"])["dead_letter"].result(timeout=30)
         stack.wait(lambda: health(stack.web_port)[0] == 503, 60, worker)
         assert health(stack.web_port)[1]["missing_topics"] == ["dead_letter"]

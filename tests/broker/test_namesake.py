@@ -68,8 +68,8 @@ def test_the_older_of_two_members_with_one_instance_id_ends_and_says_why(
             child.end(signal.SIGKILL, 10)
 
 
-def test_workers_on_hosts_of_one_name_are_two_members(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_workers_on_hosts_of_one_name_are_two_members(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         first = stack.start_ready("one")
         # The same port at another address, and another folder: another host, as far as the worker can tell.
         second = stack.start_ready("two", web__host="127.0.0.2")

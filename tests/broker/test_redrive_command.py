@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import forked
 import usage_log
 from confluent_kafka import Producer
 
@@ -56,6 +57,10 @@ class Letters:
 
     def run(self, *words: str, before: Callable[[], None] | None = None, code: int = 0) -> str:
         """`streamapp dead-letters …`; what it printed."""
+        if before is None:
+            forked_one = forked.command("dead-letters", *words, environment=self._environment)
+            assert forked_one.returncode == code, forked_one
+            return forked_one.stdout + forked_one.stderr
         command = [sys.executable, "-m", "streamapp", "dead-letters", *words]
         ran = subprocess.run(
             command,
@@ -87,8 +92,8 @@ def number_of(record: Record) -> int:
     return int(json.loads(record.value or b"")["id"].removeprefix("evt_"))
 
 
-def test_each_option_means_what_it_says(fresh_broker: Broker) -> None:
-    letters = Letters(fresh_broker)
+def test_each_option_means_what_it_says(ready_broker: Broker) -> None:
+    letters = Letters(ready_broker)
     letters.add(range(12))
     middle = ("--since", format_ms(minute(1)), "--until", format_ms(minute(9)))
 
@@ -117,8 +122,8 @@ def test_each_option_means_what_it_says(fresh_broker: Broker) -> None:
     assert (letters.listed("waiting"), letters.listed("dropped")) == ([], [3])
 
 
-def test_a_mistyped_id_is_named_and_nothing_is_changed(fresh_broker: Broker) -> None:
-    letters = Letters(fresh_broker)
+def test_a_mistyped_id_is_named_and_nothing_is_changed(ready_broker: Broker) -> None:
+    letters = Letters(ready_broker)
     letters.add(range(2))
     there = next(one for one in letters_of(letters.config, extent(letters.config)) if isinstance(one, Letter))
     for words in (("redrive", "--yes"), ("redrive", "--dry-run"), ("drop", "--yes", "--because", "a test")):
@@ -129,8 +134,8 @@ def test_a_mistyped_id_is_named_and_nothing_is_changed(fresh_broker: Broker) -> 
     assert "1 record to send" in letters.run("redrive", "--dry-run", there.id)
 
 
-def test_a_patch_that_makes_two_events_one_is_refused(fresh_broker: Broker, tmp_path: Path) -> None:
-    letters, patch = Letters(fresh_broker), tmp_path / "patch.json"
+def test_a_patch_that_makes_two_events_one_is_refused(ready_broker: Broker, tmp_path: Path) -> None:
+    letters, patch = Letters(ready_broker), tmp_path / "patch.json"
     letters.add(range(2))
     patch.write_text(json.dumps([{"op": "replace", "path": "/id", "value": "evt_same"}]))
     one, two = (found.id for found in letters_of(letters.config, extent(letters.config)) if isinstance(found, Letter))
@@ -145,8 +150,8 @@ def test_a_patch_that_makes_two_events_one_is_refused(fresh_broker: Broker, tmp_
     assert f"llm_usage[{sent.partition}]@{sent.offset}" in shown
 
 
-def test_letters_with_one_id_and_other_content_are_not_sent_together(fresh_broker: Broker) -> None:
-    letters = Letters(fresh_broker)
+def test_letters_with_one_id_and_other_content_are_not_sent_together(ready_broker: Broker) -> None:
+    letters = Letters(ready_broker)
     letters.add([0])
     letters.add([1], name="evt_0")
     plan = letters.run("redrive", "--yes")
@@ -154,8 +159,8 @@ def test_letters_with_one_id_and_other_content_are_not_sent_together(fresh_broke
     assert list(map(number_of, letters.sent())) == [0]
 
 
-def test_a_letter_is_found_by_the_id_of_its_event(fresh_broker: Broker) -> None:
-    letters = Letters(fresh_broker)
+def test_a_letter_is_found_by_the_id_of_its_event(ready_broker: Broker) -> None:
+    letters = Letters(ready_broker)
     letters.add(range(3))
     letters.add([7], name="evt_1")
     assert letters.run("show", "evt_2", "--json").startswith("{")
@@ -183,9 +188,9 @@ def small_disk() -> None:
 
 
 def test_receipts_are_complete_after_a_run_that_ended_between_commit_and_line(
-    fresh_broker: Broker, tmp_path: Path
+    ready_broker: Broker, tmp_path: Path
 ) -> None:
-    letters, path = Letters(fresh_broker), tmp_path / "sent.jsonl"
+    letters, path = Letters(ready_broker), tmp_path / "sent.jsonl"
     letters.add(range(8))
     again = ("redrive", "--yes", "--receipt", str(path))
     assert "receipts cannot be written" in letters.run(*again, "--limit", "5", before=small_disk, code=69)

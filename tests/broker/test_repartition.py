@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from workers import CHANGELOG, GROUP, USAGE, Cluster, Sent, cluster, refused_to_start
 
@@ -44,18 +45,10 @@ def usage(seed: int) -> list[Sent]:
 def command(stack: Cluster, name: str = "repartition", *arguments: str, exit_code: int = 0) -> dict[str, Any]:
     """What the command answers."""
     environment = {
-        **os.environ,
         "STREAM_KAFKA__BOOTSTRAP_SERVERS": stack.broker.bootstrap,
         "STREAM_WORKER__SESSION_TIMEOUT_SECONDS": "3",
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "streamapp", name, "--json", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = forked.command(name, "--json", *arguments, environment=environment)
     assert done.returncode == exit_code, done
     answer: dict[str, Any] = {"error": done.stderr} if exit_code else json.loads(done.stdout)
     return answer
@@ -91,9 +84,9 @@ def work_off(stack: Cluster, partitions: int, *workers: WorkerProcess) -> None:
     stack.wait(lambda: stack.committed().items() >= wanted.items(), 60, *workers)
 
 
-def test_workers_go_on_with_twice_the_partitions(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_workers_go_on_with_twice_the_partitions(ready_broker: Broker, tmp_path: Path) -> None:
     records = usage(seed=1)
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         assert command(stack)["nothing_to_do"]
         half_done(stack, records, 16)
         refused(stack, "16 partitions")
@@ -117,9 +110,9 @@ def test_workers_go_on_with_twice_the_partitions(fresh_broker: Broker, tmp_path:
         assert "was put back" not in one.said() + two.said()
 
 
-def test_a_move_whose_process_is_killed_goes_on(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_a_move_whose_process_is_killed_goes_on(ready_broker: Broker, tmp_path: Path) -> None:
     records = usage(seed=3)
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         half_done(stack, records, 16)
         environment = {**os.environ, "STREAM_KAFKA__BOOTSTRAP_SERVERS": stack.broker.bootstrap}
         words = [sys.executable, "-m", "streamapp", "repartition"]
@@ -128,12 +121,12 @@ def test_a_move_whose_process_is_killed_goes_on(fresh_broker: Broker, tmp_path: 
             process.kill()
             assert process.wait() == -signal.SIGKILL, "it was killed in the middle"
         refused(stack)
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=True)
+        done = forked.command("repartition", environment=environment)
         assert re.search(
             r"^usage_hourly: 8 → 16 partitions; [\d,]+ records were counted first, [\d,]+ rows and [\d,]+ rows of ids",
             done.stdout,
         ), done
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=True)
+        done = forked.command("repartition", environment=environment)
         assert done.stdout == "usage_hourly has 16 partitions, as its topic: nothing to do\n"
 
         worker = stack.start()
@@ -143,9 +136,9 @@ def test_a_move_whose_process_is_killed_goes_on(fresh_broker: Broker, tmp_path: 
 
 
 @pytest.mark.long  # the test above ends it at one step
-def test_a_move_that_is_ended_at_any_step_goes_on(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_a_move_that_is_ended_at_any_step_goes_on(ready_broker: Broker, tmp_path: Path) -> None:
     records = usage(seed=2)
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         half_done(stack, records, 12)
         for number, step in enumerate(ENDED_AT):
             with pytest.raises(Ended):

@@ -63,8 +63,8 @@ def work_off(stack: Cluster, partitions: int, stop: bool) -> None:
     stack.wait(lambda: not (stop and any(worker.runs for worker in workers)))
 
 
-def test_accounts_and_counters_of_a_topic_that_has_grown(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_accounts_and_counters_of_a_topic_that_has_grown(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         records = Half(stack)
         records.send(0, 2000)
         work_off(stack, 8, stop=True)

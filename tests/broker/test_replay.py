@@ -15,6 +15,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import forked
 import pytest
 import rpc_log
 from click.testing import CliRunner, Result
@@ -34,22 +35,16 @@ from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
 from streamapp.verify import metering_settlements
 
 TEAMS = 30
-REPLAY = (sys.executable, "-m", "streamapp", "replay")
-COMMAND = (*REPLAY, "--group", GROUP)
+COMMAND = (sys.executable, "-m", "streamapp", "replay", "--group", GROUP)
 
 
 def run(
     stack: Cluster, *arguments: str, directory: Path | None = None, answer: str = "", group: bool = True
 ) -> CompletedProcess[str]:
     """The command to its end; `answer` is what a person types."""
-    return subprocess.run(
-        [*(COMMAND if group else REPLAY), *arguments],
-        env=variables(stack, directory),
-        input=f"{answer}\n",
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    of_group = ("--group", GROUP) if group else ()
+    return forked.command(
+        "replay", *of_group, *arguments, answer=f"{answer}\n", environment=variables(stack, directory)
     )
 
 
@@ -136,9 +131,9 @@ def said(here: Callable[..., Result], stack: Cluster, typed: str, *arguments: st
 
 
 def test_a_group_is_put_back_and_bills_nothing_twice(
-    fresh_broker: Broker, tmp_path: Path, here: Callable[..., Result]
+    ready_broker: Broker, tmp_path: Path, here: Callable[..., Result]
 ) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         records = usage(2000, seed=1)
         stack.send(records[:1000])
         middle_ms = wall_ms() + 1
@@ -180,10 +175,10 @@ def test_a_group_is_put_back_and_bills_nothing_twice(
         stack.verify()
 
 
-def test_a_recomputation_publishes_what_changed_and_no_more(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_a_recomputation_publishes_what_changed_and_no_more(ready_broker: Broker, tmp_path: Path) -> None:
     old = list_teams(tmp_path / "old.toml", {"team_one": "org_a", "team_two": "org_a", "team_three": "org_b"})
     new = list_teams(tmp_path / "new.toml", {"team_one": "org_c", "team_two": "org_a", "team_three": "org_b"})
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         stack.send(usage(4000, 1, old))
         worked(stack, old)
         before, committed = stack.bills(), stack.committed()
@@ -212,11 +207,11 @@ def test_a_recomputation_publishes_what_changed_and_no_more(fresh_broker: Broker
 
 
 @pytest.mark.long
-def test_a_recomputation_that_is_killed_goes_on(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_a_recomputation_that_is_killed_goes_on(ready_broker: Broker, tmp_path: Path) -> None:
     teams = [f"team_{number}" for number in range(24)]
     old = list_teams(tmp_path / "old.toml", dict.fromkeys(teams, "org_a"))
     new = list_teams(tmp_path / "new.toml", dict.fromkeys(teams, "org_c"))
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         stack.send(usage(4000, 4, old))
         worked(stack, old)
         recompute = ("--to-earliest", "--recompute")
@@ -242,8 +237,8 @@ def written(stack: Cluster) -> int:
     return sum(ends.values())
 
 
-def test_a_wrong_row_in_the_changelog_is_put_right(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_a_wrong_row_in_the_changelog_is_put_right(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         records = usage(3000, seed=3)
         stack.send(records[:2000])
         worked(stack)
@@ -291,9 +286,9 @@ def called(stack: Cluster, hours: Iterable[int], now_ms: int) -> None:
     stack.wait(lambda: stack.admin.group(RPC).state == "Empty")
 
 
-def test_what_was_settled_wrongly_is_carried_into_the_next_settlement(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_what_was_settled_wrongly_is_carried_into_the_next_settlement(ready_broker: Broker, tmp_path: Path) -> None:
     now_ms = wall_ms() // HOUR_MS * HOUR_MS
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         called(stack, (6, 5), now_ms)
         newest = {(row.partition, row.key or b""): row.value for row in stack.read(RPC_CHANGELOG)}
         wrong = []

@@ -102,14 +102,14 @@ class Site:
 
 
 @pytest.fixture
-def site(fresh_broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def site(ready_broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     port = free_port()
     variables = [f"STREAM_STATE_DIR={tmp_path}", f"STREAM_CLICKHOUSE__PORT={port}"]
     words = [*variables, sys.executable, "-m", "streamapp", "clickhouse"]
     engine = Child("/usr/bin/env", words, tmp_path / "engine.log")
-    monkeypatch.setenv("STREAM_KAFKA__BOOTSTRAP_SERVERS", fresh_broker.bootstrap)
+    monkeypatch.setenv("STREAM_KAFKA__BOOTSTRAP_SERVERS", ready_broker.bootstrap)
     settings_module.current.cache_clear()
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         wait_until(lambda: listens(port), 60)
         yield Site(stack, port)
     engine.end(signal.SIGKILL, 10)

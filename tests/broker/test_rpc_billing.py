@@ -62,8 +62,8 @@ def calls(now_ms: int) -> Iterator[tuple[bytes, bytes]]:
         yield closing.encode(), value(closing, now_ms, closing)
 
 
-def test_kill_9_in_the_middle_while_a_second_worker_joins(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_kill_9_in_the_middle_while_a_second_worker_joins(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         log = calls(wall_ms())
         begun = send(stack, islice(log, CALLS // 2))
         slow = {"worker__chunk_records": 20, "settlement__idle_seconds": 100_000}

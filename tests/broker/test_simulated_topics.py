@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import Any
+
+import forked
 
 from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
@@ -24,25 +23,23 @@ EVENTS = 2_000
 
 def simulate(broker: Broker, *options: str) -> dict[str, Any]:
     """The summary. A process of its own, because it takes the signals."""
-    environment = {**os.environ, "STREAM_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap}
-    words = [sys.executable, "-m", "streamapp", "simulate", "--json", *options]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    done = forked.command("simulate", "--json", *options, STREAM_KAFKA__BOOTSTRAP_SERVERS=broker.bootstrap)
     assert done.returncode == 0, done.stderr
     summary: dict[str, Any] = json.loads(done.stdout)
     return summary
 
 
-def test_every_topic_gets_its_share_and_goes_on_where_it_ended(fresh_broker: Broker) -> None:
-    apply(Admin(KafkaSettings(bootstrap_servers=fresh_broker.bootstrap)), TOPICS, 1)
+def test_every_topic_gets_its_share_and_goes_on_where_it_ended(ready_broker: Broker) -> None:
+    apply(Admin(KafkaSettings(bootstrap_servers=ready_broker.bootstrap)), TOPICS, 1)
     end = format_ms(wall_ms())
     shape = "--events", str(EVENTS), "--end", end, "--hours", "6"
-    alone = simulate(fresh_broker, *shape, "--topic", "audit_log")
+    alone = simulate(ready_broker, *shape, "--topic", "audit_log")
     assert set(alone["topics"]) == {"audit_log"}
     assert alone["acknowledged"] == alone["topics"]["audit_log"]["sent"] == EVENTS
-    rest = simulate(fresh_broker, *shape, "--continue")
+    rest = simulate(ready_broker, *shape, "--continue")
     assert rest["topics"].get("audit_log", {"sent": 0})["sent"] <= 1, "its history is there already"
     for one in STREAMS:
-        records = read({"bootstrap.servers": fresh_broker.bootstrap}, one.topic)
+        records = read({"bootstrap.servers": ready_broker.bootstrap}, one.topic)
         found = [
             (record.partition, partition_for(record.key or b"", topic(one.topic).partitions)) for record in records
         ]

@@ -157,7 +157,7 @@ class Everything(NamedTuple):
 
 
 @pytest.fixture
-def everything(fresh_broker: Broker, tmp_path: Path, cache_dir: Path) -> Iterator[Everything]:
+def everything(ready_broker: Broker, tmp_path: Path, cache_dir: Path) -> Iterator[Everything]:
     with ExitStack() as ending:
         for name in ("s3", "trail", "ingest", "settlements"):
             (tmp_path / name).mkdir()
@@ -165,11 +165,11 @@ def everything(fresh_broker: Broker, tmp_path: Path, cache_dir: Path) -> Iterato
         s3.start()
         ending.callback(s3.stop)
         postgres = ending.enter_context(postgres_server(cache_dir / "postgres.lock"))
-        trail = Trail(fresh_broker, tmp_path / "trail", s3.settings())
+        trail = Trail(ready_broker, tmp_path / "trail", s3.settings())
         ending.callback(trail.end)
-        ingest = Ingest(fresh_broker, tmp_path / "ingest")
+        ingest = Ingest(ready_broker, tmp_path / "ingest")
         ending.callback(ingest.end)
-        settlements = Settlements(fresh_broker, tmp_path / "settlements", postgres.url)
+        settlements = Settlements(ready_broker, tmp_path / "settlements", postgres.url)
         ending.callback(settlements.end)
         yield Everything(trail, s3, ingest, settlements, postgres)
 

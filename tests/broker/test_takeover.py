@@ -14,15 +14,15 @@ from streamapp.processes.child import free_port
 TAKEOVER_S_MAX = 5.0  # 0.1 to 0.5 s on an idle machine; most of a takeover under load is waiting for a processor
 
 
-def test_a_worker_that_comes_back_at_another_address_works_on(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_a_worker_that_comes_back_at_another_address_works_on(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         stack.start_ready().kill()
         worker = stack.start_ready(web__port=free_port())  # within the session of the killed one
         assert worker.takeovers()[-1][0] == list(range(PARTITIONS))
 
 
-def test_workers_with_state_folders_of_their_own_share_the_partitions(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_workers_with_state_folders_of_their_own_share_the_partitions(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         workers = [stack.start_ready("one"), stack.start_ready("two")]
 
         def shared() -> bool:  # one of them may be a rebalance ahead of the other
@@ -32,8 +32,8 @@ def test_workers_with_state_folders_of_their_own_share_the_partitions(fresh_brok
         stack.wait(shared, 30, *workers)
 
 
-def test_scaling_under_load_loses_and_doubles_nothing(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_scaling_under_load_loses_and_doubles_nothing(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=3) as load:
             first = stack.start_ready()
             second = stack.start_ready()
@@ -57,8 +57,8 @@ def shares(*workers: WorkerProcess) -> list[int]:
     return [len(worker.takeovers()[-1][0]) for worker in workers]
 
 
-def test_a_frozen_owner_that_wakes_up_writes_nothing_and_ends(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_a_frozen_owner_that_wakes_up_writes_nothing_and_ends(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=4):
             frozen = stack.start_ready("frozen", worker__session_timeout_seconds=2)
             stack.work(2000, frozen)

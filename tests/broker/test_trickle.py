@@ -21,8 +21,8 @@ def transactions(stack: Cluster) -> int:
     return sum(record.key == POSITION_KEY for record in stack.read(CHANGELOG))
 
 
-def test_events_that_come_one_by_one_share_transactions(fresh_broker: Broker, tmp_path: Path) -> None:
-    with cluster(fresh_broker, tmp_path) as stack:
+def test_events_that_come_one_by_one_share_transactions(ready_broker: Broker, tmp_path: Path) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start_ready(worker__fetch_wait_ms=WAIT_S * 1000)
         began_s, at_ms = monotonic_s(), wall_ms() - 60_000
         for number in range(SENDS):

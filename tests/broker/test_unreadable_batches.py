@@ -42,16 +42,16 @@ TABLE = declared("usage_hourly")
 
 
 def test_a_batch_that_unpacks_to_gigabytes_is_a_letter_and_the_bills_are_right(
-    fresh_broker: Broker, tmp_path: Path
+    ready_broker: Broker, tmp_path: Path
 ) -> None:
     now_ms = wall_ms()
     hour_ms = now_ms // HOUR_MS * HOUR_MS - 4 * HOUR_MS
     where = partition_for(b"team_1", 8)
     bomb = packed_batch(600, 1_000_000, now_ms)
     assert len(bomb) < 100_000
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         stack.send([Sent(b"team_1", value(f"before-{number}", hour_ms, "team_1"), where) for number in range(3)])
-        assert send_raw(fresh_broker.bootstrap, USAGE, where, bomb) == 3
+        assert send_raw(ready_broker.bootstrap, USAGE, where, bomb) == 3
         stack.send([Sent(b"team_1", value(f"after-{number}", hour_ms, "team_1"), where) for number in range(3)])
         worker = stack.start_ready(billing__idle_seconds=1)
         stack.drain(worker)
@@ -68,7 +68,7 @@ def test_a_batch_that_unpacks_to_gigabytes_is_a_letter_and_the_bills_are_right(
         stack.wait(lambda: stack.admin.group(GROUP).state == "Empty")
         assert asyncio.run(_recomputed(stack, tmp_path / "replay")) == (1, 0, 0)
 
-        send_raw(fresh_broker.bootstrap, USAGE, where, bomb)
+        send_raw(ready_broker.bootstrap, USAGE, where, bomb)
         stack.admin.add_partitions(USAGE, 16)
         stack.wait(lambda: stack.admin.describe([USAGE])[USAGE].partitions == 16)
         settings = Settings(kafka=stack.kafka)
@@ -92,7 +92,7 @@ async def _recomputed(stack: Cluster, folder: Path) -> tuple[int, int, int]:
 
 
 def test_a_batch_that_only_the_check_can_unpack_is_refused_to_the_check_too(
-    fresh_broker: Broker, tmp_path: Path
+    ready_broker: Broker, tmp_path: Path
 ) -> None:
     now_ms = wall_ms()
     hour_ms = now_ms // HOUR_MS * HOUR_MS - 4 * HOUR_MS
@@ -100,8 +100,8 @@ def test_a_batch_that_only_the_check_can_unpack_is_refused_to_the_check_too(
     between = packed_batch(
         70, 1_000_000, now_ms
     )  # more than 64 MiB, which workers unpack, less than librdkafka's 100 MB
-    with cluster(fresh_broker, tmp_path) as stack:
-        assert send_raw(fresh_broker.bootstrap, USAGE, where, between) == 0
+    with cluster(ready_broker, tmp_path) as stack:
+        assert send_raw(ready_broker.bootstrap, USAGE, where, between) == 0
         stack.send([Sent(b"team_1", value(f"after-{number}", hour_ms, "team_1"), where) for number in range(3)])
         worker = stack.start_ready(billing__idle_seconds=1)
         stack.drain(worker)
@@ -113,10 +113,10 @@ def test_a_batch_that_only_the_check_can_unpack_is_refused_to_the_check_too(
         assert (report.lost.count, report.doubled.count, report.wrong.count) == (0, 0, 0)
 
 
-def test_a_bit_of_a_brokers_disk_that_is_wrong(fresh_broker: Broker) -> None:
+def test_a_bit_of_a_brokers_disk_that_is_wrong(ready_broker: Broker) -> None:
     """Kafka hands out what the disk says, also to us. Only clients look at the checksum; and Kafka itself, when it
     starts after a crash: then it cuts the log there."""
-    broker = fresh_broker
+    broker = ready_broker
     create_topic(broker, "topic")
     for count in (2, 3, 4):
         send_raw(broker.bootstrap, "topic", 0, packed_batch(count, 10, wall_ms()))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.request import urlopen
 
+import forked
 import pytest
 from archives import audit_event, lines, org
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
@@ -147,7 +148,7 @@ class Stage:
         }
         for group, agent, _ in AGENTS:
             log = self.folder / f"{group}-{len(self.ingest.children)}.log"
-            self.workers[group] = WorkerProcess(log, environment, agent)
+            self.workers[group] = forked.worker(log, environment, agent)
             self.ingest.children.append(self.workers[group])
 
     def kill_each_in_the_middle(self) -> None:
@@ -216,8 +217,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(fresh_broker: Broker, tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(fresh_broker, tmp_path)
+def stage(ready_broker: Broker, tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(ready_broker, tmp_path)
     yield made
     made.ingest.end()
 

@@ -83,9 +83,9 @@ def plant(stack: Cluster, ledger: Path) -> None:
         assert connection.execute(f"DELETE FROM bills WHERE {where}").rowcount == 1
 
 
-def test_nothing_differs_while_everything_runs_and_what_is_planted_does(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_nothing_differs_while_everything_runs_and_what_is_planted_does(ready_broker: Broker, tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
-    with cluster(fresh_broker, tmp_path) as stack:
+    with cluster(ready_broker, tmp_path) as stack:
         directory = limited(tmp_path / "directory.toml")
         settings = Settings(kafka=stack.kafka, ledger_url=f"sqlite:///{file}", directory=directory)
         with stack.load(seed=SEED, rate=250) as feed:

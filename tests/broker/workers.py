@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import forked
 from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 from conftest import wait_until
@@ -73,9 +74,16 @@ def variables(kafka: KafkaSettings) -> dict[str, str]:
 
 class Cluster:
     """A broker with the registry's topics, and the workers that were started on it. `kafka`: how to reach a broker
-    that wants to know who asks."""
+    that wants to know who asks. `how`: makes a worker, `WorkerProcess` as a process."""
 
-    def __init__(self, broker: Broker, folder: Path, kafka: KafkaSettings | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        folder: Path,
+        kafka: KafkaSettings | None = None,
+        how: Callable[..., WorkerProcess] = forked.worker,
+    ) -> None:
+        self.how = how
         self.broker = broker
         self.folder = folder
         self.kafka = kafka or KafkaSettings(bootstrap_servers=broker.bootstrap)
@@ -103,7 +111,7 @@ class Cluster:
             "STREAM_WORKER__FETCH_WAIT_MS": "100",
         }
         environment |= {variable(name): str(value) for name, value in settings.items()}
-        worker = WorkerProcess(self.folder / f"worker-{len(self.workers)}.log", environment, agent, code)
+        worker = self.how(self.folder / f"worker-{len(self.workers)}.log", environment, agent, code)
         self.workers.append(worker)
         return worker
 
@@ -248,9 +256,11 @@ class Feed(threading.Thread):
 
 
 @contextmanager
-def cluster(broker: Broker, folder: Path, kafka: KafkaSettings | None = None) -> Iterator[Cluster]:
-    """A cluster whose workers end with the block."""
-    made = Cluster(broker, folder, kafka)
+def cluster(
+    broker: Broker, folder: Path, kafka: KafkaSettings | None = None, how: Callable[..., WorkerProcess] = forked.worker
+) -> Iterator[Cluster]:
+    """A cluster whose workers end with the block. `how`: makes a worker."""
+    made = Cluster(broker, folder, kafka, how)
     try:
         yield made
     finally:

@@ -16,15 +16,14 @@ from typing import Any
 
 import rpc_log
 from latency_log import LatencyTable
+from plain_open_calls import PlainCalls
 from rpc_log import Calls
 from usage_log import Rec, Table, at, value
 
 from streamapp.meters.calls import rpc_codec
-from streamapp.meters.calls.rpc_codec import stored_hour
 from streamapp.meters.latency import codec as latency_codec
 from streamapp.meters.usage.store import USAGE as usage_rows
 from streamapp.store.rows import Store
-from tables.calls.open_calls import PlainCalls
 from tables.usage.lane import NoUsageLane
 from tables.window import HOUR_MS, MINUTE_MS, Rules
 
@@ -138,7 +137,7 @@ def latency(lane: bool) -> Any:
 def calls(lane: bool) -> Any:
     table = Calls(RULES)
     if not lane:
-        table.task.memory.lane = PlainCalls(stored_hour)
+        table.task.memory.lane = PlainCalls()
     return table
 
 

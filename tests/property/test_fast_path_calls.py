@@ -9,6 +9,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_open_calls import PlainCalls
 from rpc_histories import logs
 from rpc_log import WEEK, Calls, call
 from searches import search
@@ -16,8 +17,7 @@ from test_fast_path import stretched
 from usage_log import Rec
 
 from streamapp.meters.calls.parts import CallsTask
-from streamapp.meters.calls.rpc_codec import stored_hour, unsettled
-from tables.calls.open_calls import PlainCalls
+from streamapp.meters.calls.rpc_codec import unsettled
 from tables.window import Rules
 
 OFFSETS = st.sets(st.integers(1, 40))
@@ -27,7 +27,7 @@ FEW = replace(WEEK, names_max=1)  # of two methods
 def without_lane(task: CallsTask) -> None:
     """The same task with its open hours in dicts, as they are stored."""
     ledger = task.memory
-    ledger.lane = PlainCalls(stored_hour, ledger.rules.names_max)
+    ledger.lane = PlainCalls(ledger.rules.names_max)
     ledger.open.clear()
     ledger.restore(*unsettled(task.store), ())
 

@@ -93,7 +93,8 @@ class Log:
 class Worker:
     """Tasks on the same store, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Rules = RULES) -> None:
+        self.rules = rules
         self.store = MemoryStore(TABLE.table.unsettled)
         self.log = Log()
         self.landed: list[KeyedOutcome] = []
@@ -101,7 +102,7 @@ class Worker:
 
     def start(self) -> None:
         """As after a crash: what was not committed is gone."""
-        parts = keyed_parts(TABLE, RECIPE, RULES, ADMISSION)
+        parts = keyed_parts(TABLE, RECIPE, self.rules, ADMISSION)
         self.task = KeyedTask(parts, PLACE, self.store, self.log, stored_position(self.store))
         self.task.landed = self.landed.append
 

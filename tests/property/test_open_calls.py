@@ -7,12 +7,13 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_open_calls import PlainCalls, stored_hour
 from searches import search
 
 from streamapp.lane.ids import CompactSeen
 from streamapp.meters.calls.lane import CompiledCalls
-from streamapp.meters.calls.rpc_codec import stored_hour, unpack_hour
-from tables.calls.open_calls import OpenCalls, PlainCalls
+from streamapp.meters.calls.rpc_codec import unpack_hour
+from tables.calls.open_calls import OpenCalls
 from tables.calls.settlement import Account, CallsKey, Payment
 from tables.counters import EXACT
 from tables.usage.hourly import EVERY
@@ -55,7 +56,7 @@ def test_both_keep_the_same_rows(
     cuts: set[int],
     names_max: int,
 ) -> None:
-    one, other = compiled(names_max), PlainCalls(stored_hour, names_max)
+    one, other = compiled(names_max), PlainCalls(names_max)
     for keeper in (one, other):
         for hour_ms in HOURS:
             keeper.open(hour_ms, hour_ms + 25 * HOUR_MS)

@@ -112,7 +112,7 @@ def refused(table: Any) -> frozenset[int]:
 
 
 def usage(log: list[Any], rules: Rules = LONG) -> Subject:
-    table, correction = Table(rules), declared("usage_hourly").corrected()
+    table, correction = Table(rules), declared("usage_hourly").correction
 
     def compare(start: int) -> Comparison:
         admission = table.task.memory.admission
@@ -155,7 +155,7 @@ def test_hours_of_usage_are_revised(log: list[Any], cut: int, which: int, half: 
 
 
 def calls(log: list[Any], rules: Rules = LONG) -> Subject:
-    table, correction = Calls(rules), declared("rpc_hourly").corrected()
+    table, correction = Calls(rules), declared("rpc_hourly").correction
 
     def compare(start: int) -> Comparison:
         admission = table.task.memory.admission
@@ -236,7 +236,7 @@ def rpc_histories_later(log: list[Any], number: int) -> Any:
 
 
 def latency(log: list[Any], rules: Rules = LONG, limits: Limits = LIMITS) -> Subject:
-    table, correction = LatencyTable(rules, limits), declared("latency").corrected()
+    table, correction = LatencyTable(rules, limits), declared("latency").correction
 
     def compare(start: int) -> Comparison:
         parts = latency_parts(table.rules, make_admission(), table.limits)
@@ -277,7 +277,7 @@ class Letters(Monitor):
 
 def letters(log: list[Any], limits: LettersLimits = LETTERS_LIMITS) -> Subject:
     quiet = replace(letters_log.RULES, destinations=())
-    table, correction = Letters(quiet, limits=limits), declared("letters").corrected()
+    table, correction = Letters(quiet, limits=limits), declared("letters").correction
 
     def compare(start: int) -> Comparison:
         nobody = AlertRules(quiet.threshold, quiet.at_once, quiet.quiet_ms, quiet.update_ms)

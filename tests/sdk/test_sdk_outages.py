@@ -28,18 +28,18 @@ IMPATIENT = {"STREAM_KAFKA__DELIVERY_TIMEOUT_SECONDS": "2"}
 
 @pytest.mark.parametrize("name", ["python", "node", "browser"])
 def test_a_broker_killed_before_it_acknowledged(
-    fresh_broker: Broker, tmp_path: Path, cache_dir: Path, name: str
+    ready_broker: Broker, tmp_path: Path, cache_dir: Path, name: str
 ) -> None:
     modules = packages(cache_dir)
-    with capture(fresh_broker, tmp_path, {TEAM: TOKEN}, IMPATIENT) as front, relay(front.port) as between:
-        assert fresh_broker.pid is not None
-        os.kill(fresh_broker.pid, signal.SIGSTOP)  # takes what it is sent, and acknowledges nothing
+    with capture(ready_broker, tmp_path, {TEAM: TOKEN}, IMPATIENT) as front, relay(front.port) as between:
+        assert ready_broker.pid is not None
+        os.kill(ready_broker.pid, signal.SIGSTOP)  # takes what it is sent, and acknowledges nothing
         with client(name, between.url, modules, many=MANY) as running:
             running.wait(between.exchanges, OUTAGE_S)
-            fresh_broker.kill()
+            ready_broker.kill()
             running.wait(lambda: 503 in between.statuses(), OUTAGE_S)
             assert between.statuses() <= {503, None}
-            fresh_broker.start()
+            ready_broker.start()
             running.wait(lambda: names(front.arrived()) >= EXPECTED[name], RETRIED_S)
             running.wait(lambda: 200 in between.statuses(), OUTAGE_S)
             told = running.finish()

@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from kept_histories import HISTORIES, PLANTED, History
+from searches import of
 
 from streamapp.errors import Misconfigured
 from tables.window import DAY_MS, HOUR_MS, MINUTE_MS
 
-EXAMPLES, STEPS = 120, 40
+EXAMPLES, STEPS = of(240), 40
 
 TEAM = st.integers(0, len(TEAMS) - 1)
 PARTITION = st.integers(0, PARTITIONS - 1)
@@ -103,6 +104,7 @@ class GroupMachine(RuleBasedStateMachine):
         self.group.finish()
 
 
+@pytest.mark.timeout(1200)
 def test_any_history_ends_in_the_bills_of_the_oracle() -> None:
     happened: Counter[str] = Counter()
 

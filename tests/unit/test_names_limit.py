@@ -8,6 +8,7 @@ from time import process_time
 
 import pytest
 from largest import HUGE, largest_account, largest_row, largest_statement, names, wide
+from plain_open_calls import PlainCalls
 from rpc_log import Calls, call
 from usage_log import Rec, Table, event
 from verify_logs import HOUR_MS, TEN, Logs
@@ -22,7 +23,6 @@ from streamapp.schemas.fields import NAME_MAX
 from streamapp.settings import BillingSettings, SettlementSettings
 from streamapp.topics.registry import changelog, message_bytes_max
 from streamapp.verify.read.settlement import METHODS_MIN, Count, agree
-from tables.calls.open_calls import PlainCalls
 from tables.calls.settlement import Account, CallsKey, HourCalls, Payment, settle
 from tables.outcome import Outcome
 from tables.usage.hourly import OTHER, HourKey, UsageRow
@@ -138,7 +138,7 @@ def test_recomputing_with_another_limit_gives_a_row_the_lines_it_has() -> None:
 def without_lane(calls: Calls) -> None:
     def prepare(task: object) -> None:
         ledger = calls.task.memory
-        ledger.lane = PlainCalls(rpc_codec.stored_hour, ledger.rules.names_max)
+        ledger.lane = PlainCalls(ledger.rules.names_max)
 
     calls.prepare = prepare
     calls.restart()

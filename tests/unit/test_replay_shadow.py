@@ -27,7 +27,7 @@ from streamapp.store.position import POSITION_KEY, pack_position
 from streamapp.store.rows import stored_position
 from tables.usage.hourly import HourKey, UsageRow
 
-HOURS = declared("usage_hourly").corrected()
+HOURS = declared("usage_hourly").correction
 WALL = "2025-01-20T00:00"
 
 
@@ -145,7 +145,7 @@ def test_a_wrong_row_of_an_hour_that_was_billed_rightly_is_put_right_in_silence(
     assert money([found]) == {"USD": Decimal(0)}
     assert publish(table, found) == []
     assert recompute(table).changes == []
-    assert table.task.memory.pending == {}, "nothing waits for a mark"
+    assert table.task.memory.unsettled.pending == {}, "nothing waits for a mark"
 
 
 def test_an_open_hour_is_replaced_and_stated_when_it_closes() -> None:
@@ -208,7 +208,7 @@ def test_usage_that_was_pending_is_stated_along_with_the_correction() -> None:
     found = recompute(table)
     (bill,) = publish(table, found)
     assert (bill["data"]["totals"]["requests"], bill["data"]["delta"]["cost"]) == (2, "0.500000000000")
-    assert table.task.memory.pending == {}
+    assert table.task.memory.unsettled.pending == {}
 
 
 def test_an_hour_that_nobody_has_used_and_nobody_has_billed_is_dropped() -> None:

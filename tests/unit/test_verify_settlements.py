@@ -187,7 +187,7 @@ def test_the_ledger_holds_each_settlement_once() -> None:
 
 
 def test_a_settlement_that_was_wrong_and_is_corrected_is_no_difference() -> None:
-    table, correction = Logged(), declared("rpc_hourly").corrected()
+    table, correction = Logged(), declared("rpc_hourly").correction
     table.apply(*(call("10:10", price="0.05") for _ in range(3)))
     key = next(key for key, _ in table.store.scan(b"h", b"i"))
     hour = rpc_codec.unpack_hour(key, table.store.get(key) or b"")

@@ -63,11 +63,6 @@ def pack_hour(row: HourCalls) -> bytes:
     return _encode(_packed(row))
 
 
-def stored_hour(row: HourCalls) -> tuple[bytes, bytes]:
-    """Key and value of an open hour's row."""
-    return hour_key(row.key), pack_hour(row)
-
-
 def unpack_hour(key: bytes, value: bytes) -> HourCalls:
     """Inverse of `hour_key` and `pack_hour`."""
     row = HourCalls(CallsKey(_INT.unpack(key[1:9])[0], _decode_account(key[9:])))

@@ -40,7 +40,7 @@ class RowTable:
         self, name: str, key: Any, row: Any, home: Callable[[Any], str], statements: Statements | None = None
     ) -> None:
         self.table = Table(name, b"fip", self._readable, self._readable_key, is_unsettled, home=self._home)
-        self._owner_of = home
+        self.home = home
         self.statements = statements
         fields = [("row", row), *((name, int) for name in ("events", "first_offset", "last_offset"))]
         more: list[Any] = [("revision", int | None), ("stated_events", int), ("before", row | None)]
@@ -57,6 +57,16 @@ class RowTable:
     def unpack_key(self, key: bytes) -> Any:
         """Inverse of `pack_key`."""
         return self._decode_key(key[1:])
+
+    def rows(self, store: Store) -> Iterator[KeyedRow]:
+        """Every row of a store, in the order of time."""
+        return (self.unpack(key, value) for key, value in store.scan(ROW, ROWS_END))
+
+    def get(self, store: Store | Overlay, key: Any) -> KeyedRow | None:
+        """The row of a key."""
+        raw = self.pack_key(key)
+        value = store.get(raw)
+        return None if value is None else self.unpack(raw, value)
 
     def hours_from(self, start_ms: int) -> bytes:
         """No key of an hour from then on sorts before this."""
@@ -93,7 +103,7 @@ class RowTable:
         return self.statements.id(kept.key, kept.revision)
 
     def _home(self, key: bytes, value: bytes) -> str:
-        return self._owner_of(self.unpack_key(key))
+        return self.home(self.unpack_key(key))
 
     def _readable(self, key: bytes, value: bytes) -> tuple[RowKey, Any]:
         kept = self.unpack(key, value)
@@ -125,9 +135,7 @@ class StoredRows:
         self._rows = rows
 
     def get(self, key: Any) -> KeyedRow | None:
-        raw = self._table.pack_key(key)
-        value = self._rows.get(raw)
-        return None if value is None else self._table.unpack(raw, value)
+        return self._table.get(self._rows, key)
 
     def ending(self, after_ms: int, until_ms: int) -> Iterable[Any]:
         start, stop = max(after_ms - HOUR_MS + 1, 0), max(until_ms - HOUR_MS + 1, 0)

@@ -12,6 +12,7 @@ from streamapp.exact.partition.chunk import Send
 from streamapp.exact.partition.place import Place
 from streamapp.exact.partition.task import Opening, Parts, TableTask
 from streamapp.meters.hourly.codec import RowTable, StoredRows, unsettled
+from streamapp.meters.hourly.correction import correction_of
 from streamapp.meters.hourly.statements import Statements
 from streamapp.meters.hourly.view import RowView
 from streamapp.settings import Settings
@@ -70,7 +71,7 @@ def rows_by_hour(
         rows=table.table,
         source=source,
         late=Late.KEPT if states is None else Late.REVISED,
-        correction=None,
+        correction=correction_of(table, recipe),
         to=() if states is None else (states.to,),
         parts=lambda made: keyed_parts(table, recipe, made.rules, made.admission()),
         window=_window,

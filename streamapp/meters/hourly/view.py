@@ -53,6 +53,6 @@ class RowView(TableView):
             facts,
             open_hours=keyed.unsettled.open_rows,
             open_rows=keyed.unsettled.open_rows,
-            pending_revisions=keyed.unsettled.pending,
+            pending_revisions=len(keyed.unsettled.pending),
             next_mark_ms=keyed.next_mark_ms if keyed.position.watermark_ms >= 0 else None,
         )

@@ -24,7 +24,7 @@ class BudgetView:
     def __init__(self, task: UsageTask) -> None:
         self._task = task
         self._currencies: dict[tuple[str, str], set[str]] = defaultdict(set)  # of teams with hours in memory
-        for hours in (*task.memory.open.values(), task.memory.pending):
+        for hours in (*task.memory.unsettled.hours.values(), task.memory.unsettled.pending):
             self._learn(hours)
 
     def landed(self, outcome: Outcome) -> None:
@@ -53,7 +53,7 @@ class BudgetView:
         spent: dict[MonthKey, Decimal] = {}
         for raw, value in self._task.rows.scan(*codec.months_of(month)).items():
             spent[codec.unpack_month_key(raw)] = codec.unpack_month(value).cost
-        for hours in (*ledger.open.values(), ledger.pending):
+        for hours in (*ledger.unsettled.hours.values(), ledger.unsettled.pending):
             for hour, row in hours.items():
                 if month_of(hour.start_ms) == month:
                     key = month_key(hour)

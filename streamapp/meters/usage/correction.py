@@ -1,7 +1,6 @@
 """Putting hours of usage right: what was stated wrongly is stated again, as the next revision (decisions 10 and 14).
 
-A *family* is a team's hour in one currency, under whatever org: a directory moves usage within a family, so a family is
-compared as a whole or not at all.
+A family is a team's hour in one currency, under whatever org.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from streamapp.exact.correction import Comparison, Kept, Money, Range, Shadow
+from streamapp.exact.correction import Comparison, Hours, Kept, Money, Range, Shadow, compare_hours
 from streamapp.exact.declaration import Making
 from streamapp.exact.partition.chunk import Send, Transaction
 from streamapp.exact.partition.task import Parts
@@ -26,9 +25,6 @@ from tables.outcome import Outcome
 from tables.usage.hourly import EVERY, OTHER, HourKey, Line, UsageRow, month_key, state
 from tables.usage.ledger import Ledger
 from tables.window import HOUR_MS
-
-Family = tuple[int, str, str]
-"""Hour, team, currency."""
 
 Lines = dict[tuple[str, str], Numbers]
 
@@ -55,30 +51,12 @@ def counts(made: Making, kept: Kept) -> Parts[Ledger, Outcome]:
 
 def compare(kept: Kept, shadow: Shadow, range_: Range) -> Comparison:
     """The table's hours beside the shadow's."""
-    found = Comparison(kept)
-    counted = {row.key: row for row in stored_hours(shadow.task.store)}
-    lost = {family_of(row.key) for row in counted.values() if row.first_offset < range_.start}
-    disputed: set[Family] = set()
-    table: set[HourKey] = set()
-    for row in stored_hours(kept.store):
-        table.add(row.key)
-        if row.lines and row.first_offset < range_.start:
-            lost.add(family_of(row.key))
-        if shadow.disputes(row.key.team, row.first_offset, row.last_offset):
-            disputed.add(family_of(row.key))
-    oldest_ms = max(kept.position.watermark_ms - kept.rules.retention_ms, kept.position.moved_ms + 1)
-    for key in sorted({*table, *counted}):
-        if key.start_ms < oldest_ms or family_of(key) in lost:
-            found.out_of_reach += 1
-        elif family_of(key) in disputed:
-            found.contradicted += 1
-        else:
-            found.compared += 1
-            stored = _stored(kept.store, key)
-            change = HourChange(key, stored, _shaped(counted.get(key), stored, kept.rules.names_max))
-            if _differs(change.table, change.shadow):
-                found.changes.append(change)
-    return found
+    return compare_hours(HOURS, kept, shadow, range_)
+
+
+def _change(kept: Kept, key: HourKey, table: UsageRow | None, shadow: UsageRow | None) -> HourChange | None:
+    shaped = _shaped(shadow, table, kept.rules.names_max)
+    return HourChange(key, table, shaped) if _differs(table, shaped) else None
 
 
 def correct(changes: Sequence[HourChange], kept: Kept, at_ms: int) -> Transaction:
@@ -103,11 +81,6 @@ def correct(changes: Sequence[HourChange], kept: Kept, at_ms: int) -> Transactio
 def stored_hours(store: Store) -> Iterator[UsageRow]:
     """Every hour of a table, in the order of time."""
     return (codec.unpack_hour(key, value) for key, value in store.scan(b"h", b"i"))
-
-
-def family_of(key: HourKey) -> Family:
-    """The hours that a change of directory moves usage between."""
-    return key.start_ms, key.team, key.currency
 
 
 def _revised(row: UsageRow, change: HourChange, kept: Kept, before: Writes, at_ms: int) -> tuple[Send, Writes]:
@@ -183,6 +156,15 @@ def _lines_of(row: UsageRow | None) -> Lines:
 
 def _totals(row: UsageRow | None) -> Counters:
     return Counters() if row is None else row.totals()
+
+
+HOURS = Hours(
+    rows=stored_hours,
+    get=_stored,
+    family=lambda key: (key.start_ms, key.team, key.currency),
+    home=lambda key: key.team,
+    change=_change,
+)
 
 
 class _Line(msgspec.Struct):

@@ -75,8 +75,8 @@ class HoursView:
         """Open hours, and closed ones without a bill whose late usage waits for its mark, as of the newest chunk."""
         ledger = self.task.memory
         fresh: dict[HourKey, tuple[int, HourFacts]] = {}
-        unbilled = {key: row for key, row in ledger.pending.items() if row.revision is None}
-        for rows in (*ledger.open.values(), unbilled):
+        unbilled = {key: row for key, row in ledger.unsettled.pending.items() if row.revision is None}
+        for rows in (*ledger.unsettled.hours.values(), unbilled):
             for key, row in rows.items():
                 made = self._open.get(key)
                 if made is None or made[0] != row.last_offset:
@@ -89,7 +89,7 @@ class HoursView:
         """One row as facts."""
         totals = row.totals()
         key, revision, watermark_ms = row.key, row.revision, self.task.memory.position.watermark_ms
-        pending = key in self.task.memory.pending
+        pending = key in self.task.memory.unsettled.pending
         return HourFacts(
             org=key.org,
             team=key.team,
@@ -110,7 +110,7 @@ class HoursView:
             partition=self.task.place.partition,
             first_offset=row.first_offset,
             last_offset=row.last_offset,
-            closes_at_ms=self.task.memory.due_ms
+            closes_at_ms=self.task.memory.unsettled.due_ms
             if pending and revision is None
             else key.start_ms + HOUR_MS + self.task.memory.rules.grace_ms,
             watermark_ms=None if watermark_ms < 0 else watermark_ms,

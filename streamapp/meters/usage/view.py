@@ -131,12 +131,12 @@ class UsageView(TableView):
 
     def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
         ledger = self._hours[partition.number].task.memory
-        open_hours = sum(len(rows) for rows in ledger.open.values())
+        open_hours = ledger.unsettled.open_rows
         return replace(
             super()._partition_facts(partition, now_s),
             open_hours=open_hours,
             open_rows=open_hours,
-            pending_revisions=len(ledger.pending),
+            pending_revisions=len(ledger.unsettled.pending),
             next_mark_ms=ledger.next_mark_ms if ledger.position.watermark_ms >= 0 else None,
         )
 
@@ -207,10 +207,10 @@ def _window(view: UsageView, task: UsageTask, org: str, team: str, currency: str
     if row.revision is not None:
         value = task.store.get(codec.bill_key(bill_id(key, row.revision)))
         stated = [] if value is None else view.statements(task, value)
-    is_pending = key in ledger.pending
+    is_pending = key in ledger.unsettled.pending
     watermark_ms = ledger.position.watermark_ms
     due_ms = (
-        ledger.due_ms
+        ledger.unsettled.due_ms
         if is_pending
         else key.start_ms + HOUR_MS + ledger.rules.grace_ms
         if row.revision is None
