@@ -29,6 +29,7 @@ def command() -> None:
     of billing groups for the money that is open. Kafka or workers that are away do not end it.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s")
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)  # each look logs in
     settings = current()
     door = gate(settings.web, settings.watch.host, wall_ms)
     demand_agreement(settings.kafka)
