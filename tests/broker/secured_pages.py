@@ -20,8 +20,9 @@ from streamapp.web.identity import digest
 from streamapp.web.rights import ROLES, ROUTES, Role, may
 from streamapp.web.show import agent_url, settlement_url
 
-DATA_S = 120
+DATA_S = 180
 BEAT_S = 0.5  # between two looks: as an open page, and not more
+AGAIN_MAX = 20  # a busy machine's Kafka may not answer in time; a right that is missing stays missing
 SAID_OF_A_RIGHT = ("not authorized", "authorization failed", " lacks ", "not visible", "Not visible")
 NOT_PAGES = ("/_local/{topic}", "/reconciliation.json", "/openapi.json", "/{rest}", "/events", "/static/{name}")
 
@@ -32,7 +33,8 @@ def settings(folder: Path) -> dict[str, str]:
     (folder / "tokens").write_text(tokens)
     (folder / "peers").write_text("peer-secret-of-the-tests-0123456789\n")
     files = {"TOKENS_FILE": "tokens", "PEER_TOKEN_FILE": "peers"}
-    return {"STREAM_WEB__AUTH": "token", **{f"STREAM_WEB__{name}": str(folder / file) for name, file in files.items()}}
+    named = {f"STREAM_WEB__{name}": str(folder / file) for name, file in files.items()}
+    return {"STREAM_WEB__AUTH": "token", "STREAM_WEB__PEER_TIMEOUT_SECONDS": "10", **named}
 
 
 def token(role: str) -> str:
@@ -61,6 +63,16 @@ def ask(url: str, role: Role | None, form: dict[str, str] | None = None) -> Answ
         return Answer(refused.code, refused.read().decode())
 
 
+def patiently(url: str, role: Role | None) -> Answer:
+    """The same, again while something does not answer: 503."""
+    for _ in range(AGAIN_MAX):
+        answer = ask(url, role)
+        if answer.status != 503:
+            break
+        threading.Event().wait(BEAT_S)
+    return answer
+
+
 def every_page_for_every_role(first: str) -> int:
     """`first`: the address of the first worker's pages. Returns how many pages were opened."""
     host, _, port = first.rstrip("/").rpartition(":")
@@ -72,7 +84,7 @@ def every_page_for_every_role(first: str) -> int:
         roles: tuple[Role | None, ...] = (None, *ROLES) if not number else ("auditor",)
         jobs += [(base + where, role, least) for where, least in pages for role in roles]
     with ThreadPoolExecutor(4) as pool:
-        for (url, role, least), answer in zip(jobs, pool.map(lambda job: ask(*job[:2]), jobs), strict=True):
+        for (url, role, least), answer in zip(jobs, pool.map(lambda job: patiently(*job[:2]), jobs), strict=True):
             allowed = may(frozenset() if role is None else frozenset({role}), least)
             assert answer.status == (200 if allowed else 401 if role is None else 403), (url, role, answer.text[-2000:])
             assert not [word for word in SAID_OF_A_RIGHT if allowed and word in answer.text], (url, role)
