@@ -15,8 +15,8 @@ from streamapp.meters.view import TableView
 from streamapp.settings import Settings
 from streamapp.watch.standing import KafkaStandings
 from streamapp.watch.user import acting_user, pages_user
-from streamapp.web.audit import KafkaAudit
-from streamapp.web.gate import gate as gate_of
+from streamapp.web.entry.audit import KafkaAudit
+from streamapp.web.entry.gate import gate as gate_of
 from streamapp.web.monitor import beside
 from streamapp.web.outside import Outside
 from streamapp.web.pages.lags import AskedWatch

@@ -33,7 +33,7 @@ from streamapp.metrics import OPENMETRICS, TEXT, wants_openmetrics
 from streamapp.schemas.judging import letter
 from streamapp.schemas.values.trace import HEADER
 from streamapp.settings import CaptureSettings
-from streamapp.web.gate import HEADERS, Gate
+from streamapp.web.entry.gate import HEADERS, Gate
 from streamapp.web.problem import Problem
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from conftest import wait_until
 
 from streamapp.agents.registry import AGENTS
 from streamapp.topics.registry import GROUPS, port_offset
-from streamapp.web.identity import digest
-from streamapp.web.rights import ROLES, ROUTES, Role, may
+from streamapp.web.entry.identity import digest
+from streamapp.web.entry.rights import ROLES, ROUTES, Role, may
 from streamapp.web.show import agent_url, settlement_url
 
 DATA_S = 180

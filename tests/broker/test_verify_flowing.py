@@ -18,7 +18,7 @@ from conftest import wait_until
 from workers import Cluster, cluster
 
 from streamapp.broker.broker import Broker
-from streamapp.cli.verify import Verdict, verify
+from streamapp.cli.checks.verify import Verdict, verify
 from streamapp.processes.child import Child
 from streamapp.settings import Settings
 from streamapp.simulate.world import tenants

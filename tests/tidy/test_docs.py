@@ -18,7 +18,7 @@ import pytest
 from project import PROJECT, code, found, names, read, tracked
 
 from streamapp.cli import command as streamapp
-from streamapp.cli.settings import rows
+from streamapp.cli.project.settings import rows
 from streamapp.settings import Settings
 
 BY_HAND = [

@@ -19,7 +19,7 @@ from multidict import CIMultiDict
 from web_fake import FakeAudit, FakeWorker, World, serving
 
 from streamapp.settings_web import WebSettings
-from streamapp.web.gate import gate
+from streamapp.web.entry.gate import gate
 
 SECTION = re.compile(r"^## Behind oauth2-proxy$(.*?)^## ", re.MULTILINE | re.DOTALL)
 PAGE = Path(__file__).parent.parent.parent / "docs" / "security.md"

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError
 
 from streamapp.errors import Denied, Misconfigured
 from streamapp.kafka.groups import GroupSeen, Seen
-from streamapp.kafka.outgoing import Event, NotAcknowledged, NotWritable, WriteDenied
+from streamapp.kafka.produce.outgoing import Event, NotAcknowledged, NotWritable, WriteDenied
 from streamapp.kafka.refusal import not_taken
 from streamapp.kafka.trouble import Right, denied, lacks, naming_rights, to_mend
 from streamapp.local.reading import demand_rights
