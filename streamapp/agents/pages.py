@@ -35,7 +35,7 @@ def serve(app: StreamApp, view: TableView) -> None:
     outside = Outside(
         standings=KafkaStandings(watcher, app.clock, 2 * timeout_s),  # a look is several questions, and no page waits
         letters=RecentLetters(watcher, app.clock),
-        events=KafkaEventLog(watcher),
+        events=KafkaEventLog(watcher, settings.kafka),
         audit=KafkaAudit(watcher, app.clock),
         acting=KafkaActing(lambda: acting_user(settings), lambda fix: _rules(settings, fix), app.clock),
         ledger=LedgerBills(settings.ledger),

@@ -116,9 +116,7 @@ class App:
         if path in ENDPOINT_PATHS and method in ("POST", "GET"):
             answer = await self._events(scope, receive, length, forwarded, began_s, extra)
         elif path in ENDPOINT_PATHS and method == "OPTIONS":
-            wanted = next(
-                (value for name, value in scope["headers"] if name == b"access-control-request-headers"), None
-            )
+            wanted = _header(scope, b"access-control-request-headers") or None
             answer, extra = answers.NOTHING, cors.preflight(origin, wanted)
         elif path in self.shown and method in ("GET", "HEAD"):
             status, named, body = await self._admitted(scope) or self.page(scope)

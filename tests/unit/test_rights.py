@@ -105,7 +105,7 @@ def test_a_look_at_lag_names_what_may_not_be_asked_about() -> None:
     for seen, words in (
         (Seen(group, {}, {}), "lag-monitor lacks DESCRIBE on group billing-agg: `streamapp access apply`"),
         (
-            Seen({}, {}, {}, frozenset({"llm_usage"})),
+            Seen({}, {}, {}, denied=frozenset({"llm_usage"})),
             "lag-monitor lacks DESCRIBE on topic llm_usage: `streamapp access",
         ),
     ):
