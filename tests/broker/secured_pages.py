@@ -155,7 +155,7 @@ def addresses(base: str) -> Iterator[tuple[str, Role | None]]:
         "/letters/{id}": letters()[:1],
         "/orgs/{org}": [org_url(row["org"])],
         "/budgets/{org}/{team}": [budget_url(row["org"], row["team"])],
-        "/events/{id}": [told("/events.json?topic=llm_usage")["events"][0]["url"]],
+        "/events/{id}": ["/events/" + quote(told("/events.json?topic=llm_usage")["events"][0]["id"], safe="")],
         "/tables/{name}": ["/tables/" + quote("usage_hourly")],
     }
     for route in ROUTES:
