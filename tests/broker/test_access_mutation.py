@@ -17,7 +17,7 @@ from usage_log import value
 from workers import READY_S, refused_to_start, variables
 
 from streamapp.access.acl import ANYTHING, USER, Acl
-from streamapp.access.wanted import of_group, principals, wanted
+from streamapp.access.wanted import LAG_MONITOR, of_group, principals, wanted
 from streamapp.capture.app import demand_topics
 from streamapp.chaos.worker import BILLING, WorkerProcess
 from streamapp.cli.checks.verify import check
@@ -96,6 +96,8 @@ def used(kafka: KafkaSettings, acl: Acl) -> None:
     """Do with our clients what the entry is for."""
     user, name = acl.user, acl.name
     match acl.kind, acl.operation:
+        case _, "DESCRIBE" if user == LAG_MONITOR:
+            standings(kafka, readings([each.name for each in GROUPS]))
         case "topic", "WRITE":
             written(kafka, user, name)
         case "topic", "READ":

@@ -54,7 +54,7 @@ ELSEWHERE = {
     "as admin streamapp access apply": SECURED,
     "as reconciler streamapp reconcile": SECURED,
     "as reconciler streamapp verify": SECURED,
-    "as lag-monitor streamapp watch": "tests/broker/test_watch.py",
+    "as lag-monitor streamapp watch": SECURED,
     **{
         f"as {each.principal} faust --loop=uvloop -A {module} worker -l info": SECURED
         for (_, module, _), each in zip(AGENTS, GROUPS, strict=True)

@@ -10,6 +10,7 @@ from one that still runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
 
@@ -130,7 +131,8 @@ class TransactedProducer:
     def _translated(self, error: KafkaError, topic: str = "") -> StreamError:
         if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
             return Refused(f"somebody else began to write as {self._id}; nothing of this transaction was done")
-        self._producer.poll(0)  # delivers what is `_heard`
+        with suppress(KafkaException):  # of an error that is fatal
+            self._producer.poll(0)  # delivers what is `_heard`
         if wrong := to_mend(self._heard.behind(error), topic, self._kafka.sasl_username, self._id):
             return wrong
         return Unavailable(f"Kafka did not take the transaction, nothing of it was done: {error.str()}")
