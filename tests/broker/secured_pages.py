@@ -159,7 +159,7 @@ def addresses(base: str) -> Iterator[tuple[str, Role | None]]:
         "/tables/{name}": ["/tables/" + quote("usage_hourly")],
     }
     for route in ROUTES:
-        if route.path in NOT_PAGES or route.path in ("/bills", "/agent", "/teams"):
+        if route.path in NOT_PAGES or route.path in ("/bills", "/agent", "/teams", "/orgs"):
             continue
         known = next((name for name in sorted(names, key=len, reverse=True) if route.path.startswith(name)), "")
         for start in names.get(known, [""]):
