@@ -10,6 +10,7 @@ from typing import Any
 
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.place import Place
+from streamapp.meters.usage import codec
 from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.judging.decode import decode_usage
@@ -18,6 +19,7 @@ from tables.admission import OwnerAdmission
 from tables.latency.windows import LatencyOutcome
 from tables.outcome import Outcome
 from tables.usage.hourly import Statement
+from tables.usage.open_hours import PlainHours
 from tables.window import Rules
 
 DAY = "2025-01-15"
@@ -172,6 +174,17 @@ class Table:
     def commit(self, transaction: Transaction) -> None:
         self.writes: Writes = transaction.writes
         now(self.task.commit(transaction))
+
+
+def without_lane(table: Table) -> None:
+    """From now on the table has its open hours in dicts, and judges every record."""
+    ledger = table.task.memory
+    hours = PlainHours(codec.stored_hour, ledger.rules.names_max)
+    for hour_ms in ledger.open:
+        hours.open(hour_ms, 0, False)
+    for key, value in ledger.lane.stored_rows():
+        hours.admit(codec.unpack_hour(key, value))
+    ledger.lane = hours
 
 
 def stated(of: Outcome | Sequence[Statement] | None) -> list[str]:

@@ -44,6 +44,20 @@ class Added(Structure):
     )
 
 
+class Used(Structure):
+    """`used_t`: what is counted by hand in an open hour of usage."""
+
+    _fields_ = (
+        ("hour_ms", c_int64),
+        *((name, c_char_p) for name in ("account", "names")),
+        *((name, c_size_t) for name in ("account_length", "names_length")),
+        *((name, c_int64) for name in ("requests", "errors", "cache_hits", "rounded")),
+        *((name, c_uint64 * 2) for name in ("prompt_tokens", "completion_tokens", "other_tokens", "cost")),
+        ("first_offset", c_int64),
+        ("last_offset", c_int64),
+    )
+
+
 class Taken(Structure):
     """`taken_t`: where what was counted for the latency table lies, and how much it is."""
 
@@ -77,17 +91,17 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("lane_open", c_int, (c_void_p, c_int64, c_uint32, c_int)),
     ("lane_close", None, (c_void_p, c_int64)),
     ("lane_run", c_int64, (c_void_p, c_char_p, c_void_p, c_int64, c_int64, POINTER(Run))),
+    ("rows_count", c_int64, (c_void_p,)),
+    ("rows_others", c_int64, (c_void_p,)),
+    ("rows_rounded", c_int64, (c_void_p,)),
+    ("rows_known", c_int, (c_void_p, c_int64, c_char_p, c_size_t)),
+    ("rows_changed", c_int64, (c_void_p, POINTER(c_void_p))),
+    ("rows_of", c_int64, (c_void_p, c_int64, POINTER(c_void_p))),
     ("usage_new", c_void_p, (*_LANE, c_int64)),
-    ("usage_line", c_int64, (c_void_p, c_int64, c_char_p, c_size_t, c_size_t)),
-    ("usage_touched", c_int64, (c_void_p,)),
-    ("usage_take", None, (c_void_p, c_void_p)),
-    ("usage_key", c_size_t, (c_void_p, c_int64, c_int64, POINTER(c_void_p))),
+    ("usage_add", c_int, (c_void_p, POINTER(Used), c_int)),
+    ("usage_closed", c_int64, (c_void_p, c_int64, POINTER(c_void_p))),
     ("calls_new", c_void_p, (*_LANE, c_int64)),
     ("calls_add", c_int, (c_void_p, POINTER(Added), c_int)),
-    ("calls_others", c_int64, (c_void_p,)),
-    ("calls_rows", c_int64, (c_void_p,)),
-    ("calls_changed", c_int64, (c_void_p, POINTER(c_void_p))),
-    ("calls_of", c_int64, (c_void_p, c_int64, POINTER(c_void_p))),
     ("latency_new", c_void_p, (*_LANE, c_void_p, c_int32, c_void_p)),
     ("latency_learn", c_int64, (c_void_p, c_char_p, c_size_t, c_int32, c_int32)),
     ("latency_forget", None, (c_void_p,)),

@@ -1,9 +1,9 @@
 """A partition's life: usage in; changed rows, statements and refusals out (decisions 8 to 13).
 
-How records are read is in `fold.py`. The ledger is arithmetic over a mapping of rows. It keeps open hours, hours with
-unstated late usage and remembered ids in memory, reads any other row from the mapping, and writes nothing: `Outcome`
-says what changed. Marks are crossed at a record, in the middle of a chunk if need be, so any cutting of the log into
-chunks states the same bytes.
+How records are read is in `fold.py`. The ledger is arithmetic over a mapping of rows. Open hours are kept by its lane,
+hours with unstated late usage and remembered ids in memory; any other row it reads from the mapping. It writes nothing:
+`Outcome` says what changed. Marks are crossed at a record, in the middle of a chunk if need be, so any cutting of the
+log into chunks states the same bytes.
 
 A late event's way: `_row_for` finds its hour closed and puts the row among the `pending`; `_cross` states it when the
 watermark reaches the next five-minute mark.
@@ -11,28 +11,29 @@ watermark reaches the next five-minute mark.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tables.admission import Admission
-from tables.counters import EXACT
 from tables.fold import NEVER, Fold
 from tables.outcome import Outcome, Position, Record, Rows
 from tables.seen import Seen, StoredIds, expiry_of
 from tables.usage.expiry import expire
-from tables.usage.hourly import OTHER, HourKey, Line, UsageRow, month_key, state
-from tables.usage.lane import LineKey, NoUsageLane, UsageLane
+from tables.usage.hourly import HourKey, MonthKey, MonthRow, UsageRow, month_key, state
+from tables.usage.open_hours import OpenHours
 from tables.window import HOUR_MS, Rules, hour_of, mark_after
 
+MONTHS_MAX = 20_000  # that need not be read again at the next mark; ten megabytes
 
-class Ledger(Fold[Outcome, UsageRow]):
+
+class Ledger(Fold[Outcome, HourKey | UsageRow]):
     """One partition of the hourly usage table.
 
-    Promises beside those of a fold: every counted record is in exactly one stated delta once its hour is settled. With
-    a fast path everything is the same.
+    Promises beside those of a fold: every counted record is in exactly one stated delta once its hour is settled.
+    Whoever keeps the open hours, the same is written.
     """
 
-    lane: UsageLane
+    lane: OpenHours
 
     def __init__(
         self,
@@ -40,12 +41,13 @@ class Ledger(Fold[Outcome, UsageRow]):
         admission: Admission,
         rows: Rows,
         position: Position,
-        seen: Seen | None = None,
-        lane: UsageLane | None = None,
+        seen: Seen,
+        hours: OpenHours,
     ) -> None:
-        super().__init__(rules, admission, position, seen, NoUsageLane() if lane is None else lane)
+        super().__init__(rules, admission, position, seen, hours)
         self.rows = rows
-        self.open: dict[int, dict[HourKey, UsageRow]] = {}  # hour → its open rows
+        self.open: set[int] = set()  # hours with open rows
+        self._months: dict[MonthKey, MonthRow] = {}  # some that were stated last
         self.pending: dict[HourKey, UsageRow] = {}  # closed, with usage that is not stated yet
         self._due_ms = NEVER  # the mark at which the pending are stated
         self._new_from_ms = self._after(position.watermark_ms)  # no row of an hour from here on can be stored
@@ -61,7 +63,8 @@ class Ledger(Fold[Outcome, UsageRow]):
         self._new_from_ms = max(self._new_from_ms, self._after(counted_until_ms))
         for row in unsettled:
             if row.revision is None and not self._closed(row.key.start_ms):
-                self._admit(row)
+                self._open(row.key.start_ms)
+                self.lane.admit(row)
             else:
                 self._await_mark(row)
         self.remember(ids)
@@ -70,8 +73,7 @@ class Ledger(Fold[Outcome, UsageRow]):
         """Close by the wall clock what a silent, fully read partition leaves behind (decision 9): hours whose end and
         grace have passed, and every pending revision."""
         outcome = self._outcome = Outcome()
-        rows = [row for hour in self.open for row in self.open[hour].values() if self._closes_ms(hour) <= now_ms]
-        self._state([(row, now_ms) for row in [*rows, *self.pending.values()]])
+        self._state([(row, now_ms) for row, _ in [*self._end(now_ms), *self._pending(NEVER)]])
         self._new_from_ms = max(self._new_from_ms, self._after(self.position.watermark_ms))
         self.next_mark_ms = self._next_mark()
         return outcome
@@ -85,95 +87,61 @@ class Ledger(Fold[Outcome, UsageRow]):
     def _begun(self, chunk: int) -> Outcome:
         return Outcome(chunk=chunk)
 
-    def _add(self, row: UsageRow, event: Any, record: Record) -> None:
+    def _add(self, row: HourKey | UsageRow, event: Any, record: Record) -> None:
         data = event.data
-        line = row.lines.get((data.provider, data.model))
-        if line is None:
-            line = self._line_of(row, data)
-        line.requests += 1
-        line.prompt_tokens += data.prompt_tokens
-        line.completion_tokens += data.completion_tokens
-        line.cost = EXACT.add(line.cost, data.cost_usd)
-        if data.total_tokens != (named := data.prompt_tokens + data.completion_tokens):
-            line.other_tokens += data.total_tokens - named
-        if event.is_rounded:
-            line.rounded += 1
-            self._outcome.rounded += 1
-        if data.cache_hit:
-            line.cache_hits += 1
-        if data.status != "success":
-            line.errors += 1
-        row.last_offset = record.offset
+        names = (data.provider, data.model)
+        other_tokens = data.total_tokens - data.prompt_tokens - data.completion_tokens
+        numbers = (
+            1,
+            int(data.status != "success"),
+            int(data.cache_hit),
+            data.prompt_tokens,
+            data.completion_tokens,
+            data.cost_usd,
+            other_tokens,
+            int(event.is_rounded),
+        )
+        if isinstance(row, HourKey):
+            self.lane.add(row, names, numbers, record.offset)
+            return
+        self._outcome.others += row.count(names, numbers, record.offset, self.rules.names_max)
+        self._outcome.rounded += event.is_rounded
         self._outcome.hours[row.key] = row
 
-    def _line_of(self, row: UsageRow, data: Any) -> Line:
-        """The line of names that have none yet: a new one, or that of the others when the row has no room."""
-        self._gather()  # lines that the lane has made came before
-        names = row.counted_as((data.provider, data.model), self.rules.names_max)
-        line = row.line(*names)
-        if not line.requests and row.key not in self.pending:
-            self.lane.learn(LineKey(row.key, *names), line)
-        self._outcome.others += names == OTHER
-        return line
-
     def _gather(self) -> None:
-        """Add to the rows what the fast path has counted."""
-        touched = self._outcome.hours
-        for line, numbers, first_offset, last_offset in self.lane.take(self._new_line):
-            line.add(numbers)
-            self._outcome.rounded += numbers[-1]
-            row = line.row
-            assert row is not None, "the lane counts in lines of open hours"
-            if row.first_offset < 0:
-                row.first_offset = first_offset
-            row.last_offset = max(row.last_offset, last_offset) if row.key in touched else last_offset
-            touched[row.key] = row
-            if line is row.lines.get(OTHER):
-                self._outcome.others += numbers[0]
+        outcome, lane = self._outcome, self.lane
+        outcome.open = lane.changed()
+        outcome.others += lane.others()
+        outcome.rounded += lane.rounded()
 
     # -- rows ----------------------------------------------------------------------------------------------------
 
-    def _new_line(self, key: LineKey) -> Line:
-        """A line that the fast path found: of an open hour, of which every row there is is in memory."""
-        row = self.open[key.hour.start_ms].get(key.hour)
-        if row is None:
-            row = UsageRow(key.hour)
-            self._admit(row)
-        return row.line(key.provider, key.model)
-
-    def _row_for(self, event: Any, org: str, record: Record) -> UsageRow | None:
-        """The row an event counts in: open, or closed and from now on pending. None if it is too late for any."""
+    def _row_for(self, event: Any, org: str, record: Record) -> HourKey | UsageRow | None:
+        """The row an event counts in: an open one, by its key, or one that is stated and from now on pending. None if
+        it is too late for any."""
         key = HourKey(hour_of(event.at_ms), org, event.team_id, event.data.currency)
         closed = self._closed(key.start_ms)
         if closed and self._too_late(event.at_ms, record):
             return None
-        row = self._in_memory(key)
-        if row is None:
-            self._gather()  # what the lane counted came before: it may have made the row
-            row = self._in_memory(key) or self._outcome.hours.get(key) or self.rows.hour(key) or UsageRow(key)
-            if row.first_offset < 0:
-                row.first_offset = record.offset
-            if closed or row.revision is not None:
-                self._await_mark(row)
-            elif key not in self.open.get(key.start_ms, ()):
-                self._admit(row)
-        return row
+        if key in self.pending:
+            return self.pending[key]
+        if not closed and self.lane.knows(key):
+            return key
+        row = self._outcome.hours.get(key) or self.rows.hour(key)
+        if closed or row is not None:  # of an open hour that the wall clock has closed before
+            row = row or UsageRow(key)
+            self._await_mark(row)
+            return row
+        self._open(key.start_ms)
+        return key
 
-    def _in_memory(self, key: HourKey) -> UsageRow | None:
-        return self.open.get(key.start_ms, {}).get(key) or self.pending.get(key)
-
-    def _admit(self, row: UsageRow) -> None:
-        """Make a row one of the open ones."""
-        key = row.key
-        if key.start_ms not in self.open:
-            self.open[key.start_ms] = {}
-            closes_ms = self._closes_ms(key.start_ms)
-            expiry_ms = expiry_of(key.start_ms, closes_ms, self.rules)
-            self.lane.open(key.start_ms, expiry_ms, key.start_ms >= self._new_from_ms)
+    def _open(self, hour_ms: int) -> None:
+        """An hour has rows from now on."""
+        if hour_ms not in self.open:
+            self.open.add(hour_ms)
+            closes_ms = self._closes_ms(hour_ms)
+            self.lane.open(hour_ms, expiry_of(hour_ms, closes_ms, self.rules), hour_ms >= self._new_from_ms)
             self.next_mark_ms = min(self.next_mark_ms, closes_ms)
-        self.open[key.start_ms][key] = row
-        for (provider, model), line in row.lines.items():
-            self.lane.learn(LineKey(key, provider, model), line)
 
     def _await_mark(self, row: UsageRow) -> None:
         """Late usage waits for the next five-minute mark."""
@@ -186,43 +154,38 @@ class Ledger(Fold[Outcome, UsageRow]):
 
     def _cross(self, watermark_ms: int) -> None:
         """State, forget and expire what the watermark's new place brings due."""
-        self._gather()
-        due = [
-            (row, self._closes_ms(hour))
-            for hour in self.open
-            if self._closes_ms(hour) <= watermark_ms
-            for row in self.open[hour].values()
-        ]
-        if self._due_ms <= watermark_ms:
-            due += [(row, self._due_ms) for row in self.pending.values()]
-        self._state(due)
+        self._state([*self._end(watermark_ms), *self._pending(watermark_ms)])
         self._outcome.old_ids += self.seen.forget(watermark_ms)
         expire(self.position, self.rows, self._outcome, watermark_ms - self.rules.retention_ms)
+        for month in self._outcome.old_months:
+            self._months.pop(month, None)
+
+    def _end(self, until_ms: int) -> Iterator[tuple[UsageRow, int]]:
+        """The rows of the hours that a watermark closes, each with the mark that does it. They are open no longer."""
+        for hour in sorted(hour for hour in self.open if self._closes_ms(hour) <= until_ms):
+            self.open.remove(hour)
+            for row in self.lane.close(hour):
+                yield row, self._closes_ms(hour)
+
+    def _pending(self, until_ms: int) -> Iterator[tuple[UsageRow, int]]:
+        """The rows with late usage, if their mark has come. They are pending no longer."""
+        if self._due_ms <= until_ms:
+            pending, self.pending, due_ms, self._due_ms = self.pending, {}, self._due_ms, NEVER
+            for row in pending.values():
+                yield row, due_ms
 
     def _state(self, due: list[tuple[UsageRow, int]]) -> None:
-        """State rows, each with the mark that caused it, in the order of their keys; they are settled afterwards."""
+        """State rows, each with the mark that caused it, in the order of their keys."""
         outcome = self._outcome
         for row, mark_ms in sorted(due, key=lambda item: item[0].key):
             month = month_key(row.key)
-            before = outcome.months.get(month) or self.rows.month(month)
+            before = outcome.months.get(month) or self._months.get(month) or self.rows.month(month)
             statement, outcome.months[month] = state(row, before, mark_ms)
             outcome.statements.append(statement)
             outcome.hours[row.key] = row
-            self._settle(row)
-
-    def _settle(self, row: UsageRow) -> None:
-        key = row.key
-        for line in row.lines.values():  # nobody asks for it any more, and without the cycle the row goes at once
-            line.row = None
-        if self.pending.pop(key, None) is not None:
-            if not self.pending:
-                self._due_ms = NEVER
-            return
-        rows = self.open[key.start_ms]
-        del rows[key]
-        if not rows:
-            del self.open[key.start_ms]
-            self.lane.close(key.start_ms)
+        if len(self._months) > MONTHS_MAX:
+            self._months.clear()
+        self._months.update(outcome.months)
 
     def _closed(self, hour: int) -> bool:
         return self._closes_ms(hour) <= self.position.watermark_ms

@@ -17,7 +17,7 @@ from typing import Any
 import rpc_log
 from latency_log import LatencyTable
 from rpc_log import Calls
-from usage_log import Rec, Table, at, value
+from usage_log import Rec, Table, at, value, without_lane
 
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.rpc_codec import stored_hour
@@ -25,7 +25,6 @@ from streamapp.meters.latency import codec as latency_codec
 from streamapp.meters.usage.store import USAGE as usage_rows
 from streamapp.store.rows import Store
 from tables.calls.open_calls import PlainCalls
-from tables.usage.lane import NoUsageLane
 from tables.window import HOUR_MS, MINUTE_MS, Rules
 
 RULES = Rules(retention_ms=3 * HOUR_MS, remember_ms=HOUR_MS)
@@ -127,7 +126,7 @@ def said(outcome: Any) -> Any:
 def ledger(lane: bool) -> Any:
     table = Table(RULES)
     if not lane:
-        table.task.memory.lane = NoUsageLane()
+        without_lane(table)
     return table
 
 

@@ -54,7 +54,7 @@ class UsageView(TableView):
         made_s, hours = self._made
         if monotonic_s() - made_s >= FRESH_S:
             hours = [facts for view in self._hours.values() for facts in view.open()]
-            hours += [facts for view in self._hours.values() for facts in view.closed.values()]
+            hours += [facts for view in self._hours.values() for facts in view.closed()]
             hours.sort(key=lambda facts: -facts.start_ms)
             self._made = (monotonic_s(), hours)
         return list(hours)
@@ -97,7 +97,7 @@ class UsageView(TableView):
 
     def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
         ledger = self._hours[partition.number].task.memory
-        open_hours = sum(len(rows) for rows in ledger.open.values())
+        open_hours = len(ledger.lane)
         return replace(
             super()._partition_facts(partition, now_s),
             open_hours=open_hours,
@@ -142,7 +142,7 @@ class UsageView(TableView):
 
 def _row(task: UsageTask, key: HourKey) -> UsageRow | None:
     ledger = task.memory
-    return ledger.open.get(key.start_ms, {}).get(key) or ledger.pending.get(key) or task.memory.rows.hour(key)
+    return ledger.pending.get(key) or ledger.rows.hour(key)
 
 
 def _lines(rows: list[UsageRow]) -> tuple[dict[str, Any], ...]:
