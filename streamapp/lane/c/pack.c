@@ -7,29 +7,38 @@ void buffer_free(buffer_t *buffer) {
     *buffer = (buffer_t){0};
 }
 
-size_t put_bytes(buffer_t *buffer, const void *bytes, size_t length) {
+/* Where so many bytes can be written, behind what is there; NULL without memory. */
+static inline uint8_t *room_for(buffer_t *buffer, size_t length) {
     size_t at = buffer->length;
-    if (buffer->room - at < length) {
+    if (!buffer->bytes || buffer->room - at < length) {
         size_t room = buffer->room ? buffer->room : ROOM_MIN;
         while (room - at < length) room *= 2;
         uint8_t *grown = realloc(buffer->bytes, room);
         if (!grown) {
             buffer->is_full = 1;
-            return at;
+            return NULL;
         }
         buffer->bytes = grown;
         buffer->room = room;
     }
+    return buffer->bytes + at;
+}
+
+size_t put_bytes(buffer_t *buffer, const void *bytes, size_t length) {
+    size_t at = buffer->length;
+    if (!room_for(buffer, length)) return at;
     if (length) memcpy(buffer->bytes + at, bytes, length); /* an empty name has no bytes to point at */
     buffer->length += length;
     return at;
 }
 
 /* A letter, and a number behind it in so many bytes, the highest first. */
-static void put_tagged(buffer_t *buffer, uint8_t tag, uint64_t number, int width) {
-    uint8_t bytes[9] = {tag};
-    for (int at = width; at; at--, number >>= 8) bytes[at] = (uint8_t)number;
-    put_bytes(buffer, bytes, (size_t)width + 1);
+static inline void put_tagged(buffer_t *buffer, uint8_t tag, uint64_t number, int width) {
+    uint8_t *to = room_for(buffer, 9);
+    if (!to) return;
+    *to = tag;
+    for (int at = width; at; at--, number >>= 8) to[at] = (uint8_t)number;
+    buffer->length += (size_t)width + 1;
 }
 
 void put_nil(buffer_t *buffer) { put_tagged(buffer, 0xC0, 0, 0); }
@@ -49,8 +58,15 @@ void put_map(buffer_t *buffer, size_t count) {
 }
 
 void put_string(buffer_t *buffer, const uint8_t *at, size_t length) {
-    if (length < 32) put_tagged(buffer, (uint8_t)(0xA0 | length), 0, 0);
-    else if (length <= 0xFF) put_tagged(buffer, 0xD9, length, 1);
+    uint8_t *to = length < 32 ? room_for(buffer, 32) : NULL;
+    if (to) { /* as most are */
+        *to = (uint8_t)(0xA0 | length);
+        if (length) memcpy(to + 1, at, length);
+        buffer->length += length + 1;
+        return;
+    }
+    if (length < 32) return;
+    if (length <= 0xFF) put_tagged(buffer, 0xD9, length, 1);
     else if (length <= 0xFFFF) put_tagged(buffer, 0xDA, length, 2);
     else put_tagged(buffer, 0xDB, length, 4);
     put_bytes(buffer, at, length);
