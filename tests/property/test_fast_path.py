@@ -11,22 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from searches import search
 from usage_histories import FEW, LIMITS, OFFSETS, SHORT, logs
-from usage_log import Rec, SetLimits, Table, at, value
+from usage_log import Rec, SetLimits, Table, at, value, without_lane
 
 from streamapp.lane.records import Records, Stretch, payload_of
 from streamapp.meters.usage import codec
+from streamapp.meters.usage.statement import event
 from streamapp.meters.usage.store import USAGE
 from tables.outcome import Outcome
-from tables.usage.lane import NoUsageLane
 from tables.window import Rules
 
 
 def told(outcome: Outcome) -> Any:
     """Everything an outcome says, as values that compare."""
     hours = {key: USAGE.readable(codec.hour_key(key), codec.pack_hour(row)) for key, row in outcome.hours.items()}
-    others = set(Outcome.__dataclass_fields__) - {"hours", "refusals"}
+    others = set(Outcome.__dataclass_fields__) - {"hours", "refusals", "statements"}
+    statements = [(one._replace(counted=()), one.lines, event(one, "llm_usage", 0)) for one in outcome.statements]
     refused = [(refusal.record.offset, refusal.reason, refusal.error) for refusal in outcome.refusals]
-    return hours, refused, {name: getattr(outcome, name) for name in others}
+    return hours, refused, statements, {name: getattr(outcome, name) for name in others}
 
 
 def stretched(records: Sequence[Rec], rng: Random) -> Records:
@@ -55,7 +56,7 @@ def histories(
             if end % 5 == 0:
                 limits.set(**(LIMITS if limits.changes % 3 else {}))
             if not lane:
-                table.task.memory.lane = NoUsageLane()
+                without_lane(table)
             if lane:
                 table.commit(table.task.fold(stretched(log[begin:end], rng), log[end - 1].timestamp))
             else:
@@ -124,6 +125,6 @@ def test_a_row_that_came_from_another_partition_keeps_its_coverage() -> None:
         table.apply(*[replace(record, offset=record.offset + 5_000) for record in busy_hour(0)[:300]])
         table.task.memory.position.next_offset = 0  # its rows were moved here: offsets begin anew
         if not lane:
-            table.task.memory.lane = NoUsageLane()
+            without_lane(table)
         tables.append([told(table.apply(*busy_hour(0)[300:600])), told(table.apply(*busy_hour(0)[600:]))])
     assert tables[0] == tables[1]
