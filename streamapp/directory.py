@@ -96,9 +96,8 @@ class FileDirectory:
         org = "org_hanzo"
         tokens = ["ha_…"]
         quota_per_second = 1000    # optional; each capture process lets through so many
-        soft_limit = "80"          # optional; what the team may spend in a month: crossing it is stated
-        hard_limit = "100.50"      # optional; likewise
-        limit_currency = "USD"     # optional; of both limits
+        budget_soft = { USD = "80" }                     # optional; by currency, what the team may spend in a
+        budget_hard = { USD = "100.50", EUR = "90" }     # month: crossing it is stated
 
     A process beside this one reads it, unless it is small, and makes an index, where each answer is looked up by its
     key: the memory of a worker does not grow with the directory, and no caller waits while a new version is read. Only

@@ -30,7 +30,9 @@ _BLOCK = re.compile(
     r'(?:tokens = \["([^"\\\x00-\x1f]*)"\]\n)?\n*(?=\[teams\.|\Z)'
 )
 _AMOUNT = re.compile(r"(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,12})?", re.ASCII)
-_CURRENCY = re.compile(r"[A-Z0-9]{1,16}", re.ASCII)
+_CURRENCY = re.compile(r"[A-Z0-9]{1,16}", re.ASCII)  # as llm_usage has them
+_AMOUNTS = re.compile(r'([A-Za-z0-9_-]+)\s*=\s*\{\s*((?:[A-Za-z0-9_-]+\s*=\s*"[^"\\\x00-\x1f]*"\s*(?:,\s*)?)*)\}\s*')
+_PAIR = re.compile(r'([A-Za-z0-9_-]+)\s*=\s*"([^"]*)"\s*(,?)\s*')
 _QUOTED = re.compile(r'"([^"]*)"\s*(,?)\s*')
 
 
@@ -81,16 +83,17 @@ def team_of(name: str, facts: Any) -> Team:
 
 
 def _limits(name: str, facts: dict[str, Any]) -> Iterator[TeamLimit]:
-    currency = facts.get("limit_currency", "USD")
-    if not isinstance(currency, str) or _CURRENCY.fullmatch(currency) is None:
-        raise ValueError(f'[teams.{name}] limit_currency is not a currency like "USD"')
     for kind in ("soft", "hard"):
-        amount = facts.get(f"{kind}_limit")
-        if amount is None:
-            continue
-        if not isinstance(amount, str) or _AMOUNT.fullmatch(amount) is None or not amount.strip("0."):
-            raise ValueError(f'[teams.{name}] {kind}_limit is not an amount above 0, as text, like "100.50"')
-        yield TeamLimit(kind, amount, currency)
+        amounts = facts.get(f"budget_{kind}", {})
+        form = f'[teams.{name}] budget_{kind} is not amounts by currency, like {{ USD = "100.50" }}'
+        if not isinstance(amounts, dict):
+            raise ValueError(form)
+        for currency, amount in amounts.items():
+            if _CURRENCY.fullmatch(currency) is None:
+                raise ValueError(f"{form}: {currency} is not a currency")
+            if not isinstance(amount, str) or _AMOUNT.fullmatch(amount) is None or not amount.strip("0."):
+                raise ValueError(f"{form}: {amount!r} is not a decimal above 0, as text, of at most 12 decimals")
+            yield TeamLimit(kind, amount, currency)
 
 
 def plain_teams(lines: Iterable[str]) -> Iterator[Team]:
@@ -127,6 +130,13 @@ def _pair(line: str) -> tuple[str, Any]:
         if any(not comma for _, comma in parts[:-1]):
             raise _NotPlain
         return texts[1], [value for value, _ in parts]
+    amounts = _AMOUNTS.fullmatch(line)
+    if amounts is not None:
+        pairs = _PAIR.findall(amounts[2])
+        names = {currency for currency, _, _ in pairs}
+        if len(names) < len(pairs) or any(bool(comma) == (pair is pairs[-1]) for pair in pairs for comma in pair[2:]):
+            raise _NotPlain
+        return amounts[1], {currency: amount for currency, amount, _ in pairs}
     number = _NUMBER.fullmatch(line)
     if number is None:
         raise _NotPlain

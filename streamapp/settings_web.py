@@ -58,8 +58,7 @@ class WebSettings(BaseModel):
     jwt_roles_claim: str = Field("roles", description="jwt: the claim that has the person's groups")
     kafka_username: str | None = Field(
         None,
-        description="Kafka user of the pages, for what the worker's own may not see: principal stream-pages. With "
-        "READ on the event topics every worker shows events, too",
+        description="Kafka user of the pages, for what the worker's own may not see: principal stream-pages",
     )
     kafka_password_file: Path | None = Field(None, description="File with that user's password")
     redrive_username: str | None = Field(

@@ -15,7 +15,7 @@ from streamapp.capture.pipeline import MemoryPipeline
 from streamapp.capture.reading.teams import Teams
 from streamapp.directory import Directory, FileDirectory
 from streamapp.settings import CaptureSettings
-from streamapp.web.gate import Gate
+from streamapp.web.entry.gate import Gate
 
 NOW_MS = 1_795_000_000_000  # 2026-11-18T11:06:40Z
 TOKEN = "ha_project"

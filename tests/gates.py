@@ -17,8 +17,8 @@ from multidict import CIMultiDict
 from pydantic import SecretStr
 
 from streamapp.settings_web import WebSettings
-from streamapp.web.identity import digest
-from streamapp.web.rights import ROLES, Role
+from streamapp.web.entry.identity import digest
+from streamapp.web.entry.rights import ROLES, Role
 
 HOST = "pages.test:6066"
 ORIGIN = f"http://{HOST}"

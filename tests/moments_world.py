@@ -52,8 +52,8 @@ from streamapp.sinks.marks import Extent
 from streamapp.store.position import StoredPosition
 from streamapp.store.rows import MemoryStore, always_settled, stored_position
 from streamapp.topics.partitioner import partition_for
-from streamapp.verify.events_clickhouse import Place as At
-from streamapp.verify.events_clickhouse import Row
+from streamapp.verify.copies.events_clickhouse import Place as At
+from streamapp.verify.copies.events_clickhouse import Row
 from tables.latency.fold import LIMITS
 from tables.outcome import Refusal
 from tables.window import HOUR_MS, MINUTE_MS, Rules

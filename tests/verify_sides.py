@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from streamapp.kafka.log.reader import Record, Span
-from streamapp.verify import metering_settlements, usage_bills
+from streamapp.verify.bills import metering_settlements, usage_bills
 from streamapp.verify.engine import Pair, Sides
 from streamapp.verify.report import BillsReport, PairReport
 

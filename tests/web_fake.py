@@ -25,9 +25,9 @@ from streamapp.facts_budget import BudgetFacts, LimitFacts, MonthTally, Spending
 from streamapp.topics.registry import GROUPS
 from streamapp.watch.lag import Unread
 from streamapp.watch.standing import Standing, Standings
-from streamapp.web.audit import UNMASKED, Audit
-from streamapp.web.gate import Gate
-from streamapp.web.identity import Everybody
+from streamapp.web.entry.audit import UNMASKED, Audit
+from streamapp.web.entry.gate import Gate
+from streamapp.web.entry.identity import Everybody
 from streamapp.web.outside import Outside
 from streamapp.web.pages.lags import Hours, Watch
 from streamapp.web.pages.reconciliation import Reconciliation

@@ -15,8 +15,8 @@ from streamapp.meters.view import TableView
 from streamapp.settings import Settings
 from streamapp.watch.standing import KafkaStandings
 from streamapp.watch.user import acting_user, pages_user
-from streamapp.web.audit import KafkaAudit
-from streamapp.web.gate import gate as gate_of
+from streamapp.web.entry.audit import KafkaAudit
+from streamapp.web.entry.gate import gate as gate_of
 from streamapp.web.monitor import beside
 from streamapp.web.outside import Outside
 from streamapp.web.pages.lags import AskedWatch
@@ -35,7 +35,7 @@ def serve(app: StreamApp, view: TableView) -> None:
     outside = Outside(
         standings=KafkaStandings(watcher, app.clock, 2 * timeout_s),  # a look is several questions, and no page waits
         letters=RecentLetters(watcher, app.clock),
-        events=KafkaEventLog(watcher),
+        events=KafkaEventLog(watcher, settings.kafka),
         audit=KafkaAudit(watcher, app.clock),
         acting=KafkaActing(lambda: acting_user(settings), lambda fix: _rules(settings, fix), app.clock),
         ledger=LedgerBills(settings.ledger),

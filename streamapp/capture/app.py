@@ -33,7 +33,7 @@ from streamapp.metrics import OPENMETRICS, TEXT, wants_openmetrics
 from streamapp.schemas.judging import letter
 from streamapp.schemas.values.trace import HEADER
 from streamapp.settings import CaptureSettings
-from streamapp.web.gate import HEADERS, Gate
+from streamapp.web.entry.gate import HEADERS, Gate
 from streamapp.web.problem import Problem
 
 log = logging.getLogger(__name__)
@@ -116,9 +116,7 @@ class App:
         if path in ENDPOINT_PATHS and method in ("POST", "GET"):
             answer = await self._events(scope, receive, length, forwarded, began_s, extra)
         elif path in ENDPOINT_PATHS and method == "OPTIONS":
-            wanted = next(
-                (value for name, value in scope["headers"] if name == b"access-control-request-headers"), None
-            )
+            wanted = _header(scope, b"access-control-request-headers") or None
             answer, extra = answers.NOTHING, cors.preflight(origin, wanted)
         elif path in self.shown and method in ("GET", "HEAD"):
             status, named, body = await self._admitted(scope) or self.page(scope)

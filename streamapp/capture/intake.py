@@ -27,7 +27,7 @@ from streamapp.capture.reading.sent import (
     read_properties,
 )
 from streamapp.capture.reading.teams import Team, Teams
-from streamapp.kafka.loop_producer import Group
+from streamapp.kafka.produce.loop_producer import Group
 from streamapp.schemas.judging import letter as letters
 from streamapp.schemas.judging.letter import Header, Refused, letter
 from streamapp.schemas.values import trace

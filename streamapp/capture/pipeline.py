@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from streamapp.kafka.loop_producer import Group, extent
+from streamapp.kafka.produce.loop_producer import Group, extent
 
 __all__ = ["Group", "MemoryPipeline", "Pipeline"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from streamapp.clock import monotonic_s
-from streamapp.kafka.raw_producer import RawProducer
+from streamapp.kafka.produce.raw_producer import RawProducer
 from streamapp.settings import KafkaSettings
 from streamapp.simulate.usage import SimulatedRecord
 

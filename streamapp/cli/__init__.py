@@ -20,29 +20,29 @@ from streamapp.errors import StreamError
 
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     # name       module[:command]            one line
-    ("run", "streamapp.cli.run", "Start everything on this machine: broker, workers, capture, simulated streams"),
-    ("stop", "streamapp.cli.scale:stop", "Stop the workers of one group of `streamapp run`"),
-    ("start", "streamapp.cli.scale:start", "Start them again"),
-    ("scale", "streamapp.cli.scale:scale", "Give one group of `streamapp run` more or fewer workers"),
-    ("broker", "streamapp.cli.broker", "The embedded Apache Kafka broker"),
-    ("clickhouse", "streamapp.cli.clickhouse", "ClickHouse's engine on this machine, for analytics-ingest"),
-    ("topics", "streamapp.cli.topics", "Plan, apply and check the topics of the registry"),
-    ("access", "streamapp.cli.access", "Plan, apply, prune and check who may do what in Kafka"),
-    ("schemas", "streamapp.cli.schemas", "The catalog of event types and their JSON Schemas"),
-    ("capture", "streamapp.cli.capture", "Take events of client libraries by HTTP"),
-    ("simulate", "streamapp.cli.simulate", "Send realistic, seeded streams to the topics that others write"),
-    ("verify", "streamapp.cli.verify", "Check every bill and every copy of it, independently"),
-    ("reconcile", "streamapp.cli.reconcile", "Check all that must agree again and again; for Prometheus and the pages"),
-    ("watch", "streamapp.cli.watch", "Tell Prometheus how far every group is behind, and what it is about to lose"),
-    ("chaos", "streamapp.cli.chaos", "Break everything on purpose, then check every bill"),
-    ("replay", "streamapp.cli.replay", "Read a group's records again; recompute a table and publish what changed"),
-    ("repartition", "streamapp.cli.repartition", "Move a table after its topic got more partitions"),
-    ("events", "streamapp.cli.events", "Where is my event? By id, team, bill, or the newest"),
-    ("dead-letters", "streamapp.cli.dead_letters", "What was refused: list, show, count, send again, drop"),
-    ("bills", "streamapp.cli.bills", "The ledger's bills of a month as CSV, JSON or Parquet"),
-    ("archive", "streamapp.cli.archive", "The audit log's archive: list it, read it back, check that it is whole"),
-    ("settings", "streamapp.cli.settings", "Print every setting with its meaning and where its value came from"),
-    ("docs", "streamapp.cli.docs", "Write or check docs/reference.md, which is made from the code"),
+    ("run", ".local.run", "Start everything on this machine: broker, workers, capture, simulated streams"),
+    ("stop", ".local.scale:stop", "Stop the workers of one group of `streamapp run`"),
+    ("start", ".local.scale:start", "Start them again"),
+    ("scale", ".local.scale:scale", "Give one group of `streamapp run` more or fewer workers"),
+    ("broker", ".local.broker", "The embedded Apache Kafka broker"),
+    ("clickhouse", ".local.clickhouse", "ClickHouse's engine on this machine, for analytics-ingest"),
+    ("topics", ".kafka.topics", "Plan, apply and check the topics of the registry"),
+    ("access", ".kafka.access", "Plan, apply, prune and check who may do what in Kafka"),
+    ("schemas", ".project.schemas", "The catalog of event types and their JSON Schemas"),
+    ("capture", ".capture", "Take events of client libraries by HTTP"),
+    ("simulate", ".local.simulate", "Send realistic, seeded streams to the topics that others write"),
+    ("verify", ".checks.verify", "Check every bill and every copy of it, independently"),
+    ("reconcile", ".checks.reconcile", "Check all that must agree again and again; for Prometheus and the pages"),
+    ("watch", ".kafka.watch", "Tell Prometheus how far every group is behind, and what it is about to lose"),
+    ("chaos", ".local.chaos", "Break everything on purpose, then check every bill"),
+    ("replay", ".tables.replay", "Read a group's records again; recompute a table and publish what changed"),
+    ("repartition", ".tables.repartition", "Move a table after its topic got more partitions"),
+    ("events", ".events", "Where is my event? By id, team, bill, or the newest"),
+    ("dead-letters", ".dead_letters.look", "What was refused: list, show, count, send again, drop"),
+    ("bills", ".tables.bills", "The ledger's bills of a month as CSV, JSON or Parquet"),
+    ("archive", ".checks.archive", "The audit log's archive: list it, read it back, check that it is whole"),
+    ("settings", ".project.settings", "Print every setting with its meaning and where its value came from"),
+    ("docs", ".project.docs", "Write or check docs/reference.md, which is made from the code"),
 )
 
 
@@ -56,7 +56,7 @@ class LazyGroup(click.Group):
         for name, module, _ in COMMANDS:
             if name == cmd_name:
                 path, _, attribute = module.partition(":")
-                command = getattr(importlib.import_module(path), attribute or "command")
+                command = getattr(importlib.import_module(path, __name__), attribute or "command")
                 assert isinstance(command, click.Command)
                 return command
         return None

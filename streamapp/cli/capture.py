@@ -17,9 +17,9 @@ from streamapp.capture.server import listen, serve
 from streamapp.clock import wall_ms
 from streamapp.directory import open_directory
 from streamapp.kafka.handshake import demand_agreement
-from streamapp.kafka.loop_producer import LoopProducer
+from streamapp.kafka.produce.loop_producer import LoopProducer
 from streamapp.settings import Settings, current
-from streamapp.web.gate import Gate, gate
+from streamapp.web.entry.gate import Gate, gate
 from streamapp.web.monitor import Handler, listen_apart
 
 log = logging.getLogger("streamapp.capture")

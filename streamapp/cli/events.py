@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streamapp.cli.letters_options import console, counted
+from streamapp.cli.dead_letters.options import console, counted
 from streamapp.cli.moment import Moment
 from streamapp.cli.reached import reached
 from streamapp.clock import entropy, wall_ms
@@ -29,7 +29,7 @@ from streamapp.schemas.values.timestamp import format_ms
 from streamapp.settings import Settings
 from streamapp.watch.standing import KafkaStandings
 from streamapp.watch.user import pages_user
-from streamapp.web.identity import Asker
+from streamapp.web.entry.identity import Asker
 from streamapp.web.pages.events.asking import Seeker, of_command
 from streamapp.web.pages.events.calls import calls_behind
 from streamapp.web.pages.events.shown import listing_twin, twin

@@ -14,7 +14,7 @@ import msgspec
 
 from streamapp.dead_letters.read import Coordinates, Letter
 from streamapp.kafka.log.reader import Span, read, spans
-from streamapp.kafka.transacted import Outgoing
+from streamapp.kafka.produce.transacted import Outgoing
 from streamapp.topics.registry import changelog
 
 DONE_TOPIC = changelog("dead-letter-monitor", "letters_done")

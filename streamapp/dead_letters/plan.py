@@ -17,7 +17,7 @@ import msgspec
 
 from streamapp.dead_letters.done import Done, State
 from streamapp.dead_letters.read import Letter
-from streamapp.kafka.transacted import Outgoing
+from streamapp.kafka.produce.transacted import Outgoing
 from streamapp.schemas.catalog import JUDGES
 from streamapp.schemas.envelope import SCHEMA
 from streamapp.schemas.judging.cause import shape

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeVar
 
 from streamapp.dead_letters.read import Coordinates
-from streamapp.errors import Unavailable
+from streamapp.errors import Denied, Unavailable
 from streamapp.kafka.log.reader import Record, Span, at_time, read, spans
 from streamapp.kafka.security import confluent_config
 from streamapp.schemas.judging.rejected import UnreadableBatch
@@ -56,27 +57,29 @@ class EventLog(Protocol):
 
 
 class KafkaEventLog:
-    """Reads Kafka in a thread of its own, one question after the other. Nothing is started before the first one."""
+    """Reads Kafka in a thread of its own, one question after the other. Nothing is started before the first one.
 
-    def __init__(self, kafka: KafkaSettings) -> None:
-        self._kafka = kafka
+    A topic is read as the first of `users` that may read it: the pages' user, or the worker's own."""
+
+    def __init__(self, *users: KafkaSettings) -> None:
+        self._users = [user for number, user in enumerate(users) if user not in users[:number]]
         self._thread = ThreadPoolExecutor(1, "events")
 
     async def spans(self, topic: str) -> dict[int, Span]:
-        return await self._in_thread(lambda: spans(confluent_config(self._kafka), topic, ANSWER_S))
+        return await self._in_thread(lambda kafka: spans(confluent_config(kafka), topic, ANSWER_S))
 
     async def offsets(self, topic: str, at_ms: int) -> dict[int, int]:
-        return await self._in_thread(lambda: at_time(confluent_config(self._kafka), topic, at_ms, ANSWER_S))
+        return await self._in_thread(lambda kafka: at_time(confluent_config(kafka), topic, at_ms, ANSWER_S))
 
     async def read(self, topic: str, upto: Mapping[int, Span]) -> Stretch:
-        return await self._in_thread(lambda: self._read(topic, upto))
+        return await self._in_thread(lambda kafka: self._read(kafka, topic, upto))
 
-    def _read(self, topic: str, upto: Mapping[int, Span]) -> Stretch:
+    def _read(self, kafka: KafkaSettings, topic: str, upto: Mapping[int, Span]) -> Stretch:
         bounded = within(upto)
         records: list[Record] = []
         read_to = {partition: span.start for partition, span in bounded.items()}
         size, whole = 0, True
-        reading = read(confluent_config(self._kafka), topic, bounded, SILENCE_S, headers=True)
+        reading = read(confluent_config(kafka), topic, bounded, SILENCE_S, headers=True)
         for record in reading:
             if not isinstance(record.value, UnreadableBatch):
                 records.append(record)
@@ -90,8 +93,14 @@ class KafkaEventLog:
             read_to = {partition: span.end for partition, span in bounded.items()}
         return Stretch(sorted(records, key=lambda one: (one.partition, one.offset)), upto, read_to)
 
-    async def _in_thread(self, question: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, question)
+    async def _in_thread(self, question: Callable[[KafkaSettings], T]) -> T:
+        def asked() -> T:
+            for user in self._users[:-1]:
+                with suppress(Denied):
+                    return question(user)
+            return question(self._users[-1])
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, asked)
 
 
 def within(upto: Mapping[int, Span], most: int = OFFSETS_MAX) -> dict[int, Span]:

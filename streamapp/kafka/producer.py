@@ -26,8 +26,8 @@ from streamapp.clock import Clock, wall_ms
 from streamapp.errors import Refused
 from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.login import connected
-from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, Receipt, prepare, unsent
-from streamapp.kafka.raw_producer import CLOSE_SLACK_S, RawProducer, Serving, producer_config
+from streamapp.kafka.produce.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, Receipt, prepare, unsent
+from streamapp.kafka.produce.raw_producer import CLOSE_SLACK_S, RawProducer, Serving, producer_config
 from streamapp.kafka.refusal import LETTER_BYTES_MAX, not_taken, refusal
 from streamapp.kafka.trouble import Heard, to_mend
 from streamapp.schemas.judging.rejected import Rejected

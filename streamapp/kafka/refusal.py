@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import KafkaError
 
-from streamapp.kafka.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, payload, traced, unsent
+from streamapp.kafka.produce.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, payload, traced, unsent
 from streamapp.kafka.trouble import to_mend
 from streamapp.schemas.envelope import SCHEMA
 from streamapp.schemas.judging.letter import TOPIC, Refused, letter

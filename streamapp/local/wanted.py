@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from streamapp.processes.supervisor import Job, Supervisor
 from streamapp.topics.registry import GROUPS
@@ -25,8 +25,8 @@ class Wanted(NamedTuple):
 
     def begin(self, workers: Mapping[str, int]) -> None:
         """A run begins with so many workers of each group."""
+        self._have.unlink(missing_ok=True)
         _write(self._want, workers)
-        _write(self._have, {})
 
     def end(self) -> None:
         """The run is over."""
@@ -43,19 +43,21 @@ class Wanted(NamedTuple):
 
     def workers(self) -> dict[str, int] | None:
         """Group → workers that are wanted; None without a run."""
-        return _read(self._want)
+        found: dict[str, int] | None = _read(self._want)
+        return found
 
     def scale(self, group: str, workers: int) -> None:
         """Want so many workers of this group."""
         _write(self._want, {**(self.workers() or {}), group: workers})
 
-    def tell(self, processes: Mapping[str, int]) -> None:
-        """The run has these processes: name → process id."""
-        _write(self._have, processes)
+    def tell(self, workers: Mapping[str, int], processes: Mapping[str, int]) -> None:
+        """The run has done what was wanted, and has these processes: name → process id."""
+        _write(self._have, {"workers": workers, "processes": processes})
 
-    def processes(self) -> dict[str, int]:
-        """Process → its id, as the run told last."""
-        return _read(self._have) or {}
+    def told(self) -> tuple[dict[str, int], dict[str, int]]:
+        """What was wanted when the run looked last, and its processes then."""
+        have = _read(self._have) or {}
+        return have.get("workers", {}), have.get("processes", {})
 
     @property
     def _want(self) -> Path:
@@ -72,15 +74,14 @@ def worker_names(group: str, count: int) -> tuple[str, ...]:
     return tuple(group if alone and number == 1 else f"{group}-{number}" for number in range(1, count + 1))
 
 
-def _read(file: Path) -> dict[str, int] | None:
+def _read(file: Path) -> Any:
     try:
-        found: dict[str, int] = json.loads(file.read_text())
+        return json.loads(file.read_text())
     except FileNotFoundError:
         return None
-    return found
 
 
-def _write(file: Path, rows: Mapping[str, int]) -> None:
+def _write(file: Path, rows: Mapping[str, Any]) -> None:
     new = file.with_suffix(".new")
     new.write_text(json.dumps(rows))
     os.replace(new, file)  # a reader sees the file of before or this one
@@ -95,14 +96,15 @@ class Follower:
         self._wanted, self._supervisor, self._jobs = wanted, supervisor, jobs
         self._seen_ns = wanted.changed_ns
         self._workers = wanted.workers() or {}
-        self._told: dict[str, int] = {}
+        self._told: dict[str, int] | None = None
 
     def follow(self) -> list[str]:
         """Do what has come to be wanted since the last call; what was done, a sentence each. Waits for what stops."""
-        done = self._changed() if self._wanted.changed_ns != self._seen_ns else []
+        changed = self._wanted.changed_ns != self._seen_ns
+        done = self._changed() if changed else []
         now = {name: pid for name in self._supervisor.running if (pid := self._supervisor.pid(name)) is not None}
-        if now != self._told:
-            self._wanted.tell(now)
+        if changed or now != self._told:
+            self._wanted.tell(self._workers, now)
             self._told = now
         return done
 

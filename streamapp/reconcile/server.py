@@ -8,7 +8,7 @@ from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import Reconciler
 from streamapp.settings_web import WebSettings
 from streamapp.web import job
-from streamapp.web.gate import Gate
+from streamapp.web.entry.gate import Gate
 
 PORT = "STREAM_RECONCILE__PORT"
 

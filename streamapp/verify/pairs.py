@@ -9,15 +9,9 @@ from typing import Any
 from streamapp.clock import monotonic_s
 from streamapp.errors import StreamError
 from streamapp.settings import Settings
-from streamapp.verify import (
-    audit_archive,
-    events_clickhouse,
-    ledgers,
-    metering_settlements,
-    usage_bills,
-    usage_counters,
-    usage_crossings,
-)
+from streamapp.verify import usage_counters
+from streamapp.verify.bills import ledgers, metering_settlements, usage_bills, usage_crossings
+from streamapp.verify.copies import audit_archive, events_clickhouse
 from streamapp.verify.engine import Check, Pair
 from streamapp.verify.report import PairReport
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from streamapp.kafka.log.reader import Record
+from streamapp.verify.bills.usage_bills import BILLS_TOPIC, USAGE_TOPIC
+from streamapp.verify.bills.usage_bills import GROUP as BILLING
 from streamapp.verify.engine import Pair, Sides
 from streamapp.verify.intake import Intake
 from streamapp.verify.read.counters import COUNTS, REST, Part, Table, tables, together
@@ -22,8 +24,6 @@ from streamapp.verify.read.letters import LETTERS, gather
 from streamapp.verify.read.statement import HOURLY, REVISED, statement
 from streamapp.verify.read.usage import Usage, plausible, read
 from streamapp.verify.report import LEFT, RIGHT, PairReport, Sums
-from streamapp.verify.usage_bills import BILLS_TOPIC, USAGE_TOPIC
-from streamapp.verify.usage_bills import GROUP as BILLING
 
 GROUP = "llm-metrics"
 CHANGELOG = "llm-metrics-latency-changelog"

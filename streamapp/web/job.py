@@ -13,7 +13,7 @@ from aiohttp import web
 from streamapp.errors import Refused
 from streamapp.metrics import TEXT
 from streamapp.settings_web import WebSettings
-from streamapp.web.gate import Gate, protect
+from streamapp.web.entry.gate import Gate, protect
 from streamapp.web.monitor import beside
 from streamapp.web.problem import Problem
 

@@ -9,7 +9,7 @@ from streamapp.dead_letters.recent import Letters, NoLetters
 from streamapp.events.log import EventLog, NoEventLog
 from streamapp.events.sources import Objects, Store
 from streamapp.watch.standing import NoStandings, Standings
-from streamapp.web.audit import Audit, NoAudit
+from streamapp.web.entry.audit import Audit, NoAudit
 from streamapp.web.pages.lags import NoWatch, Watch
 from streamapp.web.pages.reconciliation import NoReconciliation, Reconciliation
 from streamapp.web.pages.usage.kept import KeptBills, NoLedger

@@ -17,10 +17,10 @@ import msgspec
 from streamapp.clock import Clock, Entropy
 from streamapp.errors import Misconfigured
 from streamapp.settings_web import WebSettings
-from streamapp.web.identity import Asker
+from streamapp.web.entry.identity import Asker
+from streamapp.web.entry.rights import ROLES, Role
+from streamapp.web.entry.secret_file import SecretFile, secrets
 from streamapp.web.problem import Problem
-from streamapp.web.rights import ROLES, Role
-from streamapp.web.secret_file import SecretFile, secrets
 
 SEAL_HEADER = "X-Stream-Seal"
 GOOD_MS = 10_000

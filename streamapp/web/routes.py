@@ -17,17 +17,18 @@ from streamapp.clock import Clock
 from streamapp.errors import Unavailable
 from streamapp.metrics import OPENMETRICS, TEXT, waiting_letters, wants_openmetrics
 from streamapp.web import health, live, render, sitemap, static
-from streamapp.web.gate import ASKER, Gate, demand, protect
-from streamapp.web.identity import Asker
+from streamapp.web.entry.gate import ASKER, Gate, demand, protect
+from streamapp.web.entry.identity import Asker
+from streamapp.web.entry.rights import LOCAL, TABLE, may
 from streamapp.web.outside import Outside
-from streamapp.web.pages import accounts, agents, extras, front, latency
+from streamapp.web.pages import accounts, agents, extras, front
 from streamapp.web.pages import page as pages
 from streamapp.web.pages.events.asking import Seeker, of_pages
+from streamapp.web.pages.models import latency
 from streamapp.web.pages.refused import act, unmask
 from streamapp.web.peers import ASKING, WORKER
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
-from streamapp.web.rights import LOCAL, TABLE, may
 from streamapp.web.workers import fleet, fleets, local, wire
 from streamapp.web.workers.source import WorkerView
 

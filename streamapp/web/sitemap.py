@@ -7,9 +7,10 @@ import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 
-from streamapp.web.pages import accounts, agents, front, latency, raw
+from streamapp.web.pages import accounts, agents, front, raw
 from streamapp.web.pages import page as pages
 from streamapp.web.pages.events import look, search
+from streamapp.web.pages.models import latency
 from streamapp.web.pages.refused import act, incidents, letters, unmask
 from streamapp.web.pages.usage import budgets, org, usage
 from streamapp.web.render import Page

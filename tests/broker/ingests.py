@@ -20,7 +20,7 @@ from streamapp.processes.child import Child, free_port, listens
 from streamapp.settings import ClickHouseSettings, KafkaSettings, Settings
 from streamapp.sinks.clickhouse.client import ClickHouse
 from streamapp.topics.registry import TOPICS
-from streamapp.verify.events_clickhouse import PAIR
+from streamapp.verify.copies.events_clickhouse import PAIR
 from streamapp.verify.report import PairReport
 
 GROUP = "analytics-ingest"

@@ -20,7 +20,7 @@ from streamapp.access.acl import ANYTHING, USER, Acl
 from streamapp.access.wanted import of_group, principals, wanted
 from streamapp.capture.app import demand_topics
 from streamapp.chaos.worker import BILLING, WorkerProcess
-from streamapp.cli.verify import check
+from streamapp.cli.checks.verify import check
 from streamapp.clock import wall_ms
 from streamapp.errors import Denied
 from streamapp.exact.needs import topics_there
@@ -29,10 +29,10 @@ from streamapp.kafka import provision
 from streamapp.kafka.acls import AccessAdmin, apply
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.reader import Span, read
-from streamapp.kafka.loop_producer import LoopProducer
+from streamapp.kafka.produce.loop_producer import LoopProducer
+from streamapp.kafka.produce.transacted import Outgoing, TransactedProducer
 from streamapp.kafka.producer import EventProducer, RawProducer
 from streamapp.kafka.security import aiokafka_config, confluent_config
-from streamapp.kafka.transacted import Outgoing, TransactedProducer
 from streamapp.kafka.trouble import Right, naming_rights
 from streamapp.local.reading import readings, standings
 from streamapp.settings import BillingSettings, KafkaSettings, Settings

@@ -17,11 +17,11 @@ from real_s3 import S3
 from streamapp import settings as settings_module
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
-from streamapp.cli.archive import command
+from streamapp.cli.checks.archive import command
 from streamapp.clock import monotonic_s
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.topics.partitioner import partition_for
-from streamapp.verify.audit_archive import PAIR
+from streamapp.verify.copies.audit_archive import PAIR
 
 PLANTED = Path(__file__).parent / "planted"
 

@@ -14,9 +14,9 @@ from streamapp.dead_letters.done import DONE_TOPIC, Receipt, read_done, row, tom
 from streamapp.dead_letters.recent import FRESH_MS, RecentLetters
 from streamapp.errors import Refused, StreamError, Unavailable
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.raw_producer import RawProducer
+from streamapp.kafka.produce.raw_producer import RawProducer
+from streamapp.kafka.produce.transacted import TransactedProducer
 from streamapp.kafka.security import confluent_config
-from streamapp.kafka.transacted import TransactedProducer
 from streamapp.settings import KafkaSettings
 
 

@@ -17,7 +17,7 @@ from streamapp.kafka.security import confluent_config
 from streamapp.schemas.audit import AuditEvent
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import TOPICS
-from streamapp.web.audit import NO_ORG, UNMASKED, KafkaAudit
+from streamapp.web.entry.audit import NO_ORG, UNMASKED, KafkaAudit
 
 
 def test_an_unmasked_value_is_an_audit_event(broker: Broker) -> None:

@@ -17,8 +17,8 @@ from streamapp.errors import DeliveryFailed, Misconfigured
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.log.tail import newest_values
+from streamapp.kafka.produce.transacted import Outgoing, TransactedProducer
 from streamapp.kafka.producer import Event, NotAcknowledged, NotWritable, RawProducer, Receipt, UsageProducer
-from streamapp.kafka.transacted import Outgoing, TransactedProducer
 from streamapp.kafka.trouble import no_topics
 from streamapp.schemas.judging.decode import Usage, decode_usage
 from streamapp.settings import KafkaSettings

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from verify_logs import TEN, Logs
 
 from streamapp.broker.broker import Broker
-from streamapp.cli.verify import command
+from streamapp.cli.checks.verify import command
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.log.reader import Record, Span, read, spans
 from streamapp.settings import KafkaSettings, current

@@ -19,7 +19,8 @@ from streamapp.settings import Settings
 from streamapp.simulate.rpc import rpc_stream
 from streamapp.simulate.stream import HOUR_MS, StreamSpec
 from streamapp.simulate.usage import usage_stream
-from streamapp.verify import metering_settlements, usage_counters
+from streamapp.verify import usage_counters
+from streamapp.verify.bills import metering_settlements
 
 CALLS = "agent_rpc_metering"
 RPC, METRICS = "streamapp.agents.rpc_billing", "streamapp.agents.llm_metrics"

@@ -24,7 +24,7 @@ from verify_logs import text
 from workers import CHANGELOG, GROUP, NEVER_S, PARTITIONS, USAGE, Cluster, Sent, bodies, cluster
 
 from streamapp.broker.broker import Broker
-from streamapp.cli.replay import command
+from streamapp.cli.tables.replay import command
 from streamapp.clock import wall_ms
 from streamapp.directory import open_directory
 from streamapp.meters.calls import rpc_codec
@@ -32,7 +32,7 @@ from streamapp.meters.usage import codec
 from streamapp.meters.usage.codec import unpack_hour
 from streamapp.settings import Settings, current
 from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
-from streamapp.verify import metering_settlements
+from streamapp.verify.bills import metering_settlements
 
 TEAMS = 30
 COMMAND = (sys.executable, "-m", "streamapp", "replay", "--group", GROUP)

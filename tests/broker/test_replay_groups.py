@@ -19,7 +19,7 @@ from streamapp import settings as settings_module
 from streamapp.agents.registry import AGENTS
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
-from streamapp.cli.replay import command
+from streamapp.cli.tables.replay import command
 from streamapp.clock import wall_ms
 from streamapp.meters.letters.codec import unpack_count
 from streamapp.processes.child import Child, free_port, listens

@@ -21,8 +21,8 @@ from streamapp.clock import wall_ms
 from streamapp.settings import Settings
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
-from streamapp.verify import metering_settlements
-from streamapp.verify.ledgers import SETTLED
+from streamapp.verify.bills import metering_settlements
+from streamapp.verify.bills.ledgers import SETTLED
 
 GROUP = "rpc-billing"
 AGENT = "streamapp.agents.rpc_billing"

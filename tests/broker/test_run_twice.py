@@ -26,7 +26,7 @@ from streamapp.local.state import DEMO_TOKEN
 from streamapp.processes.child import free_port, listens
 from streamapp.settings import Settings
 from streamapp.verify.pairs import NAMES
-from streamapp.web.rights import ROLES
+from streamapp.web.entry.rights import ROLES
 
 PAGES = re.compile(r"^Pages: (http\S+)$", re.MULTILINE)
 RUN_S = 240  # bounds a run on a machine that does much else

@@ -33,7 +33,7 @@ from streamapp.errors import Misconfigured, StreamError
 from streamapp.kafka.acls import AccessAdmin, apply
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.reader import read
-from streamapp.kafka.raw_producer import RawProducer
+from streamapp.kafka.produce.raw_producer import RawProducer
 from streamapp.kafka.security import aiokafka_config, confluent_config
 from streamapp.processes.child import HOST, free_port
 from streamapp.settings import KafkaSettings

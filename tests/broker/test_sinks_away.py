@@ -32,8 +32,9 @@ from streamapp.processes.supervisor import Job, Supervisor
 from streamapp.settings import Settings
 from streamapp.sinks.ledger.database import open_ledger
 from streamapp.sinks.ledger.rows import Settlement
-from streamapp.verify import audit_archive, metering_settlements
-from streamapp.verify.ledgers import SETTLED
+from streamapp.verify.bills import metering_settlements
+from streamapp.verify.bills.ledgers import SETTLED
+from streamapp.verify.copies import audit_archive
 
 KEEPER = "streamapp.agents.billing_ledger"
 AWAY_S = 62.0

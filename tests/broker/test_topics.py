@@ -17,7 +17,7 @@ from kafka_policy import policy_jar
 
 from streamapp import settings
 from streamapp.broker.broker import Broker, classpath
-from streamapp.cli.topics import command
+from streamapp.cli.kafka.topics import command
 from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.provision import NotApplied, apply, planned

@@ -18,7 +18,7 @@ from conftest import wait_until
 from workers import Cluster, cluster
 
 from streamapp.broker.broker import Broker
-from streamapp.cli.verify import Verdict, verify
+from streamapp.cli.checks.verify import Verdict, verify
 from streamapp.processes.child import Child
 from streamapp.settings import Settings
 from streamapp.simulate.world import tenants
@@ -67,7 +67,7 @@ def clean(settings: Settings) -> Verdict:
 def limited(path: Path) -> Path:
     """A directory in which every team of the load has limits that it comes to."""
     who = tenants(Random(SEED), 100, {})
-    limits = 'soft_limit = "0.001"\nhard_limit = "0.05"\n'
+    limits = 'budget_soft = { USD = "0.001" }\nbudget_hard = { USD = "0.05" }\n'
     path.write_text("".join(f'[teams.{team}]\norg = "{org}"\n{limits}' for team, org in who.teams))
     return path
 

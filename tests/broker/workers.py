@@ -18,7 +18,7 @@ from conftest import wait_until
 
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import BILLING, WorkerProcess
-from streamapp.cli.verify import check
+from streamapp.cli.checks.verify import check
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.log.reader import Record, read

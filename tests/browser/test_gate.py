@@ -14,7 +14,7 @@ from playwright.async_api import async_playwright, expect
 from test_pages import ARGS, accessible
 from web_fake import FakeAudit, FakeWorker, World, serving
 
-from streamapp.web.gate import gate
+from streamapp.web.entry.gate import gate
 
 SECRET = b'{"team_id":"team_a","org_id":"org_a","password":"hunter2secret"}'
 

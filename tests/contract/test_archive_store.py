@@ -23,7 +23,7 @@ from streamapp.sinks.archive.store import ArchiveStore, open_archive
 from streamapp.sinks.declaration import each
 from streamapp.sinks.destination import Sealed
 from streamapp.sinks.marks import Extent, Mark
-from streamapp.verify.archive_whole import ArchiveReport, verify_archive
+from streamapp.verify.copies.archive_whole import ArchiveReport, verify_archive
 
 TRAIL = "audit_log"
 PLACE = Place("audit-archive", TRAIL, 1, "id", 4, {"dead_letter": 1})

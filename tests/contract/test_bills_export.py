@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from verify_logs import HOUR_MS, TEN, Logs
 from verify_sides import audit
 
-from streamapp.cli.bills import command
+from streamapp.cli.tables.bills import command
 from streamapp.settings import current
 from streamapp.sinks.ledger.database import open_ledger
 from streamapp.sinks.ledger.rows import Bill, to_row

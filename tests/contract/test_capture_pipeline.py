@@ -12,7 +12,7 @@ import pytest
 from streamapp.broker.broker import Broker
 from streamapp.capture.pipeline import Group, MemoryPipeline, Pipeline
 from streamapp.kafka.log.reader import read
-from streamapp.kafka.loop_producer import RECORD_BYTES, LoopProducer
+from streamapp.kafka.produce.loop_producer import RECORD_BYTES, LoopProducer
 from streamapp.settings import KafkaSettings
 
 Made = tuple[Pipeline, Callable[[str], list[tuple[bytes | None, bytes | None]]]]

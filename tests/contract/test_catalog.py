@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from searches import search
 
-from streamapp.cli.schemas import command, file_text
+from streamapp.cli.project.schemas import command, file_text
 from streamapp.schemas.catalog import CATALOG, json_schema, json_schemas
 from streamapp.schemas.compatibility.rules import NARROWER, WIDER, incompatibilities
 from streamapp.schemas.fields import CURRENCY_PATTERN

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from searches import search
 
-from streamapp.kafka.outgoing import prepare
+from streamapp.kafka.produce.outgoing import prepare
 from streamapp.schemas.judging.cause import cause_of, shape
 from streamapp.schemas.judging.event import read_event
 from streamapp.schemas.judging.insights import judge_captured

@@ -24,9 +24,9 @@ from streamapp.errors import Misconfigured
 from streamapp.reconcile.reconciler import ROUNDS_DIFFERING, Reconciler
 from streamapp.settings import ReconcileSettings, Settings
 from streamapp.sinks.archive.store import ArchiveStore
-from streamapp.verify.archive_whole import verify_archive
+from streamapp.verify.copies.archive_whole import verify_archive
+from streamapp.verify.copies.events_clickhouse import Place, Row
 from streamapp.verify.engine import Check
-from streamapp.verify.events_clickhouse import Place, Row
 from streamapp.verify.pairs import PAIRS
 from streamapp.verify.reading import LogReader
 from streamapp.verify.report import PairReport

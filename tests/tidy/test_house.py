@@ -52,7 +52,7 @@ def test_functions_are_short() -> None:
 
 def test_checks_look_at_kafka_through_the_reader_that_waits_for_open_transactions() -> None:
     hasty = re.compile(r"reader import .*\bspans\b")
-    checks = [path for path in OURS if path.parent.name == "verify" and path.name != "reading.py"]
+    checks = [path for path in OURS if "verify" in path.parent.parts and path.name != "reading.py"]
     assert len(checks) > 10
     assert [line for path in checks for line in lines(hasty, path)] == []
 

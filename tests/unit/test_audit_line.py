@@ -14,7 +14,7 @@ from streamapp.kafka.log.reader import Record
 from streamapp.schemas.judging.audit_line import Line, audit_line, keeps_secret, mask_event
 from streamapp.schemas.judging.judge_audit import Audited, judge_audit
 from streamapp.schemas.judging.rejected import Reason, Rejected
-from streamapp.verify.audit_archive import difference
+from streamapp.verify.copies.audit_archive import difference
 
 SAMPLE = {
     "schema": "hanzo.stream.v1",

@@ -19,7 +19,7 @@ from multidict import CIMultiDict
 from web_fake import FakeAudit, FakeWorker, World, serving
 
 from streamapp.settings_web import WebSettings
-from streamapp.web.gate import gate
+from streamapp.web.entry.gate import gate
 
 SECTION = re.compile(r"^## Behind oauth2-proxy$(.*?)^## ", re.MULTILINE | re.DOTALL)
 PAGE = Path(__file__).parent.parent.parent / "docs" / "security.md"
@@ -146,7 +146,7 @@ def test_people_come_through_the_proxy_and_forged_headers_do_not(tmp_path: Path)
         ):
             assert (await ask(proxy + page, person))[0] == status, (person, page)
             assert (await ask(proxy + page, person, FORGED))[0] == status, "what a client sends is replaced"
-        assert (await ask(f"{proxy}/events?page=/", "bert"))[0] == 200, "live updates come through, too"
+        assert (await ask(f"{proxy}/live?page=/", "bert"))[0] == 200, "live updates come through, too"
 
         for headers in (FORGED, {**FORGED, "X-Stream-Proxy-Secret": ""}, {"X-Forwarded-User": "anna"}, {}):
             assert (await ask(f"{worker}/", "", headers))[0] == 403, "past the proxy nobody is anybody"

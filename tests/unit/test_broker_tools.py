@@ -10,7 +10,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from streamapp.broker.tools import TOOLS, properties, run
-from streamapp.cli.broker import tool
+from streamapp.cli.local.broker import tool
 
 TELL = "import json, sys; file = sys.argv[-1]; print(json.dumps(sys.argv[1:-1])); print(open(file).read())"
 

@@ -101,10 +101,12 @@ def test_the_first_teams_by_name(tmp_path: Path) -> None:
 
 def test_limits_are_exact_and_another_version_says_so(tmp_path: Path) -> None:
     path = tmp_path / "teams.toml"
-    path.write_text('[teams.a]\norg = "o"\nhard_limit = "100.000000000001"\nsoft_limit = "80"\n[teams.b]\norg = "o"\n')
+    budgets = 'budget_hard = { USD = "100.000000000001" }\nbudget_soft = { USD = "80", EUR = "7" }\n'
+    path.write_text(f'[teams.a]\norg = "o"\n{budgets}[teams.b]\norg = "o"\n')
     directory = FileDirectory(path)
     before = directory.version()
     assert directory.limits_of("a") == (
+        Limit("soft", Decimal(7), "EUR"),
         Limit("soft", Decimal(80), "USD"),
         Limit("hard", Decimal("100.000000000001"), "USD"),
     )
@@ -125,10 +127,10 @@ def test_limits_are_exact_and_another_version_says_so(tmp_path: Path) -> None:
         '[teams.a]\norg = "o"\ntokens = ["t"]\n\n[teams.b]\norg = "o"\ntokens = ["t"]\n',
         '[teams.a]\norg = "o"\ntokens = "t"\n',
         '[teams.a]\norg = "o"\nquota_per_second = -1\n',
-        '[teams.a]\norg = "o"\nsoft_limit = 80\n',
-        '[teams.a]\norg = "o"\nhard_limit = "0.00"\n',
-        '[teams.a]\norg = "o"\nhard_limit = "1.0000000000001"\n',
-        '[teams.a]\norg = "o"\nhard_limit = "1"\nlimit_currency = "dollars"\n',
+        '[teams.a]\norg = "o"\nbudget_soft = 80\n',
+        '[teams.a]\norg = "o"\nbudget_hard = { USD = "0.00" }\n',
+        '[teams.a]\norg = "o"\nbudget_hard = { USD = "1.0000000000001" }\n',
+        '[teams.a]\norg = "o"\nbudget_hard = { "two words" = "1" }\n',
         "teams = 3\n",
         "[teams.a]\norg = 'o\n",
         "\udcff",
@@ -159,7 +161,7 @@ def files(draw: st.DrawFn) -> str:
         tokens = ", ".join(f'"{number}{at}{draw(TEXT)}"' for at in range(draw(st.integers(0, 3))))
         lines += draw(st.sampled_from([[], [f"tokens = [{tokens}]"], [f"tokens=[ {tokens} ]", 'note = "x"']]))
         lines += draw(st.sampled_from([[], ["quota_per_second = 0.5"], ["quota_per_second = 1000"]]))
-        lines += draw(st.sampled_from([[], ['soft_limit = "80"'], ['hard_limit = "1.5"', 'limit_currency = "EUR"']]))
+        lines += draw(st.sampled_from([[], ["budget_soft = {}"], ['budget_hard = {USD = "1.5" , EUR="2"}']]))
         made += draw(st.sampled_from(["\n", "\n\n", "\r\n"])).join(draw(st.permutations(lines))) + "\n"
     return made
 

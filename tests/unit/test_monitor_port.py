@@ -22,7 +22,7 @@ from streamapp.reconcile.reconciler import Reconciler
 from streamapp.reconcile.server import PORT, application
 from streamapp.settings import Settings
 from streamapp.settings_web import WebSettings
-from streamapp.web.gate import gate
+from streamapp.web.entry.gate import gate
 from streamapp.web.job import listen
 from streamapp.web.monitor import beside, listen_apart
 from streamapp.web.routes import mount

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.kafka.outgoing import Event, NotAcknowledged, prepare
+from streamapp.kafka.produce.outgoing import Event, NotAcknowledged, prepare
+from streamapp.kafka.produce.raw_producer import producer_config
 from streamapp.kafka.producer import EventProducer, UsageProducer
-from streamapp.kafka.raw_producer import producer_config
 from streamapp.kafka.refusal import refusal
 from streamapp.schemas.judging.decode import Usage, decode_usage
 from streamapp.schemas.judging.rejected import Reason, Rejected

@@ -16,7 +16,7 @@ from recounts import compared, land, published
 from usage_log import DIRECTORY, Rec, Table, at, event
 
 from streamapp.cli.moment import Moment
-from streamapp.cli.replay import Offsets, signed
+from streamapp.cli.tables.replay import Offsets, signed
 from streamapp.exact.correction import Comparison
 from streamapp.meters.registry import declared
 from streamapp.meters.usage import codec

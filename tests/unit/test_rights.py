@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError
 
 from streamapp.errors import Denied, Misconfigured
 from streamapp.kafka.groups import GroupSeen, Seen
-from streamapp.kafka.outgoing import Event, NotAcknowledged, NotWritable, WriteDenied
+from streamapp.kafka.produce.outgoing import Event, NotAcknowledged, NotWritable, WriteDenied
 from streamapp.kafka.refusal import not_taken
 from streamapp.kafka.trouble import Right, denied, lacks, naming_rights, to_mend
 from streamapp.local.reading import demand_rights
@@ -105,7 +105,7 @@ def test_a_look_at_lag_names_what_may_not_be_asked_about() -> None:
     for seen, words in (
         (Seen(group, {}, {}), "lag-monitor lacks DESCRIBE on group billing-agg: `streamapp access apply`"),
         (
-            Seen({}, {}, {}, frozenset({"llm_usage"})),
+            Seen({}, {}, {}, denied=frozenset({"llm_usage"})),
             "lag-monitor lacks DESCRIBE on topic llm_usage: `streamapp access",
         ),
     ):

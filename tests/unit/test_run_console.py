@@ -13,8 +13,8 @@ import pytest
 from conftest import wait_until
 from rich.console import Console
 
-from streamapp.cli.run import headline
-from streamapp.cli.verify import Verdict
+from streamapp.cli.checks.verify import Verdict
+from streamapp.cli.local.run import headline
 from streamapp.errors import Unavailable
 from streamapp.local.console import Front, GroupNow, Money, Now, Screen, packed, picture, summary
 from streamapp.local.news import AFTER_S, HOLD_S, Reporter

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from streamapp.cli.scale import scale, start, stop
+from streamapp.cli.local.scale import scale, start, stop
 from streamapp.local.jobs import registered_workers
 from streamapp.local.state import is_in_use, take_lock
 from streamapp.local.wanted import Follower, Wanted, worker_names

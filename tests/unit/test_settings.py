@@ -10,7 +10,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from streamapp.cli.settings import MASK, command, rows
+from streamapp.cli.project.settings import MASK, command, rows
 from streamapp.errors import Misconfigured
 from streamapp.settings import DELIMITER, PREFIX, Settings, current, load
 from streamapp.settings_words import variables

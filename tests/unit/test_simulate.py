@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streamapp.cli.simulate import Pace, continued
+from streamapp.cli.local.simulate import Pace, continued
 from streamapp.schemas.judging.decode import Usage, decode_usage
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.simulate.poison import POISONS, Poison

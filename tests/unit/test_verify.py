@@ -13,7 +13,7 @@ from rich.console import Console
 from verify_logs import HOUR_MS, TEN, Logs, text
 from verify_sides import audit
 
-from streamapp.cli.verify import show
+from streamapp.cli.checks.verify import show
 from streamapp.kafka.log.reader import Record
 from streamapp.verify.read.event import Poison, time_ms
 from streamapp.verify.read.statement import Bucket, statement_id

@@ -13,9 +13,9 @@ from verify_sides import sides
 
 from streamapp.kafka.log.reader import Record
 from streamapp.meters.usage.parts import stated
+from streamapp.verify.bills.usage_crossings import PAIR
 from streamapp.verify.reading import Limits
 from streamapp.verify.report import PairReport
-from streamapp.verify.usage_crossings import PAIR
 
 LIMITS = {"team_a": {"soft": "0.5", "hard": "1"}}
 

@@ -16,9 +16,9 @@ from streamapp.errors import Misconfigured
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.sinks.ledger.database import open_ledger
 from streamapp.sinks.ledger.rows import Bill, to_row
-from streamapp.verify.copies import walk
-from streamapp.verify.ledgers import BILLS, TOPIC, Kept, Newest
-from streamapp.verify.ledgers import bills as copy_of_bills
+from streamapp.verify.bills.ledgers import BILLS, TOPIC, Kept, Newest
+from streamapp.verify.bills.ledgers import bills as copy_of_bills
+from streamapp.verify.copies.records import walk
 from streamapp.verify.report import PairReport, Sums
 
 Plant = Callable[[sqlite3.Connection], object]

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.settings import Settings
-from streamapp.verify.copies import walk
-from streamapp.verify.events_clickhouse import TOPIC, Place, Row
-from streamapp.verify.events_clickhouse import Kept as Rows
-from streamapp.verify.events_clickhouse import events as copy_of
+from streamapp.verify.copies.events_clickhouse import TOPIC, Place, Row
+from streamapp.verify.copies.events_clickhouse import Kept as Rows
+from streamapp.verify.copies.events_clickhouse import events as copy_of
+from streamapp.verify.copies.records import walk
 from streamapp.verify.pairs import look
 from streamapp.verify.report import PLACES_MAX, Findings, PairReport
 

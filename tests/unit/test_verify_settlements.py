@@ -25,8 +25,8 @@ from streamapp.meters.registry import declared
 from streamapp.replay.recompute import money
 from streamapp.schemas.settlement import RpcSettled
 from streamapp.sinks.ledger.rows import Settlement, to_row
-from streamapp.verify.copies import walk
-from streamapp.verify.ledgers import SETTLED, SETTLEMENTS, KeptSettlements
+from streamapp.verify.bills.ledgers import SETTLED, SETTLEMENTS, KeptSettlements
+from streamapp.verify.copies.records import walk
 from streamapp.verify.read.settlement import CHANGELOG_TOPIC
 from streamapp.verify.report import PairReport
 from tables.window import HOUR_MS

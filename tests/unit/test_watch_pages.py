@@ -29,11 +29,11 @@ from streamapp.watch.lag import REASONS, GroupSeries, Memory, Series, Unread, Wa
 from streamapp.watch.metrics import WatchMetrics
 from streamapp.watch.money import Money, Told
 from streamapp.watch.watcher import Known, Watcher
-from streamapp.web.gate import gate
+from streamapp.web.entry.gate import gate
+from streamapp.web.entry.rights import ROLES, TABLE, may
 from streamapp.web.job import application, listen
 from streamapp.web.pages.lags import AskedWatch, Minute
 from streamapp.web.peers import Seals, unsigned
-from streamapp.web.rights import ROLES, TABLE, may
 from streamapp.web.workers.open_money import OpenMoney
 
 SCRAPE_S = 1.0

@@ -17,8 +17,8 @@ from web_fake import FakeStandings, Served, World, serving
 from streamapp.topics.registry import GROUPS
 from streamapp.watch.lag import Unread
 from streamapp.watch.standing import Standing
-from streamapp.web.pages import charts
-from streamapp.web.pages.charts import Minute, whole_hour
+from streamapp.web.pages.models import charts
+from streamapp.web.pages.models.charts import Minute, whole_hour
 from streamapp.web.workers import kept
 
 Check = Callable[[Reader, "Stage"], Awaitable[None]]

@@ -48,12 +48,12 @@ from streamapp.settings import KafkaSettings, Settings
 from streamapp.settings_web import WebSettings
 from streamapp.watch.standing import Standing
 from streamapp.watch.user import pages_user
-from streamapp.web.gate import HEADERS, Gate, gate
-from streamapp.web.identity import Asker, digest
-from streamapp.web.pages import latency
+from streamapp.web.entry.gate import HEADERS, Gate, gate
+from streamapp.web.entry.identity import Asker, digest
+from streamapp.web.entry.rights import LOCAL, ROLES, ROUTES, TABLE, Role, Route, may, table
+from streamapp.web.pages.models import latency
 from streamapp.web.peers import ASKING, SEAL_HEADER, Seals
 from streamapp.web.problem import Problem
-from streamapp.web.rights import LOCAL, ROLES, ROUTES, TABLE, Role, Route, may, table
 from streamapp.web.workers import local
 
 WORLD = World(hours_back=2, hostile=False)
@@ -729,7 +729,7 @@ def test_the_pages_may_have_a_kafka_user_of_their_own(tmp_path: Path) -> None:
 
 
 def test_the_page_has_the_table_of_rights_and_the_roles() -> None:
-    assert table() in PAGE, "docs/security.md: put streamapp.web.rights.table() in"
+    assert table() in PAGE, "docs/security.md: put streamapp.web.entry.rights.table() in"
     assert list(ROUTES) == RIGHTS
     assert [role for role, _ in rows_of("Roles", "role")] == list(ROLES)
 

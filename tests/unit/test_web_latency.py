@@ -11,7 +11,7 @@ from test_web_pages import Reader, visit
 from web_fake import NOW_MS, FakeWorker, Served, World
 
 from streamapp.web import show
-from streamapp.web.pages.latency import charts_of
+from streamapp.web.pages.models.latency import charts_of
 from streamapp.web.workers.source import CallFacts, Span
 from tables.latency.spread import Spread
 

@@ -13,8 +13,8 @@ import aiohttp
 
 from streamapp.clock import Clock
 from streamapp.dead_letters.recent import ENTRIES_MAX, Letters
-from streamapp.web.pages.charts import Charts, Feed
 from streamapp.web.pages.lags import Hours, Watch
+from streamapp.web.pages.models.charts import Charts, Feed
 from streamapp.web.pages.reconciliation import Reconciliation
 from streamapp.web.workers.fleets import Fleets
 from streamapp.web.workers.kept import Kept

@@ -7,8 +7,9 @@ from typing import Any
 
 from streamapp.topics import registry
 from streamapp.web import show
-from streamapp.web.pages import chart, charts, lags, reconciliation, whole
+from streamapp.web.pages import chart, lags, reconciliation, whole
 from streamapp.web.pages.extras import Incidents, Waiting
+from streamapp.web.pages.models import charts
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page

@@ -9,7 +9,7 @@ import msgspec
 
 from streamapp.errors import Unavailable
 from streamapp.web.pages.asked import asked
-from streamapp.web.pages.charts import MINUTE_MS, Panel
+from streamapp.web.pages.models.charts import MINUTE_MS, Panel
 from streamapp.web.peers import Sign, unsigned
 
 

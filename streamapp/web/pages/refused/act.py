@@ -16,8 +16,8 @@ from streamapp.errors import Denied, StreamError
 from streamapp.kafka.log.reader import Span
 from streamapp.schemas.values.mask import mask_text
 from streamapp.web import show
-from streamapp.web.audit import DROPPED, REDRIVEN, Audit
-from streamapp.web.identity import Asker
+from streamapp.web.entry.audit import DROPPED, REDRIVEN, Audit
+from streamapp.web.entry.identity import Asker
 from streamapp.web.pages.page import Params, Site
 from streamapp.web.pages.refused.letters import DEEDS, asked_letters, letter_url, letters_url
 from streamapp.web.problem import Problem

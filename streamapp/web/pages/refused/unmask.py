@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from streamapp.dead_letters.read import Letter
 from streamapp.errors import StreamError
 from streamapp.web import show
-from streamapp.web.audit import Audit
-from streamapp.web.identity import Asker
+from streamapp.web.entry.audit import Audit
+from streamapp.web.entry.identity import Asker
 from streamapp.web.pages.page import Params, Site
 from streamapp.web.pages.refused.letters import SHOWN_CHARS_MAX, find, letter_url, visible_lines
 from streamapp.web.problem import Problem

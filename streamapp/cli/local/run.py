@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from streamapp.agents.registry import AGENTS
-from streamapp.cli.verify import Verdict, show_verdict, verify
+from streamapp.cli.checks.verify import Verdict, show_verdict, verify
 from streamapp.local.jobs import chosen_groups
 from streamapp.local.stack import PLAY_S, Stack
 from streamapp.local.state import wipe

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from streamapp.access import rotate
 from streamapp.access.wanted import principals
 from streamapp.broker.jars import held
-from streamapp.cli.letters_options import counted
+from streamapp.cli.dead_letters.options import counted
 from streamapp.cli.reached import reached
 from streamapp.errors import Misconfigured, Refused
 from streamapp.kafka.acls import await_let_in, session_ms

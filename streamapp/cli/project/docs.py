@@ -12,11 +12,11 @@ import click
 from streamapp.agents.registry import AGENTS
 from streamapp.capture.counters import Counters
 from streamapp.capture.reading.answers import KINDS
+from streamapp.cli.kafka.topics import WORK_TO_DO
 from streamapp.cli.lists import LISTS
-from streamapp.cli.reference import Handed, metric_rows, reference
-from streamapp.cli.run import INTERRUPTED
-from streamapp.cli.settings import rows
-from streamapp.cli.topics import WORK_TO_DO
+from streamapp.cli.local.run import INTERRUPTED
+from streamapp.cli.project.reference import Handed, metric_rows, reference
+from streamapp.cli.project.settings import rows
 from streamapp.exact.faust.failstop import EX_SOFTWARE
 from streamapp.settings import Settings
 from streamapp.web.routes import Pages

@@ -29,7 +29,7 @@ from streamapp.sinks.archive.objects import event_ms, lines_of
 from streamapp.sinks.archive.read import Shelf, shelves
 from streamapp.sinks.archive.store import ArchiveStore, open_archive
 from streamapp.topics.registry import changelog
-from streamapp.verify.copies import Copy, Item, compare, place
+from streamapp.verify.copies.records import Copy, Item, compare, place
 from streamapp.verify.engine import Offsets, Pair, Sides
 from streamapp.verify.read.letters import LETTERS
 from streamapp.verify.report import PairReport

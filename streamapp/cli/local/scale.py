@@ -58,17 +58,22 @@ def _scale(group: str, workers: int) -> None:
     if group not in (wanted.workers() or {}):
         raise Refused(f"this run is without {group}: it was started with --only")
     wanted.scale(group, workers)
-    names = set(worker_names(group, workers))
-    known = set(worker_names(group, WORKERS_MAX))
     pause, end_s = threading.Event(), monotonic_s() + FOLLOWED_S
-    while set(wanted.processes()) & known != names:
+    while not _followed(wanted, group, workers):
         if not is_in_use(state_dir):
             raise Unavailable("the run has ended")
         if monotonic_s() > end_s:
             raise Unavailable(f"the run has not followed within {FOLLOWED_S:g} s; see its console and {state_dir}/logs")
         pause.wait(LOOK_S)
-    now = wanted.processes()
+    _, now = wanted.told()
     click.echo(
-        "\n".join(f"{name} runs (process {now[name]})" for name in sorted(names))
+        "\n".join(f"{name} runs (process {now[name]})" for name in worker_names(group, workers))
         or f"{group} is stopped: its records wait. Go on with: streamapp start {group}"
     )
+
+
+def _followed(wanted: Wanted, group: str, workers: int) -> bool:
+    """Whether the run has seen what is wanted, and has these workers and no other of the group."""
+    seen, processes = wanted.told()
+    every = set(worker_names(group, WORKERS_MAX))
+    return seen.get(group) == workers and processes.keys() & every == set(worker_names(group, workers))

@@ -15,7 +15,7 @@ from streamapp.reconcile.reconciler import Reconciler, check_topics
 from streamapp.reconcile.server import PORT, application
 from streamapp.settings import Settings, current
 from streamapp.verify.pairs import NAMES, wanted
-from streamapp.web.gate import Gate, gate
+from streamapp.web.entry.gate import Gate, gate
 from streamapp.web.job import serve
 
 NICE = 10  # it reads logs from their beginning: workers come first

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamapp.capture import resending
-from streamapp.cli.letters_options import console, counted, filters, progress, source, wanted
+from streamapp.cli.dead_letters.options import console, counted, filters, progress, source, wanted
 from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
 from streamapp.dead_letters.done import read_done

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import jwt
 
 from streamapp.errors import Misconfigured
+from streamapp.web.entry.secret_file import SecretFile
 from streamapp.web.problem import Problem
-from streamapp.web.secret_file import SecretFile
 
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 NEEDED = ["exp", "iss", "aud", "sub"]

@@ -12,7 +12,7 @@ from streamapp.kafka.handshake import demand_agreement
 from streamapp.settings import Settings, current
 from streamapp.watch.metrics import WatchMetrics
 from streamapp.watch.watcher import Watcher
-from streamapp.web.gate import Gate, gate
+from streamapp.web.entry.gate import Gate, gate
 from streamapp.web.job import application, serve
 from streamapp.web.workers.open_money import OpenMoney
 

@@ -15,10 +15,10 @@ from rich.table import Table
 from streamapp.access.acl import Acl
 from streamapp.access.plan import AccessPlan
 from streamapp.access.wanted import matrix, principals, wanted
-from streamapp.cli.access_rotate import rotate_command
-from streamapp.cli.letters_options import counted
+from streamapp.cli.dead_letters.options import counted
+from streamapp.cli.kafka.access_rotate import rotate_command
+from streamapp.cli.kafka.topics import NOT_AS_REGISTERED, WORK_TO_DO
 from streamapp.cli.reached import reached
-from streamapp.cli.topics import NOT_AS_REGISTERED, WORK_TO_DO
 from streamapp.errors import Refused
 from streamapp.kafka.acls import AccessAdmin, apply, planned, prune
 

@@ -18,7 +18,7 @@ from streamapp.kafka.log.reader import Record, Span
 from streamapp.settings import Settings
 from streamapp.sinks.ledger.database import Ledger, open_ledger
 from streamapp.sinks.ledger.rows import Bill, Settlement
-from streamapp.verify.copies import Copy, Item, compare, place
+from streamapp.verify.copies.records import Copy, Item, compare, place
 from streamapp.verify.engine import Offsets, Pair, Sides
 from streamapp.verify.read.event import HOUR_MS, Poison, parse
 from streamapp.verify.read.letters import LETTERS

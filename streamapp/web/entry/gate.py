@@ -11,11 +11,11 @@ from aiohttp import web
 from streamapp.clock import Clock, Entropy, entropy
 from streamapp.errors import Misconfigured
 from streamapp.settings_web import WebSettings
-from streamapp.web.identity import NOBODY, Asker, Headers, Identity, bearer, digest, identity
+from streamapp.web.entry.identity import NOBODY, Asker, Headers, Identity, bearer, digest, identity
+from streamapp.web.entry.rights import ROLES, TABLE, Role, Route, may
+from streamapp.web.entry.secret_file import SecretFile, secrets
 from streamapp.web.peers import ASKING, SEAL_HEADER, Seals, Sign, keys_of, unsigned
 from streamapp.web.problem import Problem
-from streamapp.web.rights import ROLES, TABLE, Role, Route, may
-from streamapp.web.secret_file import SecretFile, secrets
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -18,7 +18,7 @@ from streamapp.chaos.plan import Fault, plan
 from streamapp.chaos.report import ChaosReport
 from streamapp.chaos.run import LOAD_SHARE, Chaos
 from streamapp.chaos.worker import BILLING
-from streamapp.cli.verify import check
+from streamapp.cli.checks.verify import check
 from streamapp.errors import Refused
 from streamapp.settings import current
 

@@ -13,8 +13,8 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from streamapp.cli.dead_letters_act import drop_command, redrive_command
-from streamapp.cli.letters_options import console, counted, facts, filters, place, source, wanted
+from streamapp.cli.dead_letters.act import drop_command, redrive_command
+from streamapp.cli.dead_letters.options import console, counted, facts, filters, place, source, wanted
 from streamapp.cli.reached import reached
 from streamapp.dead_letters.done import read_done
 from streamapp.dead_letters.read import Letter, Unreadable, extent, letters

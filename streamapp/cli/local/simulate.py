@@ -15,8 +15,8 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from streamapp.cli.local.simulate_summary import Summary, show
 from streamapp.cli.reached import reached
-from streamapp.cli.simulate_summary import Summary, show
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.directory import open_directory
 from streamapp.errors import Misconfigured

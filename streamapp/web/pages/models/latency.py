@@ -11,8 +11,8 @@ import orjson
 from streamapp import llm_exposition
 from streamapp.llm_exposition import QUANTILES, Quantiles
 from streamapp.web import show
-from streamapp.web.pages.calls import Calls, Figures, ask, summed
-from streamapp.web.pages.charts import Panel
+from streamapp.web.pages.models.calls import Calls, Figures, ask, summed
+from streamapp.web.pages.models.charts import Panel
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page

@@ -17,7 +17,7 @@ from streamapp.kafka.log.reader import Record, Span
 from streamapp.settings import ClickHouseSettings, Settings
 from streamapp.sinks.clickhouse.client import ClickHouse
 from streamapp.sinks.clickhouse.schema import EVENTS
-from streamapp.verify.copies import Copy, Item, compare, place
+from streamapp.verify.copies.records import Copy, Item, compare, place
 from streamapp.verify.engine import Offsets, Pair, Sides
 from streamapp.verify.read.event import HOUR_MS, at, time_ms
 from streamapp.verify.read.letters import LETTERS, gather

@@ -18,10 +18,10 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from streamapp.errors import Misconfigured
 from streamapp.settings_web import WebSettings
-from streamapp.web.jwt_keys import Keys, NotAccepted
+from streamapp.web.entry.jwt_keys import Keys, NotAccepted
+from streamapp.web.entry.rights import ROLES, Role, names
+from streamapp.web.entry.secret_file import SecretFile, secrets
 from streamapp.web.problem import Problem
-from streamapp.web.rights import ROLES, Role, names
-from streamapp.web.secret_file import SecretFile, secrets
 
 T = TypeVar("T")
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]

@@ -15,15 +15,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from streamapp.cli.letters_options import console
+from streamapp.cli.dead_letters.options import console
 from streamapp.cli.moment import Moment
 from streamapp.cli.reached import reached
 from streamapp.errors import Misconfigured, StreamError, Unavailable
 from streamapp.settings import Settings, current
 from streamapp.sinks.archive.read import Listed, Step, Wanted, listed, matching
 from streamapp.sinks.archive.store import ArchiveStore, open_archive
-from streamapp.verify.archive_whole import ArchiveReport, verify_archive
-from streamapp.verify.audit_archive import PAIR, TRAIL, committed_chains
+from streamapp.verify.copies.archive_whole import ArchiveReport, verify_archive
+from streamapp.verify.copies.audit_archive import PAIR, TRAIL, committed_chains
 from streamapp.verify.report import PairReport
 
 FOUND = 1

@@ -18,9 +18,9 @@ from streamapp.cli.reached import reached
 from streamapp.kafka.log.reader import Record
 from streamapp.settings import Settings, current
 from streamapp.sinks.ledger.database import open_ledger
+from streamapp.verify.bills.usage_bills import PAIR as BILLS
 from streamapp.verify.pairs import NAMES, Outcome, look, wanted
 from streamapp.verify.report import COUNTS, BillsReport, Findings, PairReport
-from streamapp.verify.usage_bills import PAIR as BILLS
 
 MEANINGS = {
     "lost": "missing from all bills and dead letters",
