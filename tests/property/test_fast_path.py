@@ -7,6 +7,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from searches import search
@@ -61,7 +62,7 @@ def histories(
                 table.commit(table.task.fold(stretched(log[begin:end], rng), log[end - 1].timestamp))
             else:
                 table.apply(*log[begin:end])
-            all_told.append(told(table.outcomes[-1]))
+            all_told += [told(table.outcomes[-1]), dict(table.task.memory.lane.costs())]
             begin = end
             if end in idles:
                 idle = table.idle_ms(log[end - 1].timestamp + rules.grace_ms)
@@ -79,8 +80,9 @@ def test_the_lane_changes_nothing(
     assert with_lane == without
 
 
-def test_most_of_a_usual_log_is_counted_on_the_lane() -> None:
-    table = Table()
+@pytest.mark.parametrize("budgets", [0, 5])
+def test_most_of_a_usual_log_is_counted_on_the_lane(budgets: int) -> None:
+    table = Table(limits=SetLimits(**{f"team_{number}": {"soft": "0.1"} for number in range(budgets)}))
     log = [record for hour in range(3) for record in busy_hour(hour)]
     ledger = table.task.memory
     folded: list[Rec] = []
@@ -93,7 +95,15 @@ def test_most_of_a_usual_log_is_counted_on_the_lane() -> None:
     ledger._fold = fold  # type: ignore[method-assign]  # counts what the lane leaves
     for begin in range(0, len(log), 500):
         table.apply(*log[begin : begin + 500])
-    assert len(folded) <= 2 * 3, "the first record of an hour, and the one that crosses the mark"
+    marks, rows = 3, 3 * 20
+    if budgets:
+        crossed = [crossing for outcome in table.outcomes for crossing in outcome.crossings]
+        assert len(crossed) == budgets
+        assert len(folded) <= rows + marks + budgets, (
+            "the first of each hour and team, and those that reach a limit, too"
+        )
+    else:
+        assert len(folded) <= 3 + marks, "the first record of an hour, and the one that crosses the mark"
 
 
 def busy_hour(hour: int) -> list[Rec]:
