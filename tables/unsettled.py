@@ -77,15 +77,15 @@ class RowsInMemory(Generic[Row]):
 class Unsettled(Generic[Row]):
     """Key → row. A row is open until its hour closes; a pending one waits for the next five-minute mark."""
 
-    def __init__(self, grace_ms: int, open_rows: OpenRows[Row]) -> None:
+    def __init__(self, grace_ms: int, rows: OpenRows[Row]) -> None:
         self._grace_ms = grace_ms
-        self.open_rows = open_rows
+        self.rows = rows  # of open hours
         self.pending: dict[Any, Row] = {}
         self.due_ms = NEVER  # the mark at which the pending are stated
 
     def find(self, key: Any) -> Row | None:
         """The row of a key, if it is not fully stated."""
-        return self.pending.get(key) or self.open_rows.find(key)
+        return self.pending.get(key) or self.rows.find(key)
 
     def wait(self, key: Any, row: Row, watermark_ms: int) -> None:
         """Keep a row until the first five-minute mark above the watermark, or the one that others wait for."""
@@ -96,9 +96,7 @@ class Unsettled(Generic[Row]):
     def take(self, watermark_ms: int) -> list[Due[Row]]:
         """Let go of what a watermark brings due: key, row and the mark, in the order of keys."""
         due = [
-            (row.key, row, closes_ms)
-            for hour, closes_ms in self._closed(watermark_ms)
-            for row in self.open_rows.close(hour)
+            (row.key, row, closes_ms) for hour, closes_ms in self._closed(watermark_ms) for row in self.rows.close(hour)
         ]
         if self.due_ms <= watermark_ms:
             due += self._waited(self.due_ms)
@@ -106,7 +104,7 @@ class Unsettled(Generic[Row]):
 
     def take_idle(self, now_ms: int) -> list[Due[Row]]:
         """Let go of what the wall clock brings due in a silent partition: hours that are over, and all that wait."""
-        due = [(row.key, row, now_ms) for hour, _ in self._closed(now_ms) for row in self.open_rows.close(hour)]
+        due = [(row.key, row, now_ms) for hour, _ in self._closed(now_ms) for row in self.rows.close(hour)]
         return sorted(due + self._waited(now_ms), key=itemgetter(0))
 
     def idle_due(self, now_ms: int) -> bool:
@@ -116,15 +114,20 @@ class Unsettled(Generic[Row]):
     @property
     def next_ms(self) -> int:
         """The lowest watermark at which anything is due; `NEVER`."""
-        hours = self.open_rows.hours
+        hours = self.rows.hours
         return min(self._closes_ms(min(hours)) if hours else NEVER, self.due_ms)
+
+    @property
+    def open_rows(self) -> int:
+        """How many rows of open hours there are."""
+        return len(self.rows)
 
     def _closes_ms(self, hour: int) -> int:
         return hour + HOUR_MS + self._grace_ms
 
     def _closed(self, at_ms: int) -> list[tuple[int, int]]:
         """The hours that a watermark closes, and the marks that do it."""
-        closes = [(hour, self._closes_ms(hour)) for hour in self.open_rows.hours]
+        closes = [(hour, self._closes_ms(hour)) for hour in self.rows.hours]
         return [(hour, closes_ms) for hour, closes_ms in closes if closes_ms <= at_ms]
 
     def _waited(self, mark_ms: int) -> list[Due[Row]]:
@@ -208,7 +211,7 @@ class HourFold(Fold[Out, Row]):
 
     def _open(self, row: Row) -> None:
         """Hold a row until its hour closes."""
-        self.unsettled.open_rows.admit(row)
+        self.unsettled.rows.admit(row)
         self.next_mark_ms = min(self.next_mark_ms, self._closes_ms(row.key.start_ms))
 
     def _is_closed(self, hour: int) -> bool:

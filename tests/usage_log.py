@@ -215,7 +215,7 @@ def without_lane(table: Table) -> None:
         hours.open(hour_ms, 0, False)
     for key, value in ledger.lane.stored_rows():
         hours.admit(codec.unpack_hour(key, value))
-    ledger.lane = ledger.unsettled.open_rows = hours
+    ledger.lane = ledger.unsettled.rows = hours
 
 
 def stated(of: Outcome | Sequence[Statement] | None) -> list[str]:

@@ -130,7 +130,7 @@ class UsageView(TableView):
 
     def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
         ledger = self._hours[partition.number].task.memory
-        open_hours = len(ledger.unsettled.open_rows)
+        open_hours = ledger.unsettled.open_rows
         return replace(
             super()._partition_facts(partition, now_s),
             open_hours=open_hours,
