@@ -16,7 +16,7 @@ unsettled.py        which of these rows are due, and when
 usage/              usage by org, team, currency and hour
 hourly.py           the row, and what closing it states
 ledger.py           a partition of usage: records in; rows, statements and refusals out
-lane.py             its fast path
+open_hours.py       the usage of open hours, and its fast path
 budget.py           limits of a month's spending, and crossing them
 expiry.py           hours and months that no record can reach any more
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -70,8 +70,10 @@ class Folded:
 
 @dataclass
 class Outcome(Folded):
-    """What a chunk changed: `hours` and `months` hold final rows; what is gone is in `expired` and `old_months`."""
+    """What a chunk changed: `open` holds rows of open hours as they are stored, `hours` and `months` other final rows;
+    what is gone is in `expired` and `old_months`."""
 
+    open: Mapping[bytes, bytes] = field(default_factory=dict)
     hours: dict[HourKey, UsageRow] = field(default_factory=dict)
     months: dict[MonthKey, MonthRow] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)

@@ -9,8 +9,11 @@ from decimal import Decimal
 from itertools import count
 from typing import Any, NamedTuple
 
+from plain_open_hours import PlainHours
+
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.place import Place
+from streamapp.meters.usage import codec
 from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.judging.decode import decode_usage
@@ -202,6 +205,17 @@ class Table:
     def commit(self, transaction: Transaction) -> None:
         self.writes: Writes = transaction.writes
         now(self.task.commit(transaction))
+
+
+def without_lane(table: Table) -> None:
+    """From now on the table has its open hours in dicts, and judges every record."""
+    ledger = table.task.memory
+    hours = PlainHours(ledger.rules.names_max)
+    for hour_ms in ledger.lane.hours:
+        hours.open(hour_ms, 0, False)
+    for key, value in ledger.lane.stored_rows():
+        hours.admit(codec.unpack_hour(key, value))
+    ledger.lane = ledger.unsettled.rows = hours
 
 
 def stated(of: Outcome | Sequence[Statement] | None) -> list[str]:

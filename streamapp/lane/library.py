@@ -13,6 +13,10 @@ from streamapp.lane.build import LIBRARY, sources_digest
 SEED_BYTES = 16  # of the maps of this process
 
 
+Wide = c_uint64 * 2
+"""`wide_t`: the low half of a number, and the high one."""
+
+
 class Stored(Structure):
     """`stored_t`: remembered ids as they were stored."""
 
@@ -39,6 +43,20 @@ class Added(Structure):
         ("calls", c_int64),
         ("cost_low", c_uint64),
         ("cost_high", c_uint64),
+        ("first_offset", c_int64),
+        ("last_offset", c_int64),
+    )
+
+
+class Used(Structure):
+    """`used_t`: what is counted by hand in an open hour of usage."""
+
+    _fields_ = (
+        ("hour_ms", c_int64),
+        *((name, c_char_p) for name in ("account", "names")),
+        *((name, c_size_t) for name in ("account_length", "names_length")),
+        *((name, c_int64) for name in ("requests", "errors", "cache_hits", "rounded")),
+        *((name, Wide) for name in ("prompt_tokens", "completion_tokens", "other_tokens", "cost")),
         ("first_offset", c_int64),
         ("last_offset", c_int64),
     )
@@ -77,21 +95,23 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("lane_open", c_int, (c_void_p, c_int64, c_uint32, c_int)),
     ("lane_close", None, (c_void_p, c_int64)),
     ("lane_run", c_int64, (c_void_p, c_char_p, c_void_p, c_int64, c_int64, POINTER(Run))),
+    ("rows_count", c_int64, (c_void_p,)),
+    ("rows_others", c_int64, (c_void_p,)),
+    ("rows_rounded", c_int64, (c_void_p,)),
+    ("rows_known", c_int, (c_void_p, c_int64, c_char_p, c_size_t)),
+    ("rows_changed", c_int64, (c_void_p, POINTER(c_void_p))),
+    ("rows_of", c_int64, (c_void_p, c_int64, POINTER(c_void_p))),
     ("usage_new", c_void_p, (*_LANE, c_int64)),
-    ("usage_line", c_int64, (c_void_p, c_int64, c_char_p, c_size_t, c_size_t)),
+    ("usage_add", c_int, (c_void_p, POINTER(Used), c_int)),
+    ("usage_closed", c_int64, (c_void_p, c_int64, POINTER(c_void_p))),
     ("usage_limited", None, (c_void_p, c_int)),
     ("usage_bind", c_int, (c_void_p, c_int64, c_char_p, c_size_t, c_int64)),
     ("usage_left", c_int, (c_void_p, c_int64, c_uint64, c_uint64)),
     ("usage_spend", c_int, (c_void_p, c_int64, c_uint64, c_uint64)),
-    ("usage_touched", c_int64, (c_void_p,)),
-    ("usage_take", None, (c_void_p, c_void_p)),
-    ("usage_key", c_size_t, (c_void_p, c_int64, c_int64, POINTER(c_void_p))),
+    ("usage_cost", c_int, (c_void_p, c_int64, c_char_p, c_size_t, POINTER(Wide))),
+    ("usage_costs", c_int64, (c_void_p, c_int64, POINTER(c_void_p))),
     ("calls_new", c_void_p, (*_LANE, c_int64)),
     ("calls_add", c_int, (c_void_p, POINTER(Added), c_int)),
-    ("calls_others", c_int64, (c_void_p,)),
-    ("calls_rows", c_int64, (c_void_p,)),
-    ("calls_changed", c_int64, (c_void_p, POINTER(c_void_p))),
-    ("calls_of", c_int64, (c_void_p, c_int64, POINTER(c_void_p))),
     ("latency_new", c_void_p, (*_LANE, c_void_p, c_int32, c_void_p)),
     ("latency_learn", c_int64, (c_void_p, c_char_p, c_size_t, c_int32, c_int32)),
     ("latency_forget", None, (c_void_p,)),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 import weakref
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from streamapp.lane.ids import CompactSeen
@@ -14,6 +15,7 @@ from streamapp.lane.records import Records, Stretch, payload_of
 from tables.window import HOUR_MS
 
 _NO_MEMORY = -2
+_LENGTHS = struct.Struct("<2I")
 
 
 class Walk:
@@ -58,6 +60,62 @@ class Walk:
             if at < end:
                 break
         return at, state.watermark_ms, state.duplicates
+
+
+class KeptRows(Walk):
+    """A lane that keeps the rows of its open hours (`c/rows.c`), as they are stored."""
+
+    def __init__(self, new: str, seen: CompactSeen, partition: int, partitions: int, *more: Any) -> None:
+        super().__init__(new, seen, partition, partitions, *more)
+        self.hours: list[int] = []  # that are open
+
+    def open(self, hour_ms: int, expiry_ms: int, is_new: bool = False) -> None:
+        super().open(hour_ms, expiry_ms, is_new)
+        self.hours.append(hour_ms)
+
+    def close_hour(self, hour_ms: int) -> None:
+        super().close_hour(hour_ms)
+        self.hours.remove(hour_ms)
+
+    def changed(self) -> dict[bytes, bytes]:
+        """Rows that changed since the last call."""
+        start = ctypes.c_void_p()
+        return dict(_split(start, done(self._library.rows_changed(self._handle, ctypes.byref(start)))))
+
+    def stored_rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """All rows, hour by hour."""
+        for hour_ms in self.hours:
+            yield from self._of(hour_ms)
+
+    def others(self) -> int:
+        """How many records counted in a line of the others since the last call."""
+        count: int = self._library.rows_others(self._handle)
+        return count
+
+    def __len__(self) -> int:
+        count: int = self._library.rows_count(self._handle)
+        return count
+
+    def _of(self, hour_ms: int) -> list[tuple[bytes, bytes]]:
+        start = ctypes.c_void_p()
+        return list(_split(start, done(self._library.rows_of(self._handle, hour_ms, ctypes.byref(start)))))
+
+
+def taken(start: ctypes.c_void_p, length: int) -> bytes:
+    """The bytes that the library has laid out; they stay there until its next call."""
+    return ctypes.string_at(start, length) if length else b""
+
+
+def _split(start: ctypes.c_void_p, length: int) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of rows that lie back to back behind their lengths."""
+    packed = taken(start, length)
+    at, lengths = 0, _LENGTHS.unpack_from
+    while at < length:
+        key_length, value_length = lengths(packed, at)
+        key_at = at + _LENGTHS.size
+        value_at = key_at + key_length
+        at = value_at + value_length
+        yield packed[key_at:value_at], packed[value_at:at]
 
 
 def done(result: int) -> int:

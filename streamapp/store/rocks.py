@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from rocksdict import (
@@ -50,6 +51,7 @@ class RocksStore:
     def __init__(self, path: Path, unsettled: Unsettled) -> None:
         self._path = path
         self._unsettled = unsettled
+        self._in_index: set[bytes] = set()  # rows that this process has put there: most are written often
         if _mark(path).exists():
             raise Damaged(path, "they were found to be so before")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,11 +99,12 @@ class RocksStore:
 
     def write(self, writes: Writes, checkpoint: int) -> None:
         batch = WriteBatch(raw_mode=True)
-        for key, value in indexed(writes, self._unsettled).items():
+        put, delete = batch.put, batch.delete
+        for key, value in chain(writes.items(), indexed(writes, self._unsettled, self._in_index).items()):
             if value is None:
-                batch.delete(key)
+                delete(key)
             else:
-                batch.put(key, value)
+                put(key, value)
         batch.put(CHECKPOINT, checkpoint.to_bytes(8, "big"))
         try:
             self._db.write(batch, self._no_sync)

@@ -8,6 +8,7 @@ the table brings along, so that a takeover reads what is open and not a fortnigh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Protocol
 
 from streamapp.store.position import POSITION_KEY, StoredPosition, unpack_position
@@ -42,16 +43,22 @@ def always_settled(key: bytes, value: bytes) -> None:
     """For a table that needs no index."""
 
 
-def indexed(writes: Writes, unsettled: Unsettled) -> Writes:
-    """These rows, and what the index must change along with them."""
-    if unsettled is always_settled:
-        return writes
+def indexed(writes: Writes, unsettled: Unsettled, known: set[bytes]) -> Writes:
+    """What the index must change along with these rows. `known` rows are in the index; it is kept up to date for the
+    next writes."""
     changes: Writes = {}
+    if unsettled is always_settled:
+        return changes
     for key, value in writes.items():
         is_unsettled = False if value is None else unsettled(key, value)
-        if is_unsettled is not None:
-            changes[INDEX + key] = b"" if is_unsettled else None
-    return writes | changes
+        if is_unsettled is None or (is_unsettled and key in known):
+            continue
+        changes[INDEX + key] = b"" if is_unsettled else None
+        if is_unsettled:
+            known.add(key)
+        else:
+            known.discard(key)
+    return changes
 
 
 class MemoryStore:
@@ -60,6 +67,7 @@ class MemoryStore:
     def __init__(self, unsettled: Unsettled) -> None:
         self.rows: dict[bytes, bytes] = {}
         self._unsettled = unsettled
+        self._in_index: set[bytes] = set()
         self._checkpoint = 0
 
     def get(self, key: bytes) -> bytes | None:
@@ -70,7 +78,7 @@ class MemoryStore:
             yield key, self.rows[key]
 
     def write(self, writes: Writes, checkpoint: int) -> None:
-        for key, value in indexed(writes, self._unsettled).items():
+        for key, value in chain(writes.items(), indexed(writes, self._unsettled, self._in_index).items()):
             if value is None:
                 self.rows.pop(key, None)
             else:

@@ -55,6 +55,9 @@ class CallsOutcome(Folded):
     old_settlements: list[tuple[Account, int]] = field(default_factory=list)  # end of the period
 
 
+ACCOUNTS_MAX = 5_000  # that need not be read again when they change next; some megabytes
+
+
 class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
     """One partition of the table of calls.
 
@@ -80,6 +83,7 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
         self.min_amount = min_amount
         self.rows = rows
         self.open: set[int] = set()  # hours with calls
+        self._recent: dict[Account, AccountRow] = {}  # some that changed last
         self.due: dict[Account, AccountRow] = {}  # these owe enough: the next hour that closes settles them
         self._due_ms = NEVER  # when that is
         self.next_mark_ms = self._next_mark()
@@ -103,6 +107,7 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
         passed, and with them what late calls owe."""
         outcome = self._outcome = CallsOutcome()
         self._close_until(now_ms, now_ms)
+        self._keep()
         self.next_mark_ms = self._next_mark()
         return outcome
 
@@ -148,6 +153,17 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
     def _gather(self) -> None:
         self._outcome.hours = self.lane.changed()
         self._outcome.others += self.lane.others()
+        self._keep()
+
+    def _keep(self) -> None:
+        """Accounts that changed are as the chunk leaves them."""
+        if len(self._recent) > ACCOUNTS_MAX:
+            self._recent.clear()
+        for account, row in self._outcome.accounts.items():
+            if row is None:
+                self._recent.pop(account, None)
+            else:
+                self._recent[account] = row
 
     # -- rows ----------------------------------------------------------------------------------------------------
 
@@ -167,7 +183,7 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
         touched = self._outcome.accounts
         if account in touched:
             return touched[account]
-        return self.due.get(account) or self.rows.account(account)
+        return self.due.get(account) or self._recent.get(account) or self.rows.account(account)
 
     def _weigh(self, row: AccountRow) -> None:
         """An account that owes enough is settled by the next hour that closes."""

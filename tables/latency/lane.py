@@ -1,9 +1,9 @@
 """The fast path of the latency table: what may count plain records in the table's place, much faster.
 
-As `tables/usage/lane.py` is for usage: a record is plain when counting it changes nothing but the counts of a model
-that has a place, in a currency that is known, the watermark and the remembered ids. The lane stops at the first record
-that is not plain and does nothing for it. What it counts it keeps as sums, one a window and series, until the table
-takes them.
+As `tables/usage/open_hours.py` is for usage: a record is plain when counting it changes nothing but the counts of a
+model that has a place, in a currency that is known, the watermark and the remembered ids. The lane stops at the first
+record that is not plain and does nothing for it. What it counts it keeps as sums, one a window and series, until the
+table takes them.
 """
 
 from __future__ import annotations

@@ -89,10 +89,6 @@ class Budgets:
             self._version, self.any = version, self._limits.has_limits()
         return version != before
 
-    def numbers(self) -> range:
-        """All numbers that were given."""
-        return range(len(self._numbers))
-
     def number(self, key: HourKey) -> int | None:
         """The number of the budget that an hour counts against; None: it has no limit, and had none."""
         month = month_key(key)

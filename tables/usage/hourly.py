@@ -10,10 +10,11 @@ revision with the difference (decisions 9 to 11).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
 
-from tables.counters import EXACT, NOTHING, Counters
+from tables.counters import EXACT, NOTHING, Counters, Numbers
 from tables.window import HOUR_MS, month_of
 
 EVERY = 1 << 62
@@ -44,12 +45,18 @@ class MonthKey(NamedTuple):
     currency: str
 
 
-class Line(Counters):
-    """Counters of one (provider, model) that know their row, while it is open."""
+Lines = tuple[tuple[str, str, Counters], ...]
+"""Provider, model and what they count, in the order of the log."""
 
-    __slots__ = ("row",)
 
-    row: UsageRow | None
+class Written(NamedTuple):
+    """What a row counts, by somebody who has written it down already."""
+
+    read: Callable[[bytes], Lines]
+    totals: Counters
+    lines: bytes  # as they are stored
+    stated: bytes  # as a bill has them, in the order of their names
+    stated_totals: bytes  # as a bill has them
 
 
 UNSTATED = Counters()
@@ -59,23 +66,44 @@ UNSTATED = Counters()
 class UsageRow:
     """Everything counted for one hour, and what of it was stated."""
 
-    __slots__ = ("first_offset", "key", "last_offset", "lines", "revision", "stated")
+    __slots__ = ("_lines", "first_offset", "key", "last_offset", "revision", "stated", "written")
 
     def __init__(self, key: HourKey) -> None:
         self.key = key
-        self.lines: dict[Names, Line] = {}  # in the order in which they were made
+        self._lines: dict[Names, Counters] | None = {}  # None: they are in `written`
+        self.written: Written | None = None
         self.first_offset = -1
         self.last_offset = -1
         self.revision: int | None = None  # None: nothing stated yet
         self.stated = UNSTATED  # totals of the newest revision; replaced, never changed
 
-    def line(self, provider: str, model: str) -> Line:
+    @property
+    def lines(self) -> dict[Names, Counters]:
+        """The counts by provider and model, in the order in which they were made. To be changed by `count` alone, or
+        while nothing is `written`."""
+        if self._lines is None:
+            assert self.written is not None, "a row counts something"
+            read = self.written.read(self.written.lines)
+            self._lines = {(provider, model): counters for provider, model, counters in read}
+        return self._lines
+
+    def write(self, written: Written) -> None:
+        """What the row counts was written down."""
+        self.written, self._lines = written, None
+
+    def line(self, provider: str, model: str) -> Counters:
         """The line of these names, made when it is not there."""
-        line = self.lines.get((provider, model))
-        if line is None:
-            line = self.lines[provider, model] = Line()
-            line.row = self
-        return line
+        return self.lines.setdefault((provider, model), Counters())
+
+    def count(self, names: Names, numbers: Numbers, offset: int, names_max: int) -> bool:
+        """Count a record. Returns whether it counts in the line of the others."""
+        names = self.counted_as(names, names_max)
+        self.written = None
+        self.line(*names).add(numbers)
+        if self.first_offset < 0:
+            self.first_offset = offset
+        self.last_offset = offset
+        return names == OTHER
 
     def counted_as(self, names: Names, names_max: int) -> Names:
         """The names of the line that usage of these names counts in: their own, or `OTHER`."""
@@ -91,11 +119,13 @@ class UsageRow:
 
     def totals(self) -> Counters:
         """The sum of the lines."""
-        return Counters.sum_of(self.lines.values())
+        return Counters.sum_of(self.lines.values()) if self.written is None else self.written.totals
 
     @property
     def events(self) -> int:
         """How many records are counted."""
+        if self.written is not None:
+            return self.written.totals.requests
         events = 0
         for line in self.lines.values():  # `sum` of a generator takes twice as long
             events += line.requests
@@ -140,7 +170,7 @@ class Statement(NamedTuple):
     stated_ms: int  # the mark that caused it
     totals: Counters
     delta: Counters
-    lines: tuple[tuple[str, str, Counters], ...]  # (provider, model, counters), in the order of the log
+    counted: Written | Lines
     month: str
     running: MonthRow  # this statement included
     first_offset: int
@@ -151,6 +181,11 @@ class Statement(NamedTuple):
     def end_ms(self) -> int:
         """End of the hour, exclusive."""
         return self.key.start_ms + HOUR_MS
+
+    @property
+    def lines(self) -> Lines:
+        """What it states by provider and model."""
+        return self.counted.read(self.counted.lines) if isinstance(self.counted, Written) else self.counted
 
 
 def month_key(key: HourKey) -> MonthKey:
@@ -168,18 +203,9 @@ def state(row: UsageRow, month: MonthRow, at_ms: int) -> tuple[Statement, MonthR
     row.revision = 0 if row.revision is None else row.revision + 1
     row.stated = totals
     month = MonthRow(EXACT.add(month.cost, delta.cost), month.total_tokens + delta.total_tokens, month.crossed)
-    lines = tuple([(provider, model, Counters(*line.numbers())) for (provider, model), line in row.lines.items()])
+    counted = row.written or tuple([(*names, Counters(*line.numbers())) for names, line in row.lines.items()])
+    period, first, last = month_of(row.key.start_ms), row.first_offset, row.last_offset
     statement = Statement(
-        key=row.key,
-        revision=row.revision,
-        stated_ms=at_ms,
-        totals=totals,
-        delta=delta,
-        lines=lines,
-        month=month_of(row.key.start_ms),
-        running=month,
-        first_offset=row.first_offset,
-        last_offset=row.last_offset,
-        events=totals.requests,
+        row.key, row.revision, at_ms, totals, delta, counted, period, month, first, last, totals.requests
     )
     return statement, month

@@ -18,13 +18,12 @@ import rpc_log
 from latency_log import LatencyTable
 from plain_open_calls import PlainCalls
 from rpc_log import Calls
-from usage_log import Rec, Table, at, value
+from usage_log import Rec, Table, at, value, without_lane
 
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.latency import codec as latency_codec
 from streamapp.meters.usage.store import USAGE as usage_rows
 from streamapp.store.rows import Store
-from tables.usage.lane import NoUsageLane
 from tables.window import HOUR_MS, MINUTE_MS, Rules
 
 RULES = Rules(retention_ms=3 * HOUR_MS, remember_ms=HOUR_MS)
@@ -126,7 +125,7 @@ def said(outcome: Any) -> Any:
 def ledger(lane: bool) -> Any:
     table = Table(RULES)
     if not lane:
-        table.task.memory.lane = NoUsageLane()
+        without_lane(table)
     return table
 
 

@@ -7,26 +7,28 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from searches import search
 from usage_histories import FEW, LIMITS, OFFSETS, SHORT, logs
-from usage_log import Rec, SetLimits, Table, at, value
+from usage_log import Rec, SetLimits, Table, at, value, without_lane
 
 from streamapp.lane.records import Records, Stretch, payload_of
 from streamapp.meters.usage import codec
+from streamapp.meters.usage.statement import event
 from streamapp.meters.usage.store import USAGE
 from tables.outcome import Outcome
-from tables.usage.lane import NoUsageLane
 from tables.window import Rules
 
 
 def told(outcome: Outcome) -> Any:
     """Everything an outcome says, as values that compare."""
     hours = {key: USAGE.readable(codec.hour_key(key), codec.pack_hour(row)) for key, row in outcome.hours.items()}
-    others = set(Outcome.__dataclass_fields__) - {"hours", "refusals"}
+    others = set(Outcome.__dataclass_fields__) - {"hours", "refusals", "statements"}
+    statements = [(one._replace(counted=()), one.lines, event(one, "llm_usage", 0)) for one in outcome.statements]
     refused = [(refusal.record.offset, refusal.reason, refusal.error) for refusal in outcome.refusals]
-    return hours, refused, {name: getattr(outcome, name) for name in others}
+    return hours, refused, statements, {name: getattr(outcome, name) for name in others}
 
 
 def stretched(records: Sequence[Rec], rng: Random) -> Records:
@@ -55,12 +57,12 @@ def histories(
             if end % 5 == 0:
                 limits.set(**(LIMITS if limits.changes % 3 else {}))
             if not lane:
-                table.task.memory.lane = NoUsageLane()
+                without_lane(table)
             if lane:
                 table.commit(table.task.fold(stretched(log[begin:end], rng), log[end - 1].timestamp))
             else:
                 table.apply(*log[begin:end])
-            all_told.append(told(table.outcomes[-1]))
+            all_told += [told(table.outcomes[-1]), dict(table.task.memory.lane.costs())]
             begin = end
             if end in idles:
                 idle = table.idle_ms(log[end - 1].timestamp + rules.grace_ms)
@@ -78,8 +80,9 @@ def test_the_lane_changes_nothing(
     assert with_lane == without
 
 
-def test_most_of_a_usual_log_is_counted_on_the_lane() -> None:
-    table = Table()
+@pytest.mark.parametrize("budgets", [0, 5])
+def test_most_of_a_usual_log_is_counted_on_the_lane(budgets: int) -> None:
+    table = Table(limits=SetLimits(**{f"team_{number}": {"soft": "0.1"} for number in range(budgets)}))
     log = [record for hour in range(3) for record in busy_hour(hour)]
     ledger = table.task.memory
     folded: list[Rec] = []
@@ -92,7 +95,15 @@ def test_most_of_a_usual_log_is_counted_on_the_lane() -> None:
     ledger._fold = fold  # type: ignore[method-assign]  # counts what the lane leaves
     for begin in range(0, len(log), 500):
         table.apply(*log[begin : begin + 500])
-    assert len(folded) <= 2 * 3, "the first record of an hour, and the one that crosses the mark"
+    marks, rows = 3, 3 * 20
+    if budgets:
+        crossed = [crossing for outcome in table.outcomes for crossing in outcome.crossings]
+        assert len(crossed) == budgets
+        assert len(folded) <= rows + marks + budgets, (
+            "the first of each hour and team, and those that reach a limit, too"
+        )
+    else:
+        assert len(folded) <= 3 + marks, "the first record of an hour, and the one that crosses the mark"
 
 
 def busy_hour(hour: int) -> list[Rec]:
@@ -124,6 +135,6 @@ def test_a_row_that_came_from_another_partition_keeps_its_coverage() -> None:
         table.apply(*[replace(record, offset=record.offset + 5_000) for record in busy_hour(0)[:300]])
         table.task.memory.position.next_offset = 0  # its rows were moved here: offsets begin anew
         if not lane:
-            table.task.memory.lane = NoUsageLane()
+            without_lane(table)
         tables.append([told(table.apply(*busy_hour(0)[300:600])), told(table.apply(*busy_hour(0)[600:]))])
     assert tables[0] == tables[1]

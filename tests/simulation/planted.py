@@ -10,11 +10,12 @@ from usage_log import NowProducer
 from world import Process, World
 
 from streamapp.exact.partition.chunk import Transaction
+from streamapp.meters.usage.codec import unpack_hour_key
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.store.rows import Store
 from tables.fold import NEVER
 from tables.outcome import Outcome, Record
-from tables.usage.hourly import MonthKey, month_key
+from tables.usage.hourly import MonthKey, MonthRow, month_key
 from tables.usage.ledger import Ledger
 
 
@@ -69,10 +70,8 @@ class CrossingNotKept(World):
     """The month's row does not say that a limit was crossed."""
 
     class ForgetfulLedger(Ledger):
-        def _judge(self, number: int, month: MonthKey, event_id: str, offset: int) -> None:
-            super()._judge(number, month, event_id, offset)
-            for key, row in self._outcome.months.items():
-                self._outcome.months[key] = row._replace(crossed=())
+        def _keep_month(self, month: MonthKey, row: MonthRow) -> None:
+            super()._keep_month(month, row._replace(crossed=()))
 
     def make_task(self, partition: int, store: Store, producer: Producer | NowProducer) -> UsageTask:
         task = super().make_task(partition, store, producer)
@@ -89,7 +88,7 @@ class CrossedAtTheBatchEnd(World):
 
         def apply(self, records: Sequence[Record], now_ms: int = 0) -> Outcome:
             outcome = super().apply(records)
-            for month in {month_key(key): None for key in outcome.hours}:
+            for month in {month_key(unpack_hour_key(key)): None for key in outcome.open}:
                 super()._judge(0, month, "the-last", records[-1].offset)
             return outcome
 

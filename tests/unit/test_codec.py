@@ -53,7 +53,6 @@ def test_hours(
     assert facts(back) == facts(row)
     assert codec.pack_hour(back) == value
     assert codec.is_settled(value) == row.settled
-    assert all(line.row is back for line in back.lines.values())
 
 
 def test_a_row_tells_whether_it_is_settled() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from latency_log import LatencyTable
-from usage_log import Rec, Table, at, event, refused, value
+from usage_log import Rec, Table, at, event, refused, value, without_lane
 from xxh_forged import TWO_IDS_OF_ONE_DIGEST, text_of_hash, with_the_hash_of
 from xxhash import xxh64_intdigest
 
@@ -23,7 +23,6 @@ from streamapp.meters.usage.store import MemoryStore, stored_position
 from streamapp.store.ids import remembered
 from streamapp.store.position import POSITION_KEY, unpack_position
 from tables.seen import StoredIds
-from tables.usage.lane import NoUsageLane
 from tables.window import HOUR_MS
 
 STORED = Path(__file__).parent.parent / "golden" / "usage_table_before_secrets.json"
@@ -35,7 +34,7 @@ lanes = pytest.mark.parametrize("lane", [True, False], ids=["lane", "python"])
 def table_of(lane: bool, store: MemoryStore | None = None) -> Table:
     table = Table(store=MemoryStore() if store is None else store)
     if not lane:
-        table.task.memory.lane = NoUsageLane()
+        without_lane(table)
     return table
 
 
@@ -158,7 +157,7 @@ def test_what_an_earlier_version_has_counted_counts_no_second_time(lane: bool) -
     for number in range(2):  # old rows and new ones side by side
         table.restart()
         if not lane:
-            table.task.memory.lane = NoUsageLane()
+            without_lane(table)
         outcome = table.apply(*[replace(record, offset=30 + 10 * number + at) for at, record in enumerate(log)])
         assert (outcome.accepted, outcome.duplicates) == (0, len(log))
     (stored,) = [ids for _, ids in remembered(store) if ids.secret]

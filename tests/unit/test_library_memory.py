@@ -17,8 +17,10 @@ from streamapp.lane.ids import CompactSeen
 from streamapp.lane.library import Run, library
 from streamapp.lane.records import payload_of
 from streamapp.meters.calls.lane import CompiledCalls
+from streamapp.meters.usage.lane import CompiledHours
 from tables.calls.settlement import Account, CallsKey, Payment
 from tables.seen import StoredIds
+from tables.usage.hourly import HourKey
 from tables.window import HOUR_MS
 
 SECRET = bytes(16)
@@ -53,6 +55,11 @@ def test_a_cost_that_cannot_be_added_up_leaves_no_row_behind() -> None:
     with pytest.raises(OverflowError):
         calls.add(key, "method", Decimal(10) ** 26, 1, Payment("hanzo", 1, None, None))
     assert (len(calls), calls.changed(), list(calls.rows())) == (0, {}, [])
+    hours = CompiledHours(CompactSeen(SECRET), 0, 1, 0)
+    hours.open(0, 24 * HOUR_MS)
+    with pytest.raises(OverflowError):
+        hours.add(HourKey(0, "org", "team", "USD"), ("p", "m"), (1, 0, 0, 1, 1, Decimal(10) ** 26, 0, 0), 1)
+    assert (len(hours), hours.changed(), hours.close(0)) == (0, {}, [])
 
 
 def test_an_hour_that_is_closed_before_it_is_taken_takes_its_counts_along() -> None:
@@ -63,12 +70,12 @@ def test_an_hour_that_is_closed_before_it_is_taken_takes_its_counts_along() -> N
     assert c.lane_open(lane, hour_ms, hour_ms // HOUR_MS + 26, 1) == 1
     run = Run(-1, 1 << 62, 0)
     assert c.lane_run(lane, payload.data, payload.parts, 0, 1, ctypes.byref(run)) == 1
-    assert c.usage_touched(lane) == 1
-    c.lane_close(lane, hour_ms)
-    assert c.usage_touched(lane) == 0
-    c.usage_take(lane, ctypes.create_string_buffer(80))
     start = ctypes.c_void_p()
-    assert c.usage_key(lane, hour_ms, 0, ctypes.byref(start)) == 0
+    assert c.usage_closed(lane, hour_ms, ctypes.byref(start)) > 0
+    c.lane_close(lane, hour_ms)
+    assert c.rows_count(lane) == 0
+    assert c.rows_changed(lane, ctypes.byref(start)) == 0
+    assert c.rows_of(lane, hour_ms, ctypes.byref(start)) == c.usage_closed(lane, hour_ms, ctypes.byref(start)) == 0
     c.lane_free(lane)
 
 

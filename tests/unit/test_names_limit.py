@@ -10,7 +10,7 @@ import pytest
 from largest import HUGE, largest_account, largest_row, largest_statement, names, wide
 from plain_open_calls import PlainCalls
 from rpc_log import Calls, call
-from usage_log import Rec, Table, event
+from usage_log import Rec, Table, event, without_lane
 from verify_logs import HOUR_MS, TEN, Logs
 from verify_sides import audit
 
@@ -26,7 +26,6 @@ from streamapp.verify.read.settlement import METHODS_MIN, Count, agree
 from tables.calls.settlement import Account, CallsKey, HourCalls, Payment, settle
 from tables.outcome import Outcome
 from tables.usage.hourly import OTHER, HourKey, UsageRow
-from tables.usage.lane import NoUsageLane
 from tables.window import Rules
 
 TWO = Rules(names_max=2)
@@ -46,7 +45,7 @@ def lines(outcome: Outcome) -> list[dict[str, int]]:
 def test_the_first_names_have_lines_and_the_rest_is_counted_together(lane: bool) -> None:
     table = Table(TWO)
     if not lane:
-        table.task.memory.lane = NoUsageLane()
+        without_lane(table)
     outcome = table.apply(*(made(table, model) for model in ("c", "a", "b", "a", "z", "b")))
     assert outcome.others == 3
     bill = table.apply(event("11:05", "team_b"))
@@ -135,7 +134,7 @@ def test_recomputing_with_another_limit_gives_a_row_the_lines_it_has() -> None:
 # -- settlements --------------------------------------------------------------------------------------------------
 
 
-def without_lane(calls: Calls) -> None:
+def without_their_lane(calls: Calls) -> None:
     def prepare(task: object) -> None:
         ledger = calls.task.memory
         ledger.lane = PlainCalls(ledger.rules.names_max)
@@ -148,7 +147,7 @@ def without_lane(calls: Calls) -> None:
 def test_the_first_methods_are_told_apart_and_the_rest_is_settled_together(lane: bool) -> None:
     table = Calls(TWO_METHODS)
     if not lane:
-        without_lane(table)
+        without_their_lane(table)
     outcome = table.apply(*(call("10:10", method=method, price="0.1") for method in ("c", "b", "a", "b", "a")))
     assert outcome.others == 2
     table.apply(call("11:10", method="d", price="0.001"))

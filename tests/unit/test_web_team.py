@@ -9,14 +9,13 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
-from usage_log import Table, at, event
+from usage_log import Table, at, event, without_lane
 from web_fake import FakeWorker, World, serving
 
 from streamapp.facts import TeamFacts
 from streamapp.meters.usage.view import UsageView
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table as TableKind
-from tables.usage.lane import NoUsageLane
 from tables.window import Rules
 
 ORG, TEAM = "org_a", "team_a"
@@ -67,7 +66,7 @@ def models(text: str) -> dict[str, dict[str, str]]:
 def test_the_first_models_have_a_line_and_the_rest_is_one(lane: bool, closed: bool) -> None:
     table = Table(Rules(names_max=2))
     if not lane:
-        table.task.memory.lane = NoUsageLane()
+        without_lane(table)
     table.apply(*(event("10:00", model=model, cost="0.1") for model in ("c", "a", "b", "a", "z", "b", "b")))
     table.apply(*(event("11:00", model=model, cost="0.2") for model in ("b", "a", "other")))
     if closed:
@@ -93,7 +92,7 @@ def test_costs_that_were_rounded_are_counted_over_all_hours_and_models(
 ) -> None:
     table = Table(Rules(names_max=2))
     if not lane:
-        table.task.memory.lane = NoUsageLane()
+        without_lane(table)
     costs = [("0.0016150000000000001" if number < rounded else "0.1") for number in range(4)]
     events = [event(f"1{number % 2}:00", model="abcd"[number], cost=cost) for number, cost in enumerate(costs)]
     for one in sorted(events, key=lambda one: one.timestamp):

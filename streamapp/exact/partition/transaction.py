@@ -6,10 +6,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidTxnState, ProducerFenced
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
 from streamapp.errors import Misconfigured, Unavailable
@@ -25,7 +27,8 @@ HEARTBEAT_S = 2.5  # within it, Kafka has answered a heartbeat: one is sent each
 DENIED_S = 10.0
 BATCH_BYTES = 512 * 1024  # before compression; half the broker's default limit for a batch
 
-Batches = Mapping[tuple[str, int], Sequence[tuple[bytes | None, bytes | None]]]
+Pair = tuple[bytes | None, bytes | None]
+Batches = Mapping[tuple[str, int], Sequence[Pair]]
 """Topic and partition → the records for it, as key and value."""
 
 
@@ -119,17 +122,29 @@ class PartitionProducer:
         pending: list[tuple[asyncio.Future[Any], int]] = []
         for (topic, partition), pairs in batches.items():
             most = message_bytes_max(topic)
-            batch, count = self._producer.create_batch(), 0
             for key, value in pairs:
                 if (size := len(key or b"") + len(value or b"")) > most:
                     raise _too_large(topic, partition, key, size, most)
-                if batch.append(key=key, value=value, timestamp=None) is None:
-                    pending.append((await self._producer.send_batch(batch, topic, partition=partition), count))
-                    batch, count = self._producer.create_batch(), 0
-                    batch.append(key=key, value=value, timestamp=None)
-                count += 1
-            pending.append((await self._producer.send_batch(batch, topic, partition=partition), count))
+            done = 0
+            while done < len(pairs):
+                batch = self._producer.create_batch()
+                count = _filled(batch, pairs, done)
+                pending.append((await self._producer.send_batch(batch, topic, partition=partition), count))
+                done += count
         return pending
+
+
+def _filled(batch: BatchBuilder, pairs: Sequence[Pair], start: int) -> int:
+    """Put as many records into a batch as it takes, one at least. Its own `append`, around the one that is called here,
+    costs as much again for each record. Returns how many."""
+    append, count = batch._builder.append, 0
+    for key, value in islice(pairs, start, None):
+        if append(count, None, key, value, []) is None:
+            break
+        count += 1
+    batch._relative_offset = count
+    batch.close()
+    return count
 
 
 def _too_large(topic: str, partition: int, key: bytes | None, size: int, most: int) -> Misconfigured:

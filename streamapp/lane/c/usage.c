@@ -1,157 +1,287 @@
 #include "usage.h"
 
-enum { KEY_MAX = 5 * TEXT_MAX + 4 };
-
-#define OTHER "\0other" /* no provider, and this model */
-#define OTHER_LENGTH (sizeof OTHER - 1)
+#define COST_END ((unsigned __int128)10000000000000000000ull * 10000000000000000000ull)
 
 typedef struct {
-    map_key_t key;
-    int64_t row; /* its number */
+    int64_t requests, errors, cache_hits, rounded;
+    unsigned __int128 prompt_tokens, completion_tokens, other_tokens, cost;
+} sums_t;
+
+typedef struct {
+    line_t base;
+    sums_t sums;
+} model_t;
+
+/* `limits`: those of the lane when the row was bound. `budget`: the number of the one it counts against, or NO_BUDGET. */
+typedef struct {
+    row_t base;
     unsigned __int128 cost;
-    int64_t requests, errors, cache_hits, prompt_tokens, completion_tokens, other_tokens, rounded;
-    int64_t first_offset, last_offset;
-} line_t;
+    int64_t limits, budget;
+} hour_row_t;
 
-/* How many lines of its own a row has; `is_closed`: it has one of the others, and gets no more. `budget`: the number of the
- * one it counts against, and 1; 0: none. */
+/* `limits`: how often the limits were set. `left`: of each budget, by its number. */
 typedef struct {
-    map_key_t key;
-    int64_t count, budget;
-    int is_closed;
-} row_t;
-
-/* `left`: of each budget, by its number. */
-typedef struct {
-    lane_t lane;
-    int64_t names_max;
+    rows_lane_t base;
     int is_limited;
+    int64_t limits;
     unsigned __int128 *left;
     int64_t left_count, left_room;
 } usage_lane_t;
 
-/* A line of a key, made with its row when it is not there. */
-static int64_t add_line(hour_t *hour, const uint8_t *key, size_t length, size_t row_length) {
-    int64_t number = map_number(&hour->rows, key, row_length);
-    if (number < 0) return number;
-    int64_t known = hour->lines.count, line = map_number(&hour->lines, key, length);
-    if (line != known) return line;
-    row_t *row = map_item(&hour->rows, number);
-    ((line_t *)map_item(&hour->lines, line))->row = number;
-    if (length - row_length == OTHER_LENGTH && !memcmp(key + row_length, OTHER, OTHER_LENGTH)) row->is_closed = 1;
-    else row->count++;
-    return line;
+static void add_sums(sums_t *to, const sums_t *more) {
+    to->requests += more->requests;
+    to->errors += more->errors;
+    to->cache_hits += more->cache_hits;
+    to->rounded += more->rounded;
+    to->prompt_tokens += more->prompt_tokens;
+    to->completion_tokens += more->completion_tokens;
+    to->other_tokens += more->other_tokens;
+    to->cost += more->cost;
 }
 
-int64_t usage_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t length, size_t row_length) {
-    hour_t *hour = lane_hour(lane, hour_ms);
-    return hour ? add_line(hour, key, length, row_length) : NOT_THERE;
+/* Count in the line whose key is in the lane's. */
+static int add(rows_lane_t *lane, hour_t *hour, size_t account_length, const sums_t *sums, const int64_t offsets[2],
+               int is_stored) {
+    if (lane->key.is_full) return NO_MEMORY;
+    if (!hour || sums->cost >= COST_END) return NOT_THERE;
+    int64_t at = map_find(&hour->lines, lane->key.bytes, lane->key.length);
+    int64_t number = at >= 0 ? line_at(hour, at)->row : map_find(&hour->rows, lane->key.bytes, account_length);
+    if (number >= 0 && ((hour_row_t *)row_at(hour, number))->cost + sums->cost >= COST_END) return NOT_THERE;
+    if (at < 0) at = rows_line(lane, hour, account_length, is_stored);
+    if (at < 0) return NO_MEMORY;
+    if (!is_stored) {
+        if (!rows_touch(lane, hour, at, sums->requests)) return NO_MEMORY;
+        lane->rounded += sums->rounded;
+    }
+    model_t *line = (model_t *)line_at(hour, at);
+    hour_row_t *row = (hour_row_t *)row_at(hour, line->base.row);
+    add_sums(&line->sums, sums);
+    row->cost += sums->cost;
+    if (row->base.first_offset < 0) row->base.first_offset = offsets[0];
+    row->base.last_offset = offsets[1];
+    return 1;
 }
 
-/* The line that a key without one counts in: a new one, or that of the others when the row has no room. The row is in
- * memory as a whole when some line of it is known. NOT_THERE: that is not certain. `key` has room for the others' one. */
-static int64_t new_line(const usage_lane_t *lane, hour_t *hour, uint8_t *key, size_t length, size_t row_length) {
-    if (lane->is_limited && map_find(&hour->rows, key, row_length) < 0) return NOT_THERE;
-    int64_t number = map_number(&hour->rows, key, row_length);
-    if (number < 0) return number;
-    const row_t *row = map_item(&hour->rows, number);
-    if (!row->is_closed && row->count < lane->names_max)
-        return hour->is_new ? add_line(hour, key, length, row_length) : NOT_THERE;
-    memcpy(key + row_length, OTHER, OTHER_LENGTH);
-    return add_line(hour, key, row_length + OTHER_LENGTH, row_length);
+static unsigned __int128 whole(wide_t wide) { return (unsigned __int128)wide.high << 64 | wide.low; }
+static wide_t halves(unsigned __int128 number) { return (wide_t){(uint64_t)number, (uint64_t)(number >> 64)}; }
+
+int usage_add(lane_t *of, const used_t *used, int is_stored) {
+    rows_lane_t *lane = (rows_lane_t *)of;
+    const counts_t *counts = &used->counts;
+    sums_t sums = {
+        .requests = counts->requests,
+        .errors = counts->errors,
+        .cache_hits = counts->cache_hits,
+        .rounded = counts->rounded,
+        .prompt_tokens = whole(counts->prompt_tokens),
+        .completion_tokens = whole(counts->completion_tokens),
+        .other_tokens = whole(counts->other_tokens),
+        .cost = whole(counts->cost),
+    };
+    lane->key.length = 0;
+    put_bytes(&lane->key, used->account, used->account_length);
+    put_bytes(&lane->key, used->names, used->names_length);
+    int64_t offsets[] = {used->first_offset, used->last_offset};
+    return add(lane, lane_hour(of, used->hour_ms), used->account_length, &sums, offsets, is_stored);
 }
 
-/* What is left of the budget that a line counts against; NULL: it has none. */
-static unsigned __int128 *left_of(const usage_lane_t *lane, const hour_t *hour, const line_t *line) {
-    const row_t *row = map_item(&hour->rows, line->row);
-    return row->budget ? &lane->left[row->budget - 1] : NULL;
+/* Whether a record of this row may be plain. `left`: of its budget, if it has one. */
+static int is_bound(usage_lane_t *lane, const hour_row_t *row, unsigned __int128 **left) {
+    if (!lane->is_limited) return 1;
+    if (row->limits != lane->limits) return 0;
+    if (row->budget != NO_BUDGET) *left = &lane->left[row->budget];
+    return 1;
 }
 
-static verdict_t count(lane_t *lane, hour_t *hour, const void *event, int64_t offset) {
+static void put_span(buffer_t *buffer, span_t span) { put_string(buffer, span.at, span.length); }
+
+static verdict_t count(lane_t *of, hour_t *hour, const void *event, int64_t offset) {
+    rows_lane_t *lane = (rows_lane_t *)of;
     const envelope_t *envelope = event;
     const struct llm_usage_data *data = &((const llm_usage_t *)event)->data;
     int64_t other_tokens = data->total_tokens - data->prompt_tokens - data->completion_tokens;
     if (other_tokens < 0) return NOT_PLAIN;
 
-    uint8_t key[KEY_MAX];
-    uint8_t *end = join(key, (span_t[]){envelope->org_id, envelope->team_id, data->currency, {key, 0}}, 4);
-    size_t row_length = (size_t)(end - key);
-    size_t length = (size_t)(join(end, (span_t[]){data->provider, data->model}, 2) - key);
-    int64_t number = map_find(&hour->lines, key, length);
-    if (number < 0) number = new_line((usage_lane_t *)lane, hour, key, length, row_length);
-    if (number < 0) return number == NOT_THERE ? NOT_PLAIN : OUT_OF_MEMORY;
-
-    line_t *line = map_item(&hour->lines, number);
-    unsigned __int128 *left = left_of((usage_lane_t *)lane, hour, line);
-    if (left && data->cost_usd.units >= *left) return NOT_PLAIN; /* it may reach a limit: the ledger adds up */
-    if (!line->requests) {
-        if (!lane_touch(lane, hour->hour_ms, number)) return OUT_OF_MEMORY;
-        line->first_offset = offset;
+    buffer_t *key = &lane->key;
+    key->length = 0;
+    put_array(key, 3);
+    put_span(key, envelope->org_id);
+    put_span(key, envelope->team_id);
+    put_span(key, data->currency);
+    size_t account_length = key->length;
+    put_span(key, data->provider);
+    put_span(key, data->model);
+    if (key->is_full) return OUT_OF_MEMORY;
+    unsigned __int128 *left = NULL;
+    usage_lane_t *usage = (usage_lane_t *)of;
+    if (!hour->is_new || usage->is_limited) {
+        int64_t row = map_find(&hour->rows, key->bytes, account_length);
+        if (row < 0 || !is_bound(usage, (const hour_row_t *)row_at(hour, row), &left)) return NOT_PLAIN;
+        if (left && data->cost_usd.units >= *left) return NOT_PLAIN; /* it may reach a limit: the ledger adds up */
     }
-    line->requests++;
-    line->errors += !equals(data->status, "success");
-    line->cache_hits += data->cache_hit;
-    line->prompt_tokens += data->prompt_tokens;
-    line->completion_tokens += data->completion_tokens;
-    line->other_tokens += other_tokens;
-    line->rounded += data->cost_usd.is_rounded;
-    line->cost += data->cost_usd.units;
-    if (left) *left -= data->cost_usd.units;
-    line->last_offset = offset;
-    return COUNTED;
+    sums_t sums = {
+        .requests = 1,
+        .errors = !equals(data->status, "success"),
+        .cache_hits = data->cache_hit,
+        .rounded = data->cost_usd.is_rounded,
+        .prompt_tokens = (uint64_t)data->prompt_tokens,
+        .completion_tokens = (uint64_t)data->completion_tokens,
+        .other_tokens = (uint64_t)other_tokens,
+        .cost = data->cost_usd.units,
+    };
+    int done = add(lane, hour, account_length, &sums, (int64_t[]){offset, offset}, 0);
+    if (done > 0 && left) *left -= sums.cost;
+    return done == NO_MEMORY ? OUT_OF_MEMORY : done < 0 ? NOT_PLAIN : COUNTED;
 }
 
-static void usage_free(lane_t *lane) { free(((usage_lane_t *)lane)->left); }
+static void put_lines(rows_lane_t *lane, const hour_t *hour, const row_t *row) {
+    buffer_t *out = &lane->out;
+    put_array(out, (size_t)row->count);
+    for (const line_t *line = line_behind(hour, row->first); line; line = line_behind(hour, line->next)) {
+        const sums_t *sums = &((const model_t *)line)->sums;
+        span_t name = rows_name(hour, line);
+        put_array(out, 10);
+        put_bytes(out, name.at, name.length);
+        put_number(out, sums->requests);
+        put_number(out, sums->errors);
+        put_number(out, sums->cache_hits);
+        put_wide(out, sums->prompt_tokens);
+        put_wide(out, sums->completion_tokens);
+        put_money(out, sums->cost);
+        put_wide(out, sums->other_tokens);
+        put_number(out, sums->rounded);
+    }
+}
+
+/* A row of which nothing is stated. */
+static void put(rows_lane_t *lane, hour_t *hour, int64_t number) {
+    static const uint8_t NOTHING[] = "\xC0\x98\0\0\0\0\0\xA5"
+                                     "0E-12\0\0"; /* no revision, and what it stated */
+    const row_t *row = row_at(hour, number);
+    put_array(&lane->out, 6);
+    put_flag(&lane->out, 0);
+    put_number(&lane->out, row->first_offset);
+    put_number(&lane->out, row->last_offset);
+    put_bytes(&lane->out, NOTHING, sizeof NOTHING - 1);
+    put_lines(lane, hour, row);
+}
+
+static inline void put_text(buffer_t *out, const char *text) { put_bytes(out, text, strlen(text)); }
+
+/* Behind a brace, or behind what a line has beside. */
+static void put_counts(buffer_t *out, const sums_t *sums) {
+    put_text(out, "\"requests\":");
+    put_digits(out, (uint64_t)sums->requests);
+    put_text(out, ",\"errors\":");
+    put_digits(out, (uint64_t)sums->errors);
+    put_text(out, ",\"cache_hits\":");
+    put_digits(out, (uint64_t)sums->cache_hits);
+    put_text(out, ",\"prompt_tokens\":");
+    put_digits(out, sums->prompt_tokens);
+    put_text(out, ",\"completion_tokens\":");
+    put_digits(out, sums->completion_tokens);
+    put_text(out, ",\"total_tokens\":");
+    put_digits(out, sums->prompt_tokens + sums->completion_tokens + sums->other_tokens);
+    put_text(out, ",\"cost\":\"");
+    put_fixed(out, sums->cost);
+    put_text(out, "\"}");
+}
+
+/* The lines as a bill has them: in the order of their names. */
+static void put_bill_lines(rows_lane_t *lane, const hour_t *hour, const row_t *row) {
+    buffer_t *out = &lane->out;
+    const named_t *sorted = rows_sorted(lane, hour, row);
+    out->is_full |= !sorted;
+    for (int64_t i = 0; sorted && i < row->count; i++) {
+        span_t name = sorted[i].name;
+        put_text(out, i ? ",{\"provider\":" : "[{\"provider\":");
+        put_json_string(out, take_name(&name));
+        put_text(out, ",\"model\":");
+        put_json_string(out, take_name(&name));
+        put_text(out, ",");
+        put_counts(out, &((const model_t *)sorted[i].line)->sums);
+    }
+    put_text(out, "]");
+}
+
+static void put_closed(rows_lane_t *lane, const hour_t *hour, int64_t number) {
+    static const closed_t EMPTY;
+    buffer_t *out = &lane->out;
+    const row_t *row = row_at(hour, number);
+    sums_t totals = {0};
+    for (const line_t *line = line_behind(hour, row->first); line; line = line_behind(hour, line->next))
+        add_sums(&totals, &((const model_t *)line)->sums);
+    size_t ends[5] = {put_bytes(out, &EMPTY, sizeof EMPTY) + sizeof EMPTY};
+    rows_put_key(lane, hour, number);
+    ends[1] = out->length;
+    put_lines(lane, hour, row);
+    ends[2] = out->length;
+    put_bill_lines(lane, hour, row);
+    ends[3] = out->length;
+    put_text(out, "{");
+    put_counts(out, &totals);
+    ends[4] = out->length;
+    if (out->is_full) return;
+    closed_t head = {
+        .key_length = (uint32_t)(ends[1] - ends[0]),
+        .lines_length = (uint32_t)(ends[2] - ends[1]),
+        .json_length = (uint32_t)(ends[3] - ends[2]),
+        .totals_length = (uint32_t)(ends[4] - ends[3]),
+        .first_offset = row->first_offset,
+        .last_offset = row->last_offset,
+        .totals = {totals.requests, totals.errors, totals.cache_hits, totals.rounded, halves(totals.prompt_tokens),
+                   halves(totals.completion_tokens), halves(totals.other_tokens), halves(totals.cost)},
+    };
+    memcpy(out->bytes + ends[0] - sizeof head, &head, sizeof head);
+}
+
+int64_t usage_closed(lane_t *of, int64_t hour_ms, const uint8_t **packed) {
+    rows_lane_t *lane = (rows_lane_t *)of;
+    const hour_t *hour = lane_hour(of, hour_ms);
+    lane->out.length = 0;
+    for (int64_t i = 0; hour && i < hour->rows.count; i++) put_closed(lane, hour, i);
+    *packed = lane->out.bytes;
+    return lane->out.is_full ? NO_MEMORY : (int64_t)lane->out.length;
+}
+
+static void usage_free(lane_t *lane) {
+    free(((usage_lane_t *)lane)->left);
+    rows_free(lane);
+}
 
 lane_t *usage_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms, int64_t names_max) {
+    static const uint8_t OTHER[] = "\xA0\xA5other"; /* no provider, and this model */
     static const meter_t METER = {
         .event = &llm_usage,
         .owner = offsetof(llm_usage_t, envelope.team_id),
-        .row_size = sizeof(row_t),
-        .line_size = sizeof(line_t),
+        .row_size = sizeof(hour_row_t),
+        .line_size = sizeof(model_t),
         .count = count,
         .free = usage_free,
     };
-    lane_t *lane = lane_new(&METER, sizeof(usage_lane_t), ids, partition, partitions, future_ms);
-    if (lane) ((usage_lane_t *)lane)->names_max = names_max;
-    return lane;
+    rows_lane_t *lane = (rows_lane_t *)lane_new(&METER, sizeof(usage_lane_t), ids, partition, partitions, future_ms);
+    if (!lane) return NULL;
+    lane->names_max = names_max;
+    lane->other = OTHER;
+    lane->other_length = sizeof OTHER - 1;
+    lane->keeps_other = 1;
+    lane->put = put;
+    return &lane->lane;
 }
 
-int64_t usage_touched(const lane_t *lane) { return lane->touched_count; }
-
-void usage_take(lane_t *lane, sum_t *sums) {
-    for (int64_t i = 0; i < lane->touched_count; i++) {
-        touched_t at = lane->touched[i];
-        line_t *line = map_item(&lane_hour(lane, at.hour_ms)->lines, at.number);
-        sums[i] = (sum_t){
-            .hour_ms = at.hour_ms,
-            .line = at.number,
-            .requests = line->requests,
-            .errors = line->errors,
-            .cache_hits = line->cache_hits,
-            .prompt_tokens = line->prompt_tokens,
-            .completion_tokens = line->completion_tokens,
-            .cost_low = (uint64_t)line->cost,
-            .cost_high = (uint64_t)(line->cost >> 64),
-            .other_tokens = line->other_tokens,
-            .rounded = line->rounded,
-            .first_offset = line->first_offset,
-            .last_offset = line->last_offset,
-        };
-        *line = (line_t){.key = line->key, .row = line->row};
-    }
-    lane->touched_count = 0;
-}
-
-size_t usage_key(const lane_t *lane, int64_t hour_ms, int64_t line, const uint8_t **key) {
+/* The row of an account in an open hour; NULL: there is none. */
+static hour_row_t *found_row(const lane_t *lane, int64_t hour_ms, const uint8_t *account, size_t length) {
     const hour_t *hour = lane_hour(lane, hour_ms);
-    span_t found = {0};
-    if (hour && line >= 0 && line < hour->lines.count) found = map_key(&hour->lines, line);
-    *key = found.at;
-    return found.length;
+    int64_t number = hour ? map_find(&hour->rows, account, length) : NOT_THERE;
+    return number < 0 ? NULL : (hour_row_t *)row_at(hour, number);
 }
 
-void usage_limited(lane_t *lane, int is_limited) { ((usage_lane_t *)lane)->is_limited = is_limited; }
+void usage_limited(lane_t *lane, int is_limited) {
+    usage_lane_t *usage = (usage_lane_t *)lane;
+    usage->is_limited = is_limited;
+    usage->limits++;
+    usage->left_count = 0;
+}
 
 int usage_left(lane_t *lane, int64_t budget, uint64_t low, uint64_t high) {
     usage_lane_t *usage = (usage_lane_t *)lane;
@@ -161,24 +291,45 @@ int usage_left(lane_t *lane, int64_t budget, uint64_t low, uint64_t high) {
         usage->left = left;
         left[usage->left_count++] = 0;
     }
-    usage->left[budget] = (unsigned __int128)high << 64 | low;
+    usage->left[budget] = whole((wide_t){low, high});
     return 1;
 }
 
-int usage_bind(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t row_length, int64_t budget) {
-    hour_t *hour = lane_hour(lane, hour_ms);
-    if (!hour) return NOT_THERE;
-    if (budget >= ((usage_lane_t *)lane)->left_count && usage_left(lane, budget, 0, 0) < 0) return NO_MEMORY;
-    int64_t number = map_number(&hour->rows, key, row_length);
-    if (number < 0) return NO_MEMORY;
-    ((row_t *)map_item(&hour->rows, number))->budget = budget + 1;
+int usage_bind(lane_t *lane, int64_t hour_ms, const uint8_t *account, size_t length, int64_t budget) {
+    usage_lane_t *usage = (usage_lane_t *)lane;
+    hour_row_t *row = found_row(lane, hour_ms, account, length);
+    if (!row) return NOT_THERE;
+    if (budget >= usage->left_count && usage_left(lane, budget, 0, 0) < 0) return NO_MEMORY;
+    row->budget = budget;
+    row->limits = usage->limits;
     return 1;
 }
 
 int usage_spend(lane_t *lane, int64_t budget, uint64_t low, uint64_t high) {
     const usage_lane_t *usage = (usage_lane_t *)lane;
-    unsigned __int128 cost = (unsigned __int128)high << 64 | low;
+    unsigned __int128 cost = whole((wide_t){low, high});
     if (budget >= usage->left_count || cost >= usage->left[budget]) return 0;
     usage->left[budget] -= cost;
     return 1;
+}
+
+int usage_cost(const lane_t *lane, int64_t hour_ms, const uint8_t *account, size_t length, wide_t *cost) {
+    const hour_row_t *row = found_row(lane, hour_ms, account, length);
+    if (!row) return NOT_THERE;
+    *cost = halves(row->cost);
+    return 1;
+}
+
+int64_t usage_costs(lane_t *of, int64_t hour_ms, const uint8_t **packed) {
+    rows_lane_t *lane = (rows_lane_t *)of;
+    const hour_t *hour = lane_hour(of, hour_ms);
+    lane->out.length = 0;
+    for (int64_t i = 0; hour && i < hour->rows.count; i++) {
+        span_t account = map_key(&hour->rows, i);
+        cost_t head = {.cost = halves(((const hour_row_t *)row_at(hour, i))->cost), .account_length = account.length};
+        put_bytes(&lane->out, &head, sizeof head);
+        put_bytes(&lane->out, account.at, account.length);
+    }
+    *packed = lane->out.bytes;
+    return lane->out.is_full ? NO_MEMORY : (int64_t)lane->out.length;
 }

@@ -1,47 +1,77 @@
-/* The lane of the usage ledger. A row has `names_max` lines of its own, the first ones; any other usage of a full row counts
- * in its line of the others (tables/usage/hourly.py). A record is plain when its line is known, or is new in an hour of which
- * no row can be stored. */
+/* The lane of the usage ledger: one row an org, team, currency and hour, with a line for each provider and model. A row has
+ * `names_max` lines of its own, the first ones; any other usage of a full row counts in its line of the others
+ * (tables/usage/hourly.py). A record is plain when its row is known, or is new in an hour of which no row can be stored.
+ *
+ * Rows may count against budgets (tables/usage/budget.py), which go by numbers from 0 on. While there are limits, a record is
+ * plain only if its row was bound since they were set, and if it costs less than is left of the row's budget. */
 #ifndef USAGE_H
 #define USAGE_H
 
-#include "lane.h"
+#include "rows.h"
 
-/* What one line counted since it was taken last. `cost` is in units of 10^-12, in two halves. */
+/* Numbers of 128 bits, in two halves. */
+typedef struct {
+    uint64_t low, high;
+} wide_t;
+
+/* What a line or a row counts. `cost` is in units of 10^-12. */
+typedef struct {
+    int64_t requests, errors, cache_hits, rounded;
+    wide_t prompt_tokens, completion_tokens, other_tokens, cost;
+} counts_t;
+
+/* What is counted by hand: in which row (MessagePack of org, team and currency) and line (of provider and model). */
 typedef struct {
     int64_t hour_ms;
-    int64_t line;
-    int64_t requests, errors, cache_hits, prompt_tokens, completion_tokens;
-    uint64_t cost_low, cost_high;
-    int64_t other_tokens, rounded;
+    const uint8_t *account, *names;
+    size_t account_length, names_length;
+    counts_t counts;
     int64_t first_offset, last_offset;
-} sum_t;
+} used_t;
+
+/* What a closed row begins with; then come its key, its lines as they are stored, and lines and sums as a bill has them. */
+typedef struct {
+    uint32_t key_length, lines_length, json_length, totals_length;
+    int64_t first_offset, last_offset;
+    counts_t totals;
+} closed_t;
+
+/* What the account behind it has spent in an hour. */
+typedef struct {
+    wide_t cost;
+    uint64_t account_length;
+} cost_t;
+
+#define NO_BUDGET (-1)
 
 lane_t *usage_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t future_ms, int64_t names_max);
 
-/* The number of a line; `key` is org, team, currency, provider and model, joined by zero bytes; up to `row_length` it is
- * that of the row, with a zero byte at its end. It is made when it is not there, whatever the limit. NOT_THERE when the hour
- * is not open; NO_MEMORY. */
-int64_t usage_line(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t length, size_t row_length);
+/* Count in an hour. `is_stored`: it is stored like that already, whatever the limit. Returns 1; NOT_THERE, and counts
+ * nothing, when the hour is not open or the row's cost has more than 38 digits; NO_MEMORY. */
+int usage_add(lane_t *lane, const used_t *used, int is_stored);
 
-/* Rows may count against budgets (tables/usage/budget.py), which go by numbers from 0 on, and amounts in units of 10^-12, in
- * two halves. A record is not plain that costs as much as is left of its budget or more; while `is_limited`, neither is one
- * of a row that is not known. */
+/* The rows of an hour that closes, back to back, each as `closed_t`. Returns how many bytes, which stay until the next call;
+ * NO_MEMORY. */
+int64_t usage_closed(lane_t *lane, int64_t hour_ms, const uint8_t **packed);
+
+/* Whether any row may have a budget from now on. No row is bound any more, and nothing is left of any budget. */
 void usage_limited(lane_t *lane, int is_limited);
 
-/* A row counts against a budget. At first nothing is left of one. Returns 1; NOT_THERE when the hour is not open; NO_MEMORY. */
-int usage_bind(lane_t *lane, int64_t hour_ms, const uint8_t *key, size_t row_length, int64_t budget);
+/* A row counts against a budget, or NO_BUDGET. At first nothing is left of one. Returns 1; NOT_THERE when there is no such
+ * row; NO_MEMORY. */
+int usage_bind(lane_t *lane, int64_t hour_ms, const uint8_t *account, size_t length, int64_t budget);
 
-/* So much is left of a budget. Returns 1, or NO_MEMORY. */
+/* So much is left of a budget, in two halves. Returns 1, or NO_MEMORY. */
 int usage_left(lane_t *lane, int64_t budget, uint64_t low, uint64_t high);
 
-/* Take what a record cost that was counted elsewhere. Returns 0, and takes nothing, when it is all that is left or more. */
+/* Take what a record cost that was counted by hand. Returns 0, and takes nothing, when it is all that is left or more. */
 int usage_spend(lane_t *lane, int64_t budget, uint64_t low, uint64_t high);
 
-/* How many lines have counted something since they were taken; take them, in the order of their first records. */
-int64_t usage_touched(const lane_t *lane);
-void usage_take(lane_t *lane, sum_t *sums);
+/* What a row costs. Returns 1; NOT_THERE when there is none. */
+int usage_cost(const lane_t *lane, int64_t hour_ms, const uint8_t *account, size_t length, wide_t *cost);
 
-/* The key of a line; returns its length, 0 when there is no such line. */
-size_t usage_key(const lane_t *lane, int64_t hour_ms, int64_t line, const uint8_t **key);
+/* What each row of an hour costs, back to back: `cost_t`, account. Returns how many bytes, which stay until the next call;
+ * NO_MEMORY. */
+int64_t usage_costs(lane_t *lane, int64_t hour_ms, const uint8_t **packed);
 
 #endif

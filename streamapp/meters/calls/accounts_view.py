@@ -1,4 +1,4 @@
-"""The accounts of one partition as the pages see them: facts made after the commit, never while a page waits."""
+"""The accounts of one partition as the pages see them, as of the last commit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from itertools import islice
 
 import msgspec
 
@@ -25,11 +26,11 @@ SLICE = 500  # rows read between two turns of the event loop
 
 
 class AccountsView:
-    """Facts about one partition's accounts. What is closed is kept, what is open is made when asked."""
+    """Facts about one partition's accounts. They are made when asked for, once for each change of an account's row."""
 
     def __init__(self, task: CallsTask, accounts_max: int) -> None:
         self.task = task
-        self.closed: dict[Account, AccountFacts] = {}
+        self._closed: dict[Account, AccountFacts | None] = {}  # in the order of change; None: not made since
         self.settled: dict[int, Sums] = defaultdict(dict)  # day of the period's end → money
         self._accounts_max = accounts_max
         self._live: set[str] | None = set()  # settled since the takeover, until `load` has left them alone
@@ -41,20 +42,20 @@ class AccountsView:
                 self._live.add(settlement_id(one.account, one.end_ms))
             self._sum(one.end_ms, one.account.currency, one.amount)
         for account, row in outcome.accounts.items():
-            self.closed.pop(account, None)  # to the end: the order of the dict is the order of change
+            self._closed.pop(account, None)
             if row is not None:
-                self.closed[account] = self.facts(account, row, ())
-        while len(self.closed) > self._accounts_max:
-            del self.closed[next(iter(self.closed))]
+                self._closed[account] = None
+        for account in list(islice(self._closed, max(0, len(self._closed) - self._accounts_max))):
+            del self._closed[account]
 
     async def load(self, now_ms: int) -> None:
         """Read the accounts as they were at the takeover, a slice at a time, between the chunks."""
         for number, row in enumerate(rpc_codec.accounts_of(self.task.store)):
-            if len(self.closed) >= self._accounts_max:
+            if len(self._closed) >= self._accounts_max:
                 break
             if number % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            self.closed.setdefault(row.account, self.facts(row.account, row, ()))
+            self._closed.setdefault(row.account, self.facts(row.account, row, ()))
         today = now_ms - now_ms % DAY_MS
         start, stop = rpc_codec.settled_prefix(today), rpc_codec.settled_prefix(today + DAY_MS)
         for key, value in self.task.store.scan(start, stop):
@@ -69,11 +70,14 @@ class AccountsView:
         hours: dict[Account, list[HourCalls]] = defaultdict(list)
         for calls in self.task.memory.lane.rows():
             hours[calls.key.account].append(calls)
-        for account, facts in self.closed.items():
-            if account not in hours:
-                yield facts
+        for account, facts in self._closed.items():
+            if account in hours:
+                continue
+            if facts is None:
+                facts = self._closed[account] = self.facts(account, self._stored(account), ())
+            yield facts
         for account, open_ in hours.items():
-            yield self.facts(account, self.task.memory.rows.account(account), open_)
+            yield self.facts(account, self._stored(account), open_)
 
     def agent(self, org: str, agent: str) -> list[AgentFacts]:
         """One entry per currency."""
@@ -108,6 +112,11 @@ class AccountsView:
             settlement_id=settlement_id(account, row.settled_until_ms) if is_settled else None,
             since_ms=None if row.since_ms < 0 else row.since_ms,
         )
+
+    def _stored(self, account: Account) -> AccountRow | None:
+        key = rpc_codec.account_key(account)
+        value = self.task.store.get(key)
+        return None if value is None else rpc_codec.unpack_account(key, value)
 
     def _agent(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -11,7 +10,6 @@ from streamapp.meters.usage import codec
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.topics.partitioner import partition_for
 from tables.counters import EXACT, NOTHING
-from tables.outcome import Outcome
 from tables.usage.budget import DAY, Pace, pace
 from tables.usage.hourly import HourKey, MonthKey, month_key
 from tables.window import HOUR_MS, hour_of, month_of
@@ -23,17 +21,6 @@ class BudgetView:
 
     def __init__(self, task: UsageTask) -> None:
         self._task = task
-        self._currencies: dict[tuple[str, str], set[str]] = defaultdict(set)  # of teams with hours in memory
-        for hours in (*task.memory.unsettled.hours.values(), task.memory.unsettled.pending):
-            self._learn(hours)
-
-    def landed(self, outcome: Outcome) -> None:
-        """A chunk has committed."""
-        self._learn(outcome.hours)
-
-    def _learn(self, hours: Iterable[HourKey]) -> None:
-        for key in hours:
-            self._currencies[key.org, key.team].add(key.currency)
 
     def team(self, org: str, team: str, month: str) -> list[BudgetFacts]:
         """A team's month, by currency; empty when the team is at home on another partition, or nothing is known."""
@@ -41,11 +28,18 @@ class BudgetView:
         if partition_for(team.encode("utf-8", "replace"), task.place.partitions) != task.place.partition:
             return []
         month = month or self._present()
-        rows = task.rows.scan(*codec.months_of(month, org, team))
-        names = {codec.unpack_month_key(key).currency for key in rows} | self._currencies.get((org, team), set())
+        names = {codec.unpack_month_key(key).currency for key in task.rows.scan(*codec.months_of(month, org, team))}
+        names |= {key.currency for key in self._unstated(org, team)}
         limits = task.memory.budgets.known(team) if names or task.memory.budgets.any else ()
         names.update(limit.currency for limit in limits)
         return [self._facts(MonthKey(month, org, team, name)) for name in sorted(names)]
+
+    def _unstated(self, org: str, team: str) -> Iterable[HourKey]:
+        """A team's hours that are open or pending."""
+        task = self._task
+        for hour in task.memory.lane.hours:
+            yield from map(codec.unpack_hour_key, task.rows.scan(*codec.hours_of(hour, org, team)))
+        yield from (key for key in task.memory.unsettled.pending if key[1:3] == (org, team))
 
     def spending(self, month: str, org: str, team: str, most: int) -> Spending:
         """The months whose org and team contain these texts: all added up, and those with the highest sums."""
@@ -53,11 +47,11 @@ class BudgetView:
         spent: dict[MonthKey, Decimal] = {}
         for raw, value in self._task.rows.scan(*codec.months_of(month)).items():
             spent[codec.unpack_month_key(raw)] = codec.unpack_month(value).cost
-        for hours in (*ledger.unsettled.hours.values(), ledger.unsettled.pending):
-            for hour, row in hours.items():
-                if month_of(hour.start_ms) == month:
-                    key = month_key(hour)
-                    spent[key] = EXACT.add(spent.get(key, NOTHING), row.unstated)
+        late = ((key, row.unstated) for key, row in ledger.unsettled.pending.items())
+        for hour, cost in (*ledger.lane.costs(), *late):
+            if month_of(hour.start_ms) == month:
+                key = month_key(hour)
+                spent[key] = EXACT.add(spent.get(key, NOTHING), cost)
         org, team = org.casefold(), team.casefold()
         found = {key: cost for key, cost in spent.items() if org in key.org.casefold() and team in key.team.casefold()}
         sums: dict[str, Decimal] = {}

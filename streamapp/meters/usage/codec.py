@@ -20,13 +20,13 @@ import msgspec
 from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
 from tables.counters import Counters
-from tables.usage.hourly import Crossed, HourKey, MonthKey, MonthRow, UsageRow
+from tables.usage.hourly import Crossed, HourKey, Lines, MonthKey, MonthRow, Names, UsageRow
 
 _INT = struct.Struct(">q")
 _TRUE = 0xC3  # MessagePack
 _COST = 5  # of the numbers of a row
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
+pack = _encode = msgspec.msgpack.Encoder().encode
+unpack = _decode = msgspec.msgpack.Decoder().decode
 
 
 def hour_key(key: HourKey) -> bytes:
@@ -47,7 +47,10 @@ def unpack_hour_key(key: bytes) -> HourKey:
 
 def pack_hour(row: UsageRow) -> bytes:
     """Value of an hour's row."""
-    lines = [(*names, *line.numbers()) for names, line in row.lines.items()]
+    if row.written is not None:
+        lines: Any = msgspec.Raw(row.written.lines)
+    else:
+        lines = [(*names, *line.numbers()) for names, line in row.lines.items()]
     return pack_row((row.settled, row.first_offset, row.last_offset, row.revision, row.stated.numbers(), lines))
 
 
@@ -61,9 +64,27 @@ def unpack_hour(key: bytes, value: bytes) -> UsageRow:
     row = UsageRow(unpack_hour_key(key))
     _, row.first_offset, row.last_offset, row.revision, stated, lines = _decode(value)
     row.stated = _counters(stated)
-    for provider, model, *numbers in lines:
-        row.line(provider, model).add(_counters(numbers).numbers())
+    row.lines.update({(provider, model): counters for provider, model, counters in _lines(lines)})
     return row
+
+
+def stored_hour(row: UsageRow) -> tuple[bytes, bytes]:
+    """Key and value of an hour's row."""
+    return hour_key(row.key), pack_hour(row)
+
+
+def pack_names(names: Names) -> bytes:
+    """Provider and model, one behind the other."""
+    return _encode(names[0]) + _encode(names[1])
+
+
+def unpack_lines(lines: bytes) -> Lines:
+    """The lines of an hour's row."""
+    return _lines(_decode(lines))
+
+
+def _lines(lines: list[Any]) -> Lines:
+    return tuple([(provider, model, _counters(numbers)) for provider, model, *numbers in lines])
 
 
 def _counters(numbers: list[Any]) -> Counters:
@@ -98,7 +119,16 @@ def month_key(key: MonthKey) -> bytes:
 
 def months_of(month: str, *names: str) -> tuple[bytes, bytes]:
     """Between which keys the rows of a month lie; with org, or org and team: those of these names alone."""
-    head = b"m" + month.encode("utf-8", "replace") + (b"\x93" + b"".join(map(_encode, names)) if names else b"")
+    return _under(b"m" + month.encode("utf-8", "replace"), names)
+
+
+def hours_of(start_ms: int, *names: str) -> tuple[bytes, bytes]:
+    """As `months_of`, of an hour."""
+    return _under(hour_prefix(start_ms), names)
+
+
+def _under(head: bytes, names: tuple[str, ...]) -> tuple[bytes, bytes]:
+    head += b"\x93" + b"".join(map(_encode, names)) if names else b""
     return head, head + b"\xff"
 
 

@@ -22,7 +22,7 @@ from streamapp.meters.usage.store import Overlay
 from streamapp.store.rows import Store, Writes
 from tables.counters import EXACT, Counters, Numbers
 from tables.outcome import Outcome
-from tables.usage.hourly import EVERY, OTHER, HourKey, Line, UsageRow, month_key, state
+from tables.usage.hourly import EVERY, OTHER, HourKey, UsageRow, month_key, state
 from tables.usage.ledger import Ledger
 from tables.window import HOUR_MS
 
@@ -108,8 +108,7 @@ def _corrected_row(change: HourChange) -> UsageRow:
         row.revision, row.stated = change.table.revision, change.table.stated
     if change.shadow is not None:
         for names, line in change.shadow.lines.items():
-            own = row.lines[names] = Line(*line.numbers())
-            own.row = row
+            row.line(*names).add(line.numbers())
     return row
 
 

@@ -1,4 +1,4 @@
-"""The hours of one partition as the pages see them: facts made after the commit, never while a page waits."""
+"""The hours of one partition as the pages see them, as of the last commit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,7 +16,7 @@ from streamapp.meters.usage import codec
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.statement import bill_id
 from streamapp.meters.view import Sums
-from tables.counters import EXACT, NOTHING
+from tables.counters import EXACT, NOTHING, Counters
 from tables.outcome import Outcome
 from tables.usage.hourly import HourKey, UsageRow
 from tables.window import DAY_MS, HOUR_MS
@@ -24,14 +26,14 @@ SLICE = 500  # rows read between two turns of the event loop
 
 
 class HoursView:
-    """Facts about one partition's hours. Closed ones are kept, open ones are made when asked, if they changed."""
+    """Facts about one partition's hours. They are made when asked for, once for each change of an hour."""
 
     def __init__(self, task: UsageTask, closed_max: int) -> None:
         self.task = task
-        self.closed: dict[HourKey, HourFacts] = {}
+        self._closed: dict[HourKey, HourFacts | _Seen] = {}  # in the order of change
         self.stated: dict[int, tuple[Sums, Sums]] = defaultdict(lambda: ({}, {}))  # day of the hour → closed, revised
         self._closed_max = closed_max
-        self._open: dict[HourKey, tuple[int, HourFacts]] = {}
+        self._open: dict[bytes, tuple[bytes, HourFacts]] = {}
         self._live: set[str] | None = set()  # bills stated since the takeover, until `load` has left them alone
 
     def landed(self, outcome: Outcome) -> None:
@@ -41,21 +43,22 @@ class HoursView:
                 self._live.add(bill_id(statement.key, statement.revision))
             day = statement.key.start_ms - statement.key.start_ms % DAY_MS
             self._sum(day, statement.revision, statement.key.currency, statement.delta.cost)
+        closed = self._closed
         for key, row in outcome.hours.items():
             if row.revision is not None:
-                self.closed.pop(key, None)  # to the end: the order of the dict is the order of change
-                self.closed[key] = self.facts(row)
+                closed.pop(key, None)
+                closed[key] = self._seen(row)
         for key, _ in outcome.expired:
-            self.closed.pop(key, None)
-        while len(self.closed) > self._closed_max:
-            del self.closed[next(iter(self.closed))]
+            closed.pop(key, None)
+        for key in list(islice(closed, max(0, len(closed) - self._closed_max))):
+            del closed[key]
 
     async def load(self, now_ms: int) -> None:
         """Read what was closed before the takeover, a slice at a time, between the chunks."""
         last_hour = now_ms - now_ms % HOUR_MS
         earliest = last_hour - self.task.memory.rules.retention_ms
         for hour in range(last_hour, earliest, -HOUR_MS):
-            if len(self.closed) >= self._closed_max:
+            if len(self._closed) >= self._closed_max:
                 break
             start, stop = codec.hour_prefix(hour), codec.hour_prefix(hour + HOUR_MS)
             for number, (key, value) in enumerate(self.task.store.scan(start, stop)):
@@ -63,7 +66,7 @@ class HoursView:
                     await asyncio.sleep(0)
                 row = codec.unpack_hour(key, value)
                 if row.revision is not None:
-                    self.closed.setdefault(row.key, self.facts(row))
+                    self._closed.setdefault(row.key, self._seen(row))
             await asyncio.sleep(0)
         today = now_ms - now_ms % DAY_MS
         for bill in self._bills_of(today):
@@ -72,31 +75,54 @@ class HoursView:
         self._live = None
 
     def open(self) -> Iterator[HourFacts]:
-        """Open hours, and closed ones without a bill whose late usage waits for its mark, as of the newest chunk."""
+        """Open hours, and closed ones without a bill whose late usage waits for its mark, as of the newest chunk. The
+        facts of a row that has not changed are made once."""
+        fresh: dict[bytes, tuple[bytes, HourFacts]] = {}
         ledger = self.task.memory
-        fresh: dict[HourKey, tuple[int, HourFacts]] = {}
-        unbilled = {key: row for key, row in ledger.unsettled.pending.items() if row.revision is None}
-        for rows in (*ledger.unsettled.hours.values(), unbilled):
-            for key, row in rows.items():
-                made = self._open.get(key)
-                if made is None or made[0] != row.last_offset:
-                    made = (row.last_offset, self.facts(row))
-                fresh[key] = made
-                yield made[1]
+        unbilled = [row for row in ledger.unsettled.pending.values() if row.revision is None]
+        for key, value in (*ledger.lane.stored_rows(), *map(codec.stored_hour, unbilled)):
+            made = self._open.get(key)
+            if made is None or made[0] != value:
+                row = codec.unpack_hour(key, value)
+                made = (value, self._facts(row.key, self._seen(row)))
+            fresh[key] = made
+            yield made[1]
         self._open = fresh
 
-    def facts(self, row: UsageRow) -> HourFacts:
+    def closed(self) -> Iterator[HourFacts]:
+        """Closed hours, the last ones to change at the end. The facts of an hour are made when asked for first,
+        because most hours are not looked at between two changes."""
+        for key, seen in self._closed.items():
+            if isinstance(seen, _Seen):
+                seen = self._closed[key] = self._facts(key, seen)
+            yield seen
+
+    def _seen(self, row: UsageRow) -> _Seen:
+        ledger, key, revision = self.task.memory, row.key, row.revision
+        waits = key in ledger.unsettled.pending
+        pending = waits or (revision is not None and not row.settled)
+        return _Seen(
+            totals=row.totals() if pending or revision is None else row.stated,
+            revision=revision,
+            pending=pending,
+            first_offset=row.first_offset,
+            last_offset=row.last_offset,
+            closes_at_ms=ledger.unsettled.due_ms
+            if waits and revision is None
+            else key.start_ms + HOUR_MS + ledger.rules.grace_ms,
+            watermark_ms=ledger.position.watermark_ms,
+        )
+
+    def _facts(self, key: HourKey, seen: _Seen) -> HourFacts:
         """One row as facts."""
-        totals = row.totals()
-        key, revision, watermark_ms = row.key, row.revision, self.task.memory.position.watermark_ms
-        pending = key in self.task.memory.unsettled.pending
+        totals, revision = seen.totals, seen.revision
         return HourFacts(
             org=key.org,
             team=key.team,
             currency=key.currency,
             start_ms=key.start_ms,
             state="open" if revision is None else "revised" if revision else "closed",
-            pending=pending or (revision is not None and not row.settled),
+            pending=seen.pending,
             requests=totals.requests,
             errors=totals.errors,
             cache_hits=totals.cache_hits,
@@ -108,12 +134,10 @@ class HoursView:
             revision=revision,
             bill_id=None if revision is None else bill_id(key, revision),
             partition=self.task.place.partition,
-            first_offset=row.first_offset,
-            last_offset=row.last_offset,
-            closes_at_ms=self.task.memory.unsettled.due_ms
-            if pending and revision is None
-            else key.start_ms + HOUR_MS + self.task.memory.rules.grace_ms,
-            watermark_ms=None if watermark_ms < 0 else watermark_ms,
+            first_offset=seen.first_offset,
+            last_offset=seen.last_offset,
+            closes_at_ms=seen.closes_at_ms,
+            watermark_ms=None if seen.watermark_ms < 0 else seen.watermark_ms,
         )
 
     def _sum(self, day_ms: int, revision: int, currency: str, cost: Decimal) -> None:
@@ -126,6 +150,18 @@ class HoursView:
         for key, value in self.task.store.scan(start, stop):
             if key[1:].decode() not in (self._live or ()):
                 yield _decode_bill(value)
+
+
+class _Seen(NamedTuple):
+    """What facts are made of: a row as it was when it changed last."""
+
+    totals: Counters
+    revision: int | None
+    pending: bool
+    first_offset: int
+    last_offset: int
+    closes_at_ms: int
+    watermark_ms: int
 
 
 class _Delta(msgspec.Struct):

@@ -1,104 +1,147 @@
-"""The compiled fast path of one partition."""
+"""The open hours of one partition of usage, and the compiled fast path that counts most of them."""
 
 from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 
 from streamapp.lane.ids import CompactSeen
-from streamapp.lane.walk import Walk, done
-from tables.counters import EXACT
-from tables.usage.hourly import EVERY, HourKey, Line
-from tables.usage.lane import LineKey, Sum
+from streamapp.lane.library import Used, Wide
+from streamapp.lane.walk import KeptRows, done, taken
+from streamapp.meters.usage import codec
+from tables.counters import EXACT, Counters, Numbers
+from tables.usage.hourly import EVERY, HourKey, Names, UsageRow, Written
 
-_SUM = struct.Struct("<7q2Q4q")  # `sum_t`
-_UNIT = Decimal("1E-12")
+_CLOSED = struct.Struct("<4I6q8Q")  # `closed_t`
+_COST = struct.Struct("<3Q")  # `cost_t`
+_NO_BUDGET = -1
 _LOW = (1 << 64) - 1
+_UNITS, _UNIT = Decimal("1E12"), Decimal("1E-12")
 
 
-class Lane(Walk):
-    """Counts plain records with the ids of `seen`; `partition` of `partitions` is where its teams are at home;
-    `names_max` lines of a row are told apart."""
+class CompiledHours(KeptRows):
+    """`tables.usage.open_hours.OpenHours` in C. Plain records are counted with the ids of `seen`; `partition` of
+    `partitions` is where their teams are at home; `names_max` lines of a row are told apart."""
 
     def __init__(
         self, seen: CompactSeen, partition: int, partitions: int, future_ms: int, names_max: int = EVERY
     ) -> None:
         super().__init__("usage_new", seen, partition, partitions, future_ms, names_max)
-        self._lines: dict[int, list[Line | None]] = {}  # hour → its lines, by number
 
-    def open(self, hour_ms: int, expiry_ms: int, is_new: bool = False) -> None:
-        super().open(hour_ms, expiry_ms, is_new)
-        self._lines[hour_ms] = []
+    def admit(self, row: UsageRow) -> None:
+        for names, line in row.lines.items():
+            self._add(row.key, names, line.numbers(), row.first_offset, row.last_offset, stored=True)
 
-    def close(self, hour_ms: int) -> None:
+    def find(self, key: HourKey) -> UsageRow | None:
+        account = codec.pack(key[1:])
+        known = self._library.rows_known(self._handle, key.start_ms, account, len(account))
+        return UsageRow(key) if known else None
+
+    def add(self, key: HourKey, names: Names, numbers: Numbers, offset: int) -> None:
+        self._add(key, names, numbers, offset, offset, stored=False)
+
+    def close(self, hour_ms: int) -> list[UsageRow]:
+        start = ctypes.c_void_p()
+        packed = taken(start, done(self._library.usage_closed(self._handle, hour_ms, ctypes.byref(start))))
         self.close_hour(hour_ms)
-        del self._lines[hour_ms]
+        return list(_closed(packed))
 
-    def learn(self, key: LineKey, line: Line) -> None:
-        hour = key.hour
-        row = _row_text(hour)
-        text = row + f"{key.provider}\0{key.model}".encode()
-        number = done(self._library.usage_line(self._handle, hour.start_ms, text, len(text), len(row)))
-        if number >= 0:
-            self._know(self._lines[hour.start_ms], number, line)
+    def rounded(self) -> int:
+        count: int = self._library.rows_rounded(self._handle)
+        return count
+
+    def cost(self, key: HourKey) -> Decimal:
+        account, cost = codec.pack(key[1:]), Wide()
+        self._library.usage_cost(self._handle, key.start_ms, account, len(account), cost)
+        return _amount(*cost)
+
+    def costs(self) -> Iterator[tuple[HourKey, Decimal]]:
+        for hour_ms in self.hours:
+            start = ctypes.c_void_p()
+            packed = taken(start, done(self._library.usage_costs(self._handle, hour_ms, ctypes.byref(start))))
+            at = 0
+            while at < len(packed):
+                low, high, length = _COST.unpack_from(packed, at)
+                account_at = at + _COST.size
+                at = account_at + length
+                yield HourKey(hour_ms, *codec.unpack(packed[account_at:at])), _amount(low, high)
+
+    # -- budgets -------------------------------------------------------------------------------------------------
 
     def limit(self, is_limited: bool) -> None:
         self._library.usage_limited(self._handle, is_limited)
 
-    def bind(self, hour: HourKey, budget: int) -> None:
-        text = _row_text(hour)
-        done(self._library.usage_bind(self._handle, hour.start_ms, text, len(text), budget))
+    def bind(self, key: HourKey, budget: int | None) -> None:
+        account, number = codec.pack(key[1:]), _NO_BUDGET if budget is None else budget
+        done(self._library.usage_bind(self._handle, key.start_ms, account, len(account), number))
 
     def left(self, budget: int, amount: Decimal) -> None:
-        done(self._library.usage_left(self._handle, budget, *_halves(amount)))
+        done(self._library.usage_left(self._handle, budget, *_units(amount)))
 
     def spend(self, budget: int, cost: Decimal) -> bool:
-        return bool(self._library.usage_spend(self._handle, budget, *_halves(cost)))
+        return bool(self._library.usage_spend(self._handle, budget, *_units(cost)))
 
-    def take(self, line_of: Callable[[LineKey], Line]) -> Iterator[Sum]:
-        count = self._library.usage_touched(self._handle)
-        sums = ctypes.create_string_buffer(count * _SUM.size)
-        self._library.usage_take(self._handle, sums)
-        multiply, known = EXACT.multiply, self._lines
-        for (
-            hour_ms,
-            number,
-            *counts,
-            cost_low,
-            cost_high,
-            other,
+    # -- counting ------------------------------------------------------------------------------------------------
+
+    def _add(
+        self, key: HourKey, names: Names, numbers: Numbers, first_offset: int, last_offset: int, *, stored: bool
+    ) -> None:
+        requests, errors, cache_hits, prompt_tokens, completion_tokens, cost, other_tokens, rounded = numbers
+        account, named = codec.pack(key[1:]), codec.pack_names(names)
+        used = Used(
+            key.start_ms,
+            account,
+            named,
+            len(account),
+            len(named),
+            requests,
+            errors,
+            cache_hits,
             rounded,
+            _halves(prompt_tokens),
+            _halves(completion_tokens),
+            _halves(other_tokens),
+            _units(cost),
             first_offset,
             last_offset,
-        ) in _SUM.iter_unpack(sums):
-            lines = known[hour_ms]
-            line = lines[number] if number < len(lines) else None
-            if line is None:
-                line = line_of(self._key(hour_ms, number))
-                self._know(lines, number, line)
-            units = cost_high << 64 | cost_low if cost_high else cost_low
-            yield line, (*counts, multiply(Decimal(units), _UNIT), other, rounded), first_offset, last_offset
-
-    def _key(self, hour_ms: int, number: int) -> LineKey:
-        start = ctypes.c_void_p()
-        length = self._library.usage_key(self._handle, hour_ms, number, ctypes.byref(start))
-        text = ctypes.string_at(start, length).decode()
-        org, team, currency, provider, model = text.split("\0")
-        return LineKey(HourKey(hour_ms, org, team, currency), provider, model)
-
-    @staticmethod
-    def _know(lines: list[Line | None], number: int, line: Line) -> None:
-        lines += [None] * (number + 1 - len(lines))
-        lines[number] = line
+        )
+        if done(self._library.usage_add(self._handle, ctypes.byref(used), stored)) < 0:
+            raise OverflowError(f"the usage of {key} costs more than can be added up")
 
 
-def _row_text(hour: HourKey) -> bytes:
-    return "\0".join((hour.org, hour.team, hour.currency, "")).encode()
+def _halves(number: int) -> tuple[int, int]:
+    return number & _LOW, number >> 64
 
 
-def _halves(amount: Decimal) -> tuple[int, int]:
-    """An amount of at most 26 integer digits in units of 10^-12, low 64 bits and high ones."""
-    units = int(EXACT.scaleb(amount, 12))
-    return units & _LOW, units >> 64
+def _units(amount: Decimal) -> tuple[int, int]:
+    return _halves(int(EXACT.multiply(amount, _UNITS)))
+
+
+def _amount(low: int, high: int) -> Decimal:
+    return EXACT.multiply(Decimal(high << 64 | low), _UNIT)
+
+
+def _closed(packed: bytes) -> Iterator[UsageRow]:
+    """Rows with what a bill needs of them."""
+    at, size, head, multiply, read = 0, _CLOSED.size, _CLOSED.unpack_from, EXACT.multiply, codec.unpack_lines
+    while at < len(packed):
+        (
+            key_length, lines_length, json_length, totals_length,
+            first_offset, last_offset, requests, errors, cache_hits, rounded,
+            prompt, prompt_high, completion, completion_high, other, other_high, units, units_high,
+        ) = head(packed, at)  # fmt: skip
+        if prompt_high | completion_high | other_high | units_high:
+            prompt, completion = prompt_high << 64 | prompt, completion_high << 64 | completion
+            other, units = other_high << 64 | other, units_high << 64 | units
+        lines_at = at + size + key_length
+        json_at = lines_at + lines_length
+        totals_at = json_at + json_length
+        row = UsageRow(codec.unpack_hour_key(packed[at + size : lines_at]))
+        row.first_offset, row.last_offset = first_offset, last_offset
+        cost = multiply(Decimal(units), _UNIT)
+        totals = Counters(requests, errors, cache_hits, prompt, completion, cost, other, rounded)
+        at = totals_at + totals_length
+        row.write(Written(read, totals, packed[lines_at:json_at], packed[json_at:totals_at], packed[totals_at:at]))
+        yield row

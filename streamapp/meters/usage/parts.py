@@ -8,7 +8,7 @@ from streamapp.exact.partition.chunk import Send
 from streamapp.exact.partition.place import Place
 from streamapp.exact.partition.task import Opening, Parts, TableTask
 from streamapp.meters.usage import codec, crossing, statement
-from streamapp.meters.usage.lane import Lane
+from streamapp.meters.usage.lane import CompiledHours
 from streamapp.meters.usage.store import Overlay, Writes, unsettled
 from streamapp.store.ids import remembered
 from tables.admission import Admission
@@ -28,7 +28,7 @@ def usage_parts(rules: Rules, admission: Admission, limits: Limits | None = None
 
     def memory(at: Opening) -> Ledger:
         place, store = at.place, at.rows.store
-        lane = Lane(at.seen, place.partition, place.partitions, rules.future_ms, rules.names_max)
+        lane = CompiledHours(at.seen, place.partition, place.partitions, rules.future_ms, rules.names_max)
         ledger = Ledger(rules, admission, at.rows, at.position, at.seen, lane, limits)
         ledger.restore(unsettled(store), remembered(store), at.moved_ms)
         return ledger
@@ -52,7 +52,8 @@ def stated(outcome: Outcome, place: Place) -> Iterable[tuple[Send, Writes]]:
 
 def changed(outcome: Outcome) -> Writes:
     """Hours, months, and the bills of hours that expired."""
-    writes: Writes = {codec.hour_key(key): codec.pack_hour(row) for key, row in outcome.hours.items()}
+    writes: Writes = dict(map(codec.stored_hour, outcome.hours.values()))
+    writes |= outcome.open
     for month, totals in outcome.months.items():
         writes[codec.month_key(month)] = codec.pack_month(totals)
     for key, revision in outcome.expired:

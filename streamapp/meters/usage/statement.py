@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from operator import itemgetter
+from typing import Any
 
 import msgspec
 
@@ -20,7 +21,7 @@ from streamapp.schemas.values.ulid import statement_id
 from streamapp.store.rows import Writes
 from streamapp.topics.partitioner import partition_for
 from tables.counters import Counters
-from tables.usage.hourly import OTHER, HourKey, Statement
+from tables.usage.hourly import OTHER, HourKey, Lines, Statement, Written
 from tables.window import HOUR_MS
 
 LINES_MAX = 250
@@ -29,7 +30,6 @@ LINES_MAX = 250
 BYTES_MAX = 1_000_000
 """Of a statement. The topic's `max.message.bytes` is a little more: a key and the batch's head belong to it, too."""
 
-Lines = tuple[tuple[str, str, Counters], ...]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -67,8 +67,33 @@ def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]
     """Id and JSON of the billing event that states usage read from `topic`-`partition`."""
     key, revision = statement.key, statement.revision
     event_id = bill_id(key, revision)
-    lines: list[_Line] = []
-    totals = _Counts(*_counts(statement.totals))
+    written = statement.counted if isinstance(statement.counted, Written) else None
+    lines: Any = msgspec.Raw(written.stated) if written else _lines(statement.lines)
+    totals: Any = msgspec.Raw(written.stated_totals) if written else _Counts(*_counts(statement.totals))
+    data = {
+        "billing_id": event_id,
+        "revision": revision,
+        "supersedes": None if revision == 0 else bill_id(key, revision - 1),
+        "team_id": key.team,
+        "period_start": format_ms(key.start_ms),
+        "period_end": format_ms(statement.end_ms),
+        "currency": key.currency,
+        "totals": totals,
+        "delta": totals if statement.delta is statement.totals else _Counts(*_counts(statement.delta)),
+        "lines": lines,
+        "running_total": {
+            "month": statement.month,
+            "cost": money_text(statement.running.cost),
+            "total_tokens": statement.running.total_tokens,
+        },
+        "coverage": {
+            "topic": topic,
+            "partition": partition,
+            "first_offset": statement.first_offset,
+            "last_offset": statement.last_offset,
+            "events": statement.events,
+        },
+    }
     envelope = {
         "schema": "hanzo.stream.v1",
         "id": event_id,
@@ -77,35 +102,11 @@ def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]
         "timestamp": format_ms(statement.stated_ms),
         "team_id": key.team,
         "org_id": key.org,
-        "data": {
-            "billing_id": event_id,
-            "revision": revision,
-            "supersedes": None if revision == 0 else bill_id(key, revision - 1),
-            "team_id": key.team,
-            "period_start": format_ms(key.start_ms),
-            "period_end": format_ms(statement.end_ms),
-            "currency": key.currency,
-            "totals": totals,
-            "delta": totals if statement.delta is statement.totals else _Counts(*_counts(statement.delta)),
-            "lines": lines,
-            "running_total": {
-                "month": statement.month,
-                "cost": money_text(statement.running.cost),
-                "total_tokens": statement.running.total_tokens,
-            },
-            "coverage": {
-                "topic": topic,
-                "partition": partition,
-                "first_offset": statement.first_offset,
-                "last_offset": statement.last_offset,
-                "events": statement.events,
-            },
-        },
+        "data": data,
     }
-    lines += _lines(statement.lines)
     value = _encode(envelope)
     if len(value) > BYTES_MAX:
-        lines[:] = _lines(_fewer(statement.lines))
+        data["lines"] = _lines(_fewer(statement.lines))
         value = _encode(envelope)
     return event_id, value
 

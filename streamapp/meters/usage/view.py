@@ -61,7 +61,7 @@ class UsageView(TableView):
         made_s, hours = self._made
         if monotonic_s() - made_s >= FRESH_S:
             hours = [facts for view in self._hours.values() for facts in view.open()]
-            hours += [facts for view in self._hours.values() for facts in view.closed.values()]
+            hours += [facts for view in self._hours.values() for facts in view.closed()]
             hours.sort(key=lambda facts: -facts.start_ms)
             self._made = (monotonic_s(), hours)
         return list(hours)
@@ -105,11 +105,10 @@ class UsageView(TableView):
 
     def _told(self, task: UsageTask) -> Callable[[Outcome], None]:
         counted, number, metrics = super()._told(task), task.place.partition, self._metrics
-        view, budgets = self._hours[number], self._budgets[number]
+        view = self._hours[number]
 
         def landed(outcome: Outcome) -> None:
             view.landed(outcome)
-            budgets.landed(outcome)
             counted(outcome)
             revised = sum(1 for statement in outcome.statements if statement.revision)
             metrics.stated("revised", revised)

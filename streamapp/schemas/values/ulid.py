@@ -5,6 +5,7 @@ A ULID is 48 bits of Unix milliseconds and 80 bits that are random, or, for a st
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 
 import msgspec
@@ -24,12 +25,21 @@ def event_id(now_ms: int, random80: bytes) -> str:
     """A new event's id, to be made once per logical event and kept for every attempt to send it."""
     assert 0 <= now_ms <= TIME_MAX_MS, now_ms
     assert len(random80) == RANDOM_BYTES, len(random80)
-    pairs, time, rest = _PAIRS, now_ms, int.from_bytes(random80)
+    pairs, rest = _PAIRS, int.from_bytes(random80)
+    high, low = rest >> 40, rest & 0xFFFFFFFFFF
+    return (
+        f"{_time_part(now_ms)}"
+        f"{pairs[high >> 30]}{pairs[high >> 20 & 1023]}{pairs[high >> 10 & 1023]}{pairs[high & 1023]}"
+        f"{pairs[low >> 30]}{pairs[low >> 20 & 1023]}{pairs[low >> 10 & 1023]}{pairs[low & 1023]}"
+    )
+
+
+@lru_cache(maxsize=256)  # statements of an hour have the same
+def _time_part(time: int) -> str:
+    pairs = _PAIRS
     return (
         f"{PREFIX}{pairs[time >> 40]}{pairs[time >> 30 & 1023]}{pairs[time >> 20 & 1023]}"
         f"{pairs[time >> 10 & 1023]}{pairs[time & 1023]}"
-        f"{pairs[rest >> 70]}{pairs[rest >> 60 & 1023]}{pairs[rest >> 50 & 1023]}{pairs[rest >> 40 & 1023]}"
-        f"{pairs[rest >> 30 & 1023]}{pairs[rest >> 20 & 1023]}{pairs[rest >> 10 & 1023]}{pairs[rest & 1023]}"
     )
 
 
