@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from streamapp.exact.partition.chunk import Transaction
@@ -49,7 +50,7 @@ def test_release_finishes_what_is_under_way_and_begins_nothing() -> None:
 async def released_while_a_chunk_waits() -> SlowTask:
     task = SlowTask()
     partition = Partition(0, task, fetch_from=0, silent_since_ms=0, idle_ms=1000, clock=lambda: 0)
-    await partition.apply(partition.chunk([1]))
+    await partition.apply(partition.chunk([SimpleNamespace(timestamp=0)]))
     waiting = asyncio.create_task(partition.apply(partition.chunk([2])))
     await asyncio.sleep(0)
     releasing = asyncio.create_task(partition.release())
