@@ -20,7 +20,7 @@ class SlowTask:
         self.closed = self.too_late = False
 
     def fold(self, records: Sequence[Any], now_ms: int) -> Transaction:
-        return Transaction({}, (), records[-1])
+        return Transaction({}, (), records[-1].offset)
 
     def tick(self, now_ms: int) -> Transaction | None:
         return None
@@ -47,11 +47,15 @@ def test_release_finishes_what_is_under_way_and_begins_nothing() -> None:
     assert not task.too_late
 
 
+def record(offset: int) -> SimpleNamespace:
+    return SimpleNamespace(offset=offset, timestamp=0)
+
+
 async def released_while_a_chunk_waits() -> SlowTask:
     task = SlowTask()
     partition = Partition(0, task, fetch_from=0, silent_since_ms=0, idle_ms=1000, clock=lambda: 0)
-    await partition.apply(partition.chunk([SimpleNamespace(timestamp=0)]))
-    waiting = asyncio.create_task(partition.apply(partition.chunk([2])))
+    await partition.apply(partition.chunk([record(1)]))
+    waiting = asyncio.create_task(partition.apply(partition.chunk([record(2)])))
     await asyncio.sleep(0)
     releasing = asyncio.create_task(partition.release())
     await asyncio.sleep(0)
