@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from kept_histories import HISTORIES, PLANTED, History
-from searches import of
+from searches import is_long, of
 
 from streamapp.errors import Misconfigured
 from tables.window import DAY_MS, HOUR_MS, MINUTE_MS
@@ -125,7 +125,8 @@ def test_any_history_ends_in_the_bills_of_the_oracle() -> None:
         ),
     )
     expected = {"Died", "OutcomeUnknown", "Fenced", "idle close", "reset", "expired"}
-    assert {name for name in expected if happened[name] < 5} == set(), happened
+    if is_long():  # a quarter of the histories is too few to hold some of each
+        assert {name for name in expected if happened[name] < 5} == set(), happened
     assert happened["a frozen owner wrote"] == 0
 
 
