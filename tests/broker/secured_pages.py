@@ -26,7 +26,15 @@ BEAT_S = 0.5  # between two looks: as an open page, and not more
 AGAIN_MAX = 20  # a busy machine's Kafka may not answer in time; a right that is missing stays missing
 SAID_OF_A_RIGHT = ("not authorized", "authorization failed", " lacks ", "not visible", "Not visible")
 OF_EVENTS = re.compile(r"/events(/|$)|/calls$")
-NOT_PAGES = ("/_local/{topic}", "/reconciliation.json", "/openapi.json", "/{rest}", "/live", "/static/{name}")
+NOT_PAGES = (
+    "/_local/{topic}",
+    "/reconciliation.json",
+    "/watch.json",
+    "/openapi.json",
+    "/{rest}",
+    "/live",
+    "/static/{name}",
+)
 
 
 def settings(folder: Path) -> dict[str, str]:
@@ -153,6 +161,7 @@ def addresses(base: str) -> Iterator[tuple[str, Role | None]]:
         "/settlements/{id}": settlements()[:1],
         "/bills/{id}": bills()[:1],
         "/letters/{id}": letters()[:1],
+        "/act": [f"/act?do=redrive&id={letters()[0].rpartition('/')[2]}"],
         "/orgs/{org}": [org_url(row["org"])],
         "/budgets/{org}/{team}": [budget_url(row["org"], row["team"])],
         "/events/{id}": ["/events/" + quote(told("/events.json?topic=llm_usage")["events"][0]["id"], safe="")],
