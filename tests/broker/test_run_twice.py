@@ -30,7 +30,7 @@ from streamapp.web.entry.rights import ROLES
 
 PAGES = re.compile(r"^Pages: (http\S+)$", re.MULTILINE)
 RUN_S = 240  # bounds a run on a machine that does much else
-SHORT_S, VISITED_S, SCRAPED_S = 20, 60, 60
+SHORT_S, VISITED_S, SCRAPED_S = 20, 120, 60
 WEB_PORTS = 70  # of all groups' workers
 STREAMAPP = (sys.executable, "-m", "streamapp")
 AGAIN = (  # README's
@@ -90,7 +90,7 @@ def test_two_runs_in_one_folder_say_that_everything_is_correct(tmp_path: Path) -
 
 
 @pytest.mark.long  # `test_access.py` and `tests/unit/test_run.py` make its promises apart
-@pytest.mark.timeout(RUN_S + 60)
+@pytest.mark.timeout(2 * RUN_S + 60)
 def test_a_run_whose_kafka_asks_who_comes_shows_every_page_and_says_that_everything_is_correct(tmp_path: Path) -> None:
     """Its pages ask who comes, too; no secret is in what it writes, says or is called with."""
 
