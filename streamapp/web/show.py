@@ -105,6 +105,12 @@ def compact(value: int) -> str:
     return number(value)
 
 
+def in_utc(text: str) -> datetime:
+    """A time as people write it, in UTC when it has no offset. Raises ValueError."""
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
 def moment(at_ms: int) -> datetime:
     """UTC. Raises OverflowError or ValueError for times no calendar has."""
     return datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)

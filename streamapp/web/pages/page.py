@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from streamapp.clock import Clock
 from streamapp.dead_letters.acting import Acting
 from streamapp.dead_letters.recent import Letters
+from streamapp.web import show
 from streamapp.web.pages.events.asking import Seeker
 from streamapp.web.pages.extras import Extras
 from streamapp.web.pages.usage.kept import KeptBills
@@ -98,7 +98,6 @@ def moment_in(params: Params, name: str) -> int | None:
     if not text:
         return None
     try:
-        at = datetime.fromisoformat(text)
-        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+        return int(show.in_utc(text).timestamp() * 1000)
     except (ValueError, OverflowError):
         raise Problem(400, "That is no time", "Write a time as 2025-01-15T10:00, in UTC.") from None

@@ -69,9 +69,7 @@ def span_of(params: dict[str, str], now_ms: int) -> Span:
 def moment_of(text: str) -> int:
     """A moment like `2025-01-15T10:00`, in UTC, or a date. Raises `Problem` 400."""
     try:
-        at = datetime.fromisoformat(text)
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
-        at_ms = int(at.timestamp()) * 1000
+        at_ms = int(show.in_utc(text).timestamp()) * 1000
         show.moment(at_ms)  # an offset may carry it over the edge of the calendar
         show.moment(at_ms - 32 * DAY_MS)
     except (ValueError, OverflowError):
