@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeVar
 
 from streamapp.dead_letters.read import Coordinates
-from streamapp.errors import Denied, Unavailable
+from streamapp.errors import Denied, StreamError, Unavailable
 from streamapp.kafka.log.reader import Record, Span, at_time, read, spans
 from streamapp.kafka.security import confluent_config
 from streamapp.schemas.judging.rejected import UnreadableBatch
@@ -94,13 +93,20 @@ class KafkaEventLog:
         return Stretch(sorted(records, key=lambda one: (one.partition, one.offset)), upto, read_to)
 
     async def _in_thread(self, question: Callable[[KafkaSettings], T]) -> T:
-        def asked() -> T:
-            for user in self._users[:-1]:
-                with suppress(Denied):
-                    return question(user)
-            return question(self._users[-1])
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._asked, question)
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, asked)
+    def _asked(self, question: Callable[[KafkaSettings], T]) -> T:
+        denied: Denied | None = None
+        for user in self._users:
+            try:
+                return question(user)
+            except Denied as error:
+                denied = denied or error
+            except StreamError:
+                if denied is None:  # else it may be that nothing is heard of a topic which is hidden from this user
+                    raise
+        assert denied is not None
+        raise denied
 
 
 def within(upto: Mapping[int, Span], most: int = OFFSETS_MAX) -> dict[int, Span]:
