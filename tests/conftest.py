@@ -192,10 +192,16 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 60) -> None:
 
 
 def create_topic(broker: Broker, name: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
-    """Make a topic, wait until it is there, return its name."""
+    """Make a topic, wait until every partition has its leader, return its name."""
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
     topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(configs or {}))
     admin.create_topics([topic])[name].result(timeout=30)
+
+    def led() -> bool:
+        there = admin.list_topics(name, timeout=30).topics[name].partitions
+        return len(there) == partitions and all(one.leader >= 0 for one in there.values())
+
+    wait_until(led)
     return name
 
 

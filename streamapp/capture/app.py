@@ -27,7 +27,7 @@ from streamapp.capture.reading.addresses import client_address, forwarded_for
 from streamapp.capture.reading.answers import Answer, Refusal, refused
 from streamapp.capture.reading.events import TOPIC
 from streamapp.clock import Clock
-from streamapp.errors import Denied, Misconfigured
+from streamapp.errors import Misconfigured
 from streamapp.kafka.trouble import PROPAGATION_S, no_topics
 from streamapp.metrics import OPENMETRICS, TEXT, wants_openmetrics
 from streamapp.schemas.judging import letter
@@ -56,16 +56,16 @@ AGAIN_S = 0.2
 
 
 async def demand_topics(pipeline: Pipeline) -> None:
-    """Raise `Misconfigured` when Kafka answers and has not all `TOPICS`, not even after a few seconds, `Denied` when it
-    does not let us write there."""
+    """Raise `Misconfigured` when Kafka answers and has not all `TOPICS`, not even after a few seconds, or does not let
+    us in; `Denied` when it does not let us write there."""
     loop = asyncio.get_running_loop()
     end_s = loop.time() + PROPAGATION_S
     while await pipeline.answers(TOPICS) and pipeline.missing:
         if loop.time() > end_s:
             raise Misconfigured(no_topics(pipeline.missing))
         await asyncio.sleep(AGAIN_S)
-    if pipeline.denied:
-        raise Denied(pipeline.denied)
+    if pipeline.to_mend:
+        raise pipeline.to_mend
 
 
 class App:
@@ -136,7 +136,7 @@ class App:
         every few seconds."""
         loop, asked_s = asyncio.get_running_loop(), 0.0
         told: frozenset[str] = frozenset()
-        denied = ""
+        told_mend = ""
         while True:
             silent = self._away or loop.time() - self._pipeline.heard_s() > HEARD_S
             if silent or self._pipeline.missing or loop.time() - asked_s > HEARD_S:
@@ -146,9 +146,10 @@ class App:
             if missing != told:
                 log.error("%s", no_topics(missing)) if missing else log.info("all topics are there")
                 told = missing
-            if self._pipeline.denied not in ("", denied):
-                log.error("%s", self._pipeline.denied)
-            denied = self._pipeline.denied
+            to_mend = str(self._pipeline.to_mend or "")
+            if to_mend not in ("", told_mend):
+                log.error("%s", to_mend)
+            told_mend = to_mend
             await asyncio.sleep(1)
 
     def _hear(self, away: bool) -> None:

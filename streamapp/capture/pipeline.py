@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from streamapp.errors import Misconfigured
 from streamapp.kafka.produce.loop_producer import Group, extent
 
 __all__ = ["Group", "MemoryPipeline", "Pipeline"]
@@ -27,8 +28,8 @@ class Pipeline(Protocol):
         """Why it can never send again; empty while it can."""
 
     @property
-    def denied(self) -> str:
-        """Which right it lacks; empty while none is known."""
+    def to_mend(self) -> Misconfigured | None:
+        """The right that it lacks, or why it is not let in; None while neither is known."""
 
     @property
     def missing(self) -> frozenset[str]:
@@ -58,7 +59,8 @@ class MemoryPipeline:
 
     def __init__(self, *, bytes_max: int = 1 << 30, records_max: int = 1 << 20, hold: bool = False) -> None:
         self.written: list[tuple[str, bytes, bytes]] = []
-        self.away, self.broken, self.denied = False, "", ""
+        self.away, self.broken = False, ""
+        self.to_mend: Misconfigured | None = None
         self.missing: frozenset[str] = frozenset()
         self.gone: set[str] = set()  # topics that it does not have
         self.records = self.bytes = 0

@@ -27,7 +27,7 @@ from streamapp.capture.reading.answers import (
     Refusal,
     refused,
 )
-from streamapp.errors import Denied, Refused, Unavailable
+from streamapp.errors import Refused, Unavailable
 from streamapp.settings import CaptureSettings
 
 HEAD_BYTES_MAX = 64 << 10  # request line and headers; a pixel's query is part of it
@@ -274,8 +274,8 @@ async def serve(app: App, pipeline: Pipeline, limits: CaptureSettings, listening
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)
         await pipeline.close(ANSWER_S)
-    if pipeline.broken and pipeline.denied:
-        raise Denied(pipeline.denied)
+    if pipeline.broken and pipeline.to_mend:
+        raise pipeline.to_mend
     if pipeline.broken:
         raise Unavailable(f"the producer cannot go on, a new process can: {pipeline.broken}")
 

@@ -46,6 +46,8 @@ USERS = [one.name for one in principals()]
 OPERATIONS = ["READ", "WRITE", "CREATE", "DELETE", "ALTER", "DESCRIBE", "DESCRIBE_CONFIGS", "ALTER_CONFIGS"]
 OF_GROUPS = ["READ", "DELETE", "DESCRIBE", "DESCRIBE_CONFIGS", "ALTER_CONFIGS"]
 OF_CLUSTER = ["CREATE", "ALTER", "DESCRIBE", "CLUSTER_ACTION", "DESCRIBE_CONFIGS", "ALTER_CONFIGS", "IDEMPOTENT_WRITE"]
+TOKENS = {"prompt_tokens": 150, "completion_tokens": 230, "total_tokens": 380}
+CALL = {"model": "zen-72b", "provider": "together", "cost_usd": "0.0038", **TOKENS}
 DENIED = KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 
 
@@ -265,14 +267,15 @@ def test_people_and_jobs_do_their_work_with_exactly_their_rights(
             *(f"--pair={name}" for name in ("usage=bills", "usage=counters", "metering=settlements")),
         )
     )
-    watched(locked.settings("lag-monitor"))
 
-    async def refused() -> None:
+    async def sent() -> None:
         async with UsageProducer(locked.settings("llm-gateway"), source="llm-gateway") as usage:
+            await usage.send(team_id="team", data=CALL)
             with pytest.raises(EventRefused):
                 await usage.send(team_id="team", data={"cost_usd": "nothing"})
 
-    asyncio.run(refused())
+    asyncio.run(sent())
+    watched(locked.settings("lag-monitor"))
     done(run("dead-letter-redriver", "dead-letters", "redrive", "--dry-run"), 0, 1)
     done(run("dead-letter-redriver", "dead-letters", "drop", "--because", "known", "--yes"))
     done(run("replay-operator", "replay", "--group", "billing-agg", "--to-earliest", "--yes"))

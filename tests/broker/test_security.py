@@ -112,7 +112,7 @@ def test_neither_client_speaks_an_older_tls(listeners: Listeners) -> None:
     with pytest.raises(KafkaException):
         client.list_topics(timeout=2)
     client.poll(0)  # delivers what it was told
-    assert told[0].code() == KafkaError._SSL
+    assert "handshake failure" in told[0].str()  # the code is _SSL, or _TRANSPORT where the answer was there at once
 
     # The listener is sound: without our list of suites the same client is let in, and over TLS 1.2.
     older = {name: value for name, value in confluent_config(old).items() if name != "ssl.cipher.suites"}

@@ -217,7 +217,7 @@ def test_everything_can_be_read_and_reached_without_scripts() -> None:
         await page.goto(served[0].url + "/")
         await expect(page.get_by_role("heading", level=1)).to_have_text("All is well")
         await expect(page.locator("button.copy:visible")).to_have_count(0)
-        await page.get_by_role("link", name="Hours", exact=True).click()
+        await page.get_by_role("link", name="Usage", exact=True).click()
         await page.get_by_label("Team").fill("team_search")
         await page.get_by_role("button", name="Filter").click()
         await expect(page.locator("tbody tr").first).to_contain_text("team_search")

@@ -25,7 +25,8 @@ SNIPPET_S = 60
 
 
 def snippet(language: str) -> str:
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    """The first one."""
+    found, *_ = re.findall(rf"^```{language}\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
     return str(found)
 
 

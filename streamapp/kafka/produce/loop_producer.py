@@ -66,10 +66,10 @@ class LoopProducer:
     """Sends groups of records with the standard's producer settings, and bounds what is under way.
 
     The groups of a request are taken or refused as a whole: when there is no room, nothing was taken. `broken` says
-    why it can never send again, once that is so (librdkafka lost count of what it wrote): end the process. `denied`
-    says which right it lacks, or why Kafka does not let it in, once that has happened. `missing` are topics that do not
-    exist, as far as is known: a record for them failed, or `answers` found it; `answers` also finds that they are there
-    again.
+    why it can never send again, once that is so (librdkafka lost count of what it wrote): end the process. `to_mend`
+    is the right that it lacks, or why Kafka does not let it in, once that has happened. `missing` are topics that do
+    not exist, as far as is known: a record for them failed, or `answers` found it; `answers` also finds that they are
+    there again.
     """
 
     def __init__(self, kafka: KafkaSettings, *, bytes_max: int, records_max: int) -> None:
@@ -77,7 +77,8 @@ class LoopProducer:
         self.bytes = self.records = 0
         self.acknowledged = self.failed = 0
         self._flights: set[_Flight] = set()
-        self.broken = self.denied = ""
+        self.broken = ""
+        self.to_mend: Misconfigured | None = None
         self.missing: frozenset[str] = frozenset()
         self._kafka = kafka
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -181,16 +182,16 @@ class LoopProducer:
             except KafkaException:
                 self._look_for_reason(topics)
                 return None
-        self.denied = ""
+        self.to_mend = None
         return missing
 
     def _look_for_reason(self, topics: Sequence[str]) -> None:
         """Find out which right to write there is missing, or why we are not let in: a producer (librdkafka 2.16.1) is
         told of both as if no broker answered."""
         try:
-            self.denied = str(write_denied(self._kafka, topics, ANSWER_TIMEOUT_S) or "")
+            self.to_mend = write_denied(self._kafka, topics, ANSWER_TIMEOUT_S)
         except Misconfigured as error:
-            self.denied = str(error)
+            self.to_mend = error
 
     def _has(self, topic: str) -> bool:
         """Whether there is such a topic. Raises `KafkaException` when Kafka does not say, or it cannot be used."""
@@ -224,7 +225,7 @@ class LoopProducer:
             self.missing |= {topic}
         wrong = to_mend(error, topic, self._kafka.sasl_username)
         if error.code() in NO_RIGHT:
-            self.denied = str(wrong)
+            self.to_mend = wrong
         return error.str() if wrong is None else str(wrong)
 
     def _landed(self, flight: _Flight) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.errors import DeliveryFailed, Misconfigured
+from streamapp.kafka.acls import write_denied
 from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.login import connected
 from streamapp.kafka.security import confluent_config
@@ -52,7 +53,8 @@ def producer_config(kafka: KafkaSettings, buffer_records: int) -> dict[str, Any]
 
 class Serving:
     """Lets a client call back. `fatal` is the error after which it can send no more, once there is one: librdkafka
-    raises it out of any call. Records under way are lost then, and not all of them are told."""
+    raises it out of any call. Records under way are lost then, and not all of them are told. Its code is `_FATAL` where
+    the reason got lost: a report that follows on the error within one call takes the exception's place."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
@@ -76,9 +78,12 @@ class Serving:
         except (KafkaException, SystemError) as exception:
             # Raised while the client calls back, it makes the next call of ours a SystemError.
             told = exception.__cause__ if isinstance(exception, SystemError) else exception
-            if not isinstance(told, KafkaException):
+            if isinstance(told, KafkaException):
+                self.fatal = told.args[0]
+            elif told is None:
+                self.fatal = self.fatal or KafkaError(KafkaError._FATAL)
+            else:
                 raise
-            self.fatal = told.args[0]
 
     def why(self, error: KafkaError) -> KafkaError:
         """The reason behind an error of `produce`."""
@@ -149,12 +154,17 @@ class RawProducer:
         if self._serving.fatal is not None:
             self._failed = max(self._failed, 1)
             self._reason = self._serving.fatal.str()
-            self._to_mend = to_mend(self._serving.fatal, self._topic, self._kafka.sasl_username)
+            self._to_mend = self._behind(self._serving.fatal)
         if self._failed:
             told = f"{self._failed:,} of {self.sent:,} records were not acknowledged by Kafka at {self._bootstrap}"
             if self._to_mend is not None:
                 raise type(self._to_mend)(f"{told}: {self._to_mend}")
             raise DeliveryFailed(f"{told} ({self._reason or 'no answer'})")
+
+    def _behind(self, fatal: KafkaError) -> Misconfigured | None:
+        if fatal.code() == KafkaError._FATAL:
+            return self._to_mend or write_denied(self._kafka, [self._topic], self._timeout_s)
+        return to_mend(fatal, self._topic, self._kafka.sasl_username)
 
     def flush(self) -> None:
         """Wait until everything sent is acknowledged. Raises as `look`, with the number of what is not."""
