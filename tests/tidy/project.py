@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import subprocess
 from collections.abc import Iterator
 from functools import cache
@@ -67,15 +66,3 @@ def _defined(body: list[ast.stmt], prefix: str) -> Iterator[str]:
                 yield prefix + name
             case ast.With(body=inner):
                 yield from _defined(inner, prefix)
-
-
-CODE = re.compile(r"^```(\w*)\n(.*?)^```$|(?<!`)`([^`\n]+)`(?!`)", re.MULTILINE | re.DOTALL)
-
-
-def code(text: str) -> Iterator[tuple[str, str]]:
-    """The code in a Markdown text, in order: ("inline", span) or (language of a block, one line of it)."""
-    for language, block, span in CODE.findall(text):
-        if span:
-            yield "inline", span
-        for line in block.splitlines():
-            yield language or "text", line

@@ -6,16 +6,15 @@ import ast
 import importlib.util
 import os
 import re
-import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 import click
 import pytest
-from project import PROJECT, code, found, names, read, tracked
+from documented import code, commands
+from project import PROJECT, found, names, read, tracked
 
 from streamapp.cli import command as streamapp
 from streamapp.cli.project.settings import rows
@@ -93,21 +92,8 @@ def slugs(path: Path) -> set[str]:
     return {heading.replace(" ", "-") for heading in plain}
 
 
-def commands(page: Path, program: str) -> Iterator[list[str]]:
-    """Each call of a program in the page's code, as words without the program."""
-    for kind, line in code(text(page)):
-        if kind not in {"inline", "sh"}:
-            continue
-        for part in re.split(r"&&|\|\||[|;]", line.partition(" #")[0].removeprefix("#")):
-            words = part.split()
-            while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
-                del words[0]
-            if words[:1] == [program] and not (words[1:] and words[1][0] in "=:…"):
-                yield shlex.split(" ".join(words[1:]))
-
-
 def test_every_command_exists_with_its_options(page: Path) -> None:
-    for words in commands(page, "streamapp"):
+    for words in commands(text(page), "streamapp"):
         found_command: click.Command = streamapp
         context = click.Context(streamapp)
         while isinstance(found_command, click.Group) and words and not words[0].startswith("-"):
@@ -123,14 +109,14 @@ def test_every_command_exists_with_its_options(page: Path) -> None:
 
 def test_every_make_target_exists_with_its_variables(page: Path) -> None:
     makefile = (PROJECT / "Makefile").read_text()
-    for words in commands(page, "make"):
+    for words in commands(text(page), "make"):
         for word in words:
             name, is_variable, _ = word.partition("=")
             assert f"$({name})" in makefile if is_variable else name in TARGET.findall(makefile), f"{page}: make {word}"
 
 
 def test_every_worker_that_is_started_exists(page: Path) -> None:
-    for words in (words for words in commands(page, "faust") if "-A" in words):
+    for words in (words for words in commands(text(page), "faust") if "-A" in words):
         assert importlib.util.find_spec(words[words.index("-A") + 1]) is not None, f"{page}: {words}"
 
 
