@@ -144,6 +144,6 @@ LOCK = $(UV) compile pyproject.toml --quiet --universal --python-version 3.11 --
 lock: $(TOOLS) ## Renew every lock from pyproject.toml
 	$(LOCK) --upgrade --group dev --extra local -o requirements-dev.lock
 	$(LOCK) --upgrade -c requirements-dev.lock --extra local -o requirements-local.lock
-	$(LOCK) --upgrade -c requirements-dev.lock -o requirements.lock
+	$(LOCK) --upgrade -c requirements-dev.lock --extra worker -o requirements.lock
 	$(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-header --no-annotate --upgrade --group tools -o requirements-tools.lock

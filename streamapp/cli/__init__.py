@@ -7,7 +7,6 @@ not answer · 78 something must be configured.
 from __future__ import annotations
 
 import atexit
-import importlib
 import os
 import sys
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import NoReturn
 
 import click
 
+from streamapp import extras
 from streamapp.errors import StreamError
 
 COMMANDS: tuple[tuple[str, str, str], ...] = (
@@ -56,7 +56,7 @@ class LazyGroup(click.Group):
         for name, module, _ in COMMANDS:
             if name == cmd_name:
                 path, _, attribute = module.partition(":")
-                command = getattr(importlib.import_module(path, __name__), attribute or "command")
+                command = getattr(extras.command(__name__ + path), attribute or "command")
                 assert isinstance(command, click.Command)
                 return command
         return None
