@@ -141,7 +141,7 @@ def _facts(event: Event) -> list[tuple[str, str]]:
         ("id", event.id),
         ("record", event.place),
         ("arrived", format_ms(event.arrived_ms)),
-        ("its own time", "" if event.at_ms is None else format_ms(event.at_ms)),
+        ("event time", "" if event.at_ms is None else format_ms(event.at_ms)),
         ("org", event.org),
         ("team", event.team),
         *((name.replace("_", " "), text) for name, text in event.details.items()),
