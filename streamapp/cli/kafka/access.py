@@ -96,10 +96,8 @@ def matrix_command(as_json: bool) -> None:
         click.echo(_as_json({"principals": [one._asdict() for one in principals()], "rights": wanted()}))
         return
     table = Table("principal", "resource", "operations", box=box.SIMPLE_HEAD)
-    before = ""
-    for user, what, operations in matrix(wanted()):
-        table.add_row("" if user == before else user, what, operations)
-        before = user
+    for row in matrix(wanted()):
+        table.add_row(*row)
     print_table(table)
 
 
