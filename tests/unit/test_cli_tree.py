@@ -101,3 +101,8 @@ def test_the_catalog_is_told_as_json() -> None:
 def test_json_asks_no_questions(words: tuple[str, ...]) -> None:
     code, said = ran("dead-letters", *words, "--json")
     assert (code, "add --yes or --dry-run" in said) == (2, True), said
+
+
+def test_a_run_without_an_end_has_no_verdict_to_print_as_json() -> None:
+    code, said = ran("run", "--json")
+    assert (code, "add --for" in said) == (2, True), said
