@@ -13,7 +13,7 @@ JARS := $(VENV)/.jars
 LANE := streamapp/lane
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE  # a run of the tests starts a hundred processes: each would compile everything anew
-.PHONY: help setup run test test-all tested check docs bench browser pgbouncer prometheus lock
+.PHONY: help setup run test test-all tested check docs bench browser pgbouncer prometheus kcat lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -70,7 +70,7 @@ run: ready ## Start everything on this machine; FOR=120: stop after two minutes 
 
 # Three at once on two processors: the tests of the broker mostly wait. What they share is made before them.
 PYTEST = $(BIN)/pytest -n 3 --dist worksteal
-tested: setup browser pgbouncer prometheus check
+tested: setup browser pgbouncer prometheus kcat check
 	STREAM_CACHE_DIR=.cache $(BIN)/streamapp broker prepare
 	PYTHONPATH=. $(BIN)/python tests/real_s3.py
 
@@ -139,11 +139,16 @@ prometheus:
 		&& apt-get update && RUNLEVEL=1 apt-get install -y --no-install-recommends prometheus prometheus-alertmanager; } \
 		|| { echo "The tests of alerts need promtool and amtool: install the packages prometheus and prometheus-alertmanager" >&2; exit 1; }
 
+kcat:
+	@command -v kcat >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update && apt-get install -y kcat; } \
+		|| { echo "The tests of docs/sending.md need kcat: install the package kcat" >&2; exit 1; }
+
 LOCK = $(UV) compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate
 lock: $(TOOLS) ## Renew every lock from pyproject.toml
 	$(LOCK) --upgrade --group dev --extra local -o requirements-dev.lock
 	$(LOCK) --upgrade -c requirements-dev.lock --extra local -o requirements-local.lock
-	$(LOCK) --upgrade -c requirements-dev.lock -o requirements.lock
+	$(LOCK) --upgrade -c requirements-dev.lock --extra worker -o requirements.lock
 	$(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-header --no-annotate --upgrade --group tools -o requirements-tools.lock

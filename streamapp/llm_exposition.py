@@ -57,7 +57,10 @@ TTFT_QUANTILE = Family(
     "hanzo_llm_time_to_first_token_quantile_seconds", "summary", "Likewise, until the first token", _QUANTILE
 )
 UNANSWERED = Family(
-    "hanzo_llm_partitions_unanswered", "gauge", "Partitions that nobody spoke for: without them no quantiles", ()
+    "hanzo_llm_partitions_unanswered",
+    "gauge",
+    "Partitions without an answering worker; quantiles are absent meanwhile",
+    (),
 )
 
 FAMILIES = (

@@ -87,7 +87,7 @@ class GroupMetrics:
         self.rounded = counter(
             "stream_cost_rounded", "Costs that had more than 12 decimals and were rounded", role.states
         )
-        about = "Events that count under a name that their bill or account does not tell apart"
+        about = "Events whose model or method has no line of its own in the bill or account"
         self.others = counter("stream_events_other", about, role.states)
         self._rejected = self._labelled(
             "stream_events_rejected", "Records written to dead_letter", "reason", role.letters
@@ -99,15 +99,17 @@ class GroupMetrics:
         about = "From the end of an hour to the commit of its first statement"
         self._bill_seconds = histogram("stream_usage_to_bill_seconds", about, role.states, BILL_SECONDS)
         self.rebalances = counter("stream_rebalances", "Rebalances of the group that this worker took part in")
-        about = "From the end of a rebalance until the partitions are in hand, their rows restored"
+        about = "From the end of a rebalance until its partitions are owned and their rows restored"
         self.takeover_seconds = histogram("stream_takeover_seconds", about, buckets=LONG_SECONDS)
-        self.owned = gauge("stream_partitions_owned", "Partitions in hand", labels=("topic",))
+        self.owned = gauge("stream_partitions_owned", "Partitions owned", labels=("topic",))
         self.lag = gauge("stream_lag_records", "Records that are not applied yet")
         about = "Highest event time accepted"
         self.watermark = gauge("stream_watermark_timestamp_seconds", about, role.table)
         self.open_rows = gauge("stream_open_rows", "Rows of hours that are open", role.states)
         self.gathered = gauge("stream_batch_records", "Records that wait for their batch", role.sink)
-        self.trouble = gauge("stream_sink_trouble", "1 while the sink does not take a batch", role.sink)
+        about = "1 while the destination does not accept a batch"
+        self.failing = gauge("stream_sink_failing", about, role.sink)
+        self.trouble = gauge("stream_sink_trouble", f"{about}; the former name, for this release", role.sink)
         about = "How long the destination took to answer a request about a batch"
         self.sink_seconds = histogram("stream_sink_request_seconds", about, role.sink, LONG_SECONDS)
         about = "Requests that the destination did not answer, or refused for now; each is made again"
@@ -179,11 +181,12 @@ class GroupMetrics:
     def gathers(self, topic: str, partition: int, *, gathered: int, trouble: bool) -> None:
         """The same of a sink: what waits for its batch, and whether its destination does not take one."""
         self.gathered.labels(self.group, topic, str(partition)).set(gathered)
-        self.trouble.labels(self.group, topic, str(partition)).set(trouble)
+        for failing in (self.failing, self.trouble):
+            failing.labels(self.group, topic, str(partition)).set(trouble)
 
     def forget(self) -> None:
         """Partitions were let go: their gauges are another worker's now."""
-        for gauge in (self.lag, self.watermark, self.open_rows, self.gathered, self.trouble):
+        for gauge in (self.lag, self.watermark, self.open_rows, self.gathered, self.failing, self.trouble):
             gauge.clear()
 
     def exposition(self, openmetrics: bool = False, more: bytes = b"") -> bytes:
@@ -248,7 +251,7 @@ class LetterMetrics(Collector):
         told = CounterMetricFamily(
             "stream_alerts", "Notifications finished, by outcome", labels=("destination", "outcome")
         )
-        waiting = GaugeMetricFamily("stream_alerts_waiting", "Notices under way", labels=("destination",))
+        waiting = GaugeMetricFamily("stream_alerts_waiting", "Notifications in flight", labels=("destination",))
         for family, numbers in ((letters, counts.totals), (window, counts.window), (told, counts.told)):
             for key, count in sorted(numbers.items()):
                 family.add_metric(key, count)

@@ -52,14 +52,16 @@ class SettlementSettings(_Section):
     """When accounts of metered calls are settled (`rpc-billing`)."""
 
     min_amount: Decimal = Field(
-        Decimal("0.1"), ge=Decimal("1E-12"), description="An account that owes less waits, whatever its currency"
+        Decimal("0.1"),
+        ge=Decimal("1E-12"),
+        description="An account that owes less stays pending, whatever its currency",
     )
     grace_seconds: int = Field(
         300, ge=0, le=86_400, description="How long after its end (event time) an hour of calls stays open"
     )
     idle_seconds: float = Field(60, gt=0, description="A partition silent this long is closed by the wall clock")
     methods_max: int = Field(
-        200, ge=10, le=500, description="Methods that an account tells apart; calls of further ones count together"
+        200, ge=10, le=500, description="Methods of an account that are listed by name; further ones count together"
     )
 
 
@@ -106,7 +108,9 @@ class WorkerSettings(_Section):
 class MetricsSettings(_Section):
     """What is told apart about calls of models (`llm-metrics`)."""
 
-    models_max: int = Field(50, ge=1, le=1000, description="Models told apart in a partition; the rest is `other`")
+    models_max: int = Field(
+        50, ge=1, le=1000, description="Models of a partition that are listed by name; the rest is `other`"
+    )
     minutes_kept: int = Field(120, ge=10, le=1440, description="Minutes are kept so long; hours as long as llm_usage")
 
 

@@ -112,7 +112,7 @@ LAG = {
     ),
     "Sinks": (
         Panel("Requests that failed", "cps", "sum by (group) (rate(stream_sink_errors_total[5m]))", "{{group}}"),
-        Panel("Trouble", "short", "max by (group) (stream_sink_trouble)", "{{group}}"),
+        Panel("Trouble", "short", "max by (group) (stream_sink_failing)", "{{group}}"),
         Panel("Waits for its batch", "short", "sum by (group) (stream_batch_records)", "{{group}}"),
     ),
 }

@@ -99,8 +99,10 @@ class Counters(Collector):
         yield CounterMetricFamily(f"{prefix}_body_bytes", "Bytes of bodies received", value=self.body_bytes)
         yield self._request.family(f"{prefix}_request_seconds", "From the end of a request's headers to its answer")
         records, size = self._under_way()
-        yield GaugeMetricFamily(f"{prefix}_unacknowledged_records", "Records under way to Kafka", value=records)
-        about = "Bytes of records under way and of bodies coming in"
+        yield GaugeMetricFamily(
+            f"{prefix}_unacknowledged_records", "Records sent to Kafka and not acknowledged yet", value=records
+        )
+        about = "Bytes of records not acknowledged yet and of bodies being received"
         yield GaugeMetricFamily(f"{prefix}_buffer_bytes", about, value=size)
         yield GaugeMetricFamily(f"{prefix}_connections", "Open connections", value=self._connections())
 

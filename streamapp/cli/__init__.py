@@ -7,15 +7,15 @@ not answer · 78 something must be configured.
 from __future__ import annotations
 
 import atexit
-import importlib
 import os
 import sys
 from contextlib import suppress
-from difflib import get_close_matches
 from typing import NoReturn
 
 import click
 
+from streamapp import extras
+from streamapp.cli.group import Group
 from streamapp.errors import StreamError
 
 COMMANDS: tuple[tuple[str, str, str], ...] = (
@@ -46,7 +46,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are imported only when they are called, so that `--help` is instant."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -56,23 +56,13 @@ class LazyGroup(click.Group):
         for name, module, _ in COMMANDS:
             if name == cmd_name:
                 path, _, attribute = module.partition(":")
-                command = getattr(importlib.import_module(path, __name__), attribute or "command")
+                command = getattr(extras.command(__name__ + path), attribute or "command")
                 assert isinstance(command, click.Command)
                 return command
         return None
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The same as click's; for an unknown command it proposes the one that was probably meant."""
-        near = get_close_matches(args[0], self.list_commands(ctx), n=1)
-        if near and self.get_command(ctx, args[0]) is None:
-            ctx.fail(f"No such command {args[0]!r}: did you mean {near[0]}?")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, _, line in COMMANDS])
+    def lines(self, ctx: click.Context) -> list[tuple[str, str]]:
+        return [(name, line) for name, _, line in COMMANDS]
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

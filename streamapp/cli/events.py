@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streamapp.cli.dead_letters.options import console, counted
+from streamapp.cli.dead_letters.options import counted
 from streamapp.cli.moment import Moment
+from streamapp.cli.printed import console, print_table
 from streamapp.cli.reached import reached
 from streamapp.clock import entropy, wall_ms
 from streamapp.dead_letters.recent import RecentLetters
@@ -127,7 +128,7 @@ def _print_trace(trace: Trace, out: Console) -> None:
             table.add_row(name, escape(mask_text(text)))
         for link in fate.links:
             table.add_row(link.kind, escape(link.id.replace("\n", " / ")))
-        out.print(table)
+        print_table(table, out)
     for sentence in trace.searched:
         out.print(f"searched: {sentence}", markup=False, highlight=False, style="dim")
     for sentence in trace.not_searched:
@@ -140,7 +141,7 @@ def _facts(event: Event) -> list[tuple[str, str]]:
         ("id", event.id),
         ("record", event.place),
         ("arrived", format_ms(event.arrived_ms)),
-        ("its own time", "" if event.at_ms is None else format_ms(event.at_ms)),
+        ("event time", "" if event.at_ms is None else format_ms(event.at_ms)),
         ("org", event.org),
         ("team", event.team),
         *((name.replace("_", " "), text) for name, text in event.details.items()),
@@ -164,7 +165,7 @@ def _show_list(made: Listing, as_json: bool) -> None:
         table.add_row(escape(event.id), event.place, format_ms(event.arrived_ms), escape(mask_text(call)), cost, state)
     out = console()
     if made.sightings:
-        out.print(table)
+        print_table(table, out)
     sums = ", ".join(f"{cost:.12f} {currency}" for currency, cost in sorted(made.cost.items()))
     out.print(
         f"{counted(made.matching, 'event')}, {made.counted:,} counted{f': {sums}' if sums else ''}; "

@@ -29,9 +29,9 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest, OffsetResetStrategy
 
 from streamapp.errors import Unavailable
+from streamapp.kafka.aio import aiokafka_config
 from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.partitions import Partition
-from streamapp.kafka.security import aiokafka_config
 from streamapp.settings import KafkaSettings
 
 NO_RIGHT = (GroupAuthorizationFailedError, TopicAuthorizationFailedError, ClusterAuthorizationFailedError)

@@ -1,14 +1,12 @@
-"""Settings → what each Kafka client calls them. Credentials travel over TLS 1.3 only (the standard's Encryption)."""
+"""Settings → what librdkafka calls them (aiokafka: `aio.py`). Credentials travel over TLS 1.3 only: the standard's
+Encryption."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
-
-from pydantic import SecretStr
 
 from streamapp.errors import Misconfigured
 from streamapp.kafka.login import FilePassword
@@ -29,7 +27,7 @@ SSL_FILES = (  # librdkafka's name, ours
 
 def confluent_config(kafka: KafkaSettings) -> dict[str, Any]:
     """Connection settings for confluent-kafka clients. Raises `Misconfigured` where settings contradict each other."""
-    _check(kafka)
+    check(kafka)
     config: dict[str, Any] = {
         "bootstrap.servers": kafka.bootstrap_servers,
         "security.protocol": kafka.security_protocol,
@@ -45,37 +43,6 @@ def confluent_config(kafka: KafkaSettings) -> dict[str, Any]:
         config["sasl.username"] = kafka.sasl_username
         config["sasl.password"] = password(kafka)
     return config
-
-
-def aiokafka_config(kafka: KafkaSettings) -> dict[str, Any]:
-    """The same as keyword arguments of aiokafka's clients. Raises `Misconfigured`."""
-    _check(kafka)
-    config: dict[str, Any] = {
-        "bootstrap_servers": kafka.bootstrap_servers,
-        "security_protocol": kafka.security_protocol,
-    }
-    if kafka.security_protocol != "PLAINTEXT":
-        config["ssl_context"] = ssl_context(kafka)
-    if kafka.sasl_username is not None:
-        config["sasl_mechanism"] = "PLAIN"
-        config["sasl_plain_username"] = kafka.sasl_username
-        config["sasl_plain_password"] = password(kafka)
-    return config
-
-
-def same_for_aiokafka(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Where `confluent_config` leads, as keyword arguments of aiokafka's clients; what else is in it is left out."""
-    secrets = {"sasl_password": config.get("sasl.password"), "ssl_key_password": config.get("ssl.key.password")}
-    files = {field: Path(config[name]) for name, field in SSL_FILES if name in config}
-    kafka = KafkaSettings(
-        bootstrap_servers=config["bootstrap.servers"],
-        security_protocol=config.get("security.protocol", "PLAINTEXT"),
-        allow_plaintext=True,  # asked when `config` was made
-        sasl_username=config.get("sasl.username"),
-        **{name: None if secret is None else SecretStr(secret) for name, secret in secrets.items()},
-        **files,
-    )
-    return aiokafka_config(kafka)
 
 
 def password(kafka: KafkaSettings) -> str:
@@ -108,7 +75,8 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
     return context
 
 
-def _check(kafka: KafkaSettings) -> None:
+def check(kafka: KafkaSettings) -> None:
+    """Raises `Misconfigured` where settings contradict each other."""
     problems = [*_about_login(kafka), *_about_files(kafka)]
     if kafka.security_protocol == "PLAINTEXT" and not kafka.allow_plaintext:
         away = [server for server in kafka.bootstrap_servers.split(",") if not _is_loopback(server)]

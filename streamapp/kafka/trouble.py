@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from aiokafka import errors as aiokafka_errors
 from confluent_kafka import KafkaError
 
-from streamapp.access.acl import CLUSTER, allowed, resource
+from streamapp.access.acl import allowed, resource
 from streamapp.access.wanted import wanted
 from streamapp.errors import Denied, Misconfigured
 
@@ -82,46 +80,6 @@ def lacks(user: str | None, right: Right) -> str:
     if allowed(wanted(), user or "", right.kind, right.name, right.operation):
         return f"{told}: `streamapp access apply` adds it"
     return f"{told}, and is not meant to have it: check STREAM_KAFKA__SASL_USERNAME (`streamapp access matrix`)"
-
-
-def denied(error: BaseException, user: str | None, operation: str) -> BaseException:
-    """An error of aiokafka's about a missing right, as `Denied` that names it; any other as it is. `operation`: what
-    was being done to a topic, READ or WRITE; a group is always read, and a transactional id written."""
-    told: BaseException | None = error
-    while told is not None and not isinstance(told, _DENIALS):
-        told = told.__cause__
-    if told is None:
-        return error
-    kind, verb = _DENIED[next(known for known in _DENIALS if isinstance(told, known))]
-    name = CLUSTER if kind == "cluster" else _name(told.args)
-    return Denied(lacks(user, Right(verb or operation, kind, name)))
-
-
-@contextmanager
-def naming_rights(user: str | None, operation: str) -> Iterator[None]:
-    """Raises what `denied` makes of an error of the block."""
-    try:
-        yield
-    except aiokafka_errors.KafkaError as error:
-        told = denied(error, user, operation)
-        if told is error:
-            raise
-        raise told from None
-
-
-_DENIED: dict[Any, tuple[str, str]] = {
-    aiokafka_errors.TopicAuthorizationFailedError: ("topic", ""),
-    aiokafka_errors.GroupAuthorizationFailedError: ("group", "READ"),
-    aiokafka_errors.TransactionalIdAuthorizationFailed: ("transactional_id", "WRITE"),
-    aiokafka_errors.ClusterAuthorizationFailedError: ("cluster", ""),
-}
-_DENIALS = tuple(_DENIED)
-
-
-def _name(said: tuple[Any, ...]) -> str:
-    """The resource that an error of aiokafka's is about: a name, or a set of names."""
-    names = said[0] if said else "?"
-    return names if isinstance(names, str) else ", ".join(sorted(map(str, names)))
 
 
 def no_topics(missing: Iterable[str]) -> str:

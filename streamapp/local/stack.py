@@ -187,7 +187,8 @@ class Stack:
             url = f"http://{self.settings.capture.host}:{self._ports['capture']}/e/"
             event = f'{{"api_key": "{DEMO_TOKEN}", "event": "hello", "distinct_id": "me"}}'
             token = "" if self.settings.directory is None else f" (api_key: a token of {self.settings.directory})"
-            tries.append((f"Send an event as a browser does{token}", f"curl {url} -d '{event}'"))
+            seen = f"then see it at {pages}/events?topic=events_plugin_ingestion"
+            tries.append((f"Send an event as a browser does{token}, {seen}", f"curl {url} -d '{event}'"))
         command = shown(str(Path(sys.executable).with_name("streamapp")))
         tries.append((f"Give {self._groups[0]} more workers", f"{command} scale {self._groups[0]} 4"))
         for name in self._supervisor.running:

@@ -73,7 +73,9 @@ def _utf8(text: str) -> str:
 
 def _moment(text: str) -> str:
     if parse_ms(text) is None:
-        raise PydanticCustomError("timestamp", "is not an RFC 3339 timestamp between 1970 and 9999")
+        raise PydanticCustomError(
+            "timestamp", "is not an RFC 3339 timestamp with Z or an offset, between 1970 and 9999"
+        )
     return text
 
 

@@ -75,7 +75,9 @@ def _places(known: Known) -> Iterator[Metric]:
 
 
 def _groups(known: Known) -> Iterator[Metric]:
-    states = GaugeMetricFamily("stream_group_state", "1: the group's state, by Kafka's word", None, (*GROUP, "state"))
+    states = GaugeMetricFamily(
+        "stream_group_state", "1: the group's state, as Kafka reports it", None, (*GROUP, "state")
+    )
     members = GaugeMetricFamily("stream_group_members", "Consumers in the group", None, GROUP)
     commit = GaugeMetricFamily("stream_commit_age_seconds", "Since a commit of the group was seen", None, GROUP)
     growth = GaugeMetricFamily(

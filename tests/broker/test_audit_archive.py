@@ -164,7 +164,7 @@ def test_a_store_that_is_away_is_asked_again_and_lag_grows_meanwhile(
         s3.stop()
         trail.send(range(500, 3000))
         trail.wait(lambda: "stands still: the archive does not answer" in worker.said(), worker)
-        trail.wait(lambda: "} 1.0" in _samples(trail, worker, "stream_sink_trouble"), worker)
+        trail.wait(lambda: "} 1.0" in _samples(trail, worker, "stream_sink_failing"), worker)
         before = trail.done()
         worker.kill()
         worker = trail.start_ready()
@@ -173,7 +173,7 @@ def test_a_store_that_is_away_is_asked_again_and_lag_grows_meanwhile(
         s3.start()
         trail.drain(worker)
         assert_each_once(s3.bucket / "trail", range(3000))
-        trail.wait(lambda: "} 1.0" not in _samples(trail, worker, "stream_sink_trouble"), worker)
+        trail.wait(lambda: "} 1.0" not in _samples(trail, worker, "stream_sink_failing"), worker)
         _read_it_back(trail, s3, monkeypatch)
         s3.secret = "changed"
         s3.stop()

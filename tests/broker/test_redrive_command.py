@@ -99,6 +99,8 @@ def test_each_option_means_what_it_says(ready_broker: Broker) -> None:
 
     plan = letters.run("redrive", "--dry-run", "--team", "team_a", *middle, "--limit", "3")
     assert "3 records to send" in plan
+    told = json.loads(letters.run("redrive", "--dry-run", "--json", "--team", "team_a", *middle, "--limit", "3"))
+    assert (told["records"], told["sent"], [one["count"] for one in told["sends"]]) == (3, 0, [3])
     assert "4 dead letters to drop" in letters.run(
         "drop", "--dry-run", "--because", "a test", "--team", "team_b", *middle
     )

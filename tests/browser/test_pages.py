@@ -229,7 +229,7 @@ def test_everything_can_be_read_and_reached_without_scripts() -> None:
         await expect(page.locator("th[aria-sort=descending]")).to_contain_text("Cost")
         await page.locator("td.waits a").first.click()
         await expect(page.get_by_role("heading", name="Lines")).to_be_visible()
-        await page.get_by_text("Exact JSON, as stated").click()
+        await page.get_by_text("Exact JSON, as issued").click()
         await expect(page.locator("pre")).to_contain_text('"schema":"hanzo.stream.v1"')
         assert errors == []
 

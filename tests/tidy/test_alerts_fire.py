@@ -25,7 +25,7 @@ WATERMARK, OPEN = f"stream_watermark_timestamp_seconds{{{PLACE}}}", f"stream_ope
 SUCCESS = "stream_watch_last_success_timestamp_seconds"
 PAIR = 'pair="usage=bills"'
 LOST = 'stream_money_lost{group="billing-agg",topic="llm_usage"}'
-TROUBLE = 'stream_sink_trouble{group="billing-ledger",topic="billing_events",partition="0"}'
+TROUBLE = 'stream_sink_failing{group="billing-ledger",topic="billing_events",partition="0"}'
 REFUSED = 'stream_events_rejected_total{group="billing-agg",reason="too_late"}'
 BUSY = 'stream_capture_requests_total{status="503",slug="kafka_away"}'
 DISK = 'kubelet_volume_stats_available_bytes{persistentvolumeclaim="data-kafka-0"}'

@@ -56,6 +56,14 @@ def test_the_pages_are_there() -> None:
     assert expected <= {str(path) for path in BY_HAND}
 
 
+def test_every_page_begins_with_a_link_to_the_glossary_which_fits_a_screen() -> None:
+    pages = [path for path in (*BY_HAND, Path("docs/reference.md")) if path.parent.name == "docs"]
+    without = [path for path in pages if "](glossary.md)" not in "".join(text(path).splitlines(True)[:10])]
+    assert without == [Path("docs/glossary.md")]
+    assert "](docs/glossary.md)" in text(Path("README.md")).partition("\n## ")[0]
+    assert len(text(Path("docs/glossary.md")).splitlines()) <= 50
+
+
 def test_every_function_that_is_named_exists(page: Path) -> None:
     wrong = []
     for kind, span in code(text(page)):

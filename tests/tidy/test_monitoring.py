@@ -108,7 +108,7 @@ def test_every_panel_is_an_expression_that_prometheus_understands(tmp_path: Path
 
 def test_what_is_asked_for_is_told_and_what_is_told_is_asked_for() -> None:
     told = set(DOCUMENTED.findall(REFERENCE.read_text(encoding="utf-8")))
-    old = {name for name in told if name.startswith("capture_")}
+    old = {name for name in told if name.startswith("capture_")} | {"stream_sink_trouble"}  # for one release
     debugging = re.search(r"^For debugging, on no dashboard: (.+?)\.$", RUNBOOK.read_text(), re.MULTILINE | re.DOTALL)
     assert debugging is not None
     spare = set(re.findall(r"`(\w+)`", debugging[1]))

@@ -79,7 +79,7 @@ def test_what_is_gathered_is_lag_and_not_stuck() -> None:
     assert stuck(replace(now, gathered=0, last_record_ms=0), OLD_MS)
     said = shown.metrics().decode()
     assert 'stream_batch_records{group="audit-archive",partition="2",topic="audit_log"} 3.0' in said
-    assert 'stream_sink_trouble{group="audit-archive",partition="2",topic="audit_log"} 0.0' in said
+    assert 'stream_sink_failing{group="audit-archive",partition="2",topic="audit_log"} 0.0' in said
 
 
 def test_a_sink_that_does_not_answer_is_the_first_thing_to_be_seen() -> None:

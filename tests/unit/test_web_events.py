@@ -73,7 +73,7 @@ def test_what_is_nowhere_says_where_it_was_looked_for() -> None:
     async def check(ask: Ask) -> None:
         status, text = await ask("/events/request-4711")
         assert status == 404
-        assert "nowhere to be seen" in text
+        assert "was not found" in text
         assert "the id does not tell when it was made" in text
         assert "ids that billing-agg remembers" in text
         assert "rpc-billing remembers: no worker of it is known" in text
@@ -117,7 +117,7 @@ def test_lists_and_the_search_box() -> None:
         assert (status, where) == (302, "/events/evt_01JHX8K3YJ7Q2M5N6P9R8S4T2V")
         status, text = await ask(f"/search?q={bucket.team[:-1]}")
         assert (status, f"/teams/{bucket.org}/{bucket.team}" in text) == (200, True)
-        assert "Nothing is called so" in (await ask("/search?q=%3Cscript%3E"))[1]
+        assert "Nothing was found" in (await ask("/search?q=%3Cscript%3E"))[1]
         assert (await ask("/search?q="))[0] == 200
 
     visit(check, worker, letters=FakeLetters([]), events=log)

@@ -17,9 +17,18 @@ from streamapp.reconcile.reconciler import Reconciler
 from streamapp.reconcile.server import PORT, application
 from streamapp.settings import Settings
 from streamapp.settings_web import WebSettings
+from streamapp.verify.pairs import NAMES
 from streamapp.verify.report import PairReport
 from streamapp.web.job import listen
-from streamapp.web.pages.reconciliation import KNOWN_MS, LATE_MS, REST_MS, AskedReconciliation, Facts, NoReconciliation
+from streamapp.web.pages.reconciliation import (
+    KNOWN_MS,
+    LATE_MS,
+    REST_MS,
+    TITLES,
+    AskedReconciliation,
+    Facts,
+    NoReconciliation,
+)
 
 
 class Front:
@@ -67,8 +76,8 @@ def test_what_it_found_is_read() -> None:
         front.job.round()
         assert (await reader.now()).pairs == (pair,)  # shared for a second
         for wrong, error, level, words, details in (
-            (0, "", "ok", "agree", ()),
-            (2, "", "wrong", "2 differ", ("lost: llm_usage[3]@17: <b>stands on no bill</b>",)),
+            (0, "", "ok", "match", ()),
+            (2, "", "wrong", "2 do not match", ("lost: llm_usage[3]@17: <b>stands on no bill</b>",)),
             (0, "Kafka is away", "stale", "not checked", ("Kafka is away",)),
         ):
             front.wrong, front.error = wrong, error
@@ -158,7 +167,7 @@ def test_the_front_page_says_that_all_agree() -> None:
     front = Front()
     front.job.round()
     html, twin = front_page(front)
-    assert "agree</span>" in html
+    assert "match</span>" in html
     assert "All is well" in html
     assert twin["reconciliation"]["level"] == "ok"
     assert twin["reconciliation"]["pairs"][0]["events"] == 1234
@@ -170,7 +179,7 @@ def test_a_difference_is_the_verdict_of_the_front_page() -> None:
     front.job.round()
     html, twin = front_page(front)
     assert "Something is wrong" in html
-    assert "usage=bills: 1 differs." in html
+    assert "LLM usage vs bills: 1 does not match." in html
     assert "&lt;b&gt;stands on no bill" in html
     assert (twin["verdict"], twin["reconciliation"]["level"]) == ("wrong", "wrong")
 
@@ -184,3 +193,7 @@ def test_a_silent_job_is_said_in_words_and_leaves_the_verdict() -> None:
 
 def test_a_page_that_was_not_told_where_the_job_is() -> None:
     assert asyncio.run(NoReconciliation().now()).level == "ok"
+
+
+def test_every_pair_that_is_checked_has_a_title_for_people() -> None:
+    assert TITLES.keys() == set(NAMES)

@@ -15,8 +15,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from streamapp.cli.dead_letters.options import console
+from streamapp.cli.group import Group
 from streamapp.cli.moment import Moment
+from streamapp.cli.printed import console, print_table
 from streamapp.cli.reached import reached
 from streamapp.errors import Misconfigured, StreamError, Unavailable
 from streamapp.settings import Settings, current
@@ -41,7 +42,7 @@ _until = click.option("--until", "until_ms", type=Moment(), help="Events before 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, without a progress bar.")
 
 
-@click.group(name="archive")
+@click.group(cls=Group, name="archive")
 def command() -> None:
     """The archive of the audit log: list it, read it back, check that it is whole.
 
@@ -105,7 +106,7 @@ def ls_command(as_json: bool, **wanted: Any) -> None:
         table.add_row(row.name, *told)
     out = console()
     if rows:
-        out.print(table)
+        print_table(table, out)
     out.print(f"{len(rows):,} objects with {records:,} records in {escape(store.url)}", highlight=False)
 
 
@@ -183,7 +184,7 @@ def _show(report: ArchiveReport, pair: PairReport | None, why_not: str, ok: bool
     for name, found in found_ones:
         style = "bold red" if found.count else "green"
         faults.add_row(name, f"[{style}]{found.count:,}[/]", MEANINGS[name])
-    out.print(faults)
+    print_table(faults, out)
     for name, found in found_ones:
         for example in found.examples:
             out.print(f"{name}: {example.where}: {example.what}", style="red", markup=False, highlight=False)

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from streamapp.cli.printed import console as stdout
+from streamapp.cli.printed import print_table
 from streamapp.cli.reached import reached
 from streamapp.kafka.log.reader import Record
 from streamapp.settings import Settings, current
@@ -70,7 +72,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(verdict.as_json(), indent=2, ensure_ascii=False))
     else:
-        show_verdict(verdict, Console())
+        show_verdict(verdict, stdout())
     verdict.end()
 
 
@@ -109,7 +111,7 @@ def show_verdict(verdict: Verdict, console: Console) -> None:
     pairs = Table(Column("pair", no_wrap=True), *counts, title="Consistency checks", box=None, pad_edge=False)
     for outcome in verdict.outcomes:
         pairs.add_row(outcome.name, *_cells(outcome))
-    console.print(pairs)
+    print_table(pairs, console)
     for outcome in verdict.outcomes:
         if outcome.error is not None:
             console.print(f"{outcome.name}: {outcome.error}", style="red", markup=False, highlight=False)
@@ -133,17 +135,17 @@ def show(report: BillsReport, console: Console) -> None:
         numbers.add_row(meaning, f"{report.numbers[name]:,}")
     for reason, count in sorted(report.rejected.items()):
         numbers.add_row(f"rejected as {reason}", f"{count:,}")
-    console.print(numbers)
+    print_table(numbers, console)
     sums = report.money
     money = Table("currency", *(f"{name} (exact)" for name in sums), title="Money")
     for currency in sorted({currency for amounts in sums.values() for currency in amounts}):
         money.add_row(currency, *(f"{amounts.get(currency, 0):,.12f}" for amounts in sums.values()))
-    console.print(money)
+    print_table(money, console)
     faults = Table("fault", "count", "means")
     for name, found in report.faults():
         style = "bold red" if found.count else "green"
         faults.add_row(name, f"[{style}]{found.count:,}[/]", MEANINGS[name])
-    console.print(faults)
+    print_table(faults, console)
     _examples(report.faults(), console)
     verdict = "All bills are correct." if report.ok else "Bills and events do not agree."
     console.print(verdict, style="bold green" if report.ok else "bold red")

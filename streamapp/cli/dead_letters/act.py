@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamapp.capture import resending
-from streamapp.cli.dead_letters.options import console, counted, filters, progress, source, wanted
+from streamapp.cli.dead_letters.options import counted, filters, progress, source, wanted
+from streamapp.cli.printed import console, print_table
 from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
 from streamapp.dead_letters.done import read_done
@@ -35,6 +38,7 @@ _ids = click.argument("ids", nargs=-1, metavar="[ID]...")
 _limit = click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Show the plan; change nothing.")
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object; needs --yes or --dry-run.")
 
 
 class Patch(click.ParamType):
@@ -76,6 +80,7 @@ class Patch(click.ParamType):
 @_limit
 @_dry_run
 @_yes
+@_json
 def redrive_command(
     ids: tuple[str, ...],
     patch: jsonpatch.JsonPatch | None,
@@ -86,6 +91,7 @@ def redrive_command(
     limit: int | None,
     dry_run: bool,
     yes: bool,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Send refused records again, to the topic they came from: all that are waiting, or those meant by ID and options.
@@ -97,34 +103,30 @@ def redrive_command(
     """
     if value is not None and (patch is not None or len(ids) != 1):
         raise click.UsageError("--value is for one ID, and without --patch")
+    _asks_nothing(as_json, yes, dry_run)
+    if as_json and str(receipt) == "-":
+        raise click.UsageError("--json and --receipt - both print to standard output: name a file for the receipts")
     settings, want = reached(), wanted(options, ids=frozenset(ids) or None)
     fix = Fix(patch, None if value is None else value.read_bytes())
     upto = extent(confluent_config(settings.kafka))
     rules = resending.rules(settings, settings.kafka, fix, max_attempts)
     _refuse_unknown(settings, upto, ids)
     made = planned(settings.kafka, upto, want, rules, limit)
-    _print_plan(made, Console(stderr=True) if str(receipt) == "-" else console())
+    _print_plan(made, console(stderr=str(receipt) == "-", quiet=as_json))
     if dry_run:
+        _tell(as_json, {**_plan(made), "dry_run": True, "sent": 0})
         return _refuse_stuck(made)
+    pause, sent = threading.Event().wait, 0
+    send = partial(redrive, settings.kafka, upto, want, rules, limit=limit, rate=rate, clock=wall_ms, pause=pause)
     with receipts_to(receipt, sys.stdout.buffer, f"run_{os.urandom(8).hex()}") as to:
         if not made.records:
             to.complete(read_done(confluent_config(settings.kafka)))
             _refuse_stuck(made)
         elif yes or click.confirm(f"Send {counted(made.records, 'record')} again?"):
-            with progress("letters", made.records) as told:
-                sent = redrive(
-                    settings.kafka,
-                    upto,
-                    want,
-                    rules,
-                    limit=limit,
-                    rate=rate,
-                    clock=wall_ms,
-                    pause=threading.Event().wait,
-                    told=told,
-                    receipts=to,
-                )
+            with progress("letters", made.records, shown=not as_json) as told:
+                sent = send(told=told, receipts=to)
             click.echo(f"{counted(sent, 'record')} sent again", err=True)
+    _tell(as_json, {**_plan(made), "dry_run": False, "sent": sent})
 
 
 @click.command("drop")
@@ -135,12 +137,21 @@ def redrive_command(
 @_limit
 @_dry_run
 @_yes
+@_json
 def drop_command(
-    ids: tuple[str, ...], because: str, undo: bool, limit: int | None, dry_run: bool, yes: bool, **options: Any
+    ids: tuple[str, ...],
+    because: str,
+    undo: bool,
+    limit: int | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Mark dead letters as dealt with: they no longer wait, and are not sent again. Nothing is deleted."""
     if bool(because) == undo:
         raise click.UsageError("say why with --because, or take it back with --undo")
+    _asks_nothing(as_json, yes, dry_run)
     settings = reached()
     want: Wanted = wanted(options, ids=frozenset(ids) or None)
     upto = extent(confluent_config(settings.kafka))
@@ -149,10 +160,21 @@ def drop_command(
     what = "let wait again" if undo else "drop"
     click.echo(f"{counted(count, 'dead letter')} to {what}", err=True)
     if dry_run or not count or not (yes or click.confirm(f"Go on: {what} {counted(count, 'dead letter')}?")):
-        return
-    with progress("letters", count) as advance:
+        return _tell(as_json, {"matching": count, "undo": undo, "dry_run": dry_run, "changed": 0})
+    with progress("letters", count, shown=not as_json) as advance:
         done = drop(settings.kafka, upto, want, reason=because, undo=undo, limit=limit, clock=wall_ms, told=advance)
     click.echo(f"{counted(done, 'dead letter')} {'waiting again' if undo else 'dropped'}", err=True)
+    _tell(as_json, {"matching": count, "undo": undo, "dry_run": False, "changed": done})
+
+
+def _asks_nothing(as_json: bool, yes: bool, dry_run: bool) -> None:
+    if as_json and not (yes or dry_run):
+        raise click.UsageError("--json asks no questions: add --yes or --dry-run")
+
+
+def _tell(as_json: bool, facts: Mapping[str, Any]) -> None:
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
 
 
 def _refuse_unknown(settings: Settings, upto: Mapping[int, Span], ids: tuple[str, ...]) -> None:
@@ -172,6 +194,17 @@ def _refuse_stuck(made: Plan) -> None:
         raise Refused("no dead letter can be sent: the plan says why each of them is skipped")
 
 
+def _plan(made: Plan) -> dict[str, Any]:
+    """The plan in plain JSON types."""
+    sends, skips = made.sends.most_common(), made.stays.most_common()
+    return {
+        "records": made.records,
+        "unreadable": made.unreadable,
+        "sends": [{"topic": topic, "reason": why, "changed": [*how], "count": n} for (topic, why, how), n in sends],
+        "skips": [{"topic": topic, "reason": why, "because": how, "count": n} for (topic, why, how), n in skips],
+    }
+
+
 def _print_plan(made: Plan, out: Console) -> None:
     table = Table("topic", "reason", "what happens", "letters", title="Plan")
     table.columns[-1].justify = "right"
@@ -181,7 +214,7 @@ def _print_plan(made: Plan, out: Console) -> None:
     for (topic, reason, why), count in made.stays.most_common():
         table.add_row(escape(topic), escape(reason), f"[yellow]skipped[/]: {escape(why)}", f"{count:,}")
     if made.sends or made.stays:
-        out.print(table)
+        print_table(table, out)
     for step in made.examples:
         record = step.record
         key = "no key" if record.key is None else f"key {mask_text(record.key.decode(errors='replace'))}"

@@ -14,7 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamapp.cli.dead_letters.act import drop_command, redrive_command
-from streamapp.cli.dead_letters.options import console, counted, facts, filters, place, source, wanted
+from streamapp.cli.dead_letters.options import counted, facts, filters, place, source, wanted
+from streamapp.cli.group import Group
+from streamapp.cli.printed import console, print_table
 from streamapp.cli.reached import reached
 from streamapp.dead_letters.done import read_done
 from streamapp.dead_letters.read import Letter, Unreadable, extent, letters
@@ -36,7 +38,7 @@ _state = click.option(
 )
 
 
-@click.group(name="dead-letters")
+@click.group(cls=Group, name="dead-letters")
 def command() -> None:
     """What was refused: look at it, send it again, or mark it as dealt with.
 
@@ -70,7 +72,6 @@ def list_command(state: str, limit: int, as_json: bool, **options: Any) -> None:
         click.echo(json.dumps({"matching": matching, "unreadable": unreadable, "letters": shown}, indent=2))
         return
     table = Table("id", "refused at", "source", "by", "reason", "team", "try", "state", "what was wrong")
-    table.columns[0].no_wrap = True
     for letter, fact in zip(reversed(newest), shown, strict=True):
         state_text = f"[{STYLES[fact['state']]}]{fact['state']}[/]"
         by, team, error = (escape(str(text)) for text in (letter.by, fact["team"] or "–", fact["error"]))
@@ -78,7 +79,7 @@ def list_command(state: str, limit: int, as_json: bool, **options: Any) -> None:
         table.add_row(*row, str(letter.attempt), state_text, error)
     out = console()
     if newest:
-        out.print(table)
+        print_table(table, out)
     which = "" if state == "all" else state
     out.print(
         counted(matching, f"{which} dead letter".strip())
@@ -133,7 +134,7 @@ def _print_letter(letter: Letter, fact: dict[str, Any]) -> None:
             )
     for header in fact["headers"]:
         table.add_row(f"header {escape(header['key'])}", escape(str(header["value"])))
-    out.print(table)
+    print_table(table, out)
     if fact["value"] is None:
         out.print("The record has no value.")
         return
@@ -198,7 +199,7 @@ def _print_stats(
         for names, count in rows:
             table.add_row(*map(escape, names), f"{count:,}")
         if rows:
-            out.print(table)
+            print_table(table, out)
     out.print(counted(reasons.total(), "dead letter"))
 
 

@@ -19,8 +19,6 @@ from streamapp.schemas.values.mask import mask_text
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.topics.registry import EVENT_TOPICS
 
-WIDTH_PIPED = 200  # a table that is piped somewhere is not cut to 80 columns
-
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -47,12 +45,6 @@ def wanted(options: dict[str, Any], **more: Any) -> Wanted:
     """The dead letters meant; what `filters` added is taken out of `options`."""
     names = ("topic", "reason", "group", "team", "cause", "since_ms", "until_ms")
     return Wanted(**{name: options.pop(name) for name in names}, **more)
-
-
-def console() -> Console:
-    """Standard output."""
-    made = Console()
-    return made if made.is_terminal else Console(width=WIDTH_PIPED)
 
 
 @contextmanager

@@ -9,15 +9,16 @@ from typing import Any
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from streamapp.access.acl import Acl
 from streamapp.access.plan import AccessPlan
 from streamapp.access.wanted import matrix, principals, wanted
 from streamapp.cli.dead_letters.options import counted
+from streamapp.cli.group import Group
 from streamapp.cli.kafka.access_rotate import rotate_command
 from streamapp.cli.kafka.topics import NOT_AS_REGISTERED, WORK_TO_DO
+from streamapp.cli.printed import print_table
 from streamapp.cli.reached import reached
 from streamapp.errors import Refused
 from streamapp.kafka.acls import AccessAdmin, apply, planned, prune
@@ -25,7 +26,7 @@ from streamapp.kafka.acls import AccessAdmin, apply, planned, prune
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-@click.group(name="access")
+@click.group(cls=Group, name="access")
 def command() -> None:
     """Plan, apply, prune and check who may do what: Kafka's access control lists, derived from the registry.
     Rotate passwords.
@@ -95,11 +96,9 @@ def matrix_command(as_json: bool) -> None:
         click.echo(_as_json({"principals": [one._asdict() for one in principals()], "rights": wanted()}))
         return
     table = Table("principal", "resource", "operations", box=box.SIMPLE_HEAD)
-    before = ""
-    for user, what, operations in matrix(wanted()):
-        table.add_row("" if user == before else user, what, operations)
-        before = user
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    for row in matrix(wanted()):
+        table.add_row(*row)
+    print_table(table)
 
 
 command.add_command(rotate_command)

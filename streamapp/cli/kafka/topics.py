@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from streamapp.cli.group import Group
 from streamapp.cli.reached import reached
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.provision import NotApplied, Undone, apply, checked, planned
@@ -22,7 +23,7 @@ NOT_AS_REGISTERED = 1
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-@click.group(name="topics")
+@click.group(cls=Group, name="topics")
 def command() -> None:
     """Plan, apply and check the topics of the registry.
 

@@ -20,6 +20,7 @@ from streamapp.broker.jars import KAFKA_VERSION, jars, kafka_dir, present
 from streamapp.broker.secure import Secured
 from streamapp.broker.train import train
 from streamapp.broker.users import compiled
+from streamapp.cli.group import Group
 from streamapp.errors import Refused, Unavailable
 from streamapp.kafka.security import confluent_config
 
@@ -27,7 +28,7 @@ WATCH_S = 0.5
 ANY_PORT = 1  # the agent is fetched, and listens nowhere yet
 
 
-@click.group(name="broker")
+@click.group(cls=Group, name="broker")
 def command() -> None:
     """The embedded Apache Kafka broker: one node on the loopback interface, for development and tests."""
 

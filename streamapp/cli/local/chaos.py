@@ -19,6 +19,8 @@ from streamapp.chaos.report import ChaosReport
 from streamapp.chaos.run import LOAD_SHARE, Chaos
 from streamapp.chaos.worker import BILLING
 from streamapp.cli.checks.verify import check
+from streamapp.cli.printed import console as stdout
+from streamapp.cli.printed import print_table
 from streamapp.errors import Refused
 from streamapp.settings import current
 
@@ -83,7 +85,7 @@ def command(
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=2))
     else:
-        show(report, Console())
+        show(report, stdout())
     if not report.ok:
         raise click.exceptions.Exit(1)
 
@@ -108,7 +110,7 @@ def show(report: ChaosReport, console: Console) -> None:
     for done in report.faults:
         after = "[bold red]never[/]" if done.recovery_s is None else f"{done.recovery_s:.1f} s"
         faults.add_row(f"{done.at_s:.0f} s", str(done.step), after)
-    console.print(faults)
+    print_table(faults, console)
     verified = report.verified
     result = Table("", "events in", "out", "lost", "doubled", "wrong", title="What came of it")
     counts = [f"{found.count:,}" for _, found in verified.faults()]
@@ -121,7 +123,7 @@ def show(report: ChaosReport, console: Console) -> None:
         result.add_row("stock Faust counter", f"{stock.expected:,}", f"{stock.counted:,} counted", *counts)
         if stock.unread:
             console.print(f"The stock counter never read {stock.unread:,} records: its workers stand still.")
-    console.print(result)
+    print_table(result, console)
     if report.unread:
         console.print(f"{report.unread:,} records were never read.", style="red", highlight=False)
     if report.refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from streamapp.agents.registry import AGENTS
 from streamapp.cli.checks.verify import Verdict, show_verdict, verify
+from streamapp.cli.printed import console as stdout
 from streamapp.local.jobs import chosen_groups
 from streamapp.local.stack import PLAY_S, Stack
 from streamapp.local.state import wipe
@@ -28,7 +30,8 @@ GROUP = click.Choice([name for name, _, _ in AGENTS])
 @click.option("--fresh", is_flag=True, help="Begin with nothing: wipe the local state of earlier runs.")
 @click.option("--secure", is_flag=True, help="Kafka asks who comes: each process is a principal with its rights only.")
 @click.option("--only", multiple=True, type=GROUP, help="Start only this group; may be repeated [default: all].")
-def command(for_seconds: float | None, fresh: bool, secure: bool, only: tuple[str, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="With --for: print the verdict as one JSON object.")
+def command(for_seconds: float | None, fresh: bool, secure: bool, only: tuple[str, ...], as_json: bool) -> None:
     """Start everything on this machine: broker, every group's workers, capture and simulated streams.
 
     Twelve hours of events are played in the first minute, on every topic that others write, so that hours close and
@@ -41,7 +44,9 @@ def command(for_seconds: float | None, fresh: bool, secure: bool, only: tuple[st
       streamapp run --for 120 --fresh                         from nothing to a verdict
       streamapp run --only billing-agg --only billing-ledger  only the bills, on a small machine
     """
-    console = Console(highlight=False)
+    if as_json and for_seconds is None:
+        raise click.UsageError("--json prints the verdict of a run that ends: add --for")
+    console = Console(stderr=as_json, highlight=False)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -69,7 +74,10 @@ def command(for_seconds: float | None, fresh: bool, secure: bool, only: tuple[st
         verdict = verify(stack.settings, show_progress=console.is_terminal, names=kept_by(groups))
         stack.tell_rest()
         console.print(headline(verdict))
-        show_verdict(verdict, console)
+        if as_json:
+            click.echo(json.dumps(verdict.as_json(), indent=2, ensure_ascii=False))
+        else:
+            show_verdict(verdict, console if console.is_terminal else stdout())
     verdict.end()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import click
@@ -18,37 +19,42 @@ GROUP = click.Choice([name for name, _, _ in AGENTS])
 FOLLOWED_S = 90.0  # a worker that holds a transaction ends within 20 s; the run may still be starting
 LOOK_S = 0.2
 
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object: each worker's process.")
+
 
 @click.command()
 @click.argument("group", type=GROUP)
-def stop(group: str) -> None:
+@_json
+def stop(group: str, as_json: bool) -> None:
     """Stop every worker of a group of `streamapp run`, and leave them stopped.
 
     Its records wait in Kafka meanwhile. `streamapp replay` needs this; `streamapp start GROUP` goes on.
     """
-    _scale(group, 0)
+    _scale(group, 0, as_json)
 
 
 @click.command()
 @click.argument("group", type=GROUP)
-def start(group: str) -> None:
+@_json
+def start(group: str, as_json: bool) -> None:
     """Start a group's workers again, as many as it is registered with."""
-    _scale(group, registered(group).consumers)
+    _scale(group, registered(group).consumers, as_json)
 
 
 @click.command()
 @click.argument("group", type=GROUP)
 @click.argument("workers", type=click.IntRange(0, WORKERS_MAX))
-def scale(group: str, workers: int) -> None:
+@_json
+def scale(group: str, workers: int, as_json: bool) -> None:
     """Give a group of `streamapp run` so many workers. Kafka shares its partitions out among them.
 
     \b
       streamapp scale billing-agg 4
     """
-    _scale(group, workers)
+    _scale(group, workers, as_json)
 
 
-def _scale(group: str, workers: int) -> None:
+def _scale(group: str, workers: int, as_json: bool) -> None:
     state_dir = current().state_dir
     wanted = Wanted(state_dir)
     if not is_in_use(state_dir) or wanted.workers() is None:
@@ -66,6 +72,10 @@ def _scale(group: str, workers: int) -> None:
             raise Unavailable(f"the run has not followed within {FOLLOWED_S:g} s; see its console and {state_dir}/logs")
         pause.wait(LOOK_S)
     _, now = wanted.told()
+    if as_json:
+        processes = {name: now[name] for name in worker_names(group, workers)}
+        click.echo(json.dumps({"group": group, "workers": processes}, indent=2))
+        return
     click.echo(
         "\n".join(f"{name} runs (process {now[name]})" for name in worker_names(group, workers))
         or f"{group} is stopped: its records wait. Go on with: streamapp start {group}"

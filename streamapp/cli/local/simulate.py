@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streamapp.cli.local.simulate_summary import Summary, show
+from streamapp.cli.moment import Moment
+from streamapp.cli.printed import console
 from streamapp.cli.reached import reached
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.directory import open_directory
@@ -74,7 +76,7 @@ class Pace:
 @click.option("--duplicates", default=0.02, show_default=True, type=SHARE, help="Share of events sent again.")
 @click.option("--bad", default=0.005, show_default=True, type=SHARE, help="Fraction of invalid events.")
 @click.option("--seed", default=1, show_default=True, help="The same seed, end and topics give the same bytes.")
-@click.option("--end", help="Event time at which the history ends, RFC 3339 [default: now].")
+@click.option("--end", "end_ms", type=Moment(), help="Event time at which the history ends [default: now].")
 @click.option("--continue", "go_on", is_flag=True, help="Begin where each topic ends, if that is within --hours.")
 @click.option("--forever", is_flag=True, help="After the history go on at the present time until Ctrl-C.")
 @click.option("--for", "for_seconds", type=click.FloatRange(0), help="The same, but stop so many seconds from now.")
@@ -82,7 +84,7 @@ class Pace:
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object, no progress bar.")
 def command(
     topics: tuple[str, ...],
-    end: str | None,
+    end_ms: int | None,
     go_on: bool,
     forever: bool,
     for_seconds: float | None,
@@ -115,7 +117,7 @@ def command(
     missing = sorted({one.topic for one in streams} - Admin(settings.kafka).topics())
     if missing:
         raise Misconfigured(f"topics are missing: {', '.join(missing)}; create them with `streamapp topics apply`")
-    spec = _spec(settings, end, **shape)
+    spec = _spec(settings, end_ms, **shape)
     since_ms: dict[str, int] = {}
     if go_on:
         spec, since_ms = _continued(settings, spec, streams)
@@ -126,7 +128,7 @@ def command(
     if as_json:
         click.echo(json.dumps(summary.as_json(spec), indent=2))
     else:
-        show(summary, spec, Console())
+        show(summary, spec, console())
 
 
 def _continued(settings: Settings, spec: StreamSpec, streams: Sequence[Simulated]) -> tuple[StreamSpec, dict[str, int]]:
@@ -200,10 +202,8 @@ def _advance(progress: Progress, bar: Any, topic: str, sent: int, seconds: float
     progress.update(bar, completed=sent, description=f"{topic} · {rate:,.0f}/s")
 
 
-def _spec(settings: Settings, end: str | None, hours: float, **shape: Any) -> StreamSpec:
-    end_ms = wall_ms() if end is None else parse_ms(end)
-    if end_ms is None:
-        raise click.BadParameter("is not an RFC 3339 timestamp", param_hint="--end")
+def _spec(settings: Settings, end_ms: int | None, hours: float, **shape: Any) -> StreamSpec:
+    end_ms = wall_ms() if end_ms is None else end_ms
     if shape["late"] + shape["duplicates"] + shape["bad"] > 1:
         raise click.UsageError("--late, --duplicates and --bad are shares of all records: together at most 1")
     directory = open_directory(settings.directory).first(shape["teams"])

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from streamapp.cli.printed import print_table
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.simulate.stream import SimulatedRecord, StreamSpec
 
@@ -73,7 +74,7 @@ def show(summary: Summary, spec: StreamSpec, console: Console) -> None:
         table.add_row(kind, *(_count(one.kinds[kind]) for one in topics))
     for reason in sorted({reason for one in topics for reason in one.reasons}):
         table.add_row(f"  to dead_letter as {reason}", *(_count(one.reasons[reason]) for one in topics))
-    console.print(table)
+    print_table(table, console)
     console.print(
         f"{summary.acknowledged:,} acknowledged in {summary.seconds:,.1f} s, {summary.per_second:,.0f} a second"
     )

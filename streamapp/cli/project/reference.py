@@ -35,7 +35,7 @@ from streamapp.watch.watcher import Known
 
 TITLE = """# Reference
 
-Made by `make docs` from the code; do not edit. `make check` fails when it is stale.
+Made by `make docs` from the code; do not edit. `make check` fails when it is stale. Terms: [glossary](glossary.md).
 """
 _REASON = re.compile(r'^ +\w+ = "(\w+)"  # (.+)$', re.MULTILINE)
 

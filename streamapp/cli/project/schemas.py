@@ -9,9 +9,12 @@ from typing import Any
 
 import click
 
+from streamapp.cli.group import Group
 from streamapp.errors import Misconfigured
 from streamapp.schemas.catalog import CATALOG, json_schemas
 from streamapp.schemas.compatibility.rules import incompatibilities
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 def file_text(schema: dict[str, Any]) -> str:
@@ -19,14 +22,19 @@ def file_text(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """The catalog of event types and their JSON Schemas."""
 
 
 @command.command("list")
-def list_types() -> None:
+@_json
+def list_types(as_json: bool) -> None:
     """Print every event type with its topic and model."""
+    if as_json:
+        rows = [{"type": one.event_type, "topic": one.topic, "family": one.family} for one in CATALOG]
+        click.echo(json.dumps({"types": rows}, indent=2))
+        return
     width_type = max(len(entry.event_type) for entry in CATALOG)
     width_topic = max(len(entry.topic) for entry in CATALOG)
     for entry in CATALOG:
@@ -57,7 +65,8 @@ def export(folder: Path | None) -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A folder that an earlier `export --dir` wrote.",
 )
-def check(folder: Path) -> None:
+@_json
+def check(folder: Path, as_json: bool) -> None:
     """Compare the schemas with exported ones: exit 1 if an event that was valid could no longer be read."""
     current = json_schemas()
     problems: list[str] = []
@@ -72,6 +81,9 @@ def check(folder: Path) -> None:
             continue
         found = incompatibilities(_read(path), current[path.stem])
         problems += [f"{path.stem}: {problem} (at {problem.pointer or '/'})" for problem in found]
+    if as_json:
+        click.echo(json.dumps({"compatible": not problems, "compared": len(exported), "problems": problems}, indent=2))
+        sys.exit(1 if problems else 0)
     for problem in problems:
         click.echo(problem)
     if problems:

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import click
 from pydantic import BaseModel, SecretStr
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from streamapp.cli.printed import print_table
 from streamapp.settings import DELIMITER, PREFIX, Settings, current
 
 MASK = "••••••"
@@ -71,8 +71,8 @@ def command(as_json: bool) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for title in ("variable", "value", "source", "meaning"):
-        table.add_column(title, overflow="fold", no_wrap=title == "variable")
+        table.add_column(title)
     for row in found:
         style = "bold" if row.source == "environment" else None
         table.add_row(row.variable, escape(row.value), row.source, escape(row.meaning), style=style)
-    Console(highlight=False).print(table)
+    print_table(table)

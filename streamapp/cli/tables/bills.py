@@ -12,6 +12,7 @@ from typing import IO, cast
 
 import click
 
+from streamapp.cli.group import Group
 from streamapp.schemas.values.money import money_text
 from streamapp.settings import current
 from streamapp.sinks.ledger.database import open_ledger
@@ -38,7 +39,7 @@ class Month(click.ParamType):
             self.fail(f"{value!r} is not a month like 2025-01", param, ctx)
 
 
-@click.group(name="bills")
+@click.group(cls=Group, name="bills")
 def command() -> None:
     """The bills of the ledger. It is where STREAM_LEDGER_URL says. Nothing here changes it."""
 

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.table import Table
 
 from streamapp.cli.moment import Moment
+from streamapp.cli.printed import console, print_table
 from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
 from streamapp.errors import Refused
@@ -90,7 +91,7 @@ def command(
     if recompute and table is None:
         raise Refused(f"--recompute is for tables, and {group} has none: what it has written elsewhere stays")
     where = Where(at_ms=at_ms) if offsets is None else offsets
-    talk = Talk(Console(quiet=as_json), dry_run, yes)
+    talk = Talk(console(quiet=as_json), dry_run, yes)
     result = asyncio.run(_replay(group, where, table if recompute else None, reached(), talk))
     if as_json:
         click.echo(json.dumps(result, indent=2))
@@ -124,7 +125,7 @@ async def _replay(
     (topic,) = registry.group(group).topics
     only_shown = talk.dry_run and table is None  # a table is only compared with the log where nobody writes it
     moves = await planned(settings, group, topic, where, while_running=only_shown)
-    talk.console.print(plan_table(moves, topic))
+    print_table(plan_table(moves, topic), talk.console)
     if only_shown:
         talk.console.print(f"A dry run may be made while {group} runs. Stop its workers before you do this.")
     result: dict[str, Any] = {"group": group, "dry_run": talk.dry_run, "moves": [_move(move) for move in moves]}

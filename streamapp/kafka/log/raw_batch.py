@@ -14,9 +14,8 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
 from streamapp.errors import Unavailable
+from streamapp.kafka.aio import naming_rights, same_for_aiokafka
 from streamapp.kafka.log.batch import FORMAT, FORMAT_AT, LENGTH_END, Head, Unreadable, end_of
-from streamapp.kafka.security import same_for_aiokafka
-from streamapp.kafka.trouble import naming_rights
 from streamapp.schemas.judging.rejected import UnreadableBatch
 
 COMMITTED = 1

@@ -25,7 +25,7 @@ class Reason(StrEnum):
     UNREADABLE_BODY = "unreadable_body"  # capture: broken gzip, base64 or form around the JSON
     TOO_MANY_EVENTS = "too_many_events"  # capture: more events than one body may carry
     MISSING_EVENT_NAME = "missing_event_name"  # capture: event is missing or not a text
-    MISSING_DISTINCT_ID = "missing_distinct_id"  # capture: nobody did it
+    MISSING_DISTINCT_ID = "missing_distinct_id"  # capture: distinct_id is missing
     EVENT_TOO_LARGE = "event_too_large"  # capture: larger than Kafka takes
     CONFLICTING_DUPLICATE = "conflicting_duplicate"  # an id seen before, with other bytes
     UNREADABLE_BATCH = "unreadable_batch"  # a whole record batch: damaged, of an unknown codec, or unpacked too large

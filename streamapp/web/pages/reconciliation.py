@@ -18,6 +18,17 @@ from streamapp.web.workers.group import Finding, Level
 SHARE_MS = 900  # a hundred open pages ask once
 REST_MS = 3_000  # after a silence: a frozen job does not slow every page
 KNOWN_MS = 600_000  # what it said before is shown for so long
+TITLES = {
+    "usage=bills": "LLM usage vs bills",
+    "usage=crossings": "LLM usage vs crossed limits",
+    "bills=ledger": "Bills vs ledger",
+    "usage=counters": "LLM usage vs model counters",
+    "metering=settlements": "Metered calls vs settlements",
+    "settlements=ledger": "Settlements vs ledger",
+    "audit=archive": "Audit log vs archive",
+    "events=clickhouse": "Captured events vs ClickHouse",
+}
+"""The name of a pair, for people; `streamapp verify --pair` takes the short one."""
 LATE_MS = 600_000  # beyond two intervals: a check may take a while
 EXAMPLES_MAX = 3
 
@@ -62,6 +73,11 @@ class PairFacts:
     waiting: int
     checked_ms: int | None
     details: tuple[str, ...]  # examples of what differs, or why it could not be checked
+
+    @property
+    def title(self) -> str:
+        """What is compared, for people."""
+        return TITLES.get(self.name, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +176,15 @@ def _shown(pair: _Pair, late_ms: int) -> PairFacts:
 
 def _words(pair: _Pair, level: Level) -> str:
     if pair.state == "wrong":
-        return f"{show.number(pair.difference)} differ" + ("s" if pair.difference == 1 else "")
+        return "1 does not match" if pair.difference == 1 else f"{show.number(pair.difference)} do not match"
     if pair.state == "ok":
-        return "agreed long ago" if level == "stale" else "agree"
+        return "matched long ago" if level == "stale" else "match"
     return "not checked" if pair.state == "failed" else "first check"
 
 
 def _sentence(pair: PairFacts) -> str:
     why = f" ({pair.details[0]})" if pair.state == "failed" and pair.details else ""
-    return f"Reconciliation, {pair.name}: {pair.words}{why}."
+    return f"{pair.title}: {pair.words}{why}."
 
 
 def twin(facts: Facts) -> dict[str, Any]:

@@ -192,6 +192,6 @@ def _loss(one: GroupLook) -> list[group.Finding]:
 
 def _unheard(asked: Heard[Mapping[str, Standing]]) -> str:
     if not asked.problem:
-        return "Kafka is being asked how the groups stand; what is shown is what their workers say."
+        return "Waiting for Kafka's consumer group status; the workers' own reports are shown meanwhile."
     since = f" Consumer group status is from {show.clock(asked.as_of_ms)} UTC." if asked.as_of_ms is not None else ""
     return f"Kafka is unreachable ({asked.problem}).{since}"

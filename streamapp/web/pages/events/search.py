@@ -31,7 +31,7 @@ class Hit(NamedTuple):
 
 
 async def search(site: Site, params: Params) -> Page:
-    """`/search?q=`: what is called so: an event, a bill, a settlement, a team, an org, an agent."""
+    """`/search?q=`: what has this name or id: an event, a bill, a settlement, a team, an org, an agent."""
     wanted = params.get("q", "").strip()
     if len(wanted) > TEXT_MAX:
         raise Problem(400, "That is too long to look for", f"At most {TEXT_MAX} characters.")

@@ -1,0 +1,54 @@
+"""How commands print tables. One rule for all of them:
+
+- In a terminal a table is as wide as the terminal and nothing of it is cut. Where that would make it taller than a list
+  (80 columns and nine columns of a table), its rows are printed one below the other: `psql` calls it expanded.
+- In a pipe or a file each row is one line, however long, for `grep`, `awk` and `less -S`. For programs: `--json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console, Group
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+PIPED = 100_000  # columns: more than any row has
+BETWEEN = " · "
+
+
+def console(stderr: bool = False, quiet: bool = False) -> Console:
+    """Standard output, or standard error. `quiet`: nothing is printed."""
+    made = Console(stderr=stderr, highlight=False, quiet=quiet)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, quiet=quiet, width=PIPED)
+
+
+def print_table(table: Table, out: Console | None = None) -> None:
+    """Print it, to standard output by default."""
+    out = console() if out is None else out
+    for column in table.columns:
+        column.overflow = "fold"
+    if table.show_header and len(table.columns) > 1 and out.width < PIPED:
+        rows = Group(*_one_below_the_other(table, out))
+        fits = Measurement.get(out, out.options, table).minimum <= out.width
+        if not fits or len(out.render_lines(rows)) < len(out.render_lines(table)):
+            out.print(rows)
+            return
+    out.print(table)
+
+
+def _one_below_the_other(table: Table, out: Console) -> Iterator[Text | Padding]:
+    """Each row: its first cell, and below it the others that are not empty, with the heads of their columns."""
+    if table.title:
+        yield Text(str(table.title), style="italic")
+    heads = [str(column.header) for column in table.columns]
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        texts = [cell.copy() if isinstance(cell, Text) else out.render_str(str(cell)) for cell in cells]
+        yield Text.assemble((texts[0].plain, "bold"), overflow="fold")
+        parts = [
+            Text.assemble((f"{head} ", "dim"), text) for head, text in zip(heads, texts, strict=True) if text.plain
+        ]
+        if len(parts) > 1:
+            yield Padding(Text(BETWEEN, overflow="fold").join(parts[1:] if texts[0].plain else parts), (0, 0, 0, 2))

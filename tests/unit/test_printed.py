@@ -1,0 +1,61 @@
+"""Tables of commands: nothing is cut, in a terminal of any width and in a pipe."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from streamapp.cli.printed import PIPED, print_table
+
+LONG = "stream.sink.with.a.name.that.nobody.breaks.and.that.is.longer.than.a.narrow.terminal.has.columns"
+ROWS = [
+    (
+        "evt_01HQ3X7K8M2N4P5R6S7T8U9V0W",
+        "2026-11-29T10:00:00.000Z",
+        "llm_usage[3]@31617",
+        "billing-agg",
+        "tokens_mismatch",
+    ),
+    (LONG, "2026-11-29T10:00:01.000Z", "audit_log[0]@1", "", "[bold]malformed_json[/]"),
+]
+
+
+def printed(width: int, terminal: bool = True, rows: list[tuple[str, ...]] = ROWS) -> list[str]:
+    table = Table("id", "refused at", "source", "by", "reason", title="Plan")
+    for row in rows:
+        table.add_row(*row)
+    out = io.StringIO()
+    print_table(table, Console(file=out, width=width, force_terminal=terminal, no_color=True, color_system=None))
+    return out.getvalue().splitlines()
+
+
+def cells(rows: list[tuple[str, ...]]) -> list[str]:
+    return [cell.removeprefix("[bold]").removesuffix("[/]") for row in rows for cell in row]
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 120, 400])
+def test_a_terminal_of_any_width_shows_all_of_it(width: int) -> None:
+    lines = printed(width)
+    assert max(map(len, lines)) <= width
+    text = "".join("".join(line.split()) for line in lines)
+    for cell in cells(ROWS):
+        assert "".join(cell.split()) in text or width == 20, cell
+    assert "…" not in text
+
+
+def test_a_narrow_terminal_shows_rows_one_below_the_other_with_their_heads() -> None:
+    assert printed(80, rows=ROWS[:1]) == [
+        "Plan",
+        "evt_01HQ3X7K8M2N4P5R6S7T8U9V0W",
+        "  refused at 2026-11-29T10:00:00.000Z · source llm_usage[3]@31617 · by          ",
+        "  billing-agg · reason tokens_mismatch                                          ",
+    ]
+
+
+def test_a_pipe_gets_each_row_as_one_line() -> None:
+    lines = printed(PIPED, terminal=False)
+    for row in ROWS:
+        assert any(all(cell in line for cell in cells([row])) for line in lines), row
