@@ -4,24 +4,28 @@ fakes, are what takes time."""
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from events_fake import FakeEventLog, TracingWorker
+from events_fake import READ_TO, FakeEventLog, TracingWorker
 from front_fake import MetricsWorker
 from letters_fake import letter
 from rpc_log import Calls, call
-from web_fake import HOUR_MS, FakeWorker, World
+from web_fake import HOUR_MS, PARTITIONS, FakeWorker, World
 
 from streamapp.dead_letters.done import Done
 from streamapp.dead_letters.read import Coordinates, Letter
 from streamapp.dead_letters.recent import Recent, entry
+from streamapp.events.event import event_of
+from streamapp.events.log import Stretch, within
 from streamapp.facts import AccountFacts, AgentFacts, HourFacts, RawRow, RowFacts, TeamFacts
 from streamapp.facts_budget import BudgetFacts
+from streamapp.facts_events import PlaceFacts
+from streamapp.kafka.log.reader import Record, Span
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.accounts_view import AccountsView
 
@@ -32,6 +36,13 @@ LETTERS = 5_000  # what the pages know of dead letters at most
 
 class LargeWorker(TracingWorker):
     """billing-agg: a month of 100,000 hours of 500 teams; bills and months are those of its world."""
+
+    log: LargeLog
+
+    async def places(self, event_id: str, starts: Mapping[int, int]) -> list[PlaceFacts]:
+        offset, home = self.log.first.get(event_id), self.log.records[0].partition
+        chunks = {number: offset if number == home else None for number in sorted(starts or self.owned)}
+        return [PlaceFacts(number, at is not None, at, 0, READ_TO, READ_TO) for number, at in chunks.items()]
 
     def hours(self) -> list[HourFacts]:
         return list(self._hours)
@@ -176,8 +187,28 @@ class LargeLetters:
         return next((one for one in self.letters if one.at == at), None)
 
 
-def many(log: FakeEventLog) -> FakeEventLog:
-    """The same log with 100,000 records more, behind those that it has."""
-    last = log.records[-1]
-    more = [last._replace(offset=last.offset + 1 + number) for number in range(ROWS)]
-    return FakeEventLog([*log.records, *more])
+class LargeLog(FakeEventLog):
+    """The same log with 100,000 records more behind those that it has: copies of the last one."""
+
+    def __init__(self, log: FakeEventLog) -> None:
+        last = log.records[-1]
+        more = [last._replace(offset=last.offset + 1 + number) for number in range(ROWS)]
+        super().__init__([*log.records, *more])
+        self.first = {event_of(one).id: one.offset for one in reversed(log.records)}
+        self._parts: dict[tuple[str, int], list[Record]] = {}
+        for one in self.records:
+            self._parts.setdefault((one.topic, one.partition), []).append(one)
+
+    async def offsets(self, topic: str, at_ms: int) -> dict[int, int]:
+        parts = {number: self._of(topic, number) for number in range(PARTITIONS)}
+        return {number: bisect_left(part, at_ms, key=lambda one: one.timestamp_ms) for number, part in parts.items()}
+
+    async def read(self, topic: str, upto: Mapping[int, Span]) -> Stretch:
+        bounded = within(upto)
+        records = [
+            one for number, span in sorted(bounded.items()) for one in self._of(topic, number)[span.start : span.end]
+        ]
+        return Stretch(records, upto, {number: span.end for number, span in bounded.items()})
+
+    def _of(self, topic: str, partition: int) -> list[Record]:
+        return self._parts.get((topic, partition), [])

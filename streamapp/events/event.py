@@ -26,6 +26,7 @@ DETAILS: Mapping[str, tuple[str, ...]] = {
 """Fields of the payload that say which call it was, by topic."""
 
 LETTER_HEADER = "hanzo-letter"
+CAPTURED = "events_plugin_ingestion"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def event_of(record: Record) -> Event:
         _text(tree, "type"),
         parse_ms(_text(tree, "timestamp")),
         _text(tree, "org_id"),
-        _text(tree, "team_id") or (key if record.topic in ("llm_usage", "events_plugin_ingestion") else ""),
+        _text(tree, "team_id") or (key if record.topic in ("llm_usage", CAPTURED) else ""),
         names,
         cost,
         currency,
@@ -95,16 +96,16 @@ def _counted(verdict: Any) -> tuple[tuple[str, ...], Decimal | None, str, int | 
     return (), None, "", None
 
 
-def id_of(record: Record) -> str:
-    """The id of the event in a record; empty where there is none. Cheaper than `event_of`."""
-    return _text(tree_of(record.value), "id")
-
-
 def is_called(record: Record, name: str) -> bool:
-    """Whether `name` is the event's id, or the uuid that the client gave a captured event."""
-    tree = tree_of(record.value)
+    """Whether `name` is the event's id, or the uuid that the client gave a captured event. Most records are passed over
+    by their bytes alone: JSON is read only where the name, or an escape that may hide it, is in it."""
+    value = record.value
+    if not isinstance(value, bytes) or (name.encode(errors="replace") not in value and b"\\" not in value):
+        return False
+    tree = tree_of(value)
     data = tree.get("data")
-    return name in (_text(tree, "id"), _text(data, "uuid") if isinstance(data, dict) else "")
+    uuid = _text(data, "uuid") if record.topic == CAPTURED and isinstance(data, dict) else ""
+    return name in (_text(tree, "id"), uuid)
 
 
 def tree_of(value: bytes | None) -> Mapping[str, Any]:

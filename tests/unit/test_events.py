@@ -89,7 +89,10 @@ def test_a_captured_event_has_two_names() -> None:
     raw = b'{"id":"evt_a","team_id":"team_a","data":{"event":"signed_up","uuid":"019-7","distinct_id":"u"}}'
     one = record(raw=raw, topic="events_plugin_ingestion")
     assert dict(event_of(one).details) == {"event": "signed_up", "uuid": "019-7", "distinct_id": "u"}
-    assert [is_called(one, name) for name in ("evt_a", "019-7", "signed_up")] == [True, True, False]
+    assert [is_called(one, name) for name in ("evt_a", "019-7", "signed_up", "\ud800")] == [True, True, False, False]
+    assert is_called(record(raw=raw.replace(b"evt_a", b"evt\\u005fa")), "evt_a")
+    assert not is_called(record(raw=raw), "019-7"), "the uuid is that of a captured event"
+    assert not is_called(record(raw=b"{"), "evt_a")
 
 
 @pytest.mark.parametrize(
