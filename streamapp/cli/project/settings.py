@@ -11,8 +11,8 @@ from typing import Any, Literal
 import click
 from pydantic import BaseModel, SecretStr
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
 from streamapp.settings import DELIMITER, PREFIX, Settings, current
 
@@ -69,10 +69,9 @@ def command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(row) for row in found], indent=2, ensure_ascii=False))
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("variable", "value", "source", "meaning"):
-        table.add_column(title, overflow="fold", no_wrap=title == "variable")
+    out = Console(highlight=False)
     for row in found:
-        style = "bold" if row.source == "environment" else None
-        table.add_row(row.variable, escape(row.value), row.source, escape(row.meaning), style=style)
-    Console(highlight=False).print(table)
+        style = "bold" if row.source == "environment" else ""
+        note = " (from the environment)" if row.source == "environment" else ""
+        out.print(Text(f"{row.variable}={row.value}{note}", style, overflow="fold"))
+        out.print(Padding(Text(row.meaning, "dim"), (0, 0, 0, 4)))
