@@ -62,6 +62,7 @@ class PairFacts:
     waiting: int
     checked_ms: int | None
     details: tuple[str, ...]  # examples of what differs, or why it could not be checked
+    sides: str = ""  # what is compared, in words: "llm_usage and the ledger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,7 @@ def _shown(pair: _Pair, late_ms: int) -> PairFacts:
         pair.waiting,
         pair.checked_ms,
         tuple(show.visible(text) for text in details),
+        show.visible(f"{pair.left} and {pair.right}") if pair.left and pair.right else "",
     )
 
 
