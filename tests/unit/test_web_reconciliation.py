@@ -77,7 +77,7 @@ def test_what_it_found_is_read() -> None:
             facts = await reader.now()
             assert (facts.level, facts.problem) == (level, "")
             assert (facts.pairs[0].words, facts.pairs[0].details) == (words, details)
-            assert facts.pairs[0].sides == "llm_usage and billing_events"
+            assert facts.pairs[0].sides == ("" if error else "llm_usage and billing_events")
             assert [finding.level for finding in facts.findings()] == ([] if level == "ok" else [level])
 
     asked(front, ask)
