@@ -103,7 +103,7 @@ def curve_command(sizes: tuple[int, ...], teams: tuple[int, ...], large: bool) -
 @click.option("--rate", type=click.IntRange(1), default=RATE, show_default=True, help="Events per second.")
 @click.option("--seconds", type=click.IntRange(5), default=SECONDS, show_default=True)
 def latency_command(rate: int, seconds: int) -> None:
-    """Event → row, and watermark past the mark → bill: p50 and p99."""
+    """Event → row, event → budget of its team, and watermark past the mark → bill: p50 and p99."""
     page = console()
     with bar(page) as progress:
         latency(rate, seconds, OUT / "latency.json", steps(progress), page)

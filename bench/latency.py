@@ -1,4 +1,4 @@
-"""How long it takes: from an event to its row, from the watermark to the bill.
+"""How long it takes: from an event to its row and to its team's budget, from the watermark to the bill.
 
 Events are sent at an even rate with an event time that runs faster than the wall clock, so that hours close during the
 run. A row is visible when a reader with `read_committed` gets the position row of its transaction from the changelog;

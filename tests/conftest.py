@@ -7,6 +7,7 @@ PostgreSQL, folders and a block of ports of its own.
 - `ready_broker`: alone, with the registry's topics, for tests of workers, of restarts and of crashes.
 - `fresh_broker`: the same without a topic.
 - `postgres_url`: an empty database on a real PostgreSQL.
+- `s3`: a real S3 server with an empty bucket.
 - `new_broker`: makes such brokers with other properties.
 - `until`: waits for a condition.
 """
@@ -32,6 +33,7 @@ import pytest
 import searches
 from confluent_kafka.admin import AdminClient, NewTopic
 from real_postgres import postgres_server
+from real_s3 import S3
 
 from streamapp.broker.broker import Broker
 from streamapp.broker.train import train
@@ -161,6 +163,16 @@ def ready_broker(new_broker: Callable[..., Broker], provisioned: Path) -> Broker
     one = new_broker(provisioned)
     one.start()
     return one
+
+
+@pytest.fixture
+def s3(tmp_path: Path) -> Iterator[S3]:
+    """A running S3 server of this test alone."""
+    (tmp_path / "s3").mkdir()
+    server = S3(tmp_path / "s3")
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 from usage_log import value
 from web_fake import GRACE_MS, HOUR_MS, FakeWorker, World
 
-from streamapp.events.event import id_of
+from streamapp.events.event import event_of
 from streamapp.events.log import Stretch, within
 from streamapp.facts_events import PlaceFacts, WindowFacts
 from streamapp.kafka.log.reader import Record, Span
@@ -90,7 +90,7 @@ class TracingWorker(FakeWorker):
         await asyncio.sleep(0)
         made = []
         for number in sorted(starts or self.owned):
-            found = [one.offset for one in self.log.records if one.partition == number and id_of(one) == event_id]
+            found = [one.offset for one in self.log.records if one.partition == number and event_of(one).id == event_id]
             chunk = found[0] // CHUNK * CHUNK if found else None
             made.append(PlaceFacts(number, bool(found), chunk, 0, READ_TO, READ_TO))
         return made

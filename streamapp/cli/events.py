@@ -38,6 +38,7 @@ from streamapp.web.peers import ASKING, Seals, keys_of, unsigned
 from streamapp.web.workers.wire import plain
 
 HOUR_MS = 3_600_000
+ANSWER_S = 10.0  # a command waits for Kafka and for workers; a page cannot
 ME = Asker("streamapp events", frozenset({"reader"}))
 STYLES = {"refused": "red", "dropped": "dim", "duplicate": "dim", "pending": "yellow", "in flight": "yellow"}
 
@@ -89,7 +90,7 @@ def command(
 def _with(settings: Settings, question: Callable[[Seeker], Awaitable[T]]) -> T:
     async def ask() -> T:
         ASKING.set(ME)
-        kafka, timeout_s = pages_user(settings), settings.web.peer_timeout_seconds
+        kafka, timeout_s = pages_user(settings), max(ANSWER_S, settings.web.peer_timeout_seconds)
         keys = None if settings.web.auth == "none" else keys_of(settings.web)
         sign = unsigned if keys is None else Seals(keys, wall_ms, entropy).sign
         workers = of_command(KafkaStandings(kafka, wall_ms, timeout_s), wall_ms, timeout_s, sign)

@@ -20,12 +20,13 @@ from streamapp.schemas.values.timestamp import parse_ms
 DETAILS: Mapping[str, tuple[str, ...]] = {
     "llm_usage": ("provider", "model", "status", "project_id", "user_id", "api_key_hash", "request_id"),
     "agent_rpc_metering": ("agent_id", "consumer_id", "method", "status", "model", "request_id"),
-    "events_plugin_ingestion": ("event", "distinct_id"),
+    "events_plugin_ingestion": ("event", "distinct_id", "uuid"),
     "audit_log": ("user_id", "application", "action"),
 }
 """Fields of the payload that say which call it was, by topic."""
 
 LETTER_HEADER = "hanzo-letter"
+CAPTURED = "events_plugin_ingestion"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +64,21 @@ def event_of(record: Record) -> Event:
     judge = JUDGES.get(record.topic)
     verdict = None if judge is None else judge(record.value)
     names, cost, currency, tokens = _counted(verdict)
-    captured = tree if record.topic == "events_plugin_ingestion" else fields
     key = "" if record.key is None else record.key.decode(errors="replace")
     headers = dict(record.headers)
     return Event(
         (record.topic, record.partition, record.offset),
         record.timestamp_ms,
-        _text(tree, "id") or _text(tree, "uuid"),
+        _text(tree, "id"),
         _text(tree, "type"),
-        parse_ms(_text(tree, "timestamp") or _text(tree, "now")),
+        parse_ms(_text(tree, "timestamp")),
         _text(tree, "org_id"),
-        _text(tree, "team_id") or (key if record.topic in ("llm_usage", "events_plugin_ingestion") else ""),
+        _text(tree, "team_id") or (key if record.topic in ("llm_usage", CAPTURED) else ""),
         names,
         cost,
         currency,
         tokens,
-        {name: text for name in DETAILS.get(record.topic, ()) if (text := _text(captured, name))},
+        {name: text for name in DETAILS.get(record.topic, ()) if (text := _text(fields, name))},
         f"{verdict.reason}: {verdict.error}" if isinstance(verdict, Rejected) else "",
         (headers.get(LETTER_HEADER) or b"").decode(errors="replace"),
         record.value,
@@ -96,10 +96,16 @@ def _counted(verdict: Any) -> tuple[tuple[str, ...], Decimal | None, str, int | 
     return (), None, "", None
 
 
-def id_of(record: Record) -> str:
-    """The id of the event in a record; empty where there is none. Cheaper than `event_of`."""
-    tree = tree_of(record.value)
-    return _text(tree, "id") or _text(tree, "uuid")
+def is_called(record: Record, name: str) -> bool:
+    """Whether `name` is the event's id, or the uuid that the client gave a captured event. Most records are passed over
+    by their bytes alone: JSON is read only where the name, or an escape that may hide it, is in it."""
+    value = record.value
+    if not isinstance(value, bytes) or (name.encode(errors="replace") not in value and b"\\" not in value):
+        return False
+    tree = tree_of(value)
+    data = tree.get("data")
+    uuid = _text(data, "uuid") if record.topic == CAPTURED and isinstance(data, dict) else ""
+    return name in (_text(tree, "id"), uuid)
 
 
 def tree_of(value: bytes | None) -> Mapping[str, Any]:

@@ -22,7 +22,7 @@ def moment_of(event_id: str) -> int | None:
         number = 0
         for letter in found[1][:10]:
             number = number << 5 | ALPHABET.index(letter)
-        return number
+        return number or None  # 0: capture's id of an event whose uuid has no time
     one = uuid_of(event_id)
     return one.int >> 80 if one is not None and one.version == UUID_WITH_TIME else None
 

@@ -18,7 +18,7 @@ from streamapp.dead_letters.read import Coordinates
 from streamapp.dead_letters.recent import Letters, Recent
 from streamapp.errors import Denied, StreamError
 from streamapp.events import fate
-from streamapp.events.event import Event, event_of, id_of
+from streamapp.events.event import Event, event_of, is_called
 from streamapp.events.log import OFFSETS_MAX, EventLog, at_offset
 from streamapp.events.names import moment_of, uuid_of
 from streamapp.events.sources import Ask, Objects, Store
@@ -189,7 +189,7 @@ class Tracer:
             return
         read = await self._log.read(topic, {place.partition: Span(place.chunk, place.chunk + CHUNK_READ)})
         trace.searched.append(f"{topic}, partition {place.partition}, {CHUNK_READ:,} offsets from {place.chunk:,} on")
-        events = [event_of(record) for record in read.records if id_of(record) == event_id]
+        events = [event_of(record) for record in read.records if is_called(record, event_id)]
         counting = fate.first_with(events, event_id, place)
         for event in events:
             became = self.refused(event, recent)
@@ -241,7 +241,7 @@ class Tracer:
             most = "" if read.whole else f", the first {OFFSETS_MAX:,} offsets"
             trace.searched.append(f"{topic}, records that came within ten minutes after the id was made{most}")
             for record in read.records:
-                if id_of(record) == event_id:
+                if is_called(record, event_id):
                     event = event_of(record)
                     found[event.at] = Sighting(event, await self.fate_of(event, recent))
 
@@ -253,7 +253,7 @@ class Tracer:
         if place.chunk is None:
             return None
         read = await self._log.read(topic, {place.partition: Span(place.chunk, place.chunk + CHUNK_READ)})
-        events = [event_of(record) for record in read.records if id_of(record) == event_id]
+        events = [event_of(record) for record in read.records if is_called(record, event_id)]
         return fate.first_with(events, event_id, place)
 
     async def _recent(self, trace: Trace) -> Recent | None:

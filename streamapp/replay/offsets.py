@@ -85,7 +85,7 @@ async def planned(
     if numbers and max(numbers) >= count:
         raise Misconfigured(f"{topic} has partitions 0 to {count - 1}, there is no {max(numbers)}")
     committed = await asyncio.to_thread(admin.committed, group, [(topic, n) for n in numbers])
-    async with reading(settings) as consumer:
+    async with translated(), reading(settings) as consumer:
         starts, marks = await _marks(consumer, topic, numbers, where)
     moves = []
     for number in numbers:

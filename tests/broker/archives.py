@@ -73,8 +73,7 @@ class Trail:
 
     def environment(self) -> dict[str, str]:
         """What says where broker and archive are."""
-        where = {f"STREAM_ARCHIVE__{n.upper()}": _text(v) for n, v in self.archive if v is not None and n in OWN}
-        return {"STREAM_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap, **where}
+        return {"STREAM_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap, **where(self.archive)}
 
     def start(self, agent: str = AGENT, code: Path | None = None, state: str = "state", **more: str) -> WorkerProcess:
         """An archiver. Objects are small and soon written, unless `archive__…` says otherwise.
@@ -148,6 +147,13 @@ class Trail:
 
 
 OWN = ("url", "endpoint", "region", "access_key_id", "secret_access_key")
+
+
+def where(archive: ArchiveSettings) -> dict[str, str]:
+    """The variables that say where an archive is."""
+    return {
+        f"STREAM_ARCHIVE__{name.upper()}": _text(value) for name, value in archive if value is not None and name in OWN
+    }
 
 
 def _text(value: Any) -> str:

@@ -119,57 +119,69 @@ def unmasked(first: str) -> None:
     assert answer.status == 200, answer.text[-2000:]
 
 
-def addresses(base: str) -> Iterator[tuple[str, Role | None]]:
-    """One address of each page, and of what a list of pages is made of, with the least role."""
+class Shown:
+    """What the pages at an address show to an auditor."""
 
-    last: list[Any] = []
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self.last: list[Any] = []
 
-    def told(path: str) -> Any:
-        return ask(f"{base}{path}", "auditor").json
+    def told(self, path: str) -> Any:
+        return ask(f"{self.base}{path}", "auditor").json
 
-    def there() -> bool:
+    def is_there(self) -> bool:
         """Whether every worker is up and has something to show. Last words are for who waits in vain."""
         threading.Event().wait(BEAT_S)
-        front = ask(f"{base}/index.json", "auditor")
-        last[:] = [front.status, front.text[:3000]]
+        front = ask(f"{self.base}/index.json", "auditor")
+        self.last[:] = [front.status, front.text[:3000]]
         groups = front.json["groups"] if front.status == 200 else ()
         up = {one["group"]: one["answering_workers"] for one in groups if one["state"] == "running"}
         every = {each.name: each.consumers for each in GROUPS}
-        return up == every and bool(settlements() and bills() and agents() and letters())
+        return up == every and bool(self.settlements() and self.bills() and self.agents() and self.letters())
 
-    def bills() -> list[str]:
-        return [row["bill_url"] for row in told("/usage.json?state=closed").get("hours", ()) if row["bill_url"]]
+    def bills(self) -> list[str]:
+        return [row["bill_url"] for row in self.told("/usage.json?state=closed").get("hours", ()) if row["bill_url"]]
 
-    def agents() -> list[str]:
-        rows = [row for row in told("/agents.json").get("agents", ()) if row["settlements"]]
+    def agents(self) -> list[str]:
+        rows = [row for row in self.told("/agents.json").get("agents", ()) if row["settlements"]]
         return [agent_url(row["org"], row["agent"]) for row in rows]
 
-    def settlements() -> list[str]:
-        one = told(f"{agents()[0]}.json") if agents() else {}
+    def settlements(self) -> list[str]:
+        one = self.told(f"{self.agents()[0]}.json") if self.agents() else {}
         ids = [account["settlement_id"] for each in one.get("currencies", ()) for account in each["consumers"]]
         return [settlement_url(found) for found in ids if found]
 
-    def letters() -> list[str]:
-        return [row["url"] for row in told("/letters.json").get("letters", ())]
+    def letters(self) -> list[str]:
+        return [row["url"] for row in self.told("/letters.json").get("letters", ())]
 
+    def names(self) -> dict[str, list[str]]:
+        """How the path of a route begins → where that leads to something."""
+        row = self.told("/usage.json?state=closed")["hours"][0]
+        event = self.told("/events.json?topic=llm_usage")["events"][0]["id"]
+        letter = self.letters()[0]
+        return {
+            "/groups/{group}": [f"/groups/{each.name}" for each in GROUPS],
+            "/teams/{org}/{team}": [row["team_url"]],
+            "/agents/{org}/{agent}": self.agents()[:1],
+            "/settlements/{id}": self.settlements()[:1],
+            "/bills/{id}": self.bills()[:1],
+            "/letters/{id}": [letter],
+            "/act": [f"/act?do=redrive&id={letter.rpartition('/')[2]}"],
+            "/orgs/{org}": [org_url(row["org"])],
+            "/budgets/{org}/{team}": [budget_url(row["org"], row["team"])],
+            "/events/{id}": [f"/events/{quote(event, safe='')}"],
+            "/tables/{name}": ["/tables/usage_hourly"],
+        }
+
+
+def addresses(base: str) -> Iterator[tuple[str, Role | None]]:
+    """One address of each page, and of what a list of pages is made of, with the least role."""
+    shown = Shown(base)
     try:
-        wait_until(there, DATA_S)
+        wait_until(shown.is_there, DATA_S)
     except AssertionError as error:
-        raise AssertionError(last) from error
-    row = told("/usage.json?state=closed")["hours"][0]
-    names = {
-        "/groups/{group}": [f"/groups/{each.name}" for each in GROUPS],
-        "/teams/{org}/{team}": [row["team_url"]],
-        "/agents/{org}/{agent}": agents()[:1],
-        "/settlements/{id}": settlements()[:1],
-        "/bills/{id}": bills()[:1],
-        "/letters/{id}": letters()[:1],
-        "/act": [f"/act?do=redrive&id={letters()[0].rpartition('/')[2]}"],
-        "/orgs/{org}": [org_url(row["org"])],
-        "/budgets/{org}/{team}": [budget_url(row["org"], row["team"])],
-        "/events/{id}": ["/events/" + quote(told("/events.json?topic=llm_usage")["events"][0]["id"], safe="")],
-        "/tables/{name}": ["/tables/" + quote("usage_hourly")],
-    }
+        raise AssertionError(shown.last) from error
+    names = shown.names()
     for route in ROUTES:
         if route.path in NOT_PAGES or route.path in ("/bills", "/agent", "/teams", "/orgs"):
             continue

@@ -144,15 +144,6 @@ def _is_stopped(worker: WorkerProcess) -> bool:
     return Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-@pytest.fixture
-def s3(tmp_path: Path) -> Iterator[S3]:
-    (tmp_path / "s3").mkdir()
-    server = S3(tmp_path / "s3")
-    server.start()
-    yield server
-    server.stop()
-
-
 def test_a_store_that_is_away_is_asked_again_and_lag_grows_meanwhile(
     ready_broker: Broker, tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,14 +54,8 @@ def pages(log: FakeEventLog, bill: str, letters: FakeLetters) -> dict[str, str]:
     """Name of the screenshot → where it is."""
     call = log.records[-1]
     return {
-        "event-tail": "/events",
         "event-billed": f"/events/{call.topic}%5B{call.partition}%5D@{call.offset}",
         "event-nowhere": "/events/request-4711",
-        "bill-calls": f"/bills/{bill}/calls",
         "bill-tabs": f"/bills/{bill}",
-        "search": "/search?q=team",
-        "incidents": "/incidents",
-        "letters-causes": "/letters",
-        "act-plan": f"/act?do=redrive&id={letters.letters[0].id}",
         "act-drop": f"/act?do=drop&cause={letters.letters[0].cause}",
     }

@@ -13,7 +13,7 @@ from usage_log import value
 
 from streamapp.dead_letters.done import Done, Receipt
 from streamapp.events import fate
-from streamapp.events.event import Event, event_of
+from streamapp.events.event import Event, event_of, is_called
 from streamapp.events.log import within
 from streamapp.events.names import moment_of, place_of, uuid_of, written
 from streamapp.facts_events import WindowFacts
@@ -51,7 +51,16 @@ def test_an_id_tells_when_it_was_made() -> None:
     uuid = f"{raw[:8]}-{raw[8:12]}-{raw[12:16]}-{raw[16:20]}-{raw[20:]}"
     assert moment_of(uuid) == AT_MS
     assert uuid_of(uuid) is not None
-    for none in ("", "request-4711", "evt_", made.lower(), made + "0", "550e8400-e29b-41d4-a716-446655440000", "日本"):
+    for none in (
+        "",
+        "evt_" + "0" * 10 + "Z" * 16,
+        "request-4711",
+        "evt_",
+        made.lower(),
+        made + "0",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "日本",
+    ):
         assert moment_of(none) is None, none
 
 
@@ -74,6 +83,16 @@ def test_a_record_is_read_as_the_groups_judge_it() -> None:
     assert (wrong.names, wrong.refusal.partition(":")[0]) == ((), "tokens_mismatch")
     for raw in (b"", b"\xff", b"[]", b"{", b'{"id":5}'):
         assert event_of(record(raw=raw)).id == ""
+
+
+def test_a_captured_event_has_two_names() -> None:
+    raw = b'{"id":"evt_a","team_id":"team_a","data":{"event":"signed_up","uuid":"019-7","distinct_id":"u"}}'
+    one = record(raw=raw, topic="events_plugin_ingestion")
+    assert dict(event_of(one).details) == {"event": "signed_up", "uuid": "019-7", "distinct_id": "u"}
+    assert [is_called(one, name) for name in ("evt_a", "019-7", "signed_up", "\ud800")] == [True, True, False, False]
+    assert is_called(record(raw=raw.replace(b"evt_a", b"evt\\u005fa")), "evt_a")
+    assert not is_called(record(raw=raw), "019-7"), "the uuid is that of a captured event"
+    assert not is_called(record(raw=b"{"), "evt_a")
 
 
 @pytest.mark.parametrize(

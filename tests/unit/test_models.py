@@ -130,6 +130,7 @@ def test_every_sample_of_the_standard_has_the_base_envelope(sample: str) -> None
         (b" ", "malformed_json", "the value is not JSON: expecting value at character 1"),
         (b"\xff", "malformed_json", "the value is not UTF-8 at byte 0"),
         (b"{} {}", "malformed_json", "the value is not JSON: extra data at character 3"),
+        (b'["a', "malformed_json", "the value is not JSON: unterminated string starting at character 1"),
         (b"[NaN]", "malformed_json", "the value is not JSON: it contains NaN"),
         (b"[" * 10_000, "malformed_json", "the value is nested more than 400 levels deep"),
         (b"[]", "invalid_envelope", "the value is not an object"),

@@ -135,9 +135,11 @@ def test_every_process_ends_with_78_over_a_misspelt_variable(words: list[str]) -
 
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
 def test_the_command_prints_every_setting(arguments: list[str]) -> None:
-    result = CliRunner().invoke(command, arguments, env={"COLUMNS": "200"})
+    result = CliRunner().invoke(command, arguments, env={"COLUMNS": "80"})
     assert result.exit_code == 0
     for row in rows(current()):
         assert row.variable in result.output
     if arguments:
         assert {"variable", "value", "default", "meaning", "source"} == set(json.loads(result.output)[0])
+    else:
+        assert len(result.output.splitlines()) < 4 * len(rows(current())), "a meaning has the width of the terminal"

@@ -199,10 +199,10 @@ def test_incidents_stand_on_their_page_and_in_the_verdict() -> None:
                 break
             world.now_ms += 5_000
             await asyncio.sleep(0.02)
-        assert "tokens_mismatch" in text
+        assert "tokens_<wbr>mismatch" in text
         assert "not yet: pagerduty" in text
         assert "Quiet again" in text
-        assert "tokens_mismatch" in json.loads((await ask("/live?page=/incidents&once=1"))[1])["live-incidents"]
+        assert "tokens_<wbr>mismatch" in json.loads((await ask("/live?page=/incidents&once=1"))[1])["live-incidents"]
         front = json.loads((await ask("/index.json"))[1])
         assert front["verdict"] != "ok"
         assert "1 incident is open; the newest is tokens_mismatch on llm_usage." in [

@@ -230,6 +230,21 @@ def test_raw_rows_page_through_all_workers() -> None:
     visit(check, *pair(WORLD))
 
 
+def test_raw_rows_are_found_by_a_part_of_their_key() -> None:
+    async def check(reader: Reader, served: list[Served]) -> None:
+        found, path = [], "/tables/usage_hourly?limit=7&find=TEAM_search"
+        while path:
+            page = await reader.json(path)
+            found += [row["key"][3] for row in page["rows"]]
+            path = page["next"]
+        wanted = [bucket for bucket in WORLD.buckets if bucket.team == "team_search"]
+        assert found == ["team_search"] * len(wanted)
+        _, text, _ = await reader.get("/tables/usage_hourly?find=nobody")
+        assert "No key matches" in text
+
+    visit(check, *pair(WORLD))
+
+
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [

@@ -17,14 +17,12 @@ from streamapp.reconcile.reconciler import Reconciler
 from streamapp.reconcile.server import PORT, application
 from streamapp.settings import Settings
 from streamapp.settings_web import WebSettings
-from streamapp.verify.pairs import NAMES
 from streamapp.verify.report import PairReport
 from streamapp.web.job import listen
 from streamapp.web.pages.reconciliation import (
     KNOWN_MS,
     LATE_MS,
     REST_MS,
-    TITLES,
     AskedReconciliation,
     Facts,
     NoReconciliation,
@@ -86,6 +84,7 @@ def test_what_it_found_is_read() -> None:
             facts = await reader.now()
             assert (facts.level, facts.problem) == (level, "")
             assert (facts.pairs[0].words, facts.pairs[0].details) == (words, details)
+            assert facts.pairs[0].sides == ("" if error else "llm_usage and billing_events")
             assert [finding.level for finding in facts.findings()] == ([] if level == "ok" else [level])
 
     asked(front, ask)
@@ -179,7 +178,7 @@ def test_a_difference_is_the_verdict_of_the_front_page() -> None:
     front.job.round()
     html, twin = front_page(front)
     assert "Something is wrong" in html
-    assert "LLM usage vs bills: 1 does not match." in html
+    assert "llm_usage and billing_events: 1 does not match." in html
     assert "&lt;b&gt;stands on no bill" in html
     assert (twin["verdict"], twin["reconciliation"]["level"]) == ("wrong", "wrong")
 
@@ -193,7 +192,3 @@ def test_a_silent_job_is_said_in_words_and_leaves_the_verdict() -> None:
 
 def test_a_page_that_was_not_told_where_the_job_is() -> None:
     assert asyncio.run(NoReconciliation().now()).level == "ok"
-
-
-def test_every_pair_that_is_checked_has_a_title_for_people() -> None:
-    assert TITLES.keys() == set(NAMES)

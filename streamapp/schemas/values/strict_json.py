@@ -47,7 +47,8 @@ def parse(raw: bytes) -> tuple[Any, list[NotANumber]]:
     try:
         return json.loads(text, parse_float=_fraction, parse_int=_integer, parse_constant=constant), strange
     except json.JSONDecodeError as error:
-        raise Malformed(f"is not JSON: {error.msg.lower()} at character {error.pos}") from None
+        what = error.msg.lower().removesuffix(" at")
+        raise Malformed(f"is not JSON: {what} at character {error.pos}") from None
     except RecursionError:  # the caller's own stack is nearly used up
         raise Malformed("is nested too deep") from None
 

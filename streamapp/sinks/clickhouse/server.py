@@ -1,8 +1,9 @@
 """ClickHouse's engine behind its HTTP interface, as far as its clients' queries and inserts need it: for one machine.
 
 The engine (chdb) lives in one process per folder; a group of workers shares it through this. `GET /ping`; else `query`
-in the address, behind it the body: the rest of the query, or the data of an `INSERT … FORMAT …`. Settings are the
-other parameters. Loopback only: there are no users and no passwords.
+in the address, behind it the body: the rest of the query, or the data of an `INSERT … FORMAT …`. `param_<name>` is the
+value of `{<name>:Type}` in the query. Settings are the other parameters. Loopback only: there are no users and no
+passwords.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ BODY_BYTES_MAX = 256 << 20
 _INSERT = re.compile(r"\s*INSERT\s+INTO\s+(?P<into>.+?)\s+FORMAT\s+(?P<format>\w+)\s*;?\s*", re.IGNORECASE | re.DOTALL)
 _FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 _SETTING = re.compile(r"[a-z_][a-z0-9_]*")
+_OWN_SETTINGS = re.compile(r"\bSETTINGS\s+\w+\s*=[^()]*$", re.IGNORECASE)
+_VALUE = "param_"
 _CODE = re.compile(r"Code: (\d+)")
 _TRANSPORT = {
     "query", "query_id", "database", "session_id", "session_timeout", "session_check", "compress", "decompress",
@@ -63,14 +66,14 @@ class Engine:
             left.unlink()
         self._session = local("chdb").connect(str(folder))
 
-    def run(self, query: str, body: bytes, settings: Mapping[str, str]) -> Answer:
-        """Run a query; `body` belongs to it."""
+    def run(self, query: str, body: bytes, settings: Mapping[str, str], values: Mapping[str, str]) -> Answer:
+        """Run a query; `body` belongs to it, `values` are those of its parameters."""
         insert = _INSERT.fullmatch(query)
         try:
             if insert is not None:
                 return self._insert(insert["into"], insert["format"], body, settings)
             statement = query + body.decode()
-            return Answer(200, self._asked(_with_settings(statement, settings)))
+            return Answer(200, self._asked(_with_settings(statement, settings), values))
         except Exception as error:
             text = str(error)
             code = _CODE.search(text)
@@ -88,9 +91,10 @@ class Engine:
             self._asked(f"INSERT INTO {into} FROM INFILE '{name}'{clause} FORMAT {format_}")
         return Answer(200, b"")
 
-    def _asked(self, statement: str) -> bytes:
+    def _asked(self, statement: str, values: Mapping[str, str] | None = None) -> bytes:
         found = _FORMAT.search(statement)
-        result: bytes = self._session.query(statement, found[1] if found else "TabSeparated").bytes()
+        format_ = found[1] if found else "TabSeparated"
+        result: bytes = self._session.query(statement, format_, params=dict(values or {})).bytes()
         return result
 
 
@@ -124,12 +128,14 @@ def application(engine: Engine) -> Callable[..., Any]:
             if decode is None:
                 return Answer(400, f"content-encoding {encoding} is not known here\n".encode())
             body = decode(body)
-        settings = {name: value for name, value in parameters.items() if name not in _TRANSPORT}
+        values = {name.removeprefix(_VALUE): text for name, text in parameters.items() if name.startswith(_VALUE)}
+        other = {name: text for name, text in parameters.items() if not name.startswith(_VALUE)}
+        settings = {name: text for name, text in other.items() if name not in _TRANSPORT}
         bad = [name for name in settings if not _SETTING.fullmatch(name)]
         if bad:
             return Answer(400, f"{bad[0]} is not the name of a setting\n".encode())
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(threads, engine.run, parameters.get("query", ""), body, settings)
+        return await loop.run_in_executor(threads, engine.run, parameters.get("query", ""), body, settings, values)
 
     return app
 
@@ -153,11 +159,11 @@ async def _body(receive: Any) -> bytes | None:
 def _with_settings(statement: str, settings: Mapping[str, str]) -> str:
     if not settings or not re.match(r"\s*(SELECT|WITH)\b", statement, re.IGNORECASE):
         return statement
-    clause = f" SETTINGS {_clause(settings)}"
     found = _FORMAT.search(statement)
-    if found is None:
-        return statement.rstrip().rstrip(";") + clause
-    return f"{statement[: found.start()]}{clause} {statement[found.start() :]}"
+    query, format_ = (statement, "") if found is None else (statement[: found.start()], statement[found.start() :])
+    query = query.rstrip().rstrip(";")
+    joined = "," if _OWN_SETTINGS.search(query) else " SETTINGS"
+    return f"{query}{joined} {_clause(settings)} {format_}"
 
 
 def _clause(settings: Mapping[str, str]) -> str:

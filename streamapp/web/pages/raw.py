@@ -87,7 +87,8 @@ async def table(site: Site, params: Params) -> Page:
     more = len(found) > limit
     last = rows[-1].row if more else None
     place = {"after": json.dumps([last.partition, *last.key]), "partition": params.get("partition", "")} if last else {}
-    place |= {"group": params.get("group", ""), "limit": params.get("limit", "")} if last else {}
+    kept = ("group", "limit", "find")
+    place |= {key: params.get(key, "") for key in kept} if last else {}
     next_url = f"{show.table_url(name)}?{urlencode({k: v for k, v in place.items() if v})}" if last else ""
     twin = {
         "table": name,
@@ -100,10 +101,13 @@ async def table(site: Site, params: Params) -> Page:
     context = {
         "name": name,
         "owner": owner,
-        "url": lambda partition=None: _url(name, params.get("group", ""), partition),
+        "url": lambda partition=None, find="": _url(name, params.get("group", ""), partition, find),
         "rows": rows,
         "next_url": next_url,
         "partition": params.get("partition", ""),
+        "params": params,
+        "find": params.get("find", "").strip(),
+        "find_max": local.FIND_MAX,
         "by_hour": any(each.row.key[:1] == ("row",) for each in rows),
         "partitions": [owned.facts.partition for owned in whole.partitions],
         "first_page": "after" not in params,
@@ -157,7 +161,7 @@ async def hours(site: Site, params: Params) -> Page:
 def _rows_wanted(params: Params) -> tuple[Params, int]:
     try:
         limit = int(params.get("limit") or 50)
-        wanted = {"table": params["name"], "limit": str(limit + 1)}
+        wanted = {"table": params["name"], "limit": str(limit + 1), "find": params.get("find", "").strip()}
         if not 1 <= limit <= local.ROWS_MAX:
             raise ValueError
         if params.get("partition"):
@@ -174,8 +178,8 @@ def _rows_wanted(params: Params) -> tuple[Params, int]:
     return wanted, limit
 
 
-def _url(name: str, owner: str, partition: int | None) -> str:
-    wanted = {"group": owner, "partition": "" if partition is None else str(partition)}
+def _url(name: str, owner: str, partition: int | None, find: str) -> str:
+    wanted = {"group": owner, "partition": "" if partition is None else str(partition), "find": find}
     text = urlencode({key: value for key, value in wanted.items() if value})
     return show.table_url(name) + (f"?{text}" if text else "")
 
@@ -195,4 +199,4 @@ def _shown(row: RawRow, owner: str, stale: bool) -> Shown:
         url = show.bill_url(str(parts[1]))
     text = json.dumps(row.row, ensure_ascii=False, default=str, separators=(",", ":"))
     pretty = json.dumps(row.row, ensure_ascii=False, default=str, indent=2)
-    return Shown(row, owner, stale, show.visible(" · ".join(map(str, parts))), text, pretty, url)
+    return Shown(row, owner, stale, show.visible(local.key_text(parts)), text, pretty, url)

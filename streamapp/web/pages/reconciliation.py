@@ -18,17 +18,6 @@ from streamapp.web.workers.group import Finding, Level
 SHARE_MS = 900  # a hundred open pages ask once
 REST_MS = 3_000  # after a silence: a frozen job does not slow every page
 KNOWN_MS = 600_000  # what it said before is shown for so long
-TITLES = {
-    "usage=bills": "LLM usage vs bills",
-    "usage=crossings": "LLM usage vs crossed limits",
-    "bills=ledger": "Bills vs ledger",
-    "usage=counters": "LLM usage vs model counters",
-    "metering=settlements": "Metered calls vs settlements",
-    "settlements=ledger": "Settlements vs ledger",
-    "audit=archive": "Audit log vs archive",
-    "events=clickhouse": "Captured events vs ClickHouse",
-}
-"""The name of a pair, for people; `streamapp verify --pair` takes the short one."""
 LATE_MS = 600_000  # beyond two intervals: a check may take a while
 EXAMPLES_MAX = 3
 
@@ -73,11 +62,12 @@ class PairFacts:
     waiting: int
     checked_ms: int | None
     details: tuple[str, ...]  # examples of what differs, or why it could not be checked
+    sides: str = ""  # what is compared, in words: "llm_usage and the ledger"
 
     @property
     def title(self) -> str:
-        """What is compared, for people."""
-        return TITLES.get(self.name, self.name)
+        """What is compared, for people: its sides, or the pair's name as long as the job has not told them."""
+        return self.sides or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +161,7 @@ def _shown(pair: _Pair, late_ms: int) -> PairFacts:
         pair.waiting,
         pair.checked_ms,
         tuple(show.visible(text) for text in details),
+        show.visible(f"{pair.left} and {pair.right}") if pair.left and pair.right else "",
     )
 
 

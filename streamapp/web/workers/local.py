@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -36,6 +36,7 @@ from streamapp.web.workers.source import (
 )
 
 ROWS_MAX = 500
+FIND_MAX = 20_000  # rows of a partition that are looked through for a key
 MODEL_ROWS_MAX = 20_000  # hours whose models are read for one page: half a second
 MODEL_ROWS_SLICE = 100
 
@@ -122,7 +123,8 @@ async def tables(view: WorkerView, params: Params) -> list[str]:
 
 
 async def rows(view: WorkerView, params: Params) -> list[RawRow]:
-    """Rows of this worker's partitions from partition `from` on, behind key `after` there; by partition, then key."""
+    """Rows of this worker's partitions from partition `from` on, behind key `after` there; by partition, then key.
+    `find`: only those with this text in their key, among the first `FIND_MAX` of each partition."""
     table = params.get("table", "")
     if table not in view.tables():
         return []
@@ -133,8 +135,38 @@ async def rows(view: WorkerView, params: Params) -> list[RawRow]:
     for number in sorted({facts.partition for facts in view.worker().partitions}):
         if number < start or (only is not None and number != int(only)) or len(found) >= limit:
             continue
-        found.extend(view.rows(table, after if number == start else None, limit - len(found), number))
+        behind = after if number == start else None
+        if params.get("find"):
+            found.extend(
+                [row async for row in _with_text(view, table, behind, number, params["find"], limit - len(found))]
+            )
+        else:
+            found.extend(view.rows(table, behind, limit - len(found), number))
     return found
+
+
+def key_text(key: tuple[Any, ...]) -> str:
+    """A key as people read it."""
+    return " · ".join(map(str, key))
+
+
+async def _with_text(
+    view: WorkerView, table: str, after: tuple[Any, ...] | None, partition: int, text: str, limit: int
+) -> AsyncIterator[RawRow]:
+    """Up to `limit` rows whose key has a text. The stream goes on between two reads."""
+    wanted, found = text.casefold(), 0
+    for _ in range(FIND_MAX // ROWS_MAX):
+        rows = view.rows(table, after, ROWS_MAX, partition)
+        for row in rows:
+            if wanted in key_text(row.key).casefold():
+                yield row
+                found += 1
+                if found == limit:
+                    return
+        if len(rows) < ROWS_MAX:
+            return
+        after = rows[-1].key
+        await asyncio.sleep(0)
 
 
 async def since(view: WorkerView, params: Params) -> list[RowFacts]:

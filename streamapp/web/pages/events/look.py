@@ -93,9 +93,9 @@ async def calls_of_bill(site: Site, params: Params) -> Page:
         "what": "bill",
         "title": f"{show.day_clock(one.start_ms)} UTC, {one.data.team_id}",
         "home": show.bill_url(one.id),
-        "crumb": ("/hours?state=closed", "Bills"),
+        "crumb": ("/usage?state=closed", "Bills"),
     }
-    return await _calls(site, params, of_bill(one), head, "hours")
+    return await _calls(site, params, of_bill(one), head, "usage")
 
 
 async def calls_of_settlement(site: Site, params: Params) -> Page:

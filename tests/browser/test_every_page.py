@@ -1,0 +1,159 @@
+"""Every page of the registry with 100,000 rows behind it: it fits a wide and a narrow screen in both colour schemes, is
+accessible, bounded and quick.
+
+Screenshots are kept as in `test_pages`, beside them how long each page took to its first paint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from acting_fake import FakeActing, MonitorWorker
+from axe_playwright_python.async_playwright import Axe
+from events_fake import behind_a_bill
+from large_fake import LargeCalls, LargeLetters, LargeLog, LargeMetrics, LargeWorker
+from playwright.async_api import Page, async_playwright
+from test_pages import ARGS, SCREENSHOTS, SIZES, opened, overflow, shoot
+from web_fake import FakeAudit, World, serving
+
+from streamapp.web import show
+from streamapp.web.entry.gate import Gate
+from streamapp.web.entry.identity import Asker, Headers
+from streamapp.web.entry.rights import ROLES
+from streamapp.web.sitemap import PAGES, canonical
+
+NARROW, TALL_MAX = 390, 6_000  # pixels: fifty rows of a list, each of two lines, and what stands above them
+PAINT_MAX_MS = 2_000  # on a busy machine; 200 is what a quiet one is to need, see docs/benchmarks.md
+
+
+class AllRoles:
+    """Whoever asks has every role."""
+
+    async def who(self, headers: Headers) -> Asker:
+        return Asker("anna", frozenset(ROLES))
+
+
+class Large:
+    """What is behind the pages, and an address of each."""
+
+    def __init__(self) -> None:
+        world = World(hours_back=100, hostile=False)
+        log, self.bill = behind_a_bill(world)
+        self.log, self.letters, self.calls = LargeLog(log), LargeLetters(), LargeCalls()
+        self.views = (
+            LargeWorker(world, "billing-agg-host-0", self.log),
+            self.calls,
+            LargeMetrics(world, "llm-metrics", "llm-metrics-0", range(8)),
+            MonitorWorker(world, "dead-letter-monitor", "monitor-0", range(1)),
+        )
+
+    def addresses(self) -> dict[str, str]:
+        """aiohttp's pattern of a page → where it is."""
+        letter, event = self.letters.letters[7].id, self.log.records[-1]
+        settlement = show.settlement_url(self.calls.settlement_id)
+        of_event = quote(f"{event.topic}[{event.partition}]@{event.offset}", safe="")
+        return {
+            "/": "/",
+            "/groups/{group}": "/groups/billing-agg",
+            "/charts": "/charts",
+            "/usage": "/usage",
+            "/orgs": "/orgs?org=org_acme",
+            "/orgs/{org}": show.org_url("org_acme"),
+            "/teams": "/teams?org=org_acme&team=team_search",
+            "/teams/{org}/{team}": show.team_url("org_acme", "team_search"),
+            "/budgets": "/budgets",
+            "/budgets/{org}/{team}": show.budget_url("org_acme", "team_search"),
+            "/agents": "/agents",
+            "/agent": "/agent?org=org_a&agent=agent_a",
+            "/agents/{org}/{agent}": show.agent_url("org_a", "agent_a"),
+            "/settlements/{id}": settlement,
+            "/settlements/{id}/calls": f"{settlement}/calls",
+            "/bills/{id}": show.bill_url(self.bill),
+            "/bills/{id}/calls": f"{show.bill_url(self.bill)}/calls",
+            "/events": "/events",
+            "/events/{id}": f"/events/{of_event}",
+            "/search": "/search?q=team",
+            "/incidents": "/incidents",
+            "/letters": "/letters",
+            "/letters/{id}": f"/letters/{letter}",
+            "/letters/{id}/unmask": f"/letters/{letter}/unmask",
+            "/act": f"/act?do=redrive&id={letter}",
+            "/latency": "/latency",
+            "/tables": "/tables",
+            "/tables/{name}": "/tables/usage_hourly",
+            "/tables/{name}/hours": "/tables/latency/hours?group=llm-metrics",
+        }
+
+
+@cache
+def large() -> Large:
+    return Large()
+
+
+@pytest.mark.parametrize("width", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_with_100_000_rows_fits_is_accessible_bounded_and_quick(scheme: str, width: int) -> None:
+    made, took, wrong = large(), dict[str, float](), list[str]()
+    assert {canonical(pattern) for pattern, _, _ in PAGES} == set(made.addresses())
+
+    async def check(context: Callable[[], Awaitable[Page]], base: str) -> None:
+        page = await context()
+        for pattern, path in made.addresses().items():
+            took[pattern] = await painted(page, base + path)
+            if await overflow(page) > 0:
+                wrong.append(f"{path} is too wide")
+            results = await Axe().run(page)
+            if results.violations_count:
+                wrong.append(f"{path}: {results.generate_report()}")
+            tall: int = await page.evaluate("document.documentElement.scrollHeight")
+            if width == NARROW and tall > TALL_MAX:
+                wrong.append(f"{path} is {tall} pixels tall")
+            await shoot(page, f"every{path.partition('?')[0].replace('/', '-')[:60]}-{scheme}-{width}")
+
+    asyncio.run(browse(made, scheme, width, check))
+    (SCREENSHOTS / f"first-paint-{scheme}-{width}.json").write_text(json.dumps(took, indent=1))
+    assert wrong == []
+    assert {pattern: ms for pattern, ms in took.items() if ms > PAINT_MAX_MS} == {}
+
+
+Check = Callable[[Callable[[], Awaitable[Page]], str], Awaitable[None]]
+
+
+async def browse(made: Large, scheme: str, width: int, check: Check) -> None:
+    """Serve everything to somebody of every role, with a browser."""
+    chromium = shutil.which("chromium")
+    assert chromium, "these tests need Chromium: apt-get install chromium"
+    outside: dict[str, Any] = {"letters": made.letters, "events": made.log, "acting": FakeActing(made.letters)}
+    door = Gate(AllRoles(), is_open=True)
+    async with (
+        serving(*made.views, peer_timeout_s=10, gate=door, audit=FakeAudit(), **outside) as served,
+        async_playwright() as playwright,
+    ):
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGS)
+
+        async def page() -> Page:
+            return (await opened(browser, width, scheme))[0]
+
+        try:
+            await check(page, served[0].url)
+        finally:
+            await browser.close()
+
+
+async def painted(page: Page, url: str) -> float:
+    """Open a page twice; milliseconds from the second request to its first paint. The first visit makes what a worker
+    keeps for a second."""
+    for _ in range(2):
+        answer = await page.goto(url)
+        assert answer is not None
+        assert answer.status == 200, url
+    await page.wait_for_function("() => performance.getEntriesByName('first-contentful-paint').length")
+    took: float = await page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    return round(took, 1)
