@@ -55,7 +55,7 @@ class Live:
         self._quorum: dict[int, tuple[str, bool, int]] = {}
 
     def seen(self, step: Step | None = None) -> Have:
-        """The cluster as it is. `step`: what is waited for; where it is not about the quorum, that is not asked again."""
+        """The cluster as it is. `step`: what is waited for; where it is not of the quorum, that is not asked again."""
         if step is None or isinstance(step, OF_QUORUM) or not self._quorum:
             self._quorum = quorum(self._tool("kafka-metadata-quorum", "describe", "--replication"))
         there, partitions = self.admin.replicas()
