@@ -100,7 +100,9 @@ class Live:
             case RaiseInSync(topics, default):
                 self._in_sync(topics, "2")
                 if default:
-                    self.admin.set_default(MIN_IN_SYNC, "2")
+                    # librdkafka cannot name all brokers at once.
+                    of_all = ("--alter", "--entity-type", "brokers", "--entity-default")
+                    self._tool("kafka-configs", *of_all, "--add-config", f"{MIN_IN_SYNC}=2")
 
     def _in_sync(self, topics: tuple[str, ...], value: str) -> None:
         for topic in topics:

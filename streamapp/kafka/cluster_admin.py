@@ -49,13 +49,6 @@ class ClusterAdmin(Admin):
         future = self._client.describe_cluster(request_timeout=self._timeout_s)
         return str(self._asked("describe the cluster", future.result, Right("DESCRIBE", "cluster", CLUSTER)).cluster_id)
 
-    def set_default(self, name: str, value: str) -> None:
-        """Set what is in force on every broker, whatever its file says."""
-        entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)]
-        resource = ConfigResource(ConfigResource.Type.BROKER, "", incremental_configs=entries)
-        future = self._client.incremental_alter_configs([resource], request_timeout=self._timeout_s)[resource]
-        self._asked(f"set {name} of all brokers", future.result, Right("ALTER_CONFIGS", "cluster", CLUSTER))
-
     def unset(self, kind: ConfigResource.Type, name: str, settings: Collection[str]) -> None:
         """Take settings away from a topic or a broker: those above them, or the defaults, are in force again."""
         entries = [ConfigEntry(key, None, incremental_operation=AlterConfigOpType.DELETE) for key in settings]

@@ -24,7 +24,7 @@ from streamapp.processes.child import HOST, free_port
 from streamapp.settings import KafkaSettings
 
 STEP = re.compile(r"^\S+ \d+/\d+ (?!…)(OPERATOR: )?(.*)")
-SETTING = re.compile(r"\b([a-z]+(?:\.[a-z]+)+)=(\d+)")
+SETTING = re.compile(r"\b([a-z]+(?:\.[a-z]+)+)=(\d+)\b(?![.:])")
 PROJECT = PROGRAM.parent.parent
 
 

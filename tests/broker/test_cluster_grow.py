@@ -49,6 +49,7 @@ def test_a_cluster_grows_under_load_and_outlives_each_of_its_brokers(
             worker = one.start_ready()
             with flowing(one, request.config.getoption("--cluster-rate")) as feed:
                 one.wait(lambda: feed.count > 1000, 120, worker)
+                figures["kill -9 of the only broker"] = restarted(one, nodes, feed)
                 figures["grow"] = grown(nodes, feed, tmp_path)
                 assert plan(Live(nodes.kafka, cache_dir).seen(), Want(3)) == ()
                 figures["kill -9"] = [outlived(one, nodes, feed, number) for number in (0, 1, 2)]
@@ -60,6 +61,16 @@ def test_a_cluster_grows_under_load_and_outlives_each_of_its_brokers(
             one.verify()
     print(json.dumps(figures, indent=1)[:6000])
     assert feed.failed == 0
+
+
+def restarted(one: Cluster, nodes: Nodes, feed: Acked) -> dict[str, float]:
+    """kill -9 of the only broker, and its start at once: what an outage costs at least."""
+    feed.pause_s()
+    before = feed.count
+    nodes.brokers[0].kill()
+    nodes.brokers[0].start(120)
+    one.wait(lambda: feed.count > before + 2000, 120)
+    return {"pause": feed.pause_s()}
 
 
 def grown(nodes: Nodes, feed: Acked, folder: Path) -> dict[str, float]:
