@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from confluent_kafka import KafkaError, Message
@@ -19,6 +19,7 @@ from workers import Feed
 from streamapp.broker.broker import Broker
 from streamapp.broker.quorum import Member
 from streamapp.clock import monotonic_s
+from streamapp.errors import Unavailable
 from streamapp.kafka.cluster_admin import ClusterAdmin
 from streamapp.processes.child import HOST, free_port
 from streamapp.settings import KafkaSettings
@@ -71,8 +72,10 @@ class Nodes:
 
     def in_sync(self) -> bool:
         """Whether every node is there and every replica in sync."""
-        there, rows = ClusterAdmin(self.kafka).replicas()
-        return there == {0, 1, 2} and all(len(row.in_sync) == len(row.nodes) == 3 for row in rows.values())
+        with suppress(Unavailable):
+            there, rows = ClusterAdmin(self.kafka).replicas()
+            return there == {0, 1, 2} and all(len(row.in_sync) == len(row.nodes) == 3 for row in rows.values())
+        return False
 
     def end(self) -> None:
         for broker in self.brokers.values():

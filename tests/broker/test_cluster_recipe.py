@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import permutations
 from pathlib import Path
@@ -19,6 +20,7 @@ from streamapp.cluster.plan import Want
 from streamapp.errors import Refused
 
 TOPIC = "llm_usage"
+CLUSTER_ID = re.compile(r"^cluster\.id=(.*)$", re.MULTILINE)
 
 
 class Careless(Broker):
@@ -47,8 +49,8 @@ def test_static_voters_lose_every_topic_and_the_guard_refuses_them(tmp_path: Pat
         make_topic(first, 1)
         cluster_id = cluster_id_of(first)
         first.stop()
-        for number in (1, 2):  # an empty node with the cluster's id, as a volume claim makes it
-            nodes.make(number, Member(number, nodes.controllers, cluster_id=cluster_id)).format()
+        for number in (1, 2):
+            join(nodes.make(number, None, Careless, **three), cluster_id)
         with pytest.raises(Refused, match="elect each other with an empty log"):
             nodes.make(1, None, **three).launch()
         with pytest.raises(Refused, match="drops every topic"):
@@ -63,8 +65,14 @@ def test_static_voters_lose_every_topic_and_the_guard_refuses_them(tmp_path: Pat
 
 
 def cluster_id_of(broker: Broker) -> str:
-    rows = (broker.data_dir / "log" / "meta.properties").read_text().splitlines()
-    return next(row.partition("=")[2] for row in rows if row.startswith("cluster.id="))
+    (found,) = CLUSTER_ID.findall((broker.data_dir / "log" / "meta.properties").read_text())
+    return str(found)
+
+
+def join(broker: Broker, cluster_id: str) -> None:
+    """Format an empty node with the cluster's id, as the standard's containers do."""
+    meta = broker.format() / "meta.properties"
+    meta.write_text(CLUSTER_ID.sub(f"cluster.id={cluster_id}", meta.read_text()))
 
 
 @pytest.mark.long
