@@ -41,7 +41,7 @@ class ClusterAdmin(Admin):
     def elect_preferred(self, partitions: Iterable[Partition]) -> None:
         """Give each partition back to its preferred leader; one that has it already stays."""
         wanted = [TopicPartition(topic, number) for topic, number in partitions]
-        future = self._client.elect_leaders(ElectionType.PREFERRED, wanted, request_timeout=self._timeout_s)
+        future = self._client.elect_leaders(ElectionType.PREFERRED, wanted)  # confluent-kafka 2.16.1 takes no time-out
         self._asked("elect preferred leaders", future.result, _ALTER, done=KafkaError.ELECTION_NOT_NEEDED)
 
     def cluster_id(self) -> str:
