@@ -13,8 +13,8 @@ from searches import search
 from streamapp.broker.quorum import BOOTSTRAP, VOTERS
 from streamapp.cluster.grow import grow, planned
 from streamapp.cluster.plan import Have, Node, Want, plan, refusals
-from streamapp.cluster.steps import Elect, RaiseInSync, Reassign, Step
-from streamapp.errors import Refused
+from streamapp.cluster.steps import AddVoter, Elect, RaiseInSync, Reassign, Step, UpgradeQuorum
+from streamapp.errors import Refused, Unavailable
 from streamapp.kafka.cluster_admin import Replicas
 
 TOPICS = ("llm_usage", "__consumer_offsets", "_schemas", "billing-agg-usage_hourly-changelog")
@@ -142,3 +142,32 @@ def test_fewer_brokers_are_refused_and_say_why() -> None:
     assert "nowhere to move them" in refusals(three, Want(1))[0]
     assert not any(isinstance(step, Elect) for step in plan(have, Want(1)))
     assert plan(have, Want(1)) == ()
+
+
+class Late(ModelCluster):
+    """The tool of a run that was ended goes on, and Kafka refuses the second one; or refuses for good."""
+
+    def __init__(self, have: Have, *, done: bool) -> None:
+        super().__init__(have, lambda step: False)
+        self._done = done
+
+    def do(self, step: Step, have: Have, throttle: int) -> None:
+        if self._done:
+            super().do(step, have, throttle)
+        if isinstance(step, UpgradeQuorum | AddVoter):
+            raise Refused("DUPLICATE_VOTER")
+
+
+def test_a_step_that_is_done_already_is_no_failure() -> None:
+    late = Late(one_broker(), done=True)
+    assert grown(late) == 0
+    assert plan(late.have, THREE) == ()
+    never = Late(one_broker(), done=False)
+    with pytest.raises(Refused, match="DUPLICATE_VOTER"):
+        grown(never)
+
+
+def test_a_step_of_the_operator_that_is_not_done_ends_the_run_in_time_and_says_which() -> None:
+    cluster = ModelCluster(one_broker(), lambda step: False)
+    with pytest.raises(Unavailable, match=r"not done within 0\.01 s: node 0: remove .*Call again"):
+        grow(cluster, THREE, lambda progress: None, throttle=1, wait_s=0.01, poll_s=0)
