@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamapp.broker import tools
@@ -41,8 +42,15 @@ RATE = "leader.replication.throttled.rate"
 TOOL_S = 120.0
 OF_QUORUM = (Return, UpgradeQuorum, Bootstrap, StartNode, AddVoter)
 
-Tool = Callable[..., str]
-"""(name of Kafka's script, *arguments) → what it printed. Raises `Refused`, `Unavailable`."""
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A node in the quorum. `lost`: the directory with which it is a voter still, and that it no longer has."""
+
+    directory: str
+    voter: bool
+    lag: int
+    lost: str = ""
 
 
 class Live:
@@ -52,7 +60,7 @@ class Live:
         self.admin = ClusterAdmin(kafka)
         self._client = confluent_config(kafka)
         self._cache_dir = cache_dir
-        self._quorum: dict[int, tuple[str, bool, int]] = {}
+        self._quorum: dict[int, Seat] = {}
 
     def seen(self, step: Step | None = None) -> Have:
         """The cluster as it is. `step`: what is waited for; where it is not of the quorum, that is not asked again."""
@@ -65,8 +73,8 @@ class Live:
         known = {*self._quorum, *there, *(node for now in partitions.values() for node in now.nodes)}
         nodes = {}
         for number in known:
-            directory, voter, lag = self._quorum.get(number, ("", False, 0))
-            nodes[number] = Node(directory, voter, lag, settings.get(number))
+            seat = self._quorum.get(number, Seat("", False, 0))
+            nodes[number] = Node(seat.directory, seat.voter, seat.lag, settings.get(number), seat.lost)
         return Have(
             cluster_id=self.admin.cluster_id(),
             dynamic=any(node.directory for node in nodes.values() if node.voter),
@@ -131,6 +139,7 @@ class Live:
             self._tool("kafka-metadata-quorum", "--command-config", str(config), "add-controller")
 
     def _tool(self, name: str, *arguments: str) -> str:
+        """What one of Kafka's scripts prints."""
         command = tool_command(self._cache_dir, dict(tools.TOOLS)[name])
         try:
             done = tools.run(command, self._client, arguments, capture_output=True, text=True, timeout=TOOL_S)
@@ -144,11 +153,14 @@ class Live:
         return str(done.stdout)
 
 
-def quorum(table: str) -> dict[int, tuple[str, bool, int]]:
-    """Node → (id of its directory or "", whether it is a voter, its lag): from `describe --replication`."""
-    rows = (line.split() for line in table.splitlines() if line[:1].isdigit())
-    return {
-        int(row[0]): ("" if row[1] == NO_DIRECTORY else row[1], row[-1] != "Observer", int(row[3]))
-        for row in rows
-        if len(row) >= 7
-    }
+def quorum(table: str) -> dict[int, Seat]:
+    """Node → what `describe --replication` says of it."""
+    found: dict[int, Seat] = {}
+    for row in (line.split() for line in table.splitlines() if line[:1].isdigit()):
+        number, directory, lag = int(row[0]), "" if row[1] == NO_DIRECTORY else row[1], int(row[3])
+        one, other = Seat(directory, row[-1] != "Observer", lag), found.get(number)
+        if other is not None:  # it runs as an observer on a new disk
+            runs, voter = (other, one) if one.voter else (one, other)
+            one = replace(runs, lost=voter.directory)
+        found[number] = one
+    return found

@@ -49,12 +49,14 @@ DEFAULTS: Mapping[str, int] = {
 @dataclass(frozen=True, slots=True)
 class Node:
     """A node by its own word and the quorum's. `directory`: the id of its metadata; "" before `kraft.version` 1.
-    `lag`: how many records of the metadata log it lacks. `settings`: those in force; None: it is down."""
+    `lag`: how many records of the metadata log it lacks. `settings`: those in force; None: it is down.
+    `lost`: the directory with which it is a voter still, and that it no longer has."""
 
     directory: str
     voter: bool
     lag: int
     settings: Mapping[str, str] | None
+    lost: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,12 @@ def _refusals(have: Have, want: Want) -> Iterator[str]:
         if strangers := set(named_voters(settings)) - voters:
             named = ", ".join(map(str, sorted(strangers)))
             yield f"node {number} has {VOTERS}={settings[VOTERS]}, and {named} is no voter. {WHY_NOT_STATIC}"
+        if node.lost:
+            yield (
+                f"node {number} lost its disk: it runs with directory {node.directory}, and is a voter with "
+                f"{node.lost}. Take that vote away: streamapp broker tool kafka-metadata-quorum remove-controller "
+                f"--controller-id {number} --controller-directory-id {node.lost}"
+            )
         roles = settings.get("process.roles", "broker,controller")
         if "controller" not in roles:
             yield f"node {number} has process.roles={roles}: this command knows nodes that are broker and controller"

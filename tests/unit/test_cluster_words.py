@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from streamapp.broker.quorum import VOTERS, Member, format_arguments, named_voters
 from streamapp.cli.kafka.cluster import command
-from streamapp.cluster.live import quorum
-from streamapp.cluster.plan import controller_of
+from streamapp.cluster.live import Seat, quorum
+from streamapp.cluster.plan import Have, Node, Want, controller_of, refusals
 from streamapp.errors import Refused
 
 STATIC = """\
@@ -26,12 +26,21 @@ NodeId\tDirectoryId           \tLogEndOffset\tLag\tLastFetchTimestamp\tLastCaugh
 
 
 def test_the_quorum_is_read_from_kafkas_own_table() -> None:
-    assert quorum(STATIC) == {0: ("", True, 0)}
+    assert quorum(STATIC) == {0: Seat("", True, 0)}
     assert quorum(GROWING) == {
-        0: ("Z3vskOplnQ3fsV-K028Aiw", True, 0),
-        2: ("q3vskOplnQ3fsV-K028Aiw", True, 3),
-        1: ("r3vskOplnQ3fsV-K028Aiw", False, 41),
+        0: Seat("Z3vskOplnQ3fsV-K028Aiw", True, 0),
+        2: Seat("q3vskOplnQ3fsV-K028Aiw", True, 3),
+        1: Seat("r3vskOplnQ3fsV-K028Aiw", False, 41),
     }
+
+
+def test_a_voter_that_lost_its_disk_is_told_with_the_command_that_helps() -> None:
+    again = "2     \tnewskOplnQ3fsV-K028Aiw\t53          \t0  \t1795987583618     \t1795987583618        \tObserver\n"
+    rows = quorum(GROWING + again)
+    assert rows[2] == Seat("newskOplnQ3fsV-K028Aiw", False, 0, "q3vskOplnQ3fsV-K028Aiw")
+    nodes = {2: Node(rows[2].directory, rows[2].voter, rows[2].lag, {}, rows[2].lost)}
+    (reason,) = refusals(Have("id", True, nodes, {}, {}, 2), Want(3))
+    assert "--controller-id 2 --controller-directory-id q3vskOplnQ3fsV-K028Aiw" in reason
 
 
 @pytest.mark.parametrize(
