@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -41,7 +41,9 @@ class Nodes:
         self.kafka = KafkaSettings(bootstrap_servers=",".join(f"{HOST}:{port}" for port, _ in self.ports))
         self.brokers: dict[int, Broker] = {}
 
-    def make(self, number: int, member: Member | None, kind: type[Broker] = Broker, **more: str) -> Broker:
+    def make(
+        self, number: int, member: Member | None, kind: type[Broker] = Broker, more: Mapping[str, str] = {}
+    ) -> Broker:
         """A node, not started; the process that its folder had is killed."""
         if number in self.brokers:
             self.brokers[number].kill()

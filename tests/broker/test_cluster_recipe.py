@@ -50,16 +50,16 @@ def test_static_voters_lose_every_topic_and_the_guard_refuses_them(tmp_path: Pat
         cluster_id = cluster_id_of(first)
         first.stop()
         for number in (1, 2):
-            join(nodes.make(number, None, Careless, **three), cluster_id)
+            join(nodes.make(number, None, Careless, three), cluster_id)
         with pytest.raises(Refused, match="elect each other with an empty log"):
-            nodes.make(1, None, **three).launch()
+            nodes.make(1, None, more=three).launch()
         with pytest.raises(Refused, match="drops every topic"):
-            nodes.make(0, None, **three).launch()
+            nodes.make(0, None, more=three).launch()
         for number in (1, 2):
-            nodes.make(number, None, Careless, **three).launch()
+            nodes.make(number, None, Careless, three).launch()
         for number in (1, 2):
             nodes.brokers[number].await_ready(120)
-        nodes.make(0, None, Careless, **three).start(120)
+        nodes.make(0, None, Careless, three).start(120)
         assert [topics(broker) for broker in nodes.brokers.values()] == [set()] * 3
         wait_until(lambda: any(path.name.endswith("-stray") for path in (tmp_path / "0" / "log").iterdir()), 60)
 

@@ -21,7 +21,7 @@ TOPICS = ("llm_usage", "__consumer_offsets", "_schemas", "billing-agg-usage_hour
 THREE = Want(3)
 
 
-def node(number: int, *, voter: bool = True, dynamic: bool = True, lag: int = 0, **more: str) -> Node:
+def node(number: int, more: dict[str, str], *, voter: bool = True, dynamic: bool = True, lag: int = 0) -> Node:
     return Node(f"directory-{number}" if dynamic else "", voter, lag, settings(number, **more))
 
 
@@ -37,7 +37,7 @@ def clusters(draw: st.DrawFn) -> Have:
         keeps = not dynamic or draw(st.booleans())
         told = static if keeps and number < voters else {BOOTSTRAP: "x:1"}
         own = {**told, **(ALL if draw(st.booleans()) else {})}
-        one = node(number, voter=number < voters, dynamic=dynamic, lag=draw(st.sampled_from([0, 25])), **own)
+        one = node(number, own, voter=number < voters, dynamic=dynamic, lag=draw(st.sampled_from([0, 25])))
         nodes[number] = Node(one.directory, one.voter, one.lag, None) if number and draw(st.booleans()) else one
     rows, in_sync = {}, {}
     for topic in draw(st.lists(st.sampled_from(TOPICS), unique=True)):
@@ -82,7 +82,7 @@ def test_from_any_state_it_ends_in_the_wanted_one_and_is_ended_anywhere(have: Ha
 def one_broker() -> Have:
     rows = {(topic, n): Replicas((0,), frozenset({0}), 0) for topic in TOPICS for n in range(8)}
     voters = {VOTERS: "0@node-0:9094"}
-    return Have("id", False, {0: node(0, dynamic=False, **voters)}, rows, dict.fromkeys(TOPICS, 1), 1)
+    return Have("id", False, {0: node(0, voters, dynamic=False)}, rows, dict.fromkeys(TOPICS, 1), 1)
 
 
 def test_the_plan_of_one_broker_is_whole_and_in_the_order_that_was_verified() -> None:
@@ -124,8 +124,8 @@ def recipes() -> Iterator[Have]:
     """The standard's: new nodes that name three voters beside a quorum of one; then the first one, too."""
     have = one_broker()
     three = {VOTERS: ",".join(f"{n}@node-{n}:9094" for n in range(3))}
-    followers = {n: node(n, voter=False, dynamic=False, **three) for n in (1, 2)}
-    for nodes in ({**have.nodes, **followers}, {0: node(0, dynamic=False, **three)}):
+    followers = {n: node(n, three, voter=False, dynamic=False) for n in (1, 2)}
+    for nodes in ({**have.nodes, **followers}, {0: node(0, three, dynamic=False)}):
         yield Have("id", False, nodes, have.partitions, have.in_sync, 1)
 
 
@@ -137,7 +137,7 @@ def test_the_recipe_with_static_voters_is_refused_and_says_why(have: Have) -> No
 
 def test_fewer_brokers_are_refused_and_say_why() -> None:
     have = one_broker()
-    nodes = {n: node(n, **{BOOTSTRAP: "x:1"}, **ALL) for n in range(3)}
+    nodes = {n: node(n, {BOOTSTRAP: "x:1", **ALL}) for n in range(3)}
     three = Have("id", True, nodes, have.partitions, have.in_sync, 1)
     assert "nowhere to move them" in refusals(three, Want(1))[0]
     assert not any(isinstance(step, Elect) for step in plan(have, Want(1)))
