@@ -12,8 +12,6 @@ import os
 import shutil
 import signal
 import subprocess
-import uuid
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
@@ -27,6 +25,7 @@ from confluent_kafka.admin import AdminClient
 from streamapp.broker import tools
 from streamapp.broker.jars import jars, kafka_dir
 from streamapp.broker.properties import AOT_CLASSES_ONLY, JVM_FLAGS, LOG4J, PROPERTIES
+from streamapp.broker.quorum import VOTERS, Member, format_arguments, refuse_static_recipe
 from streamapp.clock import monotonic_s
 from streamapp.errors import Refused, Unavailable
 from streamapp.extras import java
@@ -45,7 +44,7 @@ class Broker:
 
     `port=0` takes a free one. `properties` override or add to the broker's configuration; `client` is what a client
     (librdkafka) needs to connect; its `security.protocol` is the listener's. `jvm_flags` are added to the JVM's,
-    `class_path` to the jars.
+    `class_path` to the jars. `member`: a node of a quorum that may grow; None: a cluster of this node alone.
     Nothing is fetched or started before `start`.
     """
 
@@ -54,17 +53,21 @@ class Broker:
         data_dir: Path,
         *,
         port: int = 0,
+        controller_port: int = 0,
         cache_dir: Path,
         heap_mb: int = 256,
         properties: Mapping[str, str] = {},
         client: Mapping[str, Any] = {},
         jvm_flags: Sequence[str] = (),
         class_path: Sequence[Path] = (),
+        member: Member | None = None,
     ) -> None:
         self.data_dir = data_dir.resolve()
         self.port = port or free_port()
         self.bootstrap = f"{HOST}:{self.port}"
-        self._controller_port = free_port()
+        self.controller_port = controller_port or free_port()
+        self.member = member
+        self.node_id = member.number if member else int({**PROPERTIES, **properties}["node.id"])
         self._cache_dir = cache_dir.resolve()
         self._heap_mb = heap_mb
         self._properties = dict(properties)
@@ -87,10 +90,22 @@ class Broker:
         """
         if self.pid is not None:
             return
+        self.launch()
+        self.await_ready(timeout_s)
+
+    def launch(self) -> None:
+        """Start the process and return at once. Raises as `start` does."""
         try:
             jar_list = self._ready_to_start()
             command = ["-cp", self._classes(jar_list), *self._jvm_flags(jar_list), "kafka.Kafka", str(self._config)]
             self._process = Child(java(), command, self._console)
+        except BaseException:
+            self.kill()
+            raise
+
+    def await_ready(self, timeout_s: float = 60) -> None:
+        """Return when a client of the launched process gets metadata. Raises as `start` does."""
+        try:
             self._await_ready(timeout_s)
         except BaseException:
             self.kill()
@@ -189,21 +204,26 @@ class Broker:
     def _write_config(self) -> None:
         protocol = str(self._client.get("security.protocol", "PLAINTEXT"))
         own = {
-            "listeners": f"{protocol}://{HOST}:{self.port},CONTROLLER://{HOST}:{self._controller_port}",
+            "listeners": f"{protocol}://{HOST}:{self.port},CONTROLLER://{HOST}:{self.controller_port}",
             "inter.broker.listener.name": protocol,
-            "controller.quorum.voters": f"1@{HOST}:{self._controller_port}",
             "log.dirs": str(self._logs),
         }
         rows = {**PROPERTIES, **own, **self._properties}
+        if self.member is not None:
+            rows |= self.member.properties()
+        elif VOTERS not in rows:
+            rows[VOTERS] = f"{self.node_id}@{HOST}:{self.controller_port}"
+        self._refuse(rows)
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._scratch.mkdir()
         tools.write_private(self._config, rows)
         (self.data_dir / "log4j2.properties").write_text(LOG4J.format(path=self.data_dir / "broker.log"))
 
+    def _refuse(self, rows: Mapping[str, str]) -> None:
+        refuse_static_recipe(rows)
+
     def _format(self, jar_list: str) -> None:
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        # With "=", because one id in 64 begins with a dash.
-        command = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._config)]
+        command = ["kafka.tools.StorageTool", "format", *format_arguments(self.member), "-c", str(self._config)]
         memory = f"-Xmx{TOOL_HEAP_MB}m"
         # An ahead-of-time cache only saves time: a Java that stumbles over it may do without.
         for aot in dict.fromkeys((tuple(_aot_flags(self._cache_dir, jar_list)), ())):
@@ -235,7 +255,7 @@ class Broker:
         config = {**self._client, "bootstrap.servers": self.bootstrap, "log_level": 0}
         with suppress(KafkaException):
             # A broker that is still fenced by its controller is not in the list.
-            return bool(AdminClient(config).list_topics(timeout=10).brokers)
+            return self.node_id in AdminClient(config).list_topics(timeout=10).brokers
         return False
 
     def _tail(self) -> str:

@@ -27,6 +27,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("broker", ".local.broker", "The embedded Apache Kafka broker"),
     ("clickhouse", ".local.clickhouse", "ClickHouse's engine on this machine, for analytics-ingest"),
     ("topics", ".kafka.topics", "Plan, apply and check the topics of the registry"),
+    ("cluster", ".kafka.cluster", "From one broker to three without losing a record; check the cluster"),
     ("access", ".kafka.access", "Plan, apply, prune and check who may do what in Kafka"),
     ("schemas", ".project.schemas", "The catalog of event types and their JSON Schemas"),
     ("capture", ".capture", "Take events of client libraries by HTTP"),

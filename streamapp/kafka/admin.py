@@ -136,12 +136,13 @@ class Admin:
         """Of each broker that is there, its settings in force."""
         metadata = self._asked("list brokers", lambda: self._client.list_topics(timeout=self._timeout_s))
         resources = {number: ConfigResource(ConfigResource.Type.BROKER, str(number)) for number in metadata.brokers}
-        answers = self._client.describe_configs(list(resources.values()), request_timeout=self._timeout_s)
-        right = Right("DESCRIBE_CONFIGS", "cluster", CLUSTER)
+        # librdkafka takes one broker a request.
         asked = {
-            n: self._asked(f"read the settings of broker {n}", answers[r].result, right) for n, r in resources.items()
+            n: self._client.describe_configs([r], request_timeout=self._timeout_s)[r] for n, r in resources.items()
         }
-        return {n: {key: str(entry.value) for key, entry in entries.items()} for n, entries in asked.items()}
+        right = Right("DESCRIBE_CONFIGS", "cluster", CLUSTER)
+        told = {n: self._asked(f"read the settings of broker {n}", one.result, right) for n, one in asked.items()}
+        return {n: {key: str(entry.value) for key, entry in entries.items()} for n, entries in told.items()}
 
     def create(self, name: str, partitions: int, replication_factor: int, configs: Mapping[str, str]) -> None:
         """Create a topic; done already is done."""

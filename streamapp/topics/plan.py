@@ -208,7 +208,7 @@ def _replication(item: Topic, now: Have, wanted: int) -> Iterator[Drift]:
         yield Drift(
             item.name,
             f"{now.replication_factor} replicas, wanted are {wanted}",
-            "reassign with kafka-reassign-partitions.sh, or set STREAM_KAFKA__REPLICATION_FACTOR",
+            "add replicas with `streamapp cluster grow`, or set STREAM_KAFKA__REPLICATION_FACTOR",
         )
 
 
@@ -218,7 +218,7 @@ def _raised_along(topic: str, now: Have, wanted: int) -> Iterator[Change | Drift
         yield Drift(
             topic,
             f"{now.replication_factor} replicas, wanted are {wanted}",
-            "kafka-reassign-partitions.sh --execute --reassignment-json-file FILE (runbook: More replicas)",
+            "add replicas with `streamapp cluster grow` (docs/operations.md)",
         )
     if now.replication_factor >= REPLICAS_FOR_TWO and now.configs.get(MIN_IN_SYNC) == "1":
         yield _two_in_sync(topic, now)

@@ -190,7 +190,7 @@ def test_check_finds_what_nobody_registered(new_broker: Callable[..., Broker], r
         ("offsets_retention", "broker 1"),
     ]
     few = {drift.topic: str(drift) for drift in planned(admin, TOPICS, 3).drifts}
-    assert "1 replicas, wanted are 3; kafka-reassign-partitions.sh --execute" in few["__consumer_offsets"]
+    assert "1 replicas, wanted are 3; add replicas with `streamapp cluster grow`" in few["__consumer_offsets"]
 
 
 def test_a_source_is_raised_only_while_its_table_is_empty(fresh_broker: Broker) -> None:

@@ -141,7 +141,7 @@ class Cluster:
 
     def send(self, records: Iterable[Sent], topic: str = USAGE) -> int:
         """Write records in order and wait until the broker has them. Returns how many."""
-        producer = _producer(self.kafka)
+        producer = usage_producer(self.kafka)
         count = 0
         for record in records:
             where = {} if record.partition is None else {"partition": record.partition}
@@ -157,7 +157,7 @@ class Cluster:
         """Usage of the last hours, sent while the block runs; at its end everything has reached the broker."""
         now_ms = wall_ms()
         spec = UsageSpec(now_ms - 12 * HOUR_MS, now_ms, LOAD_EVENTS, teams=100, late=0.03, duplicates=0.05, seed=seed)
-        feed = Feed(_producer(self.kafka), usage_stream(spec), rate)
+        feed = Feed(usage_producer(self.kafka), usage_stream(spec), rate)
         feed.start()
         try:
             yield feed
@@ -290,7 +290,7 @@ def counted(bills: Sequence[bytes]) -> Mapping[tuple[str, str, str], tuple[int, 
     return newest
 
 
-def _producer(kafka: KafkaSettings) -> Producer:
+def usage_producer(kafka: KafkaSettings) -> Producer:
     return Producer(
         {
             **confluent_config(kafka),

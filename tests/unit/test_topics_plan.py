@@ -100,7 +100,7 @@ def test_kafkas_own_topics_are_raised_along(name: str) -> None:
     one = Have(50, 1, theirs, frozenset({"segment.bytes"}), written=True, in_sync=1)
     assert plan(TOPICS, cluster(**{name: one}), 1).is_clean
     (drift,) = plan([], {name: one}, 3).drifts
-    assert str(drift).startswith(f"{name}: 1 replicas, wanted are 3; kafka-reassign-partitions.sh --execute")
+    assert str(drift).startswith(f"{name}: 1 replicas, wanted are 3; add replicas with `streamapp cluster grow`")
     three = replace(one, replication_factor=3, in_sync=3)
     assert plan([], {name: three}, 3) == Plan((RaiseConfig(name, "min.insync.replicas", "1", "2"),))
     assert plan([], {name: replace(three, in_sync=2)}, 3).changes == ()

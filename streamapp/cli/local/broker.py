@@ -9,6 +9,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -17,6 +18,7 @@ from streamapp.broker import tools
 from streamapp.broker.broker import Broker, archive, classpath, tool_command
 from streamapp.broker.exporter import agent
 from streamapp.broker.jars import KAFKA_VERSION, jars, kafka_dir, present
+from streamapp.broker.quorum import Member
 from streamapp.broker.secure import Secured
 from streamapp.broker.train import train
 from streamapp.broker.users import compiled
@@ -42,26 +44,54 @@ def command() -> None:
     help="Port of its own /metrics, 0: none [STREAM_BROKER__METRICS_PORT].",
 )
 @click.option("--secure", is_flag=True, help="SASL/PLAIN over TLS 1.3, and no right that nobody gave.")
-def start(data_dir: Path | None, port: int | None, metrics_port: int | None, secure: bool) -> None:
+@click.option(
+    "--node", type=click.IntRange(0), help="Number of a node of a cluster that may grow; needs --controllers."
+)
+@click.option("--controllers", default="", help="Comma-separated host:port list of its nodes' controllers.")
+@click.option("--controller-port", type=click.IntRange(0, 65535), default=0, help="Port of this node's controller.")
+@click.option("--cluster-id", default="", help="Of the cluster that an empty node joins; without it, it begins one.")
+@click.option(
+    "--property", "properties", multiple=True, metavar="NAME=VALUE", help="One of Kafka's settings; again for more."
+)
+def start(
+    data_dir: Path | None,
+    port: int | None,
+    metrics_port: int | None,
+    secure: bool,
+    node: int | None,
+    controllers: str,
+    controller_port: int,
+    cluster_id: str,
+    properties: tuple[str, ...],
+) -> None:
     """Run the broker in the foreground until Ctrl-C or SIGTERM; its data stay.
 
     With --secure its certificate, its users and their passwords are made below the data directory, in `security`. The
     user `admin` may do everything; what others may do, `streamapp access apply` says. A file in `security/users` lets
     a user in at once.
+
+    With --node it is a node of a cluster that `streamapp cluster grow` enlarges: an empty data directory is formatted
+    once, with --standalone, or with --no-initial-controllers where --cluster-id names the cluster.
     """
+    if (node is None) != (not controllers):
+        raise click.UsageError("--node and --controllers belong together")
     now = settings.current()
     folder = data_dir or now.broker.dir or now.state_dir / "broker"
     number = now.broker.port if port is None else port
     _tell_of_fetching(now.cache_dir)
     flags = agent(now.cache_dir, now.broker.metrics_port if metrics_port is None else metrics_port)
-    if secure:
-        secured = Secured(folder / "security", now.cache_dir)
-        broker = secured.broker(folder, port=number, heap_mb=now.broker.heap_mb, jvm_flags=flags)
-    else:
-        heap_mb = now.broker.heap_mb
-        broker = Broker(folder, port=number, cache_dir=now.cache_dir, heap_mb=heap_mb, jvm_flags=flags)
+    options: dict[str, Any] = {
+        "port": number,
+        "controller_port": controller_port,
+        "heap_mb": now.broker.heap_mb,
+        "jvm_flags": flags,
+        "member": None if node is None else Member(node, tuple(controllers.split(",")), not cluster_id, cluster_id),
+        "properties": dict(given.split("=", 1) for given in properties if "=" in given),
+    }
+    secured = Secured(folder / "security", now.cache_dir) if secure else None
+    broker = secured.broker(folder, **options) if secured else Broker(folder, cache_dir=now.cache_dir, **options)
     broker.start()
-    if secure:
+    if secured is not None:
         click.echo(secured.told(broker.bootstrap), err=True)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

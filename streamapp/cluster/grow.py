@@ -1,0 +1,113 @@
+"""Do a plan, step by step. What is done is read from the cluster itself, so a run that was ended goes on from there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from streamapp.clock import monotonic_s
+from streamapp.cluster.plan import Have, Want, plan, refusals
+from streamapp.cluster.steps import AddVoter, CatchUp, Step, subject
+from streamapp.errors import Refused, Unavailable
+
+POLL_S = 0.5
+CAUGHT_UP = 10  # records of the metadata log; the controller writes two a second
+
+
+class Cluster(Protocol):
+    """What `grow` needs of a cluster."""
+
+    def seen(self, step: Step | None = None) -> Have: ...
+    def do(self, step: Step, have: Have, throttle: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`step` begins, the one of this number, of as many as were planned; or it goes on, and `left` says how far."""
+
+    step: Step
+    number: int
+    of: int
+    left: str = ""
+
+
+def planned(have: Have, want: Want) -> tuple[Step, ...]:
+    """The plan. Raises `Refused` with every reason."""
+    if reasons := refusals(have, want):
+        raise Refused("\n".join(reasons))
+    return plan(have, want)
+
+
+def grow(
+    cluster: Cluster,
+    want: Want,
+    tell: Callable[[Progress], None],
+    *,
+    throttle: int,
+    wait_s: float,
+    poll_s: float = POLL_S,
+) -> int:
+    """Do what is left, and return how many steps that was. `throttle`: bytes a second and node.
+
+    Raises `Refused` as `planned` does, and `Unavailable` when the effect of a step is not seen in `wait_s`: a step of
+    the operator that was not done, or replicas that take longer. Calling again goes on from there.
+    """
+    number = 0
+    while steps := planned(have := cluster.seen(), want):
+        step, number = steps[0], number + 1
+        now = Progress(step, number, number + len(steps) - 1)
+        patience = _Patience(step, wait_s, poll_s)
+        tell(now)
+        if isinstance(step, AddVoter):
+            have = _caught_up(cluster, step, patience)
+        _do(cluster, step, have, want, throttle)
+        _await_effect(cluster, want, now, tell, patience)
+    return number
+
+
+def _do(cluster: Cluster, step: Step, have: Have, want: Want, throttle: int) -> None:
+    """A step that is done already is refused: by a run that was ended, whose tool went on."""
+    try:
+        cluster.do(step, have, throttle)
+    except Refused:
+        left = planned(cluster.seen(), want)
+        if left and subject(left[0]) == subject(step):
+            raise
+
+
+class _Patience:
+    """Waits again and again for one step, for no longer than `wait_s` in all."""
+
+    def __init__(self, step: Step, wait_s: float, poll_s: float) -> None:
+        self._step, self._wait_s, self._poll_s = step, wait_s, poll_s
+        self._end_s = monotonic_s() + wait_s
+
+    def pause(self) -> None:
+        if monotonic_s() > self._end_s:
+            raise Unavailable(f"not done within {self._wait_s:g} s: {self._step}. Call again: it goes on from here")
+        threading.Event().wait(self._poll_s)
+
+
+def _caught_up(cluster: Cluster, step: AddVoter, patience: _Patience) -> Have:
+    while (have := cluster.seen(step)).nodes[step.node].lag > CAUGHT_UP or not have.nodes[step.node].directory:
+        patience.pause()
+    return have
+
+
+def _await_effect(
+    cluster: Cluster, want: Want, now: Progress, tell: Callable[[Progress], None], patience: _Patience
+) -> None:
+    told = str(now.step)
+    while True:
+        left: tuple[Step, ...] = (now.step,)
+        with suppress(Unavailable):  # a node that restarts
+            left = planned(cluster.seen(now.step), want)
+        if not left or subject(left[0]) != subject(now.step):
+            return
+        if isinstance(left[0], CatchUp) and str(left[0]) != told:
+            told = str(left[0])
+            tell(replace(now, left=told))
+        patience.pause()

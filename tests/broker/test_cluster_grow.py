@@ -1,0 +1,137 @@
+"""From one broker to three while usage flows and is billed: nothing lost, nothing doubled, every bill right."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import NAMESPACE_OID, uuid5
+
+import pytest
+from capture_calls import TOKEN
+from captures import captures
+from nodes import Acked, Nodes, ended
+from workers import Cluster, cluster, usage_producer
+
+from streamapp.clock import monotonic_s, wall_ms
+from streamapp.cluster.live import Live
+from streamapp.cluster.plan import Want, plan
+from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
+
+EVENTS_TOPIC = "events_plugin_ingestion"
+EVENTS = 5_000_000  # more than there is time for
+
+
+@contextmanager
+def flowing(one: Cluster, rate: int) -> Iterator[Acked]:
+    """Usage of the last hours at a steady rate."""
+    now_ms = wall_ms()
+    spec = UsageSpec(now_ms - 12 * HOUR_MS, now_ms, EVENTS, teams=100, late=0.03, duplicates=0.05, seed=16)
+    feed = Acked(usage_producer(one.kafka), usage_stream(spec), rate)
+    feed.start()
+    try:
+        yield feed
+    finally:
+        feed.end()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+def test_a_cluster_grows_under_load_and_outlives_each_of_its_brokers(
+    tmp_path: Path, cache_dir: Path, request: pytest.FixtureRequest
+) -> None:
+    figures: dict[str, object] = {}
+    with ended(Nodes(tmp_path, cache_dir)) as nodes:
+        nodes.make(0, None).start(120)
+        with cluster(nodes.brokers[0], tmp_path, nodes.kafka) as one:
+            worker = one.start_ready()
+            with flowing(one, request.config.getoption("--cluster-rate")) as feed:
+                one.wait(lambda: feed.count > 1000, 120, worker)
+                figures["kill -9 of the only broker"] = restarted(one, nodes, feed)
+                figures["grow"] = grown(nodes, feed, tmp_path)
+                assert plan(Live(nodes.kafka, cache_dir).seen(), Want(3)) == ()
+                figures["kill -9"] = [outlived(one, nodes, feed, number) for number in (0, 1, 2)]
+            figures |= {"sent": feed.sent, "acknowledged": feed.count, "refused": dict(feed.refused)}
+            nothing_is_lost_or_doubled(one, feed)
+            if not worker.runs:  # an outage of more than 30 s ends it with 69, and its supervisor starts it again
+                assert worker.exit_code == 69, worker.said()[-3000:]
+                worker = one.start_ready()
+            one.drain(worker, timeout_s=300)
+            figures["bills"] = one.verify().as_json()
+            figures["two of three gone"] = refused_by_one(one, nodes, tmp_path)
+            one.verify()
+    print(json.dumps(figures, indent=1)[:6000])
+    assert feed.failed == 0
+
+
+def restarted(one: Cluster, nodes: Nodes, feed: Acked) -> dict[str, float]:
+    """kill -9 of the only broker, and its start at once: what an outage costs at least."""
+    feed.pause_s()
+    before = feed.count
+    nodes.brokers[0].kill()
+    nodes.brokers[0].start(120)
+    one.wait(lambda: feed.count > before + 2000, 120)
+    return {"pause": feed.pause_s()}
+
+
+def grown(nodes: Nodes, feed: Acked, folder: Path) -> dict[str, float]:
+    """From one to three, ended in every step. The operator's log is what the documentation shows."""
+    feed.pause_s()
+    began_s, before = monotonic_s(), feed.count
+    said = nodes.grow(folder / "grow.log")
+    print("\n".join(said))
+    seconds = monotonic_s() - began_s
+    return {"seconds": seconds, "longest pause": feed.pause_s(), "rate": (feed.count - before) / seconds}
+
+
+def outlived(one: Cluster, nodes: Nodes, feed: Acked, number: int) -> dict[str, float]:
+    """kill -9 of one broker: writes go on without it, it comes back and catches up."""
+    feed.pause_s()
+    began_s, before = monotonic_s(), feed.count
+    nodes.brokers[number].kill()
+    one.wait(lambda: feed.count > before + 2000, 120)
+    pause_s = feed.pause_s()
+    nodes.brokers[number].start(120)
+    one.wait(nodes.in_sync, 240)
+    return {"pause": pause_s, "pause of the return": feed.pause_s(), "in sync after": monotonic_s() - began_s}
+
+
+def nothing_is_lost_or_doubled(one: Cluster, feed: Acked) -> None:
+    """Each record that was acknowledged is there as often as it was sent, and no other."""
+    read = Counter(hash((row.key, row.value)) for row in one.read("llm_usage"))
+    assert (len(read - feed.acked), len(feed.acked - read)) == (0, 0)
+
+
+def refused_by_one(one: Cluster, nodes: Nodes, folder: Path) -> dict[str, object]:
+    """One of three brokers is left: capture says 503 and when to come again; what it took before is there."""
+    with captures(folder) as begin:
+        servers = nodes.kafka.bootstrap_servers
+        capture = begin(nodes.brokers[0], kafka__bootstrap_servers=servers, kafka__delivery_timeout_seconds=6)
+        assert capture.ask(batch("before"))[0] == 200
+        for number in (1, 2):
+            nodes.brokers[number].kill()
+        began_s = monotonic_s()
+        status, body = capture.ask(batch("during"))
+        refused_s = monotonic_s() - began_s
+        assert status == 503, body
+        for number in (1, 2):
+            nodes.brokers[number].launch()
+        for number in (1, 2):
+            nodes.brokers[number].await_ready(120)
+        tries = Counter(iter(lambda: capture.ask(batch("during"))[0], 200))
+        taken_s = monotonic_s() - began_s
+        kept = Counter(json.loads(row.value or b"{}")["data"]["properties"]["n"] for row in one.read(EVENTS_TOPIC))
+        assert kept.keys() == {"before", "during"}
+    return {"refused": body.decode(), "after": refused_s, "503s until taken": tries[503], "taken after": taken_s}
+
+
+def batch(name: str) -> bytes:
+    event = {
+        "event": "seen",
+        "distinct_id": "someone",
+        "uuid": str(uuid5(NAMESPACE_OID, name)),
+        "properties": {"n": name},
+    }
+    return json.dumps({"api_key": TOKEN, "batch": [event]}).encode()

@@ -1,0 +1,106 @@
+"""The standard's way from one broker to three loses every topic; ours does not, in whatever order nodes start."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+from conftest import wait_until
+from nodes import Nodes, ended
+
+from streamapp.broker.broker import Broker
+from streamapp.broker.quorum import VOTERS, Member
+from streamapp.cluster.grow import Progress, grow
+from streamapp.cluster.live import Live
+from streamapp.cluster.plan import Want
+from streamapp.errors import Refused
+
+TOPIC = "llm_usage"
+CLUSTER_ID = re.compile(r"^cluster\.id=(.*)$", re.MULTILINE)
+
+
+class Careless(Broker):
+    """A broker that starts with any voters, as a container does."""
+
+    def _refuse(self, rows: Mapping[str, str]) -> None:
+        pass
+
+
+def topics(broker: Broker) -> set[str]:
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 0})
+    return set(admin.list_topics(timeout=20).topics)
+
+
+def make_topic(broker: Broker, replicas: int) -> None:
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 0})
+    admin.create_topics([NewTopic(TOPIC, 8, replicas)])[TOPIC].result(60)
+
+
+@pytest.mark.long
+def test_static_voters_lose_every_topic_and_the_guard_refuses_them(tmp_path: Path, cache_dir: Path) -> None:
+    with ended(Nodes(tmp_path, cache_dir)) as nodes:
+        three = {VOTERS: ",".join(f"{n}@{address}" for n, address in enumerate(nodes.controllers))}
+        first = nodes.make(0, None)
+        first.start(120)
+        make_topic(first, 1)
+        cluster_id = cluster_id_of(first)
+        first.stop()
+        for number in (1, 2):
+            join(nodes.make(number, None, Careless, three), cluster_id)
+        with pytest.raises(Refused, match="elect each other with an empty log"):
+            nodes.make(1, None, more=three).launch()
+        with pytest.raises(Refused, match="drops every topic"):
+            nodes.make(0, None, more=three).launch()
+        for number in (1, 2):
+            nodes.make(number, None, Careless, three).launch()
+        for number in (1, 2):
+            nodes.brokers[number].await_ready(120)
+        nodes.make(0, None, Careless, three).start(120)
+        assert [topics(broker) for broker in nodes.brokers.values()] == [set()] * 3
+        wait_until(lambda: any(path.name.endswith("-stray") for path in (tmp_path / "0" / "log").iterdir()), 60)
+
+
+def cluster_id_of(broker: Broker) -> str:
+    (found,) = CLUSTER_ID.findall((broker.data_dir / "log" / "meta.properties").read_text())
+    return str(found)
+
+
+def join(broker: Broker, cluster_id: str) -> None:
+    """Format an empty node with the cluster's id, as the standard's containers do."""
+    meta = broker.format() / "meta.properties"
+    meta.write_text(CLUSTER_ID.sub(f"cluster.id={cluster_id}", meta.read_text()))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_cold_start_in_any_order_keeps_every_topic(tmp_path: Path, cache_dir: Path) -> None:
+    with ended(Nodes(tmp_path, cache_dir)) as nodes:
+        quorum_of_three(nodes, cache_dir)
+        make_topic(nodes.brokers[0], 3)
+        wait_until(nodes.in_sync, 120)
+        for order in permutations(range(3)):
+            for broker in nodes.brokers.values():
+                broker.kill()
+            nodes.brokers[order[0]].launch()
+            nodes.brokers[order[1]].launch()
+            for number in order[:2]:  # two are a majority
+                nodes.brokers[number].await_ready(120)
+            assert TOPIC in topics(nodes.brokers[order[0]])
+            nodes.brokers[order[2]].start(120)
+            wait_until(nodes.in_sync, 120)
+            assert [topics(broker) for broker in nodes.brokers.values()] == [{TOPIC}] * 3, order
+
+
+def quorum_of_three(nodes: Nodes, cache_dir: Path) -> None:
+    """A node of a dynamic quorum, and two more as `cluster grow` wants them."""
+    nodes.make(0, Member(0, nodes.controllers, first=True)).start(120)
+
+    def operate(progress: Progress) -> None:
+        if progress.step.by_operator:
+            nodes.operate(str(progress.step))
+
+    grow(Live(nodes.kafka, cache_dir), Want(3), operate, throttle=10_000_000, wait_s=120)
