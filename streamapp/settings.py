@@ -42,9 +42,7 @@ class BillingSettings(_Section):
     grace_seconds: int = Field(
         300, ge=0, le=604_800, description="How long after its end (event time) an hour stays open"
     )
-    idle_seconds: float = Field(
-        60, gt=0, description="A partition without records for this long is closed by the wall clock"
-    )
+    idle_seconds: float = Field(60, gt=0, description="The wall clock closes a partition without records this long")
     lines_max: int = Field(
         200, ge=10, le=250, description="Models of an hour's bill with a line of their own; further ones share one"
     )
@@ -61,9 +59,7 @@ class SettlementSettings(_Section):
     grace_seconds: int = Field(
         300, ge=0, le=86_400, description="How long after its end (event time) an hour of calls stays open"
     )
-    idle_seconds: float = Field(
-        60, gt=0, description="A partition without records for this long is closed by the wall clock"
-    )
+    idle_seconds: float = Field(60, gt=0, description="The wall clock closes a partition without records this long")
     methods_max: int = Field(
         200, ge=10, le=500, description="Methods of an account that are listed by name; further ones count together"
     )
@@ -113,12 +109,7 @@ class MetricsSettings(_Section):
     models_max: int = Field(
         50, ge=1, le=1000, description="Models of a partition that are listed by name; the rest is `other`"
     )
-    minutes_kept: int = Field(
-        120,
-        ge=10,
-        le=1440,
-        description="Figures by the minute are kept this many minutes; by the hour, as long as llm_usage",
-    )
+    minutes_kept: int = Field(120, ge=10, le=1440, description="Minutes of figures kept; hours: as long as llm_usage")
 
 
 class AlertSettings(_Section):
@@ -129,9 +120,7 @@ class AlertSettings(_Section):
         "conflicting_duplicate", description="Comma-separated reasons of which one dead letter opens an incident"
     )
     quiet_seconds: int = Field(900, ge=300, description="An incident is resolved this long after its last dead letter")
-    update_seconds: int = Field(
-        900, ge=60, description="A growing incident is notified again after this, at the earliest"
-    )
+    update_seconds: int = Field(900, ge=60, description="A growing incident is notified again no sooner than this")
     pagerduty_routing_key: SecretStr | None = Field(
         None, description="Integration key of PagerDuty's Events API v2, 32 characters; without it nobody is paged"
     )
@@ -145,9 +134,7 @@ class AlertSettings(_Section):
         60, ge=1, description="Notifications per minute to a destination, at most; PagerDuty accepts 120"
     )
     timeout_seconds: float = Field(10, gt=0, description="A destination that answers later is asked again")
-    give_up_seconds: int = Field(
-        86_400, ge=60, description="A notification that cannot be delivered for this long is given up"
-    )
+    give_up_seconds: int = Field(86_400, ge=60, description="An undelivered notification is given up after this")
 
 
 class ClickHouseSettings(_Section):
@@ -159,14 +146,10 @@ class ClickHouseSettings(_Section):
     )
     username: str = Field("default", description="ClickHouse user")
     password: SecretStr | None = Field(None, description="ClickHouse password")
-    database: str = Field(
-        "stream", pattern=r"^[a-z_][a-z0-9_]*$", description="Database; created when it does not exist"
-    )
+    database: str = Field("stream", pattern=r"^[a-z_][a-z0-9_]*$", description="Database; created if missing")
     timeout_seconds: int = Field(30, ge=1, description="A statement that takes longer is tried again")
     batch_rows: int = Field(50_000, ge=1, description="Records of one insert; it may be one chunk more")
-    batch_bytes: int = Field(
-        16 << 20, ge=1 << 10, description="Bytes of records of one insert; it may be one chunk more"
-    )
+    batch_bytes: int = Field(16 << 20, ge=1 << 10, description="Bytes of records of one insert, or one chunk more")
     flush_seconds: float = Field(
         5, gt=0, description="How long records wait for an insert to fill; ClickHouse wants few, large inserts"
     )
@@ -213,9 +196,7 @@ class WatchSettings(_Section):
 
     host: str = Field("127.0.0.1", description="Address the watch listens on")
     port: int = Field(6300, ge=0, le=65535, description="Port of the watch; 0 takes a free one")
-    interval_seconds: float = Field(
-        15, ge=1, description="How often Kafka is asked; Prometheus need not scrape more often"
-    )
+    interval_seconds: float = Field(15, ge=1, description="Kafka is asked this often; scrape no more often")
     url: str = Field("http://127.0.0.1:6300", description="Where the pages ask for the last hour of every group")
 
 
@@ -233,9 +214,7 @@ class ArchiveSettings(_Section):
     allow_http: bool = Field(False, description="Speak to an endpoint without TLS that is not on this machine")
     flush_records: int = Field(50_000, ge=1, description="An object is written when this many records wait")
     flush_bytes: int = Field(16 << 20, ge=1024, description="An object is written when this many bytes of records wait")
-    flush_seconds: float = Field(
-        60, gt=0, description="An object is written when its first record has waited this long"
-    )
+    flush_seconds: float = Field(60, gt=0, description="An object is written when a record waited this long")
     zstd_level: int = Field(9, ge=1, le=19, description="Level of compression; 3 is five times as fast, a third larger")
     timeout_seconds: float = Field(30, gt=0, description="The store answers within this, or is asked again")
 
