@@ -42,7 +42,7 @@ class BillingSettings(_Section):
     grace_seconds: int = Field(
         300, ge=0, le=604_800, description="How long after its end (event time) an hour stays open"
     )
-    idle_seconds: float = Field(60, gt=0, description="A partition silent this long is closed by the wall clock")
+    idle_seconds: float = Field(60, gt=0, description="The wall clock closes a partition without records this long")
     lines_max: int = Field(
         200, ge=10, le=250, description="Models of an hour's bill with a line of their own; further ones share one"
     )
@@ -59,7 +59,7 @@ class SettlementSettings(_Section):
     grace_seconds: int = Field(
         300, ge=0, le=86_400, description="How long after its end (event time) an hour of calls stays open"
     )
-    idle_seconds: float = Field(60, gt=0, description="A partition silent this long is closed by the wall clock")
+    idle_seconds: float = Field(60, gt=0, description="The wall clock closes a partition without records this long")
     methods_max: int = Field(
         200, ge=10, le=500, description="Methods of an account that are listed by name; further ones count together"
     )
@@ -92,9 +92,7 @@ class WorkerSettings(_Section):
     poison_limit_ratio: float = Field(
         0.5, gt=0, le=1, description="Stop when more than this share of a partition's last 50,000 records was refused"
     )
-    poison_limit_consecutive: int = Field(
-        20_000, ge=1, description="Stop when so many records in a row were refused: a bad deploy, not bad luck"
-    )
+    poison_limit_consecutive: int = Field(20_000, ge=1, description="Stop when this many records in a row were refused")
     poison_accepted_until: AwareDatetime | None = Field(
         None, description="Records with a timestamp up to this are known to be bad; no limit counts their dead letters"
     )
@@ -111,7 +109,7 @@ class MetricsSettings(_Section):
     models_max: int = Field(
         50, ge=1, le=1000, description="Models of a partition that are listed by name; the rest is `other`"
     )
-    minutes_kept: int = Field(120, ge=10, le=1440, description="Minutes are kept so long; hours as long as llm_usage")
+    minutes_kept: int = Field(120, ge=10, le=1440, description="Minutes of figures kept; hours: as long as llm_usage")
 
 
 class AlertSettings(_Section):
@@ -121,8 +119,8 @@ class AlertSettings(_Section):
     reasons_at_once: str = Field(
         "conflicting_duplicate", description="Comma-separated reasons of which one dead letter opens an incident"
     )
-    quiet_seconds: int = Field(900, ge=300, description="An incident is resolved so long after its last dead letter")
-    update_seconds: int = Field(900, ge=60, description="A growing incident is told again after this, at the earliest")
+    quiet_seconds: int = Field(900, ge=300, description="An incident is resolved this long after its last dead letter")
+    update_seconds: int = Field(900, ge=60, description="A growing incident is notified again no sooner than this")
     pagerduty_routing_key: SecretStr | None = Field(
         None, description="Integration key of PagerDuty's Events API v2, 32 characters; without it nobody is paged"
     )
@@ -131,12 +129,12 @@ class AlertSettings(_Section):
     )
     webhook_url: SecretStr | None = Field(None, description="Incidents are POSTed there as JSON")
     webhook_token: SecretStr | None = Field(None, description="Sent to the webhook as a bearer token")
-    link: str | None = Field(None, description="Address of the page /letters, as people who are told can open it")
+    link: str | None = Field(None, description="Address of the page /letters that notifications link to")
     per_minute: int = Field(
-        60, ge=1, description="What a destination is told in a minute, at most; PagerDuty takes 120"
+        60, ge=1, description="Notifications per minute to a destination, at most; PagerDuty accepts 120"
     )
     timeout_seconds: float = Field(10, gt=0, description="A destination that answers later is asked again")
-    give_up_seconds: int = Field(86_400, ge=60, description="After this nobody needs to be told any more")
+    give_up_seconds: int = Field(86_400, ge=60, description="An undelivered notification is given up after this")
 
 
 class ClickHouseSettings(_Section):
@@ -148,12 +146,12 @@ class ClickHouseSettings(_Section):
     )
     username: str = Field("default", description="ClickHouse user")
     password: SecretStr | None = Field(None, description="ClickHouse password")
-    database: str = Field("stream", pattern=r"^[a-z_][a-z0-9_]*$", description="Made when it is not there")
+    database: str = Field("stream", pattern=r"^[a-z_][a-z0-9_]*$", description="Database; created if missing")
     timeout_seconds: int = Field(30, ge=1, description="A statement that takes longer is tried again")
     batch_rows: int = Field(50_000, ge=1, description="Records of one insert; it may be one chunk more")
-    batch_bytes: int = Field(16 << 20, ge=1 << 10, description="Bytes of records of one insert, likewise")
+    batch_bytes: int = Field(16 << 20, ge=1 << 10, description="Bytes of records of one insert, or one chunk more")
     flush_seconds: float = Field(
-        5, gt=0, description="Records wait no longer for their insert to be full; ClickHouse wants few, large inserts"
+        5, gt=0, description="How long records wait for an insert to fill; ClickHouse wants few, large inserts"
     )
     keep_ip: bool = Field(False, description="Keep clients' addresses, as $ip of the properties")
     port: int = Field(8123, ge=0, le=65535, description="Port of `streamapp clickhouse`; 0 takes a free one")
@@ -175,11 +173,11 @@ class CaptureSettings(_Section):
     request_timeout_seconds: float = Field(30, gt=0, description="A request must have arrived within this")
     keep_alive_seconds: float = Field(75, gt=0, description="An idle connection is kept; longer than load balancers do")
     unknown_letters_per_second: float = Field(
-        100, gt=0, description="Bodies of nobody's that go to dead_letter; beyond that 429: anybody can send them"
+        100, gt=0, description="Unreadable bodies without a known token that go to dead_letter; above that 429"
     )
-    drain_seconds: float = Field(15, gt=0, description="How long a stop waits for what Kafka has not acknowledged")
+    drain_seconds: float = Field(15, gt=0, description="How long SIGTERM waits for Kafka's acknowledgements")
     proxies: int = Field(
-        0, ge=0, le=16, description="Proxies in front: the client stands so far from the end of X-Forwarded-For"
+        0, ge=0, le=16, description="Number of proxies in front: the client's place from the end of X-Forwarded-For"
     )
 
 
@@ -189,7 +187,7 @@ class ReconcileSettings(_Section):
     host: str = Field("127.0.0.1", description="Address the reconciliation job listens on")
     port: int = Field(6200, ge=0, le=65535, description="Port of the reconciliation job; 0 takes a free one")
     interval_seconds: float = Field(300, gt=0, description="Pause between two rounds of all checks, at least")
-    hours: int = Field(48, ge=0, description="How old usage may be that the job still reads; 0: all there is")
+    hours: int = Field(48, ge=0, description="Hours of usage that the job reads; 0: everything in the log")
     url: str = Field("http://127.0.0.1:6200", description="Where the pages ask for what the job found")
 
 
@@ -198,7 +196,7 @@ class WatchSettings(_Section):
 
     host: str = Field("127.0.0.1", description="Address the watch listens on")
     port: int = Field(6300, ge=0, le=65535, description="Port of the watch; 0 takes a free one")
-    interval_seconds: float = Field(15, ge=1, description="Kafka is asked so often; Prometheus need not ask oftener")
+    interval_seconds: float = Field(15, ge=1, description="Kafka is asked this often; scrape no more often")
     url: str = Field("http://127.0.0.1:6300", description="Where the pages ask for the last hour of every group")
 
 
@@ -214,9 +212,9 @@ class ArchiveSettings(_Section):
     secret_access_key: SecretStr | None = Field(None, description="Secret of the access key")
     session_token: SecretStr | None = Field(None, description="Session token of a temporary access key")
     allow_http: bool = Field(False, description="Speak to an endpoint without TLS that is not on this machine")
-    flush_records: int = Field(50_000, ge=1, description="An object is written when so many records wait")
-    flush_bytes: int = Field(16 << 20, ge=1024, description="Or so many bytes of them")
-    flush_seconds: float = Field(60, gt=0, description="Or when the first of them has waited so long")
+    flush_records: int = Field(50_000, ge=1, description="An object is written when this many records wait")
+    flush_bytes: int = Field(16 << 20, ge=1024, description="An object is written when this many bytes of records wait")
+    flush_seconds: float = Field(60, gt=0, description="An object is written when a record waited this long")
     zstd_level: int = Field(9, ge=1, le=19, description="Level of compression; 3 is five times as fast, a third larger")
     timeout_seconds: float = Field(30, gt=0, description="The store answers within this, or is asked again")
 

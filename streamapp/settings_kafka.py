@@ -22,7 +22,9 @@ class KafkaSettings(BaseModel):
     sasl_username: str | None = Field(None, description="SASL/PLAIN user name; needs SASL_SSL")
     sasl_password: SecretStr | None = Field(None, description="SASL/PLAIN password; in production name a file instead")
     sasl_password_file: Path | None = Field(None, description="File with the SASL/PLAIN password, read at every login")
-    allow_plaintext: bool = Field(False, description="Whether PLAINTEXT may leave this host (loopback needs no leave)")
+    allow_plaintext: bool = Field(
+        False, description="Whether PLAINTEXT may be used to other hosts (loopback always may)"
+    )
     ssl_ca_file: Path | None = Field(None, description="PEM file of the authority that signed the brokers")
     ssl_certificate_file: Path | None = Field(None, description="PEM file of our own certificate, where brokers ask it")
     ssl_key_file: Path | None = Field(None, description="PEM file of its private key")

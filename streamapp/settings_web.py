@@ -49,7 +49,7 @@ class WebSettings(BaseModel):
     proxy_groups_header: str = Field("X-Forwarded-Groups", description="proxy: header with the person's groups")
     roles: str = Field(
         "",
-        description="proxy, jwt: comma-separated group=role; empty: a group that is called as a role has it",
+        description="proxy, jwt: comma-separated group=role; empty: a group with the name of a role has that role",
     )
     jwt_header: str = Field("Authorization", description="jwt: header that carries the token")
     jwt_keys: str | None = Field(None, description="jwt: file or https URL of the issuer's keys, a JWKS")

@@ -49,7 +49,9 @@ T = TypeVar("T")
 @click.option("--id", "event_id", help="Follow one event: its id, or its place like llm_usage[3]@31617.")
 @click.option("--bill", "statement_id", help="The calls behind a bill or a settlement.")
 @click.option("--team", help="Events of this team; with --topic agent_rpc_metering, of this agent.")
-@click.option("--topic", type=click.Choice(TOPICS), default=TOPICS[0], show_default=True, help="Of this topic.")
+@click.option(
+    "--topic", type=click.Choice(TOPICS), default=TOPICS[0], show_default=True, help="Topic for --team and --tail."
+)
 @click.option("--from", "from_ms", type=Moment(), help="With --team: that arrived at this time or later.")
 @click.option("--to", "until_ms", type=Moment(), help="With --team: that arrived before this time.")
 @click.option("--tail", is_flag=True, help="The newest 100, of --team if it is given.")

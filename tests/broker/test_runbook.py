@@ -106,7 +106,12 @@ class Stage:
 def _usage(number: int, at_ms: int, **data: object) -> bytes:
     tokens = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     facts = {"model": "zen-72b", "provider": "together", "cost_usd": 0.25, **tokens, **data}
-    envelope = {"schema": "hanzo.stream.v1", "id": f"evt_{number}", "type": "llm.usage", "source": "llm-gateway"}
+    envelope = {
+        "schema": "hanzo.stream.v1",
+        "id": f"evt_{number}",
+        "type": "llm.usage.completed",
+        "source": "llm-gateway",
+    }
     return json.dumps(
         {**envelope, "timestamp": format_ms(at_ms), "org_id": "org_a", "team_id": TEAM, "data": facts}
     ).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
@@ -23,7 +24,7 @@ ROWS = [
 ]
 
 
-def printed(width: int, terminal: bool = True, rows: list[tuple[str, ...]] = ROWS) -> list[str]:
+def printed(width: int, terminal: bool = True, rows: Sequence[tuple[str, ...]] = ROWS) -> list[str]:
     table = Table("id", "refused at", "source", "by", "reason", title="Plan")
     for row in rows:
         table.add_row(*row)
@@ -32,7 +33,7 @@ def printed(width: int, terminal: bool = True, rows: list[tuple[str, ...]] = ROW
     return out.getvalue().splitlines()
 
 
-def cells(rows: list[tuple[str, ...]]) -> list[str]:
+def cells(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return [cell.removeprefix("[bold]").removesuffix("[/]") for row in rows for cell in row]
 
 

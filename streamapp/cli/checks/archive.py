@@ -36,7 +36,7 @@ MEANINGS = {
     "wrong": "a line is not its record, secrets aside",
 }
 
-_partition = click.option("--partition", type=click.IntRange(0), help="Of this partition of audit_log only.")
+_partition = click.option("--partition", type=click.IntRange(0), help="Only this partition of audit_log.")
 _since = click.option("--since", "since_ms", type=Moment(), help="Events of this time or later.")
 _until = click.option("--until", "until_ms", type=Moment(), help="Events before this time.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, without a progress bar.")
@@ -115,7 +115,7 @@ def ls_command(as_json: bool, **wanted: Any) -> None:
 @_since
 @_until
 @click.option("--org", help="Of this org, as the event says, else its key.")
-@click.option("--type", "type_", help="Of this type, or of all that begin with it: iam.auth.")
+@click.option("--type", "type_", help="Only this type, or types that begin with it: iam.auth.")
 @click.option("--count", "only_count", is_flag=True, help="Print how many there are, and nothing else.")
 def cat_command(type_: str | None, only_count: bool, **wanted: Any) -> None:
     """Records as they are archived, one JSON object a line, in the order of each partition's log.

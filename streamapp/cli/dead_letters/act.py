@@ -35,7 +35,7 @@ from streamapp.schemas.values.strict_json import parse
 from streamapp.settings import Settings
 
 _ids = click.argument("ids", nargs=-1, metavar="[ID]...")
-_limit = click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first.")
+_limit = click.option("--limit", type=click.IntRange(1), help="At most this many, oldest first.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Show the plan; change nothing.")
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object; needs --yes or --dry-run.")
@@ -61,15 +61,17 @@ class Patch(click.ParamType):
 @filters
 @click.option("--patch", type=Patch(), help="Edit every value by this JSON Patch (RFC 6902) before it is sent.")
 @click.option(
-    "--value", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Send this instead; one ID."
+    "--value",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Send the bytes of this file instead; for one ID.",
 )
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="At most so many in a second.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Send at most this many per second.")
 @click.option(
     "--max-attempts",
     type=click.IntRange(1),
     default=ATTEMPTS_MAX,
     show_default=True,
-    help="Leave alone what was refused so often.",
+    help="Skip records that were refused this many times.",
 )
 @click.option(
     "--receipt",
@@ -133,7 +135,7 @@ def redrive_command(
 @_ids
 @filters
 @click.option("--because", default="", help="Why they need nothing more; it is kept with each dead letter.")
-@click.option("--undo", is_flag=True, help="Let dropped dead letters wait again.")
+@click.option("--undo", is_flag=True, help="Take a drop back: the dead letters wait again.")
 @_limit
 @_dry_run
 @_yes

@@ -34,7 +34,11 @@ CAUSES_SHOWN = 20
 EVENT_LETTERS = 20  # of one event, the newest
 
 _state = click.option(
-    "--state", type=click.Choice((*STATES, "all")), default="waiting", show_default=True, help="What became of them."
+    "--state",
+    type=click.Choice((*STATES, "all")),
+    default="waiting",
+    show_default=True,
+    help="Only dead letters in this state.",
 )
 
 
@@ -53,7 +57,9 @@ command.add_command(drop_command)
 @command.command(name="list")
 @filters
 @_state
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="The newest so many.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most this many, newest first."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_command(state: str, limit: int, as_json: bool, **options: Any) -> None:
     """Letters, newest first."""
@@ -91,7 +97,7 @@ def list_command(state: str, limit: int, as_json: bool, **options: Any) -> None:
 @command.command(name="show")
 @click.argument("letter_id", metavar="ID")
 @click.option("--raw", is_flag=True, help="Write the record's original bytes, nothing else, nothing masked.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="With --raw: to this file.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="With --raw: write to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, masked.")
 def show_command(letter_id: str, raw: bool, output: Path | None, as_json: bool) -> None:
     """One dead letter, by its own id or its event's: why, where from, and what the record was.

@@ -34,7 +34,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 @click.option("--users", type=FOLDER, help="The users_dir of the brokers [DIR/users].")
 @click.option("--secret", type=click.Path(path_type=Path), help="The file that SERVICE reads [DIR/secrets/SERVICE].")
 @click.option("--used", type=FOLDER, multiple=True, help="The used_dir of a broker; may be repeated [DIR/used].")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def rotate_command(
     service: str,

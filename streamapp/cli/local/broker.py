@@ -43,7 +43,9 @@ def command() -> None:
     type=click.IntRange(0, 65535),
     help="Port of its own /metrics, 0: none [STREAM_BROKER__METRICS_PORT].",
 )
-@click.option("--secure", is_flag=True, help="SASL/PLAIN over TLS 1.3, and no right that nobody gave.")
+@click.option(
+    "--secure", is_flag=True, help="Require TLS 1.3 and a login (SASL/PLAIN); no user has a right that was not given."
+)
 @click.option(
     "--node", type=click.IntRange(0), help="Number of a node of a cluster that may grow; needs --controllers."
 )

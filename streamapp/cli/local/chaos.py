@@ -30,14 +30,14 @@ KINDS = {fault.name.lower().replace("_", "-"): fault for fault in Fault}
 
 @click.command("chaos")
 @click.option("--events", type=click.IntRange(1000), help="Events to send [default: 30,000 a minute].")
-@click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(0.5), help="About how long it takes.")
+@click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(0.5), help="Approximate duration.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same events and the same faults.")
-@click.option("--stock/--no-stock", default=True, show_default=True, help="A stock Faust counter beside it.")
+@click.option("--stock/--no-stock", default=True, show_default=True, help="Also run a stock Faust counter, to compare.")
 @click.option("--only", "kinds", multiple=True, type=click.Choice([*KINDS]), help="Only this fault; may be repeated.")
-@click.option("--secure", is_flag=True, help="Kafka asks who comes: each process is a principal with its rights only.")
-@click.option("--app", default=BILLING, show_default=True, help="The Faust app of the workers that suffer, as for -A.")
+@click.option("--secure", is_flag=True, help="Kafka with TLS, logins and rights: each process is a user of its own.")
+@click.option("--app", default=BILLING, show_default=True, help="Faust app of the workers under test, as for -A.")
 @click.option(
-    "--keep", type=click.Path(path_type=Path), help="Work in this new folder and leave it: logs, broker, rows."
+    "--keep", type=click.Path(path_type=Path), help="Work in this new folder and keep it: logs, broker, rows."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, no progress.")
 def command(

@@ -25,10 +25,10 @@ GROUP = click.Choice([name for name, _, _ in AGENTS])
 
 @click.command(name="run")
 @click.option(
-    "--for", "for_seconds", type=click.FloatRange(10), help="Stop so many seconds after all is up, and verify."
+    "--for", "for_seconds", type=click.FloatRange(10), help="Stop this many seconds after everything is up, and verify."
 )
-@click.option("--fresh", is_flag=True, help="Begin with nothing: wipe the local state of earlier runs.")
-@click.option("--secure", is_flag=True, help="Kafka asks who comes: each process is a principal with its rights only.")
+@click.option("--fresh", is_flag=True, help="Delete the local state of earlier runs first.")
+@click.option("--secure", is_flag=True, help="Kafka with TLS, logins and rights: each process is a user of its own.")
 @click.option("--only", multiple=True, type=GROUP, help="Start only this group; may be repeated [default: all].")
 @click.option("--json", "as_json", is_flag=True, help="With --for: print the verdict as one JSON object.")
 def command(for_seconds: float | None, fresh: bool, secure: bool, only: tuple[str, ...], as_json: bool) -> None:

@@ -68,19 +68,43 @@ class Pace:
 
 @click.command(name="simulate")
 @click.option("--topic", "topics", multiple=True, type=TOPIC, help="Only this topic; may be repeated [default: all].")
-@click.option("--events", default=100_000, show_default=True, type=click.IntRange(0), help="Events of the history.")
-@click.option("--hours", default=12.0, show_default=True, type=click.FloatRange(0, 13 * 24), help="Its event time.")
+@click.option(
+    "--events", default=100_000, show_default=True, type=click.IntRange(0), help="Number of events in the history."
+)
+@click.option(
+    "--hours",
+    default=12.0,
+    show_default=True,
+    type=click.FloatRange(0, 13 * 24),
+    help="Hours of event time in the history.",
+)
 @click.option("--rate", default=0.0, show_default=True, help="Events per second; 0: as fast as possible.")
-@click.option("--teams", default=200, show_default=True, type=click.IntRange(1, 1_000_000), help="Teams, by zipf.")
-@click.option("--late", default=0.01, show_default=True, type=SHARE, help="Share of events of closed hours.")
-@click.option("--duplicates", default=0.02, show_default=True, type=SHARE, help="Share of events sent again.")
+@click.option(
+    "--teams",
+    default=200,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    help="Number of teams; few send most (Zipf).",
+)
+@click.option("--late", default=0.01, show_default=True, type=SHARE, help="Fraction of events for closed hours.")
+@click.option(
+    "--duplicates", default=0.02, show_default=True, type=SHARE, help="Fraction of events that are sent twice."
+)
 @click.option("--bad", default=0.005, show_default=True, type=SHARE, help="Fraction of invalid events.")
 @click.option("--seed", default=1, show_default=True, help="The same seed, end and topics give the same bytes.")
 @click.option("--end", "end_ms", type=Moment(), help="Event time at which the history ends [default: now].")
 @click.option("--continue", "go_on", is_flag=True, help="Begin where each topic ends, if that is within --hours.")
 @click.option("--forever", is_flag=True, help="After the history go on at the present time until Ctrl-C.")
-@click.option("--for", "for_seconds", type=click.FloatRange(0), help="The same, but stop so many seconds from now.")
-@click.option("--live-rate", default=50.0, show_default=True, type=click.FloatRange(0.01), help="Rate after it.")
+@click.option(
+    "--for", "for_seconds", type=click.FloatRange(0), help="Like --forever, but stop after this many seconds."
+)
+@click.option(
+    "--live-rate",
+    default=50.0,
+    show_default=True,
+    type=click.FloatRange(0.01),
+    help="Events per second after the history.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object, no progress bar.")
 def command(
     topics: tuple[str, ...],

@@ -46,11 +46,15 @@ def command() -> None:
 
 @command.command(name="export")
 @click.option("--month", required=True, type=Month(), help="The UTC month of the hours that are billed, like 2025-01.")
-@click.option("--format", "kind", type=click.Choice(FORMATS), help="By default what the name of --out says, else csv.")
+@click.option(
+    "--format", "kind", type=click.Choice(FORMATS), help="Format [default: by the extension of --out, else csv]."
+)
 @click.option("--org", default="", help="Only this org.")
 @click.option("--team", default="", help="Only this team.")
 @click.option("--lines", is_flag=True, help="One row for each model of a bill.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; by default standard output.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file [default: standard output]."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the sums as one JSON object on standard error.")
 def export_command(
     month: tuple[str, tuple[int, int]],

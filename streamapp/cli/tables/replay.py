@@ -48,12 +48,18 @@ class Offsets(click.ParamType):
 
 
 @click.command("replay")
-@click.option("--group", type=click.Choice(GROUPS), help="Whose records are read again.")
-@click.option("--table", "name", type=click.Choice([name for name, _ in TABLES]), help="The group's table instead.")
-@click.option("--to-datetime", "at_ms", type=Moment(), help="From the first record of this time on (broker's clock).")
-@click.option("--to-offset", "offsets", type=Offsets(), help="From these offsets on: N for all, or P:N[,P:N…].")
-@click.option("--to-earliest", "earliest", is_flag=True, help="From where the log begins.")
-@click.option("--recompute", is_flag=True, help="Count the range anew; put the table right, and state what changed.")
+@click.option("--group", type=click.Choice(GROUPS), help="Consumer group whose records are read again.")
+@click.option(
+    "--table", "name", type=click.Choice([name for name, _ in TABLES]), help="Name the group by its table instead."
+)
+@click.option(
+    "--to-datetime", "at_ms", type=Moment(), help="Start at the first record with this broker timestamp or later."
+)
+@click.option(
+    "--to-offset", "offsets", type=Offsets(), help="Start at these offsets: N for all partitions, or P:N[,P:N…]."
+)
+@click.option("--to-earliest", "earliest", is_flag=True, help="Start at the beginning of the log.")
+@click.option("--recompute", is_flag=True, help="Recount the range, correct the table and publish what changed.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; needs --yes or --dry-run.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
