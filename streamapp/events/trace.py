@@ -253,8 +253,7 @@ class Tracer:
         if place.chunk is None:
             return None
         read = await self._log.read(topic, {place.partition: Span(place.chunk, place.chunk + CHUNK_READ)})
-        events = [event_of(record) for record in read.records if is_called(record, event_id)]
-        return fate.first_with(events, event_id, place)
+        return next((event_of(record) for record in read.records if is_called(record, event_id)), None)
 
     async def _recent(self, trace: Trace) -> Recent | None:
         try:
