@@ -57,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """How long `broker/test_broker_model.py` searches; `make search` passes them on. The rate of a cluster's load."""
     parser.addoption("--model-examples", type=int, default=3, help="histories that are tried")
     parser.addoption("--model-steps", type=int, default=6, help="steps of a history")
-    parser.addoption("--cluster-rate", type=int, default=500, help="records a second while a cluster grows")
+    parser.addoption("--cluster-rate", type=int, default=300, help="records a second while a cluster grows")
     parser.addoption("--model-seed", type=int, default=None, help="other histories; without it always the same")
 
 

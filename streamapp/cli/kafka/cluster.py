@@ -82,7 +82,8 @@ def grow_command(brokers: str, throttle: int, wait_s: float) -> None:
     if steps:
         replicas = min(3, int(brokers))
         click.echo(
-            f"Set STREAM_KAFKA__REPLICATION_FACTOR={replicas} everywhere, and name every broker as bootstrap server."
+            f"Set STREAM_KAFKA__REPLICATION_FACTOR={replicas} everywhere, and name every broker as bootstrap server. "
+            "Clients know the new ones after metadata.max.age.ms, five minutes by default."
         )
 
 
