@@ -29,7 +29,7 @@ class ClickHouseStore:
 
     def _find(self, uuid: str) -> list[Coordinates]:
         rows = self._clickhouse.rows(
-            f"SELECT _topic, _partition, _offset FROM {self._clickhouse.database}.{EVENTS} "
+            f"SELECT DISTINCT _topic, _partition, _offset FROM {self._clickhouse.database}.{EVENTS} "
             f"WHERE uuid = {{uuid:UUID}} ORDER BY _offset LIMIT {ROWS_MAX} SETTINGS max_execution_time = {SECONDS_MAX}",
             {"uuid": uuid},
         )
