@@ -13,16 +13,17 @@ refuse stays as it is: nothing is lost by reading again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from streamapp.errors import Misconfigured, Refused
 from streamapp.exact.partition.place import Place
 from streamapp.exact.partition.reading import RecordsConsumer, reading
 from streamapp.kafka.admin import Admin
-from streamapp.lane.records import values_bytes
+from streamapp.lane.records import Records, values_bytes
 from streamapp.replay.offsets import chunks_of, translated
 from streamapp.replay.recompute import Told, refusals
 from streamapp.settings import Settings
@@ -54,6 +55,11 @@ class Rewritten:
     refused: int = 0
     left_alone: int = 0
     removed: int = 0
+
+    def note(self, records: int, refused: int, left_alone: int) -> None:
+        self.records += records
+        self.refused += refused
+        self.left_alone += left_alone
 
     @property
     def differs(self) -> int:
@@ -103,7 +109,9 @@ async def rewrite(
         async with translated(), reading(settings) as consumer:
             for range_ in of:
                 known = refused.get(range_.partition, frozenset())
-                async with aclosing(_readings(sink, settings, consumer, range_, known, done)) as readings:
+                spans = await rewriter.batches(place_of(sink, range_.partition), range_.first, range_.end)
+                chunks = partial(_chunks, settings, consumer, sink.source.topic, range_.partition)
+                async with aclosing(_readings(sink, settings, chunks, spans, range_, known, done)) as readings:
                     at = range_.first
                     async for each in readings:
                         await _one(rewriter, each, done, dry_run)
@@ -115,6 +123,12 @@ async def rewrite(
     finally:
         await rewriter.close()
     return done
+
+
+def _chunks(
+    settings: Settings, consumer: RecordsConsumer, topic: str, partition: int, first: int, end: int
+) -> AsyncIterator[Records]:
+    return chunks_of(consumer, topic, partition, first, end, settings.worker.chunk_records)
 
 
 async def _one(rewriter: Rewriter, each: Reading, done: Rewritten, dry_run: bool) -> None:
@@ -129,29 +143,34 @@ async def _one(rewriter: Rewriter, each: Reading, done: Rewritten, dry_run: bool
 async def _readings(
     sink: SinkDeclaration[Any],
     settings: Settings,
-    consumer: RecordsConsumer,
+    chunks: Callable[[int, int], AsyncIterator[Records]],
+    spans: Sequence[tuple[int, int]] | None,
     of: Range,
     known: Collection[int],
     done: Rewritten,
 ) -> AsyncGenerator[Reading, None]:
-    """A range as batches of the sink's own size. `known`: offsets with a dead letter."""
-    topic, read, bounds = sink.source.topic, sink.read(settings), sink.ends(settings)
-    place = Place(sink.group, topic, of.partition, topic_id="", partitions=0, outputs={})
-    rows: list[Any] = []
-    refused: set[int] = set()
-    first, last, size, count = of.first, of.first, 0, 0
-    async for records in chunks_of(consumer, topic, of.partition, of.first, of.end, settings.worker.chunk_records):
-        new, today = read(place, records)
-        letters = {record.offset for record in records if record.offset in known}
-        left = {refusal.record.offset for refusal in today} - letters
-        rows += new
-        refused |= letters | left
-        done.records += len(records)
-        done.refused += len(letters)
-        done.left_alone += len(left)
-        last, size, count = records[-1].offset, size + values_bytes(records), count + len(records)
-        if count >= bounds.records or size >= bounds.size_bytes:
+    """A range as batches: `spans`, or of the sink's own size. `known`: offsets with a dead letter."""
+    read, bounds = sink.read(settings), sink.ends(settings)
+    place = place_of(sink, of.partition)
+    for begin, last in [(of.first, of.end - 1)] if spans is None else spans:
+        rows: list[Any] = []
+        refused: set[int] = set()
+        first, size, count = begin, 0, 0
+        async for records in chunks(begin, last + 1):
+            new, today = read(place, records)
+            letters = {record.offset for record in records if record.offset in known}
+            left = {refusal.record.offset for refusal in today} - letters
+            rows += new
+            refused |= letters | left
+            done.note(len(records), len(letters), len(left))
+            size, count, at = size + values_bytes(records), count + len(records), records[-1].offset
+            if spans is None and at < last and (count >= bounds.records or size >= bounds.size_bytes):
+                yield Reading(place, first, at, rows, refused)
+                rows, refused, first, size, count = [], set(), at + 1, 0, 0
+        if count:
             yield Reading(place, first, last, rows, refused)
-            rows, refused, first, size, count = [], set(), last + 1, 0, 0
-    if count:
-        yield Reading(place, first, last, rows, refused)
+
+
+def place_of(sink: SinkDeclaration[Any], partition: int) -> Place:
+    """A partition, for what reads and writes nothing in Kafka."""
+    return Place(sink.group, sink.source.topic, partition, topic_id="", partitions=0, outputs={})

@@ -43,6 +43,10 @@ class Rewriter(Protocol):
     async def begin(self, now_ms: int) -> None:
         """Called once, before the first reading."""
 
+    async def batches(self, place: Place, first: int, end: int) -> Sequence[tuple[int, int]] | None:
+        """First and last offsets of what can be replaced only as a whole, of those within `first` … `end`, which is
+        excluded. None: any reading will do."""
+
     async def compared(self, reading: Reading) -> Difference:
         """Compare; nothing is written."""
 

@@ -83,7 +83,8 @@ def command(
     that were refused stay refused: redrive their dead letters.
 
     With --rewrite the rows that a sink has of a time are made again with today's code, and replace those that differ;
-    readers see each event once, before, meanwhile and after. A run that was killed is run again: it goes on.
+    readers see each event once, before, meanwhile and after. The archive gets a new generation of its objects, and
+    keeps the old. A run that was killed is run again: it goes on.
 
     Stop the group's workers first; of `streamapp run` with `streamapp stop GROUP`. A dry run without --recompute, and
     --rewrite, need no stop.

@@ -47,7 +47,8 @@ async def rewritten(span: Span, settings: Settings, talk: Talk) -> dict[str, Any
         talk.console.print(summary(found))
     if of and (talk.yes or found.differs) and talk.agreed(f"Replace {found.differs:,} rows?"):
         found = await _run(span, of, settings, talk, dry_run=False)
-        talk.console.print(f"{summary(found)}\n{found.removed:,} rows that were replaced are removed")
+        gone = f"\n{found.removed:,} rows that were replaced are removed" if found.removed else ""
+        talk.console.print(summary(found) + gone)
     elif not of:
         talk.console.print("0 records of this time are kept: nothing to do")
     parts = [range_._asdict() for range_ in of]

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from streamapp.errors import Unavailable
+from streamapp.exact.partition.place import Place
 from streamapp.schemas.values.timestamp import DAY_MS
 from streamapp.sinks.clickhouse.client import ClickHouse
 from streamapp.sinks.clickhouse.events import NUMBERS, TEXTS, AnalyticsEvents, Row
@@ -48,6 +49,9 @@ class EventsRewriter:
         await asyncio.to_thread(self._events.open)
         ((newest,),) = await self._rows(f"SELECT max(_revision) FROM {self._table}")
         self._revision = max(now_ms, int(newest) + 1)
+
+    async def batches(self, place: Place, first: int, end: int) -> None:
+        """Any rows may be replaced."""
 
     async def compared(self, reading: Reading) -> Difference:
         return await asyncio.to_thread(self._compared, reading)
