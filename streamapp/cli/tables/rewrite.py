@@ -32,7 +32,7 @@ def span_of(group: str | None, from_ms: int | None, to_ms: int | None) -> Span:
         raise click.UsageError("--rewrite needs --group, --from and a later --to")
     sinks = {sink.group: sink for sink in (declared(name) for name, _ in SINKS) if sink.rewriter is not None}
     if group not in sinks:
-        raise Refused(f"--rewrite is for {' and '.join(sorted(sinks))}; what {group} has written is final")
+        raise Refused(f"--rewrite is for {' and '.join(sorted(sinks))}; the table of {group} takes --recompute")
     return Span(sinks[group], from_ms, to_ms)
 
 

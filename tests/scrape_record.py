@@ -1,26 +1,22 @@
 """What all processes of a run tell, as Prometheus has it: every family, its type and its labels.
 
 `tests/golden/scrape.txt` is the record. Rules, dashboards and the reference are held to it (`tests/tidy`), and each
-scraped run to what it says. After a change that is meant: `python tests/broker/scrape_record.py` writes it anew.
+scraped run to what it says. After a change that is meant: `tests/broker/record_scrape.py` writes it anew.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-if __name__ == "__main__":
-    sys.path[:0] = [str(Path(__file__).parents[1])]
+if TYPE_CHECKING:
+    from prometheus_server import Server
 
-from prometheus_server import Server
-
-RECORD = Path(__file__).parents[1] / "golden" / "scrape.txt"
+RECORD = Path(__file__).parent / "golden" / "scrape.txt"
 OURS = ("kafka_", "stream_", "hanzo_llm_", "capture_")
 ENDINGS = ("_total", "_bucket", "_count", "_sum", "_info")
-OF_PROMETHEUS = {"__name__", "job", "instance", "le"}
+OF_PROMETHEUS = {"__name__", "job", "instance", "worker_of", "le"}
 
 
 class Family(NamedTuple):
@@ -78,10 +74,3 @@ def differences(now: Record) -> list[str]:
         if one.type != other.type or (None not in (one.labels, other.labels) and one.labels != other.labels):
             found.append(f"{name} is {one}, the record says {other}")
     return sorted(found)
-
-
-if __name__ == "__main__":
-    from test_run_twice import scraped_run
-
-    with TemporaryDirectory() as folder:
-        scraped_run(Path(folder), lambda server: RECORD.write_text(written(told(server)), encoding="utf-8"))
