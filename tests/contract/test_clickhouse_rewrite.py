@@ -10,11 +10,13 @@ import pytest
 from clickhouses import TOPIC, Events, Record, captured
 
 from streamapp.exact.partition.place import Place
+from streamapp.kafka.log.reader import Span
 from streamapp.sinks.clickhouse.client import ClickHouse
 from streamapp.sinks.clickhouse.columns import EventColumns
 from streamapp.sinks.clickhouse.events import Row
 from streamapp.sinks.clickhouse.rewrite import EventsRewriter
 from streamapp.sinks.rewriter import Difference, Reading
+from streamapp.verify.copies.events_clickhouse import _ClickHouse
 
 pytest_plugins = ("clickhouse_fixtures",)
 
@@ -79,6 +81,11 @@ def test_each_event_is_there_once_at_every_step(kept: Events, connect: Callable[
     first = run.batch(0, 9)
     assert (first.same, first.changed, first.missing) == (3, 7, 0)
     assert offsets(kept) == every
+    checked = _ClickHouse(kept.clickhouse.settings).below(PLACE.partition, Span(0, COUNT))
+    assert {offset: [row.event for row in rows] for offset, rows in checked.items()} == {
+        offset: [f"event {offset}" if offset < 10 else older(row).event]
+        for offset, row in enumerate(kept.rows(*(record.value or b"" for record in RECORDS)))
+    }, "the check reads the latest revision"
     kept.insert(kept.rows(captured(COUNT), first=COUNT))  # a new event arrives
     again = Rewrite(connect(), 2000)  # the first run was killed
     assert again.batch(0, 9).changed == 0
