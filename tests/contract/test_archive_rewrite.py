@@ -11,9 +11,10 @@ import pytest
 from test_archive_store import BEGIN_MS, PLACE, TRAIL, Rec, files, run, three
 
 from streamapp.errors import Misconfigured
+from streamapp.events.kept import ArchiveObjects
 from streamapp.schemas.judging.audit_line import Line, audit_line
 from streamapp.schemas.values.timestamp import DAY_MS
-from streamapp.settings import ArchiveSettings
+from streamapp.settings import ArchiveSettings, Settings
 from streamapp.sinks.archive.read import Wanted, generations, listed, matching
 from streamapp.sinks.archive.rewrite import ArchiveRewriter
 from streamapp.sinks.archive.store import ArchiveStore, open_archive
@@ -86,6 +87,19 @@ def test_readers_take_a_generation_when_the_list_names_it(store: ArchiveStore, r
     report = run(verify_archive(store, TRAIL))
     assert (report.ok, report.behind, report.strays, report.objects) == (True, [], [], 3), report
     assert report.generations[AGAIN].objects == 2
+
+
+def test_the_page_of_an_event_names_the_object_that_counts(store: ArchiveStore) -> None:
+    rewrite(store, reading(10, "v"))
+    rewrite(store, reading(0, "v"), reading(10, "w"))
+    objects = ArchiveObjects(Settings(archive=ArchiveSettings(url=store.url)))
+    folders = {}
+    for offset in (5, 15, 25):
+        found = run(objects.find((TRAIL, PLACE.partition, offset), LATER.get(offset - 5, BEGIN_MS)))
+        assert found is not None
+        folders[offset] = found.partition("/")[0]
+    third = f"{TRAIL}_generation_0003"
+    assert folders == {5: third, 15: third, 25: TRAIL}
 
 
 def test_the_same_again_makes_no_generation_and_another_reading_makes_one_more(store: ArchiveStore) -> None:
