@@ -80,6 +80,9 @@ FAMILIES = (
 )
 
 
+GAUGES = (DURATION_QUANTILE, TTFT_QUANTILE, UNANSWERED)  # of the fleet; the others are of partitions
+
+
 class PartitionCounts(NamedTuple):
     """What one partition has counted, ever."""
 
@@ -100,7 +103,7 @@ class Quantiles(NamedTuple):
 
 def counters(partitions: Iterable[PartitionCounts], openmetrics: bool = False) -> str:
     """The counters and histograms of the partitions in hand."""
-    lines: dict[Family, list[str]] = {family: [] for family in FAMILIES}
+    lines: dict[Family, list[str]] = {family: [] for family in FAMILIES if family not in GAUGES}
     for one in partitions:
         partition = f'partition="{one.partition}"'
         latency, ttft = Spread(), Spread()
@@ -120,7 +123,8 @@ def counters(partitions: Iterable[PartitionCounts], openmetrics: bool = False) -
 
 def gauges(quantiles: Iterable[Quantiles], unanswered: int, openmetrics: bool = False) -> str:
     """The quantiles of the fleet; none of them while partitions are `unanswered`."""
-    lines: dict[Family, list[str]] = {DURATION_QUANTILE: [], TTFT_QUANTILE: [], UNANSWERED: [f" {unanswered}"]}
+    lines: dict[Family, list[str]] = {family: [] for family in GAUGES}
+    lines[UNANSWERED].append(f" {unanswered}")
     for one in quantiles if not unanswered else ():
         labels = f'{_names(one.series)},window="{one.window}"'
         for family, values in ((DURATION_QUANTILE, one.duration_s), (TTFT_QUANTILE, one.ttft_s)):
@@ -166,7 +170,7 @@ def _escaped(text: str) -> str:
 def _text(lines: Mapping[Family, Sequence[str]], openmetrics: bool) -> str:
     parts: list[str] = []
     for family, samples in lines.items():
-        if samples:
+        if samples or family in GAUGES:  # those may be unknown for a while, and are told even so
             # OpenMetrics names a counter without the ending of its samples.
             name = family.name.removesuffix("_total") if openmetrics and family.kind == "counter" else family.name
             parts += (f"# HELP {name} {family.meaning}", f"# TYPE {name} {family.kind}")

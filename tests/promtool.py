@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
+
+import yaml
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 
@@ -25,6 +29,29 @@ def _run(*command: str, text: bytes = b"") -> str:
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == 0, (command, said)
     return said
+
+
+def demand_firing(looks: Sequence[Mapping[str, float]], expected: Mapping[int, set[str]], group: str) -> None:
+    """Fails unless exactly these alerts of a group fire. `looks`: series → value, as they were told from minute to
+    minute; `expected`: minute → alerts."""
+    names = sorted({name for look in looks for name in look})
+    values = {name: " ".join(repr(look[name]) if name in look else "_" for look in looks) for name in names}
+    asked = f'count by (alertname) (ALERTS{{alertstate="firing",group="{group}"}})'
+    evaluations = [
+        {
+            "expr": asked,
+            "eval_time": f"{minute}m",
+            "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(alerts)],
+        }
+        for minute, alerts in expected.items()
+    ]
+    series = [{"series": name, "values": told} for name, told in values.items()]
+    test = {"interval": "1m", "input_series": series, "promql_expr_test": evaluations}
+    rules = [str(DEPLOY / "prometheus" / "rules.yml")]
+    with NamedTemporaryFile("w", suffix=".yml") as file:
+        file.write(yaml.safe_dump({"rule_files": rules, "evaluation_interval": "1m", "tests": [test]}))
+        file.flush()
+        assert "SUCCESS" in promtool("test", "rules", file.name)
 
 
 def check_metrics(text: bytes, but: str = "") -> None:

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from streamapp.dead_letters.read import Coordinates
 from streamapp.settings import ClickHouseSettings, Settings
-from streamapp.sinks.archive.chain import day_of, folder_of, named, object_name
+from streamapp.sinks.archive.chain import at_place, day_of, folder_of, named, object_name
+from streamapp.sinks.archive.read import generations
 from streamapp.sinks.archive.store import ArchiveStore, open_archive
 from streamapp.sinks.clickhouse.client import ClickHouse
 from streamapp.sinks.clickhouse.schema import EVENTS
@@ -29,7 +30,7 @@ class ClickHouseStore:
 
     def _find(self, uuid: str) -> list[Coordinates]:
         rows = self._clickhouse.rows(
-            f"SELECT _topic, _partition, _offset FROM {self._clickhouse.database}.{EVENTS} "
+            f"SELECT DISTINCT _topic, _partition, _offset FROM {self._clickhouse.database}.{EVENTS} "
             f"WHERE uuid = {{uuid:UUID}} ORDER BY _offset LIMIT {ROWS_MAX} SETTINGS max_execution_time = {SECONDS_MAX}",
             {"uuid": uuid},
         )
@@ -52,8 +53,16 @@ class ArchiveObjects:
             async for name, _ in self._store.names(folder):
                 found = named(name)
                 if found is not None and found.first <= offset <= found.last:
-                    return name
+                    return await self._newest(self._store, topic, name)
         return None
+
+    async def _newest(self, store: ArchiveStore, topic: str, name: str) -> str:
+        """What stands for an object in the latest generation that has it."""
+        for generation in reversed(await generations(store, topic)):
+            again = at_place(generation.trail, name)
+            if again in {other async for other, _ in store.names(folder_of(again))}:
+                return again
+        return name
 
 
 def captured_store(settings: ClickHouseSettings) -> ClickHouseStore | None:

@@ -63,6 +63,6 @@ class ReconcileMetrics(Collector):
         yield topics
         yield from (differs, failed, seconds, events, waiting, succeeded)
 
-    def exposition(self) -> bytes:
-        """Prometheus text format."""
-        return exposition(self.registry)
+    def exposition(self, openmetrics: bool = False) -> bytes:
+        """Prometheus' text format, or OpenMetrics."""
+        return exposition(self.registry, openmetrics)

@@ -23,7 +23,7 @@ import msgspec
 
 from streamapp.clock import Clock
 from streamapp.exact.correction import Comparison, Kept, Range, Shadow
-from streamapp.exact.declaration import MakeShadow, TableDeclaration
+from streamapp.exact.declaration import Declaration, MakeShadow, TableDeclaration
 from streamapp.exact.partition.letter import TOPIC as DEAD_LETTER
 from streamapp.exact.partition.reading import reading
 from streamapp.exact.partition.takeover import Hold, check, held
@@ -86,9 +86,9 @@ async def recomputation(
         await hold.release()
 
 
-def refusals(table: TableDeclaration, settings: Settings) -> Mapping[int, frozenset[int]]:
-    """Partition → offsets of the table's topic that have a dead letter: the group's own, or, if it writes none, of the
-    group that does. Blocks."""
+def refusals(table: Declaration, settings: Settings) -> Mapping[int, frozenset[int]]:
+    """Partition → offsets of the topic that have a dead letter: the group's own, or, if it writes none, of the group
+    that does. Blocks."""
     found: dict[int, set[int]] = {}
     for record in read(confluent_config(settings.kafka), DEAD_LETTER):
         try:

@@ -23,6 +23,7 @@ from streamapp.metrics import Role
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.settings import Settings
 from streamapp.sinks.destination import Destination
+from streamapp.sinks.rewriter import Rewriter
 from streamapp.sinks.task import Bounds, Read, SinkTask
 from streamapp.sinks.view import SinkView
 from streamapp.store.position import POSITION_KEY, StoredPosition, pack_position
@@ -64,11 +65,13 @@ class SinkDeclaration(Declaration, Generic[Row]):
     destination  settings → where the records go. Raises `Misconfigured` for what cannot be one
     read         settings → what records are as rows, and which are refused
     ends         settings → when a batch ends
+    rewriter     settings → what makes its rows again from the log (`streamapp replay --rewrite`); None: they are final
     """
 
     destination: Callable[[Settings], Destination[Row]]
     read: Callable[[Settings], Read[Row]]
     ends: Callable[[Settings], Bounds] = every_chunk
+    rewriter: Callable[[Settings], Rewriter] | None = None
     view: Callable[..., Any] = SinkView
 
     @property

@@ -45,9 +45,9 @@ class WatchMetrics(Collector):
             foreign.add_metric((kind, name), 1)
         yield from (succeeded, unknown, foreign)
 
-    def exposition(self) -> bytes:
-        """Prometheus text format."""
-        return exposition(self.registry)
+    def exposition(self, openmetrics: bool = False) -> bytes:
+        """Prometheus' text format, or OpenMetrics."""
+        return exposition(self.registry, openmetrics)
 
 
 def _places(known: Known) -> Iterator[Metric]:

@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 
 from streamapp.errors import Refused
-from streamapp.metrics import TEXT
+from streamapp.metrics import OPENMETRICS, TEXT, wants_openmetrics
 from streamapp.settings_web import WebSettings
 from streamapp.web.entry.gate import Gate, protect
 from streamapp.web.monitor import beside
@@ -23,19 +23,20 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def application(
     gate: Gate,
     settings: WebSettings,
-    metrics: Callable[[], bytes],
+    metrics: Callable[[bool], bytes],
     health: Callable[[], str],
     pages: Mapping[str, Callable[[], object]],
 ) -> web.Application:
     """`/metrics`, `/health`, its `/ready` and `/live`, and `pages` (path → plain JSON types), all read-only, behind the
     gate of the pages.
 
-    `health` says in a word how the process goes; `stuck` is answered with 503. With a port for monitoring in the
-    settings, that one serves as long as this does."""
+    `metrics` is told whether OpenMetrics is wanted. `health` says in a word how the process goes; `stuck` is answered
+    with 503. With a port for monitoring in the settings, that one serves as long as this does."""
 
     async def exposition(request: web.Request) -> web.Response:
-        headers = {"Content-Type": TEXT}
-        return web.Response(body=metrics(), headers=headers)
+        openmetrics = wants_openmetrics(request.headers.get("Accept", ""))
+        headers = {"Content-Type": OPENMETRICS if openmetrics else TEXT}
+        return web.Response(body=metrics(openmetrics), headers=headers)
 
     async def healthy(request: web.Request) -> web.Response:
         status = health()

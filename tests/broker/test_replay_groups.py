@@ -108,6 +108,8 @@ def site(ready_broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     words = [*variables, sys.executable, "-m", "streamapp", "clickhouse"]
     engine = Child("/usr/bin/env", words, tmp_path / "engine.log")
     monkeypatch.setenv("STREAM_KAFKA__BOOTSTRAP_SERVERS", ready_broker.bootstrap)
+    monkeypatch.setenv("STREAM_CLICKHOUSE__URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("STREAM_ARCHIVE__URL", (tmp_path / "archive").as_uri())
     settings_module.current.cache_clear()
     with cluster(ready_broker, tmp_path) as stack:
         wait_until(lambda: listens(port), 60)
@@ -141,6 +143,19 @@ def test_no_group_does_anything_twice(site: Site) -> None:
     for worker in workers.values():
         assert "was put back to 0 of" in worker.said()
         assert "they are read again and skipped" in worker.said()
+    for group in ("analytics-ingest", "audit-archive"):  # the workers run
+        nothing_differs(group, sum(committed[group].values()))
+    assert site.kept() == kept
+
+
+def nothing_differs(group: str, records: int) -> None:
+    """The same code reads the same: a rewrite finds every record's row as it is, and writes nothing."""
+    words = ["--group", group, "--rewrite", "--from", "yesterday", "--to", "now", "--yes", "--json"]
+    done = CliRunner().invoke(command, words)
+    assert done.exit_code == 0, (done, done.exception)
+    found = json.loads(done.stdout)["rewrite"]
+    assert found["records"] == found["same"] + found["refused"] == records, found
+    assert (found["changed"], found["missing"], found["left_alone"], found["removed"]) == (0, 0, 0, 0)
 
 
 def put_back(stack: Cluster, group: str, committed: dict[tuple[str, int], int]) -> None:
@@ -160,6 +175,10 @@ def put_back(stack: Cluster, group: str, committed: dict[tuple[str, int], int]) 
 def test_what_has_no_table_is_not_recomputed() -> None:
     refused = CliRunner().invoke(command, ["--group", "audit-archive", "--to-earliest", "--recompute", "--yes"])
     assert "--recompute is for tables, and audit-archive has none" in str(refused.exception)
+    tables = CliRunner().invoke(command, ["--group", "rpc-billing", "--rewrite", "--from", "yesterday", "--to", "now"])
+    assert "--rewrite is for analytics-ingest and audit-archive; the table of" in str(tables.exception)
+    half = CliRunner().invoke(command, ["--group", "analytics-ingest", "--rewrite", "--from", "yesterday"])
+    assert "--rewrite needs --group, --from and a later --to" in half.output
     both = CliRunner().invoke(command, ["--group", "llm-metrics", "--table", "latency", "--to-earliest"])
     assert both.exit_code == 2
     assert "one of --group and --table" in both.output

@@ -18,8 +18,9 @@ from urllib.request import Request, urlopen
 import pytest
 import secured_pages
 from conftest import wait_until
-from prometheus_server import prometheus
+from prometheus_server import Server, prometheus
 from promtool import dashboards
+from scrape_record import differences, told
 from spilled import Watched, secrets_below, spilled
 
 from streamapp.local.state import DEMO_TOKEN
@@ -115,9 +116,13 @@ def test_a_run_whose_kafka_asks_who_comes_shows_every_page_and_says_that_everyth
     assert not re.search("not authorized|AuthorizationFailed|Authorization failed", text + logs)
 
 
-def scraped_run(folder: Path) -> str:
+def as_recorded(server: Server) -> None:
+    assert differences(told(server)) == [], "see tests/broker/scrape_record.py"
+
+
+def scraped_run(folder: Path, scraped: Callable[[Server], Any] = as_recorded) -> str:
     """A run with the broker's own metrics, and Prometheus beside it: every process answers it, every rule can be
-    evaluated, and every panel of the dashboards shows something."""
+    evaluated, and every panel of the dashboards shows something. `scraped`: looks at all that is told."""
     base, capture, reconcile, watch, kafka = free_range(WEB_PORTS), *(free_port() for _ in range(4))
     where = {"WEB": base, "CAPTURE": capture, "RECONCILE": reconcile, "WATCH": watch}
     given = {f"STREAM_{name}__PORT": str(port) for name, port in where.items()}
@@ -144,6 +149,7 @@ def scraped_run(folder: Path) -> str:
                         "query_exemplars", query="stream_capture_to_topic_seconds_bucket", start="0", end="9999999999"
                     )
                     assert TRACE in str(exemplars)
+                    scraped(server)
                     return
                 threading.Event().wait(0.5)
 

@@ -16,6 +16,8 @@ from broker_lag import consuming
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+from promtool import demand_firing
 
 from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
@@ -39,10 +41,12 @@ class Stage:
         self.watcher = Watcher(kafka, lambda: wall_ms() + self.ahead_ms, 15, registry=registry, timeout_s=30)
         self.metrics = WatchMetrics(lambda: self.watcher.known)
         self.admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+        self.told: list[dict[str, float]] = []  # what Prometheus would have of each look
 
     def look(self, group: str) -> GroupSeries:
         asyncio.run(self.watcher.look())
         assert self.watcher.known.problem == ""
+        self.told.append(told(self.metrics))
         return self.watcher.known.series.groups[group]
 
     def unread(self, group: str) -> Unread:
@@ -79,6 +83,18 @@ class Stage:
         }
 
 
+def told(metrics: WatchMetrics) -> dict[str, float]:
+    """Series → value, of a scrape."""
+    families = text_string_to_metric_families(metrics.exposition().decode())
+    samples = [sample for family in families for sample in family.samples]
+    return {series(one): one.value for one in samples if one.name.startswith(("stream_", "kafka_"))}
+
+
+def series(sample: Sample) -> str:
+    labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
+    return f"{sample.name}{{{labels}}}"
+
+
 def test_a_group_that_stopped_loses_records_is_deleted_and_its_series_stay(
     broker: Broker, unique: Callable[[str], str], make_topic: Callable[..., str], until: Callable[..., None]
 ) -> None:
@@ -108,6 +124,9 @@ def test_a_group_that_stopped_loses_records_is_deleted_and_its_series_stay(
     assert (gone.state, gone.members) == ("never_started", 0)
     assert stage.samples(group)["kafka_consumer_group_lag"] == 350
     assert stage.samples(group)["stream_records_expired_unread_total"] == 250
+    stage.look(group)
+    fires = {"GroupWithoutMembers", "RecordsExpireSoon", "RecordsExpiredUnread"}  # its topic keeps a day
+    demand_firing(stage.told, {1: set(), len(stage.told) - 1: fires}, group)
 
 
 def test_a_worker_that_is_killed_and_ends_of_transactions(
@@ -132,6 +151,7 @@ def test_a_worker_that_is_killed_and_ends_of_transactions(
     found, state = stage.unread(group), stage.look(group).state
     assert (state, found.lag, found.age_s) == ("empty", 0, 0)
     stage.send(topic, 5, wall_ms())
+    well = len(stage.told) - 1
     ages = []
     for _ in range(3):
         stage.ahead_ms += 60_000
@@ -142,6 +162,8 @@ def test_a_worker_that_is_killed_and_ends_of_transactions(
     assert ages == sorted(ages)
     assert ages[2] - ages[0] >= 120
     assert stage.look(group).growth == {topic: 0}
+    page = {"GroupWithoutMembers", "RecordsExpireSoon"}  # at the second look; its topic keeps a day
+    demand_firing(stage.told, {well: set(), well + 2: page, len(stage.told) - 1: page}, group)
 
 
 def test_idle_and_compacted_topics(
@@ -154,6 +176,8 @@ def test_idle_and_compacted_topics(
     stage.ahead_ms = 30 * DAY_MS
     found = stage.unread(group)
     assert (found.lag, found.age_s, found.to_loss_s) == (0, 0, DAY_MS / 1000)
+    assert stage.unread(group) == found
+    demand_firing(stage.told, {1: set()}, group)
     rows = make_topic(cleanup_policy="compact")
     stage = Stage(broker, Watched(group, rows, 1, None))
     stage.send(rows, 5, now_ms - 3_600_000, key="same")
@@ -163,6 +187,8 @@ def test_idle_and_compacted_topics(
     assert found.age_s is not None
     assert 3590 <= found.age_s <= 3660
     assert "stream_seconds_to_loss" not in stage.samples(group)
+    stage.look(group)
+    demand_firing(stage.told, {0: set(), 1: {"GroupWithoutMembers"}}, group)
 
 
 def test_while_kafka_is_away_nothing_is_said_of_groups_and_that_is_said(broker: Broker) -> None:

@@ -5,28 +5,24 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
+from clickhouses import AT_MS, TOPIC, Events, Record, captured
 from conftest import wait_until
 
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.processes.child import Child, free_port, listens
-from streamapp.schemas.judging.insights import CapturedEvent, decode_captured
 from streamapp.schemas.judging.rejected import Reason
-from streamapp.schemas.values.timestamp import format_ms
 from streamapp.settings import ClickHouseSettings
 from streamapp.sinks.clickhouse.client import ClickHouse
 from streamapp.sinks.clickhouse.columns import EventColumns
-from streamapp.sinks.clickhouse.events import AnalyticsEvents, Row, row_of, token_of
 from streamapp.sinks.clickhouse.schema import MIGRATIONS, migrate
 
-TOPIC = "events_plugin_ingestion"
-AT_MS = 1_736_937_060_456
+pytest_plugins = ("clickhouse_fixtures",)
+
 COLUMNS = {
     "uuid": "UUID",
     "event": "String",
@@ -39,119 +35,9 @@ COLUMNS = {
     "_topic": "LowCardinality(String)",
     "_partition": "UInt32",
     "_offset": "UInt64",
+    "_revision": "UInt64",
 }
 ODD = 'a "quoted" \\ line\nand\ttab, é, 漢, \U0001f600, \x00'
-_numbers = count(1)
-
-
-class Record(NamedTuple):
-    """As the topic has it."""
-
-    value: bytes | None
-    offset: int
-    timestamp: int = AT_MS + 1000
-    key: bytes | None = None
-
-
-def captured(number: int, at: str | int = AT_MS, **data: object) -> bytes:
-    envelope = {
-        "schema": "hanzo.stream.v1",
-        "id": f"evt_{number}",
-        "type": "insights.event.captured",
-        "source": "insights-capture",
-        "timestamp": format_ms(at) if isinstance(at, int) else at,
-        "team_id": "team_a",
-        "data": {
-            "event": "$pageview",
-            "distinct_id": f"user_{number}",
-            "properties": {"number": number},
-            "uuid": f"01942a00-0000-7000-8000-{number:012d}",
-            **data,
-        },
-    }
-    return json.dumps(envelope).encode()
-
-
-def accepted(value: bytes | None) -> CapturedEvent:
-    event = decode_captured(value)
-    assert isinstance(event, CapturedEvent), event
-    return event
-
-
-def columns_of(rows: list[Row]) -> EventColumns:
-    columns = EventColumns(keep_ip=False)
-    for row in rows:
-        columns.add(row)
-    return columns
-
-
-class Events:
-    """A database of its own, and how events get there."""
-
-    def __init__(self, clickhouse: ClickHouse, keep_ip: bool = False) -> None:
-        self.clickhouse = clickhouse
-        self.events = AnalyticsEvents(clickhouse)
-        self.keep_ip = keep_ip
-
-    def rows(self, *values: bytes, first: int = 0) -> list[Row]:
-        records = [Record(value, first + number) for number, value in enumerate(values)]
-        return [row_of(accepted(record.value), record, self.keep_ip) for record in records]
-
-    def insert(self, rows: list[Row], token: str | None = None) -> None:
-        own = token_of(TOPIC, 3, rows[0].offset, rows[-1].offset)
-        self.events.insert(self.block(3, rows), token or own)
-
-    def block(self, partition: int, rows: list[Row]) -> Any:
-        """In two chunks, when there is more than one."""
-        pieces = [rows[:1], rows[1:]] if len(rows) > 1 else [rows]
-        return self.events.block(TOPIC, partition, [columns_of(piece).arrow() for piece in pieces])
-
-    def ask(self, what: str, rest: str = "") -> list[tuple[Any, ...]]:
-        database = self.clickhouse.database
-        return [tuple(row) for row in self.clickhouse.rows(f"SELECT {what} FROM {database}.events{rest}")]
-
-    @property
-    def count(self) -> int:
-        return int(self.ask("count()")[0][0])
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of `streamapp clickhouse`."""
-    folder, port = tmp_path_factory.mktemp("clickhouse"), free_port()
-    variables = [f"STREAM_STATE_DIR={folder}", f"STREAM_CLICKHOUSE__PORT={port}"]
-    child = Child("/usr/bin/env", [*variables, sys.executable, "-m", "streamapp", "clickhouse"], folder / "log")
-    try:
-        wait_until(lambda: listens(port), 60)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        child.end(signal.SIGTERM, 20)
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of the engine in this process. It takes one folder for as long as the process lives."""
-    return f"chdb://{tmp_path_factory.mktemp('chdb')}"
-
-
-@pytest.fixture(params=["engine", "server"])
-def connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., ClickHouse]]:
-    """`connect()` → a client of the same new database each time."""
-    url, database, made = request.getfixturevalue(request.param), f"test_{next(_numbers)}", list[ClickHouse]()
-
-    def one(**changed: Any) -> ClickHouse:
-        settings: dict[str, Any] = {"url": url, "database": database, **changed}
-        made.append(ClickHouse(ClickHouseSettings(**settings)))
-        return made[-1]
-
-    yield one
-    for each in made:
-        each.close()
-
-
-@pytest.fixture
-def events(connect: Callable[..., ClickHouse]) -> Events:
-    return Events(connect())
 
 
 def test_a_block_that_is_written_again_is_there_once(events: Events) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 from promtool import promtool
+from scrape_record import family, recorded
 from test_monitoring import DOCUMENTED, REFERENCE, RULES, alerts
 
 from streamapp.topics.registry import GROUPS
@@ -183,3 +184,4 @@ def test_a_case_has_the_labels_that_processes_tell(series: str) -> None:
         return
     found = set(re.findall(r'(\w+)="', labels)) - {"instance"}
     assert found == told[name], series
+    assert recorded()[family(name)].labels in (None, found), series

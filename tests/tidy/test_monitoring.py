@@ -11,6 +11,7 @@ import pytest
 import yaml
 from project import PROJECT
 from promtool import DEPLOY, amtool, dashboards, promtool
+from scrape_record import family, recorded
 
 from streamapp.settings import Settings
 from streamapp.topics.registry import GROUPS, port_offset
@@ -22,6 +23,7 @@ BASE_PORT = 6066
 
 METRIC = re.compile(r"\b(?:kafka|stream|hanzo_llm|capture)_[a-z_]+\b")
 DOCUMENTED = re.compile(r"^\| `([a-z_]+)` \| (?:counter|gauge|histogram|summary|info) \|", re.MULTILINE)
+METRIC_ROW = r"^\| `(\w+)` \| (counter|gauge|histogram|summary|info) \| ([\w, ]*) \|"
 ENDINGS = re.compile(r"_(?:bucket|count|sum)$")
 
 
@@ -117,3 +119,15 @@ def test_what_is_asked_for_is_told_and_what_is_told_is_asked_for() -> None:
     assert spare & asked == set(), "it is on a dashboard"
     assert told - old - asked - spare == set(), "nobody asks for it"
     assert spare <= told
+
+
+def test_every_metric_is_in_the_recorded_scrape_with_its_type_and_labels() -> None:
+    """Of rules, panels and the reference; and nothing is told that the reference does not know."""
+    record = recorded()
+    assert {family(name) for name in used()} - record.keys() == set()
+    rows = re.findall(METRIC_ROW, REFERENCE.read_text(encoding="utf-8"), re.MULTILINE)
+    documented = {family(name): (type_, {one for one in labels.split(", ") if one}) for name, type_, labels in rows}
+    assert documented.keys() == record.keys()
+    for name, (type_, labels) in documented.items():
+        assert record[name].type == type_, name
+        assert record[name].labels in (None, labels), name

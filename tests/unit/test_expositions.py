@@ -25,10 +25,13 @@ from streamapp.meters.registry import declared as declared_table
 from streamapp.metrics import TEXT, GroupMetrics, waiting_letters, wants_openmetrics
 from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import Standing
+from streamapp.settings import KafkaSettings
 from streamapp.sinks.registry import SINKS
 from streamapp.sinks.registry import declared as declared_sink
 from streamapp.verify.pairs import Outcome
 from streamapp.verify.report import PairReport
+from streamapp.watch.metrics import WatchMetrics
+from streamapp.watch.watcher import Watcher
 from tables.latency.tally import STATUSES, Series, Tally
 
 GROUPS = {declared_table(name).group: declared_table(name) for name, _ in TABLES} | {
@@ -118,6 +121,7 @@ def test_capture_tells_everything_under_one_prefix_and_for_a_release_under_the_o
     text = counters.exposition()
     check_metrics(text)
     found = names(text)
+    assert "stream_build_info" in found
     old = {name for name in found if name.startswith("capture_")}
     assert len(old) == 9
     assert {f"stream_{name}" for name in old} <= found
@@ -129,9 +133,16 @@ def test_capture_tells_everything_under_one_prefix_and_for_a_release_under_the_o
     assert traces(found_too["stream_capture_to_topic_seconds"]) == {TRACE}
 
 
-def test_reconcile_tells_what_promtool_accepts() -> None:
+def test_reconcile_and_watch_tell_what_promtool_accepts_in_both_formats() -> None:
     checked = Standing("left=right", Outcome("left=right", 0.0, PairReport("left=right", "", "")), 0, 0)
-    check_metrics(ReconcileMetrics(lambda: [checked], lambda: {"topic_name": 1}).exposition())
+    reconcile = ReconcileMetrics(lambda: [checked], lambda: {"topic_name": 1})
+    watcher = Watcher(KafkaSettings(), lambda: 0, 15, registry=())
+    for metrics in (reconcile, WatchMetrics(lambda: watcher.known)):
+        text = metrics.exposition()
+        check_metrics(text)
+        found = read_openmetrics(metrics.exposition(openmetrics=True))
+        assert "stream_build" in found
+        assert names(text) - {"stream_build_info"} == found.keys() - {"stream_build"}
 
 
 def test_dead_letters_that_wait() -> None:

@@ -82,7 +82,8 @@ def test_quantiles_are_absent_while_somebody_is_silent() -> None:
     name = "hanzo_llm_request_duration_quantile_seconds"
     assert [found[name, labels | {("quantile", rank)}] for rank in ("0.5", "0.95", "0.99")] == [0.5, 1.0, 2.0]
     assert gauges([one], 2).splitlines()[-1] == "hanzo_llm_partitions_unanswered 2"
-    assert name not in gauges([one], 2)
+    assert f"{name}{{" not in gauges([one], 2)
+    assert f"# TYPE {name} summary" in gauges([one], 2), "unknown, and told of"
 
 
 def test_no_counts_no_text() -> None:

@@ -21,6 +21,7 @@ from web_fake import OPEN, FakeStandings, FakeWatch, Served, World, serving
 from streamapp.clock import cpu_s, entropy, wall_ms
 from streamapp.errors import Unavailable
 from streamapp.kafka.groups import GroupSeen, Member, Seen
+from streamapp.metrics import OPENMETRICS
 from streamapp.settings import KafkaSettings
 from streamapp.settings_web import WebSettings
 from streamapp.topics.registry import GROUPS
@@ -127,10 +128,13 @@ def test_the_watch_answers_by_role_and_to_the_pages(tmp_path: Path, mode: str) -
             async with aiohttp.ClientSession() as session:
                 for path in ("/metrics", "/watch.json", "/health"):
                     for role in (None, *ROLES):
-                        headers = {"Host": HOST, **credentials(mode, role)}
+                        headers = {"Host": HOST, "Accept": OPENMETRICS, **credentials(mode, role)}
                         async with session.get(base + path, headers=headers) as answer:
                             allowed = may(frozenset() if role is None else frozenset({role}), TABLE[path].least)
                             assert (answer.status not in {401, 403}) == allowed, (path, role)
+                            if path == "/metrics" and allowed:
+                                assert answer.headers["Content-Type"] == OPENMETRICS
+                                assert (await answer.read()).endswith(b"# EOF\n")
             seals = Seals(lambda: (PEER.encode(),), wall_ms, entropy)
             assert await AskedWatch(base, 5, seals.sign).ask() == {}
             with pytest.raises(Unavailable, match="it answered with status 40"):

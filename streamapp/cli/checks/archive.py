@@ -168,6 +168,8 @@ def _facts(row: Listed) -> dict[str, Any]:
 def _show(report: ArchiveReport, pair: PairReport | None, why_not: str, ok: bool) -> None:
     out = console()
     out.print(f"{report.objects:,} objects, {report.records:,} records, {report.bytes:,} bytes in {escape(report.url)}")
+    for trail, one in report.generations.items():
+        out.print(f"read again: {one.objects:,} objects, {one.records:,} records in {escape(trail)}", highlight=False)
     if pair is None:
         out.print(f"Comparison with Kafka skipped ({escape(why_not)})", style="yellow")
     else:

@@ -12,13 +12,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from streamapp.cli.moment import Moment
-from streamapp.cli.printed import console, print_table
+from streamapp.cli.printed import print_table
 from streamapp.cli.reached import reached
+from streamapp.cli.tables.rewrite import rewritten, span_of
+from streamapp.cli.tables.talk import Talk, advance
 from streamapp.clock import wall_ms
 from streamapp.errors import Refused
 from streamapp.exact.declaration import TableDeclaration
@@ -60,6 +60,9 @@ class Offsets(click.ParamType):
 )
 @click.option("--to-earliest", "earliest", is_flag=True, help="Start at the beginning of the log.")
 @click.option("--recompute", is_flag=True, help="Recount the range, correct the table and publish what changed.")
+@click.option("--rewrite", is_flag=True, help="Make a sink's rows of --from … --to again; its workers go on.")
+@click.option("--from", "from_ms", type=Moment(), help="With --rewrite: records with this broker timestamp or later.")
+@click.option("--to", "to_ms", type=Moment(), help="With --rewrite: records before this broker timestamp.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; needs --yes or --dry-run.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -70,6 +73,9 @@ def command(
     offsets: Where | None,
     earliest: bool,
     recompute: bool,
+    rewrite: bool,
+    from_ms: int | None,
+    to_ms: int | None,
     dry_run: bool,
     as_json: bool,
     yes: bool,
@@ -82,42 +88,38 @@ def command(
     rpc_hourly carries what was settled wrongly into the account's next settlement, other tables state nothing. Events
     that were refused stay refused: redrive their dead letters.
 
-    Stop the group's workers first; of `streamapp run` with `streamapp stop GROUP`. A dry run without --recompute needs
-    no stop.
+    With --rewrite the rows that a sink has of a time are made again with today's code, and replace those that differ;
+    readers see each event once, before, meanwhile and after. The archive gets a new generation of its objects, and
+    keeps the old. A run that was killed is run again: it goes on.
+
+    Stop the group's workers first; of `streamapp run` with `streamapp stop GROUP`. A dry run without --recompute, and
+    --rewrite, need no stop.
     """
-    if (at_ms is not None) + (offsets is not None) + earliest != 1:
-        raise click.UsageError("say where to: one of --to-datetime, --to-offset and --to-earliest")
+    if (at_ms is not None) + (offsets is not None) + earliest + rewrite != 1:
+        raise click.UsageError("say where to: one of --to-datetime, --to-offset and --to-earliest; or --rewrite")
     if (group is None) == (name is None):
         raise click.UsageError("say whose records: one of --group and --table")
     if as_json and not (yes or dry_run):
         raise click.UsageError("--json asks no questions: add --yes or --dry-run")
+    talk = Talk(console(quiet=as_json), dry_run, yes)
+    span = span_of(group, from_ms, to_ms) if rewrite else None
+    if span is None:
+        where = Where(at_ms=at_ms) if offsets is None else offsets
+        result = asyncio.run(_replay(*_whose(group, name, recompute), where, reached(), talk))
+    else:
+        result = asyncio.run(rewritten(span, reached(), talk))
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+
+
+def _whose(group: str | None, name: str | None, recompute: bool) -> tuple[str, TableDeclaration | None]:
+    """The group, and its table if that is to be recomputed."""
     table = table_of(group) if name is None else declared(name)
     group = group if table is None else table.group
     assert group is not None, "every table is a group's"
     if recompute and table is None:
         raise Refused(f"--recompute is for tables, and {group} has none: what it has written elsewhere stays")
-    where = Where(at_ms=at_ms) if offsets is None else offsets
-    talk = Talk(console(quiet=as_json), dry_run, yes)
-    result = asyncio.run(_replay(group, where, table if recompute else None, reached(), talk))
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-
-
-class Talk:
-    """What is said and asked on the way."""
-
-    def __init__(self, console: Console, dry_run: bool, yes: bool) -> None:
-        self.console = console
-        self.dry_run = dry_run
-        self._yes = yes
-
-    def agreed(self, question: str) -> bool:
-        """Whether to go on."""
-        return not self.dry_run and (self._yes or click.confirm(question))
-
-    def progress(self) -> Progress:
-        columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn()
-        return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=self.console.quiet)
+    return group, table if recompute else None
 
 
 def table_of(group: str | None) -> TableDeclaration | None:
@@ -126,7 +128,7 @@ def table_of(group: str | None) -> TableDeclaration | None:
 
 
 async def _replay(
-    group: str, where: Where, table: TableDeclaration | None, settings: Settings, talk: Talk
+    group: str, table: TableDeclaration | None, where: Where, settings: Settings, talk: Talk
 ) -> dict[str, Any]:
     (topic,) = registry.group(group).topics
     only_shown = talk.dry_run and table is None  # a table is only compared with the log where nobody writes it
@@ -153,7 +155,7 @@ async def _recompute(table: TableDeclaration, moves: Sequence[Move], settings: S
     with TemporaryDirectory(prefix="streamapp-replay-") as folder, talk.progress() as progress:
         total = offsets_to_read(table, moves)
         reading = progress.add_task("events", total=total)
-        make = recomputation(table, settings, wall_ms, moves, Path(folder), _advance(progress, reading))
+        make = recomputation(table, settings, wall_ms, moves, Path(folder), advance(progress, reading))
         async with make as made:
             progress.update(reading, completed=total)
             progress.stop()
@@ -161,7 +163,7 @@ async def _recompute(table: TableDeclaration, moves: Sequence[Move], settings: S
             if made.changes and talk.agreed("Publish?"):
                 progress.start()
                 writing = progress.add_task("rows", total=made.changes)
-                published = await publish(made, wall_ms(), _advance(progress, writing))
+                published = await publish(made, wall_ms(), advance(progress, writing))
                 progress.stop()
                 talk.console.print(f"{published.rows:,} rows put right, {published.statements:,} statements published")
             return {"recompute": _counts(made), "published": published._asdict()}
@@ -208,7 +210,3 @@ def _counts(made: Recomputation) -> dict[str, Any]:
 
 def _move(move: Move) -> dict[str, Any]:
     return {"partition": move.partition, "from": move.committed, "to": move.to, "records": move.records}
-
-
-def _advance(progress: Progress, task: Any) -> Any:
-    return lambda done: progress.advance(task, done)

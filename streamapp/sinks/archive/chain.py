@@ -5,6 +5,11 @@
                                           manifest.json                                          the day's entries
 
 The date is that of the first record's timestamp, UTC. The names of one partition's objects sort by offset within a day.
+
+Objects that were read again are a generation, with chains of its own; nothing of before is changed:
+
+    audit_log_generation_0002/partition=0/…   an object that stands for the one of the same place in audit_log
+    audit_log.generations.json                the generations; one that is not named here does not count
 """
 
 from __future__ import annotations
@@ -65,6 +70,32 @@ class Manifest(msgspec.Struct, frozen=True):
     entries: tuple[Entry, ...]
 
 
+class Part(msgspec.Struct, frozen=True):
+    """What a generation has of a partition, and where its chain ends."""
+
+    partition: int
+    objects: int
+    records: int
+    last_offset: int
+    chain: str
+
+
+class Generation(msgspec.Struct, frozen=True):
+    """Objects that were made again at a moment. `trail` is their folder."""
+
+    number: int
+    trail: str
+    made_at: str
+    parts: tuple[Part, ...]
+
+
+class Generations(msgspec.Struct, frozen=True):
+    """All generations of a topic behind its first, which has its name."""
+
+    topic: str
+    generations: tuple[Generation, ...] = ()
+
+
 class Link(msgspec.Struct, array_like=True, frozen=True):
     """The end of a partition's chain, as the changelog keeps it. `day` counts from 1970."""
 
@@ -75,6 +106,7 @@ class Link(msgspec.Struct, array_like=True, frozen=True):
 
 _entry = msgspec.json.Decoder(Entry).decode
 _manifest = msgspec.json.Decoder(Manifest).decode
+_generations = msgspec.json.Decoder(Generations).decode
 _link = msgspec.msgpack.Decoder(Link).decode
 
 
@@ -149,6 +181,29 @@ def pack_manifest(entries: Sequence[Entry]) -> bytes:
 def unpack_manifest(data: bytes) -> Manifest:
     """Inverse of `pack_manifest`. Raises msgspec.MsgspecError."""
     return _manifest(data)
+
+
+def trail_of(topic: str, number: int) -> str:
+    """The folder of a generation."""
+    return f"{topic}_generation_{number:04d}"
+
+
+def at_place(trail: str, name: str) -> str:
+    """The name, in a generation, of what stands for an object."""
+    return trail + name[name.index("/") :]
+
+
+def generations_name(topic: str) -> str:
+    return f"{topic}.generations.json"
+
+
+def pack_generations(generations: Generations) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(generations), indent=1) + b"\n"
+
+
+def unpack_generations(data: bytes) -> Generations:
+    """Inverse of `pack_generations`. Raises msgspec.MsgspecError."""
+    return _generations(data)
 
 
 def pack_link(link: Link) -> bytes:

@@ -9,8 +9,21 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from streamapp.errors import Misconfigured
 from streamapp.schemas.values.timestamp import parse_ms
-from streamapp.sinks.archive.chain import ENTRY, MANIFEST, OBJECT, Entry, entry_name, named, unpack_entry
+from streamapp.sinks.archive.chain import (
+    ENTRY,
+    MANIFEST,
+    OBJECT,
+    Entry,
+    Generation,
+    at_place,
+    entry_name,
+    generations_name,
+    named,
+    unpack_entry,
+    unpack_generations,
+)
 from streamapp.sinks.archive.objects import event_ms, lines_of
 from streamapp.sinks.archive.store import ArchiveStore
 
@@ -90,9 +103,36 @@ async def shelves(store: ArchiveStore, topic: str) -> tuple[list[Shelf], list[st
     return [found[number] for number in sorted(found)], sorted(strays)
 
 
+async def generations(store: ArchiveStore, topic: str) -> tuple[Generation, ...]:
+    """What was read again, oldest first. Raises `Misconfigured` for a list that cannot be read."""
+    name = generations_name(topic)
+    data = await store.get(name)
+    try:
+        return () if data is None else unpack_generations(data).generations
+    except msgspec.MsgspecError as error:
+        raise Misconfigured(f"{store.url}/{name} cannot be read: {error}; put its bytes back from a backup") from None
+
+
+async def current(store: ArchiveStore, topic: str) -> list[Shelf]:
+    """Every partition's part as it counts: of each place the object of the latest generation."""
+    parts, _ = await shelves(store, topic)
+    shelf_of = {shelf.partition: shelf for shelf in parts}
+    held = {name: name for shelf in parts for name in shelf.objects}  # the first generation's name → what counts
+    for generation in await generations(store, topic):
+        for again in (await shelves(store, generation.trail))[0]:
+            shelf = shelf_of.setdefault(again.partition, Shelf(topic, again.partition))
+            shelf.entries |= again.entries
+            for name, size in again.objects.items():
+                first = at_place(topic, name)
+                shelf.objects.pop(held.get(first, first), None)
+                shelf.objects[name] = size
+                held[first] = name
+    return [shelf_of[number] for number in sorted(shelf_of)]
+
+
 async def listed(store: ArchiveStore, topic: str, wanted: Wanted, step: Step = lambda done, of: None) -> list[Listed]:
     """The objects that can have what is wanted, partition by partition in order."""
-    parts, _ = await shelves(store, topic)
+    parts = await current(store, topic)
     names = [
         (name, shelf) for shelf in parts if wanted.partition in (None, shelf.partition) for name in shelf.in_order()
     ]

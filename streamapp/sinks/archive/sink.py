@@ -10,6 +10,7 @@ from streamapp.schemas.judging.audit_line import Line, audit_line
 from streamapp.settings import Settings
 from streamapp.sinks.archive.chain import Link, day_of, object_name, pack_link, unpack_link
 from streamapp.sinks.archive.objects import Archive, Object, compress, make_entry
+from streamapp.sinks.archive.rewrite import ArchiveRewriter
 from streamapp.sinks.archive.store import ArchiveStore, open_archive
 from streamapp.sinks.declaration import SinkDeclaration, each
 from streamapp.sinks.destination import Destination, Sealed
@@ -65,5 +66,8 @@ SINK = SinkDeclaration(
         open_archive(settings.archive, settings.archive_url), settings.archive.zstd_level
     ),
     ends=ends,
+    rewriter=lambda settings: ArchiveRewriter(
+        open_archive(settings.archive, settings.archive_url), "audit_log", settings.archive.zstd_level
+    ),
     help="how far the archive has every audit record, and the end of its chain",
 )

@@ -29,11 +29,11 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FOR_A_PERSON = {
     # code → what to do: ClickHouse's ErrorCodes
     81: "create the database, or set STREAM_CLICKHOUSE__DATABASE",
-    164: "the user may only read; grant INSERT, CREATE and SELECT",
+    164: "the user may only read; grant INSERT, CREATE, ALTER and SELECT",
     192: "set STREAM_CLICKHOUSE__USERNAME",
     193: "set STREAM_CLICKHOUSE__PASSWORD",
     194: "set STREAM_CLICKHOUSE__PASSWORD",
-    497: "grant the user INSERT, CREATE and SELECT on the database",
+    497: "grant the user INSERT, CREATE, ALTER and SELECT on the database",
     516: "set STREAM_CLICKHOUSE__USERNAME and STREAM_CLICKHOUSE__PASSWORD",
 }
 

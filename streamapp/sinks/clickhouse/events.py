@@ -49,23 +49,28 @@ class AnalyticsEvents:
         self._clickhouse = clickhouse
         self._opened = False
 
-    def block(self, topic: str, partition: int, rows: Sequence[pyarrow.RecordBatch]) -> pyarrow.Table:
+    def block(
+        self, topic: str, partition: int, rows: Sequence[pyarrow.RecordBatch], revision: int = 0
+    ) -> pyarrow.Table:
         """Rows, which have the columns `TEXTS` and `NUMBERS`, as they are inserted: in one piece, which ClickHouse
-        takes for one block. A function of its arguments."""
+        takes for one block. `revision`: of rows that are made again. A function of its arguments."""
         import pyarrow as pa
 
         whole = pa.Table.from_batches(rows).combine_chunks()
         columns = {name: whole[name] for name in (*TEXTS, *NUMBERS)}
         columns["_topic"] = pa.repeat(topic, whole.num_rows)
         columns["_partition"] = pa.repeat(pa.scalar(partition, pa.uint32()), whole.num_rows)
-        return pa.table({name: columns[name] for name in _ORDER})
+        block = pa.table({name: columns[name] for name in _ORDER})
+        if not revision:
+            return block
+        return block.append_column("_revision", pa.repeat(pa.scalar(revision, pa.uint64()), whole.num_rows))
 
     def insert(self, block: pyarrow.Table, token: str) -> None:
         """Keep a block; one that is there already is left alone. Raises `Unavailable` to be asked again.
 
         A table that was dropped is made again, empty, before the next attempt: see `clickhouse_schema.migrate`.
         """
-        self._open()
+        self.open()
         try:
             self._clickhouse.insert(EVENTS, block, token)
         except (Misconfigured, Unavailable) as error:
@@ -74,7 +79,8 @@ class AnalyticsEvents:
             self._opened = False
             raise Unavailable(f"{error}; it is made again, empty") from error
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Bring the database to the newest step. Raises as `migrate` does."""
         if not self._opened:
             migrate(self._clickhouse)
             self._opened = True

@@ -18,6 +18,14 @@ DROPPED = (
     "the table %s.%s at %s was dropped: it is made again, empty. Rows of before are missing until you restore them "
     'from a backup, or fill the table from the topic: "A ClickHouse table that was dropped" in the runbook'
 )
+SUPERSEDED = f"""
+    SELECT _topic, _partition, _offset, arrayJoin(arrayPopBack(arraySort(groupUniqArray(_revision)))) AS older
+    FROM {{database}}.{EVENTS}
+    WHERE (_topic, _partition, _offset) IN (
+        SELECT _topic, _partition, _offset FROM {{database}}.{EVENTS} WHERE _revision > 0
+    )
+    GROUP BY _topic, _partition, _offset
+"""  # rows of a record that has a row of a later revision
 WINDOW_BLOCKS = 10_000  # inserts whose tokens are remembered; a batch is written again within seconds, or not at all
 
 MIGRATIONS: tuple[tuple[int, str, str], ...] = (
@@ -72,6 +80,34 @@ MIGRATIONS: tuple[tuple[int, str, str], ...] = (
         "a uuid is found without reading every row (ADR 0049); parts of before are found by reading them",
         f"ALTER TABLE {{database}}.{EVENTS} "
         "ADD INDEX IF NOT EXISTS by_uuid uuid TYPE bloom_filter(0.001) GRANULARITY 1",
+    ),
+    (
+        5,
+        "rows made again have the revision of the rewrite that made them (ADR 0054)",
+        f"ALTER TABLE {{database}}.{EVENTS} ADD COLUMN IF NOT EXISTS _revision UInt64 DEFAULT 0, "
+        "ADD INDEX IF NOT EXISTS by_offset _offset TYPE minmax GRANULARITY 1, "
+        "ADD INDEX IF NOT EXISTS by_revision _revision TYPE minmax GRANULARITY 1",
+    ),
+    (
+        6,
+        "of a record, the row of the latest revision; of a uuid, the newest copy",
+        f"""
+        CREATE OR REPLACE VIEW {{database}}.{EVENTS}_once AS
+        WITH latest AS (
+            SELECT * FROM {{database}}.{EVENTS} FINAL
+            WHERE (_topic, _partition, _offset, _revision) NOT IN ({SUPERSEDED})
+        )
+        SELECT * FROM latest
+        WHERE (team_id, uuid, created_at, _partition, _offset) NOT IN (
+            SELECT team_id, uuid, older.1, older.2, older.3 FROM (
+                SELECT team_id, uuid,
+                    arrayJoin(arrayPopBack(arraySort(groupArray((created_at, _partition, _offset))))) AS older
+                FROM latest
+                GROUP BY team_id, uuid
+                HAVING count() > 1
+            )
+        )
+        """,
     ),
 )
 

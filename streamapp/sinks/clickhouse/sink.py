@@ -12,6 +12,7 @@ from streamapp.settings import Settings
 from streamapp.sinks.clickhouse.client import ClickHouse
 from streamapp.sinks.clickhouse.columns import EventColumns
 from streamapp.sinks.clickhouse.events import AnalyticsEvents, token_of
+from streamapp.sinks.clickhouse.rewrite import EventsRewriter
 from streamapp.sinks.declaration import SinkDeclaration
 from streamapp.sinks.destination import Destination, Sealed
 from streamapp.sinks.marks import Extent, marks
@@ -61,5 +62,6 @@ SINK = SinkDeclaration(
     read=read,
     destination=lambda settings: EventBlocks(AnalyticsEvents(ClickHouse(settings.clickhouse))),
     ends=ends,
+    rewriter=lambda settings: EventsRewriter(ClickHouse(settings.clickhouse)),
     help="how far ClickHouse has every captured event",
 )

@@ -27,7 +27,7 @@ from streamapp.sinks.archive.chain import (
     unpack_manifest,
 )
 from streamapp.sinks.archive.objects import lines_of
-from streamapp.sinks.archive.read import Shelf, Step, in_order, read_entry, shelves
+from streamapp.sinks.archive.read import Shelf, Step, generations, in_order, read_entry, shelves
 from streamapp.sinks.archive.store import ArchiveStore
 from streamapp.verify.report import Findings
 
@@ -57,6 +57,7 @@ class ArchiveReport:
     strays: list[str] = field(default_factory=list)  # files that do not belong to the archive
     tails: dict[int, Tail] = field(default_factory=dict)
     chains: dict[int, set[str]] = field(default_factory=dict)  # partition → the chain behind each object
+    generations: dict[str, ArchiveReport] = field(default_factory=dict)  # what was read again, by its folder
 
     def expect(self, partition: int, last_offset: int, chain: str) -> None:
         """The group's changelog says that a partition's chain was once here. Objects may have come since."""
@@ -84,16 +85,33 @@ class ArchiveReport:
             "behind": self.behind,
             "strays": self.strays,
             "tails": {str(number): vars(tail) for number, tail in self.tails.items()},
+            "generations": {
+                trail: {"objects": one.objects, "records": one.records, "bytes": one.bytes, "behind": one.behind}
+                for trail, one in self.generations.items()
+            },
         }
 
 
 async def verify_archive(
     store: ArchiveStore, topic: str, step: Step = lambda done, of: None, partition: int | None = None
 ) -> ArchiveReport:
-    """Read everything of a topic and check it."""
-    parts, strays = await shelves(store, topic)
+    """Read everything of a topic and check it: the first generation, then each that the list of them names."""
+    report = ArchiveReport(store.url)
+    await _verify(store, topic, step, partition, report)
+    for generation in await generations(store, topic):
+        again = ArchiveReport(store.url, missing=report.missing, edited=report.edited, doubled=report.doubled)
+        await _verify(store, generation.trail, step, partition, again)
+        for part in generation.parts:
+            if partition in (None, part.partition):
+                again.expect(part.partition, part.last_offset, part.chain)
+        report.generations[generation.trail] = again
+    return report
+
+
+async def _verify(store: ArchiveStore, trail: str, step: Step, partition: int | None, report: ArchiveReport) -> None:
+    """A generation by itself."""
+    parts, report.strays = await shelves(store, trail)
     parts = [shelf for shelf in parts if partition in (None, shelf.partition)]
-    report = ArchiveReport(store.url, strays=strays)
     checks = [_Check(store, shelf, report) for shelf in parts]
     done, total = 0, sum(len(check.names) for check in checks)
     for check in checks:
@@ -104,7 +122,6 @@ async def verify_archive(
         await check.manifests()
         report.tails[check.tail.partition] = check.tail
         report.chains[check.tail.partition] = check.chains
-    return report
 
 
 class _Check:

@@ -26,7 +26,7 @@ from streamapp.schemas.values.mask_json import TEXTS_MAX
 from streamapp.settings import Settings
 from streamapp.sinks.archive.chain import unpack_link
 from streamapp.sinks.archive.objects import event_ms, lines_of
-from streamapp.sinks.archive.read import Shelf, shelves
+from streamapp.sinks.archive.read import Shelf, current
 from streamapp.sinks.archive.store import ArchiveStore, open_archive
 from streamapp.topics.registry import changelog
 from streamapp.verify.copies.records import Copy, Item, compare, place
@@ -47,7 +47,7 @@ class Kept:
         self._shelves: dict[int, Shelf] | None = None
 
     def done(self, committed: Offsets) -> Offsets:
-        self._shelves = {shelf.partition: shelf for shelf in self._runner.run(shelves(self._store, TRAIL))[0]}
+        self._shelves = {shelf.partition: shelf for shelf in self._runner.run(current(self._store, TRAIL))}
         return committed
 
     def rows(self, partition: int, span: Span) -> Iterator[Item]:

@@ -102,11 +102,16 @@ class _ClickHouse:
         self._from = f"FROM {self._clickhouse.database}.{EVENTS} WHERE _topic = '{TOPIC}'"
 
     def below(self, partition: int, span: Span) -> dict[int, list[Row]]:
+        """The rows of a record's latest revision: older ones were made again, and are on their way out."""
         found: dict[int, list[Row]] = {}
+        latest: dict[int, int] = {}
         bounds = f"AND _partition = {partition} AND _offset >= {span.start} AND _offset < {span.end}"
-        for offset, team, event, distinct_id, at_ms, uuid in self._clickhouse.rows(
-            f"SELECT _offset, {COLUMNS} {self._from} {bounds}"
+        for offset, revision, team, event, distinct_id, at_ms, uuid in self._clickhouse.rows(
+            f"SELECT _offset, _revision, {COLUMNS} {self._from} {bounds} ORDER BY _offset, _revision"
         ):
+            if latest.get(offset, revision) < revision:
+                found.pop(int(offset))
+            latest[offset] = revision
             found.setdefault(int(offset), []).append(Row(team, event, distinct_id, int(at_ms), uuid))
         return found
 

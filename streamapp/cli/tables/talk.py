@@ -1,0 +1,31 @@
+"""What a command that changes much says and asks on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+
+class Talk:
+    """What is said and asked on the way."""
+
+    def __init__(self, console: Console, dry_run: bool, yes: bool) -> None:
+        self.console = console
+        self.dry_run = dry_run
+        self.yes = yes
+
+    def agreed(self, question: str) -> bool:
+        """Whether to go on."""
+        return not self.dry_run and (self.yes or click.confirm(question))
+
+    def progress(self) -> Progress:
+        columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn()
+        return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=self.console.quiet)
+
+
+def advance(progress: Progress, task: Any) -> Any:
+    """What is told how much more is done."""
+    return lambda done: progress.advance(task, done)
