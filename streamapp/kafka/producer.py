@@ -63,8 +63,8 @@ class EventProducer:
     `NotAcknowledged`: `send` and the future raise it; whatever was enqueued, or whose `send` was cancelled, and is not
     acknowledged at the end (a later success under the same id counts) is raised by `close`, which waits for all that is
     under way. When the topic does not exist (a new one may take five seconds) or may not be written to, the error is
-    `NotWritable`, at once. At most `buffer_events` are under way; then both wait. `schema_ids`, event type → GUID of its
-    schema in the registry: then its records name it in a header (decision 30).
+    `NotWritable`, at once. At most `buffer_events` are under way; then both wait. `schema_ids`: event type → GUID of
+    its schema in the registry, which a header of its records then names (decision 30).
     """
 
     TOPIC = TYPE = ""  # of a producer that is declared for one topic, or one event type
