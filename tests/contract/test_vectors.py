@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -10,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from exact_json import takes
 from jsonschema import Draft202012Validator
 from rpc_log import Calls
 from rpc_log import call as called
@@ -64,20 +64,6 @@ def test_schemas_take_what_readers_take(topic: str) -> None:
     schema = Draft202012Validator(json_schema(event_type))
     taken = [vector.name for vector in vectors(topic) if takes(schema, vector.value)]
     assert taken == [vector.name for vector in vectors(topic) if '"schema_takes_it": true' in vector.line()]
-
-
-def takes(schema: Draft202012Validator, value: bytes | None) -> bool:
-    try:
-        tree = json.loads(value or b"", parse_float=number, parse_constant=str)
-    except ValueError:
-        return False
-    return bool(schema.is_valid(tree))
-
-
-def number(text: str) -> Decimal | int:
-    """With all its digits; 1.5e2 is an integer."""
-    found = Decimal(text)
-    return int(found) if found == found.to_integral_value() else found
 
 
 def records(topic: str) -> Iterator[tuple[Vector, Rec]]:
