@@ -1,9 +1,14 @@
-"""The producers of `streamapp contract export` in other languages, ready to run: built or compiled once."""
+"""The producers of `streamapp contract export` in other languages, ready to run: built or compiled once.
+
+python tests/foreign_producers.py     builds them now, for `make test`
+"""
 
 from __future__ import annotations
 
 import hashlib
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,9 +18,11 @@ from sdk_packages import NODE, packages
 from streamapp.broker import users
 from streamapp.broker.broker import classpath
 from streamapp.broker.jars import jars
+from streamapp.contract.kit import write
 from streamapp.extras import java
 from streamapp.settings import KafkaSettings
 
+CACHE_DIR = Path(__file__).parent.parent / ".cache"
 FOREIGN = Path(__file__).parent / "foreign"
 RUN_S = 120
 
@@ -64,3 +71,10 @@ def environment(kafka: KafkaSettings) -> dict[str, str]:
         "KAFKA_PASSWORD_FILE": str(kafka.sasl_password_file),
         "KAFKA_CA_FILE": str(kafka.ssl_ca_file),
     }
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder))
+        sys.stdout.write(f"{go(Path(folder), CACHE_DIR)[0]}\n")
+        sys.stdout.write(f"{packages(CACHE_DIR, FOREIGN)}\n")

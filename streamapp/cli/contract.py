@@ -47,7 +47,7 @@ def check(name: str, last: int, source: str) -> None:
         looked.look(Seen(*record[1:6]))
     found = [one for one in looked.findings() if source in ("", one.source)]
     for one in found:
-        click.echo(f"{one.source or '(no source)'}  {one.fault}  {one.count:,} of {looked.records:,} records")
+        click.echo(f"{one.source or '(no source)'}  {one.fault}  {one.records:,} of {looked.records:,} records")
         click.echo(f"    first at {name} partition {one.partition} offset {one.offset}: {one.sentence}")
     if found:
         sys.exit(1)

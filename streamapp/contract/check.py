@@ -51,7 +51,7 @@ class Finding(NamedTuple):
 
     fault: str
     source: str
-    count: int
+    records: int
     partition: int
     offset: int
     sentence: str
@@ -75,7 +75,7 @@ class Check:
         for fault, sentence in self._faults(seen, tree, source):
             old = self._found.get((fault, source))
             first = Finding(fault, source, 0, seen.partition, seen.offset, sentence) if old is None else old
-            self._found[fault, source] = first._replace(count=first.count + 1)
+            self._found[fault, source] = first._replace(records=first.records + 1)
 
     def findings(self) -> list[Finding]:
         """What was found, by producer, the most frequent fault first."""
@@ -83,7 +83,7 @@ class Check:
             one._replace(sentence=self._partitioner(one.source)) if one.fault == PARTITIONER else one
             for one in self._found.values()
         ]
-        return sorted(told, key=lambda one: (one.source, -one.count, one.fault))
+        return sorted(told, key=lambda one: (one.source, -one.records, one.fault))
 
     def _faults(self, seen: Seen, tree: Mapping[str, Any], source: str) -> Iterator[tuple[str, str]]:
         verdict = JUDGES[self._topic.name](seen.value)

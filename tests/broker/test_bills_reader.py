@@ -8,10 +8,12 @@ from copy import deepcopy
 from random import Random
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 from kept_bills import Kept, billed, ledger_of
 
 from streamapp.broker.broker import Broker
-from streamapp.errors import Misconfigured
+from streamapp.errors import Misconfigured, Refused
 from streamapp.kafka.bills.event import Unreadable
 from streamapp.kafka.bills.reader import BillsReader
 from streamapp.kafka.produce.raw_producer import RawProducer
@@ -91,3 +93,10 @@ def test_what_cannot_be_read_on_from_is_an_error(broker: Broker, make_topic: Cal
     assert asyncio.run(all_from({0: 2})) == [2]
     with pytest.raises(Misconfigured, match="ends at offset 3, and was read up to 9"):
         asyncio.run(all_from({0: 9}))
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.delete_records([TopicPartition(topic, 0, 2)])[TopicPartition(topic, 0, 2)].result(timeout=30)
+    with pytest.raises(
+        Refused, match=r"begins at offset 2 now, and was read up to 1: 1 offsets were deleted unread\. Take"
+    ):
+        asyncio.run(all_from({0: 1}))
+    assert asyncio.run(all_from({})) == [2]

@@ -64,7 +64,7 @@ def test_a_planted_fault_is_found_and_nothing_else(name: str) -> None:
     records = good()
     records[7] = spoil(records[7])
     (one,) = found(records)
-    assert (one.fault, one.count, one.offset, one.partition) == (fault, 1, 7, records[7].partition)
+    assert (one.fault, one.records, one.offset, one.partition) == (fault, 1, 7, records[7].partition)
     assert one.source == ("" if fault == Reason.FRAMED_JSON else "llm-gateway")
 
 
@@ -90,7 +90,7 @@ def test_another_partitioner_is_named(words: str, place: Callable[[bytes], int])
         check.look(seen._replace(partition=place(seen.key or b"")))
     (one,) = check.findings()
     assert one.fault == PARTITIONER
-    assert one.count > 10
+    assert one.records > 10
     assert words in one.sentence
 
 
