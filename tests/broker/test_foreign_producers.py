@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from confluent_kafka import Producer
 from foreign_producers import FOREIGN, LANGUAGES, environment, output_of
 from jsonschema import Draft7Validator
 from kept_bills import billed
@@ -22,6 +23,7 @@ from usage_log import Rec, Table
 
 from streamapp.broker.secure import ADMIN
 from streamapp.contract.kit import write
+from streamapp.contract.samples import USAGE
 from streamapp.contract.vectors import POISONS, REPEATED, Vector, vectors
 from streamapp.errors import Denied
 from streamapp.kafka.bills.reader import BillsReader
@@ -94,16 +96,26 @@ def billed_as_sent(found: Sequence[Record], own: Record) -> None:
 
 
 def test_the_check_tells_what_is_wrong(locked: Locked, run: Callable[..., Result]) -> None:
-    kafka = locked.settings("bot-gateway")
-    value = next(vectors("agent_rpc_metering")).value or b""
-    with RawProducer(kafka) as out:
-        out.send("agent_rpc_metering", b"agent_7", b"\0\0\0\0\1" + value)
-        out.send("agent_rpc_metering", b"agent_7", value.replace(b'"0.001"', b"0.001"))
-    done = run("reconciler", "contract", "check", "--topic", "agent_rpc_metering")
+    """A producer with librdkafka's own partitioner, a sum of floats, and a frame."""
+    config = confluent_config(locked.settings("llm-gateway"))
+    producer = Producer({**config, "partitioner": "consistent"})
+    for number in range(30):
+        team = f"planted_{number}".encode()
+        value = (
+            USAGE[0]
+            .value.replace(b"team_abc123", team)
+            .replace(b"llm-gateway", b"planted")
+            .replace(b"V0W", b"Y%02d" % number)
+        )
+        producer.produce("llm_usage", value.replace(b"0.0038", b"0.30000000000000004") if number == 7 else value, team)
+    producer.produce("llm_usage", b"\0\0\0\0\1" + USAGE[0].value, b"team_abc123")
+    assert producer.flush(60) == 0
+    done = run("reconciler", "contract", "check", "--topic", "llm_usage")
     assert done.exit_code == 1, done.output
     assert "(no source)  framed_json" in done.output
-    assert "bot-gateway  invalid_price" in done.output
-    done = run("reconciler", "contract", "check", "--topic", "agent_rpc_metering", "--source", "nobody")
+    assert "planted  float_money  1 of" in done.output
+    assert re.search("planted  wrong_partitioner.*\n.*CRC32, which librdkafka's clients use by themselves", done.output)
+    done = run("reconciler", "contract", "check", "--topic", "llm_usage", "--source", "nobody")
     assert (done.exit_code, done.output.splitlines()[-1][-13:]) == (0, "nothing wrong")
 
 
