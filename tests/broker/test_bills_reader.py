@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from random import Random
 
@@ -74,6 +75,29 @@ def test_a_killed_reader_ends_with_the_ledgers_rows(broker: Broker, make_topic: 
         assert kept.totals == ledger
         assert kept.sums == ledger
     assert sum(saved.position.values()) >= len(bills)
+
+
+def test_a_reader_that_is_cancelled_goes_on_where_it_was(broker: Broker, make_topic: Callable[..., str]) -> None:
+    topic, kafka, found = make_topic("bills"), KafkaSettings(bootstrap_servers=broker.bootstrap), list[int]()
+
+    async def take(reader: BillsReader) -> None:
+        async for stated in reader:
+            found.append(stated.offset)
+
+    async def take_in_pieces() -> None:
+        async with BillsReader(kafka, topic=topic, position={}) as reader:
+            with RawProducer(kafka) as out:
+                for key, value in billed()[:40]:
+                    out.send(topic, key, value)
+                    if len(found) % 7 == 0:
+                        with suppress(TimeoutError):
+                            await asyncio.wait_for(take(reader), 0.05)
+            while len(found) < 40:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(take(reader), 0.3)
+
+    asyncio.run(take_in_pieces())
+    assert found == list(range(40))
 
 
 def test_what_cannot_be_read_on_from_is_an_error(broker: Broker, make_topic: Callable[..., str]) -> None:

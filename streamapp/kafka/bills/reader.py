@@ -10,6 +10,7 @@ Whoever keeps `position` in the transaction that keeps the bill counts each bill
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
@@ -58,6 +59,7 @@ class BillsReader:
         self._messages: deque[Message] = deque()
         self._heard = Heard()
         self._consumer: Consumer | None = None
+        self._busy = threading.Lock()  # of the consumer
 
     @property
     def position(self) -> dict[int, int]:
@@ -72,19 +74,18 @@ class BillsReader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        if self._consumer is not None:
-            consumer, self._consumer = self._consumer, None
-            await asyncio.to_thread(consumer.close)
+        await asyncio.to_thread(self._close)
 
     async def __aiter__(self) -> AsyncIterator[Stated]:
-        """Every event. Raises as at the beginning, and `Unreadable`."""
+        """Every event. Raises as at the beginning, and `Unreadable`. May be left and begun again."""
+        assert self._consumer is not None, "use `async with`"
         while self._follow or self._left or self._messages:
             while self._messages:
                 stated = self._taken(self._messages.popleft())
                 if stated is not None:
                     yield stated
             if self._follow or self._left:
-                self._messages.extend(await asyncio.to_thread(self._polled))
+                await asyncio.to_thread(self._poll)
 
     async def commit(self) -> None:
         """Move the group behind everything that was given out. Returns when Kafka has it."""
@@ -135,9 +136,18 @@ class BillsReader:
             )
         return offset
 
-    def _polled(self) -> list[Message]:
-        assert self._consumer is not None, "use `async with`"
-        return self._asked(self._consumer.consume, BATCH_RECORDS, timeout=POLL_S)  # type: ignore[no-any-return]
+    def _poll(self) -> None:
+        """In a thread that goes on when whoever waits is cancelled: so it keeps what it gets, and `_close` waits for
+        it."""
+        with self._busy:
+            if self._consumer is not None:
+                self._messages.extend(self._asked(self._consumer.consume, BATCH_RECORDS, timeout=POLL_S))
+
+    def _close(self) -> None:
+        with self._busy:
+            consumer, self._consumer = self._consumer, None
+            if consumer is not None:
+                consumer.close()
 
     def _asked(self, call: Any, *arguments: Any, **named: Any) -> Any:
         try:
@@ -153,6 +163,10 @@ class BillsReader:
                 self._left.pop(partition, None)  # the last offsets may be markers, which nobody is given
             elif error.code() in DAMAGED and offset is not None:
                 raise Unreadable(partition, offset, f"the batch cannot be read: {error.str()}")
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+                raise Refused(
+                    f"{self._topic} partition {partition}: what comes next was deleted unread; open a new reader"
+                )
             elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED or self._group:  # looks for a coordinator
                 raise self._translated(error)
             return None
