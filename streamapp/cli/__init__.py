@@ -30,6 +30,11 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("cluster", ".kafka.cluster", "From one broker to three without losing a record; check the cluster"),
     ("access", ".kafka.access", "Plan, apply, prune and check who may do what in Kafka"),
     ("schemas", ".project.schemas", "The catalog of event types and their JSON Schemas"),
+    (
+        "contract",
+        ".contract",
+        "For producers in other languages: schemas, golden vectors, clients; check their records",
+    ),
     ("capture", ".capture", "Take events of client libraries by HTTP"),
     ("simulate", ".local.simulate", "Send realistic, seeded streams to the topics that others write"),
     ("verify", ".checks.verify", "Check every bill and every copy of it, independently"),

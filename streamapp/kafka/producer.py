@@ -5,7 +5,6 @@
         future = await usage.enqueue(team_id=..., data={...})  # acknowledged later; waits only while the buffer is full
 
 librdkafka sends and retries in its own threads; one thread of ours hands its answers to the event loop, many at a time.
-(The client's own asyncio producer holds records back for up to a second, and knows no limit of what is under way.)
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -26,31 +25,33 @@ from streamapp.clock import Clock, wall_ms
 from streamapp.errors import Refused
 from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.login import connected
-from streamapp.kafka.produce.outgoing import Event, EventRefused, NotAcknowledged, NotWritable, Receipt, prepare, unsent
+from streamapp.kafka.produce.outgoing import (
+    Event,
+    EventRefused,
+    NotAcknowledged,
+    NotWritable,
+    Pending,
+    Receipt,
+    joined,
+    prepare,
+    unsent,
+)
 from streamapp.kafka.produce.raw_producer import CLOSE_SLACK_S, RawProducer, Serving, producer_config
 from streamapp.kafka.refusal import LETTER_BYTES_MAX, not_taken, refusal
 from streamapp.kafka.trouble import Heard, to_mend
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.llm_usage import LLM_USAGE
+from streamapp.schemas.rpc_metering import RPC_METERED
 from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
 from streamapp.settings import KafkaSettings
 from streamapp.topics import registry
 
-__all__ = ["Event", "EventProducer", "EventRefused", "NotAcknowledged", "NotWritable", "RawProducer", "Receipt"]
-__all__ += ["UsageProducer"]
+__all__ = ["AuditProducer", "Event", "EventProducer", "EventRefused", "MeteringProducer", "NotAcknowledged"]
+__all__ += ["NotWritable", "RawProducer", "Receipt", "UsageProducer"]
 
 POLL_S = 0.1  # how soon the thread sees that it should end; answers wake it at once
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False, slots=True)
-class _Pending:
-    """An event under way."""
-
-    event: Event
-    future: asyncio.Future[Receipt]
-    awaited: bool
 
 
 class EventProducer:
@@ -62,22 +63,24 @@ class EventProducer:
     `NotAcknowledged`: `send` and the future raise it; whatever was enqueued, or whose `send` was cancelled, and is not
     acknowledged at the end (a later success under the same id counts) is raised by `close`, which waits for all that is
     under way. When the topic does not exist (a new one may take five seconds) or may not be written to, the error is
-    `NotWritable`, at once. At most `buffer_events` are under way; then both wait.
+    `NotWritable`, at once. At most `buffer_events` are under way; then both wait. `schema_ids`: event type → GUID of
+    its schema in the registry, which a header of its records then names (decision 30).
     """
 
-    USUALLY: Mapping[str, Any] = {}  # facts that an event has when none are given
+    TOPIC = TYPE = ""  # of a producer that is declared for one topic, or one event type
 
     def __init__(
         self,
         kafka: KafkaSettings,
         *,
-        topic: str,
         source: str,
+        topic: str = "",
+        schema_ids: Mapping[str, UUID] = {},  # never changed
         buffer_events: int = 10_000,
         clock: Clock = wall_ms,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self._topic = registry.topic(topic)
+        self._topic, self._schema_ids = registry.topic(topic or self.TOPIC), schema_ids
         self._source, self._clock, self._entropy = source, clock, entropy
         self._kafka, self._buffer_events = kafka, buffer_events
         self._close_timeout_s = kafka.delivery_timeout_seconds + CLOSE_SLACK_S
@@ -85,14 +88,19 @@ class EventProducer:
         self._heard = Heard()
         self._producer = connected(Producer, config, self._heard)
         self._serving = Serving(self._producer)
-        self._pending: set[_Pending] = set()
+        self._pending: set[Pending] = set()
         self._failed: dict[str, NotAcknowledged | NotWritable] = {}  # by the event's id
-        self._answers: deque[tuple[_Pending, KafkaError | None, int, int]] = deque()
+        self._answers: deque[tuple[Pending, KafkaError | None, int, int]] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._closed = False
+
+    @property
+    def unacknowledged(self) -> int:
+        """Events under way."""
+        return len(self._pending)
 
     async def __aenter__(self) -> Self:
         """Raises `Misconfigured` when brokers answer that do not speak as the settings say."""
@@ -110,15 +118,10 @@ class EventProducer:
             log.error("%s", failure)
             error.add_note(str(failure))  # neither of the two may hide the other
 
-    @property
-    def unacknowledged(self) -> int:
-        """Events under way."""
-        return len(self._pending)
-
     def prepared(
         self,
         *,
-        type: str,
+        type: str = "",
         data: Mapping[str, Any],
         team_id: str | None = None,
         org_id: str | None = None,
@@ -134,13 +137,14 @@ class EventProducer:
         return prepare(
             self._topic,
             event_id=event_id(now_ms, self._entropy(RANDOM_BYTES)) if id is None else id,
-            event_type=type,
+            event_type=type or self.TYPE,
             source=self._source,
             at_ms=now_ms if at_ms is None else at_ms,
             data=data,
             team_id=team_id,
             org_id=org_id,
             traceparent=traceparent,
+            schema_id=self._schema_ids.get(type or self.TYPE),
         )
 
     async def send(self, event: Event | None = None, /, **facts: Any) -> Receipt:
@@ -188,14 +192,14 @@ class EventProducer:
         made = self.prepared(**facts) if event is None else event
         if isinstance(made, Rejected):
             now_ms, new, random = self._clock(), self._entropy(RANDOM_BYTES), self._entropy(RANDOM_BYTES)
-            given = {**self.USUALLY, **facts}
-            letter = refusal(self._topic, self._source, made, given, event_id(now_ms, new), now_ms, random)
+            facts = {"type": self.TYPE, **facts}
+            letter = refusal(self._topic, self._source, made, facts, event_id(now_ms, new), now_ms, random)
             await (await self._begin(letter, awaited=True)).future
             raise EventRefused(made)
         assert made.topic == self._topic.name, made.topic
         return made
 
-    async def _begin(self, event: Event, awaited: bool) -> _Pending:
+    async def _begin(self, event: Event, awaited: bool) -> Pending:
         if self._closed:
             raise Refused(f"the producer is closed; {event.id} was not sent")
         self._start()
@@ -203,7 +207,7 @@ class EventProducer:
         while True:
             while len(self._pending) >= self._buffer_events:
                 await self._changed()
-            pending = _Pending(event, self._loop.create_future(), awaited)
+            pending = Pending(event, self._loop.create_future(), awaited)
             try:
                 told, headers = self._answer(pending), list(event.headers)
                 self._producer.produce(event.topic, event.value, event.key, on_delivery=told, headers=headers)
@@ -227,9 +231,7 @@ class EventProducer:
         self._waiters.append(self._loop.create_future())
         await self._waiters[-1]
 
-    # In the thread of `_hand_over`:
-
-    def _hand_over(self) -> None:
+    def _hand_over(self) -> None:  # a thread
         assert self._loop is not None
         while not self._ended.is_set():
             self._serving.poll(POLL_S)
@@ -239,15 +241,13 @@ class EventProducer:
                 except RuntimeError:
                     return  # the loop is gone, and with it whoever could be told
 
-    def _answer(self, pending: _Pending) -> Callable[[KafkaError | None, Message], None]:
+    def _answer(self, pending: Pending) -> Callable[[KafkaError | None, Message], None]:
         def answer(error: KafkaError | None, message: Message) -> None:
             self._answers.append((pending, error, message.partition() or 0, message.offset() or 0))
 
         return answer
 
-    # In the event loop:
-
-    def _settle_answers(self) -> None:
+    def _settle_answers(self) -> None:  # in the event loop again
         while self._answers:
             self._settle(*self._answers.popleft())
         if self._serving.fatal is not None:
@@ -258,7 +258,7 @@ class EventProducer:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _settle(self, pending: _Pending, error: KafkaError | None, partition: int, offset: int) -> None:
+    def _settle(self, pending: Pending, error: KafkaError | None, partition: int, offset: int) -> None:
         if pending not in self._pending:
             return  # a client that can send no more has failed it before
         self._pending.discard(pending)
@@ -279,20 +279,22 @@ class EventProducer:
 
     def _taken_failures(self) -> NotAcknowledged | NotWritable:
         failed, self._failed = tuple(self._failed.values()), {}
-        events = [event for failure in failed for event in failure.events]
-        wrong = next((failure for failure in failed if isinstance(failure, NotWritable)), None)
-        reason = self._heard.words or "the delivery timeout passed"
-        return NotAcknowledged(events, reason) if wrong is None else type(wrong)(events, wrong.reason)
+        return joined(failed, self._heard.words or "the delivery timeout passed")
 
 
 class UsageProducer(EventProducer):
-    """`llm.usage.completed` events for `llm_usage`: what an LLM gateway reports of every call."""
+    """What an LLM gateway reports of every call: `data` as in the standard, `cost_usd` a Decimal, an int or text."""
 
-    USUALLY: Mapping[str, Any] = {"type": LLM_USAGE}
+    TOPIC, TYPE = "llm_usage", LLM_USAGE
 
-    def __init__(self, kafka: KafkaSettings, *, source: str, **options: Any) -> None:
-        super().__init__(kafka, topic="llm_usage", source=source, **options)
 
-    def prepared(self, *, type: str = LLM_USAGE, data: Mapping[str, Any], **facts: Any) -> Event | Rejected:
-        """As for `EventProducer`; `data` as in the standard's LLM Usage Event, `cost_usd` a Decimal, int or text."""
-        return super().prepared(type=type, data=data, **facts)
+class MeteringProducer(EventProducer):
+    """What a bot gateway reports of every call: `data` as in decision 15, `price` a Decimal, an int or text."""
+
+    TOPIC, TYPE = "agent_rpc_metering", RPC_METERED
+
+
+class AuditProducer(EventProducer):
+    """What somebody did: each call names its type `<service>.<entity>.<action>` and `org_id`, the record key."""
+
+    TOPIC = "audit_log"

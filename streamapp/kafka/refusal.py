@@ -35,7 +35,7 @@ def refusal(
     can be written as JSON; `facts` are those given for it."""
     given = facts.get("data")
     at_ms = facts.get("at_ms")
-    exact = payload(given) if isinstance(given, Mapping) else given
+    exact = payload(meant_for, given) if isinstance(given, Mapping) else given
     tree = {
         "schema": SCHEMA,
         "id": facts.get("id") or event_id,

@@ -8,15 +8,18 @@ from base64 import b64decode
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamapp.kafka.produce.outgoing import Event, NotAcknowledged, prepare
 from streamapp.kafka.produce.raw_producer import producer_config
-from streamapp.kafka.producer import EventProducer, UsageProducer
+from streamapp.kafka.producer import AuditProducer, EventProducer, MeteringProducer, UsageProducer
 from streamapp.kafka.refusal import refusal
+from streamapp.schemas.catalog import JUDGES, json_schema
 from streamapp.schemas.judging.decode import Usage, decode_usage
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.values.money import exact_cost
@@ -159,18 +162,61 @@ def test_what_a_consumer_would_refuse_is_not_sent(change: Mapping[str, Any], rea
     assert refused(prepared(**change)) is reason
 
 
-@pytest.mark.parametrize(
-    ("topic", "facts", "key"),
-    [
-        ("audit_log", {"org_id": "org_a", "team_id": None}, b"org_a"),
-        ("events_plugin_ingestion", {"team_id": "team_a"}, b"team_a"),
-        ("agent_rpc_metering", {"data": {"agent_id": "agent_7"}}, b"agent_7"),
-    ],
-)
-def test_the_key_is_the_one_of_the_registry(topic: str, facts: Mapping[str, Any], key: bytes) -> None:
-    event = prepared(topic=topic, event_type="iam.auth.login_success", **{"data": {"user_id": "u"}, **facts})
+CALL: Mapping[str, Any] = {
+    "agent_id": "agent_7", "consumer_id": "c", "method": "chat.send", "quantity": 3, "price": Decimal("0.0010"),
+    "currency": "AI",
+}  # fmt: skip
+TOPICS: Mapping[str, tuple[type[EventProducer], Mapping[str, Any], bytes]] = {
+    "llm_usage": (UsageProducer, {"team_id": "team_a", "data": DATA}, b"team_a"),
+    "agent_rpc_metering": (MeteringProducer, {"org_id": "org_a", "data": CALL}, b"agent_7"),
+    "audit_log": (
+        AuditProducer, {"type": "iam.auth.login_success", "org_id": "org_a", "data": {"user_id": "u"}}, b"org_a"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_each_producer_has_the_topic_type_and_key_of_the_standard(topic: str) -> None:
+    kind, facts, key = TOPICS[topic]
+    event = kind(NOWHERE, source="me").prepared(**facts)
+    assert isinstance(event, Event), event
+    assert (event.topic, event.key, event.headers) == (topic, key, ())
+    assert not isinstance(JUDGES[topic](event.value), Rejected)
+    tree = json.loads(event.value)
+    assert (tree["schema"], tree["source"], tree["id"][:4], len(tree["id"])) == ("hanzo.stream.v1", "me", "evt_", 30)
+    jsonschema.validate(tree, json_schema({"audit_log": "audit.event"}.get(topic, tree["type"])))
+
+
+def test_an_audit_event_names_its_type() -> None:
+    event = AuditProducer(NOWHERE, source="me").prepared(org_id="org_a", data={"user_id": "u"})
+    assert refused(event) is Reason.INVALID_ENVELOPE
+
+
+@pytest.mark.parametrize("price", ["0.0010", Decimal("0.001"), "1e-3"])
+def test_a_price_is_written_as_text(price: Any) -> None:
+    event = prepared(topic="agent_rpc_metering", event_type="agent.rpc.metered", data={**CALL, "price": price})
     assert isinstance(event, Event)
-    assert event.key == key
+    assert b'"price":"0.001"' in event.value
+
+
+@pytest.mark.parametrize("price", [0.001, "0.0000000000001", Decimal("NaN"), "-1", True, None, 10**18])
+def test_a_price_that_is_not_exact_is_refused(price: Any) -> None:
+    event = prepared(topic="agent_rpc_metering", event_type="agent.rpc.metered", data={**CALL, "price": price})
+    assert refused(event) is Reason.INVALID_PRICE
+
+
+@pytest.mark.parametrize("topic", ["agent_rpc_metering", "billing_events", "events_plugin_ingestion"])
+def test_a_type_that_the_topic_does_not_carry_is_refused(topic: str) -> None:
+    event = prepared(topic=topic, event_type="iam.auth.login_success", data={"agent_id": "a", "user_id": "u"})
+    assert refused(event) is Reason.UNKNOWN_TYPE
+
+
+def test_a_header_names_the_schema_where_its_id_is_given() -> None:
+    guid = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+    usage = UsageProducer(NOWHERE, source="me", schema_ids={"llm.usage.completed": guid})
+    event = usage.prepared(team_id="team_a", data=DATA)
+    assert isinstance(event, Event)
+    assert event.headers == (("__value_schema_id", b"\1" + guid.bytes),)
 
 
 def test_an_event_without_its_key_is_refused() -> None:

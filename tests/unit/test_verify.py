@@ -496,6 +496,7 @@ def test_cost_that_is_poison(cost: str) -> None:
         ({"value": b""}, "empty_value"),
         ({"value": b"\xff"}, "malformed_json"),
         ({"value": b"["}, "malformed_json"),
+        ({"value": b"\0\0\0\0\7{}"}, "framed_json"),
         ({"value": b"[" * 100_000}, "malformed_json"),
         ({"prompt_tokens": -150, "total_tokens": 80}, "invalid_data"),
         ({"total_tokens": 379}, "tokens_mismatch"),
@@ -523,7 +524,7 @@ def test_poison_needs_its_letter_and_the_letter_is_plausible(change: dict[str, A
 def test_good_event_is_not_refusable_for_a_simple_reason() -> None:
     record = Logs().use(TEN)
     simple = ("empty_value", "malformed_json", "invalid_cost", "tokens_mismatch", "timestamp_in_future", "unknown_type")
-    assert not any(plausible(reason, record) for reason in (*simple, "org_unresolved"))
+    assert not any(plausible(reason, record) for reason in (*simple, "org_unresolved", "framed_json"))
     assert plausible("too_late", record)
 
 

@@ -15,7 +15,7 @@ import click
 from rich.table import Table
 
 from streamapp.cli.moment import Moment
-from streamapp.cli.printed import print_table
+from streamapp.cli.printed import console, print_table
 from streamapp.cli.reached import reached
 from streamapp.cli.tables.rewrite import rewritten, span_of
 from streamapp.cli.tables.talk import Talk, advance

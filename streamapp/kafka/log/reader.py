@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamapp.clock import monotonic_s
-from streamapp.errors import Denied, Misconfigured, Unavailable
+from streamapp.errors import Denied, Misconfigured, StreamError, Unavailable
 from streamapp.kafka.log.raw_batch import batch_at
 from streamapp.kafka.login import connected
 from streamapp.kafka.trouble import LOGIN_REFUSED, NO_RIGHT, Heard, Right, lacks, to_mend
@@ -51,13 +51,13 @@ def spans(config: Mapping[str, Any], topic: str, answer_seconds: float = ANSWER_
     Raises `Unavailable` when Kafka does not answer, `Misconfigured` when there is no such topic.
     """
     heard = Heard()
-    consumer = _consumer(config, heard)
+    consumer = raw_consumer(config, heard)
     try:
         partitions = _partitions(consumer, topic, answer_seconds)
         return {partition: _span(consumer, topic, partition, answer_seconds) for partition in partitions}
     except KafkaException as error:
         consumer.poll(0)  # delivers what is heard
-        raise _translated(heard.behind(error.args[0]), topic, config) from None
+        raise translated(heard.behind(error.args[0]), topic, config) from None
     finally:
         consumer.close()
 
@@ -68,7 +68,7 @@ def at_time(
     """Of each partition the first offset whose record has this timestamp or a later one; where there is none, the end
     of the log. Raises as `spans`."""
     heard = Heard()
-    consumer = _consumer(config, heard)
+    consumer = raw_consumer(config, heard)
     try:
         asked = [TopicPartition(topic, number, at_ms) for number in _partitions(consumer, topic, answer_seconds)]
         found = {one.partition: one.offset for one in consumer.offsets_for_times(asked, timeout=answer_seconds)}
@@ -78,7 +78,7 @@ def at_time(
         }
     except KafkaException as error:
         consumer.poll(0)  # delivers what is heard
-        raise _translated(heard.behind(error.args[0]), topic, config) from None
+        raise translated(heard.behind(error.args[0]), topic, config) from None
     finally:
         consumer.close()
 
@@ -103,12 +103,12 @@ def read(
     if not ends:  # nothing to connect for: an open page asks every other second
         return
     heard = Heard()
-    consumer = _consumer(config, heard)
+    consumer = raw_consumer(config, heard)
     try:
         consumer.assign([TopicPartition(topic, partition, wanted[partition].start) for partition in ends])
         yield from _until(consumer, topic, ends, silence_seconds, headers, config)
     except KafkaException as error:
-        raise _translated(heard.behind(error.args[0]), topic, config) from None
+        raise translated(heard.behind(error.args[0]), topic, config) from None
     finally:
         consumer.close()
 
@@ -179,7 +179,9 @@ def _record(topic: str, message: Message, headers: bool) -> Record:
     return Record(topic, *facts, tuple(message.headers() or ()) if headers else ())
 
 
-def _consumer(config: Mapping[str, Any], heard: Heard) -> Consumer:
+def raw_consumer(config: Mapping[str, Any], heard: Heard, **other: Any) -> Consumer:
+    """A client that is given committed records, belongs to no group and commits nothing. `other`: `group_id=` and what
+    else differs, in librdkafka's names with underscores."""
     own = {
         "group.id": "stream-raw-reader",  # librdkafka wants a name; no group is formed, and no right on one is needed
         "enable.auto.commit": False,
@@ -190,7 +192,8 @@ def _consumer(config: Mapping[str, Any], heard: Heard) -> Consumer:
         "check.crcs": True,
         "allow.auto.create.topics": False,
     }
-    return connected(Consumer, {**config, **own}, heard)
+    changed = {name.replace("_", "."): value for name, value in other.items()}
+    return connected(Consumer, {**config, **own, **changed}, heard)
 
 
 def _partitions(consumer: Consumer, topic: str, answer_seconds: float) -> list[int]:
@@ -215,7 +218,8 @@ def _span(consumer: Consumer, topic: str, partition: int, answer_seconds: float)
         return Span(*edges)
 
 
-def _translated(error: KafkaError, topic: str, config: Mapping[str, Any]) -> Exception:
+def translated(error: KafkaError, topic: str, config: Mapping[str, Any]) -> StreamError:
+    """An error of a reader's client, as ours."""
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
         return Misconfigured(f"topic {topic} does not exist; create it with `streamapp topics apply`")
     if error.code() in NO_RIGHT:

@@ -5,24 +5,28 @@ The bytes are judged by the reader that the consumers use: what is prepared here
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import msgspec
 from pydantic import ValidationError
 
 from streamapp.errors import DeliveryFailed, Denied, Misconfigured, Refused
-from streamapp.schemas.catalog import CATALOG
-from streamapp.schemas.envelope import SCHEMA, Envelope
+from streamapp.schemas.catalog import CATALOG, JUDGES
+from streamapp.schemas.envelope import SCHEMA
 from streamapp.schemas.judging.decode import decode_usage
+from streamapp.schemas.judging.decode_metering import decode_metering
+from streamapp.schemas.judging.insights import decode_captured
 from streamapp.schemas.judging.judge import first_problem
 from streamapp.schemas.judging.letter import Header
 from streamapp.schemas.judging.rejected import Reason, Rejected
-from streamapp.schemas.llm_usage import LLM_USAGE
-from streamapp.schemas.values.money import rounded_cost
+from streamapp.schemas.values.money import exact_cost, rounded_cost
 from streamapp.schemas.values.strict_json import Malformed, parse
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.schemas.values.trace import HEADER
@@ -30,12 +34,19 @@ from streamapp.topics.registry import Topic
 from tables.cause import quoted
 
 EVENT_BYTES_MAX = 900_000  # Kafka takes a megabyte, and the record's own frame needs some of it
+SCHEMA_ID = "__value_schema_id"  # Confluent's header: 0x01 and the GUID (decision 30)
 MEASUREMENTS = ("latency_ms", "ttft_ms")
 NAMED_MAX = 20  # events named in one error message; all are in `events`
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _MODELS = {entry.event_type: entry for entry in CATALOG}
-_FAMILIES = {entry.topic: entry for entry in CATALOG if entry.family}
+READERS: Mapping[str, Callable[[bytes | None], object | Rejected]] = {
+    **JUDGES,
+    "llm_usage": decode_usage,
+    "agent_rpc_metering": decode_metering,
+    "events_plugin_ingestion": decode_captured,
+}
+"""Topic → the verdict of its consumers on a value, by the fast reader where there is one."""
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -56,6 +67,15 @@ class Receipt(NamedTuple):
     topic: str
     partition: int
     offset: int
+
+
+@dataclass(eq=False, slots=True)
+class Pending:
+    """An event under way."""
+
+    event: Event
+    future: asyncio.Future[Receipt]
+    awaited: bool
 
 
 class EventRefused(Refused):
@@ -97,6 +117,13 @@ def unsent(events: Sequence[Event], wrong: Misconfigured | None, reason: str) ->
     return (WriteDenied if isinstance(wrong, Denied) else NotWritable)(events, str(wrong))
 
 
+def joined(failures: Sequence[NotAcknowledged | NotWritable], reason: str) -> NotAcknowledged | NotWritable:
+    """One error about the events of all. `reason`: why those are not acknowledged that are only that."""
+    events = [event for failure in failures for event in failure.events]
+    wrong = next((failure for failure in failures if isinstance(failure, NotWritable)), None)
+    return NotAcknowledged(events, reason) if wrong is None else type(wrong)(events, wrong.reason)
+
+
 def _named(events: Sequence[Event]) -> str:
     more = f" and {len(events) - NAMED_MAX:,} more" if len(events) > NAMED_MAX else ""
     return ", ".join(event.id for event in events[:NAMED_MAX]) + more
@@ -113,14 +140,17 @@ def prepare(
     team_id: str | None = None,
     org_id: str | None = None,
     traceparent: str | None = None,
+    schema_id: UUID | None = None,
 ) -> Event | Rejected:
-    """The event, or why nobody would accept it. `traceparent` becomes a header of the record, as it is.
+    """The event, or why nobody would accept it. `traceparent` becomes a header of the record, as it is; `schema_id`,
+    the GUID of the event's schema in the registry, another one.
 
     The record key is what the registry names for the topic: `team_id`, `org_id`, or a field of `data`. Decimals in
-    `data` become JSON numbers with their own digits. `cost_usd` is a Decimal, an int or the text of a number, of any
-    number of decimals: it is billed rounded to 12. A float has lost the digits that count, and is refused.
+    `data` become JSON numbers with their own digits. Money (`cost_usd`, the `price` of a metered call) is a Decimal, an
+    int or the text of a number. A cost has any number of decimals: it is billed rounded to 12. A price has at most 12.
+    A float has lost the digits that count, and is refused.
     """
-    fields = payload(data)
+    fields = payload(topic, data)
     if isinstance(fields, Rejected):
         return fields
     tree: dict[str, Any] = {
@@ -138,7 +168,8 @@ def prepare(
         return Rejected(Reason.INVALID_ENVELOPE, f"{topic.key} is missing; it is the record key of {topic.name}")
     try:
         value = _encode({name: fact for name, fact in tree.items() if fact is not None})
-        event = Event(event_id, topic.name, key.encode(), value, traced(traceparent))
+        headers = (*traced(traceparent), *(((SCHEMA_ID, b"\1" + schema_id.bytes),) if schema_id else ()))
+        event = Event(event_id, topic.name, key.encode(), value, headers)
     except (TypeError, ValueError, OverflowError) as error:
         return Rejected(Reason.INVALID_DATA, f"the event cannot be written as JSON: {error}")
     return _judged(event, event_type)
@@ -149,51 +180,69 @@ def traced(traceparent: object) -> tuple[Header, ...]:
     return ((HEADER, traceparent.encode()),) if isinstance(traceparent, str) and traceparent else ()
 
 
-def payload(data: Mapping[str, Any]) -> dict[str, Any] | Rejected:
-    """`data` as it is written: `cost_usd` with its own digits; a measurement that is not finite is null."""
-    fields = dict(data)
+def payload(topic: Topic, data: Mapping[str, Any]) -> dict[str, Any] | Rejected:
+    """`data` as it is written: money with its own digits; a measurement that is not finite is null."""
+    fields, (money, written) = dict(data), MONEY.get(topic.name, ("", _cost))
     for name, fact in fields.items():
-        if not isinstance(fact, float | Decimal) or math.isfinite(fact) or name == "cost_usd":
+        if not isinstance(fact, float | Decimal) or math.isfinite(fact) or name == money:
             continue
         if name in MEASUREMENTS:
             fields[name] = None  # it never costs money (decision 6)
         else:  # as JSON it would silently become null
             return Rejected(Reason.INVALID_DATA, f"field {quoted(name)} of data is not a finite number")
-    if "cost_usd" in fields:
-        cost = _cost(fields["cost_usd"])
-        if isinstance(cost, Rejected):
-            return cost
-        fields["cost_usd"] = cost
+    if money in fields:
+        try:
+            fields[money] = written(_decimal(fields[money]))
+        except ValueError as error:
+            reason = Reason.INVALID_COST if written is _cost else Reason.INVALID_PRICE
+            return Rejected(reason, f"data.{money} {error}")
     return fields
 
 
-def _cost(given: Any) -> msgspec.Raw | Rejected:
+def _decimal(given: Any) -> Decimal | int:
     if type(given) is float:
-        return Rejected(Reason.INVALID_COST, "data.cost_usd is a float; give a Decimal, an int or the number as text")
+        raise ValueError("is a float; give a Decimal, an int or the number as text")
     if type(given) is str and _NUMBER.fullmatch(given):
         given = Decimal(given)
     if type(given) is not Decimal and type(given) is not int:
-        return Rejected(Reason.INVALID_COST, "data.cost_usd is not a number")
-    try:
-        cost = rounded_cost(given)
-    except ValueError as error:
-        return Rejected(Reason.INVALID_COST, f"data.cost_usd {error}")
-    if cost != given:  # who bills it rounds and counts it
-        return msgspec.Raw(str(given).encode())
-    return msgspec.Raw(format(cost, "f").rstrip("0").rstrip(".").encode())
+        raise ValueError("is not a number")
+    return given
+
+
+def _cost(given: Decimal | int) -> msgspec.Raw:
+    cost = rounded_cost(given)
+    return msgspec.Raw(str(given).encode() if cost != given else _short(cost).encode())  # who bills it rounds
+
+
+def _price(given: Decimal | int) -> str:
+    return _short(exact_cost(given))
+
+
+def _short(amount: Decimal) -> str:
+    return format(amount, "f").rstrip("0").rstrip(".")
+
+
+MONEY: Mapping[str, tuple[str, Callable[[Decimal | int], object]]] = {
+    "llm_usage": ("cost_usd", _cost),
+    "agent_rpc_metering": ("price", _price),
+}
+"""Topic → the field of `data` that is money, and how it is written: a number, or a text."""
 
 
 def _judged(event: Event, event_type: str) -> Event | Rejected:
+    """The event, if the readers of its topic take it. What they take is valid under the released schema of its type."""
     if len(event.value) > EVENT_BYTES_MAX:
         return Rejected(Reason.INVALID_DATA, f"the event is larger than {EVENT_BYTES_MAX} bytes")
-    entry = _MODELS.get(event_type) or _FAMILIES.get(event.topic)
+    entry = _MODELS.get(event_type)
     if entry is not None and entry.topic != event.topic:
         return Rejected(Reason.UNKNOWN_TYPE, f"{event_type} belongs on {entry.topic}, not on {event.topic}")
-    if event.topic == _MODELS[LLM_USAGE].topic:
-        verdict = decode_usage(event.value)
+    if (read := READERS.get(event.topic)) is not None:
+        verdict = read(event.value)
         return verdict if isinstance(verdict, Rejected) else event
+    if entry is None:
+        return Rejected(Reason.UNKNOWN_TYPE, f"{event.topic} carries no events of type {quoted(event_type)}")
     try:
-        (entry.model if entry is not None else Envelope).model_validate(parse(event.value)[0])
+        entry.model.model_validate(parse(event.value)[0])
     except Malformed as error:
         return Rejected(Reason.INVALID_DATA, f"the event does not fit {quoted(event_type)}: it {error}")
     except ValidationError as error:

@@ -11,6 +11,7 @@ class Reason(StrEnum):
 
     EMPTY_VALUE = "empty_value"  # the record has no value
     MALFORMED_JSON = "malformed_json"  # not UTF-8, not JSON, nested too deep
+    FRAMED_JSON = "framed_json"  # the frame of a schema registry's serializer: byte 0, an id, then the JSON
     INVALID_ENVELOPE = "invalid_envelope"  # the base envelope's fields
     UNKNOWN_TYPE = "unknown_type"  # a type that this topic does not carry
     INVALID_DATA = "invalid_data"  # the payload's fields
@@ -61,8 +62,18 @@ class UnreadableBatch(bytes):
         return made
 
 
+FRAMED = Rejected(
+    Reason.FRAMED_JSON,
+    "the value begins with byte 0, the frame of a schema registry's serializer: send plain JSON, name the schema in "
+    "the header __value_schema_id",
+)
+
+
 def nothing_to_read(value: bytes | None) -> Rejected | None:
-    """Why a record's value is no event before anybody looks into it: there is none, or its batch cannot be read."""
+    """Why a record's value is no event before anybody looks into it: there is none, its batch cannot be read, or it is
+    framed (decision 30)."""
     if isinstance(value, UnreadableBatch):
         return Rejected(Reason.UNREADABLE_BATCH, value.error)
+    if value and value[0] == 0:
+        return FRAMED
     return None if value else NO_VALUE

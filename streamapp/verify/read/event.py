@@ -22,7 +22,7 @@ EXACT = Context(prec=200, traps=[Inexact, InvalidOperation, Overflow, DivisionBy
 HOUR_MS = 3_600_000
 FUTURE_MS = 300_000  # further ahead of its broker record than this, an event is refused
 ZERO = Decimal(0)
-BY_ITSELF = frozenset({"empty_value", "malformed_json", "invalid_envelope", "unknown_type"})
+BY_ITSELF = frozenset({"empty_value", "malformed_json", "framed_json", "invalid_envelope", "unknown_type"})
 """Reasons that a record that can be read never has; `invalid_price` is another, but for spellings. The models look at
 more fields than statements depend on: `invalid_data` is accepted."""
 SCHEMA = "hanzo.stream.v1"

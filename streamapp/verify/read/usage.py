@@ -139,6 +139,7 @@ def _breaks(rule: Callable[[dict[str, Any]], object], event: dict[str, Any]) -> 
 _PLAUSIBLE: dict[str, Callable[[Record, dict[str, Any] | Poison], bool]] = {
     "empty_value": lambda record, _: not record.value,
     "malformed_json": _not_json,
+    "framed_json": lambda record, _: (record.value or b"")[:1] == b"\0",
     "invalid_cost": _bad_cost,
     "tokens_mismatch": _bad_total,
     "timestamp_in_future": _in_future,

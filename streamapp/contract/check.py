@@ -1,0 +1,146 @@
+"""What is wrong with the records of a producer, as they stand in the log. Pure.
+
+Consumers say of a refused record that it was refused. This says what its producer does wrong, and also what no consumer
+can refuse: a cost that was a float, an id for each attempt, a clock that is behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from streamapp.contract.partitioners import OTHERS
+from streamapp.schemas.catalog import JUDGES
+from streamapp.schemas.judging.rejected import Reason, Rejected, UnreadableBatch
+from streamapp.schemas.values.money import DECIMALS
+from streamapp.schemas.values.strict_json import Malformed, parse
+from streamapp.schemas.values.timestamp import parse_ms
+from streamapp.topics.partitioner import partition_for
+from streamapp.topics.registry import Topic
+
+AHEAD_MS = 5 * 60_000  # decision 9
+BEHIND_MS = 3_600_000
+
+FLOAT, PARTITIONER, KEY = "float_money", "wrong_partitioner", "wrong_key"
+AHEAD, BEHIND, REUSED, TWICE = "clock_ahead", "clock_behind", "id_reused", "sent_twice"
+
+ADVICE: Mapping[str, str] = {
+    FLOAT: "cost_usd has more than 12 decimals, as a sum of floats has: compute in decimals, and send their digits",
+    KEY: "the record key is not the field that the topic is keyed by",
+    AHEAD: "the event is more than 5 minutes ahead of its record: its producer's clock or time zone is wrong",
+    BEHIND: "the event is more than an hour behind its record: a clock or time zone is wrong, or it waited that long",
+    REUSED: "another event has this id: make an id for each event (a ULID, or a UUID of version 7)",
+    TWICE: "the event was sent before, and counts once: turn idempotence on, send nothing again that was acknowledged",
+}
+
+
+class Seen(NamedTuple):
+    """A record as it was read back. The timestamp is the record's, in UTC milliseconds."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Finding(NamedTuple):
+    """One fault of one producer: how often, and where first. `source` is empty where the value does not tell."""
+
+    fault: str
+    source: str
+    records: int
+    partition: int
+    offset: int
+    sentence: str
+
+
+class Check:
+    """The faults among the records of a topic that are shown to it, in their order."""
+
+    def __init__(self, topic: Topic, partitions: int) -> None:
+        self._topic, self._partitions = topic, partitions
+        self._found: dict[tuple[str, str], Finding] = {}
+        self._ids: dict[tuple[int, str], bytes] = {}
+        self._placed: dict[str, set[str]] = {}  # source → what puts all of its records where they are
+        self.records = 0
+
+    def look(self, seen: Seen) -> None:
+        """Take a record."""
+        self.records += 1
+        tree = _tree(seen.value)
+        source = str(tree.get("source", ""))
+        for fault, sentence in self._faults(seen, tree, source):
+            old = self._found.get((fault, source))
+            first = Finding(fault, source, 0, seen.partition, seen.offset, sentence) if old is None else old
+            self._found[fault, source] = first._replace(records=first.records + 1)
+
+    def findings(self) -> list[Finding]:
+        """What was found, by producer, the most frequent fault first."""
+        told = [
+            one._replace(sentence=self._partitioner(one.source)) if one.fault == PARTITIONER else one
+            for one in self._found.values()
+        ]
+        return sorted(told, key=lambda one: (one.source, -one.records, one.fault))
+
+    def _faults(self, seen: Seen, tree: Mapping[str, Any], source: str) -> Iterator[tuple[str, str]]:
+        verdict = JUDGES[self._topic.name](seen.value)
+        if isinstance(verdict, Rejected):
+            yield verdict.reason, verdict.error
+        data = tree.get("data")
+        fields = data if isinstance(data, dict) else {}
+        cost = fields.get("cost_usd")
+        if isinstance(cost, Decimal) and cost.is_finite() and _decimals(cost) > DECIMALS:
+            yield FLOAT, ADVICE[FLOAT]
+        yield from self._place(seen, tree.get(self._topic.key) or fields.get(self._topic.key), source)
+        yield from self._clock(seen, parse_ms(str(tree.get("timestamp"))))
+        yield from self._id(seen, tree.get("id"))
+
+    def _place(self, seen: Seen, wanted: object, source: str) -> Iterator[tuple[str, str]]:
+        key = seen.key or b""
+        if isinstance(wanted, str) and key != wanted.encode(errors="replace"):
+            yield KEY, f"{ADVICE[KEY]}, {self._topic.key}"
+        if seen.partition != partition_for(key, self._partitions):
+            yield PARTITIONER, ""
+        fits = {name for name, place in OTHERS.items() if place(key, self._partitions) == seen.partition}
+        self._placed[source] = self._placed.get(source, fits) & fits
+
+    def _partitioner(self, source: str) -> str:
+        known = sorted(self._placed[source])
+        guess = f"it is {known[0]}" if len(known) == 1 else "set the producer's partitioner to murmur2"
+        return f"the record is not on the partition that murmur2 gives its key; {guess}"
+
+    def _clock(self, seen: Seen, at_ms: int | None) -> Iterator[tuple[str, str]]:
+        if seen.timestamp_ms <= 0:
+            yield Reason.RECORD_TIMESTAMP_MISSING, "the record has no timestamp"
+        elif at_ms is not None and at_ms - seen.timestamp_ms > AHEAD_MS:
+            yield AHEAD, ADVICE[AHEAD]
+        elif at_ms is not None and seen.timestamp_ms - at_ms > BEHIND_MS:
+            yield BEHIND, ADVICE[BEHIND]
+
+    def _id(self, seen: Seen, name: object) -> Iterator[tuple[str, str]]:
+        if not isinstance(name, str) or seen.value is None:
+            return
+        digest = blake2b(seen.value, digest_size=16).digest()
+        known = self._ids.setdefault((seen.partition, name), digest)
+        if known is not digest:
+            fault = TWICE if known == digest else REUSED
+            yield fault, ADVICE[fault]
+
+
+def _tree(value: bytes | None) -> dict[str, Any]:
+    if value is None or isinstance(value, UnreadableBatch):
+        return {}
+    try:
+        tree, _ = parse(value)
+    except Malformed:
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def _decimals(number: Decimal) -> int:
+    """How many decimals the number has by value."""
+    exponent = number.normalize().as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0

@@ -1,0 +1,23 @@
+"""JSON as a validator of JSON Schema should see it: numbers with all their digits, 1.5e2 an integer."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+from jsonschema import Draft202012Validator
+
+
+def takes(schema: Draft202012Validator, value: bytes | None) -> bool:
+    """Whether the schema has nothing against a record's value; False for what is no JSON."""
+    try:
+        tree = json.loads(value or b"", parse_float=_number, parse_constant=str)
+    except ValueError:
+        return False
+    return bool(schema.is_valid(tree))
+
+
+def _number(text: str) -> Decimal | int:
+    found = Decimal(text)
+    near = abs(found.adjusted()) < 400  # an exponent of millions is no integer that anybody wants to hold
+    return int(found) if near and found == found.to_integral_value() else found
