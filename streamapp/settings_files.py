@@ -3,11 +3,10 @@ a Secret; what is in a file is in no environment, and in no description of a pod
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic_settings import BaseSettings, NestedSecretsSettingsSource, PydanticBaseSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, NestedSecretsSettingsSource, PydanticBaseSettingsSource
 
 from streamapp.errors import Misconfigured
 
@@ -28,7 +27,8 @@ class Sourced(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The sources, the first one that says something counts."""
         config = settings_cls.model_config
-        folder = os.environ.get(f"{config['env_prefix']}{FOLDER}")
+        assert isinstance(env_settings, EnvSettingsSource)
+        folder = env_settings.env_vars.get(f"{config['env_prefix']}{FOLDER}".lower())
         if not folder:
             return init_settings, env_settings
         files = NestedSecretsSettingsSource(

@@ -1,5 +1,6 @@
-"""The manifests that follow from the registries: `python deploy/kubernetes/generate.py` writes base/processes.yaml and
-base/network.yaml. Groups, counts, ports, principals and who may talk to whom come from the code.
+"""The manifests that follow from the registries: `python deploy/kubernetes/generate.py` writes base/processes.yaml,
+base/network.yaml and parts of components/. Groups, counts, ports, principals and who may talk to whom come from the
+code.
 
 `PROCESSES` has one line per process that is no worker. A line is all that it takes to run another one.
 """
@@ -32,6 +33,9 @@ PROMETHEUS, INGRESS = "monitoring", "ingress-nginx"  # namespaces
 SECRETS = "/run/secrets"
 STORES: Mapping[str, int] = {"postgres": 5432, "clickhouse": 8123}
 """Pods that keep what workers make, by their label `app.kubernetes.io/name`, and their ports."""
+
+ONLY: Mapping[str, Any] = {"kafka-ca": {"items": [{"key": "ca.crt", "path": "ca.crt"}]}}
+"""Secret → what of it is mounted, where that is not all: the authority's key is nobody's business."""
 
 Manifest = dict[str, Any]
 
@@ -89,7 +93,7 @@ def labels(one: Process) -> dict[str, str]:
 
 
 def monitor_port(one: Process) -> int:
-    """Where a process answers /metrics and /health without asking who asks: workers count from it as from their port."""
+    """Where a process answers /metrics without asking who asks: workers count from it as from their port."""
     return MONITOR_PORT + (port_offset(one.name) if one.component == "worker" else 0)
 
 
@@ -180,7 +184,7 @@ def container(one: Process) -> Manifest:
 def pod(one: Process) -> Manifest:
     """The template of a pod."""
     volumes: list[Manifest] = [
-        {"name": f"secret-{folder}", "secret": {"secretName": name, "defaultMode": 0o440}}
+        {"name": f"secret-{folder}", "secret": {"secretName": name, "defaultMode": 0o440, **ONLY.get(name, {})}}
         for folder, name in secrets(one).items()
     ]
     if not one.rows:
@@ -237,8 +241,7 @@ def manifests(one: Process) -> Iterator[Manifest]:
     elif one.component == "worker":
         # A group moves its partitions once for each pod that leaves or comes: never more than there are at rest.
         own["strategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
-    kind = "StatefulSet" if one.rows else "Deployment"
-    yield {"apiVersion": "apps/v1", "kind": kind, "metadata": meta(one.name, labels(one)), "spec": own}
+    yield {"apiVersion": "apps/v1", "kind": kind(one), "metadata": meta(one.name, labels(one)), "spec": own}
     ports = [{"name": "pages", "port": one.port, "targetPort": "pages"}]
     service: Manifest = {"selector": {NAME: one.name}, "ports": ports}
     if one.rows:
@@ -247,6 +250,10 @@ def manifests(one: Process) -> Iterator[Manifest]:
     budget = {"maxUnavailable": 1, "selector": selector}
     head = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
     yield {**head, "metadata": meta(one.name, labels(one)), "spec": budget}
+
+
+def kind(one: Process) -> str:
+    return "StatefulSet" if one.rows else "Deployment"
 
 
 def claim(size: str) -> Manifest:
@@ -311,7 +318,10 @@ def policies() -> Iterator[Manifest]:
         [DNS, {"to": peers(BROKERS), "ports": ports(TLS_PORT, CONTROLLER_PORT)}],
     )  # fmt: skip
     for one in everything():
-        yield policy(one.name, {NAME: one.name, PART: PROJECT}, list(callers(one)), list(called(one)))
+        made = policy(one.name, {NAME: one.name, PART: PROJECT}, list(callers(one)), list(called(one)))
+        if one.pages:
+            made["metadata"]["labels"]["hanzo.ai/pages"] = "workers"  # where the component oauth2-proxy lets itself in
+        yield made
 
 
 def callers(one: Process) -> Iterator[Manifest]:
@@ -344,6 +354,75 @@ def called(one: Process) -> Iterator[Manifest]:
 PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
 
 
+# Components
+
+
+def scaled() -> Iterator[Manifest]:
+    """KEDA: more workers while what a group reads is older than a minute; never more than there are partitions."""
+    for one in workers():
+        most = max(topic(name).partitions for name in group(one.name).topics)
+        if most == one.replicas:
+            continue
+        query = f'max(stream_lag_seconds{{group="{one.name}"}})'
+        asked = {"serverAddress": "http://prometheus.monitoring:9090", "query": query, "threshold": "60"}
+        spec = {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": kind(one), "name": one.name},
+            "minReplicaCount": one.replicas,
+            "maxReplicaCount": most,
+            "pollingInterval": 60,
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": SLOWLY}},
+            "triggers": [{"type": "prometheus", "metricType": "Value", "metadata": asked}],
+        }
+        yield {
+            "apiVersion": "keda.sh/v1alpha1",
+            "kind": "ScaledObject",
+            "metadata": in_namespace(one.name),
+            "spec": spec,
+        }
+
+
+def external() -> Iterator[Manifest]:
+    """External Secrets: each Secret from the key of its name; the certificates are cert-manager's, or yours."""
+    for name in secret_names():
+        if name in ("kafka-ca", "kafka-tls"):
+            continue
+        spec = {
+            "refreshInterval": "1m",
+            "secretStoreRef": {"kind": "ClusterSecretStore", "name": "kms"},
+            "target": {"name": name},
+            "dataFrom": [{"extract": {"key": f"hanzo-stream/{name}"}}],
+        }
+        head = {"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret"}
+        yield {**head, "metadata": in_namespace(name), "spec": spec}
+
+
+def monitors() -> Iterator[Manifest]:
+    """Prometheus' operator: the jobs of deploy/prometheus/prometheus.yml, found by the pods' labels."""
+    jobs = {"stream-workers": WORKERS, "kafka": BROKERS}
+    jobs |= {f"stream-{one.name}": {NAME: one.name, PART: PROJECT} for one in PROCESSES if one.port}
+    for job, selector in jobs.items():
+        scrape = {
+            "port": "metrics",
+            "interval": "15s",
+            # Labels that a process tells are its own: `group` and `topic` of the watch.
+            "honorLabels": True,
+            "relabelings": [{"targetLabel": "job", "replacement": job}],
+        }
+        spec = {"selector": {"matchLabels": selector}, "podMetricsEndpoints": [scrape]}
+        head = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor"}
+        yield {**head, "metadata": in_namespace(job), "spec": spec}
+
+
+SLOWLY = {
+    "scaleUp": {"stabilizationWindowSeconds": 120, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 120}]},
+    "scaleDown": {"stabilizationWindowSeconds": 600, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 600}]},
+}
+
+
+def in_namespace(name: str) -> Manifest:
+    return meta(name) | {"namespace": "hanzo"}
+
+
 class _Plain(yaml.SafeDumper):
     """No anchors: each object is whole."""
 
@@ -361,6 +440,9 @@ def files() -> dict[str, str]:
     return {
         "base/processes.yaml": text(iter((*processes, pages_service()))),
         "base/network.yaml": text(policies()),
+        "components/keda/scaledobjects.yaml": text(scaled()),
+        "components/external-secrets/externalsecrets.yaml": text(external()),
+        "components/servicemonitor/monitors.yaml": text(monitors()),
     }
 
 

@@ -133,7 +133,7 @@ def judge(cache_dir: Path = CACHE_DIR) -> Path:
 
     Raises `Unavailable` when it cannot be built; the message has Go's words.
     """
-    sources = sorted(SOURCE.glob("*.go")) + [SOURCE / "go.mod", SOURCE / "go.sum"]
+    sources = [*sorted(SOURCE.glob("*.go")), SOURCE / "go.mod", SOURCE / "go.sum"]
     state = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]
     wanted = cache_dir / f"admission-{state}" / "admission"
     if not wanted.exists():

@@ -25,7 +25,7 @@ def generator() -> Any:
 
 
 GENERATE = generator()
-ELSEWHERE = frozenset(f"Secret/{name}" for name in GENERATE.secret_names())
+ELSEWHERE = frozenset(f"Secret/{name}" for name in (*GENERATE.secret_names(), "oauth2-proxy"))
 
 
 def test_what_follows_from_the_registries_is_as_they_say() -> None:

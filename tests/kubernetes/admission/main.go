@@ -122,7 +122,7 @@ func (c *checker) document(doc []byte) (name string, problems, warns []string) {
 	obj, gvk, err := c.codecs.UniversalDecoder().Decode(doc, nil, nil) // applies the defaults too
 	if err != nil {
 		if runtime.IsNotRegisteredError(err) && c.skip {
-			return gvk.Kind, nil, []string{"skipped: " + err.Error()}
+			return "custom resource", nil, []string{"skipped: " + err.Error()}
 		}
 		problems = append(problems, strings.Split(err.Error(), "\n")...)
 		if obj == nil || !runtime.IsStrictDecodingError(err) {
