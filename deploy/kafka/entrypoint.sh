@@ -19,7 +19,9 @@ refuse() { printf 'ERROR %s\n' "$*" >&2; exit 78; }
 say() { printf 'INFO %s\n' "$*" >&2; }
 
 : "${KAFKA_HOME:=/opt/kafka}" "${KAFKA_DATA_DIR:=/var/lib/kafka}" "${KAFKA_RUN_DIR:=/run/kafka}"
-[ -n "${KAFKA_CLUSTER_ID:-}" ] || refuse "KAFKA_CLUSTER_ID is not set: make one with kafka-storage.sh random-uuid, and keep it"
+case ${KAFKA_CLUSTER_ID:-} in
+  '' | AAAAAAAAAAAAAAAAAAAAAA) refuse "KAFKA_CLUSTER_ID is not set: make one with kafka-storage.sh random-uuid, and keep it" ;;
+esac
 [ -n "${KAFKA_CFG_NODE_ID:-}" ] || refuse "KAFKA_CFG_NODE_ID is not set: the ordinal of the pod"
 [ -z "${KAFKA_CFG_CONTROLLER_QUORUM_VOTERS:-}" ] || refuse "KAFKA_CFG_CONTROLLER_QUORUM_VOTERS is set: nodes with static voters" \
   "can elect each other with an empty log and drop every topic. Set KAFKA_CFG_CONTROLLER_QUORUM_BOOTSTRAP_SERVERS"
