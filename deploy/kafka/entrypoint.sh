@@ -47,6 +47,7 @@ logins() {
   [ -n "${KAFKA_USER:-}" ] || return 0
   local password login listener
   [ -r "${KAFKA_PASSWORD_FILE:-}" ] || refuse "KAFKA_PASSWORD_FILE=${KAFKA_PASSWORD_FILE:-} cannot be read: the password of $KAFKA_USER"
+  [ -d "${KAFKA_USERS_DIR:-}" ] || refuse "KAFKA_USERS_DIR=${KAFKA_USERS_DIR:-} is not a folder: a file for each user who may log in"
   password=$(cat "$KAFKA_PASSWORD_FILE")
   password=${password//\\/\\\\} password=${password//\"/\\\"}
   login="org.apache.kafka.common.security.plain.PlainLoginModule required username=\"$KAFKA_USER\" password=\"$password\""
@@ -68,7 +69,7 @@ answers() { timeout 2 bash -c "exec 3<>/dev/tcp/${1%:*}/${1##*:}" 2>/dev/null; }
 
 # How an empty volume is formatted; refuses where that could begin a second quorum.
 founding() {
-  local servers=${KAFKA_CFG_CONTROLLER_QUORUM_BOOTSTRAP_SERVERS:-} own peer
+  local servers=${KAFKA_CFG_CONTROLLER_QUORUM_BOOTSTRAP_SERVERS:-} others=${KAFKA_PEERS:-} own peer
   own=$(tr , '\n' <<<"${KAFKA_CFG_ADVERTISED_LISTENERS:-}" | sed -n 's|^CONTROLLER://||p')
   [ -n "$servers" ] && [ -n "$own" ] || refuse "name this node's CONTROLLER://host:port in KAFKA_CFG_ADVERTISED_LISTENERS," \
     "and every controller in KAFKA_CFG_CONTROLLER_QUORUM_BOOTSTRAP_SERVERS"
@@ -82,7 +83,7 @@ founding() {
   [ "${KAFKA_NEW_CLUSTER:-}" = "$KAFKA_CLUSTER_ID" ] || refuse "the volume is empty, and nobody said that cluster" \
     "$KAFKA_CLUSTER_ID is new. If it is: set KAFKA_NEW_CLUSTER=$KAFKA_CLUSTER_ID for this start. If it is not: the volume" \
     "is lost or not the right one; an empty node would drop every topic"
-  for peer in ${KAFKA_PEERS//,/ }; do
+  for peer in ${others//,/ }; do
     ! answers "$peer" || refuse "the volume is empty, and a controller answers at $peer: the cluster is not new." \
       "Name it in KAFKA_CFG_CONTROLLER_QUORUM_BOOTSTRAP_SERVERS"
   done

@@ -101,11 +101,12 @@ class Pod:
         return place
 
 
-def asked(port: int, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+def asked(port: int, path: str, body: bytes | None = None, token: str = "") -> tuple[int, bytes]:
     """Status and body; 0 while nobody listens."""
     connection = HTTPConnection(HOST, port, timeout=10)
     try:
-        connection.request("GET" if body is None else "POST", path, body)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        connection.request("GET" if body is None else "POST", path, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
     except OSError:
