@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -50,13 +51,21 @@ class Pod:
     def console(self) -> Path:
         return self.folder / "console.log"
 
-    def start(self) -> Child:
-        """Run the command of the container in its environment and no other."""
+    @property
+    def command(self) -> list[str]:
+        """What runs the command of the container in its environment and no other."""
         program, *arguments = self.container["command"]
-        command = [sys.executable, *PROGRAMS[program], *arguments]
         given = [f"{name}={text}" for name, text in {**self.environment, "PATH": os.environ["PATH"]}.items()]
-        self.child = Child(ENV, ["-i", "-C", str(self.folder), *given, *command], self.console)
+        return [ENV, "-i", "-C", str(self.folder), *given, sys.executable, *PROGRAMS[program], *arguments]
+
+    def start(self) -> Child:
+        self.child = Child(ENV, self.command[1:], self.console)
         return self.child
+
+    def run(self) -> None:
+        """The same of a job: it must end well."""
+        done = subprocess.run(self.command, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, f"{self.name}: {done.returncode} {done.stdout}{done.stderr}"
 
     def said(self) -> str:
         return self.console.read_text(errors="replace")[-3000:]

@@ -69,9 +69,7 @@ def cluster(secured: Locked, tmp_path: Path) -> Iterator[Cluster]:
 
 def test_what_the_manifests_say_runs_on_a_broker_with_locks_on(cluster: Cluster) -> None:
     for name in ("access", "topics"):
-        job = cluster.pod(name)
-        assert job.start().exited.wait(240), job.said()
-        assert "0 failed" in job.said() or "change" in job.said(), job.said()
+        cluster.pod(name).run()
     monitor = [free_port() for _ in range(3)]
     numbers = {"STREAM_CAPTURE__PORT": free_port(), "STREAM_WATCH__PORT": free_port(), "STREAM_WEB__PORT": free_port()}
     pods = {}
