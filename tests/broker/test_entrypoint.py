@@ -6,17 +6,26 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
+
+from streamapp.access.passwords import noted
+from streamapp.broker import users
 from streamapp.broker.broker import classpath
 from streamapp.broker.exporter import BEANS
 from streamapp.broker.exporter import LOCK as EXPORTER
 from streamapp.broker.jars import jars
+from streamapp.broker.secure import ADMIN, Secured
 from streamapp.extras import java
 from streamapp.kafka.admin import Admin
 from streamapp.processes.child import HOST, Child, free_port, listens
 from streamapp.settings import KafkaSettings
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "kubernetes"))
+from manifests import one, overlay
 
 ENTRYPOINT = Path(__file__).parents[2] / "deploy" / "kafka" / "entrypoint.sh"
 CLUSTER, OTHER = "MkU3OEVBNTcwNTJENDM2Qg", "4L6g3nShT-eMCtK--X86sw"
@@ -25,6 +34,7 @@ SCRIPT = """#!/bin/sh
 exec {java} -cp {classes} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC ${{KAFKA_HEAP_OPTS:-}} ${{KAFKA_OPTS:-}} {main} "$@"
 """
 REFUSED = 78
+VOTERS = "__cluster_metadata-0"  # made by the format of a node that founds a quorum, with the quorum's voters
 ENV = "/usr/bin/env"
 
 
@@ -37,7 +47,7 @@ class Node:
         self.home, agent = folder / "kafka", folder / "metrics"
         (self.home / "bin").mkdir(parents=True)
         agent.mkdir()
-        classes = shlex.quote(classpath(cache_dir))
+        classes = shlex.quote(os.pathsep.join([classpath(cache_dir), str(users.compiled(cache_dir))]))
         for name, main in (("storage", "kafka.tools.StorageTool"), ("server-start", "kafka.Kafka")):
             script = self.home / "bin" / f"kafka-{name}.sh"
             script.write_text(SCRIPT.format(java=java(), classes=classes, main=main))
@@ -120,6 +130,7 @@ def test_a_volume_is_formatted_once_and_no_second_quorum_is_founded(
         running.end(signal.SIGTERM, 60)
 
     meta = node.formatted()
+    assert (node.log / VOTERS).is_dir()
     again = node.start()  # nobody says that it is new any more
     try:
         until(lambda: listens(node.port) or again.exited.is_set(), 120)
@@ -145,6 +156,67 @@ def test_a_node_that_knows_others_waits_for_them_also_when_it_is_the_first(tmp_p
     assert done.returncode == 0, done.stderr
     assert "waits there for add-controller" in done.stderr
     assert "-javaagent:" in done.stdout
-    snapshots = list(node.log.rglob("*.checkpoint"))
-    assert not [file for file in snapshots if b"VotersRecord" in file.read_bytes() or file.parent.name != node.log.name]
+    assert not (node.log / VOTERS).exists()
     assert "node.id=0" in (node.formatted() or "")
+
+
+def pem(secured: Secured, folder: Path) -> None:
+    """The Secret `kafka-tls`: key and chain in one file, as Kafka's PEM store wants them, and the authority's."""
+    password = (secured.folder / "secrets" / "store").read_bytes()
+    key, certificate, _ = pkcs12.load_key_and_certificates((secured.folder / "broker.p12").read_bytes(), password)
+    assert key is not None
+    assert certificate is not None
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    folder.mkdir()
+    (folder / "tls-combined.pem").write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    (folder / "ca.crt").write_bytes(secured.ca_file.read_bytes())
+
+
+def test_the_environment_of_the_stateful_set_starts_a_broker_with_locks_on(
+    tmp_path: Path, cache_dir: Path, until: Callable[..., None]
+) -> None:
+    """The variables as they are rendered; folders and addresses are those of this machine."""
+    node, secured = Node(tmp_path / "node", cache_dir), Secured(tmp_path / "security", cache_dir)
+    pem(secured, tmp_path / "tls")
+    plain = free_port()
+    here = {
+        "/run/secrets/tls/": f"{tmp_path}/tls/",
+        "/run/secrets/broker/password": str(secured.user("broker")),
+        "/etc/kafka/users": str(secured.users_dir),
+        "insights-kafka-0.insights-kafka": HOST,
+        "PLAINTEXT://127.0.0.1:9092": f"PLAINTEXT://{HOST}:{plain}",
+        ":9093": f":{node.port}",
+        ":9094": f":{node.controller}",
+    }
+    given = {}
+    (container,) = one(overlay("one-broker"), "StatefulSet", "insights-kafka")["spec"]["template"]["spec"]["containers"]
+    for each in container["env"]:
+        text = each.get("value", "").replace("$(POD_NAME)", "insights-kafka-0")
+        for written, place in here.items():
+            text = text.replace(written, place)
+        given[each["name"]] = text
+    own = node.environment()
+    kept = (
+        "KAFKA_DATA_DIR",
+        "KAFKA_RUN_DIR",
+        "KAFKA_METRICS",
+        "KAFKA_CLUSTER_ID",
+        "KAFKA_CFG_NODE_ID",
+        "KAFKA_HEAP_OPTS",
+    )
+    given |= {name: own[name] for name in kept} | {
+        "KAFKA_NEW_CLUSTER": CLUSTER,
+        "KAFKA_LOG4J_OPTS": "",
+        "KAFKA_PEERS": "",
+    }
+    running = node.start(**given)
+    try:
+        until(lambda: listens(node.port) or running.exited.is_set(), 120)
+        assert not running.exited.is_set(), (node.folder / "console.log").read_text()[-3000:]
+        Admin(secured.settings(ADMIN, f"{HOST}:{node.port}")).create("locked", 1, 1, {})
+        assert "locked" not in Admin(secured.settings("nobody", f"{HOST}:{node.port}")).topics()
+        assert "locked" not in Admin(KafkaSettings(bootstrap_servers=f"{HOST}:{plain}")).topics()  # nobody has a right
+        assert noted(node.folder / "data" / "used", ADMIN)
+        assert "locked" in Admin(secured.settings(ADMIN, f"{HOST}:{node.port}")).topics()
+    finally:
+        running.end(signal.SIGTERM, 60)
