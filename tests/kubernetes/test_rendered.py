@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from manifests import COMPONENTS, KUBERNETES, OVERLAYS, by_admission, by_schema, one, overlay, template, with_components
 from references import problems
 
+from streamapp.access.passwords import holds
 from streamapp.broker.jars import KAFKA_VERSION
 from streamapp.topics.registry import GROUPS, offsets_retention_minutes
 
@@ -91,3 +96,22 @@ def test_secrets_are_files() -> None:
         for container in (template(each) or {"spec": {"containers": []}})["spec"]["containers"]:
             assert not [given for given in container.get("env", ()) if "secretKeyRef" in given.get("valueFrom", {})]
             assert not [given for given in container.get("envFrom", ()) if "secretRef" in given]
+
+
+def test_the_script_of_passwords_makes_every_secret_that_has_one() -> None:
+    """And the brokers know each password, in a form from which it cannot be read."""
+    done = subprocess.run(
+        [sys.executable, str(KUBERNETES / "passwords.py")], capture_output=True, text=True, check=True, timeout=60
+    )
+    found = list(yaml.safe_load_all(done.stdout))
+    assert by_schema(found) == []
+    made = {each["metadata"]["name"]: each["stringData"] for each in found}
+    others = {"kafka-ca", "kafka-tls", "stream-directory", "stream-stores"}
+    assert set(GENERATE.secret_names()) - made.keys() == others
+    known = made.pop("kafka-users")
+    token = done.stderr.split()[-1]
+    assert made.pop("stream-pages")["tokens"].split()[-1] == hashlib.sha256(token.encode()).hexdigest()
+    assert {f"kafka-{user}" for user in known} == made.keys()
+    assert len({each["password"] for each in made.values()}) == len(made)
+    for user, line in known.items():
+        assert holds(line.strip(), made[f"kafka-{user}"]["password"])
