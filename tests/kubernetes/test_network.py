@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from manifests import OVERLAYS, Manifest, one, overlay
+from manifests import OVERLAYS, Manifest, one, overlay, with_components
 from reach import Pod, matrix, pods, reaches
 
 from streamapp.access.wanted import principals
@@ -116,3 +117,11 @@ def test_a_worker_that_may_not_reach_the_broker_is_found() -> None:
     spec["egress"] = [each for each in spec["egress"] if {"port": TLS, "protocol": "TCP"} not in each["ports"]]
     missing = implied(found) - matrix(policies(found), world(found))
     assert missing == {("billing-agg", broker, TLS) for broker in (KAFKA, SECOND.name)}
+
+
+def test_the_proxy_of_people_reaches_the_pages_of_workers_and_nothing_else(tmp_path: Path) -> None:
+    found = with_components(tmp_path / "overlay", "oauth2-proxy")
+    proxy = next(each for each in pods(found) if each.name == "oauth2-proxy")
+    is_open = {(target, port) for source, target, port in matrix(policies(found), world(found)) if source == proxy.name}
+    made = {each.name: each for each in pods(found)}
+    assert is_open == {(name, port) for name in WORKERS for port in made[name].ports}
