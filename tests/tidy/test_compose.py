@@ -179,6 +179,49 @@ def test_simulators_are_started_with_options_that_exist() -> None:
         assert known.issuperset(word for word in command if word.startswith("--"))
 
 
+def test_whatever_asks_teams_or_the_archive_has_them() -> None:
+    """A job that checks an archive that it cannot see raises an alert that never ends."""
+    for name, service in services().items():
+        if service["image"] == OUR_IMAGE:
+            given, mounted = service["environment"], {one["target"] for one in service["configs"]}
+            assert given["STREAM_DIRECTORY"] in mounted, name
+            folder = given["STREAM_ARCHIVE__URL"].removeprefix("file://")
+            volumes = [one.partition(":")[2] for one in service["volumes"]]
+            assert [one for one in volumes if folder.startswith(f"{one}/")], name
+
+
+def test_every_process_has_a_health_check_that_starts_no_jvm() -> None:
+    for name, service in services().items():
+        if service.get("restart") != "no" and "profiles" not in service:
+            command = " ".join(service["healthcheck"]["test"])
+            assert ".sh" not in command, name
+
+
+def started(exit_code: int, *, stopped: bool = False) -> subprocess.CompletedProcess[str]:
+    """A process of a container that ends so, behind the entrypoint of our services."""
+    shell, option, script = services()["capture"]["entrypoint"]
+    waits = "import signal, sys\nsignal.signal(15, lambda *_: sys.exit(%d))\nprint('up', flush=True)\nsignal.pause()"
+    code = waits % exit_code if stopped else f"raise SystemExit({exit_code})"
+    command = [shell, option, script.replace("$$", "$"), sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline() if stopped else ""
+        if stopped:
+            process.terminate()
+        said += process.communicate(timeout=60)[0]
+    return subprocess.CompletedProcess(command, process.returncode, said)
+
+
+def test_a_container_that_needs_a_person_stays_down_and_every_other_end_is_told() -> None:
+    for name, service in services().items():
+        if service["image"] == OUR_IMAGE and name != "topics":
+            assert service["restart"] == "on-failure", name
+    needs = started(78)
+    assert (needs.returncode, "ended with 78" in needs.stdout) == (0, True)
+    assert [started(code).returncode for code in (0, 1, 70)] == [0, 1, 70]
+    assert started(3, stopped=True).returncode == 3  # a stop reaches the process, and is waited for
+
+
 def test_workers_start_when_the_topics_are_there() -> None:
     for name in procfile().keys() - STAND_INS:
         assert services()[name]["depends_on"]["topics"]["condition"] == "service_completed_successfully"

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -103,6 +104,30 @@ def test_every_variable_of_a_service_named_like_us_is_passed_over(monkeypatch: p
         for fact in ("PROTO", "PORT", "ADDR"):
             monkeypatch.setenv(f"{service}_PORT_9092_TCP_{fact}", "tcp")
     assert load() == Settings()
+
+
+def test_secrets_may_be_files_as_kubernetes_mounts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = tmp_path / "..2026"
+    now.mkdir()
+    given = {"STREAM_LEDGER_URL": "postgresql:///?service=ledger", "STREAM_CLICKHOUSE__PASSWORD": "hush\n"}
+    (tmp_path / "..data").symlink_to(now)
+    for name, text in given.items():
+        (now / name).write_text(text)
+        (tmp_path / name).symlink_to(tmp_path / "..data" / name)
+    monkeypatch.setenv("STREAM_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("STREAM_CLICKHOUSE__USERNAME", "stream")
+    found = load()
+    assert found.ledger_url == "postgresql:///?service=ledger"
+    assert found.clickhouse.password is not None
+    assert (found.clickhouse.username, found.clickhouse.password.get_secret_value()) == ("stream", "hush")
+    monkeypatch.setenv("STREAM_LEDGER_URL", "sqlite:///own.db")
+    assert load().ledger_url == "sqlite:///own.db"  # the environment comes first
+    (tmp_path / "STREAM_LEDGER_URI").touch()
+    with pytest.raises(Misconfigured, match="STREAM_LEDGER_URI is not a setting: did you mean STREAM_LEDGER_URL"):
+        load()
+    monkeypatch.setenv("STREAM_SECRETS_DIR", str(tmp_path / "away"))
+    with pytest.raises(Misconfigured, match="away is not a folder"):
+        load()
 
 
 def test_a_section_may_be_given_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
