@@ -29,6 +29,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("topics", ".kafka.topics", "Plan, apply and check the topics of the registry"),
     ("access", ".kafka.access", "Plan, apply, prune and check who may do what in Kafka"),
     ("schemas", ".project.schemas", "The catalog of event types and their JSON Schemas"),
+    ("registry", ".kafka.registry", "Serve schemas to clients of Confluent's registry"),
     ("capture", ".capture", "Take events of client libraries by HTTP"),
     ("simulate", ".local.simulate", "Send realistic, seeded streams to the topics that others write"),
     ("verify", ".checks.verify", "Check every bill and every copy of it, independently"),
