@@ -73,6 +73,7 @@ PYTEST = $(BIN)/pytest -n 3 --dist worksteal
 tested: setup browser pgbouncer prometheus check
 	STREAM_CACHE_DIR=.cache $(BIN)/streamapp broker prepare
 	PYTHONPATH=. $(BIN)/python tests/real_s3.py
+	PYTHONPATH=. $(BIN)/python tests/registry/go_client.py
 
 test: tested ## Check and run every test; long searches look at a quarter of their examples
 	$(PYTEST)

