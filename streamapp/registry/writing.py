@@ -19,9 +19,9 @@ from streamapp.registry.registry import Registry
 from streamapp.registry.rules import LEVELS, MODES, POLICY, Invalid, parsed, problems, understood
 from streamapp.registry.state import State
 from streamapp.web.entry.gate import ASKER
-from streamapp.web.entry.rights import may
+from streamapp.web.entry.rights import Role, may
 
-ROLE = "operator"
+ROLE: Role = "operator"
 SUBJECT_MAX = 255
 RELEASE = "its versions are released in this project's repository: streamapp schemas release"
 Decided = tuple[Sequence[Change], Any]

@@ -26,7 +26,7 @@ from streamapp.topics.registry import SCHEMA_TOPIC
 
 HERE = Path(__file__).parent
 SUBJECT, TYPE = "llm_usage-llm.usage.completed", "llm.usage.completed"
-FOREIGN = {
+FOREIGN: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
     "properties": {"count": {"type": "integer"}, "name": {"type": "string"}},
