@@ -168,6 +168,7 @@ def addresses(base: str) -> Iterator[tuple[str, Role | None]]:
         "/orgs/{org}": [org_url(row["org"])],
         "/budgets/{org}/{team}": [budget_url(row["org"], row["team"])],
         "/events/{id}": ["/events/" + quote(told("/events.json?topic=llm_usage")["events"][0]["id"], safe="")],
+        "/schemas/{type}": ["/schemas/llm.usage.completed"],
         "/tables/{name}": ["/tables/" + quote("usage_hourly")],
     }
     for route in ROUTES:
