@@ -75,6 +75,7 @@ tested: setup browser pgbouncer prometheus kcat check
 	PYTHONPATH=. $(BIN)/python tests/real_s3.py
 	PYTHONPATH=. $(BIN)/python tests/foreign_producers.py
 	PYTHONPATH=. $(BIN)/python tests/kubernetes/manifests.py
+	PYTHONPATH=. $(BIN)/python tests/registry/go_client.py
 
 test: tested ## Check and run every test; long searches look at a quarter of their examples
 	$(PYTEST)

@@ -25,7 +25,7 @@ from streamapp.broker.train import train
 from streamapp.local.stack import PLAY_S
 
 BROKER = "kafka.Kafka"  # the class that Java runs
-PORTS = ("BROKER", "WEB", "CAPTURE", "CLICKHOUSE", "RECONCILE", "WATCH")
+PORTS = ("BROKER", "WEB", "CAPTURE", "CLICKHOUSE", "RECONCILE", "WATCH", "REGISTRY")
 READY_S = 600  # of twenty processes on two cores that others use, too
 SETTLE_S = 15  # behind the history, for what it has left to do
 SHOWN_MIN = 0.05  # threads and kinds of requests with less are left out

@@ -201,6 +201,13 @@ class WatchSettings(_Section):
     url: str = Field("http://127.0.0.1:6300", description="Where the pages ask for the last hour of every group")
 
 
+class RegistrySettings(_Section):
+    """The schema registry (`streamapp registry`)."""
+
+    host: str = Field("127.0.0.1", description="Address the schema registry listens on")
+    port: int = Field(8081, ge=0, le=65535, description="Port of the schema registry; 0 takes a free one")
+
+
 class ArchiveSettings(_Section):
     """Where audit records are kept for good (`audit-archive`)."""
 
@@ -236,6 +243,7 @@ class Settings(Sourced):
     capture: CaptureSettings = CaptureSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     watch: WatchSettings = WatchSettings()
+    registry: RegistrySettings = RegistrySettings()
     archive: ArchiveSettings = ArchiveSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     state_dir: Path = Field(Path(".state"), description="Local state: tables, embedded broker, SQLite ledger")

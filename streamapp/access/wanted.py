@@ -24,6 +24,9 @@ from streamapp.topics.registry import (
     PAGES,
     REDRIVE_ID,
     REDRIVER,
+    SCHEMA_REGISTRY,
+    SCHEMA_REGISTRY_ID,
+    SCHEMA_TOPIC,
     TOPICS,
     Group,
     group,
@@ -70,6 +73,7 @@ def principals() -> tuple[Principal, ...]:
         Principal(RECONCILER, "streamapp verify, reconcile, topics check, access plan and check"),
         Principal(LAG_MONITOR, "streamapp watch; reads no record"),
         Principal(PROVISIONER, "streamapp topics plan and apply"),
+        Principal(SCHEMA_REGISTRY, "streamapp registry"),
     )
 
 
@@ -91,6 +95,7 @@ def _rights(user: str) -> Iterator[Acl]:
         RECONCILER: _reconciler,
         LAG_MONITOR: _lag_monitor,
         PROVISIONER: _provisioner,
+        SCHEMA_REGISTRY: _schema_registry,
     }
     if user in tools:
         yield from tools[user]()
@@ -200,6 +205,12 @@ def _provisioner() -> Iterator[Acl]:
     for name in RAISED_ALONG:
         yield _topic(PROVISIONER, name, "DESCRIBE")
         yield _topic(PROVISIONER, name, "ALTER_CONFIGS")
+
+
+def _schema_registry() -> Iterator[Acl]:
+    for operation in ("READ", "WRITE", "DESCRIBE_CONFIGS"):  # a topic that forgets schemas is refused
+        yield _topic(SCHEMA_REGISTRY, SCHEMA_TOPIC, operation)
+    yield Acl(USER + SCHEMA_REGISTRY, "transactional_id", SCHEMA_REGISTRY_ID, "WRITE")
 
 
 def _topic(user: str, name: str, operation: str) -> Acl:

@@ -35,6 +35,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
         ".contract",
         "For producers in other languages: schemas, golden vectors, clients; check their records",
     ),
+    ("registry", ".kafka.registry", "Serve schemas to clients of Confluent's registry"),
     ("capture", ".capture", "Take events of client libraries by HTTP"),
     ("simulate", ".local.simulate", "Send realistic, seeded streams to the topics that others write"),
     ("verify", ".checks.verify", "Check every bill and every copy of it, independently"),

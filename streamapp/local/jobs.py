@@ -15,7 +15,7 @@ from streamapp.processes.child import HOST, free_port
 from streamapp.processes.supervisor import Job
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.simulate.topics import STREAMS
-from streamapp.topics.registry import EVERY_GROUP, GROUPS, REDRIVER, group, port_offset, writers
+from streamapp.topics.registry import EVERY_GROUP, GROUPS, REDRIVER, SCHEMA_REGISTRY, group, port_offset, writers
 
 HISTORY_HOURS = 12
 HISTORY_RATE = 3000
@@ -44,6 +44,7 @@ SERVICES: tuple[Service, ...] = (
     Service("clickhouse", STORES, "url"),
     Service("reconcile", SENDERS, "url", RECONCILER),
     Service("watch", SENDERS, "url", LAG_MONITOR),
+    Service("registry", SENDERS, user=SCHEMA_REGISTRY),
 )
 SIMULATOR = "simulator"  # who writes what other teams' services do
 

@@ -10,14 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from streamapp.topics.plan import SCHEMA_TOPIC, Create, Plan
-from streamapp.topics.registry import (
-    GROUPS,
-    TOPICS,
-    group_name_problem,
-    offsets_retention_minutes,
-    topic_name_problem,
-)
+from streamapp.topics.names import group_name_problem, topic_name_problem
+from streamapp.topics.plan import Create, Plan
+from streamapp.topics.registry import GROUPS, TOPICS, offsets_retention_minutes
 
 Kind = Literal[
     "missing",
@@ -75,7 +70,7 @@ def _planned(plan: Plan) -> Iterator[Finding]:
 def unregistered_topics(names: Iterable[str]) -> list[str]:
     """Those of these topics that nobody registered; Kafka's own are not ours to register."""
     foreign = set(names) - {item.name for item in TOPICS}
-    return sorted(name for name in foreign if not name.startswith("__") and name != SCHEMA_TOPIC)
+    return sorted(name for name in foreign if not name.startswith("__"))
 
 
 def unregistered_groups(names: Iterable[str]) -> list[str]:

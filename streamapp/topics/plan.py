@@ -18,8 +18,7 @@ REPLICAS_FOR_TWO = 3
 RAISED = frozenset({"retention.ms", "max.message.bytes", MIN_IN_SYNC})
 """Topic settings that a plan may raise: more is kept, larger is taken, more replicas must have it."""
 
-SCHEMA_TOPIC = "_schemas"  # a schema registry's own, as `__consumer_offsets` is Kafka's
-RAISED_ALONG = ("__consumer_offsets", "__transaction_state", "__share_group_state", SCHEMA_TOPIC)
+RAISED_ALONG = ("__consumer_offsets", "__transaction_state", "__share_group_state")
 """Topics that nobody registers and no group goes on without: they need as many replicas as ours (decision 33)."""
 
 

@@ -6,7 +6,6 @@ rows of a table, `<group>-<table>-changelog`; they keep the last record of every
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +17,9 @@ EVERY_SERVICE, EVERY_GROUP = "every service", "every consumer group"
 EVERYBODY_WRITES = (EVERY_SERVICE, EVERY_GROUP)  # no producer by name
 REDRIVER = "dead-letter-redriver"  # whoever runs `streamapp dead-letters redrive` and `drop`
 PAGES = "stream-pages"  # as whom the pages ask Kafka; unmasking writes audit_log
+SCHEMA_TOPIC = "_schemas"  # the name that every schema registry gives it
+SCHEMA_REGISTRY = "schema-registry"  # whoever runs `streamapp registry`
+SCHEMA_REGISTRY_ID = "schema-registry"  # its transactional id, likewise: whoever starts to write takes over
 REDRIVE_ID = "dead-letters-done"  # its transactional id: one writer at a time, who starts takes over
 BATCH_HEAD = 128  # of a batch with one record: 61 bytes, and at most 36 of the record's own lengths
 
@@ -177,6 +179,15 @@ INTERNAL_TOPICS: tuple[Topic, ...] = (
         configs=_CHANGELOG[1:],
         follows="dead_letter",
     ),
+    Topic(
+        # Schemas that were registered over HTTP, and settings of the registry (docs/schemas.md).
+        name=SCHEMA_TOPIC,
+        partitions=1,
+        retention_ms=None,
+        key="subject and version",
+        producers=(SCHEMA_REGISTRY,),
+        consumers=(SCHEMA_REGISTRY,),
+    ),
 )
 
 TOPICS: tuple[Topic, ...] = EVENT_TOPICS + INTERNAL_TOPICS
@@ -249,48 +260,6 @@ def tables() -> dict[str, Topic]:
 def port_offset(group_name: str) -> int:
     """How far a group's web ports lie behind STREAM_WEB__PORT, so that groups on one host do not meet."""
     return 10 * [item.name for item in GROUPS].index(group_name)
-
-
-_SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_SEPARATOR = re.compile(r"[-_.]")
-_ENVIRONMENTS = frozenset({"prod", "production", "stg", "staging", "dev", "development", "test", "qa"})
-_VERSION_OR_INSTANCE = re.compile(r"v?\d+")
-
-
-def event_topic_name_problem(name: str) -> str | None:
-    """What the standard has against this name of an event topic, in one sentence, or None."""
-    problems = []
-    if not _SNAKE.fullmatch(name):
-        problems.append("is not snake_case")
-    if _SEPARATOR.split(name)[0].lower() in _ENVIRONMENTS:
-        problems.append("starts with an environment, and environments are separate clusters")
-    return f"{name} {' and '.join(problems)}" if problems else None
-
-
-def topic_name_problem(name: str, groups: frozenset[str]) -> str | None:
-    """The same for any topic: one that ends as an internal topic does must be named as one."""
-    if name.endswith("-changelog"):
-        return internal_topic_name_problem(name, groups)
-    return event_topic_name_problem(name)
-
-
-def internal_topic_name_problem(name: str, groups: frozenset[str]) -> str | None:
-    """The same for an internal topic: `<group>-<table>-changelog`, the group one of `groups`, the table snake_case."""
-    for owner in groups:
-        table = name.removeprefix(f"{owner}-").removesuffix("-changelog")
-        if name == changelog(owner, table) and _SNAKE.fullmatch(table):
-            return None
-    return f"{name} is not <group>-<table>-changelog of a registered group"
-
-
-def group_name_problem(name: str) -> str | None:
-    """The same for a consumer group: <function>-<action>, kebab-case, no version, no instance."""
-    if not _KEBAB.fullmatch(name) or "-" not in name:
-        return f"{name} is not kebab-case <function>-<action>"
-    if any(_VERSION_OR_INSTANCE.fullmatch(part) for part in name.split("-")):
-        return f"{name} carries a version or an instance"
-    return None
 
 
 _BY_NAME = {item.name: item for item in TOPICS}

@@ -13,7 +13,7 @@ from aiohttp import web
 from streamapp.errors import Refused
 from streamapp.metrics import OPENMETRICS, TEXT, wants_openmetrics
 from streamapp.settings_web import WebSettings
-from streamapp.web.entry.gate import Gate, protect
+from streamapp.web.entry.gate import ASKER, Gate, protect
 from streamapp.web.monitor import beside
 from streamapp.web.problem import Problem
 
@@ -26,12 +26,14 @@ def application(
     metrics: Callable[[bool], bytes],
     health: Callable[[], str],
     pages: Mapping[str, Callable[[], object]],
+    refused: Callable[[Problem], web.Response] | None = None,
 ) -> web.Application:
     """`/metrics`, `/health`, its `/ready` and `/live`, and `pages` (path → plain JSON types), all read-only, behind the
     gate of the pages.
 
     `metrics` is told whether OpenMetrics is wanted. `health` says in a word how the process goes; `stuck` is answered
-    with 503. With a port for monitoring in the settings, that one serves as long as this does."""
+    with 503. With a port for monitoring in the settings, that one serves as long as this does. `refused` is how the
+    gate's word is told, by default as JSON of the pages."""
 
     async def exposition(request: web.Request) -> web.Response:
         openmetrics = wants_openmetrics(request.headers.get("Accept", ""))
@@ -51,9 +53,9 @@ def application(
     @web.middleware
     async def gated(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            await gate.admitted(request)
+            request[ASKER] = await gate.admitted(request)
         except Problem as problem:
-            response = _json({"error": str(problem), "advice": problem.advice}, problem.status)
+            response = (refused or _refused)(problem)
             response.headers.update(problem.headers)
             return response
         return await handler(request)
@@ -96,6 +98,10 @@ async def serve(
     if isinstance(work, asyncio.Task):
         work.cancel()
     await runner.cleanup()
+
+
+def _refused(problem: Problem) -> web.Response:
+    return _json({"error": str(problem), "advice": problem.advice}, problem.status)
 
 
 def _json(body: object, status: int = 200) -> web.Response:

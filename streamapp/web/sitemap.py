@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 
-from streamapp.web.pages import accounts, agents, front, raw
+from streamapp.web.pages import accounts, agents, front, raw, schemas
 from streamapp.web.pages import page as pages
 from streamapp.web.pages.events import look, search
 from streamapp.web.pages.models import latency
@@ -70,6 +70,8 @@ PAGES: tuple[tuple[str, str, Builder], ...] = (
     ("/letters/{id:[^/]+}", r"/letters/(?P<id>[^/]+)", letters.letter),
     ("/letters/{id:[^/]+}/unmask", r"/letters/(?P<id>[^/]+)/unmask", unmask.unmask),
     ("/latency", r"/latency", _of("llm-metrics", latency.latency)),
+    ("/schemas", r"/schemas", schemas.schemas),
+    ("/schemas/{type:[^/]+}", r"/schemas/(?P<type>[^/]+)", schemas.schema),
     ("/tables", r"/tables", raw.tables),
     ("/tables/{name:[^/]+}", r"/tables/(?P<name>[^/]+)", raw.table),
     ("/tables/{name:[^/]+}/hours", r"/tables/(?P<name>[^/]+)/hours", raw.hours),
@@ -120,6 +122,7 @@ TWINS = (
     "/latency.json",
     "/agents.json",
     "/agent.json",
+    "/schemas.json",
     "/tables.json",
     "/bills/{id:[^/]+}/calls.json",
     "/settlements/{id:[^/]+}/calls.json",

@@ -170,6 +170,7 @@ class Shown:
             "/orgs/{org}": [org_url(row["org"])],
             "/budgets/{org}/{team}": [budget_url(row["org"], row["team"])],
             "/events/{id}": [f"/events/{quote(event, safe='')}"],
+            "/schemas/{type}": ["/schemas/llm.usage.completed"],
             "/tables/{name}": ["/tables/usage_hourly"],
         }
 

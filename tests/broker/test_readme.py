@@ -56,6 +56,7 @@ ELSEWHERE = {
     "as reconciler streamapp reconcile": SECURED,
     "as reconciler streamapp verify": SECURED,
     "as lag-monitor streamapp watch": SECURED,
+    "as schema-registry streamapp registry": SECURED,
     **{
         f"as {each.principal} faust --loop=uvloop -A {module} worker -l info": SECURED
         for (_, module, _), each in zip(AGENTS, GROUPS, strict=True)

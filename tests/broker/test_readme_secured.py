@@ -30,7 +30,7 @@ from streamapp.verify.pairs import NAMES
 SECTION = re.compile(r"^## On your Kafka$(.*?)^## ", re.MULTILINE | re.DOTALL)
 SENDING = re.compile(r"^## Sending usage$.*?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-RUNS_ON = re.compile(r" (worker -l info|streamapp (capture|reconcile|watch))( |$)")
+RUNS_ON = re.compile(r" (worker -l info|streamapp (capture|reconcile|watch|registry))( |$)")
 ENDS = {"topics plan": 2}  # there is work to do
 PRODUCERS = {"llm-gateway": "llm_usage", "bot-gateway": "agent_rpc_metering", "iam-service": "audit_log"}
 SECRETS = "/run/secrets"
@@ -55,7 +55,7 @@ class Terminal:
 
     def __init__(self, folder: Path, settings: list[str], bootstrap: str, secrets: Path) -> None:
         self.folder, self.count = folder, 0
-        self.ports = {name: free_port() for name in ("CAPTURE", "RECONCILE", "WATCH", "CLICKHOUSE", "WEB")}
+        self.ports = {name: free_port() for name in ("CAPTURE", "RECONCILE", "WATCH", "REGISTRY", "CLICKHOUSE", "WEB")}
         self.monitor_port = free_port() + 100
         (folder / "directory.toml").write_text(f'[teams.team_abc123]\norg = "org_hanzo"\ntokens = ["{TOKEN}"]\n')
         here = {
@@ -164,11 +164,11 @@ def test_everything_runs_with_exactly_its_rights_to_a_verdict_without_a_differen
     running = [line for line in commands if RUNS_ON.search(line)]
     first = commands[: commands.index(running[0])]
     last = [line for line in commands if line not in (*running, *first)]
-    assert len(running) == len(GROUPS) + 3
+    assert len(running) == len(GROUPS) + 4
     assert first[0] == "as admin streamapp access apply"
     assert last == ["as reconciler streamapp verify"]
     web, capture = terminal.ports["WEB"], terminal.ports["CAPTURE"]
-    jobs = [terminal.ports[name] for name in ("CAPTURE", "RECONCILE", "WATCH")]
+    jobs = [terminal.ports[name] for name in ("CAPTURE", "RECONCILE", "WATCH", "REGISTRY")]
     ports = [web + port_offset(each.name) for each in GROUPS] + jobs
     (terminal.folder / "send.py").write_text(SENDING.findall((PROJECT / "README.md").read_text(encoding="utf-8"))[0])
 

@@ -123,12 +123,13 @@ def as_recorded(server: Server) -> None:
 def scraped_run(folder: Path, scraped: Callable[[Server], Any] = as_recorded) -> str:
     """A run with the broker's own metrics, and Prometheus beside it: every process answers it, every rule can be
     evaluated, and every panel of the dashboards shows something. `scraped`: looks at all that is told."""
-    base, capture, reconcile, watch, kafka = free_range(WEB_PORTS), *(free_port() for _ in range(4))
-    where = {"WEB": base, "CAPTURE": capture, "RECONCILE": reconcile, "WATCH": watch}
+    base = free_range(WEB_PORTS)
+    capture, reconcile, watch, registry, kafka = (free_port() for _ in range(5))
+    where = {"WEB": base, "CAPTURE": capture, "RECONCILE": reconcile, "WATCH": watch, "REGISTRY": registry}
     given = {f"STREAM_{name}__PORT": str(port) for name, port in where.items()}
     given["STREAM_BROKER__METRICS_PORT"] = str(kafka)
     ports = {6066 + number: base + number for number in range(WEB_PORTS)}
-    ports |= {3000: capture, 6200: reconcile, 6300: watch, 9404: kafka}
+    ports |= {3000: capture, 6200: reconcile, 6300: watch, 8081: registry, 9404: kafka}
     found: list[str] = []
 
     def look(running: Running) -> None:
@@ -192,7 +193,7 @@ def run(
     more: Mapping[str, str] = {},
 ) -> str:
     """What the console of a run shows that ended with 0. `beside` is done while it runs."""
-    names = ("BROKER", "CAPTURE", "RECONCILE", "CLICKHOUSE", "WATCH")
+    names = ("BROKER", "CAPTURE", "RECONCILE", "CLICKHOUSE", "WATCH", "REGISTRY")
     ports = {f"STREAM_{name}__PORT": str(free_port()) for name in names}
     cache = Settings().cache_dir.resolve()
     places = {"STREAM_STATE_DIR": str(folder / "state"), "STREAM_CACHE_DIR": str(cache), "COLUMNS": "80"}

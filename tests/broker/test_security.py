@@ -191,7 +191,7 @@ def test_every_process_of_ours_ends_with_78(listeners: Listeners, tmp_path: Path
 
     try:
         with ThreadPoolExecutor(3) as pool:
-            for ended in pool.map(ran, ("topics plan", "capture", "reconcile", "watch")):
+            for ended in pool.map(ran, ("topics plan", "capture", "reconcile", "watch", "registry")):
                 assert ended.returncode == 78, ended
                 assert "does not speak TLS 1.3" in ended.stderr
                 assert ended.stderr.count("\n") == 1

@@ -86,6 +86,8 @@ class Large:
             "/letters/{id}/unmask": f"/letters/{letter}/unmask",
             "/act": f"/act?do=redrive&id={letter}",
             "/latency": "/latency",
+            "/schemas": "/schemas",
+            "/schemas/{type}": "/schemas/llm.usage.completed",
             "/tables": "/tables",
             "/tables/{name}": "/tables/usage_hourly",
             "/tables/{name}/hours": "/tables/latency/hours?group=llm-metrics",

@@ -115,6 +115,7 @@ CASES = [
     Case(14, {SUCCESS: "0+60x10 600x180", **BLIND}, {"WatchBlind"}),
     Case(60, gone(SUCCESS, *BLIND), {"WatchAway", "GroupUnwatched"}),
     Case(20, {'stream_watch_unknown{reason="denied"}': always(2)}, {"WatchUnknown"}),
+    Case(11, {"stream_registry_writable": always(0)}, {"SchemasReadOnly"}),
     Case(61, {'stream_unregistered{kind="topic",name="X"}': always(1)}, {"Unregistered"}),
     Case(4, {kafka("under_replicated_partitions"): always(1)}, set()),
     Case(5, {kafka("under_replicated_partitions"): always(1)}, {"UnderReplicatedPartitions"}),

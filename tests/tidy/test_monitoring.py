@@ -91,7 +91,7 @@ def test_every_process_of_a_run_is_scraped() -> None:
     found = {target for configs in jobs.values() for config in configs for target in config["targets"]}
     settings = Settings.model_construct()
     ports = [BASE_PORT + port_offset(group.name) + n for group in GROUPS for n in range(group.consumers)]
-    ports += [settings.capture.port, settings.reconcile.port, settings.watch.port, 9404]
+    ports += [settings.capture.port, settings.reconcile.port, settings.watch.port, settings.registry.port, 9404]
     assert found == {f"127.0.0.1:{port}" for port in ports}
 
 

@@ -19,10 +19,19 @@ from streamapp.access.wanted import (
     principals,
     wanted,
 )
-from streamapp.topics.registry import EVENT_TOPICS, GROUPS, PAGES, REDRIVER, TOPICS, group, transactional_ids
+from streamapp.topics.registry import (
+    EVENT_TOPICS,
+    GROUPS,
+    PAGES,
+    REDRIVER,
+    SCHEMA_REGISTRY,
+    TOPICS,
+    group,
+    transactional_ids,
+)
 from streamapp.verify.pairs import PAIRS
 
-TOOLS = {PAGES, REDRIVER, REPLAYER, RECONCILER, LAG_MONITOR, PROVISIONER}
+TOOLS = {PAGES, REDRIVER, REPLAYER, RECONCILER, LAG_MONITOR, PROVISIONER, SCHEMA_REGISTRY}
 WATCHERS = {PAGES, RECONCILER, LAG_MONITOR, PROVISIONER}
 USERS = [one.name for one in principals()]
 STANDARD = {

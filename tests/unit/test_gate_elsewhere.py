@@ -78,6 +78,7 @@ def test_capture_describes_itself_by_role_and_takes_events_from_everybody(tmp_pa
         (["faust", "-A", "streamapp.agents.dead_letter_monitor", "worker", "--web-bind", "0.0.0.0"], {}),
         (["streamapp", "reconcile"], {"STREAM_RECONCILE__HOST": "0.0.0.0"}),
         (["streamapp", "watch"], {"STREAM_WATCH__HOST": "0.0.0.0"}),
+        (["streamapp", "registry"], {"STREAM_REGISTRY__HOST": "0.0.0.0"}),
         (["streamapp", "capture"], {"STREAM_WEB__AUTH": "token"}),
     ],
 )

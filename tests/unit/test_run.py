@@ -33,7 +33,7 @@ from streamapp.local.stack import Stack
 from streamapp.local.state import FOLDERS, wipe
 from streamapp.settings import ArchiveSettings, BrokerSettings, CaptureSettings, KafkaSettings, Settings
 from streamapp.simulate.topics import STREAMS
-from streamapp.topics.registry import GROUPS, PAGES, group, topic
+from streamapp.topics.registry import GROUPS, PAGES, SCHEMA_REGISTRY, group, topic
 from streamapp.verify.pairs import NAMES, PAIRS, kept_by
 from streamapp.watch.lag import watched
 
@@ -117,7 +117,7 @@ def test_what_sends_stops_first_and_each_group_before_those_who_read_what_it_wri
     simulator = simulate_job(configured, [], 60)
     jobs = [*services, *worker_jobs(configured, 6066, {}), simulator]
     order = [job.name for job in sorted(jobs, key=lambda job: job.stage)]
-    assert order[:4] == ["capture", "reconcile", "watch", "simulate"]
+    assert order[:5] == ["capture", "reconcile", "watch", "registry", "simulate"]
     assert order.index("billing-agg-2") < order.index("billing-ledger") < order.index("dead-letter-monitor")
     assert {stage_of(one.name) for one in GROUPS} == {2, 3, 4}
     assert all(service.stage not in {2, 3, 4} for service in SERVICES)
@@ -239,6 +239,7 @@ def test_each_process_of_a_secured_run_is_a_principal_of_its_own_and_no_password
         "capture": "insights-capture",
         "reconcile": RECONCILER,
         "watch": LAG_MONITOR,
+        "registry": SCHEMA_REGISTRY,
         "clickhouse": None,
         "simulate": SIMULATOR,
     }

@@ -8,16 +8,20 @@ import pytest
 import yaml
 
 from streamapp.broker.properties import PROPERTIES
+from streamapp.topics.names import (
+    event_topic_name_problem,
+    group_name_problem,
+    internal_topic_name_problem,
+    topic_name_problem,
+)
 from streamapp.topics.registry import (
     EVENT_TOPICS,
     GROUPS,
     INTERNAL_TOPICS,
+    SCHEMA_TOPIC,
     TOPICS,
     changelog,
-    event_topic_name_problem,
     group,
-    group_name_problem,
-    internal_topic_name_problem,
     offsets_retention_minutes,
     topic,
 )
@@ -52,7 +56,7 @@ def test_groups_begin_with_those_of_the_standard_and_the_ledger() -> None:
 def test_every_name_keeps_the_rules() -> None:
     problems = [
         *(event_topic_name_problem(t.name) for t in EVENT_TOPICS),
-        *(internal_topic_name_problem(t.name, GROUP_NAMES) for t in INTERNAL_TOPICS),
+        *(topic_name_problem(t.name, GROUP_NAMES) for t in INTERNAL_TOPICS),
         *(group_name_problem(g.name) for g in GROUPS),
     ]
     assert [problem for problem in problems if problem] == []
@@ -70,8 +74,9 @@ def test_a_group_is_a_consumer_of_each_of_its_topics() -> None:
 
 
 def test_an_internal_topic_follows_a_topic_its_group_reads() -> None:
-    for item in INTERNAL_TOPICS:
+    for item in set(INTERNAL_TOPICS) - {topic(SCHEMA_TOPIC)}:
         (owner,) = item.consumers
+        assert item.follows is not None
         assert item.follows in group(owner).topics
         assert item.partitions == topic(item.follows).partitions
 

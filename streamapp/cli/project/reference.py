@@ -22,8 +22,12 @@ from streamapp.llm_exposition import FAMILIES
 from streamapp.metrics import Families, GroupMetrics, LetterCounts, LetterMetrics, waiting_families
 from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import Standing
+from streamapp.registry.log import Log
+from streamapp.registry.registry import Registry
+from streamapp.registry.server import RegistryMetrics
 from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.judging.rejected import Reason
+from streamapp.settings import KafkaSettings
 from streamapp.topics.findings import KINDS
 from streamapp.topics.registry import DAY_MS, GROUPS, TOPICS, Topic, writers
 from streamapp.verify.pairs import Outcome
@@ -88,6 +92,7 @@ def reference(handed: Handed) -> str:
             "Its own `/metrics`. What is not known is absent; `stream_watch_unknown` counts it, by reason.",
             (*_metrics(_watch_metrics()), "", *_table(("reason", "meaning"), _unknown())),
         ),
+        _section("Metrics of registry", "Its own `/metrics`.", _metrics(_registry_metrics())),
         _section("Metrics of llm-metrics", "On its workers' `/metrics`, too.", _metrics(_llm_metrics())),
         _section(
             "Metrics of a broker",
@@ -233,6 +238,10 @@ def _watch_metrics() -> Iterator[Row]:
     series = Series(groups, dict.fromkeys(REASONS, 0), (("topic", "name"),))
     known = Known(series, {("group", "topic"): Money(Decimal(0), Decimal(0), Decimal(0))}, 0)
     return metric_rows(WatchMetrics(lambda: known).collect())
+
+
+def _registry_metrics() -> Iterator[Row]:
+    return metric_rows(RegistryMetrics(Registry(Log(KafkaSettings()))).collect())
 
 
 def _unknown() -> Iterator[Row]:

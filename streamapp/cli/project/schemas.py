@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from streamapp.cli.group import Group
-from streamapp.errors import Misconfigured
+from streamapp.cli.reached import reached
+from streamapp.errors import Misconfigured, StreamError
+from streamapp.registry.rehearse import LAST, Rehearsal, lines, rehearse
 from streamapp.schemas.catalog import CATALOG, json_schemas
 from streamapp.schemas.compatibility.rules import incompatibilities
+from streamapp.schemas.released import FOLDER, file_text, released, type_of, unreleased, write
+from streamapp.settings import current
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-
-def file_text(schema: dict[str, Any]) -> str:
-    """The bytes of an exported file: stable, so that a change shows as a difference of a few lines."""
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 @click.group(cls=Group)
@@ -58,37 +60,119 @@ def export(folder: Path | None) -> None:
 
 
 @command.command()
+def release() -> None:
+    """Write the next version of every type that has changed: a file that is then committed, and its id.
+
+    Exit 1 if an event that was valid could no longer be read: then nothing is written.
+    """
+    changed = unreleased(released())
+    problems = [
+        f"{subject} {one.version}: {problem} (at {problem.pointer or '/'})"
+        for subject, schema in changed.items()
+        if type_of(subject)
+        for one in released()
+        if one.subject == subject
+        for problem in incompatibilities(one.schema, schema)
+    ]
+    if problems:
+        click.echo("\n".join(problems))
+        sys.exit(1)
+    for path in write(FOLDER, changed):
+        click.echo(str(path))
+    if not changed:
+        click.echo(f"nothing has changed: {len(released())} released versions")
+
+
+@command.command()
 @click.option(
     "--against",
     "folder",
-    required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A folder that an earlier `export --dir` wrote.",
+    help="A folder that an earlier `export --dir` wrote. By default the released versions.",
 )
 @_json
-def check(folder: Path, as_json: bool) -> None:
-    """Compare the schemas with exported ones: exit 1 if an event that was valid could no longer be read."""
-    current = json_schemas()
+def check(folder: Path | None, real: bool, as_json: bool) -> None:
+    """Compare the schemas with earlier ones: exit 1 if an event that was valid could no longer be read.
+
+    Where Kafka answers, each type that has changed is also rehearsed against the newest events of its topic.
+    """
+    older = [(one.event_type, one.schema) for one in _released()] if folder is None else _exported(folder)
+    now = json_schemas()
     problems: list[str] = []
-    exported = sorted(folder.glob("*.json"))
-    if not exported:
+    for event_type, schema in older:
+        if event_type not in now:
+            problems.append(f"{event_type}: the type was removed or renamed")
+            continue
+        found = incompatibilities(schema, now[event_type])
+        problems += [f"{event_type}: {problem} (at {problem.pointer or '/'})" for problem in found]
+    newest = {event_type: schema for event_type, schema in older if event_type in now}
+    changed = {name: now[name] for name, schema in newest.items() if schema != now[name]}
+    rehearsed, why_not = _rehearsed(changed) if real else ([], "")
+    fine = not problems and not any(one.refused for one in rehearsed)
+    if as_json:
+        told = [_as_json(one) for one in rehearsed]
+        click.echo(
+            json.dumps({"compatible": fine, "compared": len(older), "problems": problems, "rehearsed": told}, indent=2)
+        )
+    else:
+        click.echo("".join(f"{line}\n" for line in (*problems, *chain.from_iterable(map(lines, rehearsed)))), nl=False)
+    if why_not:
+        click.echo(why_not, err=True)
+    if not fine:
+        sys.exit(1)
+    if not as_json:
+        what = "released versions" if folder is None else "exported schemas"
+        click.echo(f"{len(older)} {what}, all compatible (BACKWARD)")
+
+
+@command.command("rehearse")
+@click.argument("event_type", metavar="TYPE")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--last", type=click.IntRange(1, 1_000_000), default=LAST, show_default=True, help="How many events.")
+@_json
+def rehearse_type(event_type: str, file: Path, last: int, as_json: bool) -> None:
+    """Try the JSON Schema in FILE on the newest real events of a type: how many it would refuse, and whose.
+
+    Events that the type's schema of now does not take are left out. Reads the topic, writes nothing. Exit 1 if an event
+    would be refused.
+    """
+    told = rehearse(reached().kafka, event_type, _read(file), last)
+    click.echo(json.dumps(_as_json(told), indent=2) if as_json else "\n".join(lines(told)))
+    if told.refused:
+        sys.exit(1)
+
+
+class _Older(NamedTuple):
+    event_type: str
+    schema: Mapping[str, Any]
+
+
+def _released() -> list[_Older]:
+    return [_Older(type_of(one.subject), one.schema) for one in released() if type_of(one.subject)]
+
+
+def _exported(folder: Path) -> list[_Older]:
+    found = [_Older(path.stem, _read(path)) for path in sorted(folder.glob("*.json"))]
+    if not found:
         raise Misconfigured(
             f"{folder} holds no exported schemas; write them with: streamapp schemas export --dir {folder}"
         )
-    for path in exported:
-        if path.stem not in current:
-            problems.append(f"{path.stem}: the type was removed or renamed")
-            continue
-        found = incompatibilities(_read(path), current[path.stem])
-        problems += [f"{path.stem}: {problem} (at {problem.pointer or '/'})" for problem in found]
-    if as_json:
-        click.echo(json.dumps({"compatible": not problems, "compared": len(exported), "problems": problems}, indent=2))
-        sys.exit(1 if problems else 0)
-    for problem in problems:
-        click.echo(problem)
-    if problems:
-        sys.exit(1)
-    click.echo(f"{len(exported)} exported schemas, all compatible (BACKWARD)")
+    return found
+
+
+def _rehearsed(changed: Mapping[str, Mapping[str, Any]]) -> tuple[list[Rehearsal], str]:
+    """What the newest events say, where Kafka is there to tell; and why the rest is not known."""
+    told: list[Rehearsal] = []
+    for event_type, schema in changed.items():
+        try:
+            told.append(rehearse(current().kafka, event_type, schema))
+        except StreamError as error:
+            return told, f"{event_type}: not rehearsed: {error}"
+    return told, ""
+
+
+def _as_json(told: Rehearsal) -> dict[str, Any]:
+    return {**asdict(told), "events": told.events, "refused": told.refused}
 
 
 def _read(path: Path) -> dict[str, Any]:

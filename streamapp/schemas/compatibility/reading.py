@@ -15,6 +15,7 @@ Schema = dict[str, Any]
 
 DEPTH_MAX = 32
 ALTERNATIVES_MAX = 256
+STEPS_MAX = 10_000  # of one document in one comparison, some hundredths of a second
 
 LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
@@ -66,6 +67,7 @@ class Document:
 
     def __init__(self, root: Any) -> None:
         self._root = root
+        self._steps = 0
 
     @property
     def root(self) -> Place:
@@ -74,6 +76,7 @@ class Document:
     def alternatives(self, place: Place, depth: int = 0) -> list[Alternative]:
         """What this schema allows; [] for `false`. Raises NotJudged."""
         schema, pointer = place
+        self._step(pointer)
         if depth > DEPTH_MAX:
             raise NotJudged("it is nested or refers too deeply", pointer)
         if isinstance(schema, bool):
@@ -108,6 +111,7 @@ class Document:
 
     def plain(self, value: Any, pointer: str, depth: int = 0, *, names: bool = False) -> Any:
         """A keyword's value with references replaced by what they mean and without annotations, to be compared."""
+        self._step(pointer)
         if depth > DEPTH_MAX:
             raise NotJudged("it is nested or refers too deeply", pointer)
         if isinstance(value, list):
@@ -125,6 +129,12 @@ class Document:
             for key, one in value.items()
             if key not in _ANNOTATIONS
         }
+
+    def _step(self, pointer: str) -> None:
+        """References can make a few lines mean millions."""
+        self._steps += 1
+        if self._steps > STEPS_MAX:
+            raise NotJudged(f"it means more than {STEPS_MAX} schemas and values", pointer)
 
     def _own(self, schema: Schema, pointer: str) -> Alternative:
         known = _COMPARED | _ANNOTATIONS | _COMBINING | (_ROOT_ONLY if not pointer else {"$defs", "definitions"})

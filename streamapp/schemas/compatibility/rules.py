@@ -85,6 +85,7 @@ class _Comparison:
         self.old, self.new = old, new
         self._open: set[tuple[str, str]] = set()  # pairs of places that are being compared: a recursive schema
         self._steps = 0
+        self._kept: dict[str, frozenset[str]] = {}  # values of a closed list in the new schema, by its place
 
     def narrowed(self, path: str, old: Place, new: Place) -> Iterator[Problem]:
         """What the new schema at this place no longer takes."""
@@ -130,11 +131,11 @@ class _Comparison:
         kept, had = values(new), values(old)
         if kept is None:
             return
+        place = new["const" if "const" in new else "enum"].pointer
         if had is None:
-            pointer = new["const" if "const" in new else "enum"].pointer
-            yield Problem(path, "now allows only a closed list of values", pointer)
+            yield Problem(path, "now allows only a closed list of values", place)
             return
-        have = {repr(value) for value in kept}
+        have = self._kept.get(place) or self._kept.setdefault(place, frozenset(map(repr, kept)))
         yield from (_Gone(repr(value)) for value in had if repr(value) not in have)
 
     def _limits(self, path: str, old: Alternative, new: Alternative) -> Iterator[Problem]:

@@ -59,6 +59,8 @@ ROUTES: tuple[Route, ...] = (
     Route("/bills/{id}", "viewer"),
     Route("/bills/{id}/statement", "viewer"),
     Route("/latency", "viewer"),
+    Route("/schemas", "viewer"),
+    Route("/schemas/{type}", "viewer"),
     Route("/tables", "viewer"),
     Route("/tables/{name}", "reader"),
     Route("/tables/{name}/hours", "reader"),
