@@ -10,7 +10,6 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.errors import DeliveryFailed, Misconfigured
-from streamapp.kafka.acls import write_denied
 from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.login import connected
 from streamapp.kafka.security import confluent_config
@@ -19,6 +18,7 @@ from streamapp.settings import KafkaSettings
 
 POLL_EVERY = 1024  # records between two looks at what failed
 FULL_WAIT_S = 0.05
+REASON_POLLS = 60
 CLOSE_SLACK_S = 5.0  # librdkafka looks for records that timed out about once a second
 BUFFER_MIB = 64
 
@@ -110,13 +110,13 @@ class RawProducer:
         self._failed = 0
         self._reason = self._topic = ""
         self._to_mend: Misconfigured | None = None
-        config = {
+        self._config = {
             **producer_config(kafka, buffer_records),
             "delivery.report.only.error": True,
             "on_delivery": self._failure,
         }
         self._heard = Heard()
-        self._producer = connected(Producer, config, self._heard)
+        self._producer = connected(Producer, self._config, self._heard)
         self._produce, self._serving = self._producer.produce, Serving(self._producer)
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
@@ -162,9 +162,12 @@ class RawProducer:
             raise DeliveryFailed(f"{told} ({self._reason or 'no answer'})")
 
     def _behind(self, fatal: KafkaError) -> Misconfigured | None:
-        if fatal.code() == KafkaError._FATAL:
-            return self._to_mend or write_denied(self._kafka, [self._topic], self._timeout_s)
-        return to_mend(fatal, self._topic, self._kafka.sasl_username)
+        if fatal.code() == KafkaError._FATAL:  # its reason got lost: another client with these settings hears it, too
+            other = Serving(connected(Producer, self._config, Heard()))
+            for _ in range(REASON_POLLS):
+                other.poll(FULL_WAIT_S)
+            fatal = other.fatal or fatal
+        return self._to_mend or to_mend(fatal, self._topic, self._kafka.sasl_username)
 
     def flush(self) -> None:
         """Wait until everything sent is acknowledged. Raises as `look`, with the number of what is not."""
