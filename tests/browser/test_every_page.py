@@ -29,7 +29,7 @@ from streamapp.web.entry.identity import Asker, Headers
 from streamapp.web.entry.rights import ROLES
 from streamapp.web.sitemap import PAGES, canonical
 
-NARROW, TALL_MAX = 390, 6_000  # pixels: fifty rows of a list, each of two lines, and what stands above them
+NARROW, TALL_MAX = 390, 5_500  # pixels: twenty rows of a list and what stands around them; 500 rows were 70,000
 PAINT_MAX_MS = 2_000  # on a busy machine; 200 is what a quiet one is to need, see docs/benchmarks.md
 
 
