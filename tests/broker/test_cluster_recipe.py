@@ -57,9 +57,8 @@ def test_static_voters_lose_every_topic_and_the_guard_refuses_them(tmp_path: Pat
             nodes.make(1, None, more=three).launch()
         with pytest.raises(Refused, match="drops every topic"):
             nodes.make(0, None, more=three).launch()
-        for _ in range(
-            2
-        ):  # their second election: with the epoch of the first node's only one, Kafka ends them instead
+        # Two elections: with the epoch of the first node's only one, Kafka would end them instead.
+        for _ in range(2):
             for number in (1, 2):
                 nodes.make(number, None, Careless, three).launch()
             for number in (1, 2):
