@@ -11,7 +11,7 @@ import pytest
 import yaml
 from project import PROJECT
 from promtool import DEPLOY, amtool, dashboards, promtool
-from scrape_record import family, recorded
+from scrape_record import differences, family, recorded
 
 from streamapp.settings import Settings
 from streamapp.topics.registry import GROUPS, port_offset
@@ -131,3 +131,15 @@ def test_every_metric_is_in_the_recorded_scrape_with_its_type_and_labels() -> No
     for name, (type_, labels) in documented.items():
         assert record[name].type == type_, name
         assert record[name].labels in (None, labels), name
+
+
+def test_a_scrape_that_differs_from_the_record_is_found() -> None:
+    record = dict(recorded())
+    assert differences(record) == []
+    lag = record["kafka_consumer_group_lag"]
+    labels = frozenset({"group"})
+    assert len(differences(record | {"stream_new": lag})) == 1
+    assert len(differences({name: one for name, one in record.items() if one != lag})) >= 1
+    assert len(differences(record | {"kafka_consumer_group_lag": lag._replace(type="counter")})) == 1
+    assert len(differences(record | {"kafka_consumer_group_lag": lag._replace(labels=labels)})) == 1
+    assert differences(record | {"kafka_consumer_group_lag": lag._replace(labels=None)}) == [], "nothing was seen of it"
