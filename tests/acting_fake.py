@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from front_fake import SinkWorker
-from letters_fake import FakeLetters
 
 from streamapp.dead_letters.plan import Fix, Rules, Stays, Wanted, plan
+from streamapp.dead_letters.read import Letter
+from streamapp.dead_letters.recent import Recent
 from streamapp.dead_letters.redrive import Plan
 from streamapp.facts_events import IncidentFacts
 from streamapp.kafka.log.reader import Span
 
 
+class SomeLetters(Protocol):
+    """Dead letters as a page has them."""
+
+    letters: list[Letter]
+
+    async def recent(self) -> Recent:
+        """The newest of them."""
+
+
 class FakeActing:
     """Plans as the real one does, and does what it is told to, in memory."""
 
-    def __init__(self, letters: FakeLetters) -> None:
+    def __init__(self, letters: SomeLetters) -> None:
         self.letters = letters
         self.done: list[tuple[Any, ...]] = []
         self.failure: Exception | None = None

@@ -99,6 +99,6 @@ class RegistryMetrics(Collector):
             "stream_registry_fenced", "Times that another registry took over the writing", self._of.fenced
         )
 
-    def exposition(self) -> bytes:
-        """Prometheus text format."""
-        return exposition(self.registry)
+    def exposition(self, openmetrics: bool = False) -> bytes:
+        """Prometheus text format, or OpenMetrics."""
+        return exposition(self.registry, openmetrics)

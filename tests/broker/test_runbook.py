@@ -11,11 +11,12 @@ import forked
 import pytest
 from archives import audit_event, objects, org
 from documented import commands
-from workers import HOUR_MS, Cluster, Sent, cluster
+from workers import Cluster, Sent, cluster
 
 from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
 from streamapp.schemas.values.timestamp import format_ms
+from streamapp.simulate.usage import HOUR_MS
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 TEAM = "team_a"
@@ -27,7 +28,9 @@ ELSEWHERE = {
     "capture": "test_capture.py",
     "chaos": "test_chaos_finds.py; minutes of faults",
     "clickhouse": "test_analytics_ingest.py",
+    "cluster": "three brokers: test_cluster_grow.py",
     "reconcile": "test_reconcile.py",
+    "registry": "test_registry_clients.py",
     "run": "test_run_twice.py",
     "simulate": "test_access.py",
     "stop": "a group of `streamapp run`: test_run_twice.py",
