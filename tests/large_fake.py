@@ -13,12 +13,11 @@ from typing import Any
 
 from events_fake import READ_TO, FakeEventLog, TracingWorker
 from front_fake import MetricsWorker
-from letters_fake import letter
+from letters_fake import FakeLetters, letter
 from rpc_log import Calls, call
 from web_fake import HOUR_MS, PARTITIONS, FakeWorker, World
 
 from streamapp.dead_letters.done import Done
-from streamapp.dead_letters.read import Coordinates, Letter
 from streamapp.dead_letters.recent import Recent, entry
 from streamapp.events.event import event_of
 from streamapp.events.log import Stretch, within
@@ -173,18 +172,15 @@ class LargeMetrics(MetricsWorker):
         ]  # fmt: skip
 
 
-class LargeLetters:
+class LargeLetters(FakeLetters):
     """`dead_letter` with 100,000 of which the pages know the newest, of 65 causes."""
 
     def __init__(self) -> None:
-        self.letters = [letter(number, reason=f"reason_{number % 65}") for number in range(LETTERS)]
+        super().__init__([letter(number, reason=f"reason_{number % 65}") for number in range(LETTERS)])
         self._recent = Recent(tuple(entry(one) for one in reversed(self.letters)), Done(), ROWS, 0)
 
     async def recent(self) -> Recent:
         return self._recent
-
-    async def whole(self, at: Coordinates) -> Letter | None:
-        return next((one for one in self.letters if one.at == at), None)
 
 
 class LargeLog(FakeEventLog):
