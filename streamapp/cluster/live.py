@@ -10,7 +10,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from streamapp.broker import tools
@@ -154,13 +154,13 @@ class Live:
 
 
 def quorum(table: str) -> dict[int, Seat]:
-    """Node → what `describe --replication` says of it."""
+    """Node → what `describe --replication` says of it. A node with two directories runs with the one that fetched last;
+    the other is a vote that it lost with its disk, or an observer that is soon forgotten."""
+    rows = sorted((line.split() for line in table.splitlines() if line[:1].isdigit()), key=lambda row: int(row[4]))
     found: dict[int, Seat] = {}
-    for row in (line.split() for line in table.splitlines() if line[:1].isdigit()):
-        number, directory, lag = int(row[0]), "" if row[1] == NO_DIRECTORY else row[1], int(row[3])
-        one, other = Seat(directory, row[-1] != "Observer", lag), found.get(number)
-        if other is not None:  # it runs as an observer on a new disk
-            runs, voter = (other, one) if one.voter else (one, other)
-            one = replace(runs, lost=voter.directory)
-        found[number] = one
+    for row in rows:
+        number, directory = int(row[0]), "" if row[1] == NO_DIRECTORY else row[1]
+        before = found.get(number)
+        lost = before.directory if before is not None and before.voter else ""
+        found[number] = Seat(directory, row[-1] != "Observer", int(row[3]), lost)
     return found

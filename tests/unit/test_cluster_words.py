@@ -35,9 +35,11 @@ def test_the_quorum_is_read_from_kafkas_own_table() -> None:
 
 
 def test_a_voter_that_lost_its_disk_is_told_with_the_command_that_helps() -> None:
-    again = "2     \tnewskOplnQ3fsV-K028Aiw\t53          \t0  \t1795987583618     \t1795987583618        \tObserver\n"
+    again = "2     \tnewskOplnQ3fsV-K028Aiw\t53          \t0  \t1795987590000     \t1795987590000        \tObserver\n"
     rows = quorum(GROWING + again)
     assert rows[2] == Seat("newskOplnQ3fsV-K028Aiw", False, 0, "q3vskOplnQ3fsV-K028Aiw")
+    forgotten = (GROWING + again).replace("Follower", "Observer")  # the vote was taken away
+    assert quorum(forgotten)[2] == Seat("newskOplnQ3fsV-K028Aiw", False, 0)
     nodes = {2: Node(rows[2].directory, rows[2].voter, rows[2].lag, {}, rows[2].lost)}
     (reason,) = refusals(Have("id", True, nodes, {}, {}, 2), Want(3))
     assert "--controller-id 2 --controller-directory-id q3vskOplnQ3fsV-K028Aiw" in reason
