@@ -32,7 +32,7 @@ class Sourced(BaseSettings):
         if not folder:
             return init_settings, env_settings
         files = NestedSecretsSettingsSource(
-            settings_cls, folder, secrets_nested_delimiter=config["env_nested_delimiter"]
+            file_secret_settings, folder, secrets_nested_delimiter=config["env_nested_delimiter"]
         )
         return init_settings, env_settings, files
 
