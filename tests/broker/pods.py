@@ -40,7 +40,7 @@ class Pod:
         spec = manifest["spec"]["template"]["spec"]
         (self.container,) = spec["containers"]
         self.name: str = manifest["metadata"]["name"]
-        self.folder = folder / self.name
+        self.folder: Path = folder / self.name
         volumes = {one["name"]: one for one in spec["volumes"]}
         self.mounts = {one["mountPath"]: self._mounted(volumes.get(one["name"], {}), secrets, one["name"])
                        for one in self.container["volumeMounts"]}  # fmt: skip
