@@ -39,7 +39,8 @@ class Pod:
     ) -> None:
         spec = manifest["spec"]["template"]["spec"]
         (self.container,) = spec["containers"]
-        self.name, self.folder = manifest["metadata"]["name"], folder / manifest["metadata"]["name"]
+        self.name: str = manifest["metadata"]["name"]
+        self.folder: Path = folder / self.name
         volumes = {one["name"]: one for one in spec["volumes"]}
         self.mounts = {one["mountPath"]: self._mounted(volumes.get(one["name"], {}), secrets, one["name"])
                        for one in self.container["volumeMounts"]}  # fmt: skip
