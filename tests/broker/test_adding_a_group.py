@@ -326,7 +326,15 @@ def test_the_blocks_of_the_page_are_all_that_the_project_asks_for(project: Path)
     run(project, "ruff", "check", *new)
     run(project, "ruff", "format", "--check", *new)
     run(project, "streamapp", "schemas", "release")
-    run(project, "pytest", "tests/tidy/test_groups.py", *TESTS, "-x", "-k", "groups or released or catalog_once or image")
+    run(
+        project,
+        "pytest",
+        "tests/tidy/test_groups.py",
+        *TESTS,
+        "-x",
+        "-k",
+        "groups or released or catalog_once or image",
+    )
     (row,) = re.findall(r"^\| `image-billing` .*$", (project / "docs/runbook.md").read_text(), re.MULTILINE)
     assert row.endswith("| 4, one per partition of `image_usage` | 6136 |")
 
