@@ -20,7 +20,7 @@ from registries import RegistryProcess
 from sdk_packages import NODE, packages
 
 from streamapp.broker.broker import Broker
-from streamapp.schemas.catalog import json_schema
+from streamapp.schemas.catalog import CATALOG, json_schema
 from streamapp.schemas.example import example
 from streamapp.topics.registry import SCHEMA_TOPIC
 
@@ -85,7 +85,10 @@ def test_pythons_client_finds_a_released_type_and_leaves_the_value_plain_with_a_
     with pytest.raises(SerializationError):
         framed({**event, "data": {**event["data"], "prompt_tokens": "many"}}, in_context("llm_usage"))
     latest = client.get_latest_version("billing_events-value")
-    assert len(json.loads(latest.schema.schema_str)["oneOf"]) == 4
+    types = [entry.event_type for entry in CATALOG if entry.topic == "billing_events"]
+    assert [one["$ref"] for one in json.loads(latest.schema.schema_str)["oneOf"]] == [
+        f"#/$defs/{name}" for name in types
+    ]
 
 
 def test_pythons_client_registers_asks_and_deletes(registry: RegistryProcess) -> None:

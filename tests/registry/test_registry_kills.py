@@ -12,8 +12,9 @@ import pytest
 from registries import RegistryProcess
 
 from streamapp.broker.broker import Broker
-from streamapp.schemas.released import ID_MAX
+from streamapp.schemas.released import ID_MAX, newest
 
+USAGE = "llm.usage.completed"
 SCHEMAS = 200
 KILLS_AT = (40, 90, 140, 170)  # acknowledged registrations
 
@@ -87,7 +88,7 @@ def without_kafka(broker: Broker, pair: list[RegistryProcess], known: int, until
     until(lambda: all(one.health() == "blind" for one in pair), timeout_s=60)
     assert pair[0].ask("GET", f"/schemas/ids/{known}")[0] == 200
     for one in pair:
-        assert one.ask("GET", "/subjects/llm_usage-llm.usage.completed/versions/latest")[1]["id"] == 1
+        assert one.ask("GET", "/subjects/llm_usage-llm.usage.completed/versions/latest")[1]["id"] == newest(USAGE).id
         assert one.ask("GET", "/schemas/ids/10")[0] == 200
         status, body = one.register("foreign-new", numbered(-1))
         assert (status, body["error_code"]) == (503, 50001)

@@ -47,9 +47,9 @@ def test_every_type_is_listed_with_who_writes_and_reads_it() -> None:
 def test_a_version_shows_what_it_changed() -> None:
     first = newest(USAGE)
     properties = {**first.schema["properties"], "region": {"type": "string"}}
-    second = Released(subject_of(USAGE), 2, 99, {**first.schema, "properties": properties})
+    second = Released(subject_of(USAGE), first.version + 1, 99, {**first.schema, "properties": properties})
     (kind,) = kinds([second, first])
-    assert [(one.number, one.id) for one in kind.versions] == [(1, first.id), (2, 99)]
+    assert [(one.number, one.id) for one in kind.versions] == [(first.version, first.id), (first.version + 1, 99)]
     assert kind.versions[0].changed == ()
     assert '+    "region": {' in kind.versions[1].changed
     assert not [line for line in kind.versions[1].changed if line.startswith("-") and "region" in line]
