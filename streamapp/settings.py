@@ -53,9 +53,7 @@ class SettlementSettings(_Section):
     """When accounts of metered calls are settled (`rpc-billing`)."""
 
     min_amount: Decimal = Field(
-        Decimal("0.1"),
-        ge=Decimal("1E-12"),
-        description="An account that owes less stays pending, whatever its currency",
+        Decimal("0.1"), ge=Decimal("1E-12"), description="An account that owes less stays pending, in any currency"
     )
     grace_seconds: int = Field(
         300, ge=0, le=86_400, description="How long after its end (event time) an hour of calls stays open"

@@ -146,8 +146,7 @@ class App:
             if missing != told:
                 log.error("%s", no_topics(missing)) if missing else log.info("all topics are there")
                 told = missing
-            to_mend = str(self._pipeline.to_mend or "")
-            if to_mend not in ("", told_mend):
+            if (to_mend := str(self._pipeline.to_mend or "")) not in ("", told_mend):
                 log.error("%s", to_mend)
             told_mend = to_mend
             await asyncio.sleep(1)

@@ -16,8 +16,10 @@ from streamapp.cli.tables.bills import Month
 Path = tuple[str, ...]
 
 # Commands that tell no facts: they run until they are ended, make files, or print the lines of another program.
-SERVES = {("broker", "start"), ("clickhouse",), ("capture",), ("reconcile",), ("watch",)}
-MAKES = {("broker", "prepare"), ("docs",)}
+SERVES = {("broker", "start"), ("clickhouse",), ("capture",), ("reconcile",), ("registry",), ("watch",)}
+MAKES = {("broker", "prepare"), ("contract", "export"), ("docs",), ("schemas", "release")}
+# What these do is what `cluster plan --json` tells.
+PLANNED = {("cluster", "grow"), ("cluster", "shrink")}
 # What these print is JSON: schemas, a record a line, or what Kafka's own tool says.
 PRINTS = {("schemas", "export"), ("archive", "cat"), ("broker", "tool")}
 TIMES = {"--since", "--until", "--from", "--to", "--end", "--at", "--month"}
@@ -51,7 +53,7 @@ def ran(*words: str) -> tuple[int, str]:
 
 def test_every_command_that_tells_facts_tells_them_as_json() -> None:
     without = {path for path in LEAVES if "--json" not in options(path)}
-    assert without == SERVES | MAKES | PRINTS
+    assert without == SERVES | MAKES | PLANNED | PRINTS
 
 
 def test_every_time_may_be_a_day() -> None:

@@ -55,6 +55,9 @@ class Nothing:
     def close(self) -> None:
         pass
 
+    async def get(self, name: str) -> None:
+        pass
+
     async def names(self, prefix: str, after: str | None = None) -> AsyncIterator[tuple[str, int]]:
         for name in dict[str, int]().items():
             yield name

@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from streamapp.broker.quorum import refuse_static_recipe
+from streamapp.cli.group import Group
 from streamapp.cli.reached import reached
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.cluster.grow import Progress, grow, planned
@@ -31,7 +32,7 @@ _brokers = click.option(
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-@click.group(name="cluster")
+@click.group(cls=Group, name="cluster")
 def command() -> None:
     """Plan, grow and check the cluster: from one broker to three, without losing a record.
 
@@ -100,7 +101,8 @@ def shrink_command() -> NoReturn:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Look at a node's server.properties instead, before it is started.",
 )
-def check_command(wait_s: float, properties: Path | None) -> None:
+@_json
+def check_command(wait_s: float, properties: Path | None, as_json: bool) -> None:
     """Whether the cluster is as it must be for its number of brokers. Exit code 1: it is not.
 
     Before each restart of a rolling restart: `streamapp cluster check --wait 600`. It returns when every node is there
@@ -108,13 +110,16 @@ def check_command(wait_s: float, properties: Path | None) -> None:
     """
     if properties is not None:
         refuse_static_recipe(_read(properties))
-        click.echo(f"{properties}: the voters are left to the log, or it is a cluster of one node")
-        return
-    steps = _settled(_live(), wait_s)
-    for step in steps:
-        click.echo(f"! {_who(step)}{step}")
-    count = f"{len(steps)} finding{'' if len(steps) == 1 else 's'}"
-    click.echo(count if steps else "the cluster is as it must be")
+        fine = f"{properties}: the voters are left to the log, or it is a cluster of one node"
+        steps: tuple[Step, ...] = ()
+    else:
+        fine, steps = "the cluster is as it must be", _settled(_live(), wait_s)
+    if as_json:
+        click.echo(json.dumps({"findings": [_row(step) for step in steps]}, indent=2, ensure_ascii=False))
+    else:
+        for step in steps:
+            click.echo(f"! {_who(step)}{step}")
+        click.echo(f"{len(steps)} finding{'' if len(steps) == 1 else 's'}" if steps else fine)
     sys.exit(NOT_AS_WANTED if steps else 0)
 
 

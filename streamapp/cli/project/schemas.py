@@ -90,6 +90,7 @@ def release() -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A folder that an earlier `export --dir` wrote. By default the released versions.",
 )
+@click.option("--rehearse/--no-rehearse", "real", default=True, help="Whether Kafka is asked for real events.")
 @_json
 def check(folder: Path | None, real: bool, as_json: bool) -> None:
     """Compare the schemas with earlier ones: exit 1 if an event that was valid could no longer be read.
