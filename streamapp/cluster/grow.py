@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from streamapp.clock import monotonic_s
-from streamapp.cluster.plan import Have, Want, plan, refusals
+from streamapp.cluster.plan import Have, Node, Want, plan, refusals
 from streamapp.cluster.steps import AddVoter, CatchUp, Step, subject
 from streamapp.errors import Refused, Unavailable
 
@@ -92,9 +92,14 @@ class _Patience:
 
 
 def _caught_up(cluster: Cluster, step: AddVoter, patience: _Patience) -> Have:
-    while (have := cluster.seen(step)).nodes[step.node].lag > CAUGHT_UP or not have.nodes[step.node].directory:
+    while not _follows((have := cluster.seen(step)).nodes.get(step.node)):
         patience.pause()
     return have
+
+
+def _follows(node: Node | None) -> bool:
+    """Whether a node may be added: it is there and has caught up. It may go down after the plan was made."""
+    return node is not None and node.settings is not None and bool(node.directory) and node.lag <= CAUGHT_UP
 
 
 def _await_effect(

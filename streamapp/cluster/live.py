@@ -161,6 +161,6 @@ def quorum(table: str) -> dict[int, Seat]:
     for row in rows:
         number, directory = int(row[0]), "" if row[1] == NO_DIRECTORY else row[1]
         before = found.get(number)
-        lost = before.directory if before is not None and before.voter else ""
+        lost = "" if before is None else before.directory if before.voter else before.lost
         found[number] = Seat(directory, row[-1] != "Observer", int(row[3]), lost)
     return found

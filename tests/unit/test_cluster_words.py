@@ -38,6 +38,8 @@ def test_a_voter_that_lost_its_disk_is_told_with_the_command_that_helps() -> Non
     again = "2     \tnewskOplnQ3fsV-K028Aiw\t53          \t0  \t1795987590000     \t1795987590000        \tObserver\n"
     rows = quorum(GROWING + again)
     assert rows[2] == Seat("newskOplnQ3fsV-K028Aiw", False, 0, "q3vskOplnQ3fsV-K028Aiw")
+    third = again.replace("newskO", "thirdO").replace("1795987590000", "1795987591000")
+    assert quorum(GROWING + again + third)[2] == Seat("thirdOplnQ3fsV-K028Aiw", False, 0, "q3vskOplnQ3fsV-K028Aiw")
     forgotten = (GROWING + again).replace("Follower", "Observer")  # the vote was taken away
     assert quorum(forgotten)[2] == Seat("newskOplnQ3fsV-K028Aiw", False, 0)
     nodes = {2: Node(rows[2].directory, rows[2].voter, rows[2].lag, {}, rows[2].lost)}
@@ -70,12 +72,19 @@ def test_voters_are_read_with_spaces_and_brackets() -> None:
     assert named_voters({VOTERS: ""}) == named_voters({}) == {}
 
 
-def test_a_file_with_the_static_recipe_is_refused_before_it_is_started(tmp_path: Path) -> None:
-    file = tmp_path / "server.properties"
-    file.write_text(f"# three\nnode.id=1\n{VOTERS}=0@a:9094,1@b:9094,2@c:9094\n")
+@pytest.mark.parametrize("text", ["={voters}", " = {voters}", ": {voters}", " {voters}", "={head}\\\n    {tail}"])
+def test_a_file_with_the_static_recipe_is_refused_before_it_is_started(text: str, tmp_path: Path) -> None:
+    file, voters = tmp_path / "server.properties", "0@a:9094,1@b:9094,2@c:9094"
+    head, tail = voters.split(",", 1)
+    given = text.format(voters=voters, head=f"{head},", tail=tail)
+    file.write_text(f"# three\nnode.id=1\n{VOTERS}{given}\nempty=\n")
     refused = CliRunner().invoke(command, ["check", "--properties", str(file)])
     assert isinstance(refused.exception, Refused)
     assert "drops every topic" in str(refused.exception)
+
+
+def test_a_file_of_a_cluster_of_one_node_passes(tmp_path: Path) -> None:
+    file = tmp_path / "server.properties"
     file.write_text(f"node.id=0\n{VOTERS}=0@a:9094\n")
     assert CliRunner().invoke(command, ["check", "--properties", str(file)]).exit_code == 0
 

@@ -77,6 +77,8 @@ def start(
     """
     if (node is None) != (not controllers):
         raise click.UsageError("--node and --controllers belong together")
+    if wrong := [given for given in properties if "=" not in given]:
+        raise click.UsageError(f"--property {wrong[0]} has no value: write NAME=VALUE")
     now = settings.current()
     folder = data_dir or now.broker.dir or now.state_dir / "broker"
     number = now.broker.port if port is None else port
@@ -88,7 +90,7 @@ def start(
         "heap_mb": now.broker.heap_mb,
         "jvm_flags": flags,
         "member": None if node is None else Member(node, tuple(controllers.split(",")), not cluster_id, cluster_id),
-        "properties": dict(given.split("=", 1) for given in properties if "=" in given),
+        "properties": dict(given.split("=", 1) for given in properties),
     }
     secured = Secured(folder / "security", now.cache_dir) if secure else None
     broker = secured.broker(folder, **options) if secured else Broker(folder, cache_dir=now.cache_dir, **options)

@@ -45,12 +45,13 @@ async def rewritten(span: Span, settings: Settings, talk: Talk) -> dict[str, Any
     if of and (talk.dry_run or not talk.yes):
         found = await _run(span, of, settings, talk, dry_run=True)
         talk.console.print(summary(found))
-    if of and (talk.yes or found.differs) and talk.agreed(f"Replace {found.differs:,} rows?"):
+    # Asked also where nothing differs: a run that ended before its last step left rows to remove.
+    if of and talk.agreed(f"Replace {found.differs:,} rows, and remove rows that were replaced?"):
         found = await _run(span, of, settings, talk, dry_run=False)
         gone = f"\n{found.removed:,} rows that were replaced are removed" if found.removed else ""
         talk.console.print(summary(found) + gone)
     elif not of:
-        talk.console.print("0 records of this time are kept: nothing to do")
+        talk.console.print("the group has kept no record of this time, or the topic no longer has them: nothing to do")
     parts = [range_._asdict() for range_ in of]
     return {"group": sink.group, "dry_run": talk.dry_run, "ranges": parts, "rewrite": asdict(found)}
 

@@ -83,7 +83,7 @@ class EventsRewriter:
         """Until every deletion is done, also one of an earlier run."""
         asked = (
             "SELECT countIf(NOT is_done), anyIf(latest_fail_reason, NOT is_done) FROM system.mutations "
-            f"WHERE database = '{self._clickhouse.database}' AND table = '{EVENTS}'"
+            f"WHERE database = '{self._clickhouse.database}' AND table = '{EVENTS}' AND command LIKE '%_revision%'"
         )
         while True:
             ((left, trouble),) = await self._rows(asked)
