@@ -139,8 +139,8 @@ def test_every_command_of_the_runbook(stage: Stage) -> None:
         words = placed.words(command)
         done = forked.command(*words, answer="y\n", environment=stage.environment)
         if done.returncode not in _codes(words) or "Traceback" in done.stderr:
-            wrong.append((words, done.returncode, done.stdout[-400:], done.stderr[-400:]))
-    assert wrong == []
+            wrong.append(f"{' '.join(words)}: {done.returncode} {done.stdout[-300:]}{done.stderr[-300:]}")
+    assert not wrong, "\n".join(wrong)
 
 
 def _codes(words: list[str]) -> set[int]:
