@@ -43,9 +43,11 @@ COPIED = [
     "tests/tidy",
     "tests/conftest.py",
     "tests/fork_server.py",
+    "tests/go_programs.py",
     "tests/forked.py",
     "tests/order.py",
     "tests/real_postgres.py",
+    "tests/real_s3.py",
     "tests/searches.py",
 ]
 TESTS = ["tests/unit/test_topics_registry.py", "tests/unit/test_simulate_streams.py", "tests/contract/test_catalog.py"]
