@@ -21,7 +21,7 @@ from streamapp.web.entry.identity import digest
 from streamapp.web.entry.rights import ROLES, ROUTES, Role, may
 from streamapp.web.show import agent_url, budget_url, org_url, settlement_url
 
-DATA_S = 180
+DATA_S = 600
 BEAT_S = 0.5  # between two looks: as an open page, and not more
 AGAIN_MAX = 20  # a busy machine's Kafka may not answer in time; a right that is missing stays missing
 SAID_OF_A_RIGHT = ("not authorized", "authorization failed", " lacks ", "not visible", "Not visible")

@@ -30,7 +30,7 @@ from streamapp.verify.pairs import NAMES
 from streamapp.web.entry.rights import ROLES
 
 PAGES = re.compile(r"^Pages: (http\S+)$", re.MULTILINE)
-RUN_S = 240  # bounds a run on a machine that does much else
+RUN_S = 600  # bounds a run on a machine that does much else
 SHORT_S, VISITED_S, SCRAPED_S = 20, 120, 60
 WEB_PORTS = 70  # of all groups' workers
 STREAMAPP = (sys.executable, "-m", "streamapp")
