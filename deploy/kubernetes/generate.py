@@ -42,8 +42,8 @@ Manifest = dict[str, Any]
 
 class Process(NamedTuple):
     """A process of ours. `port` is where its pages are, `host` the setting of their address. `stores`: it speaks to
-    databases and to the archive. `rows`: size of a volume of its own for the rows of its table. `once`: a job, which has
-    `limit_s` seconds. `asks`: it asks the workers' pages. `pages`: it is a worker, and shows them."""
+    databases and to the archive. `rows`: size of a volume of its own for the rows of its table. `once`: a job, of
+    `limit_s` seconds at most. `asks`: it asks the workers' pages. `pages`: it is a worker, and shows them."""
 
     name: str
     command: tuple[str, ...]
