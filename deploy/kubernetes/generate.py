@@ -243,7 +243,7 @@ def manifests(one: Process) -> Iterator[Manifest]:
     if one.once:
         # A job's template cannot be changed: `kubectl apply` of another release fails while the job is there. It is
         # deleted an hour after its end; the next apply makes it anew.
-        spec = {"backoffLimit": 10, "activeDeadlineSeconds": one.limit_s, "ttlSecondsAfterFinished": 3600}
+        spec: Manifest = {"backoffLimit": 10, "activeDeadlineSeconds": one.limit_s, "ttlSecondsAfterFinished": 3600}
         spec["template"] = pod(one)
         yield {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta(one.name, labels(one)), "spec": spec}
         return
