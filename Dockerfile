@@ -35,11 +35,19 @@ COPY deploy/kafka/log4j2.properties /opt/kafka/config/console.properties
 ENTRYPOINT ["/opt/kafka/entrypoint.sh"]
 CMD []
 
-FROM python:3.11-slim
+FROM python:3.11-slim AS runtime
 
 RUN useradd --create-home --uid 10001 stream && install -d -o stream -g stream /var/lib/stream /var/lib/archive
-COPY --from=build /app /app
 WORKDIR /app
 USER stream
 ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 STREAM_STATE_DIR=/var/lib/stream
 CMD ["streamapp", "--help"]
+
+# `docker build --target operator`: every command, with Java and Kafka's own tools, which `streamapp cluster` needs.
+FROM runtime AS operator
+COPY --from=users /app /app
+COPY --from=users /build/cache /opt/stream-cache
+ENV STREAM_CACHE_DIR=/opt/stream-cache
+
+FROM runtime
+COPY --from=build /app /app

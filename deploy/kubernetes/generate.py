@@ -19,14 +19,14 @@ from streamapp.agents.registry import AGENTS
 from streamapp.broker.secure import ADMIN, BROKER
 from streamapp.cli.lists import WORKER
 from streamapp.settings import Settings
-from streamapp.topics.registry import INTERNAL_TOPICS, PAGES, REDRIVER, group, port_offset, topic
+from streamapp.topics.registry import INTERNAL_TOPICS, PAGES, REDRIVER, SCHEMA_REGISTRY, group, port_offset, topic
 
 HERE = Path(__file__).resolve().parent
 HEAD = "# Made by deploy/kubernetes/generate.py from the registries. Do not edit: the next run writes it again.\n"
 PRINCIPAL = "hanzo.ai/kafka-principal"
 NAME, PART, COMPONENT = "app.kubernetes.io/name", "app.kubernetes.io/part-of", "app.kubernetes.io/component"
 PROJECT, KAFKA = "hanzo-stream", "insights-kafka"
-IMAGE, USER_ID = "hanzo-stream", 10001  # as the Dockerfile has it
+IMAGE, OPERATOR_IMAGE, USER_ID = "hanzo-stream", "hanzo-stream-operator", 10001  # as the Dockerfile has it
 TLS_PORT, CONTROLLER_PORT, BROKER_METRICS, MONITOR_PORT = 9093, 9094, 9404, 9100
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 PROMETHEUS, INGRESS = "monitoring", "ingress-nginx"  # namespaces
@@ -42,7 +42,8 @@ Manifest = dict[str, Any]
 
 class Process(NamedTuple):
     """A process of ours. `port` is where its pages are, `host` the setting of their address. `stores`: it speaks to
-    databases and to the archive. `rows`: size of a volume of its own for the rows of its table. `once`: a job."""
+    databases and to the archive. `rows`: size of a volume of its own for the rows of its table. `once`: a job, of
+    `limit_s` seconds at most. `asks`: it asks the workers' pages. `pages`: it is a worker, and shows them."""
 
     name: str
     command: tuple[str, ...]
@@ -56,7 +57,10 @@ class Process(NamedTuple):
     stores: bool = False
     rows: str = ""
     once: bool = False
+    limit_s: int = 1800
+    asks: bool = False
     pages: bool = False
+    image: str = IMAGE
 
 
 _DEFAULT = Settings.model_construct()
@@ -64,12 +68,16 @@ PROCESSES: tuple[Process, ...] = (
     Process("capture", ("streamapp", "capture"), "insights-capture", "capture", _DEFAULT.capture.port, "CAPTURE", 2),
     Process("reconcile", ("streamapp", "reconcile"), RECONCILER, "service", _DEFAULT.reconcile.port, "RECONCILE",
             memory=("512Mi", "2Gi"), stores=True),
-    Process("watch", ("streamapp", "watch"), LAG_MONITOR, "service", _DEFAULT.watch.port, "WATCH"),
+    # The money that is open is in the tables of billing groups: watch asks their workers.
+    Process("watch", ("streamapp", "watch"), LAG_MONITOR, "service", _DEFAULT.watch.port, "WATCH", asks=True),
+    Process("schema-registry", ("streamapp", "registry"), SCHEMA_REGISTRY, "registry", _DEFAULT.registry.port,
+            "REGISTRY"),
     Process("access", ("streamapp", "access", "apply"), ADMIN, "job", once=True),
     Process("topics", ("streamapp", "topics", "apply"), PROVISIONER, "job", once=True),
-    # The schema registry, once `streamapp registry` and its principal are there. This line is all it takes:
-    # Process("schema-registry", ("streamapp", "registry"), "schema-registry", "service", 8081, "REGISTRY"),
 )  # fmt: skip
+OPERATOR = Process("operator", ("sleep", "infinity"), ADMIN, "job", memory=("512Mi", "1Gi"), once=True, limit_s=86_400,
+                   image=OPERATOR_IMAGE)  # fmt: skip
+"""A pod for a person's commands that need Kafka's own tools, for a day: the component `operator`."""
 
 
 def workers() -> Iterator[Process]:
@@ -79,8 +87,10 @@ def workers() -> Iterator[Process]:
         keyed = any(name in item.producers and item.table and item.keyed for item in INTERNAL_TOPICS)
         command = tuple(word or module for word in WORKER)
         port, registered = _DEFAULT.web.port + port_offset(name), group(name)
-        yield Process(name, command, registered.principal, "worker", port, "WEB", registered.consumers,
-                      ("512Mi", "1Gi"), ("250m", "1"), True, "10Gi" if keyed else "", pages=True)  # fmt: skip
+        yield Process(
+            name, command, registered.principal, "worker", port, "WEB", registered.consumers, ("512Mi", "1Gi"),
+            ("250m", "1"), True, "10Gi" if keyed else "", asks=True, pages=True,
+        )  # fmt: skip
 
 
 def everything() -> tuple[Process, ...]:
@@ -154,7 +164,7 @@ def container(one: Process) -> Manifest:
     mounts += [{"name": "state", "mountPath": "/var/lib/stream"}, {"name": "tmp", "mountPath": "/tmp"}]
     made: Manifest = {
         "name": one.name,
-        "image": IMAGE,
+        "image": one.image,
         "command": list(one.command),
         "envFrom": [{"configMapRef": {"name": "stream-settings"}}],
         "env": environment(one),
@@ -231,8 +241,10 @@ def manifests(one: Process) -> Iterator[Manifest]:
     """What runs a process: a Job, or a Deployment or StatefulSet with its Service and its disruption budget."""
     selector = {"matchLabels": {NAME: one.name}}
     if one.once:
-        # Its name is the job's version: a job cannot be changed. `kubectl delete job` runs it anew with the next apply.
-        spec = {"backoffLimit": 10, "activeDeadlineSeconds": 1800, "template": pod(one)}
+        # A job's template cannot be changed: `kubectl apply` of another release fails while the job is there. It is
+        # deleted an hour after its end; the next apply makes it anew.
+        spec: Manifest = {"backoffLimit": 10, "activeDeadlineSeconds": one.limit_s, "ttlSecondsAfterFinished": 3600}
+        spec["template"] = pod(one)
         yield {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta(one.name, labels(one)), "spec": spec}
         return
     own: Manifest = {"replicas": one.replicas, "selector": selector, "template": pod(one)}
@@ -318,22 +330,26 @@ def policies() -> Iterator[Manifest]:
         [DNS, {"to": peers(BROKERS), "ports": ports(TLS_PORT, CONTROLLER_PORT)}],
     )  # fmt: skip
     for one in everything():
-        made = policy(one.name, {NAME: one.name, PART: PROJECT}, list(callers(one)), list(called(one)))
+        made = policy_of(one)
         if one.pages:
             made["metadata"]["labels"]["hanzo.ai/pages"] = "workers"  # where the component oauth2-proxy lets itself in
         yield made
 
 
+def policy_of(one: Process) -> Manifest:
+    return policy(one.name, {NAME: one.name, PART: PROJECT}, list(callers(one)), list(called(one)))
+
+
 def callers(one: Process) -> Iterator[Manifest]:
-    """Who may come to a process: Prometheus to its metrics, workers to pages; the world to capture, through the
-    ingress controller and from the namespace."""
+    """Who may come to a process: Prometheus to its metrics; to a worker's pages whoever asks them, to a service's the
+    workers. To the registry every pod of the namespace, to capture also the world, through the ingress controller."""
     if not one.port:
         return
     yield {"from": [namespace(PROMETHEUS)], "ports": ports(monitor_port(one))}
-    if one.component == "capture":
-        yield {"from": [namespace(INGRESS), {"podSelector": {}}], "ports": ports(one.port)}
-    else:
-        yield {"from": peers(WORKERS), "ports": ports(one.port)}
+    anybody: Manifest = {"podSelector": {}}
+    asking = [{NAME: each.name, PART: PROJECT} for each in PROCESSES if each.asks and one.pages]
+    of_component = {"capture": [namespace(INGRESS), anybody], "registry": [anybody]}
+    yield {"from": of_component.get(one.component, peers(WORKERS, *asking)), "ports": ports(one.port)}
 
 
 def called(one: Process) -> Iterator[Manifest]:
@@ -342,10 +358,12 @@ def called(one: Process) -> Iterator[Manifest]:
     yield {"to": peers(BROKERS), "ports": ports(TLS_PORT)}
     for name, port in STORES.items() if one.stores else ():
         yield {"to": peers({NAME: name}), "ports": ports(port)}
-    if one.pages:
-        services = [each for each in PROCESSES if each.component == "service"]
+    if one.asks:
         yield {"to": peers(WORKERS), "ports": ports(*sorted(each.port for each in workers()))}
-        for each in services:
+    if one.pages:
+        for each in PROCESSES:
+            if each.component != "service":
+                continue
             yield {"to": peers({NAME: each.name, PART: PROJECT}), "ports": ports(each.port)}
     if one.stores:  # the archive's bucket, and whoever is told of incidents: outside, by TLS
         yield {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": list(PRIVATE)}}], "ports": ports(443)}
@@ -399,7 +417,8 @@ def external() -> Iterator[Manifest]:
 def monitors() -> Iterator[Manifest]:
     """Prometheus' operator: the jobs of deploy/prometheus/prometheus.yml, found by the pods' labels."""
     jobs = {"stream-workers": WORKERS, "kafka": BROKERS}
-    jobs |= {f"stream-{one.name}": {NAME: one.name, PART: PROJECT} for one in PROCESSES if one.port}
+    # A job is called as its command: that is what the scrape configuration and the rules have.
+    jobs |= {f"stream-{one.command[-1]}": {NAME: one.name, PART: PROJECT} for one in PROCESSES if one.port}
     for job, selector in jobs.items():
         scrape = {
             "port": "metrics",
@@ -411,6 +430,12 @@ def monitors() -> Iterator[Manifest]:
         spec = {"selector": {"matchLabels": selector}, "podMetricsEndpoints": [scrape]}
         head = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor"}
         yield {**head, "metadata": in_namespace(job), "spec": spec}
+
+
+def operator() -> Iterator[Manifest]:
+    """The pod for commands that need Kafka's own tools, and where it may go."""
+    for made in (*manifests(OPERATOR), policy_of(OPERATOR)):
+        yield made | {"metadata": made["metadata"] | {"namespace": "hanzo"}}
 
 
 SLOWLY = {
@@ -441,6 +466,7 @@ def files() -> dict[str, str]:
         "base/processes.yaml": text(iter((*processes, pages_service()))),
         "base/network.yaml": text(policies()),
         "components/keda/scaledobjects.yaml": text(scaled()),
+        "components/operator/operator.yaml": text(operator()),
         "components/external-secrets/externalsecrets.yaml": text(external()),
         "components/servicemonitor/monitors.yaml": text(monitors()),
     }

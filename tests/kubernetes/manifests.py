@@ -24,7 +24,7 @@ from streamapp.errors import Unavailable
 PROJECT = Path(__file__).parent.parent.parent
 KUBERNETES = PROJECT / "deploy" / "kubernetes"
 OVERLAYS = ("one-broker", "three-brokers")
-COMPONENTS = ("cert-manager", "external-secrets", "keda", "oauth2-proxy", "servicemonitor")
+COMPONENTS = ("cert-manager", "external-secrets", "keda", "oauth2-proxy", "operator", "servicemonitor")
 CACHE_DIR = PROJECT / ".cache"
 SOURCE = Path(__file__).parent / "admission"
 SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" / "v1.36.0-local-strict"

@@ -59,11 +59,13 @@ def implied(manifests: list[Manifest]) -> set[tuple[str, str, int]]:
     served = [name for name in made if name != KAFKA and ports[name]]
     found |= {("prometheus", name, ports[name][1]) for name in served}
     found |= {(asking, name, ports[name][0]) for asking in WORKERS for name in WORKERS if asking != name}
+    found |= {("watch", name, ports[name][0]) for name in WORKERS}  # the money that is open
     found |= {(asking, name, port) for asking in WORKERS for name, port in SERVICES.items()}
     found |= {(asking, store.name, store.ports[0]) for asking in (*WORKERS, "reconcile") for store in STORES}
     # Capture: the world by the ingress controller, and whoever is in the namespace and not bound by a policy of ours.
     free = [each.name for each in (*others(), *STORES, STRANGER)]
     found |= {(asking, "capture", 3000) for asking in ("ingress", *free)}
+    found |= {(asking, "schema-registry", 8081) for asking in free}
     return found | {
         (asking, store.name, store.ports[0])
         for asking in unbound(manifests)
@@ -83,6 +85,12 @@ def test_what_is_open_is_what_the_registries_imply(name: str) -> None:
     is_open, wanted = matrix(policies(found), world(found)), implied(found)
     assert is_open - wanted == set()
     assert wanted - is_open == set()
+
+
+def test_the_operators_pod_reaches_brokers_and_nothing_else(tmp_path: Path) -> None:
+    found = with_components(tmp_path / "overlay", "operator")
+    is_open = {row for row in matrix(policies(found), world(found)) if row[0] == "operator"}
+    assert is_open == {("operator", broker, TLS) for broker in (KAFKA, SECOND.name)}
 
 
 def test_nobody_but_brokers_reaches_a_controller_and_no_stranger_a_broker() -> None:

