@@ -132,8 +132,8 @@ def check(folder: Path | None, real: bool, as_json: bool) -> None:
 def rehearse_type(event_type: str, file: Path, last: int, as_json: bool) -> None:
     """Try the JSON Schema in FILE on the newest real events of a type: how many it would refuse, and whose.
 
-    Events that the newest released version does not take are left out. Reads the topic, writes nothing. Exit 1 if an event
-    would be refused.
+    Events that the newest released version does not take are left out. Reads the topic, writes nothing. Exit 1 if an
+    event would be refused.
     """
     told = rehearse(reached().kafka, event_type, _read(file), last)
     click.echo(json.dumps(_as_json(told), indent=2) if as_json else "\n".join(lines(told)))
