@@ -6,15 +6,16 @@ with what the topic holds now. Blocking; not for several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from streamapp.errors import Misconfigured
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.log.reader import Span, read
+from streamapp.kafka.log.reader import Record, Span, read
 from streamapp.kafka.produce.transacted import Outgoing, TransactedProducer
 from streamapp.kafka.security import confluent_config
 from streamapp.registry.records import Change, written
 from streamapp.registry.records import read as read_record
+from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import SCHEMA_REGISTRY_ID, SCHEMA_TOPIC
 
@@ -32,7 +33,8 @@ class Log:
         self._producer: TransactedProducer | None = None
         self._checked = False
         self._unsaid: list[Change] = []  # read, and not told yet
-        self._at = 0  # the offset behind what was read or written
+        self._at = 0  # everything before this offset was read
+        self._written: set[int] = set()  # offsets that this one wrote, and that are not read yet
 
     def rest(self) -> list[Change]:
         """What the topic says since the last call, up to its end now. A call that raises loses nothing."""
@@ -48,19 +50,25 @@ class Log:
             self._admin = Admin(self._kafka, timeout_s=self._answer_s)
         if not self._checked:
             self._check(self._admin)
-        end = self._admin.end_offsets([(self._topic, 0)], committed=True)[self._topic, 0]
-        if end < self._at:
-            raise Misconfigured(
-                f"{self._topic} ends at offset {end} and was read up to {self._at}: it was deleted and made anew. "
-                "Bring its records back, or restart this process to go on without them"
-            )
-        if end == self._at:
+        where = self._topic, 0
+        end = self._admin.end_offsets([where], committed=True)[where]
+        known = max(self._at, *(offset + 1 for offset in self._written), 0)
+        if end < known:
+            # Kafka answers a commit before its markers are in the log, so the stable end may be behind.
+            self._demand_whole(known, self._admin.end_offsets([where])[where])
+        if end <= self._at:
             return
         config = {**confluent_config(self._kafka), "fetch.wait.max.ms": 20}  # it ends with markers, not with records
         records = list(read(config, self._topic, {0: Span(self._at, end)}, self._answer_s))
-        self._at = end
-        told = (read_record(record.key, record.value) for record in records)
-        self._unsaid += [one for one in told if one is not None]
+        self._unsaid += changes(records, self._written)
+        self._at, self._written = end, {offset for offset in self._written if offset >= end}
+
+    def _demand_whole(self, known: int, end: int) -> None:
+        if end < known:
+            raise Misconfigured(
+                f"{self._topic} ends at offset {end} and was known up to {known}: it was deleted and made anew. "
+                "Bring its records back, or restart this process to go on without them"
+            )
 
     def take(self) -> list[Change]:
         """Become the one who writes; what the topic says since the last call, whoever wrote it."""
@@ -69,17 +77,16 @@ class Log:
             self._producer = TransactedProducer(self._kafka, SCHEMA_REGISTRY_ID).__enter__()
         return self.rest()
 
-    def write(self, changes: Sequence[Change]) -> None:
+    def write(self, new: Sequence[Change]) -> None:
         """All or none of it, after `take`. Raises `Refused` when somebody else took over: nothing is known to be done,
         and `take` tells."""
         assert self._producer is not None, "taken"
-        records = [Outgoing(self._topic, 0, *written(change)) for change in changes]
+        records = [Outgoing(self._topic, 0, *written(change)) for change in new]
         try:
-            offsets = self._producer.commit(records)
+            self._written.update(self._producer.commit(records))
         except BaseException:
             self.leave()
             raise
-        self._at = offsets[-1] + 2  # and the end of the transaction
 
     def leave(self) -> None:
         """Begin anew at the next `take`."""
@@ -99,3 +106,20 @@ class Log:
                 "have one partition: else it forgets schemas, or has no order"
             )
         self._checked = True
+
+
+def changes(records: Iterable[Record], written_here: Collection[int]) -> list[Change]:
+    """What records say; those at the offsets `written_here` are known already.
+
+    Raises `Misconfigured` for a batch that cannot be read: ids that it gave would be given again.
+    """
+    found: list[Change | None] = []
+    for record in records:
+        if isinstance(record.value, UnreadableBatch):
+            raise Misconfigured(
+                f"{record.topic} cannot be read at offset {record.offset}: {record.value.error}. Ids that it gave "
+                "would be given again. See docs/runbook.md, The registry cannot write"
+            )
+        if record.offset not in written_here:
+            found.append(read_record(record.key, record.value))
+    return [one for one in found if one is not None]

@@ -146,19 +146,21 @@ class Reading:
         return _level(self._registry.state.level(""))
 
     async def config_of(self, request: web.Request) -> web.Response:
-        subject, state = request.match_info["subject"], self._registry.state
-        if subject not in state.levels and not flag(request, "defaultToGlobal"):
+        subject = request.match_info["subject"]
+        own = await self.known(lambda state: state.levels.get(subject), subject)
+        if own is None and not flag(request, "defaultToGlobal"):
             raise Failure(answers.NO_LEVEL, f"Subject '{subject}' does not have subject-level compatibility configured")
-        return _level(state.level(subject))
+        return _level(self._registry.state.level(subject))
 
     async def mode(self, request: web.Request) -> web.Response:
         return answer({"mode": self._registry.state.mode("")})
 
     async def mode_of(self, request: web.Request) -> web.Response:
-        subject, state = request.match_info["subject"], self._registry.state
-        if subject not in state.modes and not flag(request, "defaultToGlobal"):
+        subject = request.match_info["subject"]
+        own = await self.known(lambda state: state.modes.get(subject), subject)
+        if own is None and not flag(request, "defaultToGlobal"):
             raise Failure(answers.NO_MODE, f"Subject '{subject}' does not have subject-level mode configured")
-        return answer({"mode": state.mode(subject)})
+        return answer({"mode": self._registry.state.mode(subject)})
 
     async def wanted(self, request: web.Request) -> Version:
         """The version that the path names. Raises `Failure`."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from streamapp.errors import Misconfigured, Refused, StreamError, Unavailable
 from streamapp.registry.log import Log
@@ -32,10 +32,11 @@ class Registry:
     def __init__(self, kafka: Log, state: State | None = None) -> None:
         self.state = beginning() if state is None else state
         self.problem = STARTING
-        self.registered = 0  # versions that this process wrote
+        self.registered = 0  # changes that this process wrote, each in one transaction
         self.fenced = 0
         self._log, self._lock = kafka, asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "schemas")
+        self._begun: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
         """Keep up with the topic, for ever."""
@@ -50,19 +51,36 @@ class Registry:
 
     async def refresh(self) -> None:
         """Read what the topic says by now. Raises `Unavailable` or `Misconfigured`."""
-        async with self._lock:
-            self._apply(await self._told(self._log.rest))
+        await self._whole(self._refreshed(lambda: None))
 
     async def sure(self) -> None:
         """The same before something is denied; at once where Kafka is known to be away."""
         self._demand_kafka()
-        await self.refresh()
+        await self._whole(self._refreshed(self._demand_kafka))
+
+    async def _refreshed(self, demand: Callable[[], None]) -> None:
+        async with self._lock:
+            demand()
+            self._apply(await self._told(self._log.rest))
 
     async def change(self, decide: Callable[[State], tuple[Sequence[Change], T]]) -> T:
         """Write what `decide` makes of the newest state, and return its answer; nothing is written when it names no
-        changes. It may be called again, after somebody else wrote in between; what it raises is passed on."""
+        changes. It runs in a thread, for it may judge schemas, and it may be called again after somebody else wrote in
+        between; what it raises is passed on."""
         self._demand_kafka()
+        return await self._whole(self._written(decide))
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """The same, which goes on when the caller is cancelled: what was read of the topic or written to it is told
+        once, and a state without it would give ids twice."""
+        task = asyncio.create_task(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        return await asyncio.shield(task)
+
+    async def _written(self, decide: Callable[[State], tuple[Sequence[Change], T]]) -> T:
         async with self._lock:
+            self._demand_kafka()  # while this one waited, another one may have found out
             for _ in range(FENCED_MAX):
                 try:
                     return await self._changed(decide)
@@ -72,7 +90,7 @@ class Registry:
 
     async def _changed(self, decide: Callable[[State], tuple[Sequence[Change], T]]) -> T:
         self._apply(await self._told(self._log.take))
-        changes, answer = decide(self.state)
+        changes, answer = await asyncio.to_thread(decide, self.state)  # the lock holds: nobody changes it
         if changes:
             everything = [*self.state.unmirrored(), *changes]
             await self._told(lambda: self._log.write(everything))
@@ -85,7 +103,8 @@ class Registry:
             raise Unavailable(self.problem)
 
     async def close(self) -> None:
-        """Give the right to write back."""
+        """Finish what is begun, and give the right to write back."""
+        await asyncio.gather(*self._begun, return_exceptions=True)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._log.leave)
         self._thread.shutdown()
 

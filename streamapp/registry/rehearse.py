@@ -13,8 +13,9 @@ from jsonschema_rs import Draft202012Validator, ValidationError
 from streamapp.errors import Misconfigured
 from streamapp.kafka.log.reader import Record, Span, read, spans
 from streamapp.kafka.security import confluent_config
-from streamapp.schemas.catalog import CATALOG, json_schema
+from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.judging.rejected import UnreadableBatch
+from streamapp.schemas.released import newest as newest_released
 from streamapp.settings import KafkaSettings
 
 LAST = 1_000
@@ -41,7 +42,7 @@ class Producer:
 
 @dataclass(slots=True)
 class Rehearsal:
-    """Over the newest events of a type. `not_valid_now` are left out: they are refused already."""
+    """Over the newest events of a type. `not_valid_now` are left out: the schema of now refuses them already."""
 
     event_type: str
     topic: str
@@ -59,15 +60,21 @@ class Rehearsal:
         return sum(one.refused for one in self.producers.values())
 
 
-def rehearse(kafka: KafkaSettings, event_type: str, new: Mapping[str, Any], last: int = LAST) -> Rehearsal:
-    """The newest `last` events of the type, or all there are.
+def rehearse(
+    kafka: KafkaSettings,
+    event_type: str,
+    new: Mapping[str, Any],
+    last: int = LAST,
+    now: Mapping[str, Any] | None = None,
+) -> Rehearsal:
+    """The newest `last` events of the type, or all there are. `now` as in `judged`.
 
     Raises `Misconfigured` for an unknown type or a schema that is none, `Unavailable` when Kafka does not answer.
     """
     topic = next((entry.topic for entry in CATALOG if entry.event_type == event_type), None)
     if topic is None:
         raise Misconfigured(f"{event_type} is no event type; see: streamapp schemas list")
-    return judged(event_type, topic, new, newest(confluent_config(kafka), event_type, topic, last))
+    return judged(event_type, topic, new, newest(confluent_config(kafka), event_type, topic, last), now)
 
 
 def newest(config: Mapping[str, Any], event_type: str, topic: str, last: int) -> list[Record]:
@@ -84,16 +91,26 @@ def newest(config: Mapping[str, Any], event_type: str, topic: str, last: int) ->
     return sorted(kept, key=lambda record: (record.partition, record.offset))
 
 
-def judged(event_type: str, topic: str, new: Mapping[str, Any], records: Iterable[Record]) -> Rehearsal:
-    """Pure. Raises `Misconfigured` for a schema that is none."""
+def judged(
+    event_type: str,
+    topic: str,
+    new: Mapping[str, Any],
+    records: Iterable[Record],
+    now: Mapping[str, Any] | None = None,
+) -> Rehearsal:
+    """Pure. Only events that are valid under `now` count, the newest released version by default: the models may have
+    `new` already. `records` are JSON objects, as `newest` finds them.
+
+    Raises `Misconfigured` for a schema that is none, and for a type without a released version."""
     try:
-        wanted, now = Draft202012Validator(dict(new)), Draft202012Validator(json_schema(event_type))
+        wanted = Draft202012Validator(dict(new))
+        held = Draft202012Validator(dict(newest_released(event_type).schema if now is None else now))
     except (ValidationError, ValueError) as error:
         raise Misconfigured(f"that is no JSON Schema: {str(error).splitlines()[0]}") from None
     told = Rehearsal(event_type, topic)
     for record in records:
-        event = _event(record)
-        if event is None or not now.is_valid(event):
+        event = orjson.loads(record.value or b"")
+        if not held.is_valid(event):
             told.not_valid_now += 1
             continue
         one = told.producers.setdefault(str(event.get("source", "")), Producer())

@@ -1,5 +1,5 @@
 """What may be registered: a JSON Schema that the judge of compatibility understands, and that keeps what was valid
-valid (decision 27). Pure, and bounded: any text gets its verdict within a tenth of a second."""
+valid (decision 27). Pure, and bounded: a text gets its verdict against one version within a tenth of a second."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ LEVELS = (
     "FULL",
     "FULL_TRANSITIVE",
 )
-AT_LEAST_BACKWARD = ("BACKWARD", "BACKWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE")
 MODES = ("READWRITE", "READONLY", "READONLY_OVERRIDE")
 
 
@@ -40,6 +39,7 @@ def parsed(text: str) -> Any:
     try:
         text.encode()
         document = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        json.dumps(document, ensure_ascii=False).encode()  # an escape may hold one, too
     except UnicodeEncodeError:
         raise Invalid("the schema holds half of a surrogate pair") from None
     except json.JSONDecodeError as error:
@@ -58,10 +58,11 @@ def understood(document: Any) -> None:
         raise Invalid(f"{first} (at {first.pointer or '/'})")
 
 
-def problems(level: str, older: Sequence[str], new: Any) -> list[str]:
+def problems(level: str, older: Sequence[str], new: Any, *, every: bool = False) -> list[str]:
     """Why the new schema may not follow the older ones (the oldest first) at this level, as sentences; [] if it may.
 
-    Added optional fields are fine: Confluent's policy LENIENT.
+    The reasons are those of the newest version that it may not follow, or of `every` one. Added optional fields are
+    fine: Confluent's policy LENIENT.
     """
     looked_at = older if level.endswith("_TRANSITIVE") else older[-1:]
     found: list[str] = []
@@ -71,7 +72,10 @@ def problems(level: str, older: Sequence[str], new: Any) -> list[str]:
             found += [f"{one} (at {one.pointer or '/'})" for one in incompatibilities(old, new)]
         if level.startswith(("FORWARD", "FULL")):
             found += [f"to readers of before, {one}" for one in incompatibilities(new, old)]
-    return list(dict.fromkeys(found))
+        if found and not every:
+            break
+    # A schema of another registry may hold half of a surrogate pair, which no answer can.
+    return list(dict.fromkeys(one.encode("utf-8", "replace").decode() for one in found))
 
 
 def _depth(text: str) -> int:

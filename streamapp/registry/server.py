@@ -63,7 +63,7 @@ async def told_in_its_form(request: web.Request, handler: Handler) -> web.Stream
     they cannot send JSON, and no client that may write is a page."""
     try:
         if request.method not in {"GET", "HEAD"} and "Origin" in request.headers:
-            raise Failure(403, "HTTP 403 Forbidden: pages do not write here")
+            raise Failure(403, "HTTP 403 Forbidden: a request with an Origin header is refused")
         if (request.content_length or 0) > BODY_BYTES_MAX:
             raise Failure(413, f"HTTP 413 Request Entity Too Large: at most {BODY_BYTES_MAX >> 20} MiB")
         return await handler(request)

@@ -1,6 +1,7 @@
 """What is registered: the repository's released versions, and what the records of `_schemas` add to them. Pure.
 
-The repository's subjects are as the repository says, whatever a record says of them: so reading works without Kafka.
+The repository's subjects and ids are as the repository says, whatever a record says of them: so reading works without
+Kafka, and an id means the same with and without it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from streamapp.schemas.released import ID_MAX, Released, released
 
 BACKWARD = "BACKWARD"
 READWRITE = "READWRITE"
+OVERRIDE = "READONLY_OVERRIDE"
 
 
 def text_of(one: Released) -> str:
@@ -55,7 +57,7 @@ class State:
         match change:
             case Version(subject, version) if subject in self.own:
                 self.mirrored.add((subject, version))
-            case Version():
+            case Version() if change.id > ID_MAX or self._repositorys(change):
                 self._add(change)
             case Gone(subject, version) if subject not in self.own:
                 self._forget(subject, version)
@@ -69,6 +71,12 @@ class State:
                 _set(self.modes, subject, mode)
             case Highest(number):
                 self.highest = max(self.highest, number)
+
+    def _repositorys(self, one: Version) -> bool:
+        """Whether the repository has this schema under this id: ids up to `ID_MAX` mean nothing else (ADR 0055)."""
+        with suppress(ValueError):
+            return one.id in self._ids.get(canonical(one.schema), ())
+        return False
 
     def _add(self, one: Version) -> None:
         self.versions.setdefault(one.subject, {})[one.version] = one
@@ -121,7 +129,7 @@ class State:
         return [one for one in self.all(deleted=True) if one.id == number]
 
     def next_version(self, subject: str) -> int:
-        """Numbers of deleted versions are not given again."""
+        """The number behind the highest one, softly deleted versions counted."""
         return max(self.versions.get(subject, {}), default=0) + 1
 
     def unmirrored(self) -> list[Version]:
@@ -134,7 +142,9 @@ class State:
         return self.levels.get(subject, self.levels.get(None, BACKWARD)) if subject not in self.own else BACKWARD
 
     def mode(self, subject: str) -> str:
-        """The mode in force."""
+        """The mode in force; everybody's goes before a subject's own when it is an override."""
+        if self.modes.get(None) == OVERRIDE:
+            return OVERRIDE
         return self.modes.get(subject, self.modes.get(None, READWRITE))
 
 

@@ -5,6 +5,7 @@ The repository's subjects get their versions in the repository alone (decision 3
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from streamapp.registry.reading import Reading, as_told, no_subject, version_num
 from streamapp.registry.records import Change, Gone, Highest, Level, Mode, SubjectDeleted, Version
 from streamapp.registry.registry import Registry
 from streamapp.registry.rules import LEVELS, MODES, POLICY, Invalid, parsed, problems, understood
-from streamapp.registry.state import State
+from streamapp.registry.state import READWRITE, State
 from streamapp.web.entry.gate import ASKER
 from streamapp.web.entry.rights import Role, may
 
@@ -71,7 +72,7 @@ class Writing:
             if found is None:
                 raise _role(request, f"registering a new version of {subject}")
         if found is None:
-            _demand(document)
+            await asyncio.to_thread(_demand, document)
             found = await self._registry.change(lambda state: _registered(state, subject, text, document))
         return answer({key: value for key, value in as_told(found).items() if key != "subject"})
 
@@ -85,20 +86,23 @@ class Writing:
         """`version` None: with all of them, as the level says. The newest version of a subject that is not there may
         be anything."""
         subject, (_, document) = _subject(request), await _schema(request)
-        number = None if version is None else version_number(version)
-        await self._reading.known(lambda state: state.of(subject) or None, subject)
-        older = self._registry.state.of(subject)
-        if number is not None:
-            older = [one for one in older if one.version == number]
-            if not older:
-                missing = Failure(answers.VERSION_NOT_FOUND, f"Version {number} not found.")
-                raise missing if self._registry.state.of(subject) else no_subject(subject)
-        elif version is not None:
+        number, verbose = None if version is None else version_number(version), flag(request, "verbose")
+
+        def look(state: State) -> list[Version] | None:
+            return [one for one in state.of(subject) if number is None or one.version == number] or None
+
+        older = await self._reading.known(look, subject) or []
+        if number is not None and not older:
+            missing = Failure(answers.VERSION_NOT_FOUND, f"Version {number} not found.")
+            raise missing if self._registry.state.of(subject) else no_subject(subject)
+        if version is not None:
             older = older[-1:]
         level = self._registry.state.level(subject)
-        found = problems(level, [one.schema for one in older], document) if older else []
+        await asyncio.to_thread(_demand, document)
+        texts = [one.schema for one in older]
+        found = await asyncio.to_thread(problems, level, texts, document, every=verbose)
         body: dict[str, Any] = {"is_compatible": not found}
-        return answer(body | {"messages": found} if flag(request, "verbose") or found else body)
+        return answer(body | {"messages": found} if verbose or found else body)
 
     async def put_level(self, request: web.Request) -> web.Response:
         subject, body = _subject(request) if "subject" in request.match_info else None, await _body(request)
@@ -109,17 +113,13 @@ class Writing:
             raise Failure(answers.NOT_PERMITTED, f"the policy is {POLICY} here")
         if level != self._registry.state.level(subject or ""):
             self._demand_right(request, subject, f"the compatibility level {level}")
-            await self._registry.change(lambda _: ([Level(subject, level)], None))
+            await self._registry.change(lambda state: _levelled(state, subject, level))
         return answer({"compatibility": level})
 
     async def drop_level(self, request: web.Request) -> web.Response:
         subject = _subject(request)
-        level = self._registry.state.levels.get(subject)
-        if level is None:
-            raise no_subject(subject)
         self._demand_right(request, subject, "another compatibility level")
-        await self._registry.change(lambda _: ([Level(subject, None)], None))
-        return answer({"compatibility": level})
+        return answer({"compatibility": await self._registry.change(lambda state: _unlevelled(state, subject))})
 
     async def put_mode(self, request: web.Request) -> web.Response:
         subject, body = _subject(request) if "subject" in request.match_info else None, await _body(request)
@@ -153,8 +153,7 @@ def _registered(state: State, subject: str, text: str, document: Any) -> tuple[S
     """The next version of a subject, unless it has this schema by now. Raises `Failure`."""
     if found := state.find(subject, text):
         return [], found
-    if state.mode(subject) != "READWRITE":
-        raise Failure(answers.NOT_PERMITTED, f"Subject {subject} is in {state.mode(subject)} mode")
+    _demand_writable(state, subject)
     older = [one.schema for one in state.of(subject)]
     if why := problems(state.level(subject), older, document) if older else []:
         told = "; ".join(why[:10])
@@ -168,7 +167,28 @@ def _registered(state: State, subject: str, text: str, document: Any) -> tuple[S
     return [one], one
 
 
+def _levelled(state: State, subject: str | None, level: str) -> Decided:
+    _demand_writable(state, subject or "")
+    return [Level(subject, level)], None
+
+
+def _unlevelled(state: State, subject: str) -> Decided:
+    _demand_writable(state, subject)
+    level = state.levels.get(subject)
+    if level is None:
+        raise no_subject(subject)
+    return [Level(subject, None)], level
+
+
+def _demand_writable(state: State, subject: str) -> None:
+    """A mode that is read-only refuses everything but another mode, as Confluent's registry does. Raises `Failure`."""
+    mode = state.mode(subject)
+    if mode != READWRITE:
+        raise Failure(answers.NOT_PERMITTED, f"{f'subject {subject}' if subject else 'the registry'} is in {mode} mode")
+
+
 def _subject_gone(state: State, subject: str, permanent: bool) -> Decided:
+    _demand_writable(state, subject)
     versions = state.of(subject, deleted=True)
     alive = [one for one in versions if not one.deleted]
     if not versions:
@@ -189,6 +209,7 @@ def _subject_gone(state: State, subject: str, permanent: bool) -> Decided:
 
 
 def _version_gone(state: State, subject: str, number: int | None, permanent: bool) -> Decided:
+    _demand_writable(state, subject)
     versions = state.of(subject, deleted=True)
     if not versions:
         raise no_subject(subject)
@@ -256,5 +277,5 @@ def _subject(request: web.Request) -> str:
 
 
 def _role(request: web.Request, what: str) -> Failure:
-    who = request[ASKER].name or "nobody in particular"
+    who = request[ASKER].name or "an asker without a name"
     return Failure(answers.NOT_PERMITTED, f"{what} takes the role {ROLE}, which {who} does not have (docs/schemas.md)")

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from streamapp.errors import Misconfigured
 from streamapp.schemas.catalog import CATALOG, DIALECT, json_schema
 
 FOLDER = Path(__file__).parent / "versions"
@@ -54,9 +55,13 @@ def released() -> tuple[Released, ...]:
 
 
 def newest(event_type: str) -> Released:
-    """The newest released version of an event type. Raises KeyError for an unknown type."""
+    """The newest released version of an event type. Raises KeyError for an unknown type, `Misconfigured` for one that
+    was never released."""
     subject = subject_of(event_type)
-    return max((one for one in released() if one.subject == subject), key=lambda one: one.version)
+    found = [one for one in released() if one.subject == subject]
+    if not found:
+        raise Misconfigured(f"{event_type} has no released version; write one with: streamapp schemas release")
+    return max(found, key=lambda one: one.version)
 
 
 def read(folder: Path) -> list[Released]:

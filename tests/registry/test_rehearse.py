@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -11,11 +11,11 @@ from click.testing import CliRunner
 from confluent_kafka import Producer
 
 from streamapp.broker.broker import Broker
-from streamapp.cli.project.schemas import command
-from streamapp.errors import Misconfigured
+from streamapp.cli.project.schemas import Older, command, rehearsed_all
+from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.log.reader import Record
 from streamapp.kafka.security import confluent_config
-from streamapp.registry.rehearse import First, judged, lines, newest
+from streamapp.registry.rehearse import First, Rehearsal, judged, lines, newest
 from streamapp.schemas.catalog import json_schema
 from streamapp.schemas.example import example
 from streamapp.settings import KafkaSettings
@@ -42,19 +42,36 @@ def at(partition: int, offset: int, value: bytes) -> Record:
 def test_what_would_be_refused_is_told_by_producer_with_the_first_offsets() -> None:
     records = [at(1, n, event("old", "abc")) for n in range(5)]
     records += [at(2, n, event("new", "abcd")) for n in range(7)]
-    records += [at(2, 7, b"{"), at(2, 8, event("old", 17 * "x").replace(b"prompt_tokens", b"prompt"))]
+    records += [at(2, 8, event("old", 17 * "x").replace(b"prompt_tokens", b"prompt"))]
     told = judged(TYPE, "llm_usage", stricter(), records)
-    assert (told.events, told.refused, told.not_valid_now) == (12, 5, 2)
+    assert (told.events, told.refused, told.not_valid_now) == (12, 5, 1)
     old, new = told.producers["old"], told.producers["new"]
     assert (old.events, old.refused, new.events, new.refused) == (5, 5, 7, 0)
     assert [(one.partition, one.offset) for one in old.first] == [(1, 0), (1, 1), (1, 2)]
     assert isinstance(old.first[0], First)
     text = "\n".join(lines(told))
     assert text.startswith(
-        f"{TYPE}: 5 of the newest 12 events would be refused, 2 more are not valid now\n  old: 5 of 5"
+        f"{TYPE}: 5 of the newest 12 events would be refused, 1 more are not valid now\n  old: 5 of 5"
     )
     assert "llm_usage[1] offset 0 /data/model: " in text
     assert judged(TYPE, "llm_usage", json_schema(TYPE), records).refused == 0
+
+
+def test_check_rehearses_the_models_on_events_of_the_version_before() -> None:
+    """The models are stricter already when `schemas check` runs: what they refuse is what it looks for."""
+    before = json_schema(TYPE)
+    records = [at(0, n, event("old", "abc")) for n in range(3)] + [at(0, 3, event("new", "abcd"))]
+
+    def ask(event_type: str, new: Mapping[str, Any], now: Mapping[str, Any]) -> Rehearsal:
+        if event_type != TYPE:
+            raise Unavailable("Kafka is away")
+        return judged(event_type, "llm_usage", new, records, now)
+
+    older = [Older(TYPE, {}), Older(TYPE, before), Older("gone", {}), Older("b", {}), Older("c", before)]
+    (told,), why_not = rehearsed_all(older, {TYPE: stricter(), "b": before, "c": before}, ask)
+    assert (told.event_type, told.events, told.refused, told.not_valid_now) == (TYPE, 4, 3, 0)
+    assert why_not == "b: not rehearsed: Kafka is away"
+    assert judged(TYPE, "llm_usage", stricter(), records).refused == 3
 
 
 def test_a_schema_that_is_none_is_told() -> None:

@@ -47,6 +47,8 @@ HOSTILE: dict[str, str] = {
     "a number": "17",
     "a key twice": '{"type":"string","type":"integer"}',
     "half a surrogate": '{"title":"\ud800"}'.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass"),
+    "half a surrogate, as an escape": r'{"properties":{"\ud800":{"foo":1}}}',
+    "half a surrogate in a value": r'{"enum":["\udc00"]}',
     "no number": '{"minimum": NaN}',
     "a long number": '{"minimum": ' + "9" * 20_000 + "}",
     "a remote reference": '{"$ref":"http://127.0.0.1:1/x.json"}',
@@ -85,6 +87,23 @@ def verdict(text: str) -> str:
     except Invalid as why:
         return str(why)
     return ""
+
+
+def test_judging_ends_at_the_first_version_that_says_no() -> None:
+    older = ['{"properties":{"a":{}}}', '{"properties":{"b":{}}}', '{"properties":{"c":{}}}']
+    first = problems("BACKWARD_TRANSITIVE", older, {})
+    assert len(first) == 1
+    assert first[0].startswith("c ")
+    assert len(problems("BACKWARD_TRANSITIVE", older, {}, every=True)) == 3
+
+
+def test_a_reason_that_names_half_a_surrogate_can_be_answered() -> None:
+    (told,) = problems("BACKWARD", [r'{"properties":{"\ud800":{}}}'], {})
+    assert told.encode()
+
+
+def test_a_schema_that_cannot_be_compared_is_named_as_such() -> None:
+    assert verdict(HOSTILE["an unknown keyword"]).startswith("the schema cannot be compared: ")
 
 
 def seconds(work: Callable[[], object]) -> float:

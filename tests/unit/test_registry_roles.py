@@ -51,6 +51,10 @@ CASES: tuple[tuple[str, str, str, object, int, int], ...] = (
     ("viewer", "GET", f"/subjects/{USAGE.subject}/versions/99", None, 404, 40402),
     ("viewer", "GET", f"/subjects/{USAGE.subject}/versions/x", None, 422, 42202),
     ("viewer", "GET", f"/config/{USAGE.subject}", None, 404, 40408),
+    ("viewer", "GET", "/config/foreign", None, 503, 50001),
+    ("viewer", "GET", "/mode/foreign", None, 503, 50001),
+    ("operator", "DELETE", "/config/foreign", None, 503, 50001),
+    ("viewer", "POST", f"/compatibility{OWN}", {"schemaType": "JSON", "schema": '{"nonsense":1}'}, 422, 42201),
     ("viewer", "GET", f"/config/{USAGE.subject}?defaultToGlobal=true", None, 200, 0),
     ("viewer", "GET", "/associations/resources/-/llm_usage?resourceType=topic", None, 404, 404),
 )

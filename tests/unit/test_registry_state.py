@@ -98,6 +98,25 @@ def test_a_schema_is_found_by_what_it_says_and_not_by_its_spaces() -> None:
     assert state.find("a", "{}") is None
 
 
+def test_a_foreign_record_takes_no_id_of_the_repository() -> None:
+    state, one = beginning(), released()[0]
+    theirs = state.schemas[one.id]
+    for change in (Version("a", 1, one.id, "{}"), Version("b", 1, ID_MAX, "{}"), Version("c", 1, one.id, "no JSON")):
+        state.apply(change)
+    assert (state.schemas[one.id], state.subjects(), state.id_of("{}")) == (theirs, beginning().subjects(), None)
+    state.apply(Version("d", 1, one.id, theirs))
+    assert [each.id for each in state.of("d")] == [one.id], "a foreign subject may have the repository's schema"
+
+
+def test_nobody_may_write_while_everybody_is_read_only_by_override() -> None:
+    state = beginning()
+    state.apply(Mode("a", "READWRITE"))
+    state.apply(Mode(None, "READONLY"))
+    assert (state.mode("a"), state.mode("b"), state.mode("")) == ("READWRITE", "READONLY", "READONLY")
+    state.apply(Mode(None, "READONLY_OVERRIDE"))
+    assert state.mode("a") == "READONLY_OVERRIDE"
+
+
 CHANGES = st.lists(
     st.one_of(
         st.builds(Version, st.sampled_from("ab"), st.integers(1, 4), st.integers(FIRST, FIRST + 9), st.just("{}")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -97,7 +97,7 @@ def check(folder: Path | None, real: bool, as_json: bool) -> None:
 
     Where Kafka answers, each type that has changed is also rehearsed against the newest events of its topic.
     """
-    older = [(one.event_type, one.schema) for one in _released()] if folder is None else _exported(folder)
+    older = _released() if folder is None else _exported(folder)
     now = json_schemas()
     problems: list[str] = []
     for event_type, schema in older:
@@ -106,9 +106,7 @@ def check(folder: Path | None, real: bool, as_json: bool) -> None:
             continue
         found = incompatibilities(schema, now[event_type])
         problems += [f"{event_type}: {problem} (at {problem.pointer or '/'})" for problem in found]
-    newest = {event_type: schema for event_type, schema in older if event_type in now}
-    changed = {name: now[name] for name, schema in newest.items() if schema != now[name]}
-    rehearsed, why_not = _rehearsed(changed) if real else ([], "")
+    rehearsed, why_not = rehearsed_all(older, now, _of_kafka) if real else ([], "")
     fine = not problems and not any(one.refused for one in rehearsed)
     if as_json:
         told = [_as_json(one) for one in rehearsed]
@@ -134,8 +132,8 @@ def check(folder: Path | None, real: bool, as_json: bool) -> None:
 def rehearse_type(event_type: str, file: Path, last: int, as_json: bool) -> None:
     """Try the JSON Schema in FILE on the newest real events of a type: how many it would refuse, and whose.
 
-    Events that the type's schema of now does not take are left out. Reads the topic, writes nothing. Exit 1 if an event
-    would be refused.
+    Events that the newest released version does not take are left out. Reads the topic, writes nothing. Exit 1 if an
+    event would be refused.
     """
     told = rehearse(reached().kafka, event_type, _read(file), last)
     click.echo(json.dumps(_as_json(told), indent=2) if as_json else "\n".join(lines(told)))
@@ -143,17 +141,23 @@ def rehearse_type(event_type: str, file: Path, last: int, as_json: bool) -> None
         sys.exit(1)
 
 
-class _Older(NamedTuple):
+class Older(NamedTuple):
+    """An earlier schema of a type."""
+
     event_type: str
     schema: Mapping[str, Any]
 
 
-def _released() -> list[_Older]:
-    return [_Older(type_of(one.subject), one.schema) for one in released() if type_of(one.subject)]
+Rehearse = Callable[[str, Mapping[str, Any], Mapping[str, Any]], Rehearsal]
+"""Type, the schema to try, the schema that counted events are valid under; raises `StreamError`."""
 
 
-def _exported(folder: Path) -> list[_Older]:
-    found = [_Older(path.stem, _read(path)) for path in sorted(folder.glob("*.json"))]
+def _released() -> list[Older]:
+    return [Older(type_of(one.subject), one.schema) for one in released() if type_of(one.subject)]
+
+
+def _exported(folder: Path) -> list[Older]:
+    found = [Older(path.stem, _read(path)) for path in sorted(folder.glob("*.json"))]
     if not found:
         raise Misconfigured(
             f"{folder} holds no exported schemas; write them with: streamapp schemas export --dir {folder}"
@@ -161,15 +165,24 @@ def _exported(folder: Path) -> list[_Older]:
     return found
 
 
-def _rehearsed(changed: Mapping[str, Mapping[str, Any]]) -> tuple[list[Rehearsal], str]:
-    """What the newest events say, where Kafka is there to tell; and why the rest is not known."""
+def rehearsed_all(
+    older: Sequence[Older], now: Mapping[str, Mapping[str, Any]], ask: Rehearse
+) -> tuple[list[Rehearsal], str]:
+    """What the newest events say of each type that has changed, where Kafka is there to tell; and why the rest is not
+    known. Of a type's earlier schemas the last one is that of its events: the models have the new one already."""
     told: list[Rehearsal] = []
-    for event_type, schema in changed.items():
+    for event_type, before in dict(older).items():
+        if event_type not in now or before == now[event_type]:
+            continue
         try:
-            told.append(rehearse(current().kafka, event_type, schema))
+            told.append(ask(event_type, now[event_type], before))
         except StreamError as error:
             return told, f"{event_type}: not rehearsed: {error}"
     return told, ""
+
+
+def _of_kafka(event_type: str, new: Mapping[str, Any], before: Mapping[str, Any]) -> Rehearsal:
+    return rehearse(current().kafka, event_type, new, now=before)
 
 
 def _as_json(told: Rehearsal) -> dict[str, Any]:

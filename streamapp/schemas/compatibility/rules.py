@@ -59,7 +59,9 @@ _ANY = frozenset({"any"})
 class Problem(NamedTuple):
     """What a reader of the new schema could not do with events of the old one; a sentence as text."""
 
-    path: str  # of the field: `data.totals.cost`, `data.lines[].model`; the event itself is ``
+    # Of the field: `data.totals.cost`, `data.lines[].model`. The event itself is ``, a schema that is not judged is
+    # `the schema`.
+    path: str
     what: str
     pointer: str  # JSON Pointer into the new schema; of the parent if the field is gone
 
@@ -76,7 +78,7 @@ def incompatibilities(old: object, new: object) -> list[Problem]:
     try:
         found = sorted(comparison.narrowed("", comparison.old.root, comparison.new.root), reverse=True)
     except NotJudged as reason:
-        return [Problem("", f"cannot be compared: {reason.why}", reason.pointer)]
+        return [Problem("the schema", f"cannot be compared: {reason.why}", reason.pointer)]
     return sorted({problem[:2]: problem for problem in found}.values())  # one place for each sentence
 
 
