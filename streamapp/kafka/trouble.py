@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from streamapp.access.acl import allowed, resource
 from streamapp.access.wanted import wanted
@@ -109,6 +109,17 @@ def not_let_in(error: KafkaError) -> str:
     login, tls = "SASL_USERNAME and its password", "SECURITY_PROTOCOL and STREAM_KAFKA__SSL_CA_FILE"
     settings = login if error.code() in LOGIN_REFUSED else tls
     return f"Kafka does not let us in ({error.str()}); check STREAM_KAFKA__{settings}"
+
+
+def spoken(error: BaseException) -> KafkaError | None:
+    """What Kafka says, if it is Kafka that speaks. A fatal error is raised by the client while it calls us back: Python
+    then reports that a call went on with an exception set. Where a report that followed took the exception's place, the
+    reason is lost, and the answer is `_FATAL`."""
+    if isinstance(error, SystemError):
+        if error.__cause__ is None:
+            return KafkaError(KafkaError._FATAL)
+        error = error.__cause__
+    return error.args[0] if isinstance(error, KafkaException) else None
 
 
 class Heard:

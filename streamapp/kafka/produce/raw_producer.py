@@ -13,7 +13,7 @@ from streamapp.errors import DeliveryFailed, Misconfigured
 from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.login import connected
 from streamapp.kafka.security import confluent_config
-from streamapp.kafka.trouble import PROPAGATION_S, Heard, to_mend
+from streamapp.kafka.trouble import PROPAGATION_S, Heard, spoken, to_mend
 from streamapp.settings import KafkaSettings
 
 POLL_EVERY = 1024  # records between two looks at what failed
@@ -76,14 +76,10 @@ class Serving:
         try:
             yield
         except (KafkaException, SystemError) as exception:
-            # Raised while the client calls back, it makes the next call of ours a SystemError.
-            told = exception.__cause__ if isinstance(exception, SystemError) else exception
-            if isinstance(told, KafkaException):
-                self.fatal = told.args[0]
-            elif told is None:
-                self.fatal = self.fatal or KafkaError(KafkaError._FATAL)
-            else:
+            told = spoken(exception)
+            if told is None:
                 raise
+            self.fatal = self.fatal or told
 
     def why(self, error: KafkaError) -> KafkaError:
         """The reason behind an error of `produce`."""

@@ -20,7 +20,7 @@ from streamapp.errors import DeliveryFailed, Refused, StreamError, Unavailable
 from streamapp.kafka.acls import write_denied
 from streamapp.kafka.login import connected
 from streamapp.kafka.produce.raw_producer import CLOSE_SLACK_S, producer_config
-from streamapp.kafka.trouble import Heard, to_mend
+from streamapp.kafka.trouble import Heard, spoken, to_mend
 from streamapp.settings import KafkaSettings
 
 # Readers of committed records wait behind an unfinished transaction: a tool that was killed must not stop them longer.
@@ -84,7 +84,7 @@ class TransactedProducer:
         except BaseException as error:
             if begun:
                 self._abort()
-            told = _kafka_error(error)
+            told = spoken(error)
             if told is not None:
                 raise self._translated(told) from None
             raise
@@ -136,10 +136,3 @@ class TransactedProducer:
         if wrong := to_mend(self._heard.behind(error), topic, self._kafka.sasl_username, self._id):
             return wrong
         return Unavailable(f"Kafka did not take the transaction, nothing of it was done: {error.str()}")
-
-
-def _kafka_error(error: BaseException) -> KafkaError | None:
-    """What Kafka says, if it is Kafka that speaks. A fatal error is raised by the client while it calls us back; Python
-    then reports that a call went on with an exception set."""
-    spoken = error.__cause__ if isinstance(error, SystemError) else error
-    return spoken.args[0] if isinstance(spoken, KafkaException) else None
