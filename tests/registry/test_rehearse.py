@@ -57,6 +57,13 @@ def test_what_would_be_refused_is_told_by_producer_with_the_first_offsets() -> N
     assert judged(TYPE, "llm_usage", json_schema(TYPE), records).refused == 0
 
 
+def test_a_terminal_gets_no_controls() -> None:
+    told = judged(TYPE, "llm_usage", stricter(), [at(0, 0, event("\x1b[2J", "\x1b[m"))])
+    text = "\n".join(lines(told))
+    assert r"  \x1b[2J: 1 of 1" in text
+    assert "\x1b" not in text
+
+
 def test_a_schema_that_is_none_is_told() -> None:
     with pytest.raises(Misconfigured, match="no JSON Schema"):
         judged(TYPE, "llm_usage", {"type": 17}, [])
