@@ -33,7 +33,7 @@ export function connect() {
 /** One event: its id is made once, and kept for every attempt to send it. `cost` is the text of a number: JSON.stringify
  *  would write a float, so its digits are put into the text. */
 export function usage(team: string, org: string, cost: string, data: Record<string, unknown>) {
-  if (!/^(0|[1-9][0-9]{0,17})(\.[0-9]+)?$/.test(cost)) throw new Error(`${cost} is not a decimal number`)
+  if (!/^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?$/.test(cost)) throw new Error(`${cost} is no decimal number`)
   const { cost_usd: _, ...facts } = data // the cost comes last, and once
   const event = {
     schema: 'hanzo.stream.v1',
