@@ -37,7 +37,9 @@ def go(kit: Path, cache_dir: Path) -> list[str]:
 def typescript(kit: Path, cache_dir: Path) -> list[str]:
     """Node takes the types away by itself."""
     sources = kit / "clients" / "typescript"
-    (sources / "node_modules").symlink_to(packages(cache_dir, FOREIGN))
+    modules = sources / "node_modules"
+    if not modules.exists():
+        modules.symlink_to(packages(cache_dir, FOREIGN))
     return [str(NODE), str(sources / "main.ts")]
 
 

@@ -6,6 +6,7 @@ can refuse: a cost that was a float, an id for each attempt, a clock that is beh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from hashlib import blake2b
@@ -65,13 +66,14 @@ class Check:
         self._found: dict[tuple[str, str], Finding] = {}
         self._ids: dict[tuple[int, str], bytes] = {}
         self._placed: dict[str, set[str]] = {}  # source → what puts all of its records where they are
-        self.records = 0
+        self.sources: Counter[str] = Counter()  # source → its records; empty where the value does not tell
 
     def look(self, seen: Seen) -> None:
         """Take a record."""
-        self.records += 1
         tree = _tree(seen.value)
-        source = str(tree.get("source", ""))
+        named = tree.get("source")
+        source = named if isinstance(named, str) else ""
+        self.sources[source] += 1
         for fault, sentence in self._faults(seen, tree, source):
             old = self._found.get((fault, source))
             first = Finding(fault, source, 0, seen.partition, seen.offset, sentence) if old is None else old
@@ -141,6 +143,7 @@ def _tree(value: bytes | None) -> dict[str, Any]:
 
 
 def _decimals(number: Decimal) -> int:
-    """How many decimals the number has by value."""
-    exponent = number.normalize().as_tuple().exponent
-    return -exponent if isinstance(exponent, int) else 0
+    """How many decimals the number has by value. By its digits: a context rounds, and has an end of exponents."""
+    _, digits, exponent = number.as_tuple()
+    last = next((place for place, digit in enumerate(reversed(digits)) if digit), None)
+    return 0 if last is None or not isinstance(exponent, int) else -exponent - last

@@ -16,6 +16,7 @@ from streamapp.kafka.security import confluent_config
 from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.schemas.released import newest as newest_released
+from streamapp.schemas.values.escaped import escaped
 from streamapp.settings import KafkaSettings
 
 LAST = 1_000
@@ -131,9 +132,9 @@ def lines(told: Rehearsal) -> Iterator[str]:
     counts = Counter({name: one.refused for name, one in told.producers.items()})
     for name, refused in counts.most_common():
         one = told.producers[name]
-        yield f"  {name}: {refused:,} of {one.events:,}"
+        yield f"  {escaped(name)}: {refused:,} of {one.events:,}"
         for first in one.first:
-            yield f"    {told.topic}[{first.partition}] offset {first.offset} {first.why}"
+            yield f"    {told.topic}[{first.partition}] offset {first.offset} {escaped(first.why)}"
 
 
 def _event(record: Record) -> dict[str, Any] | None:

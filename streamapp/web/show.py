@@ -9,6 +9,8 @@ from decimal import Context, Decimal
 from functools import reduce
 from urllib.parse import quote, urlencode
 
+from streamapp.schemas.values.escaped import escaped
+
 EXACT = Context(prec=60)  # 18 digits before the point, 12 behind, and room for sums; the usual 28 would round
 MINUS = "\u2212"
 SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}
@@ -171,12 +173,8 @@ def short_id(text: str) -> str:
 
 
 def visible(name: str) -> str:
-    """A name as it may stand on a page: characters without a shape (controls, direction overrides) become escapes."""
-    return "".join(char if char.isprintable() else _escape(char) for char in name) or "(empty)"
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
+    """A name as it may stand on a page."""
+    return escaped(name) or "(empty)"
 
 
 def team_url(org: str, team: str, under: str = "/teams") -> str:

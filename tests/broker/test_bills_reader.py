@@ -17,8 +17,10 @@ from streamapp.broker.broker import Broker
 from streamapp.errors import Misconfigured, Refused
 from streamapp.kafka.bills.event import Unreadable
 from streamapp.kafka.bills.reader import BillsReader
+from streamapp.kafka.log.reader import spans
 from streamapp.kafka.produce.raw_producer import RawProducer
 from streamapp.kafka.produce.transacted import Outgoing, TransactedProducer
+from streamapp.kafka.security import confluent_config
 from streamapp.settings import KafkaSettings
 from streamapp.topics.partitioner import partition_for
 
@@ -75,6 +77,27 @@ def test_a_killed_reader_ends_with_the_ledgers_rows(broker: Broker, make_topic: 
         assert kept.totals == ledger
         assert kept.sums == ledger
     assert sum(saved.position.values()) >= len(bills)
+    nothing_is_lost_when_all_was_read_and_deleted(kafka, topic)
+
+
+def nothing_is_lost_when_all_was_read_and_deleted(kafka: KafkaSettings, topic: str) -> None:
+    """At the end a position is behind the marker of the last transaction; before it, only the marker is deleted."""
+
+    async def read_from(position: dict[int, int]) -> dict[int, int]:
+        async with BillsReader(kafka, topic=topic, position=position, follow=False) as reader:
+            async for stated in reader:
+                position[stated.partition] = stated.offset + 1
+            assert reader.position == {number: span.end for number, span in spans(config, topic).items()}
+        return position
+
+    config = confluent_config(kafka)
+    behind_bills = asyncio.run(read_from({}))
+    ends = [TopicPartition(topic, number, span.end) for number, span in spans(config, topic).items()]
+    assert {one.partition: one.offset - 1 for one in ends if one.offset} == behind_bills
+    admin = AdminClient(config)  # kept: with it go its answers
+    for deleted in admin.delete_records(ends).values():
+        deleted.result(timeout=30)
+    assert asyncio.run(read_from(dict(behind_bills))) == behind_bills
 
 
 def test_a_reader_that_is_cancelled_goes_on_where_it_was(broker: Broker, make_topic: Callable[..., str]) -> None:

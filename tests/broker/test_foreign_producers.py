@@ -25,12 +25,13 @@ from streamapp.broker.secure import ADMIN
 from streamapp.contract.kit import write
 from streamapp.contract.samples import USAGE
 from streamapp.contract.vectors import POISONS, REPEATED, Vector, vectors
-from streamapp.errors import Denied
+from streamapp.errors import Denied, Refused
 from streamapp.kafka.bills.reader import BillsReader
 from streamapp.kafka.log.reader import Record, Span, read, spans
 from streamapp.kafka.produce.raw_producer import RawProducer
 from streamapp.kafka.security import confluent_config
 from streamapp.schemas.judging.decode import Usage, decode_usage
+from streamapp.schemas.values.strict_json import parse
 from streamapp.topics.partitioner import partition_for
 from streamapp.topics.registry import topic
 
@@ -68,6 +69,21 @@ def test_every_vector_arrives_where_and_as_it_is(language: str, kit: Path, locke
         )
         assert [one for one in found if one.partition != partition_for(one.key or b"", topic(name).partitions)] == []
         assert sum(one.value is None for one in found) == sum(value is None for _, value in sent)
+
+
+def test_facts_do_not_change_the_cost(kit: Path, cache_dir: Path) -> None:
+    """Where facts have a cost already, the cost that is given counts; a float's text is refused."""
+    *node, main = LANGUAGES["typescript"](kit, cache_dir)
+    program = Path(main).with_name("cost.ts")
+    program.write_text(
+        "import { usage } from './producer.ts'\n"
+        "console.log(usage('t', 'o', '0.0038', { cost_usd: 7.5, model: 'm' }).value.toString())\n"
+        "try { usage('t', 'o', String(0.1 + 0.2), {}) } catch (error) { console.log((error as Error).message) }\n"
+    )
+    value, refused = output_of([*node, str(program)], {}).splitlines()
+    assert value.count("cost_usd") == 1
+    assert parse(value.encode())[0]["data"]["cost_usd"] == Decimal("0.0038")
+    assert refused == "0.30000000000000004 is no decimal number"
 
 
 def is_own(record: Record) -> bool:
@@ -117,7 +133,8 @@ def test_the_check_tells_what_is_wrong(locked: Locked, run: Callable[..., Result
     assert "planted  float_money  1 of" in done.output
     assert re.search("planted  wrong_partitioner.*\n.*CRC32, which librdkafka's clients use by themselves", done.output)
     done = run("reconciler", "contract", "check", "--topic", "llm_usage", "--source", "nobody")
-    assert (done.exit_code, done.output.splitlines()[-1][-13:]) == (0, "nothing wrong")
+    assert isinstance(done.exception, Refused)
+    assert "none is of nobody; " in str(done.exception)
 
 
 def test_commerce_reads_bills_in_its_group_and_nobody_elses(locked: Locked) -> None:

@@ -74,6 +74,13 @@ def test_check_rehearses_the_models_on_events_of_the_version_before() -> None:
     assert judged(TYPE, "llm_usage", stricter(), records).refused == 3
 
 
+def test_a_terminal_gets_no_controls() -> None:
+    told = judged(TYPE, "llm_usage", stricter(), [at(0, 0, event("\x1b[2J", "\x1b[m"))])
+    text = "\n".join(lines(told))
+    assert r"  \x1b[2J: 1 of 1" in text
+    assert "\x1b" not in text
+
+
 def test_a_schema_that_is_none_is_told() -> None:
     with pytest.raises(Misconfigured, match="no JSON Schema"):
         judged(TYPE, "llm_usage", {"type": 17}, [])

@@ -6,18 +6,18 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import zlib
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bare import bare
-from go_sender import built
-from sdk_packages import NODE, packages
+from foreign_producers import go, typescript
 
 from streamapp.broker.broker import Broker
+from streamapp.contract.kit import write
 from streamapp.kafka.log.reader import Record, read
 from streamapp.schemas.catalog import CATALOG, JUDGES
 from streamapp.schemas.judging.rejected import Rejected
@@ -50,7 +50,7 @@ def key_of(topic: str, event: Mapping[str, Any]) -> bytes:
 
 
 def ran(command: list[str], kafka: str, folder: Path) -> str:
-    environment = os.environ | {"KAFKA": kafka, "STREAM_KAFKA__BOOTSTRAP_SERVERS": kafka}
+    environment = os.environ | {"KAFKA_BOOTSTRAP": kafka, "STREAM_KAFKA__BOOTSTRAP_SERVERS": kafka}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=RUN_S, check=False
     )
@@ -88,16 +88,15 @@ def test_a_partitioner_that_is_not_murmur2_would_be_seen() -> None:
 @pytest.fixture
 def senders(cache_dir: Path, tmp_path: Path) -> dict[str, list[str]]:
     """Language → the command that sends one event of usage."""
-    (tmp_path / "node_modules").symlink_to(packages(cache_dir))
-    (tmp_path / "send.py").write_text(blocks("python")[0])
-    (tmp_path / "send.mjs").write_text(blocks("js")[0])
     ours = f"import runpy; runpy.run_path({str(DOCS / 'send_usage.py')!r}, run_name='__main__')"
+    write(tmp_path / "contract")
+    for folder in re.findall(r"^\(cd (\S+) && ", GUIDE, re.MULTILINE):
+        assert list((tmp_path / folder).iterdir()), folder
     return {
-        "kcat": ["bash", "-ec", blocks("sh")[0].replace("export KAFKA=", "# ")],
-        "python": [sys.executable, "send.py"],
+        "kcat": ["bash", "-ec", blocks("sh")[0].replace("export KAFKA_BOOTSTRAP=", "# ")],
         "UsageProducer, of the base dependencies alone": bare(ours),
-        "node": [str(NODE), "send.mjs"],
-        "go": [str(built(blocks("go")[0], cache_dir))],
+        "typescript": typescript(tmp_path / "contract", cache_dir),
+        "go": go(tmp_path / "contract", cache_dir),
     }
 
 
@@ -107,11 +106,11 @@ def test_every_program_sends_an_event_to_the_partition_of_its_team(
     partitions = registry.topic("llm_usage").partitions
     home = partition_for(TEAM, partitions)
     for number, (language, command) in enumerate(senders.items()):
-        said = ran(command, ready_broker.bootstrap, tmp_path)
+        ran(command, ready_broker.bootstrap, tmp_path)
         found = sorted(records(ready_broker, "llm_usage"), key=lambda record: record.offset)
         assert [(record.partition, record.key) for record in found] == [(home, TEAM)] * (number + 1), language
         assert not isinstance(JUDGES["llm_usage"](found[-1].value), Rejected), language
-        assert language in ("kcat", "UsageProducer, of the base dependencies alone") or f"[{home}]@{number}" in said
+        assert parse(found[-1].value or b"")[0]["data"]["cost_usd"] == Decimal("0.0038"), language
     assert len({parse(record.value or b"")[0]["id"] for record in found}) == len(senders)
 
     (line,) = [line for line in blocks("sh")[0].splitlines() if line.startswith(KCAT)]
@@ -119,7 +118,7 @@ def test_every_program_sends_an_event_to_the_partition_of_its_team(
         text = examples()[topic]
         key = key_of(topic, parse(text.encode())[0])
         (tmp_path / "event.json").write_text(text)
-        words = shlex.split(line.replace("$KAFKA", ready_broker.bootstrap))
+        words = shlex.split(line.replace("$KAFKA_BOOTSTRAP", ready_broker.bootstrap))
         words[words.index("-t") + 1], words[words.index("-k") + 1] = topic, key.decode()
         ran(words, ready_broker.bootstrap, tmp_path)
         (record,) = records(ready_broker, topic)

@@ -48,21 +48,23 @@ class Stated(NamedTuple):
 
 
 class Unreadable(Refused):
-    """A record that is none of the topic's events. To go on without it, start behind it: `offset` + 1."""
+    """A record, or a batch of them, that is none of the topic's events. To go on without it, begin at `behind`; None
+    where it is not known how far the batch goes."""
 
-    def __init__(self, partition: int, offset: int, why: str) -> None:
+    def __init__(self, partition: int, offset: int, why: str, behind: int | None) -> None:
+        there = "behind its last offset" if behind is None else f"at offset {behind}"
         super().__init__(
             f"{BILLS} partition {partition} offset {offset}: {why}; nothing behind it was given out. To go on without "
-            f"it, begin at offset {offset + 1}"
+            f"it, begin {there}"
         )
-        self.partition, self.offset = partition, offset
+        self.partition, self.offset, self.behind = partition, offset, behind
 
 
 def event_of(partition: int, offset: int, value: bytes | None) -> Event | None:
     """The event in a record's value; None for a type that this version does not know. Raises `Unreadable`."""
     found = read_envelope(value)
     if isinstance(found, Rejected):
-        raise Unreadable(partition, offset, found.error)
+        raise Unreadable(partition, offset, found.error, offset + 1)
     tree, envelope = found
     model = _MODELS.get(envelope.type)
     if model is None:
@@ -70,7 +72,7 @@ def event_of(partition: int, offset: int, value: bytes | None) -> Event | None:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise Unreadable(partition, offset, first_problem(error)) from None
+        raise Unreadable(partition, offset, first_problem(error), offset + 1) from None
 
 
 def bucket_of(bill: Bill) -> Bucket:

@@ -7,17 +7,20 @@ transaction wrote is never seen.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamapp.clock import monotonic_s
 from streamapp.errors import Denied, Misconfigured, StreamError, Unavailable
-from streamapp.kafka.log.raw_batch import batch_at
+from streamapp.extras import command
 from streamapp.kafka.login import connected
 from streamapp.kafka.trouble import LOGIN_REFUSED, NO_RIGHT, Heard, Right, lacks, to_mend
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.topics.registry import keeps_rows
+
+if TYPE_CHECKING:
+    from streamapp.kafka.log.raw_batch import Found
 
 BATCH_RECORDS = 10_000
 POLL_SECONDS = 0.2
@@ -160,13 +163,21 @@ def _until(
 def _lost(config: Mapping[str, Any], topic: str, message: Message, error: KafkaError) -> Record:
     """The record that stands for a batch that cannot be read, as the groups' workers refuse it: at its first offset."""
     partition = message.partition()
-    found = batch_at(config, topic, partition, message.offset(), f"cannot be read: {error.str()}", ANSWER_SECONDS)
+    found = damaged(config, topic, partition, message.offset(), error)
     if keeps_rows(topic):
         raise Misconfigured(
             f"{topic}: {found.batch.error}; the table would lack its rows. See docs/runbook.md, A changelog that "
             "cannot be read"
         )
     return Record(topic, partition, found.batch.first, found.timestamp_ms, None, found.batch)
+
+
+def damaged(config: Mapping[str, Any], topic: str, partition: int, offset: int, error: KafkaError) -> Found:
+    """The batch at an offset that the client cannot read. Raises `Unavailable`, and `Misconfigured` where the extra
+    `worker` is not installed: aiokafka, which fetches the batch, belongs to it, and who reads bills has none."""
+    batch_at = command("streamapp.kafka.log.raw_batch").batch_at
+    found: Found = batch_at(config, topic, partition, offset, f"cannot be read: {error.str()}", ANSWER_SECONDS)
+    return found
 
 
 def _last(record: Record) -> int:

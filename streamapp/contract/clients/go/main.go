@@ -30,8 +30,10 @@ func records() (all []*kgo.Record) {
 func main() {
 	client, err := kgo.NewClient(options()...)
 	check(err)
-	all := append(records(), usage("team_abc123", "org_hanzo", "0.0038", map[string]any{"provider": "together",
-		"model": "zen-72b", "prompt_tokens": 150, "completion_tokens": 230, "total_tokens": 380}))
+	own, err := usage("team_abc123", "org_hanzo", "0.0038", map[string]any{"provider": "together",
+		"model": "zen-72b", "prompt_tokens": 150, "completion_tokens": 230, "total_tokens": 380})
+	check(err)
+	all := append(records(), own)
 	check(client.ProduceSync(context.Background(), all...).FirstErr())
 	fmt.Println(len(all), "acknowledged")
 }

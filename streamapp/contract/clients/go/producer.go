@@ -6,8 +6,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"log"
+	"maps"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -38,14 +41,21 @@ func options() []kgo.Opt { // all acks, idempotence and five requests in flight 
 	return given
 }
 
-// usage is one event: its id is made once, and kept for every attempt to send it. The cost is the text of a number.
-func usage(team, org string, cost json.Number, data map[string]any) *kgo.Record {
+var decimal = regexp.MustCompile(`^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?$`)
+
+// usage is one event: its id is made once, and kept for every attempt to send it. The cost is the text of a number; an
+// empty one would be written as 0.
+func usage(team, org string, cost json.Number, facts map[string]any) (*kgo.Record, error) {
+	if !decimal.MatchString(cost.String()) {
+		return nil, fmt.Errorf("%q is not a decimal number with at most 12 decimals", cost)
+	}
+	data := map[string]any{}
+	maps.Copy(data, facts) // the caller's stay as they are
 	data["cost_usd"] = cost
 	value, err := json.Marshal(map[string]any{"schema": "hanzo.stream.v1", "id": "evt_" + ulid.Make().String(),
 		"type": "llm.usage.completed", "source": "llm-gateway", "team_id": team, "org_id": org,
 		"timestamp": time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), "data": data})
-	check(err)
-	return &kgo.Record{Topic: "llm_usage", Key: []byte(team), Value: value}
+	return &kgo.Record{Topic: "llm_usage", Key: []byte(team), Value: value}, err
 }
 
 func check(err error) {

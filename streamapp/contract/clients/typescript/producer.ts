@@ -5,9 +5,7 @@ import { ulid } from 'ulid'
 
 const { KAFKA_BOOTSTRAP, KAFKA_USER, KAFKA_PASSWORD_FILE, KAFKA_CA_FILE } = process.env
 
-export const BATCH_BYTES = 16_384
-export const LINGER_MS = 5
-
+// This library has no batches that wait: `send` is one batch. The standard's 16 KB and 5 ms are for the caller to gather.
 export function connect() {
   const locked = KAFKA_USER && {
     tls: { ca: readFileSync(KAFKA_CA_FILE!), minVersion: 'TLSv1.3' as const },
@@ -35,7 +33,8 @@ export function connect() {
 /** One event: its id is made once, and kept for every attempt to send it. `cost` is the text of a number: JSON.stringify
  *  would write a float, so its digits are put into the text. */
 export function usage(team: string, org: string, cost: string, data: Record<string, unknown>) {
-  if (!/^(0|[1-9][0-9]{0,17})(\.[0-9]+)?$/.test(cost)) throw new Error(`${cost} is not a decimal number`)
+  if (!/^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?$/.test(cost)) throw new Error(`${cost} is no decimal number`)
+  const { cost_usd: _, ...facts } = data // the cost comes last, and once
   const event = {
     schema: 'hanzo.stream.v1',
     id: `evt_${ulid()}`,
@@ -44,7 +43,7 @@ export function usage(team: string, org: string, cost: string, data: Record<stri
     timestamp: new Date().toISOString(),
     team_id: team,
     org_id: org,
-    data: { ...data, cost_usd: 0 },
+    data: { ...facts, cost_usd: 0 },
   }
   const text = JSON.stringify(event).replace(/"cost_usd":0}}$/, () => `"cost_usd":${cost}}}`)
   return { topic: 'llm_usage', key: Buffer.from(team), value: Buffer.from(text) }
