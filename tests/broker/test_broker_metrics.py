@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 from urllib.request import urlopen
 
+import pytest
 from confluent_kafka import Producer
 from conftest import wait_until
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,12 +18,14 @@ from promtool import check_metrics
 
 from streamapp.broker.broker import Broker
 from streamapp.broker.exporter import agent
+from streamapp.clock import monotonic_s
 from streamapp.processes.child import free_port
 
 TOPIC_TOOL = "org.apache.kafka.tools.TopicCommand"
 TICK_S = 5.0  # Kafka's meters are brought up to date so often
 ALPHA = 1 - math.exp(-TICK_S / 60)  # what a tick counts in a mean of one minute
 TICKS = 3
+ATTEMPTS = 15  # a busy machine sees a tick too late, or two of them as one: then nothing is known
 VALUE = b"v" * 100
 AT_ONCE = 20
 NAMES = {
@@ -91,14 +95,15 @@ def test_names_and_values_are_those_of_the_standard(new_broker: Callable[..., Br
     assert value("kafka_under_replicated_partitions") == value("kafka_offline_partitions") == 0
 
     with Load(broker, "llm_usage") as load:
-        ticks = [tick(load, lambda: value("kafka_messages_in_per_sec")) for _ in range(TICKS)]
+        for _ in range(ATTEMPTS):
+            ticks = [tick(load, lambda: value("kafka_messages_in_per_sec")) for _ in range(TICKS)]
+            lowest, highest = bounds(ticks)
+            if highest <= 1.2 * lowest and all(after.at_s - one.at_s < 1.5 * TICK_S for one, after in pairwise(ticks)):
+                break
+        else:
+            pytest.fail(f"no ticks that were seen in time: {ticks}")
         shown = ticks[-1].shown
-    lows, highs = [one.low for one in ticks], [one.high for one in ticks]
-    # The first tick is where the mean stood: it may have been the meter's first, which is no mean yet.
-    first_shown = ticks[0].shown
-    lowest, highest = mean(first_shown, [*highs[:-1], lows[-1]]), mean(first_shown, [*lows[:-1], highs[-1]])
     assert 0.95 * lowest <= shown <= 1.05 * highest, (ticks, lowest, highest)
-    assert highest <= 1.2 * lowest, "a mean that is so uncertain says nothing"
     assert value("kafka_bytes_in_per_sec") > 100 * 0.9 * shown
 
 
@@ -108,6 +113,14 @@ class Tick(NamedTuple):
     low: int
     shown: float
     high: int
+    at_s: float  # when it was seen
+
+
+def bounds(ticks: Sequence[Tick]) -> tuple[float, float]:
+    """Between which the last one's mean must be. The first is where the mean stood: it may have been the meter's first
+    tick, which is no mean yet."""
+    lows, highs, first = [one.low for one in ticks], [one.high for one in ticks], ticks[0].shown
+    return mean(first, [*highs[:-1], lows[-1]]), mean(first, [*lows[:-1], highs[-1]])
 
 
 def tick(load: Load, value: Callable[[], float]) -> Tick:
@@ -121,7 +134,7 @@ def tick(load: Load, value: Callable[[], float]) -> Tick:
         return shown != [last]
 
     wait_until(moved, 30)
-    return Tick(asked[0], shown[0], load.sent + AT_ONCE)
+    return Tick(asked[0], shown[0], load.sent + AT_ONCE, monotonic_s())
 
 
 def mean(found: float, counts: list[int]) -> float:

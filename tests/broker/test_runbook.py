@@ -78,9 +78,15 @@ class Stage:
         }
 
     def fill(self) -> Placed:
-        hour_ms = wall_ms() // HOUR_MS * HOUR_MS - 4 * HOUR_MS
-        self.stack.send([Sent(TEAM.encode(), _usage(hour_ms + number)) for number in range(20)])
-        self.stack.send([Sent(TEAM.encode(), _usage(hour_ms + 99, cost_usd="much"))])
+        now_ms = wall_ms()
+        hour_ms = now_ms // HOUR_MS * HOUR_MS - 4 * HOUR_MS
+        self.stack.send(
+            [
+                Sent(TEAM.encode(), _usage(event_id(now_ms, number.to_bytes(10)), hour_ms + number))
+                for number in range(1, 21)
+            ]
+        )
+        self.stack.send([Sent(TEAM.encode(), _usage(event_id(now_ms, bytes(10)), hour_ms, cost_usd="much"))])
         self.stack.send([Sent(org(number).encode(), audit_event(number)) for number in range(40)], "audit_log")
         own = {name: value for name, value in self.environment.items() if name != "STREAM_STATE_DIR"}
         billing = self.stack.start_ready(billing__idle_seconds=1, **own)
@@ -98,7 +104,7 @@ class Stage:
         self.stack.wait(lambda: all(self.stack.admin.group(name).state == "Empty" for name in groups))
         (letter,) = json.loads(self.told(["dead-letters", "list", "--json"]))["letters"]
         (self.stack.folder / "fix.json").write_text('[{"op": "replace", "path": "/data/cost_usd", "value": 0.5}]')
-        return Placed(letter["id"], event_id(hour_ms + 1, bytes(10)), letter["cause"], self.stack.folder)
+        return Placed(letter["id"], event_id(now_ms, (1).to_bytes(10)), letter["cause"], self.stack.folder)
 
     def run(self, words: list[str]) -> int:
         return forked.command(*words, environment=self.environment).returncode
@@ -109,12 +115,12 @@ class Stage:
         return done.stdout
 
 
-def _usage(at_ms: int, **data: object) -> bytes:
+def _usage(event: str, at_ms: int, **data: object) -> bytes:
     tokens = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     facts = {"model": "zen-72b", "provider": "together", "cost_usd": 0.25, **tokens, **data}
     envelope = {
         "schema": "hanzo.stream.v1",
-        "id": event_id(at_ms, bytes(10)),
+        "id": event,
         "type": "llm.usage.completed",
         "source": "llm-gateway",
     }
