@@ -85,12 +85,15 @@ def test_names_and_values_are_those_of_the_standard(new_broker: Callable[..., Br
     made = broker.tool(TOPIC_TOOL, "--create", "--topic", "llm_usage", "--partitions", "2")
     assert made.returncode == 0, made  # Kafka's tools work beside the agent
 
+    def sized() -> set[tuple[str, str]]:
+        told = {family.name: family for family in text_string_to_metric_families(exposition().decode())}
+        return {(one.labels["topic"], one.labels["partition"]) for one in told["kafka_log_size_bytes"].samples}
+
+    wait_until(lambda: sized() >= {("llm_usage", "0"), ("llm_usage", "1")})
     first = exposition()
     check_metrics(first, but="_per_sec metric names should not contain abbreviated units")
-    families = {family.name: family for family in text_string_to_metric_families(first.decode())}
-    assert {name for name in families if name.startswith("kafka_")} == NAMES
-    sizes = families["kafka_log_size_bytes"].samples
-    assert {("llm_usage", "0"), ("llm_usage", "1")} <= {(one.labels["topic"], one.labels["partition"]) for one in sizes}
+    names = {family.name for family in text_string_to_metric_families(first.decode())}
+    assert {name for name in names if name.startswith("kafka_")} == NAMES
     assert value("kafka_active_controllers") == 1
     assert value("kafka_under_replicated_partitions") == value("kafka_offline_partitions") == 0
 
