@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
@@ -77,8 +77,6 @@ def start(
     """
     if (node is None) != (not controllers):
         raise click.UsageError("--node and --controllers belong together")
-    if wrong := [given for given in properties if "=" not in given]:
-        raise click.UsageError(f"--property {wrong[0]} has no value: write NAME=VALUE")
     now = settings.current()
     folder = data_dir or now.broker.dir or now.state_dir / "broker"
     number = now.broker.port if port is None else port
@@ -90,7 +88,7 @@ def start(
         "heap_mb": now.broker.heap_mb,
         "jvm_flags": flags,
         "member": None if node is None else Member(node, tuple(controllers.split(",")), not cluster_id, cluster_id),
-        "properties": dict(given.split("=", 1) for given in properties),
+        "properties": _pairs(properties),
     }
     secured = Secured(folder / "security", now.cache_dir) if secure else None
     broker = secured.broker(folder, **options) if secured else Broker(folder, cache_dir=now.cache_dir, **options)
@@ -107,6 +105,12 @@ def start(
                 raise Unavailable(f"the broker ended by itself; its log: {broker.data_dir}/broker.log")
     finally:
         broker.stop()
+
+
+def _pairs(properties: Iterable[str]) -> dict[str, str]:
+    if wrong := [given for given in properties if "=" not in given]:
+        raise click.UsageError(f"--property {wrong[0]} has no value: write NAME=VALUE")
+    return dict(given.split("=", 1) for given in properties)
 
 
 @command.command()
