@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from jsonschema import Draft202012Validator
 
@@ -18,6 +18,9 @@ def takes(schema: Draft202012Validator, value: bytes | None) -> bool:
 
 
 def _number(text: str) -> Decimal | int:
-    found = Decimal(text)
+    try:
+        found = Decimal(text)
+    except InvalidOperation:  # an exponent that no Decimal has
+        return Decimal(0) if "e-" in text.lower() else Decimal("Infinity")
     near = abs(found.adjusted()) < 400  # an exponent of millions is no integer that anybody wants to hold
     return int(found) if near and found == found.to_integral_value() else found

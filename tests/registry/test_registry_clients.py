@@ -20,8 +20,10 @@ from registries import RegistryProcess
 from sdk_packages import NODE, packages
 
 from streamapp.broker.broker import Broker
+from streamapp.kafka.admin import Admin
 from streamapp.schemas.catalog import CATALOG, json_schema
 from streamapp.schemas.example import example
+from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import SCHEMA_TOPIC
 
 HERE = Path(__file__).parent
@@ -38,7 +40,8 @@ EVENT = {"count": 3, "name": "x"}
 
 @pytest.fixture(scope="module")
 def registry(broker: Broker) -> Iterator[RegistryProcess]:
-    create_topic(broker, SCHEMA_TOPIC, 1, {"cleanup.policy": "compact"})
+    if SCHEMA_TOPIC not in Admin(KafkaSettings(bootstrap_servers=broker.bootstrap)).topics():
+        create_topic(broker, SCHEMA_TOPIC, 1, {"cleanup.policy": "compact"})
     one = RegistryProcess(broker.bootstrap).start()
     try:
         wait_until(lambda: one.health() == "ok")
