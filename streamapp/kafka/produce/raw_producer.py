@@ -160,7 +160,8 @@ class RawProducer:
     def _behind(self, fatal: KafkaError) -> Misconfigured | None:
         if fatal.code() == KafkaError._FATAL:  # its reason got lost: another client with these settings hears it, too
             other = Serving(connected(Producer, self._config, Heard()))
-            for _ in range(REASON_POLLS):
+            polls = 0
+            while other.fatal is None and (polls := polls + 1) <= REASON_POLLS:
                 other.poll(FULL_WAIT_S)
             fatal = other.fatal or fatal
         return self._to_mend or to_mend(fatal, self._topic, self._kafka.sasl_username)
