@@ -21,7 +21,6 @@ from typing import Any
 
 import msgspec
 from confluent_kafka import Consumer, Message
-from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
 from bench.contender import Run
@@ -32,6 +31,7 @@ from bench.load import CACHE, ROOM, SOURCE, Step, broker, producer
 from bench.watch import started
 from streamapp.broker.train import train
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.provision import apply
 from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.settings import KafkaSettings

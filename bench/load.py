@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 
 from bench import oracle
 from bench.events import PARTITIONS, Event, Shape, generate
 from streamapp.broker.broker import Broker
 from streamapp.broker.train import train
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.provision import apply
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import TOPICS

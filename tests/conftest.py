@@ -31,7 +31,7 @@ import order
 import psycopg
 import pytest
 import searches
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 from real_postgres import postgres_server
 from real_s3 import S3
 
@@ -39,6 +39,7 @@ from streamapp.broker.broker import Broker
 from streamapp.broker.train import train
 from streamapp.clock import monotonic_s
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.provision import apply
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import TOPICS

@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import IO, Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from streamapp.broker import tools
 from streamapp.broker.jars import jars, kafka_dir
@@ -29,6 +28,7 @@ from streamapp.broker.quorum import VOTERS, Member, format_arguments, refuse_sta
 from streamapp.clock import monotonic_s
 from streamapp.errors import Refused, Unavailable
 from streamapp.extras import java
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.processes.child import HOST, Child, free_port, listens, refuse_taken_port
 
 FORMAT_TIMEOUT_S = 60

@@ -16,7 +16,6 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import (
-    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -29,6 +28,7 @@ from confluent_kafka.admin import (
 from streamapp.access.acl import CLUSTER
 from streamapp.clock import monotonic_s
 from streamapp.errors import Denied, Misconfigured, Refused, StreamError, Unavailable
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.groups import GroupSeen, look
 from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.login import connected

@@ -116,13 +116,17 @@ def _begin_again(reference: weakref.ref[Again]) -> None:
 conn.AIOKafkaConnection = Again
 
 
+def behind(error: BaseException | None, kinds: tuple[type[BaseException], ...]) -> BaseException | None:
+    """The first of these kinds among an error and its causes."""
+    while error is not None and not isinstance(error, kinds):
+        error = error.__cause__
+    return error
+
+
 def denied(error: BaseException, user: str | None, operation: str) -> BaseException:
     """An error of aiokafka's about a missing right, as `Denied` that names it; any other as it is. `operation`: what
     was being done to a topic, READ or WRITE; a group is always read, and a transactional id written."""
-    told: BaseException | None = error
-    while told is not None and not isinstance(told, _DENIALS):
-        told = told.__cause__
-    if told is None:
+    if (told := behind(error, _DENIALS)) is None:
         return error
     kind, verb = _DENIED[next(known for known in _DENIALS if isinstance(told, known))]
     name = CLUSTER if kind == "cluster" else _name(told.args)

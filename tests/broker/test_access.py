@@ -14,7 +14,6 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from click.testing import Result
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 from locked import FOREIGN, STRANGER, THEIRS, Locked
 
@@ -26,6 +25,7 @@ from streamapp.clock import wall_ms
 from streamapp.errors import Denied, Misconfigured
 from streamapp.kafka.acls import AccessAdmin
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.aio import aiokafka_config
 from streamapp.kafka.log.raw_batch import batch_at
 from streamapp.kafka.log.reader import read

@@ -23,13 +23,13 @@ from urllib.request import urlopen
 import msgspec
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 from conftest import PROJECT, wait_until
 
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.log.reader import Record, read
 from streamapp.processes.child import free_port
 from streamapp.schemas.values.timestamp import format_ms

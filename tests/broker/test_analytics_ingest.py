@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 from ingests import GROUP, TOPIC, Ingest
 
 from streamapp.broker.broker import Broker
+from streamapp.kafka.admin_client import AdminClient
 
 PLANTED = Path(__file__).parent / "planted"
 

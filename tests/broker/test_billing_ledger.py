@@ -14,13 +14,13 @@ import forked
 import pytest
 from aiokafka import AIOKafkaConsumer
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 from verify_logs import TEN, Logs
 
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.provision import apply
 from streamapp.settings import KafkaSettings

@@ -10,11 +10,11 @@ from random import Random
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 from kept_bills import Kept, billed, ledger_of
 
 from streamapp.broker.broker import Broker
 from streamapp.errors import Misconfigured, Refused
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.bills.event import Unreadable
 from streamapp.kafka.bills.reader import BillsReader
 from streamapp.kafka.log.reader import spans

@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 from capture_calls import DIRECTORY, OTHER_TOKEN, TOKEN
 from captures import WAIT_S, Capture, captures
-from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 
 from streamapp.broker.broker import Broker
 from streamapp.clock import monotonic_s
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.provision import apply
 from streamapp.processes.child import free_port

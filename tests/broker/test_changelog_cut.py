@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 from usage_log import value
 from workers import CHANGELOG, Sent, cluster, refused_to_start
 
 from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.topics.partitioner import partition_for
 
 HOUR_MS = 3_600_000

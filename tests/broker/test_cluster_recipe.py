@@ -10,7 +10,7 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 from conftest import wait_until
 from nodes import Nodes, ended
 
@@ -21,6 +21,7 @@ from streamapp.cluster.grow import Progress, grow
 from streamapp.cluster.live import Live
 from streamapp.cluster.plan import Want, plan, refusals
 from streamapp.errors import Refused, Unavailable
+from streamapp.kafka.admin_client import AdminClient
 
 TOPIC = "llm_usage"
 CLUSTER_ID = re.compile(r"^cluster\.id=(.*)$", re.MULTILINE)

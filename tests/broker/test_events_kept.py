@@ -15,7 +15,6 @@ import rpc_log
 from archives import AGENT as ARCHIVING
 from archives import audit_event, where
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 from ingests import Ingest
 from real_s3 import S3
 from test_events_found import asked, found
@@ -24,6 +23,7 @@ from workers import Cluster, Sent, cluster
 
 from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.schemas.values.ulid import event_id
 from streamapp.topics.partitioner import partition_for
 from streamapp.topics.registry import port_offset

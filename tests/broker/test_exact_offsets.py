@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import NewPartitions, NewTopic
 from workers import CHANGELOG, GROUP, USAGE, Cluster, Sent, cluster, refused_to_start
 
 from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
 
 

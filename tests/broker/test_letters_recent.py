@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from confluent_kafka.admin import AdminClient
 from conftest import create_topic, wait_until
 from letters_fake import record
 
@@ -14,6 +13,7 @@ from streamapp.dead_letters.done import DONE_TOPIC, Receipt, read_done, row, tom
 from streamapp.dead_letters.recent import FRESH_MS, RecentLetters
 from streamapp.errors import Refused, StreamError, Unavailable
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.produce.raw_producer import RawProducer
 from streamapp.kafka.produce.transacted import TransactedProducer
 from streamapp.kafka.security import confluent_config

@@ -9,12 +9,12 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 from workers import cluster, refused_to_start
 
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.provision import apply
 from streamapp.processes.child import free_port
 from streamapp.topics.registry import TOPICS

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 from verify_logs import TEN, Logs
 
 from streamapp.broker.broker import Broker
 from streamapp.cli.checks.verify import command
 from streamapp.errors import Misconfigured, Unavailable
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.log.reader import Record, Span, read, spans
 from streamapp.settings import KafkaSettings, current
 from streamapp.verify.reading import LogReader

@@ -17,7 +17,6 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
 from listeners import Listeners
 from pydantic import SecretStr
 from workers import refused_to_start, variables
@@ -28,6 +27,7 @@ from streamapp.errors import Misconfigured, StreamError
 from streamapp.exact.needs import topics_there
 from streamapp.kafka.acls import AccessAdmin
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.aio import aiokafka_config
 from streamapp.kafka.groups import look
 from streamapp.kafka.handshake import demand_agreement

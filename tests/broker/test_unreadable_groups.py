@@ -17,7 +17,6 @@ import forked
 import pytest
 from archives import audit_event, lines, org
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 from ingests import Ingest, event
 from raw_batches import DAMAGES, damage, packed_batch, send_raw
@@ -29,6 +28,7 @@ from streamapp.agents.registry import AGENTS
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.log.reader import read
 from streamapp.schemas.judging.letter import Refused, letter
 from streamapp.schemas.judging.rejected import UnreadableBatch

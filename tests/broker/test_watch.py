@@ -14,13 +14,13 @@ from pathlib import Path
 
 from broker_lag import consuming
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from promtool import demand_firing
 
 from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.groups import Seen
 from streamapp.processes.child import free_port
 from streamapp.settings import KafkaSettings

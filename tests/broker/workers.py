@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import forked
 from confluent_kafka import KafkaError, Message, Producer
-from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 
 from streamapp.broker.broker import Broker
@@ -21,6 +20,7 @@ from streamapp.chaos.worker import BILLING, WorkerProcess
 from streamapp.cli.checks.verify import check
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.provision import apply
 from streamapp.kafka.security import confluent_config

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 
 from streamapp.broker.broker import Broker
 from streamapp.errors import StreamError
+from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.security import confluent_config
 from streamapp.registry.log import Log
 from streamapp.registry.records import Highest, Version, written

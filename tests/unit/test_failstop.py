@@ -10,6 +10,9 @@ import pytest
 ENDS = {
     "errors.ProducerFenced()": (69, "another owner took the partition"),
     "errors.KafkaConnectionError('no route')": (69, "Kafka does not answer: KafkaConnectionError: no route"),
+    "wrapped(errors.KafkaConnectionError('closed'))": (69, "Kafka does not answer: KafkaConnectionError: closed"),
+    "errors.RequestTimedOutError()": (69, "Kafka does not answer: "),
+    "wrapped(ValueError('unforeseen'))": (70, "ValueError: unforeseen"),
     "errors.InvalidTimestampError()": (69, "the clock of this host is far off"),
     "Misconfigured('a topic is missing')": (78, "a topic is missing"),
     "ValueError('unforeseen')": (70, "ValueError: unforeseen"),
@@ -20,6 +23,11 @@ from aiokafka import errors
 from streamapp.errors import Misconfigured
 from streamapp.exact.faust.failstop import failstop
 logging.basicConfig()
+def wrapped(cause):  # as aiokafka's sender does
+    error = errors.KafkaError("Unexpected error during batch delivery")
+    error.__cause__ = errors.KafkaError(repr(cause))
+    error.__cause__.__cause__ = cause
+    return error
 try:
     raise {error}
 except Exception as error:

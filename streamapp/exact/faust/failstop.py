@@ -10,15 +10,24 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from aiokafka.errors import InvalidTimestampError, KafkaConnectionError, ProducerFenced
+from aiokafka import errors
 
 from streamapp.errors import StreamError, Unavailable
+from streamapp.kafka.aio import behind
 
 log = logging.getLogger(__name__)
 
 EX_SOFTWARE = 70
+_PART_OF_LIFE: dict[Any, str] = {
+    errors.ProducerFenced: "another owner took the partition; this one was frozen or cut off",
+    errors.InvalidTimestampError: "Kafka does not take records of this moment: the clock of this host is far off",
+    errors.KafkaConnectionError: "Kafka does not answer: {}",
+    errors.NodeNotReadyError: "Kafka does not answer: {}",
+    errors.RequestTimedOutError: "Kafka does not answer: {}",
+    errors.KafkaTimeoutError: "Kafka does not answer: {}",
+}
 
 
 @contextmanager
@@ -45,11 +54,8 @@ def failstop(error: BaseException, doing: str) -> NoReturn:
 
 
 def foreseen(error: BaseException) -> BaseException:
-    """The same in our error tree, when it is a client's and part of life."""
-    if isinstance(error, ProducerFenced):
-        return Unavailable("another owner took the partition; this one was frozen or cut off")
-    if isinstance(error, InvalidTimestampError):
-        return Unavailable("Kafka does not take records of this moment: the clock of this host is far off")
-    if isinstance(error, KafkaConnectionError):
-        return Unavailable(f"Kafka does not answer: {error}")
-    return error
+    """The same in our error tree, when it is a client's and part of life. aiokafka raises some in others' clothes: the
+    whole chain of causes is looked at."""
+    if (told := behind(error, tuple(_PART_OF_LIFE))) is None:
+        return error
+    return Unavailable(next(words for kind, words in _PART_OF_LIFE.items() if isinstance(told, kind)).format(told))
