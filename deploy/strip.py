@@ -13,8 +13,7 @@ from pathlib import Path
 FOLDERS = ("tests", "testing", "include")
 FILES = ("*.pyx", "*.pxd", "*.pyi", "*.c", "*.h", "*.cpp", "*.hpp", "*.a")
 KEPT = ("streamapp",)  # the worker compares its library with the C sources
-# Parts of pyarrow that nobody imports: query engine, remote calls, cloud file systems' demos.
-PYARROW = ("libarrow_flight.so*", "libarrow_substrait.so*", "_flight*", "_substrait*")
+PYARROW = ("libarrow_flight.so*", "libarrow_python_flight.so*", "_flight*")  # remote calls, which nobody makes
 
 
 def strip(site_packages: Path) -> int:
