@@ -117,10 +117,14 @@ conn.AIOKafkaConnection = Again
 
 
 def behind(error: BaseException | None, kinds: tuple[type[BaseException], ...]) -> BaseException | None:
-    """The first of these kinds among an error and its causes."""
-    while error is not None and not isinstance(error, kinds):
+    """The first of these kinds among an error and its causes, which may be a circle."""
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, kinds):
+            return error
+        seen.add(id(error))
         error = error.__cause__
-    return error
+    return None
 
 
 def denied(error: BaseException, user: str | None, operation: str) -> BaseException:

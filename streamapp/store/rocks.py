@@ -80,7 +80,8 @@ class RocksStore:
         try:
             value: bytes | None = self._db.get(key)
         except Exception as error:
-            raise self._judged(error, reading=True) from error
+            self._demand_sound(error, reading=True)
+            raise
         return value
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -95,7 +96,8 @@ class RocksStore:
         try:
             at.status()  # at a damaged block it ends as if there were no more rows; only this tells
         except Exception as error:
-            raise self._judged(error, reading=True) from error
+            self._demand_sound(error, reading=True)
+            raise
 
     def write(self, writes: Writes, checkpoint: int) -> None:
         batch = WriteBatch(raw_mode=True)
@@ -109,7 +111,8 @@ class RocksStore:
         try:
             self._db.write(batch, self._no_sync)
         except Exception as error:
-            raise self._judged(error, reading=False) from error
+            self._demand_sound(error, reading=False)
+            raise
 
     def checkpoint(self) -> int:
         value = self.get(CHECKPOINT)
@@ -120,23 +123,25 @@ class RocksStore:
         try:
             self._db.close()
         except Exception as error:
-            judged = self._judged(error, reading=False)
-            if not isinstance(judged, Damaged):
+            try:
+                self._demand_sound(error, reading=False)
+            except Damaged as damaged:
+                log.warning("%s", damaged)
+            else:
                 raise
-            log.warning("%s", judged)
 
-    def _judged(self, error: Exception, *, reading: bool) -> Exception:
-        """What a call has met: `Damaged`, and the folder is marked, or the error itself.
+    def _demand_sound(self, error: Exception, *, reading: bool) -> None:
+        """Raises `Damaged`, and marks the folder, when this is what a call has met.
 
         Whatever cannot be read is damaged, be it a wrong checksum or a bad sector. A write meets what a compaction has
         read before; a full disk is another matter, and wiping would not help.
         """
         text = str(error)
         if type(error) is not Exception or not (reading or text.startswith("Corruption") or "While pread" in text):
-            return error  # RocksDB's errors have no class of their own; others are faults of the program
+            return  # RocksDB's errors have no class of their own; others are faults of the program
         with suppress(OSError):  # no room for the mark: the next start finds the damage as this one did
             _mark(self._path).touch()
-        return Damaged(self._path, text)
+        raise Damaged(self._path, text) from error
 
 
 def _mark(path: Path) -> Path:

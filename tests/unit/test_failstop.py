@@ -13,6 +13,7 @@ ENDS = {
     "wrapped(errors.KafkaConnectionError('closed'))": (69, "Kafka does not answer: KafkaConnectionError: closed"),
     "errors.RequestTimedOutError()": (69, "Kafka does not answer: "),
     "wrapped(ValueError('unforeseen'))": (70, "ValueError: unforeseen"),
+    "circle(ValueError('unforeseen'))": (70, "ValueError: unforeseen"),
     "errors.InvalidTimestampError()": (69, "the clock of this host is far off"),
     "Misconfigured('a topic is missing')": (78, "a topic is missing"),
     "ValueError('unforeseen')": (70, "ValueError: unforeseen"),
@@ -27,6 +28,9 @@ def wrapped(cause):  # as aiokafka's sender does
     error = errors.KafkaError("Unexpected error during batch delivery")
     error.__cause__ = errors.KafkaError(repr(cause))
     error.__cause__.__cause__ = cause
+    return error
+def circle(error):  # as `raise error from error` does
+    error.__cause__ = error
     return error
 try:
     raise {error}
