@@ -15,6 +15,7 @@ from typing import Any
 import forked
 import pytest
 import usage_log
+from searches import of
 from workers import Cluster, Sent, cluster, counted
 
 from streamapp.broker.broker import Broker
@@ -169,7 +170,7 @@ def newest_totals(stack: Cluster) -> dict[tuple[str, ...], tuple[Any, Any]]:
 def test_bills_after_a_redrive_equal_those_of_a_run_that_never_failed(
     new_broker: Callable[[Path], Broker], provisioned: Path, tmp_path: Path
 ) -> None:
-    count = 10_000
+    count = of(10_000)
     teams = [f"team_{number % 7}" for number in range(count)]
     events = [usage(number, team, cost=f"0.00{number}") for number, team in enumerate(teams)]
     good = [Sent(team.encode(), event) for team, event in zip(teams, events, strict=True)]
@@ -231,6 +232,7 @@ def test_a_redrive_that_is_killed_goes_on_where_it_was(ready_broker: Broker, tmp
         assert stack.verify().numbers["redriven"] == count
 
 
+@pytest.mark.long
 def test_what_was_refused_too_often_or_dropped_is_left_alone(ready_broker: Broker, tmp_path: Path) -> None:
     directory = tmp_path / "teams.toml"
     directory.write_text('[teams.team_listed]\norg = "org_listed"\n')

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from usage_log import value
 from verify_logs import text
 from workers import CHANGELOG, DRAIN_S, PARTITIONS, Cluster, Sent, cluster, counted
@@ -82,6 +83,7 @@ def test_rows_come_back_from_a_compacted_changelog(
         assert stack.verify().numbers["duplicates"] >= 2 * EVENTS
 
 
+@pytest.mark.long
 def test_rows_that_slept_through_their_own_deletion_are_not_stated_again(
     new_broker: Callable[..., Broker], provisioned: Path, tmp_path: Path
 ) -> None:

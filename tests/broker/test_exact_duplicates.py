@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
 from usage_log import value
 from verify_logs import text
 from workers import Cluster, Letter, Sent, cluster, counted
@@ -76,6 +77,7 @@ def test_an_event_counts_once_however_it_is_repeated(ready_broker: Broker, tmp_p
         stack.verify()
 
 
+@pytest.mark.long
 def test_a_repetition_on_another_partition_is_not_taken_for_the_event(ready_broker: Broker, tmp_path: Path) -> None:
     hour_ms = wall_ms() // HOUR_MS * HOUR_MS - 8 * HOUR_MS
     sent = event("1", OTHER, hour_ms)

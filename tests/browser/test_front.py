@@ -12,7 +12,7 @@ import pytest
 from front_fake import Teller, everybody, told
 from letters_fake import FakeLetters, letter
 from playwright.async_api import Browser, Page, async_playwright, expect
-from test_pages import ARGS, PEER_TIMEOUT_S, SCREENSHOTS, SIZES, accessible, opened, overflow, shoot
+from test_pages import ARGS, LOOKS, PEER_TIMEOUT_S, SCREENSHOTS, SIZES, accessible, opened, overflow, shoot
 from web_fake import FakeStandings, FakeWatch, Served, World, serving
 
 from streamapp.watch.lag import Unread
@@ -66,8 +66,7 @@ async def tick(world: World) -> None:
         world.now_ms += 1500
 
 
-@pytest.mark.parametrize("width", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@LOOKS
 def test_the_front_page_fits_is_accessible_and_quiet(scheme: str, width: int) -> None:
     async def check(browser: Browser, served: list[Served], teller: Teller) -> None:
         page, errors = await opened(browser, width, scheme)

@@ -48,6 +48,16 @@ VARIANTS = {
 }
 """Pages otherwise than `test_every_page` has them."""
 SIZES = {1280: ViewportSize(width=1280, height=900), 390: ViewportSize(width=390, height=844)}
+LOOKS = pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("light", 1280),
+        ("dark", 390),
+        pytest.param("dark", 1280, marks=pytest.mark.long),
+        pytest.param("light", 390, marks=pytest.mark.long),
+    ],
+)
+"""Each colour scheme and each width once in `make test`, every pair of them in `make test-all`."""
 
 PEER_TIMEOUT_S = 10  # a worker of these tests that is away refuses at once; nobody is to be missing for being slow
 
@@ -108,8 +118,7 @@ async def accessible(page: Page, where: str) -> None:
     assert results.violations_count == 0, f"{where}: {results.generate_report()}"
 
 
-@pytest.mark.parametrize("width", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@LOOKS
 def test_variants_of_pages_fit_are_accessible_and_quiet(scheme: str, width: int) -> None:
     async def check(browser: Browser, served: list[Served]) -> None:
         page, errors = await opened(browser, width, scheme)
