@@ -15,7 +15,6 @@ from typing import Any
 import forked
 import pytest
 import usage_log
-from searches import of
 from workers import Cluster, Sent, cluster, counted
 
 from streamapp.broker.broker import Broker
@@ -167,10 +166,11 @@ def newest_totals(stack: Cluster) -> dict[tuple[str, ...], tuple[Any, Any]]:
     return {bucket: (data["totals"], data["lines"]) for bucket, data in newest.items()}
 
 
+@pytest.mark.long
 def test_bills_after_a_redrive_equal_those_of_a_run_that_never_failed(
     new_broker: Callable[[Path], Broker], provisioned: Path, tmp_path: Path
 ) -> None:
-    count = of(10_000)
+    count = 10_000
     teams = [f"team_{number % 7}" for number in range(count)]
     events = [usage(number, team, cost=f"0.00{number}") for number, team in enumerate(teams)]
     good = [Sent(team.encode(), event) for team, event in zip(teams, events, strict=True)]

@@ -38,6 +38,7 @@ def from_two_producers(stack: Cluster, records: list[Sent]) -> None:
     other.join()
 
 
+@pytest.mark.long
 def test_an_event_counts_once_however_it_is_repeated(ready_broker: Broker, tmp_path: Path) -> None:
     hour_ms = wall_ms() // HOUR_MS * HOUR_MS - 8 * HOUR_MS
     first = {team: event("1", team, hour_ms) for team in TEAMS}

@@ -65,6 +65,7 @@ def test_a_full_disk_stops_the_worker_and_loses_nothing(ready_broker: Broker, tm
         stack.verify()
 
 
+@pytest.mark.long
 def test_a_clock_that_steps_by_hours_states_nothing_wrong(ready_broker: Broker, tmp_path: Path) -> None:
     step = tmp_path / "step"
     step_to(step, 0)

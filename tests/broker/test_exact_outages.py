@@ -79,6 +79,7 @@ def test_an_outage_shorter_than_the_delivery_timeout_is_survived(ready_broker: B
         stack.verify()
 
 
+@pytest.mark.long
 def test_a_longer_outage_stops_the_worker_and_it_resumes(ready_broker: Broker, tmp_path: Path) -> None:
     with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=13, rate=2000):
