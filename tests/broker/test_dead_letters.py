@@ -206,6 +206,7 @@ def test_bills_after_a_redrive_equal_those_of_a_run_that_never_failed(
     assert run_of("failed", [refused(number) for number in range(count)]) == run_of("never", good)
 
 
+@pytest.mark.long
 def test_a_redrive_that_is_killed_goes_on_where_it_was(ready_broker: Broker, tmp_path: Path) -> None:
     count = 300
     patch = tmp_path / "patch.json"

@@ -55,6 +55,7 @@ def of_every_team(name: str, at_ms: int) -> list[Sent]:
     return [Sent(team.encode(), value(f"{name}-{team}", at_ms + number, team)) for number, team in enumerate(TEAMS)]
 
 
+@pytest.mark.long
 def test_rows_come_back_from_a_compacted_changelog(
     new_broker: Callable[..., Broker], provisioned: Path, tmp_path: Path
 ) -> None:
