@@ -77,10 +77,10 @@ tested: setup browser pgbouncer prometheus kcat check
 	PYTHONPATH=. $(BIN)/python tests/kubernetes/manifests.py
 	PYTHONPATH=. $(BIN)/python tests/registry/go_client.py
 
-test: tested ## Check and run every test; long searches look at a quarter of their examples
+test: tested ## Check and run the tests without the long ones (docs/long-tests.md); searches try a quarter of their examples
 	$(PYTEST)
 
-test-all: tested ## Check and run every test, and every search at its full length
+test-all: tested ## Check and run every test, every search at its full length
 	$(PYTEST) --hypothesis-profile=long
 
 check: setup ## Formatting, lint, types, the import rule, the reference

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
 import shutil
 import signal
 import threading
@@ -47,6 +48,7 @@ from streamapp.topics.registry import TOPICS
 PROJECT = Path(__file__).parent.parent
 CACHE_DIR = PROJECT / ".cache"
 
+_began_s = monotonic_s()
 _numbers = itertools.count(1)
 _sessions: list[int] = []  # the processes of pytest-xdist that run the tests
 
@@ -100,6 +102,13 @@ def pytest_keyboard_interrupt() -> None:
 def pytest_sessionfinish() -> None:
     """No worker is left to start."""
     forked.end()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """What the run took, in processor time, too: that depends little on who else works on the machine."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu_s = sum(one.ru_utime + one.ru_stime for one in used)
+    terminalreporter.write_line(f"{monotonic_s() - _began_s:.0f} s, {cpu_s:.0f} s of processor time (CONTRIBUTING.md)")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """How long a search goes on: a quarter of its examples in `make test`, all of them in `make test-all`.
 
 Hypothesis's own option chooses: `pytest --hypothesis-profile=long`. Tests that are marked `long` run in that profile
-only; each of them has a shorter test of the same promise beside it.
+only; `docs/long-tests.md` names the shorter test of each promise.
 """
 
 from __future__ import annotations

@@ -341,6 +341,7 @@ def test_the_blocks_of_the_page_are_all_that_the_project_asks_for(project: Path)
     assert row.endswith("| 4, one per partition of `image_usage` | 6136 |")
 
 
+@pytest.mark.long
 def test_the_group_of_the_page_states_exactly_though_it_is_killed_and_set_back(site: Site) -> None:
     run(site.project, "streamapp", "topics", "apply", more=site.kafka)
     end_ms = wall_ms() - 2 * HOUR_MS  # so that the clock closes every hour

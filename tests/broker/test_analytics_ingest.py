@@ -38,6 +38,7 @@ def test_kill_9_and_a_second_worker(stack: Ingest) -> None:
     stack.whole()
 
 
+@pytest.mark.long
 def test_clickhouse_goes_away_and_comes_back(stack: Ingest) -> None:
     stack.send(1000)
     worker = stack.worker()
@@ -50,6 +51,7 @@ def test_clickhouse_goes_away_and_comes_back(stack: Ingest) -> None:
     stack.whole()
 
 
+@pytest.mark.long
 def test_a_worker_ends_between_the_insert_and_its_commit(stack: Ingest) -> None:
     stack.send(1500)
     ending = stack.worker("ending_ingest", PLANTED)

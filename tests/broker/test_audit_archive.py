@@ -104,6 +104,7 @@ def test_one_event_and_silence_is_archived_within_the_flush_time(trail: Trail) -
     assert 'stream_events_accepted_total{group="audit-archive"} 1.0' in trail.metrics(worker)
 
 
+@pytest.mark.long
 def test_killed_between_the_write_and_the_commit_the_next_owner_finds_it_done(trail: Trail) -> None:
     root = trail.folder / "archive"
     trail.send(range(1000))
@@ -117,6 +118,7 @@ def test_killed_between_the_write_and_the_commit_the_next_owner_finds_it_done(tr
     assert PAIR.check(trail.settings).difference == 0
 
 
+@pytest.mark.long
 def test_who_was_frozen_in_front_of_a_promised_object_learns_that_the_partition_is_anothers(trail: Trail) -> None:
     """Its successor wrote the object and one more. To a new chain those look like a stranger's; advice about them would
     break the archive."""

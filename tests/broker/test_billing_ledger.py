@@ -32,7 +32,7 @@ GROUP = "billing-ledger"
 TOPIC = "billing_events"
 AGENT = "streamapp.agents.billing_ledger"
 PLANTED = Path(__file__).parent / "planted"
-URLS = ("sqlite", "postgresql")
+URLS = (pytest.param("sqlite", marks=pytest.mark.long), "postgresql")
 
 
 class Stack:
@@ -132,6 +132,7 @@ def test_every_bill_is_kept_once_although_the_worker_is_killed(ready_broker: Bro
     assert sorted(bill.event for bill in kept(url)) == stack.values()
 
 
+@pytest.mark.long
 def test_one_ends_between_database_and_kafka_and_two_go_on(ready_broker: Broker, tmp_path: Path, url: str) -> None:
     stack, every = Stack(ready_broker, tmp_path), bills(1300)
     stack.produce(every[:1000])
@@ -162,6 +163,7 @@ def test_an_empty_ledger_is_filled_from_the_beginning(ready_broker: Broker, tmp_
     worker.stop()
 
 
+@pytest.mark.long
 def test_a_flood_of_what_is_no_bill_stops_the_worker_until_a_person_acts(ready_broker: Broker, tmp_path: Path) -> None:
     stack, url = Stack(ready_broker, tmp_path), f"sqlite:///{tmp_path / 'ledger.db'}"
     (good,) = bills(1)

@@ -86,6 +86,7 @@ def test_a_planted_bug_makes_it_fail(bug: str, tmp_path: Path, cache_dir: Path) 
     assert found(report), report
 
 
+@pytest.mark.long
 def test_sound_workers_pass_and_nobody_reads_a_password(tmp_path: Path, cache_dir: Path) -> None:
     plan, keep = Plan(("kill", "corrupt", "disk-full", "compacted"), 0.8), tmp_path / "run"
     with Watched(lambda: secrets_below(keep / "security")) as watched:
@@ -111,7 +112,7 @@ def test_sound_workers_pass_and_nobody_reads_a_password(tmp_path: Path, cache_di
     assert not [secret for secret in secrets if secret.decode() in json.dumps(report)]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_it_cleans_up_when_it_is_interrupted(how: signal.Signals, tmp_path: Path, cache_dir: Path) -> None:
     run = chaos("none", Plan(("kill",), 5), ALONE, TMPDIR=str(tmp_path))
     try:

@@ -144,6 +144,7 @@ def samples(port: int, name: str) -> dict[str, float]:
     return found
 
 
+@pytest.mark.long
 def test_what_the_services_make_agrees_and_the_job_sees_all_of_it(
     composition: Composition, until: Callable[..., None]
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Producer
 from conftest import wait_until
 from pager_stand_in import ROUTING_KEY, Pager, stand_in
+from searches import of
 
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
@@ -27,7 +28,7 @@ from streamapp.topics.registry import TOPICS
 
 GROUP = "dead-letter-monitor"
 AGENT = "streamapp.agents.dead_letter_monitor"
-LETTERS = 10_000
+LETTERS = of(10_000)
 CAUSES = [("too_late", "it is {} days old"), ("invalid_cost", "cost '{}' is negative"), ("unknown_type", "type '{}'")]
 QUIET_S = 300
 COUNTED = re.compile(r'^stream_dead_letters_total\{group="billing-agg",reason="(\w+)",.*\} ([0-9.]+)$', re.MULTILINE)
@@ -189,6 +190,7 @@ def test_a_pager_that_was_away_is_told_later_and_once_and_held_up_nothing(watch:
     assert [incident.triggers for incident in watch.pager.incidents] == [1, 1, 1]
 
 
+@pytest.mark.long
 def test_a_pager_that_is_busy_or_broken_is_asked_again_until_it_knows(watch: Watch) -> None:
     pager = watch.pager
     pager.answers.extend([(429, {"Retry-After": "2"})] * 2)  # pager and webhook, each with its first notice
@@ -212,6 +214,7 @@ def test_a_pager_that_is_busy_or_broken_is_asked_again_until_it_knows(watch: Wat
     assert watch.counts() == exact(range(300))
 
 
+@pytest.mark.long
 def test_a_pager_that_says_nothing_holds_up_neither_letters_nor_the_end(watch: Watch) -> None:
     watch.pager.silent = True
     watch.start_ready()

@@ -166,6 +166,7 @@ def newest_totals(stack: Cluster) -> dict[tuple[str, ...], tuple[Any, Any]]:
     return {bucket: (data["totals"], data["lines"]) for bucket, data in newest.items()}
 
 
+@pytest.mark.long
 def test_bills_after_a_redrive_equal_those_of_a_run_that_never_failed(
     new_broker: Callable[[Path], Broker], provisioned: Path, tmp_path: Path
 ) -> None:
@@ -205,6 +206,7 @@ def test_bills_after_a_redrive_equal_those_of_a_run_that_never_failed(
     assert run_of("failed", [refused(number) for number in range(count)]) == run_of("never", good)
 
 
+@pytest.mark.long
 def test_a_redrive_that_is_killed_goes_on_where_it_was(ready_broker: Broker, tmp_path: Path) -> None:
     count = 300
     patch = tmp_path / "patch.json"
@@ -231,6 +233,7 @@ def test_a_redrive_that_is_killed_goes_on_where_it_was(ready_broker: Broker, tmp
         assert stack.verify().numbers["redriven"] == count
 
 
+@pytest.mark.long
 def test_what_was_refused_too_often_or_dropped_is_left_alone(ready_broker: Broker, tmp_path: Path) -> None:
     directory = tmp_path / "teams.toml"
     directory.write_text('[teams.team_listed]\norg = "org_listed"\n')

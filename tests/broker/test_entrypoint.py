@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 
 from streamapp.access.passwords import noted
@@ -172,6 +173,7 @@ def pem(secured: Secured, folder: Path) -> None:
     (folder / "ca.crt").write_bytes(secured.ca_file.read_bytes())
 
 
+@pytest.mark.long
 def test_the_environment_of_the_stateful_set_starts_a_broker_with_locks_on(
     tmp_path: Path, cache_dir: Path, until: Callable[..., None]
 ) -> None:

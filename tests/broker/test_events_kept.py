@@ -42,6 +42,7 @@ def engine(ready_broker: Broker, tmp_path: Path) -> Iterator[Ingest]:
     made.end()
 
 
+@pytest.mark.long
 def test_settled_captured_and_archived_events_are_found(
     ready_broker: Broker, tmp_path: Path, s3: S3, engine: Ingest
 ) -> None:

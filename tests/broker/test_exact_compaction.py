@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from usage_log import value
 from verify_logs import text
 from workers import CHANGELOG, DRAIN_S, PARTITIONS, Cluster, Sent, cluster, counted
@@ -54,6 +55,7 @@ def of_every_team(name: str, at_ms: int) -> list[Sent]:
     return [Sent(team.encode(), value(f"{name}-{team}", at_ms + number, team)) for number, team in enumerate(TEAMS)]
 
 
+@pytest.mark.long
 def test_rows_come_back_from_a_compacted_changelog(
     new_broker: Callable[..., Broker], provisioned: Path, tmp_path: Path
 ) -> None:
@@ -82,6 +84,7 @@ def test_rows_come_back_from_a_compacted_changelog(
         assert stack.verify().numbers["duplicates"] >= 2 * EVENTS
 
 
+@pytest.mark.long
 def test_rows_that_slept_through_their_own_deletion_are_not_stated_again(
     new_broker: Callable[..., Broker], provisioned: Path, tmp_path: Path
 ) -> None:

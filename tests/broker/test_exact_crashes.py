@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from workers import Cluster, Letter, Sent, cluster
 
 from streamapp.broker.broker import Broker
@@ -16,6 +17,7 @@ EVENTS = 15_000
 KILLS = ("its rows are kept", "its rows are lost") * 2
 
 
+@pytest.mark.long
 def test_kill_9_changes_no_byte(ready_broker: Broker, tmp_path: Path) -> None:
     now_ms = wall_ms()
     spec = UsageSpec(now_ms - 12 * HOUR_MS, now_ms, EVENTS, teams=60, late=0.05, duplicates=0.05, bad=0.02)

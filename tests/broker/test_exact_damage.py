@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pytest
 from workers import Cluster, Sent, cluster
 
 from streamapp.broker.broker import Broker
@@ -74,6 +75,7 @@ def hurt(stack: Cluster, reads: Reads, fine: Reads = lambda store: ()) -> None:
     raise AssertionError(f"no place in the {file.stat().st_size} bytes of {file} suits")
 
 
+@pytest.mark.long
 def test_one_wrong_bit_is_found_at_the_takeover_or_when_the_row_is_read(ready_broker: Broker, tmp_path: Path) -> None:
     now_ms = wall_ms()
     first = records(1, now_ms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
 from usage_log import value
 from verify_logs import text
 from workers import Cluster, Letter, Sent, cluster, counted
@@ -37,6 +38,7 @@ def from_two_producers(stack: Cluster, records: list[Sent]) -> None:
     other.join()
 
 
+@pytest.mark.long
 def test_an_event_counts_once_however_it_is_repeated(ready_broker: Broker, tmp_path: Path) -> None:
     hour_ms = wall_ms() // HOUR_MS * HOUR_MS - 8 * HOUR_MS
     first = {team: event("1", team, hour_ms) for team in TEAMS}
@@ -76,6 +78,7 @@ def test_an_event_counts_once_however_it_is_repeated(ready_broker: Broker, tmp_p
         stack.verify()
 
 
+@pytest.mark.long
 def test_a_repetition_on_another_partition_is_not_taken_for_the_event(ready_broker: Broker, tmp_path: Path) -> None:
     hour_ms = wall_ms() // HOUR_MS * HOUR_MS - 8 * HOUR_MS
     sent = event("1", OTHER, hour_ms)

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+from searches import of
 from usage_log import value
 from verify_logs import text
 from workers import CHANGELOG, Cluster, Sent, bodies, cluster, counted
@@ -48,11 +50,12 @@ def ended_in_words(stack: Cluster, worker: WorkerProcess, *words: str) -> None:
         assert word in last, (word, last)
 
 
+@pytest.mark.long
 def test_a_full_disk_stops_the_worker_and_loses_nothing(ready_broker: Broker, tmp_path: Path) -> None:
     with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=21):
             worker = stack.start_ready()
-            stack.work(1000, worker)
+            stack.work(of(1000), worker)
             resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (ROOM_BYTES, ROOM_BYTES))
             ended_in_words(stack, worker, "stopped while committing partition", "File too large")
             done = stack.done()
@@ -62,6 +65,7 @@ def test_a_full_disk_stops_the_worker_and_loses_nothing(ready_broker: Broker, tm
         stack.verify()
 
 
+@pytest.mark.long
 def test_a_clock_that_steps_by_hours_states_nothing_wrong(ready_broker: Broker, tmp_path: Path) -> None:
     step = tmp_path / "step"
     step_to(step, 0)
@@ -92,6 +96,7 @@ def test_a_clock_that_steps_by_hours_states_nothing_wrong(ready_broker: Broker, 
         stack.verify()
 
 
+@pytest.mark.long
 def test_hours_that_close_while_partitions_move_are_stated_once(ready_broker: Broker, tmp_path: Path) -> None:
     with cluster(ready_broker, tmp_path) as stack:
         first = stack.start_ready("first", billing__idle_seconds=QUICK_S)
@@ -133,7 +138,7 @@ def test_a_changelog_that_takes_no_rows_stops_the_worker_and_nothing_is_stated(
     with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=22):
             worker = stack.start_ready()
-            stack.work(1000, worker)
+            stack.work(of(1000), worker)
             stack.admin.set_configs(CHANGELOG, {"max.message.bytes": "500"})
             ended_in_words(stack, worker, "stopped while committing partition", "MessageSizeTooLargeError")
             bills = stack.bills()
@@ -141,6 +146,6 @@ def test_a_changelog_that_takes_no_rows_stops_the_worker_and_nothing_is_stated(
             assert stack.bills() == bills, "what was refused is nowhere"
             stack.admin.set_configs(CHANGELOG, {"max.message.bytes": str(8 << 20)})
             worker = stack.start_ready()
-            stack.work(stack.done() + 1000, worker)
+            stack.work(stack.done() + of(1000), worker)
         stack.drain(worker)
         stack.verify()

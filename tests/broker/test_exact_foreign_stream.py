@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
 from aiokafka.partitioner import murmur2
 from oracle import GRACE, HOUR, MARK, MINUTE, Oracle
 from verify_logs import text
@@ -160,6 +161,7 @@ class Hand:
         return sent
 
 
+@pytest.mark.long
 def test_a_stream_written_by_other_hands_is_billed_as_the_oracle_says(ready_broker: Broker, tmp_path: Path) -> None:
     now_ms = wall_ms()
     hand = Hand(7, now_ms // HOUR * HOUR - (HOURS + 3) * HOUR)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from conftest import wait_until
+from searches import is_long, of
 from workers import DRAIN_S, Cluster, cluster
 
 from streamapp.broker.broker import Broker
 from streamapp.clock import monotonic_s
 
+OUTAGE_S = 6 if is_long() else 2
 RESTARTS_MAX = 2  # of the worker, for each outage: one that finds out, one that came up too early
 
 
@@ -48,6 +51,7 @@ class Kept:
         self.wait(lambda: self._stack.committed().items() >= ends.items())
 
 
+@pytest.mark.long
 def test_a_broker_that_crashes_under_load_loses_nothing(ready_broker: Broker, tmp_path: Path) -> None:
     with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=11, rate=2000):
@@ -66,20 +70,21 @@ def test_an_outage_shorter_than_the_delivery_timeout_is_survived(ready_broker: B
     with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=12, rate=2000):
             kept = Kept(stack, kafka__delivery_timeout_seconds=12)
-            kept.work(2000)
+            kept.work(of(2000))
             ready_broker.kill()
-            kept.pass_time(6)
+            kept.pass_time(OUTAGE_S)
             ready_broker.start()
         kept.drain()
         assert len(kept.exit_codes) <= RESTARTS_MAX, kept.exit_codes
         stack.verify()
 
 
+@pytest.mark.long
 def test_a_longer_outage_stops_the_worker_and_it_resumes(ready_broker: Broker, tmp_path: Path) -> None:
     with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=13, rate=2000):
             worker = stack.start_ready(kafka__delivery_timeout_seconds=3)
-            stack.work(2000, worker)
+            stack.work(of(2000), worker)
             ready_broker.kill()
             away_s = monotonic_s()
             stack.wait(lambda: not worker.runs, 30)
@@ -99,7 +104,7 @@ def test_broken_files_are_read_again_from_the_changelog(ready_broker: Broker, tm
     with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=14):
             worker = stack.start_ready()
-            stack.work(3000, worker)
+            stack.work(of(3000), worker)
             worker.kill()
             tables = sorted((tmp_path / "state").glob("billing-agg/worker-0/usage_hourly-*"))
             assert len(tables) == 8
@@ -107,7 +112,7 @@ def test_broken_files_are_read_again_from_the_changelog(ready_broker: Broker, tm
                 for file in table.glob(pattern):
                     file.write_bytes(b"\\x00rubbish" * 100)
             worker = stack.start_ready()
-            stack.work(8000, worker)
+            stack.work(of(8000), worker)
         stack.drain(worker)
         assert "are read again from the changelog" in worker.said()
         stack.verify()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from aiokafka.partitioner import murmur2
 from usage_log import value
 from verify_logs import text
@@ -44,6 +45,7 @@ def test_an_hour_is_billed_without_another_event(ready_broker: Broker, tmp_path:
         stack.verify()
 
 
+@pytest.mark.long
 def test_bursts_that_meet_the_closing_of_their_hour_count_once(ready_broker: Broker, tmp_path: Path) -> None:
     hour_ms, rounds = wall_ms() // HOUR_MS * HOUR_MS - 3 * HOUR_MS, 5
     with cluster(ready_broker, tmp_path) as stack:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import forked
+import pytest
 import usage_log
 from confluent_kafka import Producer
 
@@ -189,6 +190,7 @@ def small_disk() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
 
 
+@pytest.mark.long
 def test_receipts_are_complete_after_a_run_that_ended_between_commit_and_line(
     ready_broker: Broker, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def work_off(stack: Cluster, partitions: int, *workers: WorkerProcess) -> None:
     stack.wait(lambda: stack.committed().items() >= wanted.items(), 60, *workers)
 
 
+@pytest.mark.long
 def test_workers_go_on_with_twice_the_partitions(ready_broker: Broker, tmp_path: Path) -> None:
     records = usage(seed=1)
     with cluster(ready_broker, tmp_path) as stack:

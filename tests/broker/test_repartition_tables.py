@@ -64,6 +64,7 @@ def work_off(stack: Cluster, partitions: int, stop: bool) -> None:
     stack.wait(lambda: not (stop and any(worker.runs for worker in workers)))
 
 
+@pytest.mark.long
 def test_accounts_and_counters_of_a_topic_that_has_grown(ready_broker: Broker, tmp_path: Path) -> None:
     with cluster(ready_broker, tmp_path) as stack:
         records = Half(stack)

@@ -175,6 +175,7 @@ def test_a_group_is_put_back_and_bills_nothing_twice(
         stack.verify()
 
 
+@pytest.mark.long
 def test_a_recomputation_publishes_what_changed_and_no_more(ready_broker: Broker, tmp_path: Path) -> None:
     old = list_teams(tmp_path / "old.toml", {"team_one": "org_a", "team_two": "org_a", "team_three": "org_b"})
     new = list_teams(tmp_path / "new.toml", {"team_one": "org_c", "team_two": "org_a", "team_three": "org_b"})
@@ -286,6 +287,7 @@ def called(stack: Cluster, hours: Iterable[int], now_ms: int) -> None:
     stack.wait(lambda: stack.admin.group(RPC).state == "Empty")
 
 
+@pytest.mark.long
 def test_what_was_settled_wrongly_is_carried_into_the_next_settlement(ready_broker: Broker, tmp_path: Path) -> None:
     now_ms = wall_ms() // HOUR_MS * HOUR_MS
     with cluster(ready_broker, tmp_path) as stack:

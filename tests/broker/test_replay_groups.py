@@ -118,6 +118,7 @@ def site(ready_broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     settings_module.current.cache_clear()
 
 
+@pytest.mark.long
 def test_no_group_does_anything_twice(site: Site) -> None:
     stack = site.stack
     workers = site.start()

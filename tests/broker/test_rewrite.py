@@ -89,6 +89,7 @@ class Reader(threading.Thread):
         self._client.close()
 
 
+@pytest.mark.long
 def test_a_rewrite_is_killed_twice_while_events_arrive_and_read_once(stack: Ingest) -> None:
     stack.send(BEFORE)
     older = stack.worker("older_ingest", PLANTED)

@@ -261,6 +261,7 @@ class Rotation:
         return done.exit_code == 0
 
 
+@pytest.mark.long
 def test_passwords_change_under_load(locked: Locked, rotate: Callable[..., Result], tmp_path: Path) -> None:
     """Nothing fails, nothing is lost, and no password is seen anywhere meanwhile."""
     secrets = {*secrets_below(locked.secured.folder)}

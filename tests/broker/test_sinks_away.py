@@ -175,6 +175,7 @@ def everything(ready_broker: Broker, tmp_path: Path, cache_dir: Path) -> Iterato
         yield Everything(trail, s3, ingest, settlements, postgres)
 
 
+@pytest.mark.long
 def test_a_minute_without_any_sink(everything: Everything) -> None:
     trail, s3, ingest, settlements, postgres = everything
     workers = [trail.start(), ingest.worker()]

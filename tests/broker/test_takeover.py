@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import chain
 from pathlib import Path
 
+import pytest
+from searches import of
 from workers import CHANGELOG, PARTITIONS, cluster
 
 from streamapp.broker.broker import Broker
@@ -32,6 +34,7 @@ def test_workers_with_state_folders_of_their_own_share_the_partitions(ready_brok
         stack.wait(shared, 30, *workers)
 
 
+@pytest.mark.long
 def test_scaling_under_load_loses_and_doubles_nothing(ready_broker: Broker, tmp_path: Path) -> None:
     with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=3) as load:
@@ -61,7 +64,7 @@ def test_a_frozen_owner_that_wakes_up_writes_nothing_and_ends(ready_broker: Brok
     with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=4):
             frozen = stack.start_ready("frozen", worker__session_timeout_seconds=2)
-            stack.work(2000, frozen)
+            stack.work(of(2000), frozen)
             frozen.freeze()
             other = stack.start_ready("other")
             stack.wait(lambda: other.takeovers()[-1][0] == list(range(PARTITIONS)), 30, other)

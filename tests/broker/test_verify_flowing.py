@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from urllib.request import urlopen
 
+import pytest
 from confluent_kafka import Producer
 from conftest import wait_until
 from workers import Cluster, cluster
@@ -83,6 +84,7 @@ def plant(stack: Cluster, ledger: Path) -> None:
         assert connection.execute(f"DELETE FROM bills WHERE {where}").rowcount == 1
 
 
+@pytest.mark.long
 def test_nothing_differs_while_everything_runs_and_what_is_planted_does(ready_broker: Broker, tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     with cluster(ready_broker, tmp_path) as stack:

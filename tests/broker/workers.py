@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import forked
 from confluent_kafka import KafkaError, Message, Producer
 from conftest import wait_until
+from searches import is_long
 
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import BILLING, WorkerProcess
@@ -154,10 +155,11 @@ class Cluster:
 
     @contextmanager
     def load(self, seed: int, rate: int = 3000) -> Iterator[Feed]:
-        """Usage of the last hours, sent while the block runs; at its end everything has reached the broker."""
+        """Usage of the last hours, sent while the block runs, in `make test` at a tenth of the rate; at its end
+        everything has reached the broker."""
         now_ms = wall_ms()
         spec = UsageSpec(now_ms - 12 * HOUR_MS, now_ms, LOAD_EVENTS, teams=100, late=0.03, duplicates=0.05, seed=seed)
-        feed = Feed(usage_producer(self.kafka), usage_stream(spec), rate)
+        feed = Feed(usage_producer(self.kafka), usage_stream(spec), rate if is_long() else rate // 10)
         feed.start()
         try:
             yield feed

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import shutil
 
-import pytest
 from acting_fake import FakeActing, MonitorWorker
 from events_fake import FakeEventLog, TracingWorker, behind_a_bill
 from letters_fake import FakeLetters, letter
 from playwright.async_api import Browser, async_playwright
-from test_pages import ARGS, SIZES, accessible, opened, overflow, shoot
+from test_pages import ARGS, LOOKS, accessible, opened, overflow, shoot
 from web_fake import World, serving
 
 
-@pytest.mark.parametrize("width", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@LOOKS
 def test_event_pages_fit_and_are_accessible(scheme: str, width: int) -> None:
     chromium = shutil.which("chromium")
     assert chromium, "these tests need Chromium: apt-get install chromium"

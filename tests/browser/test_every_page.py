@@ -20,7 +20,7 @@ from axe_playwright_python.async_playwright import Axe
 from events_fake import behind_a_bill
 from large_fake import LargeCalls, LargeLetters, LargeLog, LargeMetrics, LargeWorker
 from playwright.async_api import Page, async_playwright
-from test_pages import ARGS, SCREENSHOTS, SIZES, opened, overflow, shoot
+from test_pages import ARGS, SCREENSHOTS, opened, overflow, shoot
 from web_fake import FakeAudit, World, serving
 
 from streamapp.web import show
@@ -99,8 +99,13 @@ def large() -> Large:
     return Large()
 
 
-@pytest.mark.parametrize("width", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("dark", NARROW),
+        *(pytest.param(*look, marks=pytest.mark.long) for look in (("light", NARROW), ("dark", 1280), ("light", 1280))),
+    ],
+)
 def test_every_page_with_100_000_rows_fits_is_accessible_bounded_and_quick(scheme: str, width: int) -> None:
     made, took, wrong = large(), dict[str, float](), list[str]()
     assert {canonical(pattern) for pattern, _, _ in PAGES} == set(made.addresses())

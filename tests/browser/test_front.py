@@ -8,11 +8,10 @@ import re
 import shutil
 from collections.abc import Awaitable, Callable
 
-import pytest
 from front_fake import Teller, everybody, told
 from letters_fake import FakeLetters, letter
 from playwright.async_api import Browser, Page, async_playwright, expect
-from test_pages import ARGS, PEER_TIMEOUT_S, SCREENSHOTS, SIZES, accessible, opened, overflow, shoot
+from test_pages import ARGS, LOOKS, PEER_TIMEOUT_S, SCREENSHOTS, WIDTHS, accessible, opened, overflow, shoot
 from web_fake import FakeStandings, FakeWatch, Served, World, serving
 
 from streamapp.watch.lag import Unread
@@ -66,8 +65,7 @@ async def tick(world: World) -> None:
         world.now_ms += 1500
 
 
-@pytest.mark.parametrize("width", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@LOOKS
 def test_the_front_page_fits_is_accessible_and_quiet(scheme: str, width: int) -> None:
     async def check(browser: Browser, served: list[Served], teller: Teller) -> None:
         page, errors = await opened(browser, width, scheme)
@@ -82,7 +80,7 @@ def test_the_front_page_fits_is_accessible_and_quiet(scheme: str, width: int) ->
         hidden = "document.querySelector('.top nav').scrollWidth - document.querySelector('.top nav').clientWidth"
         assert await page.evaluate(hidden) <= 0, "every word of the head is there"
         await page.get_by_text("The same as a table").click()
-        await shoot(page, f"whole-front-{scheme}-{width}")
+        await shoot(page, f"whole-front-{scheme}-{width}", always=(scheme, width) == ("light", 1280))
         for path in ("/groups/rpc-billing", "/charts", "/latency", "/tables/accounts?group=rpc-billing"):
             await page.goto(served[0].url + path)
             await expect(page.locator("#pulse")).to_have_text("Live")
@@ -100,7 +98,7 @@ def test_the_front_page_fits_is_accessible_and_quiet(scheme: str, width: int) ->
     browse(check)
 
 
-@pytest.mark.parametrize("width", SIZES)
+@WIDTHS
 def test_groups_that_are_away_and_charts_that_are_old_are_designed(width: int) -> None:
     said = {
         "billing-ledger": Standing("no worker", behind=BEHIND),

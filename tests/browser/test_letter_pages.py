@@ -7,10 +7,9 @@ import shutil
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pytest
 from letters_fake import NOW_MS, FakeLetters, letter
 from playwright.async_api import Browser, async_playwright, expect
-from test_pages import ARGS, SIZES, accessible, opened, overflow, shoot
+from test_pages import ARGS, LOOKS, accessible, opened, overflow, shoot
 from web_fake import FakeWorker, World, serving
 
 from streamapp.dead_letters.done import Receipt
@@ -74,8 +73,7 @@ def browse(letters: FakeLetters, check: Callable[[Browser, str], Awaitable[None]
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("width", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@LOOKS
 def test_letters_fit_are_accessible_and_quiet(scheme: str, width: int) -> None:
     letters = some()
     pages = {

@@ -1,6 +1,6 @@
 """The pages in a real browser: both colour schemes, wide and narrow, with and without scripts, and live.
 
-Screenshots of every page are kept under build/screenshots/. Without Chromium these tests fail.
+`make test-all` keeps screenshots of every page under build/screenshots/. Without Chromium these tests fail.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
+from searches import is_long
 from web_fake import FakeWorker, Served, World, serving
 
 from streamapp.web import show
 
-expect.set_options(timeout=20_000)  # ms; a page is refreshed the less often the longer it takes to make
+expect.set_options(timeout=60_000)  # ms; a page is refreshed the less often the longer it takes to make
 
 PROJECT = Path(__file__).parent.parent.parent
 SCREENSHOTS = PROJECT / "build" / "screenshots"
@@ -48,6 +49,17 @@ VARIANTS = {
 }
 """Pages otherwise than `test_every_page` has them."""
 SIZES = {1280: ViewportSize(width=1280, height=900), 390: ViewportSize(width=390, height=844)}
+LOOKS = pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("light", 1280),
+        ("dark", 390),
+        pytest.param("dark", 1280, marks=pytest.mark.long),
+        pytest.param("light", 390, marks=pytest.mark.long),
+    ],
+)
+"""Each colour scheme and each width once in `make test`, every pair of them in `make test-all`."""
+WIDTHS = pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.long)])
 
 PEER_TIMEOUT_S = 10  # a worker of these tests that is away refuses at once; nobody is to be missing for being slow
 
@@ -84,7 +96,7 @@ async def opened(
         java_script_enabled=scripts,
         reduced_motion="reduce",
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     page = await context.new_page()
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type in {"error", "warning"} else None)
@@ -92,9 +104,11 @@ async def opened(
     return page, errors
 
 
-async def shoot(page: Page, name: str) -> None:
+async def shoot(page: Page, name: str, always: bool = False) -> None:
+    """A picture for people to look at. `make test-all` takes all of them, `make test` those of the documentation."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    await page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+    if always or is_long():
+        await page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
 
 async def overflow(page: Page) -> int:
@@ -108,8 +122,7 @@ async def accessible(page: Page, where: str) -> None:
     assert results.violations_count == 0, f"{where}: {results.generate_report()}"
 
 
-@pytest.mark.parametrize("width", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@LOOKS
 def test_variants_of_pages_fit_are_accessible_and_quiet(scheme: str, width: int) -> None:
     async def check(browser: Browser, served: list[Served]) -> None:
         page, errors = await opened(browser, width, scheme)
@@ -126,7 +139,7 @@ def test_variants_of_pages_fit_are_accessible_and_quiet(scheme: str, width: int)
     browse(check, *pair(WORLD))
 
 
-@pytest.mark.parametrize("width", SIZES)
+@WIDTHS
 def test_empty_failing_and_stale_states_are_designed(width: int) -> None:
     async def check(browser: Browser, served: list[Served]) -> None:
         page, _ = await opened(browser, width)
@@ -258,7 +271,7 @@ def test_a_picture_for_the_documentation() -> None:
         page, _ = await opened(browser)
         await page.goto(served[0].url + f"/bills/{A_BILL}")
         await expect(page.locator("#pulse")).to_have_text("Live")
-        await shoot(page, "docs-bill")
+        await shoot(page, "docs-bill", always=True)
         assert (SCREENSHOTS / "docs-bill.png").stat().st_size < 300_000
 
     browse(check, *pair(World(hours_back=400, hostile=False)))

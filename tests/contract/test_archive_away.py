@@ -7,9 +7,11 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+from searches import of
+
 from streamapp.processes.child import free_port
 
-RUNS = 50  # before, one in twelve aborted
+RUNS = of(50)  # before, one in twelve aborted
 
 
 def test_the_store_that_is_away_is_69_each_time() -> None:

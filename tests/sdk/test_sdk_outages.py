@@ -26,7 +26,9 @@ RETRIED_S = 120  # the browser's client waits longer each time
 IMPATIENT = {"STREAM_KAFKA__DELIVERY_TIMEOUT_SECONDS": "2"}
 
 
-@pytest.mark.parametrize("name", ["python", "node", "browser"])
+@pytest.mark.parametrize(
+    "name", ["node", *(pytest.param(name, marks=pytest.mark.long) for name in ("python", "browser"))]
+)
 def test_a_broker_killed_before_it_acknowledged(
     ready_broker: Broker, tmp_path: Path, cache_dir: Path, name: str
 ) -> None:
