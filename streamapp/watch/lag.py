@@ -202,7 +202,7 @@ def _placed(
         else:
             before = memory.partitions.get((one.group, partition))
             runs = bool(group.members) and group.state == "Stable"
-            kept = _remembered(before, start, end, committed, now_ms)
+            kept = _remembered(before, start, end, committed, now_ms, one.markers)
             kept = _settled(kept, now_ms, one.markers) if runs else kept
             lag = unread(start, end, committed, kept.read_to)
             first = max(start, committed or 0, kept.read_to or 0) if lag else None
@@ -210,12 +210,14 @@ def _placed(
     return placed, unknown
 
 
-def _remembered(before: _Kept | None, start: int, end: int, committed: int | None, now_ms: int) -> _Kept:
-    """A partition's memory with what is seen now. A topic that was made anew begins a new one."""
+def _remembered(before: _Kept | None, start: int, end: int, committed: int | None, now_ms: int, markers: int) -> _Kept:
+    """A partition's memory with what is seen now. A topic that was made anew begins a new one. No more offsets than
+    there can be ends of transactions are not taken for records that expired before it began."""
     if before is None or before.end > end:
         expired = 0 if before is None else before.expired
-        before = _Kept(committed, end, now_ms, None, False, start if committed is None else 0, expired, None)
-    done = max(before.counted_to, committed or 0)
+        counted_to = start if committed is None or start - committed <= markers else 0
+        before = _Kept(committed, end, now_ms, None, False, counted_to, expired, None)
+    done = max(before.counted_to, committed or 0, before.read_to or 0)
     kept = before._replace(counted_to=max(start, done), expired=before.expired + max(0, start - done))
     if committed != kept.committed:
         back = committed is None or committed < (kept.committed or 0)

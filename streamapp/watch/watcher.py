@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 Ask = Callable[[Seen], Awaitable[Mapping[str, Told | None]]]
 """Who is in the groups → what their workers say of the money that is open."""
+Look = Callable[..., Awaitable[Seen]]
+"""How Kafka is asked: as `kafka.groups.looked`."""
 
 
 async def nobody(seen: Seen) -> Mapping[str, Told | None]:
@@ -69,10 +71,11 @@ class Watcher:
         ask: Ask = nobody,
         registry: Sequence[Watched] | None = None,
         timeout_s: float = ANSWER_S,
+        looked: Look = looked,
     ) -> None:
         self._kafka, self._clock, self.interval_s, self._timeout_s = kafka, clock, interval_s, timeout_s
         self._registry = watched() if registry is None else registry
-        self._ask = ask
+        self._ask, self._looked = ask, looked
         self._memory, self._purse = Memory(), money.NOTHING
         self._stepped_ms = clock()
         self.known = Known(_blind())
@@ -96,7 +99,7 @@ class Watcher:
 
     async def _look(self) -> None:
         registry, memory, now_ms = self._registry, self._memory, self._clock()
-        seen = await looked(
+        seen = await self._looked(
             self._kafka,
             {one.group for one in registry},
             {one.topic for one in registry},

@@ -237,3 +237,14 @@ def test_what_nobody_registered_is_named() -> None:
 
 def test_the_registry_is_watched_whole() -> None:
     assert ("billing-agg", "llm_usage", 8, 14 * DAY_S * 1000, 1) in watched()
+
+
+def test_ends_of_transactions_that_expire_are_no_records_that_nobody_read() -> None:
+    looks = Looks()
+    looks.look(stable(10), 0, 12)
+    assert looks.unread(stable(10), 0, 12, after_ms=SETTLED_MS + 1).lag == 0
+    assert looks.unread(stable(10), 12, 12).expired == 0
+    begun_anew = Looks()
+    assert begun_anew.unread(empty(10), 12, 12).expired == 0
+    assert begun_anew.unread(empty(10), 14, 14).expired == 2
+    assert Looks().unread(empty(10), 14, 14).expired == 4
