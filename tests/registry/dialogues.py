@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +77,18 @@ def _changes(client: SchemaRegistryClient) -> Mapping[str, Callable[[], Any]]:
         subject = f"python-change-{number}"
         client.register_schema(subject, Schema(json.dumps(FOREIGN), "JSON"))
         later = Schema(json.dumps(new), "JSON")
-        asked[f"may follow: {what}"] = lambda at=subject, schema=later: client.test_compatibility(at, schema)
-        asked[f"registers: {what}"] = lambda at=subject, schema=later: (
-            client.register_schema(at, schema) > 0 and client.get_versions(at)
-        )
+        asked[f"may follow: {what}"] = partial(client.test_compatibility, subject, later)
+        asked[f"registers: {what}"] = partial(_versions_with, client, subject, later)
     anything, of_2020 = Schema(json.dumps(FOREIGN), "JSON"), Schema(json.dumps(OF_2020), "JSON")
     asked["may follow nothing"] = lambda: client.test_compatibility("nobody-has-it", anything)
     client.register_schema("python-2020", of_2020)
     asked["may follow: the same, of draft 2020-12"] = lambda: client.test_compatibility("python-2020", of_2020)
     return asked
+
+
+def _versions_with(client: SchemaRegistryClient, subject: str, schema: Schema) -> list[int]:
+    client.register_schema(subject, schema)
+    return client.get_versions(subject)
 
 
 def _levels_and_deletions(client: SchemaRegistryClient, schema: Schema) -> Mapping[str, Callable[[], Any]]:
