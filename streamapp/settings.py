@@ -204,6 +204,7 @@ class RegistrySettings(_Section):
 
     host: str = Field("127.0.0.1", description="Address the schema registry listens on")
     port: int = Field(8081, ge=0, le=65535, description="Port of the schema registry; 0 takes a free one")
+    url: str = Field("http://127.0.0.1:8081", description="Where the pages ask for the subjects of other teams")
 
 
 class ArchiveSettings(_Section):

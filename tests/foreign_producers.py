@@ -1,23 +1,26 @@
 """The producers of `streamapp contract export` in other languages, ready to run: built or compiled once.
 
-python tests/foreign_producers.py     builds them now, for `make test`
+python tests/foreign_producers.py          builds them now, for `make test`
+python tests/foreign_producers.py rust     also the one in Rust, for `make test-all`
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from go_programs import built
+from go_programs import BUILD_TIMEOUT_S, built
 from sdk_packages import NODE, packages
 
 from streamapp.broker import users
 from streamapp.broker.broker import classpath
-from streamapp.broker.jars import jars
+from streamapp.broker.jars import held, jars
 from streamapp.contract.kit import write
 from streamapp.extras import java
 from streamapp.settings import KafkaSettings
@@ -53,13 +56,37 @@ def java_(kit: Path, cache_dir: Path) -> list[str]:
     return [java(), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{made}:{class_path}", "Main"]
 
 
-LANGUAGES: Mapping[str, Callable[[Path, Path], list[str]]] = {"go": go, "typescript": typescript, "java": java_}
+def rust(kit: Path, cache_dir: Path) -> list[str]:
+    """Compiled with Cargo, librdkafka with it: three minutes of one processor. Kept in the cache."""
+    sources = kit / "clients" / "rust"
+    files = sorted(file for file in sources.rglob("*") if file.is_file())
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    program = cache_dir.resolve() / f"rust-producer-{digest}"
+    with held(program.with_suffix(".lock")):
+        if not program.exists():
+            cargo = shutil.which("cargo")
+            assert cargo is not None, "Cargo is missing: `make cargo` says how to install it"
+            room = cache_dir.resolve() / "rust-building"
+            command = [cargo, "build", "--locked", "--quiet", "--target-dir", str(room)]
+            output_of([*command, "--manifest-path", str(sources / "Cargo.toml")], os.environ, BUILD_TIMEOUT_S)
+            os.replace(room / "debug" / "producer", program)
+            shutil.rmtree(room)
+    return [str(program)]
 
 
-def output_of(command: Sequence[str], environment: Mapping[str, str]) -> str:
+SLOW = "rust"
+LANGUAGES: Mapping[str, Callable[[Path, Path], list[str]]] = {
+    "go": go,
+    "typescript": typescript,
+    "java": java_,
+    SLOW: rust,
+}
+
+
+def output_of(command: Sequence[str], environment: Mapping[str, str], timeout_s: float = RUN_S) -> str:
     """What it prints. Fails with its errors."""
     done = subprocess.run(
-        list(command), env=dict(environment), capture_output=True, text=True, timeout=RUN_S, check=False
+        list(command), env=dict(environment), capture_output=True, text=True, timeout=timeout_s, check=False
     )
     assert done.returncode == 0, f"{done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout
@@ -80,3 +107,5 @@ if __name__ == "__main__":
         write(Path(folder))
         sys.stdout.write(f"{go(Path(folder), CACHE_DIR)[0]}\n")
         sys.stdout.write(f"{packages(CACHE_DIR, FOREIGN)}\n")
+        if SLOW in sys.argv:
+            sys.stdout.write(f"{rust(Path(folder), CACHE_DIR)[0]}\n")

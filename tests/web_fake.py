@@ -31,6 +31,7 @@ from streamapp.web.entry.identity import Everybody
 from streamapp.web.outside import Outside
 from streamapp.web.pages.lags import Hours, Watch
 from streamapp.web.pages.reconciliation import Reconciliation
+from streamapp.web.pages.subjects import Subjects
 from streamapp.web.pages.usage.kept import KeptBills
 from streamapp.web.routes import Pages, mount
 from streamapp.web.show import exact, rfc3339, total
@@ -536,6 +537,7 @@ async def serving(
     acting: Acting | None = None,
     extra: Mapping[FakeWorker, Sequence[web.RouteDef]] | None = None,
     watch: Watch | None = None,
+    subjects: Subjects | None = None,
 ) -> AsyncIterator[list[Served]]:
     """Serve every view on a free port; those of a group know each other as peers, and Kafka knows all of them.
 
@@ -550,6 +552,7 @@ async def serving(
         "reconciliation": reconciliation,
         "standings": standings or FakeStandings(views),
         "watch": watch,
+        "subjects": subjects,
     }
     async with AsyncExitStack() as stack:
         served = []

@@ -362,7 +362,7 @@ def called(one: Process) -> Iterator[Manifest]:
         yield {"to": peers(WORKERS), "ports": ports(*sorted(each.port for each in workers()))}
     if one.pages:
         for each in PROCESSES:
-            if each.component != "service":
+            if each.component not in ("service", "registry"):
                 continue
             yield {"to": peers({NAME: each.name, PART: PROJECT}), "ports": ports(each.port)}
     if one.stores:  # the archive's bucket, and whoever is told of incidents: outside, by TLS

@@ -21,6 +21,7 @@ from streamapp.web.monitor import beside
 from streamapp.web.outside import Outside
 from streamapp.web.pages.lags import AskedWatch
 from streamapp.web.pages.reconciliation import AskedReconciliation
+from streamapp.web.pages.subjects import AskedSubjects
 from streamapp.web.routes import mount
 
 
@@ -43,6 +44,7 @@ def serve(app: StreamApp, view: TableView) -> None:
         archive=ArchiveObjects(settings),
         reconciliation=AskedReconciliation(settings.reconcile.url, timeout_s, app.clock, gate.sign),
         watch=AskedWatch(settings.watch.url, timeout_s, gate.sign),
+        subjects=AskedSubjects(settings.registry.url, timeout_s, gate.sign),
         capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
     )
 

@@ -78,9 +78,10 @@ def read_lock(lock: Path) -> dict[str, str]:
 
 
 def file_name(coordinate: str) -> str:
-    """`group:artifact:version` → `artifact-version.jar`."""
-    _, artifact, version = coordinate.split(":")
-    return f"{artifact}-{version}.jar"
+    """`group:artifact:version` → `artifact-version.jar`; a classifier and a packaging may follow the version."""
+    _, artifact, version, *more = coordinate.split(":")
+    classifier, packaging = more or ("", "jar")
+    return "-".join(filter(None, (artifact, version, classifier))) + f".{packaging}"
 
 
 def _is_whole(path: Path, digest: str) -> bool:
@@ -137,9 +138,9 @@ def _fetch_one(coordinate: str, digest: str, folder: Path, tmp: Path, fetch: Fet
 
 
 def _download(coordinate: str, room: Path) -> Path:
-    group, artifact, version = coordinate.split(":")
+    group, artifact, version, *which = coordinate.split(":")
     context = _maven(room)
-    path: Path = context.project(group, artifact).at_version(version).artifact().resolve()
+    path: Path = context.project(group, artifact).at_version(version).artifact(*which).resolve()
     return path
 
 

@@ -21,11 +21,11 @@ READ_ME = """# The contract of Hanzo Stream, for producers in any language
   among 4, 8 and 16. `seen` is `value` where the bytes alone show the verdict, and `log` where it takes the key, the
   moment or earlier records. `schema_takes_it`: a JSON Schema has nothing against it; some rules have no words there.
 - `asyncapi.json`: topics, keys, retention, and which principal may do what (AsyncAPI 3).
-- `clients/`: a producer each for Go, TypeScript, Java and Rust. Our tests run all but the one for Rust.
+- `clients/`: a producer each for Go, TypeScript, Java and Rust. Our tests run them all.
 
 The clients read `KAFKA_BOOTSTRAP` and, for a broker with locks on, `KAFKA_USER`, `KAFKA_PASSWORD_FILE` and
-`KAFKA_CA_FILE`. Those for Go, TypeScript and Java also send the records of vector files that are named; do that on a
-broker for tests. Then `streamapp contract check --topic llm_usage` reads back what is there, and says what is wrong.
+`KAFKA_CA_FILE`. They send one usage event, or the records of vector files that are named; do that on a broker for
+tests. Then `streamapp contract check --topic llm_usage` reads back what is there, and says what is wrong.
 
 Rules that a generated type does not know:
 

@@ -24,6 +24,7 @@ from streamapp.web.problem import Problem
 
 PORT = "STREAM_REGISTRY__PORT"
 BODY_BYTES_MAX = 1 << 20
+PAGES_ASK = "/schemas"  # for what other teams registered
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -33,7 +34,10 @@ def rights() -> Mapping[str, Route]:
     registry = Registry(None)  # type: ignore[arg-type]  # its routes alone are looked at
     reading = Reading(registry)
     paths = {route.path for route in (*reading.routes(), *Writing(registry, reading).routes())}
-    return {**TABLE, **{path: Route(path, "viewer") for path in sorted(paths)}}
+    return {
+        **TABLE,
+        **{path: Route(path, "viewer", peers="also" if path == PAGES_ASK else "") for path in sorted(paths)},
+    }
 
 
 def application(registry: Registry, gate: Gate, settings: WebSettings) -> web.Application:

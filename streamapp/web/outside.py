@@ -12,13 +12,15 @@ from streamapp.watch.standing import NoStandings, Standings
 from streamapp.web.entry.audit import Audit, NoAudit
 from streamapp.web.pages.lags import NoWatch, Watch
 from streamapp.web.pages.reconciliation import NoReconciliation, Reconciliation
+from streamapp.web.pages.subjects import NoSubjects, Subjects
 from streamapp.web.pages.usage.kept import KeptBills, NoLedger
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
     """Kafka (`standings`, `letters`, `events`, `audit`, `acting`), the stores that sinks write (`ledger`, `store`,
-    `archive`), and the processes beside workers (`reconciliation`, `watch`, capture's address)."""
+    `archive`), and the processes beside workers (`reconciliation`, `watch`, `subjects` of the registry, capture's
+    address)."""
 
     standings: Standings = field(default_factory=NoStandings)
     letters: Letters = field(default_factory=NoLetters)
@@ -30,4 +32,5 @@ class Outside:
     archive: Objects | None = None
     reconciliation: Reconciliation = field(default_factory=NoReconciliation)
     watch: Watch = field(default_factory=NoWatch)
+    subjects: Subjects = field(default_factory=NoSubjects)
     capture_url: str = ""

@@ -60,7 +60,14 @@ class Pages:
         known = fleets.Fleets(view, clock, peer_timeout_s, outside.standings, gate.sign)
         letters = outside.letters
         asked = extras.Extras(
-            letters, known, clock, peer_timeout_s, outside.capture_url, outside.reconciliation, outside.watch
+            letters,
+            known,
+            clock,
+            peer_timeout_s,
+            outside.capture_url,
+            outside.reconciliation,
+            outside.watch,
+            outside.subjects,
         )
         seeker = Seeker(outside.events, letters, of_pages(known), outside.store, outside.archive)
         self.site = pages.Site(

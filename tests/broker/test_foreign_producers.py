@@ -1,4 +1,4 @@
-"""Producers in Go, TypeScript and Java send every golden vector to a broker with locks on: each record is on its
+"""Producers in Go, TypeScript, Java and Rust send every golden vector to a broker with locks on: each record is on its
 partition, byte for byte, with its verdict and its exact amount. `contract check` tells what is wrong with others."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from confluent_kafka import Producer
-from foreign_producers import FOREIGN, LANGUAGES, environment, output_of
+from foreign_producers import FOREIGN, LANGUAGES, SLOW, environment, output_of
 from jsonschema import Draft7Validator
 from kept_bills import billed
 from locked import Locked
@@ -47,28 +47,49 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+PRINCIPALS = {
+    "llm_usage": "llm-gateway",
+    "agent_rpc_metering": "bot-gateway",
+    "audit_log": "iam-service",
+    "events_plugin_ingestion": "insights-capture",
+}
+SLOW_LAST = [pytest.param(one, marks=[pytest.mark.long] * (one == SLOW)) for one in LANGUAGES]
+
+
+@pytest.mark.parametrize("language", SLOW_LAST)
+@pytest.mark.timeout(3900)
 def test_every_vector_arrives_where_and_as_it_is(language: str, kit: Path, locked: Locked, cache_dir: Path) -> None:
-    kafka = locked.settings(ADMIN)
-    config = confluent_config(kafka)
+    """Each topic's records are sent by the principal that the standard lets write there, who has no other right."""
+    config = confluent_config(locked.settings(ADMIN))
     command = LANGUAGES[language](kit, cache_dir)
-    before = {name: spans(config, name) for name in POISONS}
-    told = output_of([*command, *(str(kit / "vectors" / f"{name}.jsonl") for name in POISONS)], environment(kafka))
-    number = sum(len(list(vectors(name))) for name in POISONS) + 1
-    assert told.split() == [str(number), "acknowledged"]
     for name in POISONS:
-        since = {one: Span(before[name][one].end, span.end) for one, span in spans(config, name).items()}
-        found = list(read(config, name, since))
-        if name == "llm_usage":
-            own = next(one for one in found if b'"source":"llm-gateway"' in (one.value or b"") and is_own(one))
-            found.remove(own)
-            billed_as_sent(found, own)
-        sent = [(vector.key, vector.value) for vector in vectors(name)]
+        before = spans(config, name)
+        sender, sent = environment(locked.settings(PRINCIPALS[name])), list(vectors(name))
+        told = output_of([*command, str(kit / "vectors" / f"{name}.jsonl")], sender)
+        assert told.split() == [str(len(sent)), "acknowledged"]
+        own = name == "llm_usage"
+        if own:
+            assert output_of(command, sender).split() == ["1", "acknowledged"]
+        found = list(
+            read(config, name, {one: Span(before[one].end, span.end) for one, span in spans(config, name).items()})
+        )
+        if own:
+            of_facts = next(one for one in found if is_own(one))
+            found.remove(of_facts)
+            billed_as_sent(found, of_facts)
         assert sorted((one.key or b"", one.value or b"") for one in found) == sorted(
-            (key, value or b"") for key, value in sent
+            (vector.key, vector.value or b"") for vector in sent
         )
         assert [one for one in found if one.partition != partition_for(one.key or b"", topic(name).partitions)] == []
-        assert sum(one.value is None for one in found) == sum(value is None for _, value in sent)
+        assert sum(one.value is None for one in found) == sum(vector.value is None for vector in sent)
+
+
+def test_a_producer_writes_to_its_own_topic_alone(kit: Path, locked: Locked, cache_dir: Path) -> None:
+    config, command = confluent_config(locked.settings(ADMIN)), LANGUAGES["go"](kit, cache_dir)
+    before = spans(config, "llm_usage")
+    with pytest.raises(AssertionError, match="TOPIC_AUTHORIZATION_FAILED"):
+        output_of(command, environment(locked.settings("bot-gateway")))
+    assert spans(config, "llm_usage") == before
 
 
 def test_facts_do_not_change_the_cost(kit: Path, cache_dir: Path) -> None:

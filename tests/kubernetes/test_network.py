@@ -17,7 +17,7 @@ PRINCIPAL, PART, NAME = "hanzo.ai/kafka-principal", "app.kubernetes.io/part-of",
 KAFKA, TLS, CONTROLLER, METRICS = "insights-kafka", 9093, 9094, 9404
 OURS = {group.principal for group in GROUPS}
 WORKERS = {name for name, _, _ in AGENTS}
-SERVICES = {"reconcile": 6200, "watch": 6300}
+SERVICES = {"reconcile": 6200, "watch": 6300, "schema-registry": 8081}
 
 PROMETHEUS = Pod("prometheus", "monitoring", {NAME: "prometheus"})
 PROXY = Pod("ingress", "ingress-nginx", {NAME: "ingress-nginx"})

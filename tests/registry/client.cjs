@@ -1,27 +1,29 @@
-// What @kafkajs/confluent-schema-registry gets from ours, as one JSON object: client URL SUBJECT SCHEMA-FILE EVENT-FILE
-const { readFileSync } = require("fs");
+// What @kafkajs/confluent-schema-registry is told by a registry, as one JSON object: client URL SCHEMA NARROWER WIDER
 const Ajv2020 = require("ajv/dist/2020");
 const { SchemaRegistry, SchemaType } = require("@kafkajs/confluent-schema-registry");
 
-async function main([host, subject, schemaFile, eventFile]) {
+const event = { count: 3, name: "x" };
+const failed = (error) => `${error.status ?? ""} ${error.name}`.trim();
+
+async function main([host, schema, narrower, wider]) {
   const registry = new SchemaRegistry({ host }, { [SchemaType.JSON]: { ajvInstance: new Ajv2020() } });
-  const schema = readFileSync(schemaFile, "utf8");
-  const event = JSON.parse(readFileSync(eventFile, "utf8"));
-  const { id } = await registry.register({ type: SchemaType.JSON, schema }, { subject });
-  const again = await registry.register({ type: SchemaType.JSON, schema }, { subject });
+  const type = SchemaType.JSON;
+  const register = (text, subject) => registry.register({ type, schema: text }, { subject });
+  const follows = async (text, subject) => {
+    await register(schema, subject);
+    return register(text, subject).then(() => true, failed);
+  };
+  const { id } = await register(schema, "node-1");
   const bytes = await registry.encode(id, event);
-  const decoded = await registry.decode(bytes);
-  const refused = await registry.encode(id, { ...event, count: "x" }).then(() => "", (error) => error.name);
-  const missing = await registry.getLatestSchemaId("nobody-has-it").then(() => "", (error) => error.message);
   return {
-    id,
-    again: again.id,
-    latest: await registry.getLatestSchemaId(subject),
-    found: await registry.getRegistryIdBySchema(subject, { type: SchemaType.JSON, schema }),
-    magic: [...bytes.subarray(0, 5)],
-    decoded,
-    refused,
-    missing,
+    "the same schema again": (await register(schema, "node-1")).id === id,
+    "the newest id": (await registry.getLatestSchemaId("node-1")) === id,
+    "id of a schema": (await registry.getRegistryIdBySchema("node-1", { type, schema })) === id,
+    "value with a frame": [await registry.decode(bytes), bytes.readUInt8(0), bytes.readUInt32BE(1) === id],
+    "value that the schema refuses": await registry.encode(id, { ...event, count: "x" }).then(() => true, failed),
+    "latest of a missing subject": await registry.getLatestSchemaId("nobody-has-it").then(() => true, failed),
+    "registers: an optional field added": await follows(wider, "node-2"),
+    "registers: a field removed": await follows(narrower, "node-3"),
   };
 }
 

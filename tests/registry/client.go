@@ -1,4 +1,4 @@
-// What franz-go's client of schema registries gets from ours, as one JSON object: client URL SUBJECT SCHEMA-FILE
+// What franz-go's client of schema registries is told by a registry, as one JSON object: client URL SCHEMA NARROWER WIDER
 package main
 
 import (
@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/sr"
 )
+
+var told = map[string]any{}
 
 func must(err error) {
 	if err != nil {
@@ -18,56 +21,53 @@ func must(err error) {
 	}
 }
 
+// tell keeps what was answered; an error of the registry is its status and code.
+func tell(question string, answer any, err error) {
+	var wrong *sr.ResponseError
+	if errors.As(err, &wrong) {
+		answer = fmt.Sprint(wrong.StatusCode, " ", wrong.ErrorCode)
+	} else {
+		must(err)
+	}
+	told[question] = answer
+}
+
 func main() {
 	client, err := sr.NewClient(sr.URLs(os.Args[1]))
 	must(err)
-	subject, ctx, told := os.Args[2], context.Background(), map[string]any{}
-	text, err := os.ReadFile(os.Args[3])
+	ctx := context.Background()
+	of := func(text string) sr.Schema { return sr.Schema{Schema: text, Type: sr.TypeJSON} }
+	schema := of(os.Args[2])
+	made, err := client.CreateSchema(ctx, "go-1", schema)
 	must(err)
-	schema := sr.Schema{Schema: string(text), Type: sr.TypeJSON}
-
-	made, err := client.CreateSchema(ctx, subject, schema)
-	must(err)
-	told["id"], told["version"] = made.ID, made.Version
+	tell("first version", made.Version, nil)
 	byID, err := client.SchemaByID(ctx, made.ID)
-	must(err)
-	told["byID"], told["type"] = byID.Schema, byID.Type.String()
-	found, err := client.LookupSchema(ctx, subject, schema)
-	must(err)
-	told["lookup"] = found.Version
-	fits, err := client.CheckCompatibility(ctx, subject, -1, schema)
-	must(err)
-	told["compatible"] = fits.Is
-	narrower, err := client.CheckCompatibility(ctx, subject, -1, sr.Schema{Schema: os.Args[4], Type: sr.TypeJSON})
-	must(err)
-	told["narrower"], told["messages"] = narrower.Is, narrower.Messages
-	level, mode := client.Compatibility(ctx, sr.GlobalSubject)[0], client.Mode(ctx)[0]
-	must(level.Err)
-	must(mode.Err)
-	told["level"], told["mode"] = level.Level.String(), mode.Mode.String()
+	tell("schema of an id", []any{byID.Schema == schema.Schema, byID.Type.String()}, err)
+	found, err := client.LookupSchema(ctx, "go-1", schema)
+	tell("version of a schema", found.Version, err)
 	subjects, err := client.Subjects(ctx)
-	must(err)
-	told["subjects"] = subjects
-	all, err := client.Schemas(ctx, subject)
-	must(err)
-	told["schemas"] = len(all)
+	tell("subjects", slices.Contains(subjects, "go-1"), err)
+	all, err := client.Schemas(ctx, "go-1")
+	tell("versions of a subject", len(all), err)
 	usages, err := client.SchemaUsagesByID(ctx, made.ID)
-	must(err)
-	told["usages"] = len(usages)
+	used := slices.ContainsFunc(usages, func(one sr.SubjectSchema) bool { return one.Subject == "go-1" })
+	tell("who uses an id", used, err)
 	types, err := client.SupportedTypes(ctx)
-	must(err)
-	told["types"] = len(types)
-
-	var wrong *sr.ResponseError
+	tell("types of schemas", fmt.Sprint(types), err)
+	level := client.Compatibility(ctx, sr.GlobalSubject)[0]
+	tell("level in force", level.Level.String(), level.Err)
+	mode := client.Mode(ctx)[0]
+	tell("mode in force", mode.Mode.String(), mode.Err)
+	for what, text := range map[string]string{"the same": os.Args[2], "a field removed": os.Args[3], "an optional field added": os.Args[4]} {
+		fits, err := client.CheckCompatibility(ctx, "go-1", -1, of(text))
+		tell("may follow: "+what, fits.Is, err)
+		tell("why: "+what, fits.Messages, err)
+	}
+	_, err = client.CreateSchema(ctx, "go-1", of(os.Args[3]))
+	tell("registers: a field removed", true, err)
 	_, err = client.SchemaByVersion(ctx, "nobody-has-it", 1)
-	if !errors.As(err, &wrong) {
-		must(fmt.Errorf("no error of the registry: %v", err))
-	}
-	told["missing"] = wrong.ErrorCode
-	_, err = client.CreateSchema(ctx, subject, sr.Schema{Schema: os.Args[4], Type: sr.TypeJSON})
-	if !errors.As(err, &wrong) {
-		must(fmt.Errorf("no error of the registry: %v", err))
-	}
-	told["refused"] = wrong.ErrorCode
+	tell("version of a missing subject", true, err)
+	_, err = client.SchemaByVersion(ctx, "go-1", 7)
+	tell("missing version", true, err)
 	must(json.NewEncoder(os.Stdout).Encode(told))
 }

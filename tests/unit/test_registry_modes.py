@@ -24,26 +24,30 @@ NONSENSE = {"schemaType": "JSON", "schema": '{"nonsense":1}'}
 BEFORE: list[Change] = [Version("foreign", 1, ID_MAX + 1, "{}"), Level("foreign", "FULL")]
 
 
-class Empty(Log):
-    """Nobody else writes."""
+class Kept(Log):
+    """A topic in memory. `others` is what somebody else wrote a moment ago: it is read when the topic is asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, *others: Change) -> None:
         super().__init__(KafkaSettings())
+        self.others, self.written = list(others), list[Change]()
 
     def rest(self) -> list[Change]:
-        return []
+        told, self.others = self.others, []
+        return told
 
     def take(self) -> list[Change]:
-        return []
+        return self.rest()
 
     def write(self, new: Sequence[Change]) -> None:
-        pass
+        self.written += [one for one in new if not isinstance(one, Version)]
 
 
-async def told(before: Sequence[Change], method: str, path: str, body: object) -> tuple[int, int]:
+async def told(
+    before: Sequence[Change], method: str, path: str, body: object, log: Kept | None = None
+) -> tuple[int, int]:
     """Status and error code."""
     settings = WebSettings()
-    registry = Registry(Empty())
+    registry = Registry(Kept() if log is None else log)
     for change in before:
         registry.state.apply(change)
     door = gate(settings, "127.0.0.1", wall_ms, peers=False, table=rights())
@@ -80,6 +84,34 @@ def test_a_read_only_mode_refuses_what_another_would_write(method: str, path: st
 def test_a_mode_is_changed_in_every_mode() -> None:
     before = [*BEFORE, Mode(None, "READONLY")]
     assert asyncio.run(told(before, "PUT", "/mode", {"mode": "READWRITE"})) == (200, 0)
+
+
+@pytest.mark.parametrize(
+    ("others", "path", "body", "expected"),
+    [
+        (Level("foreign", "NONE"), "/config/foreign", {"compatibility": "BACKWARD"}, Level("foreign", "BACKWARD")),
+        (Level(None, "NONE"), "/config", {"compatibility": "BACKWARD"}, Level(None, "BACKWARD")),
+        (Mode(None, "READONLY"), "/mode", {"mode": "READWRITE"}, Mode(None, "READWRITE")),
+        (Mode("foreign", "READONLY"), "/mode/foreign", {"mode": "READWRITE"}, Mode("foreign", "READWRITE")),
+    ],
+)
+def test_what_another_registry_set_a_moment_ago_is_set_anew(
+    others: Change, path: str, body: object, expected: Change
+) -> None:
+    """What memory calls in force is not: the topic decides."""
+    log = Kept(others)
+    assert asyncio.run(told([], "PUT", path, body, log)) == (200, 0)
+    assert log.written == [expected]
+
+
+def test_a_subject_keeps_the_level_that_it_was_given() -> None:
+    """Although all have it now: a later level of all shall not change it. The same again writes nothing."""
+    log = Kept()
+    assert asyncio.run(told([], "PUT", "/config/foreign", {"compatibility": "BACKWARD"}, log)) == (200, 0)
+    assert log.written == [Level("foreign", "BACKWARD")]
+    again = Kept()
+    assert asyncio.run(told(log.written, "PUT", "/config/foreign", {"compatibility": "BACKWARD"}, again)) == (200, 0)
+    assert again.written == []
 
 
 @pytest.mark.parametrize(("subject", "before"), [("none", []), ("foreign", BEFORE)])

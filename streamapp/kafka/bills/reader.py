@@ -38,7 +38,8 @@ class BillsReader:
     after a crash what came since is given out again (`event.is_next` tells). With Kafka's rights on, a group has the
     name of its principal: `commerce`, `reporting`.
 
-    `follow=False`: ends where the topic ended when reading began; for `position` only. One event loop, one reader.
+    `follow=False`: ends where the topic ended when reading began; for `position` only. `silent_s`: a group member
+    that is silent for so many seconds is replaced. One event loop, one reader.
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class BillsReader:
         group: str = "",
         follow: bool = True,
         topic: str = BILLS,
+        silent_s: float = 10,
     ) -> None:
         if group and (position is not None or not follow):
             raise Refused("a group's position is Kafka's: give a position, or a group that follows the topic")
         self._kafka, self._config, self._topic = kafka, confluent_config(kafka), topic
-        self._group, self._follow = group, follow
+        self._group, self._follow, self._silent_ms = group, follow, int(silent_s * 1000)
         self._pending = Pending(position or {})
         self._heard = Heard()
         self._consumer: Consumer | None = None
@@ -101,7 +103,14 @@ class BillsReader:
         demand_agreement(self._kafka)
         there = spans(self._config, self._topic)
         if self._group:
-            self._consumer = raw_consumer(self._config, self._heard, group_id=self._group, auto_offset_reset="error")
+            self._consumer = raw_consumer(
+                self._config,
+                self._heard,
+                group_id=self._group,
+                auto_offset_reset="error",
+                session_timeout_ms=self._silent_ms,
+                heartbeat_interval_ms=self._silent_ms // 3,
+            )
             self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked)
             return
         kept = self._pending.next

@@ -16,6 +16,7 @@ from streamapp.dead_letters.recent import ENTRIES_MAX, Letters
 from streamapp.web.pages.lags import Hours, Watch
 from streamapp.web.pages.models.charts import Charts, Feed
 from streamapp.web.pages.reconciliation import Reconciliation
+from streamapp.web.pages.subjects import Registered, Subjects
 from streamapp.web.workers.fleets import Fleets
 from streamapp.web.workers.kept import Kept
 from streamapp.web.workers.source import IncidentFacts
@@ -61,7 +62,7 @@ class CaptureState:
 
 
 class Extras:
-    """The five questions. `capture_url` is empty where no capture is known."""
+    """The six questions. `capture_url` is empty where no capture is known."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Extras:
         capture_url: str,
         reconciliation: Reconciliation,
         watch: Watch,
+        subjects: Subjects,
     ) -> None:
         self.reconciliation = reconciliation
         self._fleets = fleets
@@ -79,6 +81,7 @@ class Extras:
         self.waiting: Kept[Waiting] = Kept(self._waiting, clock, fresh_ms=LETTERS_MS)
         self.capture: Kept[CaptureState | None] = Kept(self._capture, clock, fresh_ms=CAPTURE_MS)
         self.lags: Kept[Hours] = Kept(watch.ask, clock, fresh_ms=LAGS_MS)
+        self.subjects: Kept[list[Registered]] = Kept(subjects.ask, clock, fresh_ms=CAPTURE_MS)
         self.incidents: Kept[Incidents] = Kept(self._incidents, clock, fresh_ms=CAPTURE_MS)
         self.charts: Kept[Charts] = Kept(Feed(fleets, timeout_s).ask, clock, fresh_ms=CHARTS_MS)
 

@@ -1,5 +1,6 @@
 """The schemas of events: types, their versions, what changed, who writes and who reads them. From the repository's
-files and the topic registry alone, so every worker shows the same."""
+files and the topic registry alone, so every worker shows the same. What other teams registered, `streamapp registry`
+tells."""
 
 from __future__ import annotations
 
@@ -9,11 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from streamapp.schemas.example import example
 from streamapp.schemas.released import Released, file_text, released, type_of
 from streamapp.topics.registry import GROUPS, topic, writers
 from streamapp.web import show
 from streamapp.web.pages.page import Params, Site
+from streamapp.web.pages.subjects import Registered
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 
@@ -38,6 +42,13 @@ class Kind:
     writers: tuple[str, ...]
     readers: tuple[str, ...]
     versions: tuple[Version, ...]
+
+
+def foreign(registered: Sequence[Registered]) -> list[Registered]:
+    """The newest version of each subject that is not the repository's, by subject."""
+    own = {one.subject for one in released()}
+    newest = {one.subject: one for one in sorted(registered, key=lambda one: one.version)}
+    return sorted((one for one in newest.values() if one.subject not in own), key=lambda one: one.subject)
 
 
 def kinds(versions: Sequence[Released]) -> list[Kind]:
@@ -74,10 +85,15 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 async def schemas(site: Site, params: Params) -> Page:
-    """`/schemas`: every event type."""
-    found = kinds(released())
-    twin = {"schemas": [_twin(one) for one in found]}
-    return Page("schemas.html", "Schemas", {"kinds": found}, twin, place="tables")
+    """`/schemas`: every event type, and what other teams registered."""
+    found, heard = kinds(released()), await site.extras.subjects.get()
+    others = None if heard.value is None else foreign(heard.value)
+    twin = {
+        "schemas": [_twin(one) for one in found],
+        "of_others": None if others is None else [msgspec.to_builtins(one) for one in others],
+    }
+    context = {"kinds": found, "others": others, "problem": heard.problem}
+    return Page("schemas.html", "Schemas", context, twin, place="tables")
 
 
 async def schema(site: Site, params: Params) -> Page:

@@ -11,7 +11,7 @@ import java.util.concurrent.Future;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 
-/** Sends the records of the vector files that are named, then one usage event. */
+/** Sends the records of the vector files that are named; without any, one usage event. */
 final class Main {
     public static void main(String[] names) throws Exception {
         List<ProducerRecord<byte[], byte[]>> records = new ArrayList<>();
@@ -22,8 +22,10 @@ final class Main {
                 records.add(new ProducerRecord<>(vector.get("topic").asText(), key, vector.get("value_b64").binaryValue()));
             }
         }
-        records.add(UsageProducer.usage("team_abc123", "org_hanzo", new BigDecimal("0.0038"), Map.of("provider",
-            "together", "model", "zen-72b", "prompt_tokens", 150, "completion_tokens", 230, "total_tokens", 380)));
+        if (names.length == 0) {
+            records.add(UsageProducer.usage("team_abc123", "org_hanzo", new BigDecimal("0.0038"), Map.of("provider",
+                "together", "model", "zen-72b", "prompt_tokens", 150, "completion_tokens", 230, "total_tokens", 380)));
+        }
         try (var producer = UsageProducer.connect(System.getenv())) {
             List<Future<RecordMetadata>> sent = new ArrayList<>();
             records.forEach(record -> sent.add(producer.send(record)));

@@ -1,4 +1,4 @@
-// Sends the records of the vector files that are named, then one usage event.
+// Sends the records of the vector files that are named; without any, one usage event.
 import { readFileSync } from 'node:fs'
 import { connect, usage } from './producer.ts'
 
@@ -9,7 +9,7 @@ const messages = vectors.map((line) => {
 })
 const facts = { provider: 'together', model: 'zen-72b', prompt_tokens: 150, completion_tokens: 230, total_tokens: 380 }
 const producer = connect()
-messages.push(usage('team_abc123', 'org_hanzo', '0.0038', facts))
+if (messages.length === 0) messages.push(usage('team_abc123', 'org_hanzo', '0.0038', facts))
 await producer.send({ messages })
 await producer.close()
 console.log(messages.length, 'acknowledged')
