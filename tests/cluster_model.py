@@ -46,6 +46,7 @@ class ModelCluster:
             case Kind.RETURN:
                 self._node(node, settings=settings(node, **{BOOTSTRAP: "x:1"}))
             case Kind.BOOTSTRAP:
+                self._restart(node)
                 kept = {k: v for k, v in (self.have.nodes[node].settings or {}).items() if k != VOTERS}
                 self._node(node, settings={**kept, BOOTSTRAP: "x:1"})
             case Kind.START_NODE:
@@ -56,6 +57,15 @@ class ModelCluster:
                 for now in self.have.partitions.values():  # it is away for a moment
                     assert len(now.in_sync - {node}) >= 2
                 self._node(node, settings={**(self.have.nodes[node].settings or {}), **dict(step.settings)})
+
+    def _restart(self, node: int) -> None:
+        """Before it every replica is in sync; after it this node's are behind, where writes can do without them."""
+        rows = dict(self.have.partitions)
+        for key, now in rows.items():
+            assert now.in_sync == set(now.nodes), f"node {node} is restarted while {key} is behind"
+            if len(now.in_sync) > max(1, self.have.in_sync[key[0]]):
+                rows[key] = replace(now, in_sync=now.in_sync - {node})
+        self._become(replace(self.have, partitions=rows))
 
     def do(self, step: Step, have: Have, throttle: int) -> None:
         part = self._kill(step)

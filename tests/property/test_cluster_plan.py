@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from cluster_model import ALL, Killed, ModelCluster, settings
@@ -108,6 +109,21 @@ def test_leaders_are_spread_over_all_nodes() -> None:
     for topic in TOPICS:
         leaders = [nodes[0] for (name, _), nodes in reassign.replicas.items() if name == topic]
         assert sorted(map(leaders.count, range(3))) == [2, 3, 3]
+
+
+def test_three_static_voters_are_moved_one_restart_at_a_time() -> None:
+    voters = {VOTERS: ",".join(f"{n}@node-{n}:9094" for n in range(3))}
+    nodes = {n: node(n, {**voters, **ALL}, dynamic=False) for n in range(3)}
+    rows = {("llm_usage", 0): Replicas((0, 1, 2), frozenset({0, 1, 2}), 0)}
+    have = Have("id", False, nodes, rows, {"llm_usage": 2}, 2)
+    assert [step.kind for step in plan(have, THREE)] == [Kind.UPGRADE_QUORUM, *[Kind.BOOTSTRAP] * 3]
+    back = replace(
+        have, dynamic=True, partitions={key: replace(row, in_sync=frozenset({1, 2})) for key, row in rows.items()}
+    )
+    assert [step.kind for step in plan(back, THREE)][:2] == [Kind.CATCH_UP, Kind.BOOTSTRAP]
+    cluster = ModelCluster(have, lambda step: False)
+    grown(cluster)
+    assert plan(cluster.have, THREE) == ()
 
 
 def test_a_topic_that_two_must_have_is_held_to_one_while_its_replicas_catch_up() -> None:
