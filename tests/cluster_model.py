@@ -8,20 +8,7 @@ from dataclasses import replace
 from streamapp.broker.quorum import BOOTSTRAP, VOTERS
 from streamapp.cluster.grow import CAUGHT_UP, Progress
 from streamapp.cluster.plan import DEFAULTS, Have, Node
-from streamapp.cluster.steps import (
-    AddVoter,
-    Bootstrap,
-    Elect,
-    HoldInSync,
-    RaiseInSync,
-    Reassign,
-    Return,
-    SetDefaults,
-    StartNode,
-    Step,
-    Unthrottle,
-    UpgradeQuorum,
-)
+from streamapp.cluster.steps import Kind, Step
 from streamapp.kafka.cluster_admin import Replicas
 
 
@@ -54,20 +41,31 @@ class ModelCluster:
 
     def operator(self, progress: Progress) -> None:
         """What a person does who reads the steps."""
-        match progress.step:
-            case Return(node):
+        step, node = progress.step, progress.step.node
+        match step.kind:
+            case Kind.RETURN:
                 self._node(node, settings=settings(node, **{BOOTSTRAP: "x:1"}))
-            case Bootstrap(node):
+            case Kind.BOOTSTRAP:
+                self._restart(node)
                 kept = {k: v for k, v in (self.have.nodes[node].settings or {}).items() if k != VOTERS}
                 self._node(node, settings={**kept, BOOTSTRAP: "x:1"})
-            case StartNode(node, _, _, given):
-                own = settings(node, **{BOOTSTRAP: "x:1"}, **dict(given))
+            case Kind.START_NODE:
+                own = settings(node, **{BOOTSTRAP: "x:1"}, **dict(step.settings))
                 new = Node(f"directory-{node}", False, 25, own)
                 self._become(replace(self.have, nodes={**self.have.nodes, node: new}))
-            case SetDefaults(node, given):
+            case Kind.SET_DEFAULTS:
                 for now in self.have.partitions.values():  # it is away for a moment
                     assert len(now.in_sync - {node}) >= 2
-                self._node(node, settings={**(self.have.nodes[node].settings or {}), **dict(given)})
+                self._node(node, settings={**(self.have.nodes[node].settings or {}), **dict(step.settings)})
+
+    def _restart(self, node: int) -> None:
+        """Before it every replica is in sync; after it this node's are behind, where writes can do without them."""
+        rows = dict(self.have.partitions)
+        for key, now in rows.items():
+            assert now.in_sync == set(now.nodes), f"node {node} is restarted while {key} is behind"
+            if len(now.in_sync) > max(1, self.have.in_sync[key[0]]):
+                rows[key] = replace(now, in_sync=now.in_sync - {node})
+        self._become(replace(self.have, partitions=rows))
 
     def do(self, step: Step, have: Have, throttle: int) -> None:
         part = self._kill(step)
@@ -77,31 +75,31 @@ class ModelCluster:
 
     def _do(self, step: Step, part: bool) -> None:
         half = slice(0, 1) if part else slice(None)
-        match step:
-            case UpgradeQuorum():
+        match step.kind:
+            case Kind.UPGRADE_QUORUM:
                 nodes = {n: replace(x, directory=f"directory-{n}") for n, x in self.have.nodes.items()}
                 self._become(replace(self.have, dynamic=True, nodes=nodes))
-            case AddVoter(node):
+            case Kind.ADD_VOTER:
                 assert all(one.settings is not None for one in self.have.nodes.values())
                 assert self.have.dynamic
-                assert self.have.nodes[node].lag <= CAUGHT_UP
-                self._node(node, voter=True)
-            case HoldInSync(topics):
-                self._become(replace(self.have, in_sync={**self.have.in_sync, **dict.fromkeys(topics[half], 1)}))
-            case Reassign(nodes):
-                self._reassign(dict(list(nodes.items())[half]))
-            case Unthrottle(topics, slowed):
-                left = self.have.throttled - set(topics[half])
-                self._become(replace(self.have, throttled=left, slowed=self.have.slowed - set(slowed[half])))
-            case Elect(partitions):
+                assert self.have.nodes[step.node].lag <= CAUGHT_UP
+                self._node(step.node, voter=True)
+            case Kind.HOLD_IN_SYNC:
+                self._become(replace(self.have, in_sync={**self.have.in_sync, **dict.fromkeys(step.topics[half], 1)}))
+            case Kind.REASSIGN:
+                self._reassign(dict(list(step.replicas.items())[half]))
+            case Kind.UNTHROTTLE:
+                left = self.have.throttled - set(step.topics[half])
+                self._become(replace(self.have, throttled=left, slowed=self.have.slowed - set(step.slowed[half])))
+            case Kind.ELECT:
                 rows = dict(self.have.partitions)
-                for key in partitions[half]:
+                for key in step.partitions[half]:
                     if rows[key].nodes[0] in rows[key].in_sync:
                         rows[key] = replace(rows[key], leader=rows[key].nodes[0])
                 self._become(replace(self.have, partitions=rows))
-            case RaiseInSync(topics, default):
-                raised = {**self.have.in_sync, **dict.fromkeys(topics[half], 2)}
-                least = 2 if default and not part else self.have.default_in_sync
+            case Kind.RAISE_IN_SYNC:
+                raised = {**self.have.in_sync, **dict.fromkeys(step.topics[half], 2)}
+                least = 2 if step.new_topics and not part else self.have.default_in_sync
                 self._become(replace(self.have, in_sync=raised, default_in_sync=least))
 
     def _reassign(self, nodes: dict[tuple[str, int], tuple[int, ...]]) -> None:

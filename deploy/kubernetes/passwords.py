@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
-from generate import BROKER, in_namespace, users
+from parts.network import users
+from parts.processes import in_namespace
 
 from streamapp.access.passwords import line_of
+from streamapp.broker.secure import BROKER
 
 BYTES = 24
 

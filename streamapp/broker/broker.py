@@ -22,7 +22,7 @@ from typing import IO, Any
 from confluent_kafka import KafkaException
 
 from streamapp.broker import tools
-from streamapp.broker.jars import jars, kafka_dir
+from streamapp.broker.jars import LOCK, jars, kafka_dir
 from streamapp.broker.properties import AOT_CLASSES_ONLY, JVM_FLAGS, LOG4J, PROPERTIES
 from streamapp.broker.quorum import VOTERS, Member, format_arguments, refuse_static_recipe
 from streamapp.clock import monotonic_s
@@ -45,6 +45,7 @@ class Broker:
     `port=0` takes a free one. `properties` override or add to the broker's configuration; `client` is what a client
     (librdkafka) needs to connect; its `security.protocol` is the listener's. `jvm_flags` are added to the JVM's,
     `class_path` to the jars. `member`: a node of a quorum that may grow; None: a cluster of this node alone.
+    `jars_lock`: the jars of another version.
     Nothing is fetched or started before `start`.
     """
 
@@ -61,6 +62,7 @@ class Broker:
         jvm_flags: Sequence[str] = (),
         class_path: Sequence[Path] = (),
         member: Member | None = None,
+        jars_lock: Path = LOCK,
     ) -> None:
         self.data_dir = data_dir.resolve()
         self.port = port or free_port()
@@ -74,6 +76,7 @@ class Broker:
         self._client = dict(client)
         self._more_flags = tuple(jvm_flags)
         self._more_classes = tuple(class_path)
+        self._jars_lock = jars_lock
         self._process: Child | None = None
         self._lock: IO[str] | None = None
 
@@ -98,7 +101,7 @@ class Broker:
         try:
             jar_list = self._ready_to_start()
             command = ["-cp", self._classes(jar_list), *self._jvm_flags(jar_list), "kafka.Kafka", str(self._config)]
-            self._process = Child(java(), command, self._console)
+            self._process = Child(java(), command, self.data_dir / "console.log")
         except BaseException:
             self.kill()
             raise
@@ -158,10 +161,6 @@ class Broker:
         return self.data_dir / "log"
 
     @property
-    def _console(self) -> Path:
-        return self.data_dir / "console.log"
-
-    @property
     def _scratch(self) -> Path:
         """Where Java unpacks native libraries: one that is killed leaves them behind."""
         return self.data_dir / "scratch"
@@ -183,7 +182,7 @@ class Broker:
 
     def _ready_to_start(self) -> str:
         """Take the data directory, configured and formatted. Returns the class path."""
-        jar_list = classpath(self._cache_dir)
+        jar_list = classpath(self._cache_dir, self._jars_lock)
         self._take_data_dir()
         refuse_taken_port(self.port)
         self._write_config()
@@ -260,7 +259,7 @@ class Broker:
 
     def _tail(self) -> str:
         lines: list[str] = []
-        for path in (self._console, self.data_dir / "broker.log"):
+        for path in (self.data_dir / "console.log", self.data_dir / "broker.log"):
             if path.exists():
                 lines += path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         return f"the end of its log ({self.data_dir}/broker.log):\n" + "\n".join(lines)
@@ -277,9 +276,9 @@ class Broker:
             self._lock = None
 
 
-def classpath(cache_dir: Path) -> str:
+def classpath(cache_dir: Path, lock: Path = LOCK) -> str:
     """The class path of the broker and its tools, fetched and verified (see `jars`)."""
-    return os.pathsep.join(str(path) for path in jars(cache_dir.resolve()))
+    return os.pathsep.join(str(path) for path in jars(cache_dir.resolve(), lock=lock))
 
 
 def tool_command(cache_dir: Path, main_class: str) -> list[str]:

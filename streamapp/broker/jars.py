@@ -2,7 +2,8 @@
 
 `jars.lock` names every jar with its SHA-256. Fetching follows the lock and resolves nothing, because resolving
 `kafka_2.13` together with a log4j binding silently yields older Kafka clients and a broker that cannot start.
-`python -m streamapp.broker.jars lock` writes the lock anew from `ROOTS`, each resolved on its own;
+`python -m streamapp.broker.jars lock` writes the lock anew from `roots`, each resolved on its own; with
+`VERSION FILE` it writes that file, for another version of Kafka;
 `python -m streamapp.broker.jars fetch DIR` fetches into a cache directory.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import shutil
 import sys
 import tempfile
 import threading
@@ -24,12 +24,6 @@ from streamapp.errors import Misconfigured, Unavailable
 from streamapp.extras import local
 
 KAFKA_VERSION = "4.3.1"
-# (coordinate, whether its dependencies are wanted): the tools need Kafka's own jars only, not Connect's web server.
-ROOTS: tuple[tuple[str, bool], ...] = (
-    (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", True),
-    (f"org.apache.kafka:kafka-tools:{KAFKA_VERSION}", False),
-    ("org.apache.logging.log4j:log4j-slf4j-impl:2.25.4", True),
-)
 LOCK = Path(__file__).with_name("jars.lock")
 
 TIMEOUT_S = 120  # per file; jgo's own 10 s is too short for the 8 MB ones on a slow line
@@ -149,11 +143,21 @@ def _maven(room: Path) -> Any:
     return maven.MavenContext(resolver=maven.PythonResolver(), repo_cache=room, timeout=TIMEOUT_S)
 
 
-def resolve(room: Path) -> dict[str, str]:
-    """Coordinate → SHA-256 of what `ROOTS` need, sorted. Raises `Misconfigured` if two roots want two versions."""
+def roots(version: str) -> tuple[tuple[str, bool], ...]:
+    """(coordinate, whether its dependencies are wanted): the tools need Kafka's own jars only, not Connect's web
+    server."""
+    return (
+        (f"org.apache.kafka:kafka_2.13:{version}", True),
+        (f"org.apache.kafka:kafka-tools:{version}", False),
+        ("org.apache.logging.log4j:log4j-slf4j-impl:2.25.4", True),
+    )
+
+
+def resolve(room: Path, version: str = KAFKA_VERSION) -> dict[str, str]:
+    """Coordinate → SHA-256 of what `roots` need, sorted. Raises `Misconfigured` if two roots want two versions."""
     context = _maven(room)
     found: dict[str, str] = {}
-    for root, with_dependencies in ROOTS:
+    for root, with_dependencies in roots(version):
         dependency = context.create_dependency(root)
         resolved = context.resolver.resolve([dependency])[1] if with_dependencies else []
         for item in (dependency, *(d for d in resolved if d.scope in ("compile", "runtime", None))):
@@ -165,26 +169,25 @@ def resolve(room: Path) -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> None:
-    """`lock`: write `jars.lock` anew. `fetch DIR`: see `jars`."""
+    """`lock`: write `jars.lock` anew, or the file of another version. `fetch DIR`: see `jars`."""
     match arguments:
         case ["fetch", folder]:
             if not present(Path(folder)):
                 sys.stdout.write(f"fetching Apache Kafka {KAFKA_VERSION} (45 MB, once) ...\n")
             jars(Path(folder))
         case ["lock"]:
-            _write_lock()
+            _write_lock(LOCK, KAFKA_VERSION)
+        case ["lock", version, file]:
+            _write_lock(Path(file), version)
         case _:
-            sys.exit("usage: python -m streamapp.broker.jars lock | fetch DIR")
+            sys.exit("usage: python -m streamapp.broker.jars lock [VERSION FILE] | fetch DIR")
 
 
-def _write_lock() -> None:
-    room = Path(tempfile.mkdtemp())
-    try:
-        rows = resolve(room)
-    finally:
-        shutil.rmtree(room)
-    comments = [line for line in LOCK.read_text().splitlines() if line.startswith("#")]
-    LOCK.write_text("\n".join([*comments, *(f"{c} {d}" for c, d in rows.items())]) + "\n")
+def _write_lock(lock: Path, version: str) -> None:
+    with tempfile.TemporaryDirectory() as room:
+        rows = resolve(Path(room), version)
+    comments = [line for line in lock.read_text().splitlines() if line.startswith("#")] if lock.exists() else []
+    lock.write_text("\n".join([*comments, *(f"{c} {d}" for c, d in rows.items())]) + "\n")
     sys.stdout.write(f"{len(rows)} jars\n")
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from streamapp.clock import monotonic_s
 from streamapp.cluster.plan import Have, Node, Want, plan, refusals
-from streamapp.cluster.steps import AddVoter, CatchUp, Step, subject
+from streamapp.cluster.steps import Kind, Step
 from streamapp.errors import Refused, Unavailable
 
 POLL_S = 0.5
@@ -61,7 +61,7 @@ def grow(
         now = Progress(step, number, number + len(steps) - 1)
         patience = _Patience(step, wait_s, poll_s)
         tell(now)
-        if isinstance(step, AddVoter):
+        if step.kind is Kind.ADD_VOTER:
             have = _caught_up(cluster, step, patience)
         _do(cluster, step, have, want, throttle)
         _await_effect(cluster, want, now, tell, patience)
@@ -74,7 +74,7 @@ def _do(cluster: Cluster, step: Step, have: Have, want: Want, throttle: int) -> 
         cluster.do(step, have, throttle)
     except Refused:
         left = planned(cluster.seen(), want)
-        if left and subject(left[0]) == subject(step):
+        if left and left[0].subject == step.subject:
             raise
 
 
@@ -91,7 +91,7 @@ class _Patience:
         threading.Event().wait(self._poll_s)
 
 
-def _caught_up(cluster: Cluster, step: AddVoter, patience: _Patience) -> Have:
+def _caught_up(cluster: Cluster, step: Step, patience: _Patience) -> Have:
     while not _follows((have := cluster.seen(step)).nodes.get(step.node)):
         patience.pause()
     return have
@@ -110,9 +110,9 @@ def _await_effect(
         left: tuple[Step, ...] = (now.step,)
         with suppress(Unavailable):  # a node that restarts
             left = planned(cluster.seen(now.step), want)
-        if not left or subject(left[0]) != subject(now.step):
+        if not left or left[0].subject != now.step.subject:
             return
-        if isinstance(left[0], CatchUp) and str(left[0]) != told:
+        if left[0].kind is Kind.CATCH_UP and str(left[0]) != told:
             told = str(left[0])
             tell(replace(now, left=told))
         patience.pause()

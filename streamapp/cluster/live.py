@@ -16,19 +16,7 @@ from pathlib import Path
 from streamapp.broker import tools
 from streamapp.broker.broker import tool_command
 from streamapp.cluster.plan import Have, Node
-from streamapp.cluster.steps import (
-    AddVoter,
-    Bootstrap,
-    Elect,
-    HoldInSync,
-    RaiseInSync,
-    Reassign,
-    Return,
-    StartNode,
-    Step,
-    Unthrottle,
-    UpgradeQuorum,
-)
+from streamapp.cluster.steps import Kind, Step
 from streamapp.errors import Refused, Unavailable
 from streamapp.kafka.cluster_admin import ClusterAdmin
 from streamapp.kafka.partitions import Partition
@@ -40,7 +28,7 @@ NO_DIRECTORY = "AAAAAAAAAAAAAAAAAAAAAA"  # in the place of a directory's id, bef
 THROTTLED = "leader.replication.throttled.replicas"
 RATE = "leader.replication.throttled.rate"
 TOOL_S = 120.0
-OF_QUORUM = (Return, UpgradeQuorum, Bootstrap, StartNode, AddVoter)
+OF_QUORUM = {Kind.RETURN, Kind.UPGRADE_QUORUM, Kind.BOOTSTRAP, Kind.START_NODE, Kind.ADD_VOTER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +52,7 @@ class Live:
 
     def seen(self, step: Step | None = None) -> Have:
         """The cluster as it is. `step`: what is waited for; where it is not of the quorum, that is not asked again."""
-        if step is None or isinstance(step, OF_QUORUM) or not self._quorum:
+        if step is None or step.kind in OF_QUORUM or not self._quorum:
             self._quorum = quorum(self._tool("kafka-metadata-quorum", "describe", "--replication"))
         there, partitions = self.admin.replicas()
         settings = self.admin.broker_configs()
@@ -92,22 +80,22 @@ class Live:
     def do(self, step: Step, have: Have, throttle: int) -> None:
         """Do a step of ours; nothing for those of an operator, or that only take time. `throttle`: bytes a second and
         node, of a reassignment."""
-        match step:
-            case UpgradeQuorum():
+        match step.kind:
+            case Kind.UPGRADE_QUORUM:
                 self._tool("kafka-features", "upgrade", "--feature", "kraft.version=1")
-            case AddVoter(node):
-                self._add_voter(node, have)
-            case HoldInSync(topics):
-                self._in_sync(topics, "1")
-            case Reassign(nodes):
-                self._reassign(nodes, throttle)
-            case Unthrottle(topics, slowed):
-                self.admin.unthrottle(topics, slowed)
-            case Elect(partitions):
-                self.admin.elect_preferred(partitions)
-            case RaiseInSync(topics, default):
-                self._in_sync(topics, "2")
-                if default:
+            case Kind.ADD_VOTER:
+                self._add_voter(step.node, have)
+            case Kind.HOLD_IN_SYNC:
+                self._in_sync(step.topics, "1")
+            case Kind.REASSIGN:
+                self._reassign(step.replicas, throttle)
+            case Kind.UNTHROTTLE:
+                self.admin.unthrottle(step.topics, step.slowed)
+            case Kind.ELECT:
+                self.admin.elect_preferred(step.partitions)
+            case Kind.RAISE_IN_SYNC:
+                self._in_sync(step.topics, "2")
+                if step.new_topics:
                     # librdkafka cannot name all brokers at once.
                     of_all = ("--alter", "--entity-type", "brokers", "--entity-default")
                     self._tool("kafka-configs", *of_all, "--add-config", f"{MIN_IN_SYNC}=2")

@@ -11,21 +11,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from streamapp.broker.quorum import BOOTSTRAP, VOTERS, WHY_NOT_STATIC, named_voters
-from streamapp.cluster.steps import (
-    AddVoter,
-    Bootstrap,
-    CatchUp,
-    Elect,
-    HoldInSync,
-    RaiseInSync,
-    Reassign,
-    Return,
-    SetDefaults,
-    StartNode,
-    Step,
-    Unthrottle,
-    UpgradeQuorum,
-)
+from streamapp.cluster.steps import Kind, Step
 from streamapp.kafka.cluster_admin import Replicas
 from streamapp.kafka.partitions import Partition
 from streamapp.topics.plan import REPLICAS_FOR_TWO
@@ -90,7 +76,7 @@ class Want:
 def plan(have: Have, want: Want) -> tuple[Step, ...]:
     """What is left to do, in order; empty when the cluster is as wanted. Look at `refusals` first."""
     return (
-        *(Return(number) for number, node in sorted(have.nodes.items()) if node.settings is None),
+        *(Step(Kind.RETURN, number) for number, node in sorted(have.nodes.items()) if node.settings is None),
         *(_quorum(have, want) if want.brokers > 1 else ()),
         *_replication(have, want),
         *(_defaults(have, want) if want.replicas >= REPLICAS_FOR_TWO else ()),
@@ -148,18 +134,20 @@ def controller_of(settings: Mapping[str, str]) -> str | None:
 
 def _quorum(have: Have, want: Want) -> Iterator[Step]:
     if not have.dynamic:
-        yield UpgradeQuorum()
+        yield Step(Kind.UPGRADE_QUORUM)
     asked = controllers(have)
     for number, node in sorted(have.nodes.items()):
         if node.settings is not None and (node.settings.get(VOTERS) or not node.settings.get(BOOTSTRAP)):
-            yield Bootstrap(number, asked)
+            if behind := _behind(have):  # the node before it has come back, and is not whole yet
+                yield Step(Kind.CATCH_UP, count=behind)
+            yield Step(Kind.BOOTSTRAP, number, controllers=asked)
     there = members(have, want)
     for number in there:
         if number not in have.nodes:
-            yield StartNode(number, have.cluster_id, asked, _three(want))
+            yield Step(Kind.START_NODE, number, controllers=asked, cluster_id=have.cluster_id, settings=_three(want))
     for number in there:
         if number not in have.nodes or not have.nodes[number].voter:
-            yield AddVoter(number)
+            yield Step(Kind.ADD_VOTER, number)
 
 
 def _replication(have: Have, want: Want) -> Iterator[Step]:
@@ -170,20 +158,27 @@ def _replication(have: Have, want: Want) -> Iterator[Step]:
     }
     single = {topic for topic, number in more if len(have.partitions[topic, number].nodes) == 1}
     if held := tuple(sorted(topic for topic in single if have.in_sync[topic] > 1)):
-        yield HoldInSync(held)
+        yield Step(Kind.HOLD_IN_SYNC, topics=held)
     if more:
-        yield Reassign(more)
-    behind = sum(len(now.in_sync) < len(now.nodes) for now in have.partitions.values())
+        topics = tuple(sorted({topic for topic, _ in more}))
+        yield Step(Kind.REASSIGN, topics=topics, replicas=more, count=len(more))
+    behind = _behind(have)
     if more or behind:
-        yield CatchUp(behind or len(more))
+        yield Step(Kind.CATCH_UP, count=behind or len(more))
     if more or have.throttled or have.slowed:
-        yield Unthrottle(tuple(sorted(have.throttled)), tuple(sorted(have.slowed)))
+        topics, slowed = tuple(sorted(have.throttled)), tuple(sorted(have.slowed))
+        yield Step(Kind.UNTHROTTLE, topics=topics, slowed=slowed)
     led = {partition: more.get(partition, now.nodes)[0] for partition, now in have.partitions.items()}
     if moved := tuple(
         sorted(partition for partition, node in led.items() if have.partitions[partition].leader != node)
     ):
-        yield Elect(moved)
+        yield Step(Kind.ELECT, partitions=moved, count=len(moved))
     yield from _acknowledged(have, want, held)
+
+
+def _behind(have: Have) -> int:
+    """How many partitions have a replica that is not in sync."""
+    return sum(len(now.in_sync) < len(now.nodes) for now in have.partitions.values())
 
 
 def _acknowledged(have: Have, want: Want, held: tuple[str, ...]) -> Iterator[Step]:
@@ -191,7 +186,7 @@ def _acknowledged(have: Have, want: Want, held: tuple[str, ...]) -> Iterator[Ste
         return  # all topics have three when this step comes
     low = {topic for topic, wanted in have.in_sync.items() if wanted < 2}.union(held)
     if low or have.default_in_sync < 2:
-        yield RaiseInSync(tuple(sorted(low)), have.default_in_sync < 2)
+        yield Step(Kind.RAISE_IN_SYNC, topics=tuple(sorted(low)), new_topics=have.default_in_sync < 2)
 
 
 def _three(want: Want) -> tuple[tuple[str, str], ...]:
@@ -214,7 +209,8 @@ def _defaults(have: Have, want: Want) -> Iterator[Step]:
     for number in members(have, want):
         node = have.nodes.get(number)
         if node is not None and (low := lacking(node.settings)):
-            yield SetDefaults(number, tuple((name, str(least)) for name, least in low.items()))
+            settings = tuple((name, str(least)) for name, least in low.items())
+            yield Step(Kind.SET_DEFAULTS, number, settings=settings)
 
 
 def lacking(settings: Mapping[str, str] | None) -> dict[str, int]:

@@ -10,35 +10,41 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
+import forked
 from confluent_kafka import KafkaError, Message
 from forked import PROGRAM
-from workers import Feed
+from workers import Feed, usage_producer, variables
 
 from streamapp.broker.broker import Broker
 from streamapp.broker.quorum import Member
-from streamapp.clock import monotonic_s
+from streamapp.broker.secure import ADMIN, Secured
+from streamapp.clock import monotonic_s, wall_ms
 from streamapp.errors import Unavailable
 from streamapp.kafka.cluster_admin import ClusterAdmin
 from streamapp.processes.child import HOST, free_port
 from streamapp.settings import KafkaSettings
+from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
 
 STEP = re.compile(r"^\S+ \d+/\d+ (?!…)(OPERATOR: )?(.*)")
 SETTING = re.compile(r"\b([a-z]+(?:\.[a-z]+)+)=(\d+)\b(?![.:])")
 PROJECT = PROGRAM.parent.parent
+EVENTS = 5_000_000  # more than there is time for
+SETTLED = ("cluster", "check", "--wait", "240")
 
 
 class Nodes:
-    """Their processes by number. Ports stay the same, as names in a cluster do."""
+    """Their processes by number. Ports stay the same, as names in a cluster do. `locks`: who may log in to them."""
 
-    def __init__(self, folder: Path, cache_dir: Path, **properties: str) -> None:
-        self.folder, self._cache_dir = folder, cache_dir
-        self._properties = {name.replace("_", "."): value for name, value in properties.items()}
+    def __init__(self, folder: Path, cache_dir: Path, locks: Secured | None = None) -> None:
+        self.folder, self._cache_dir, self._locks = folder, cache_dir, locks
         self._settings: dict[int, dict[str, str]] = {}
         self.ports = [(free_port(), free_port()) for _ in range(3)]
         self.controllers = tuple(f"{HOST}:{controller}" for _, controller in self.ports)
-        self.kafka = KafkaSettings(bootstrap_servers=",".join(f"{HOST}:{port}" for port, _ in self.ports))
+        self.bootstrap = ",".join(f"{HOST}:{port}" for port, _ in self.ports)
+        self.kafka = locks.settings(ADMIN, self.bootstrap) if locks else KafkaSettings(bootstrap_servers=self.bootstrap)
         self.brokers: dict[int, Broker] = {}
 
     def make(
@@ -48,12 +54,12 @@ class Nodes:
         if number in self.brokers:
             self.brokers[number].kill()
         port, controller_port = self.ports[number]
-        own = {"node.id": str(number), **self._properties, **self._settings.get(number, {}), **more}
-        self.brokers[number] = kind(
+        own = {"node.id": str(number), **self._settings.get(number, {}), **more}
+        make = self._locks.broker if self._locks else partial(kind, cache_dir=self._cache_dir)
+        self.brokers[number] = make(
             self.folder / str(number),
             port=port,
             controller_port=controller_port,
-            cache_dir=self._cache_dir,
             heap_mb=192,
             properties=own,
             member=member,
@@ -79,13 +85,28 @@ class Nodes:
             return there == {0, 1, 2} and all(len(row.in_sync) == len(row.nodes) == 3 for row in rows.values())
         return False
 
+    def environment(self) -> dict[str, str]:
+        """What an operator has in his."""
+        return {**variables(self.kafka), "STREAM_CACHE_DIR": str(self._cache_dir)}
+
+    def settled(self) -> None:
+        """`streamapp cluster check --wait`, as before each restart of a rolling one."""
+        done = forked.command(*SETTLED, environment=self.environment(), timeout_s=300)
+        assert done.returncode == 0, done
+
+    def restart(self, number: int) -> None:
+        """As `kubectl rollout restart` does to a pod."""
+        self.settled()
+        self.brokers[number].stop()
+        self.brokers[number].start(120)
+
     def end(self) -> None:
         for broker in self.brokers.values():
             broker.kill()
 
-    def grow(self, log: Path) -> list[str]:
+    def grow(self, log: Path, *, kills: bool = True) -> list[str]:
         """`streamapp cluster grow`, killed as soon as it has begun a step for the first time, and called again until it
-        is done. Returns all that it said."""
+        is done; or left alone. Returns all that it said."""
         said: list[str] = []
         killed: set[str] = set()
         while True:
@@ -97,7 +118,7 @@ class Nodes:
                     if found is None:
                         continue
                     step = " ".join(found[2].split()[:3])
-                    if step not in killed and "done:" not in line:
+                    if kills and step not in killed and "done:" not in line:
                         killed.add(step)
                         process.send_signal(signal.SIGKILL)
                     if found[1]:
@@ -108,11 +129,7 @@ class Nodes:
 
     @contextmanager
     def _grow(self, log: Path) -> Iterator[subprocess.Popen[str]]:
-        environment = {
-            "STREAM_KAFKA__BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
-            "STREAM_CACHE_DIR": str(self._cache_dir),
-            "PYTHONUNBUFFERED": "1",
-        }
+        environment = self.environment() | {"PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-m", "streamapp", "cluster", "grow", "--wait", "240"]
         with (
             log.open("ab") as errors,
@@ -160,3 +177,16 @@ def ended(nodes: Nodes) -> Iterator[Nodes]:
         yield nodes
     finally:
         nodes.end()
+
+
+@contextmanager
+def flowing(kafka: KafkaSettings, rate: int) -> Iterator[Acked]:
+    """Usage of the last hours at a steady rate."""
+    now_ms = wall_ms()
+    spec = UsageSpec(now_ms - 12 * HOUR_MS, now_ms, EVENTS, teams=100, late=0.03, duplicates=0.05, seed=16)
+    feed = Acked(usage_producer(kafka), usage_stream(spec), rate)
+    feed.start()
+    try:
+        yield feed
+    finally:
+        feed.end()

@@ -4,37 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 from capture_calls import TOKEN
 from captures import captures
-from nodes import Acked, Nodes, ended
-from workers import Cluster, cluster, usage_producer
+from nodes import Acked, Nodes, ended, flowing
+from workers import Cluster, cluster
 
-from streamapp.clock import monotonic_s, wall_ms
+from streamapp.broker.secure import Secured
+from streamapp.chaos.worker import WorkerProcess
+from streamapp.clock import monotonic_s
 from streamapp.cluster.live import Live
 from streamapp.cluster.plan import Want, plan
-from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
 
 EVENTS_TOPIC = "events_plugin_ingestion"
-EVENTS = 5_000_000  # more than there is time for
-
-
-@contextmanager
-def flowing(one: Cluster, rate: int) -> Iterator[Acked]:
-    """Usage of the last hours at a steady rate."""
-    now_ms = wall_ms()
-    spec = UsageSpec(now_ms - 12 * HOUR_MS, now_ms, EVENTS, teams=100, late=0.03, duplicates=0.05, seed=16)
-    feed = Acked(usage_producer(one.kafka), usage_stream(spec), rate)
-    feed.start()
-    try:
-        yield feed
-    finally:
-        feed.end()
+LOCKED_RATE = 100
 
 
 @pytest.mark.long
@@ -47,18 +33,17 @@ def test_a_cluster_grows_under_load_and_outlives_each_of_its_brokers(
         nodes.make(0, None).start(120)
         with cluster(nodes.brokers[0], tmp_path, nodes.kafka) as one:
             worker = one.start_ready()
-            with flowing(one, request.config.getoption("--cluster-rate")) as feed:
+            with flowing(one.kafka, request.config.getoption("--cluster-rate")) as feed:
                 one.wait(lambda: feed.count > 1000, 120, worker)
                 figures["kill -9 of the only broker"] = restarted(one, nodes, feed)
                 figures["grow"] = grown(nodes, feed, tmp_path)
                 assert plan(Live(nodes.kafka, cache_dir).seen(), Want(3)) == ()
                 figures["kill -9"] = [outlived(one, nodes, feed, number) for number in (0, 1, 2)]
+                figures["rolling restart"] = rolled(nodes, feed)
             figures |= {"sent": feed.sent, "acknowledged": feed.count, "refused": dict(feed.refused)}
             print(json.dumps(figures, indent=1))
             nothing_is_lost_or_doubled(one, feed)
-            if not worker.runs:  # an outage of more than 30 s ends it with 69, and its supervisor starts it again
-                assert worker.exit_code == 69, worker.said()[-3000:]
-                worker = one.start_ready()
+            worker = still_there(one, worker)
             one.drain(worker, timeout_s=300)
             figures["bills"] = one.verify().as_json()
             figures["two of three gone"] = refused_by_one(one, nodes, tmp_path)
@@ -96,6 +81,50 @@ def outlived(one: Cluster, nodes: Nodes, feed: Acked, number: int) -> dict[str, 
     nodes.brokers[number].start(120)
     one.wait(nodes.in_sync, 240)
     return {"pause": pause_s, "pause of the return": feed.pause_s(), "in sync after": monotonic_s() - began_s}
+
+
+def rolled(nodes: Nodes, feed: Acked) -> dict[str, float]:
+    """Each node is restarted when the one before it is whole again; nobody waits for more than an election."""
+    feed.pause_s()
+    began_s, before = monotonic_s(), feed.count
+    for number in (0, 1, 2):
+        nodes.restart(number)
+    nodes.settled()
+    seconds = monotonic_s() - began_s
+    return {"seconds": seconds, "longest pause": feed.pause_s(), "rate": (feed.count - before) / seconds}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_cluster_with_locks_on_grows_under_load(tmp_path: Path, cache_dir: Path) -> None:
+    with ended(Nodes(tmp_path, cache_dir, Secured(tmp_path / "secured", cache_dir))) as nodes:
+        nodes.make(0, None).start(120)
+        with cluster(nodes.brokers[0], tmp_path, nodes.kafka) as one:
+            worker = one.start_ready()
+            with flowing(one.kafka, LOCKED_RATE) as feed:
+                one.wait(lambda: feed.count > LOCKED_RATE, 120, worker)
+                said = nodes.grow(tmp_path / "grow.log", kills=False)
+                grown_s = feed.pause_s()
+                nodes.brokers[0].kill()
+                before = feed.count
+                one.wait(lambda: feed.count > before + LOCKED_RATE, 120)
+                figures = {"longest pause of growing": grown_s, "kill -9": feed.pause_s(), "acknowledged": feed.count}
+            print("\n".join(said), json.dumps(figures, indent=1))
+            nothing_is_lost_or_doubled(one, feed)
+            nodes.brokers[0].start(120)
+            nodes.settled()
+            worker = still_there(one, worker)
+            one.drain(worker, timeout_s=300)
+            one.verify()
+    assert feed.failed == 0
+
+
+def still_there(one: Cluster, worker: WorkerProcess) -> WorkerProcess:
+    """An outage of more than 30 s ends a worker with 69, and its supervisor starts it again. Other codes are faults."""
+    if worker.runs:
+        return worker
+    assert worker.exit_code == 69, worker.said()[-3000:]
+    return one.start_ready()
 
 
 def nothing_is_lost_or_doubled(one: Cluster, feed: Acked) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import permutations
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import NewTopic
 from conftest import wait_until
-from nodes import Nodes, ended
+from nodes import Nodes, ended, flowing
 
 from streamapp.broker.broker import Broker
 from streamapp.broker.quorum import VOTERS, Member
@@ -22,8 +23,11 @@ from streamapp.cluster.live import Live
 from streamapp.cluster.plan import Want, plan, refusals
 from streamapp.errors import Refused, Unavailable
 from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.log.reader import read
 
 TOPIC = "llm_usage"
+CLUSTER = "c3RhdGljLXZvdGVycy0wMA"  # 16 bytes, base64
+MOVED = ["UpgradeQuorum", "Bootstrap", "Bootstrap", "Bootstrap"]
 CLUSTER_ID = re.compile(r"^cluster\.id=(.*)$", re.MULTILINE)
 
 
@@ -111,10 +115,40 @@ def quorum_of_three(nodes: Nodes, cache_dir: Path) -> None:
     nodes.make(0, Member(0, nodes.controllers, first=True)).start(120)
 
     def operate(progress: Progress) -> None:
-        if progress.step.by_operator:
+        if progress.step.kind.by_operator:
             nodes.operate(str(progress.step))
 
     grow(Live(nodes.kafka, cache_dir), Want(3), operate, throttle=10_000_000, wait_s=120)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_three_static_voters_become_a_quorum_that_may_grow(tmp_path: Path, cache_dir: Path) -> None:
+    with ended(Nodes(tmp_path, cache_dir)) as nodes:
+        three = {VOTERS: ",".join(f"{n}@{address}" for n, address in enumerate(nodes.controllers))}
+        for number in range(3):
+            join(nodes.make(number, None, Careless, three), CLUSTER)
+        for broker in nodes.brokers.values():
+            broker.launch()
+        for broker in nodes.brokers.values():
+            broker.await_ready(120)
+        make_topic(nodes.brokers[0], 3)
+        live = Live(nodes.kafka, cache_dir)
+        assert [step.kind.label for step in plan(live.seen(), Want(3))[:4]] == MOVED
+        done: list[str] = []
+
+        def operate(progress: Progress) -> None:
+            done.append(progress.step.kind.label)
+            if progress.step.kind.by_operator:
+                nodes.operate(str(progress.step))
+
+        with flowing(nodes.kafka, 100) as feed:
+            grow(live, Want(3), operate, throttle=10_000_000, wait_s=120)
+        print(done, {"acknowledged": feed.count, "longest pause": feed.pause_s()})
+        assert (feed.failed, plan(live.seen(), Want(3))) == (0, ())
+        assert all(not node.settings.get(VOTERS) for node in live.seen().nodes.values() if node.settings is not None)
+        read_back = Counter(hash((row.key, row.value)) for row in read({"bootstrap.servers": nodes.bootstrap}, TOPIC))
+        assert (len(read_back - feed.acked), len(feed.acked - read_back)) == (0, 0)
 
 
 @pytest.mark.long

@@ -27,6 +27,7 @@ SHORT = {"replay --group G", "replay --recompute"}  # names a command, does not 
 ELSEWHERE = {
     "access": "a secured broker: test_access.py",
     "broker start": "test_broker.py and test_broker_metrics.py",
+    "broker tool kafka-features": "an upgrade of Kafka: test_upgrade_kafka.py",
     "capture": "test_capture.py",
     "chaos": "test_chaos_finds.py; minutes of faults",
     "clickhouse": "test_analytics_ingest.py",

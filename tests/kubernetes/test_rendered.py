@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -18,19 +17,9 @@ from streamapp.access.passwords import holds
 from streamapp.broker.jars import KAFKA_VERSION
 from streamapp.topics.registry import GROUPS, offsets_retention_minutes
 
-
-def generator() -> Any:
-    """The script that makes the generated files, as a module."""
-    spec = importlib.util.spec_from_file_location("generate", KUBERNETES / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-GENERATE = generator()
-ELSEWHERE = frozenset(f"Secret/{name}" for name in (*GENERATE.secret_names(), "oauth2-proxy"))
+# deploy/ is no package: the scripts are found as `python deploy/kubernetes/generate.py` finds them.
+GENERATE, PODS = import_module("generate"), import_module("parts.pods")
+ELSEWHERE = frozenset(f"Secret/{name}" for name in (*PODS.secret_names(), "oauth2-proxy"))
 
 
 def test_what_follows_from_the_registries_is_as_they_say() -> None:
@@ -107,7 +96,7 @@ def test_the_script_of_passwords_makes_every_secret_that_has_one() -> None:
     assert by_schema(found) == []
     made = {each["metadata"]["name"]: each["stringData"] for each in found}
     others = {"kafka-ca", "kafka-tls", "stream-directory", "stream-stores"}
-    assert set(GENERATE.secret_names()) - made.keys() == others
+    assert set(PODS.secret_names()) - made.keys() == others
     known = made.pop("kafka-users")
     token = done.stderr.split()[-1]
     assert made.pop("stream-pages")["tokens"].split()[-1] == hashlib.sha256(token.encode()).hexdigest()

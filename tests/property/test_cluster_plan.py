@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from cluster_model import ALL, Killed, ModelCluster, settings
@@ -13,7 +14,7 @@ from searches import search
 from streamapp.broker.quorum import BOOTSTRAP, VOTERS
 from streamapp.cluster.grow import grow, planned
 from streamapp.cluster.plan import Have, Node, Want, plan, refusals
-from streamapp.cluster.steps import AddVoter, Elect, RaiseInSync, Reassign, Step, UpgradeQuorum
+from streamapp.cluster.steps import Kind, Step
 from streamapp.errors import Refused, Unavailable
 from streamapp.kafka.cluster_admin import Replicas
 
@@ -86,7 +87,7 @@ def one_broker() -> Have:
 
 
 def test_the_plan_of_one_broker_is_whole_and_in_the_order_that_was_verified() -> None:
-    names = [type(step).__name__ for step in plan(one_broker(), THREE)]
+    names = [step.kind.label for step in plan(one_broker(), THREE)]
     before = ["UpgradeQuorum", "Bootstrap", "StartNode", "StartNode", "AddVoter", "AddVoter"]
     assert names == [*before, "Reassign", "CatchUp", "Unthrottle", "Elect", "RaiseInSync", "SetDefaults"]
 
@@ -95,7 +96,7 @@ def test_it_is_ended_once_in_every_step_of_its_own() -> None:
     left = {"UpgradeQuorum", "AddVoter", "Reassign", "CatchUp", "Unthrottle", "Elect", "RaiseInSync"}
 
     def once(step: Step) -> bool:
-        name = type(step).__name__
+        name = step.kind.label
         return name in left and not left.remove(name)  # type: ignore[func-returns-value]
 
     cluster = ModelCluster(one_broker(), once)
@@ -104,20 +105,35 @@ def test_it_is_ended_once_in_every_step_of_its_own() -> None:
 
 
 def test_leaders_are_spread_over_all_nodes() -> None:
-    (reassign,) = (step for step in plan(one_broker(), THREE) if isinstance(step, Reassign))
+    (reassign,) = (step for step in plan(one_broker(), THREE) if step.kind is Kind.REASSIGN)
     for topic in TOPICS:
-        leaders = [nodes[0] for (name, _), nodes in reassign.nodes.items() if name == topic]
+        leaders = [nodes[0] for (name, _), nodes in reassign.replicas.items() if name == topic]
         assert sorted(map(leaders.count, range(3))) == [2, 3, 3]
+
+
+def test_three_static_voters_are_moved_one_restart_at_a_time() -> None:
+    voters = {VOTERS: ",".join(f"{n}@node-{n}:9094" for n in range(3))}
+    nodes = {n: node(n, {**voters, **ALL}, dynamic=False) for n in range(3)}
+    rows = {("llm_usage", 0): Replicas((0, 1, 2), frozenset({0, 1, 2}), 0)}
+    have = Have("id", False, nodes, rows, {"llm_usage": 2}, 2)
+    assert [step.kind for step in plan(have, THREE)] == [Kind.UPGRADE_QUORUM, *[Kind.BOOTSTRAP] * 3]
+    back = replace(
+        have, dynamic=True, partitions={key: replace(row, in_sync=frozenset({1, 2})) for key, row in rows.items()}
+    )
+    assert [step.kind for step in plan(back, THREE)][:2] == [Kind.CATCH_UP, Kind.BOOTSTRAP]
+    cluster = ModelCluster(have, lambda step: False)
+    grown(cluster)
+    assert plan(cluster.have, THREE) == ()
 
 
 def test_a_topic_that_two_must_have_is_held_to_one_while_its_replicas_catch_up() -> None:
     have = one_broker()
     strict = Have("id", False, have.nodes, have.partitions, dict.fromkeys(TOPICS, 2), 1)
-    names = [type(step).__name__ for step in plan(strict, THREE)]
+    names = [step.kind.label for step in plan(strict, THREE)]
     assert (
         names.index("HoldInSync") + 1 == names.index("Reassign") < names.index("CatchUp") < names.index("RaiseInSync")
     )
-    assert [step.topics for step in plan(strict, THREE) if isinstance(step, RaiseInSync)] == [tuple(sorted(TOPICS))]
+    assert [step.topics for step in plan(strict, THREE) if step.kind is Kind.RAISE_IN_SYNC] == [tuple(sorted(TOPICS))]
 
 
 def recipes() -> Iterator[Have]:
@@ -140,7 +156,7 @@ def test_fewer_brokers_are_refused_and_say_why() -> None:
     nodes = {n: node(n, {BOOTSTRAP: "x:1", **ALL}) for n in range(3)}
     three = Have("id", True, nodes, have.partitions, have.in_sync, 1)
     assert "nowhere to move them" in refusals(three, Want(1))[0]
-    assert not any(isinstance(step, Elect) for step in plan(have, Want(1)))
+    assert not any(step.kind is Kind.ELECT for step in plan(have, Want(1)))
     assert plan(have, Want(1)) == ()
 
 
@@ -154,7 +170,7 @@ class Late(ModelCluster):
     def do(self, step: Step, have: Have, throttle: int) -> None:
         if self._done:
             super().do(step, have, throttle)
-        if isinstance(step, UpgradeQuorum | AddVoter):
+        if step.kind in {Kind.UPGRADE_QUORUM, Kind.ADD_VOTER}:
             raise Refused("DUPLICATE_VOTER")
 
 

@@ -13,6 +13,7 @@ from sdk_clients import client
 from sdk_packages import packages
 
 from streamapp.broker.broker import Broker
+from streamapp.clock import monotonic_s
 
 MANY = 20
 EXPECTED = {
@@ -38,14 +39,20 @@ def test_a_broker_killed_before_it_acknowledged(
         os.kill(ready_broker.pid, signal.SIGSTOP)  # takes what it is sent, and acknowledges nothing
         with client(name, between.url, modules, many=MANY) as running:
             running.wait(between.exchanges, OUTAGE_S)
+            killed_s = monotonic_s()
             ready_broker.kill()
             running.wait(lambda: 503 in between.statuses(), OUTAGE_S)
             assert between.statuses() <= {503, None}
             ready_broker.start()
+            back_s = monotonic_s()
             running.wait(lambda: names(front.arrived()) >= EXPECTED[name], RETRIED_S)
             running.wait(lambda: 200 in between.statuses(), OUTAGE_S)
+            figures = {"away": back_s - killed_s, "there after the return": monotonic_s() - back_s}
             told = running.finish()
-        arrived = once(front.arrived())  # a 503 does not say that Kafka has nothing of it
+            answers = Counter(exchange.status for exchange in between.exchanges())
+        records = front.arrived()
+        arrived = once(records)  # a 503 does not say that Kafka has nothing of it
+    print(name, figures, {"requests": dict(answers), "records": len(records), "events": len(arrived)})
     assert names(arrived) == EXPECTED[name] == Counter(told.uuids.values())
     assert {one.event["data"]["uuid"] for one in arrived} == told.uuids.keys()
 

@@ -18,7 +18,7 @@ from streamapp.clock import monotonic_s, wall_ms
 from streamapp.cluster.grow import Progress, grow, planned
 from streamapp.cluster.live import Live
 from streamapp.cluster.plan import SHRINK, Want
-from streamapp.cluster.steps import CatchUp, Elect, Return, Step
+from streamapp.cluster.steps import Kind, Step
 from streamapp.errors import Refused, Unavailable
 from streamapp.schemas.values.timestamp import format_ms
 
@@ -60,7 +60,7 @@ def plan_command(brokers: str, as_json: bool) -> None:
         click.echo(json.dumps({"steps": [_row(step) for step in steps]}, indent=2, ensure_ascii=False))
     else:
         for number, step in enumerate(steps, 1):
-            click.echo(f"{number}. {_who(step)}{step}\n   Why: {step.why}.")
+            click.echo(f"{number}. {_who(step)}{step}\n   Why: {step.kind.why}.")
         click.echo(f"{len(steps)} step{'' if len(steps) == 1 else 's'} to do")
     sys.exit(WORK_TO_DO if steps else 0)
 
@@ -123,7 +123,7 @@ def check_command(wait_s: float, properties: Path | None, as_json: bool) -> None
             click.echo(f"! {_who(step)}{step}")
         click.echo(f"{len(steps)} finding{'' if len(steps) == 1 else 's'}" if steps else fine)
     # Leaders that are elsewhere after a restart risk nothing: Kafka gives them back by itself.
-    sys.exit(NOT_AS_WANTED if any(not isinstance(step, Elect) for step in steps) else 0)
+    sys.exit(NOT_AS_WANTED if any(step.kind is not Kind.ELECT for step in steps) else 0)
 
 
 def _settled(live: Live, wait_s: float) -> tuple[Step, ...]:
@@ -134,7 +134,7 @@ def _settled(live: Live, wait_s: float) -> tuple[Step, ...]:
             have = live.seen()
             count = len(have.nodes)
             steps = planned(have, Want(1 if count == 1 else max(3, count)))
-            if monotonic_s() > end_s or not any(isinstance(step, Return | CatchUp) for step in steps):
+            if monotonic_s() > end_s or not any(step.kind in {Kind.RETURN, Kind.CATCH_UP} for step in steps):
                 return steps
         except Unavailable:
             if monotonic_s() > end_s:
@@ -152,15 +152,15 @@ def _tell(progress: Progress) -> None:
     if progress.left:
         click.echo(f"{head} … {progress.left}")
         return
-    click.echo(f"{head} {_who(progress.step)}{progress.step}\n   Why: {progress.step.why}.")
+    click.echo(f"{head} {_who(progress.step)}{progress.step}\n   Why: {progress.step.kind.why}.")
 
 
 def _who(step: Step) -> str:
-    return "OPERATOR: " if step.by_operator else ""
+    return "OPERATOR: " if step.kind.by_operator else ""
 
 
 def _row(step: Step) -> dict[str, object]:
-    return {"do": type(step).__name__, "text": str(step), "why": step.why, "by_operator": step.by_operator}
+    return {"do": step.kind.label, "text": str(step), "why": step.kind.why, "by_operator": step.kind.by_operator}
 
 
 def _read(properties: Path) -> dict[str, str]:
