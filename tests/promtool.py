@@ -33,12 +33,13 @@ def _run(*command: str, text: bytes = b"") -> str:
     return said
 
 
-def demand_firing(looks: Sequence[Mapping[str, float]], expected: Mapping[int, set[str]], group: str) -> None:
-    """Fails unless exactly these alerts of a group fire. `looks`: series → value, as they were told from minute to
+def demand_firing(looks: Sequence[Mapping[str, float]], expected: Mapping[int, set[str]], group: str = "") -> None:
+    """Fails unless exactly these alerts fire, of a group or any. `looks`: series → value, told from minute to
     minute; `expected`: minute → alerts."""
     names = sorted({name for look in looks for name in look})
     values = {name: " ".join(repr(look[name]) if name in look else "stale" for look in looks) for name in names}
-    asked = f'count by (alertname) (ALERTS{{alertstate="firing",group="{group}"}})'
+    chosen = f',group="{group}"' if group else ""
+    asked = f'group by (alertname) (ALERTS{{alertstate="firing"{chosen}}})'
     evaluations = [
         {
             "expr": asked,

@@ -19,13 +19,14 @@ from prometheus_client.samples import Sample
 from promtool import demand_firing
 
 from streamapp.broker.broker import Broker
+from streamapp.broker.exporter import agent
 from streamapp.clock import wall_ms
 from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.groups import Seen
 from streamapp.processes.child import free_port
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import GROUPS
-from streamapp.watch.lag import SETTLED_MS, GroupSeries, Unread, Watched
+from streamapp.watch.lag import SETTLED_MS, GroupSeries, Unread, Watched, watched
 from streamapp.watch.metrics import WatchMetrics
 from streamapp.watch.watcher import Watcher
 
@@ -85,7 +86,11 @@ class Stage:
 
 def told(metrics: WatchMetrics) -> dict[str, float]:
     """Series → value, of a scrape."""
-    families = text_string_to_metric_families(metrics.exposition().decode())
+    return scraped(metrics.exposition())
+
+
+def scraped(exposition: bytes) -> dict[str, float]:
+    families = text_string_to_metric_families(exposition.decode())
     samples = [sample for family in families for sample in family.samples]
     return {series(one): one.value for one in samples if one.name.startswith(("stream_", "kafka_"))}
 
@@ -207,6 +212,44 @@ def test_while_kafka_is_away_nothing_is_said_of_groups_and_that_is_said(broker: 
     assert 'stream_watch_unknown{reason="kafka"} 1.0' in text
     assert "kafka_consumer_group_lag{" not in text
     assert not [line for line in text.splitlines() if line.startswith("stream_watch_last_success")]
+
+
+def test_a_broker_that_is_down_is_told_once_and_what_waits_again_when_it_is_back(
+    new_broker: Callable[..., Broker], provisioned: Path, cache_dir: Path, until: Callable[..., None]
+) -> None:
+    """The watch and the broker's exporter as they speak, a minute each; of nothing else is anybody told."""
+    port, up = free_port(), 'up{job="kafka",instance="kafka-0"}'
+    broker = new_broker(provisioned, jvm_flags=agent(cache_dir, port))
+    broker.start(120)
+    stage, minutes = Stage(broker, *watched()), list[dict[str, float]]()
+
+    def minute() -> None:
+        asyncio.run(stage.watcher.look())
+        found = told(stage.metrics) | {up: 0, 'stream_reconciliation_difference{pair="usage=bills"}': 0}
+        success = "stream_watch_last_success_timestamp_seconds{}"
+        found[success] -= began_s  # promtool's clock begins at 0
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            found |= {**scraped(answer.read()), up: 1}
+        minutes.append(found)
+        stage.ahead_ms += 60_000
+
+    stage.send("audit_log", 3, wall_ms() - 60_000)
+    until(lambda: all(stage.look(one.name).state for one in GROUPS), timeout_s=60)
+    began_s = wall_ms() / 1000
+    for _ in range(3):
+        minute()
+    broker.stop()
+    for _ in range(17):
+        minute()
+    broker.start(120)
+    until(lambda: all(stage.look(one.name).state for one in GROUPS), timeout_s=60)
+    for _ in range(3):
+        minute()
+    waits, down = {"GroupWithoutMembers"}, {"BrokerDown"}
+    blind = {"BrokerDown", "WatchBlind"}
+    unknown = {"WatchUnknown", "GroupUnwatched"}
+    expected = {0: set[str](), 1: waits, 2: waits, 3: set[str](), 4: down, 6: blind, 17: blind, 18: blind | unknown}
+    demand_firing(minutes, expected | {20: set(), 21: waits, 22: waits})
 
 
 def test_the_process_serves_what_it_sees_until_it_is_told_to_stop(

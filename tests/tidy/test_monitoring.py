@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from documented import commands
 from project import PROJECT
 from promtool import DEPLOY, amtool, dashboards, promtool
 from scrape_record import differences, family, recorded
@@ -35,9 +36,11 @@ def alerts() -> list[dict[str, Any]]:
     return [rule for group in loaded(RULES)["groups"] for rule in group["rules"]]
 
 
-def anchors(page: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+def sections(page: Path) -> dict[str, str]:
+    """Anchor → what stands below its heading."""
+    parts = re.split(r"^#+ (?=[A-Z…a-z])(.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    pairs = zip(parts[1::2], parts[2::2], strict=True)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-"): text for heading, text in pairs}
 
 
 def metrics(expressions: Iterator[str]) -> set[str]:
@@ -56,13 +59,15 @@ def test_prometheus_and_alertmanager_accept_their_files() -> None:
 
 
 def test_every_alert_says_what_is_wrong_and_where_to_read_on() -> None:
-    known, names = anchors(RUNBOOK), [rule["alert"] for rule in alerts()]
+    """At a command, too; `tests/broker/test_runbook.py` runs each."""
+    known, names = sections(RUNBOOK), [rule["alert"] for rule in alerts()]
     assert len(names) == len(set(names)) > 30
     for rule in alerts():
         assert rule["labels"]["severity"] in {"critical", "warning"}, rule
         assert rule["annotations"]["summary"], rule
         page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
         assert (page, anchor in known) == ("docs/runbook.md", True), rule
+        assert list(commands(known[anchor], "streamapp")), (rule["alert"], anchor)
 
 
 @pytest.mark.parametrize(("severity", "receiver"), [("critical", "pagerduty"), ("warning", "team")])
