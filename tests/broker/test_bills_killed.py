@@ -55,7 +55,7 @@ def test_a_service_that_is_killed_ends_with_the_ledgers_rows(
         service.stdin.write(ALWAYS)
         service.stdin.flush()
         try:
-            until(lambda: service.poll() is not None or kept(path) == (ledger, ledger), timeout_s=60)
+            until(lambda: service.poll() is not None or kept(path) == (ledger, ledger), timeout_s=120)
         finally:
             service.kill()
     assert kept(path) == (ledger, ledger)
