@@ -82,6 +82,7 @@ test: tested ## Check and run the tests without the long ones (docs/long-tests.m
 
 test-all: tested cargo ## Check and run every test, every search at its full length
 	PYTHONPATH=. $(BIN)/python tests/foreign_producers.py rust
+	PYTHONPATH=.:tests $(BIN)/python tests/registry/apicurio.py
 	$(PYTEST) --hypothesis-profile=long
 
 check: setup ## Formatting, lint, types, the import rule, the reference

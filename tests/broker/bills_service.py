@@ -42,7 +42,7 @@ async def serve(form: str, bootstrap: str, topic: str, path: str) -> None:
         saved = dict(database.execute("select part, next from position"))
         reader = BillsReader(kafka, topic=topic, position=saved)
     else:
-        reader = BillsReader(kafka, topic=topic, group=f"{topic}-group", silent_s=1.5)
+        reader = BillsReader(kafka, topic=topic, group=f"{topic}-group", silent_s=3)
     async with reader:
         async for stated in reader:
             assert isinstance(stated.event, BillingHourly | BillingRevised)

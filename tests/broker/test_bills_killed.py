@@ -33,9 +33,8 @@ def test_a_service_that_is_killed_ends_with_the_ledgers_rows(
     topic, bills, path = make_topic("bills", PARTITIONS), billed(), tmp_path / "service.db"
     with TransactedProducer(KafkaSettings(bootstrap_servers=broker.bootstrap), f"{topic}-writer") as out:
         for begin in range(0, len(bills), 5):
-            out.commit(
-                Outgoing(topic, partition_for(key, PARTITIONS), key, value) for key, value in bills[begin : begin + 5]
-            )
+            some = bills[begin : begin + 5]
+            out.commit([Outgoing(topic, partition_for(key, PARTITIONS), key, value) for key, value in some])
     command = [sys.executable, str(SERVICE), form, broker.bootstrap, topic, str(path)]
     rng = Random(form)
     for _ in range(KILLS):
@@ -56,7 +55,7 @@ def test_a_service_that_is_killed_ends_with_the_ledgers_rows(
         service.stdin.write(ALWAYS)
         service.stdin.flush()
         try:
-            until(lambda: service.poll() is not None or kept(path) == (ledger, ledger), timeout_s=60)
+            until(lambda: service.poll() is not None or kept(path) == (ledger, ledger), timeout_s=120)
         finally:
             service.kill()
     assert kept(path) == (ledger, ledger)

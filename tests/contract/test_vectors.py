@@ -16,6 +16,7 @@ from rpc_log import call as called
 from usage_log import Rec, Table, without_lane
 from usage_log import event as used
 
+from streamapp.contract.kit import CLIENTS
 from streamapp.contract.vectors import ACCEPT, AT_MS, LOG, POISONS, REPEATED, VALUE, Vector, vectors
 from streamapp.kafka.produce.outgoing import READERS
 from streamapp.schemas.catalog import CATALOG, JUDGES, json_schema
@@ -120,3 +121,10 @@ def test_what_is_seen_in_the_log_only_is_no_fault_of_the_bytes() -> None:
         REPEATED, Reason.CONFLICTING_DUPLICATE, Reason.TIMESTAMP_IN_FUTURE, Reason.TOO_LATE, Reason.WRONG_PARTITION,
         Reason.ORG_UNRESOLVED,
     }  # fmt: skip
+
+
+def test_a_producer_is_small_enough_to_be_read() -> None:
+    """That is, the file which a team copies; `main` beside it sends the vectors."""
+    names = ("go/producer.go", "typescript/producer.ts", "java/UsageProducer.java", "rust/src/producer.rs")
+    lengths = {name: len((CLIENTS / name).read_text(encoding="utf-8").splitlines()) for name in names}
+    assert [name for name, lines in lengths.items() if lines > 60] == []

@@ -1,4 +1,7 @@
-"""Apicurio Registry as a process of its own, with nothing but memory; fetched once from a Maven repository."""
+"""Apicurio Registry as a process of its own, with nothing but memory; fetched once from a Maven repository.
+
+python tests/registry/apicurio.py     fetches it now, and the packages of the largest client, for `make test-all`
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from conftest import wait_until
+from conftest import CACHE_DIR, wait_until
+from sdk_packages import packages
 
 from streamapp.broker.jars import held, jars
 from streamapp.extras import java
@@ -67,3 +71,8 @@ def _is_told(url: str) -> bool:
     ):
         return bool(answer.status == 200)
     return False
+
+
+if __name__ == "__main__":
+    print(unpacked(CACHE_DIR))
+    print(packages(CACHE_DIR, LOCK.with_name("confluent")))

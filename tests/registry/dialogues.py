@@ -88,7 +88,7 @@ def _changes(client: SchemaRegistryClient) -> Mapping[str, Callable[[], Any]]:
 
 def _versions_with(client: SchemaRegistryClient, subject: str, schema: Schema) -> list[int]:
     client.register_schema(subject, schema)
-    return client.get_versions(subject)
+    return list(client.get_versions(subject))
 
 
 def _levels_and_deletions(client: SchemaRegistryClient, schema: Schema) -> Mapping[str, Callable[[], Any]]:

@@ -157,7 +157,7 @@ def test_apicurio_tells_the_same_but_for_what_is_listed(tmp_path: Path) -> None:
         for question, ours in answers.items()
         if told[client][question] != ours
     ]
-    assert differ == listed()
+    assert differ == listed(), "\n".join(f"| {' | '.join(row)} |" for row in differ)
 
 
 def shown(answer: Any) -> str:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log"
 	"os"
 	"strings"
 
@@ -39,4 +40,10 @@ func main() {
 	}
 	check(client.ProduceSync(context.Background(), all...).FirstErr())
 	fmt.Println(len(all), "acknowledged")
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
 }

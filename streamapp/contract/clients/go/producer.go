@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"log"
 	"maps"
 	"os"
 	"regexp"
@@ -56,10 +55,4 @@ func usage(team, org string, cost json.Number, facts map[string]any) (*kgo.Recor
 		"type": "llm.usage.completed", "source": "llm-gateway", "team_id": team, "org_id": org,
 		"timestamp": time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), "data": data})
 	return &kgo.Record{Topic: "llm_usage", Key: []byte(team), Value: value}, err
-}
-
-func check(err error) {
-	if err != nil {
-		log.Fatal(err)
-	}
 }
