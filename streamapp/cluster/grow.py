@@ -102,6 +102,12 @@ def _follows(node: Node | None) -> bool:
     return node is not None and node.settings is not None and bool(node.directory) and node.lag <= CAUGHT_UP
 
 
+def _goes_on(step: Step, next_one: Step) -> bool:
+    """Whether a step is not done: the plan begins with it still, or with the return of the node that it restarts."""
+    restarts = step.kind.by_operator and next_one.kind is Kind.RETURN and next_one.node == step.node
+    return restarts or next_one.subject == step.subject
+
+
 def _await_effect(
     cluster: Cluster, want: Want, now: Progress, tell: Callable[[Progress], None], patience: _Patience
 ) -> None:
@@ -110,7 +116,7 @@ def _await_effect(
         left: tuple[Step, ...] = (now.step,)
         with suppress(Unavailable):  # a node that restarts
             left = planned(cluster.seen(now.step), want)
-        if not left or left[0].subject != now.step.subject:
+        if not left or not _goes_on(now.step, left[0]):
             return
         if left[0].kind is Kind.CATCH_UP and str(left[0]) != told:
             told = str(left[0])

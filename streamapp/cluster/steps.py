@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from streamapp.broker.quorum import BOOTSTRAP, VOTERS
+from streamapp.broker.quorum import BOOTSTRAP as SERVERS
+from streamapp.broker.quorum import VOTERS
 from streamapp.kafka.partitions import Partition
 
 OURS, OPERATOR = False, True
@@ -30,14 +31,14 @@ class Kind(Enum):
     BOOTSTRAP = (
         "Bootstrap",
         OPERATOR,
-        f"node {{node}}: remove {VOTERS} from its server.properties, set {BOOTSTRAP}={{controllers}} and the "
+        f"node {{node}}: remove {VOTERS} from its server.properties, set {SERVERS}={{controllers}} and the "
         "controllers of the nodes that come, and restart it",
         "the voters stand in the log now; a file that names others is how topics are lost",
     )
     START_NODE = (
         "StartNode",
         OPERATOR,
-        f"node {{node}}: set node.id={{node}} {BOOTSTRAP}={{controllers}} {{settings}} in its server.properties, and "
+        f"node {{node}}: set node.id={{node}} {SERVERS}={{controllers}} {{settings}} in its server.properties, and "
         f"no {VOTERS}; on its empty disk: kafka-storage format --cluster-id={{cluster_id}} --no-initial-controllers; "
         "start it",
         "a node that is formatted without controllers can only follow, never elect itself with an empty log",

@@ -78,7 +78,6 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
-            metadata_max_age_ms=30_000,
         )
         consumer.leave_on_stop = self.app.settings.worker.leave_on_stop
         return consumer

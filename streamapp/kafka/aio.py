@@ -30,6 +30,10 @@ from streamapp.settings import KafkaSettings
 
 SESSION_SHARE = 0.8  # of a session: then it is time for the next one
 
+# aiokafka asks for new brokers only those that it knows. With its default of five minutes a worker would know the first
+# broker alone for so long after a cluster grew, and could not go on without it.
+METADATA_MS = 30_000
+
 
 def aiokafka_config(kafka: KafkaSettings) -> dict[str, Any]:
     """The same as keyword arguments of aiokafka's clients. Raises `Misconfigured`."""
@@ -37,6 +41,7 @@ def aiokafka_config(kafka: KafkaSettings) -> dict[str, Any]:
     config: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap_servers,
         "security_protocol": kafka.security_protocol,
+        "metadata_max_age_ms": METADATA_MS,
     }
     if kafka.security_protocol != "PLAINTEXT":
         config["ssl_context"] = ssl_context(kafka)

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,13 @@ class Kept:
         """Of the ledger."""
         return {"STREAM_LEDGER_URL": f"sqlite:///{self.folder / 'ledger.db'}"}
 
+    def ledger(self) -> list[bytes]:
+        """The bills in it, as they stand in the log."""
+        with closing(sqlite3.connect(self.folder / "ledger.db")) as ledger:
+            if not ledger.execute("SELECT name FROM sqlite_master WHERE name = 'bills'").fetchone():
+                return []  # not yet
+            return [event.encode() for (event,) in ledger.execute("SELECT event FROM bills")]
+
     def usage(self, seed: int) -> list[Sent]:
         """Events of the last hours of its time."""
         spec = UsageSpec(self.at_ms - 6 * HOUR_MS, self.at_ms, EVENTS, teams=10, late=0.03, duplicates=0.05, seed=seed)
@@ -80,9 +88,11 @@ class Kept:
         ledger = one.start_agent(LEDGER, None, **self.settings)
         one.send(records)
         one.drain(billing, ledger)
-        one.wait(lambda: one.bills() and self._agree(one), 120, billing, ledger)
-        for worker in (billing, ledger):
-            assert worker.stop() == 0, worker.said()[-3000:]
+        one.wait(lambda: one.bills(), 60, billing)
+        assert billing.stop() == 0, billing.said()[-3000:]
+        one.wait(lambda: {*one.bills()} <= {*self.ledger()}, 120, ledger)
+        assert ledger.stop() == 0, ledger.said()[-3000:]
+        assert self._agree(one)
         return billing
 
     def _agree(self, one: Cluster) -> bool:

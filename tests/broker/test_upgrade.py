@@ -18,6 +18,7 @@ def test_an_earlier_versions_state_is_gone_on_with(tmp_path: Path, cache_dir: Pa
     kept = Kept(tmp_path, cache_dir, told["at_ms"] + 60_000)
     with kept.cluster() as one:
         bills, sent = one.bills(), one.read("llm_usage")
+        assert {*kept.ledger()} == {*bills} != set()
         assert one.done() < len(sent), "it left something unread"
         again = [Sent(row.key, row.value, record_ms=kept.at_ms) for row in sent[::3]]
         worker = kept.work(one, [*again, *kept.usage(seed=17)])
@@ -25,6 +26,7 @@ def test_an_earlier_versions_state_is_gone_on_with(tmp_path: Path, cache_dir: Pa
         assert (bool(counts), sum(counts)) == (True, 0), "its rows were on the disk"
         after = one.bills()
         assert (len(after) > len(bills), sorted({*bills} - {*after})) == (True, [])
+        assert {*kept.ledger()} == {*after}
         one.verify()
         with registry(one) as made:
             now = answers(made)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from searches import search
 
 from streamapp.broker.quorum import BOOTSTRAP, VOTERS
-from streamapp.cluster.grow import grow, planned
+from streamapp.cluster.grow import Progress, grow, planned
 from streamapp.cluster.plan import Have, Node, Want, plan, refusals
 from streamapp.cluster.steps import Kind, Step
 from streamapp.errors import Refused, Unavailable
@@ -181,6 +181,31 @@ def test_a_step_that_is_done_already_is_no_failure() -> None:
     never = Late(one_broker(), done=False)
     with pytest.raises(Refused, match="DUPLICATE_VOTER"):
         grown(never)
+
+
+class Restarting(ModelCluster):
+    """A node that is restarted is seen down for a moment; the others answer."""
+
+    down = 0
+
+    def seen(self, step: Step | None = None) -> Have:
+        have = super().seen(step)
+        if step is None or step.kind is not Kind.SET_DEFAULTS or self.down >= 3:
+            return have
+        self.down += 1
+        return replace(have, nodes={**have.nodes, step.node: replace(have.nodes[step.node], settings=None)})
+
+
+def test_a_node_that_is_being_restarted_is_waited_for_and_not_asked_for_again() -> None:
+    cluster, asked = Restarting(one_broker(), lambda step: False), []
+
+    def operator(progress: Progress) -> None:
+        asked.append(progress.step.kind)
+        cluster.operator(progress)
+
+    grow(cluster, THREE, operator, throttle=1, wait_s=5, poll_s=0)
+    assert cluster.down == 3
+    assert Kind.RETURN not in asked
 
 
 def test_a_step_of_the_operator_that_is_not_done_ends_the_run_in_time_and_says_which() -> None:

@@ -11,6 +11,7 @@ from streamapp.broker.quorum import VOTERS, Member, format_arguments, named_vote
 from streamapp.cli.kafka.cluster import command
 from streamapp.cluster.live import Seat, quorum
 from streamapp.cluster.plan import Have, Node, Want, controller_of, refusals
+from streamapp.cluster.steps import Kind, Step
 from streamapp.errors import Refused
 
 STATIC = """\
@@ -87,6 +88,29 @@ def test_a_file_of_a_cluster_of_one_node_passes(tmp_path: Path) -> None:
     file = tmp_path / "server.properties"
     file.write_text(f"node.id=0\n{VOTERS}=0@a:9094\n")
     assert CliRunner().invoke(command, ["check", "--properties", str(file)]).exit_code == 0
+
+
+def test_a_line_for_the_operator_says_all_that_is_to_be_set() -> None:
+    rows = (("default.replication.factor", "3"), ("offsets.topic.replication.factor", "3"))
+    start = Step(Kind.START_NODE, 1, controllers=("a:1", "b:2"), cluster_id="id", settings=rows)
+    assert str(start) == (
+        "node 1: set node.id=1 controller.quorum.bootstrap.servers=a:1,b:2 default.replication.factor=3 "
+        "offsets.topic.replication.factor=3 in its server.properties, and no controller.quorum.voters; on its empty "
+        "disk: kafka-storage format --cluster-id=id --no-initial-controllers; start it"
+    )
+    moved = str(Step(Kind.BOOTSTRAP, 0, controllers=("a:1", "b:2")))
+    assert (
+        "remove controller.quorum.voters from its server.properties, set controller.quorum.bootstrap.servers=a:1,b:2"
+        in moved
+    )
+    raised = str(Step(Kind.RAISE_IN_SYNC, topics=("x", "y"), new_topics=True))
+    assert raised == "set min.insync.replicas=2 of x, y and of new topics"
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_no_text_of_a_step_has_a_word_that_is_not_filled_in(kind: Kind) -> None:
+    text = str(Step(kind, 7, ("host:1",), "id", (("name", "value"),), ("topic",), count=3))
+    assert not set("{(") & set(text.replace("(3 partitions are not)", ""))
 
 
 def test_shrink_is_refused_and_says_why() -> None:

@@ -16,7 +16,7 @@ from conftest import wait_until
 from pydantic import SecretStr
 
 from streamapp.errors import Misconfigured
-from streamapp.kafka.aio import aiokafka_config
+from streamapp.kafka.aio import METADATA_MS, aiokafka_config
 from streamapp.kafka.login import connected
 from streamapp.kafka.security import NOTHING_BEFORE_TLS_1_3, confluent_config
 from streamapp.settings import KafkaSettings
@@ -30,7 +30,8 @@ def test_plaintext_is_an_address_only() -> None:
     kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1,[::1]:2")
     servers = kafka.bootstrap_servers
     assert confluent_config(kafka) == {"bootstrap.servers": servers, "security.protocol": "PLAINTEXT", "log_level": 0}
-    assert aiokafka_config(kafka) == {"bootstrap_servers": servers, "security_protocol": "PLAINTEXT"}
+    own = {"bootstrap_servers": servers, "security_protocol": "PLAINTEXT"}
+    assert aiokafka_config(kafka) == {**own, "metadata_max_age_ms": METADATA_MS}
 
 
 @pytest.mark.parametrize("servers", ["kafka:9092", "10.0.0.1:9092", "localhost:9092,kafka:9092", "[fe80::1]:9092"])
@@ -117,6 +118,7 @@ def test_a_login_goes_over_tls_1_3() -> None:
     assert config == {
         "bootstrap_servers": "kafka:9093",
         "security_protocol": "SASL_SSL",
+        "metadata_max_age_ms": METADATA_MS,
         "sasl_mechanism": "PLAIN",
         "sasl_plain_username": "iam",
         "sasl_plain_password": "pw",
