@@ -75,10 +75,13 @@ class TableView:
 
     def taken(self, partitions: dict[int, Partition]) -> None:
         """Other partitions are in hand now."""
-        self._members.are(self._owners(), self.clock())
         for partition in partitions.values():
             if isinstance(partition.task, Keeps):
                 partition.task.landed = self._told(partition.task)
+
+    def rebalanced(self) -> None:
+        """The leader has given the partitions out anew."""
+        self._members.are(self._owners(), self.clock())
 
     def _owners(self) -> dict[str, frozenset[int]]:
         """Every member with its partitions of the group's topic, as the leader gave them out."""

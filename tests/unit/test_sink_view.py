@@ -56,7 +56,6 @@ def view(
     app = SimpleNamespace(
         conf=SimpleNamespace(id="audit-archive", canonical_url="http://127.0.0.1:6086"),
         slot=SimpleNamespace(instance_id="audit-archive-host-0"),
-        assignor=SimpleNamespace(external_topics_metadata=dict),
         consumer=SimpleNamespace(topic_partitions=lambda topic: 4),
         needs=SimpleNamespace(missing=()),
         ownership=SimpleNamespace(topic="audit_log", partitions={2: partition}),

@@ -96,29 +96,13 @@ async def one_group(site: Site, params: Params) -> Page:
     one, minutes = look.of(name), lags.whole((hour.value or {}).get(name, ()))
     found = [finding for _, finding in look.findings]
     tables = await _tables(site, name) if one.answering else []
+    known = [(told.worker, told.value) for told in settings if told.value is not None]
     twin = {
         **_twin(one, site.clock()),
+        **_group_twin(one, minutes),
         "verdict": look.level,
         "findings": found,
-        "topics": one.registered.topics,
-        "partitions": [
-            {"owner": o.owner, "stale": o.stale, "lag": o.facts.lag, "facts": o.facts} for o in one.workers.partitions
-        ],
-        "missing": one.workers.missing,
-        "workers": [
-            {"name": f.name, "url": f.url, "version": f.version, "started_ms": f.started_ms, "stale": s}
-            for f, s in one.workers.workers
-        ],
-        "silent": one.workers.silent,
-        "gone": one.workers.gone,
-        "settings": [
-            {"worker": told.worker, "changed": dict(told.value)} for told in settings if told.value is not None
-        ],
-        "dead_letters": one.workers.dead_letters(),
-        "expired_unread": one.expired,
-        "minutes": [
-            {"start_ms": at.start_ms, "lag": at.lag, "age_s": at.age_s, "to_loss_s": at.to_loss_s} for at in minutes
-        ],
+        "settings": [{"worker": worker, "changed": dict(value)} for worker, value in known],
         "tables": [{"name": table, "url": show.table_url(table, name)} for table in tables],
     }
     owned_now = {(owned.facts.topic, owned.facts.partition) for owned in one.workers.partitions}
@@ -128,7 +112,7 @@ async def one_group(site: Site, params: Params) -> Page:
         "left": group.gone_text,
         "findings": found,
         "level": look.level,
-        "settings": changed_settings([told.value for told in settings if told.value is not None]),
+        "settings": changed_settings([value for _, value in known]),
         "others": [cell for cell in one.cells if (cell.topic, cell.partition) not in owned_now],
         "tables": tables,
         "counts_hours": any(owned.facts.open_hours for owned in one.workers.partitions),
@@ -141,6 +125,28 @@ async def one_group(site: Site, params: Params) -> Page:
         "start": START.format(name.replace("-", "_")),
     }
     return Page("group.html", name, context, twin, place="overview")
+
+
+def _group_twin(one: whole.GroupLook, minutes: Sequence[lags.Minute]) -> dict[str, Any]:
+    """What the page of a group tells beside what the front page does."""
+    return {
+        "topics": one.registered.topics,
+        "partitions": [
+            {"owner": o.owner, "stale": o.stale, "lag": o.facts.lag, "facts": o.facts} for o in one.workers.partitions
+        ],
+        "missing": one.workers.missing,
+        "workers": [
+            {"name": f.name, "url": f.url, "version": f.version, "started_ms": f.started_ms, "stale": s}
+            for f, s in one.workers.workers
+        ],
+        "silent": one.workers.silent,
+        "gone": one.workers.gone,
+        "dead_letters": one.workers.dead_letters(),
+        "expired_unread": one.expired,
+        "minutes": [
+            {"start_ms": at.start_ms, "lag": at.lag, "age_s": at.age_s, "to_loss_s": at.to_loss_s} for at in minutes
+        ],
+    }
 
 
 def changed_settings(told: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, list[str]]]:
