@@ -96,13 +96,13 @@ async def one_group(site: Site, params: Params) -> Page:
     one, minutes = look.of(name), lags.whole((hour.value or {}).get(name, ()))
     found = [finding for _, finding in look.findings]
     tables = await _tables(site, name) if one.answering else []
-    known = [(told.worker, told.value) for told in settings if told.value is not None]
+    runs = [(told.worker, told.value) for told in settings if told.value is not None]
     twin = {
         **_twin(one, site.clock()),
         **_group_twin(one, minutes),
         "verdict": look.level,
         "findings": found,
-        "settings": [{"worker": worker, "changed": dict(value)} for worker, value in known],
+        "settings": [{"worker": worker, "changed": dict(value)} for worker, value in runs],
         "tables": [{"name": table, "url": show.table_url(table, name)} for table in tables],
     }
     owned_now = {(owned.facts.topic, owned.facts.partition) for owned in one.workers.partitions}
@@ -112,7 +112,7 @@ async def one_group(site: Site, params: Params) -> Page:
         "left": group.gone_text,
         "findings": found,
         "level": look.level,
-        "settings": changed_settings([value for _, value in known]),
+        "settings": changed_settings([value for _, value in runs]),
         "others": [cell for cell in one.cells if (cell.topic, cell.partition) not in owned_now],
         "tables": tables,
         "counts_hours": any(owned.facts.open_hours for owned in one.workers.partitions),
