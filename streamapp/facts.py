@@ -49,6 +49,16 @@ class PartitionFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class GoneFacts:
+    """A worker that has left the group, stopped or lost; one that is there again is none."""
+
+    url: str
+    at_ms: int  # wall clock when its partitions were given to others
+    went_to: dict[int, str]  # partition → base URL of who has it now; empty: nobody
+    seen: bool = False  # somebody has marked it as seen
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerFacts:
     """This worker process."""
 
@@ -65,6 +75,8 @@ class WorkerFacts:
     recent_events_per_s: tuple[float, ...] = ()  # one per second, oldest first, at most 120: the small curve
     missing_topics: tuple[str, ...] = ()  # topics that the worker needs and Kafka does not have
     open_events: dict[str, int] | None = None  # currency → events in `open_cost`; None: the table does not tell money
+    version: str = ""
+    gone: tuple[GoneFacts, ...] = ()  # of this group
 
 
 @dataclass(slots=True)  # frozen ones take four times as long to make, and each bill makes one
@@ -252,6 +264,17 @@ class WorkerView(Protocol):
 
     def metrics(self, openmetrics: bool = False, more: bytes = b"") -> bytes:
         """Prometheus text format."""
+
+
+@runtime_checkable
+class RunningView(Protocol):
+    """How a worker runs, and who ran beside it."""
+
+    def settings(self) -> list[tuple[str, str]]:
+        """Variable and value of each setting that differs from its default; secrets are masked."""
+
+    def mark_seen(self, url: str, at_ms: int) -> None:
+        """Somebody knows that this worker is gone since then, or before."""
 
 
 @runtime_checkable

@@ -38,12 +38,15 @@ END = b"# EOF\n"
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a `_created` series beside each counter and histogram says nothing that a counter does not
 
 
+VERSION = version("hanzo-stream")
+
+
 def registry() -> CollectorRegistry:
     """What every process tells: its own `process_*`, and which version it runs, `stream_build_info`."""
     made = CollectorRegistry()
     ProcessCollector(registry=made)
     about = "Constant 1: the version that runs"
-    Info("stream_build", about, registry=made).info({"version": version("hanzo-stream"), "python": python_version()})
+    Info("stream_build", about, registry=made).info({"version": VERSION, "python": python_version()})
     return made
 
 

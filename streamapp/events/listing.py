@@ -6,6 +6,7 @@ Only a duplicate of an event that lies before the list is not told apart here; i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -22,8 +23,9 @@ from streamapp.schemas.values.money import EXACT
 from streamapp.topics.partitioner import partition_for
 
 SHOWN_MAX = 500
-TAIL = 100  # events of a live tail
+TAIL = 50  # events of a live tail
 TAIL_OFFSETS = 2_000  # read for it, of all partitions together
+TURN = 50  # records that are judged in one go: some milliseconds
 TOPICS = ("llm_usage", "agent_rpc_metering", "events_plugin_ingestion")
 
 Fits = Callable[[Event], bool]
@@ -112,7 +114,9 @@ class Lister:
         except StreamError as error:
             recent, made.problem = None, f"Dead letters were not asked: {error}."
         fates = _Fates(self._tracer, recent)
-        for record in records:
+        for number, record in enumerate(records, 1):
+            if number % TURN == 0:
+                await asyncio.sleep(0)  # the stream goes on between them
             event = event_of(record)
             if not fits(event):
                 continue

@@ -51,7 +51,11 @@ class ExactTable(faust.Table):
         self.takeover = declaration.takeover(app.settings, app.clock, metrics.committed)
         app.own(declaration.source.topic, self.takeover)
         app.ownership.taken = self.view.taken
-        app.ownership.rebalanced, app.ownership.took_over = metrics.rebalances.inc, metrics.took_over
+        app.ownership.rebalanced, app.ownership.took_over = self._rebalanced, metrics.took_over
+
+    def _rebalanced(self) -> None:
+        self.metrics.rebalances.inc()
+        self.view.rebalanced()
 
     async def fold(self, chunk: Chunk) -> None:
         """One chunk: rows, statements, dead letters and the source offset in one transaction, or nothing. Returns when

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from streamapp.errors import Refused
+from streamapp.errors import Misconfigured, Refused
 from streamapp.processes.child import listens
 from streamapp.processes.lock import take
 from streamapp.settings import Settings
@@ -31,8 +31,12 @@ ELSEWHERE: tuple[tuple[str, str], ...] = (
 
 
 def take_lock(state_dir: Path) -> int:
-    """Let no other run use this directory while the descriptor is open. Raises `Refused` when one does."""
-    descriptor = take(state_dir / LOCK)
+    """Let no other run use this directory while the descriptor is open. Raises `Refused` when one does, `Misconfigured`
+    when it cannot be written."""
+    try:
+        descriptor = take(state_dir / LOCK)
+    except OSError as error:
+        raise Misconfigured(f"STREAM_STATE_DIR={state_dir} cannot be written: {error}") from None
     if descriptor is None:
         raise Refused(f"another `streamapp run` uses {state_dir}; stop it, or set STREAM_STATE_DIR")
     return descriptor

@@ -11,8 +11,10 @@ from streamapp.exact.partition.owned import Partition
 from streamapp.exact.partition.task import Keeps, TableTask
 from streamapp.facts import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 from streamapp.facts_events import PlaceFacts, WindowFacts
+from streamapp.meters.members import Members
 from streamapp.meters.places import place
-from streamapp.metrics import GroupMetrics
+from streamapp.metrics import VERSION, GroupMetrics
+from streamapp.settings_told import changed
 from streamapp.store.rows import Store
 from streamapp.store.table import RowKey, Table
 from tables.outcome import Folded
@@ -41,6 +43,7 @@ class TableView:
         self.clock = clock
         self._metrics = metrics
         self._started_ms = clock()
+        self._members = Members()
 
     def worker(self) -> WorkerFacts:
         now_s = monotonic_s()
@@ -59,6 +62,8 @@ class TableView:
             dead_letters=self._letters(),
             partition_count=self.app.consumer.topic_partitions(self.app.ownership.topic),
             missing_topics=self.app.needs.missing,
+            version=VERSION,
+            gone=self._members.gone(),
             open_events=self._open_events(),
             recent_events_per_s=tuple(float(sum(counts)) for counts in zip(*recent, strict=True)),
         )
@@ -73,6 +78,22 @@ class TableView:
         for partition in partitions.values():
             if isinstance(partition.task, Keeps):
                 partition.task.landed = self._told(partition.task)
+
+    def rebalanced(self) -> None:
+        """The leader has given the partitions out anew."""
+        self._members.are(self._owners(), self.clock())
+
+    def _owners(self) -> dict[str, frozenset[int]]:
+        """Every member with its partitions of the group's topic, as the leader gave them out."""
+        topic = self.app.ownership.topic
+        given = self.app.assignor.external_topics_metadata()
+        return {str(url): frozenset(topics.get(topic, ())) for url, topics in given.items()}
+
+    def settings(self) -> list[tuple[str, str]]:
+        return changed(self.app.settings)
+
+    def mark_seen(self, url: str, at_ms: int) -> None:
+        self._members.mark_seen(url, at_ms)
 
     def _told(self, task: Any) -> Callable[[Any], None]:
         """Counts what has committed of a task that `Keeps` rows. A table that also states says more."""

@@ -27,7 +27,8 @@ _AMOUNT = re.compile(r"-[0-9]+\.[0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page builder hands back: one set of facts for people (`context`) and for machines (`twin`)."""
+    """What a page builder hands back: one set of facts for people (`context`) and for machines (`twin`). A twin that is
+    dear to make is a function: only who asks for JSON pays for it."""
 
     template: str
     title: str
@@ -95,7 +96,11 @@ class Renderer:
 
 def twin(page: Page) -> web.Response:
     """The JSON answer."""
-    response = web.Response(body=wire.json_bytes(page.twin), status=page.status, content_type="application/json")
+    response = web.Response(
+        body=wire.json_bytes(page.twin() if callable(page.twin) else page.twin),
+        status=page.status,
+        content_type="application/json",
+    )
     return _with_headers(response, page.headers)
 
 

@@ -21,7 +21,7 @@ from streamapp.web.entry.gate import ASKER, Gate, demand, protect
 from streamapp.web.entry.identity import Asker
 from streamapp.web.entry.rights import LOCAL, TABLE, may
 from streamapp.web.outside import Outside
-from streamapp.web.pages import accounts, agents, extras, front
+from streamapp.web.pages import accounts, agents, extras, front, gone
 from streamapp.web.pages import page as pages
 from streamapp.web.pages.events.asking import Seeker, of_pages
 from streamapp.web.pages.models import latency
@@ -137,8 +137,10 @@ class Pages:
         return await self._acted(request, await unmask.unmasked(self.site, self.audit, request[ASKER], params, form))
 
     async def act(self, request: web.Request) -> web.Response:
-        """`/act`, posted: dead letters sent again or dropped, or the plan of it."""
-        return await self._acted(request, await act.acted(self.site, self.audit, request[ASKER], await _form(request)))
+        """`/act`, posted: dead letters sent again or dropped, or the plan of it; a worker that left marked as seen."""
+        form = await _form(request)
+        deed = gone.marked if form.get("do") == "seen" else act.acted
+        return await self._acted(request, await deed(self.site, self.audit, request[ASKER], form))
 
     async def _acted(self, request: web.Request, built: Page) -> web.Response:
         if render.wants_json(request.headers.get("Accept", "")):
@@ -200,8 +202,7 @@ class Pages:
 
     async def moved(self, request: web.Request) -> web.Response:
         """`/hours`: where usage was before."""
-        query = request.rel_url.raw_query_string
-        where = "/usage" + request.rel_url.raw_path.removeprefix("/hours") + (f"?{query}" if query else "")
+        where = "/usage" + request.rel_url.raw_path_qs.removeprefix("/hours")
         return web.Response(status=301, headers={"Location": where})
 
     async def table(self, request: web.Request) -> web.Response:

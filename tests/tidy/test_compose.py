@@ -23,10 +23,10 @@ from streamapp.agents.registry import AGENTS
 from streamapp.broker.jars import KAFKA_VERSION
 from streamapp.cli import COMMANDS
 from streamapp.cli.local.simulate import command as simulate_command
-from streamapp.cli.project.settings import rows
 from streamapp.clock import wall_ms
 from streamapp.local.jobs import SERVICES, service_jobs, simulate_job, worker_jobs
 from streamapp.settings import Settings, load
+from streamapp.settings_told import rows
 from streamapp.settings_web import WebSettings
 from streamapp.topics import registry
 from streamapp.web.entry.gate import gate

@@ -17,8 +17,8 @@ from documented import code, commands
 from project import PROJECT, found, names, read, tracked
 
 from streamapp.cli import command as streamapp
-from streamapp.cli.project.settings import rows
 from streamapp.settings import Settings
+from streamapp.settings_told import rows
 
 BY_HAND = [
     path

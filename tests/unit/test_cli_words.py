@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
 from streamapp.cli import command
 from streamapp.cli.moment import Moment
+from streamapp.errors import Misconfigured
+from streamapp.local.state import take_lock
 from streamapp.schemas.values.timestamp import parse_ms
 
 NOW = "2026-11-29T08:30:00Z"
@@ -33,6 +37,13 @@ def test_a_mistyped_command_is_told_the_one_that_was_meant(typed: str, meant: st
     found = CliRunner().invoke(command, [typed])
     assert found.exit_code == 2
     assert f"No such command {typed!r}: did you mean {meant}?" in found.output
+
+
+def test_a_run_whose_state_is_no_folder_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "state"
+    file.write_text("")
+    with pytest.raises(Misconfigured, match=f"STREAM_STATE_DIR={file} cannot be written: .*File exists"):
+        take_lock(file)
 
 
 def test_a_command_like_no_other_is_only_unknown() -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from streamapp.cli.project.settings import MASK, command, rows
+from streamapp.cli.project.settings import command
 from streamapp.errors import Misconfigured
 from streamapp.settings import DELIMITER, PREFIX, Settings, current, load
+from streamapp.settings_told import MASK, rows
 from streamapp.settings_words import variables
 
 

@@ -103,7 +103,7 @@ def test_lists_and_the_search_box() -> None:
 
     async def check(ask: Ask) -> None:
         tail = json.loads((await ask("/events.json"))[1])
-        assert len(tail["events"]) == 100
+        assert len(tail["events"]) == 50
         parts = json.loads((await ask("/live?page=/events&once=1"))[1])
         assert "What became of it" in parts["live-events"]
         arrived = [one["arrived_at"] for one in tail["events"]]

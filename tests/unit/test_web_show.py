@@ -130,6 +130,10 @@ def test_the_verdict_finds_what_is_wrong() -> None:
     texts = [f.text for f in group.findings(group.gather(answers(one, two)), NOW_MS)]
     assert any("stands still" in text for text in texts)
     assert any("behind" in text for text in texts)
+    away = "it does not answer, query {0}e1b0c2d-3f4a-4b5c-8d6e-7f8a9b0c1d2e"
+    two.changed = {number: {"trouble": away.format(number)} for number in (4, 5, 6)}
+    texts = [f.text for f in group.findings(group.gather(answers(one, two)), NOW_MS)]
+    assert texts == [f"Partitions 4, 5, 6 stand still: {away.format(4)}"], "one fault is one line"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ COMMANDS = [
     "dead-letters drop --because no",
     "verify",
     "replay --group billing-agg --to-earliest --yes",
+    "replay --group billing-agg --to-earliest --dry-run",
     "repartition",
     "simulate --events 1",
 ]

@@ -16,9 +16,9 @@ from streamapp.cli.kafka.topics import WORK_TO_DO
 from streamapp.cli.lists import LISTS
 from streamapp.cli.local.run import INTERRUPTED
 from streamapp.cli.project.reference import Handed, metric_rows, reference
-from streamapp.cli.project.settings import rows
 from streamapp.exact.faust.failstop import EX_SOFTWARE
 from streamapp.settings import Settings
+from streamapp.settings_told import rows
 from streamapp.web.routes import Pages
 from streamapp.web.sitemap import PAGES
 

@@ -3,59 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict
 
 import click
-from pydantic import BaseModel, SecretStr
 from rich.markup import escape
 from rich.table import Table
 
 from streamapp.cli.printed import print_table
-from streamapp.settings import DELIMITER, PREFIX, Settings, current
-
-MASK = "••••••"
-_PASSWORD_IN_URL = re.compile(r"(://[^/@:]*:)[^/@]*@")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One setting. Values as text; a secret's is never told; empty: not set."""
-
-    variable: str
-    value: str
-    default: str
-    meaning: str
-    source: Literal["environment", "default"]
-
-
-def rows(settings: Settings) -> tuple[Row, ...]:
-    """Every setting in the order of the tree. The environment is the source of what was given to the tree."""
-    return tuple(_flat(settings, PREFIX))
-
-
-def _flat(section: BaseModel, prefix: str) -> Iterator[Row]:
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        variable = prefix + name.upper()
-        if isinstance(value, BaseModel):
-            yield from _flat(value, variable + DELIMITER)
-            continue
-        yield Row(
-            variable=variable,
-            value=_text(value),
-            default=_text(field.get_default(call_default_factory=True, validated_data={})),
-            meaning=field.description or "",
-            source="environment" if name in section.model_fields_set else "default",
-        )
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return MASK if isinstance(value, SecretStr) else _PASSWORD_IN_URL.sub(rf"\1{MASK}@", str(value))
+from streamapp.settings import current
+from streamapp.settings_told import rows
 
 
 @click.command(name="settings")

@@ -125,6 +125,8 @@ class ClickHouse:
         if advice is not None:
             return Misconfigured(f"ClickHouse at {self.settings.url} refuses: {what}; {advice}")
         where = f"ClickHouse at {self.settings.url}"
+        if "Connection refused" in str(error):
+            what = "nothing listens there"
         local = urlsplit(self.settings.url).hostname in LOOPBACK
         start = "; is `streamapp clickhouse` running?" if local else ""
-        return Unavailable(f"{where} does not do it: {what}{start}")
+        return Unavailable(f"{where} does not answer: {what}{start}")

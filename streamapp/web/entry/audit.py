@@ -16,6 +16,7 @@ from streamapp.settings import KafkaSettings
 
 UNMASKED = "stream.page.unmasked"
 REDRIVEN, DROPPED = "stream.page.redriven", "stream.page.dropped"
+SEEN = "stream.page.seen"
 NO_ORG = "stream"
 """The org of what was done to a record that has none that an event may have."""
 

@@ -84,6 +84,8 @@ ROUTES: tuple[Route, ...] = (
 
 LOCAL: Mapping[str, Role] = {
     "worker": "viewer",
+    "settings": "viewer",
+    "seen": "operator",  # the one that acts: it changes what workers remember, nothing of the stream
     "hours": "viewer",
     "sums": "viewer",
     "team": "viewer",

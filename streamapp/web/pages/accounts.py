@@ -19,7 +19,7 @@ from streamapp.web.workers.fleet import Answer
 from streamapp.web.workers.source import TeamFacts
 
 LEDGER = "the ledger"
-TEAM_HOURS_MAX = 72  # three days in the table; the chart has the month, `/usage` has all
+TEAM_HOURS_MAX = 24  # a day in the table; the chart has the month, `/usage` has all
 
 
 def best(answers: list[Answer[list[Any]]]) -> Answer[list[Any]] | None:

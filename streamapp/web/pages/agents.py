@@ -24,7 +24,7 @@ from streamapp.web.workers.group import Group
 from streamapp.web.workers.source import AgentFacts
 
 GROUP = "rpc-billing"
-CONSUMERS_MAX = 200  # in the table; the JSON has all
+CONSUMERS_MAX = 50  # in the table; the JSON has all
 
 
 async def agents_page(site: Site, params: Params) -> Page:
@@ -37,12 +37,15 @@ async def agents_page(site: Site, params: Params) -> Page:
     whole, answers = await asyncio.gather(site.group(), site.fleet.ask("agents", wanted, agents_list.AgentsSlice))
     parts = [(a.worker, a.stale, a.value) for a in answers if a.value is not None]
     page = await asyncio.to_thread(agents_list.merge, parts, whole.owned_now, query)
-    twin = {
-        "agents": [{"worker": worker, "stale": stale, **asdict(row)} for row, worker, stale in page.rows],
-        "matching": page.matching,
-        "next": agents_url(params, after=page.next) if page.next else None,
-        "silent": whole.silent,
-    }
+
+    def twin() -> dict[str, Any]:
+        return {
+            "agents": [{"worker": worker, "stale": stale, **asdict(row)} for row, worker, stale in page.rows],
+            "matching": page.matching,
+            "next": agents_url(params, after=page.next) if page.next else None,
+            "silent": whole.silent,
+        }
+
     context = {
         "page": page,
         "query": query,
@@ -94,13 +97,16 @@ async def agent_page(site: Site, params: Params) -> Page:
         "as_of_ms": found.as_of_ms,
         "notices": notices(whole, answers),
     }
-    twin = {
-        "org": org,
-        "agent": name,
-        "worker": found.worker,
-        "stale": found.stale,
-        "currencies": [_usage_report(*entry) for entry in entries],
-    }
+
+    def twin() -> dict[str, Any]:
+        return {
+            "org": org,
+            "agent": name,
+            "worker": found.worker,
+            "stale": found.stale,
+            "currencies": [_usage_report(*entry) for entry in entries],
+        }
+
     return Page("agent.html", f"{show.visible(name)} · {show.visible(org)}", context, twin, place="agents")
 
 

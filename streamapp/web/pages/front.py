@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from streamapp.topics import registry
@@ -40,6 +41,7 @@ async def front(site: Site, params: Params) -> Page:
         "findings": [{"group": name or None, "level": one.level, "text": one.text} for name, one in look.findings],
         "groups": [_twin(one, site.clock()) for one in look.groups],
         "asked_kafka_ms": look.asked.as_of_ms,
+        "versions": look.versions,
         "lag": look.lag,
         "events_per_s": round(look.events_per_s, 3),
         "money": [dict(zip(("currency", "open", "closed_today", "revised_today"), one, strict=True)) for one in money],
@@ -89,36 +91,28 @@ async def one_group(site: Site, params: Params) -> Page:
     if name not in {one.name for one in registry.GROUPS}:
         known = ", ".join(one.name for one in registry.GROUPS)
         raise Problem(404, f"No group is called {show.visible(name)}", f"The groups: {known}.")
-    look, hour = await asyncio.gather(whole.look(site, (name,)), site.extras.lags.get())
+    asked = site.fleets.of(name).ask("settings", {}, list[tuple[str, str]])
+    look, hour, settings = await asyncio.gather(whole.look(site, (name,)), site.extras.lags.get(), asked)
     one, minutes = look.of(name), lags.whole((hour.value or {}).get(name, ()))
     found = [finding for _, finding in look.findings]
     tables = await _tables(site, name) if one.answering else []
+    runs = [(told.worker, told.value) for told in settings if told.value is not None]
     twin = {
         **_twin(one, site.clock()),
+        **_group_twin(one, minutes),
         "verdict": look.level,
         "findings": found,
-        "topics": one.registered.topics,
-        "partitions": [
-            {"owner": o.owner, "stale": o.stale, "lag": o.facts.lag, "facts": o.facts} for o in one.workers.partitions
-        ],
-        "missing": one.workers.missing,
-        "workers": [
-            {"name": f.name, "url": f.url, "started_ms": f.started_ms, "stale": s} for f, s in one.workers.workers
-        ],
-        "silent": one.workers.silent,
-        "dead_letters": one.workers.dead_letters(),
-        "expired_unread": one.expired,
-        "minutes": [
-            {"start_ms": at.start_ms, "lag": at.lag, "age_s": at.age_s, "to_loss_s": at.to_loss_s} for at in minutes
-        ],
+        "settings": [{"worker": worker, "changed": dict(value)} for worker, value in runs],
         "tables": [{"name": table, "url": show.table_url(table, name)} for table in tables],
     }
     owned_now = {(owned.facts.topic, owned.facts.partition) for owned in one.workers.partitions}
     context = {
         "one": one,
         "group": one.workers,
+        "left": group.gone_text,
         "findings": found,
         "level": look.level,
+        "settings": changed_settings([value for _, value in runs]),
         "others": [cell for cell in one.cells if (cell.topic, cell.partition) not in owned_now],
         "tables": tables,
         "counts_hours": any(owned.facts.open_hours for owned in one.workers.partitions),
@@ -131,6 +125,35 @@ async def one_group(site: Site, params: Params) -> Page:
         "start": START.format(name.replace("-", "_")),
     }
     return Page("group.html", name, context, twin, place="overview")
+
+
+def _group_twin(one: whole.GroupLook, minutes: Sequence[lags.Minute]) -> dict[str, Any]:
+    """What the page of a group tells beside what the front page does."""
+    return {
+        "topics": one.registered.topics,
+        "partitions": [
+            {"owner": o.owner, "stale": o.stale, "lag": o.facts.lag, "facts": o.facts} for o in one.workers.partitions
+        ],
+        "missing": one.workers.missing,
+        "workers": [
+            {"name": f.name, "url": f.url, "version": f.version, "started_ms": f.started_ms, "stale": s}
+            for f, s in one.workers.workers
+        ],
+        "silent": one.workers.silent,
+        "gone": one.workers.gone,
+        "dead_letters": one.workers.dead_letters(),
+        "expired_unread": one.expired,
+        "minutes": [
+            {"start_ms": at.start_ms, "lag": at.lag, "age_s": at.age_s, "to_loss_s": at.to_loss_s} for at in minutes
+        ],
+    }
+
+
+def changed_settings(told: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, list[str]]]:
+    """Variable → the values that workers run with; more than one where they differ, empty for the default."""
+    known = [dict(each) for each in told]
+    variables = dict.fromkeys(variable for each in known for variable in each)
+    return [(variable, sorted({each.get(variable, "") for each in known})) for variable in variables]
 
 
 async def _tables(site: Site, name: str) -> list[str]:

@@ -17,6 +17,10 @@ from streamapp.web.workers.source import RawRow, RowFacts
 
 HOUR_MS = 3_600_000
 HOURS_MAX = 14 * 24
+WHICH_ROWS = (
+    f"In the address, limit is a number from 1 to {local.ROWS_MAX}, partition a number, and after a key as the links "
+    "give it."
+)
 
 
 async def tables(site: Site, params: Params) -> Page:
@@ -118,12 +122,13 @@ async def table(site: Site, params: Params) -> Page:
 
 
 async def hours(site: Site, params: Params) -> Page:
-    """`/tables/{name}/hours`: a table of rows by key and hour, the newest hours first."""
+    """`/tables/{name}/hours`: a table of rows by key and hour, the newest hours first; `limit` of them."""
     name, text = params["name"], params.get("hours") or "24"
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= HOURS_MAX):
         raise Problem(400, "Those hours cannot be shown", f"In the address, hours is a number from 1 to {HOURS_MAX}.")
+    limit = _limit(params)
     site, owner = await _home(site, name, params.get("group", ""))
-    since = {"from": str(site.clock() - int(text) * HOUR_MS)}
+    since = {"from": str(site.clock() - int(text) * HOUR_MS), "limit": str(limit + 1)}
     whole, named, answers = await asyncio.gather(
         site.group(), site.fleet.ask("tables", {}, list[str]), site.fleet.ask("since", since, list[RowFacts])
     )
@@ -136,8 +141,10 @@ async def hours(site: Site, params: Params) -> Page:
         for row in answer.value or []
         if not (answer.stale and row.partition in whole.owned_now)
     ]
-    rows.sort(key=lambda item: (-item[0].start_ms, tuple(item[0].names.values())))
-    more, rows = len(rows) > local.ROWS_MAX, rows[: local.ROWS_MAX]
+    rows.sort(key=lambda item: local.newest_first(item[0]))
+    more, rows = len(rows) > limit, rows[:limit]
+    asked = {"group": params.get("group", ""), "hours": params.get("hours", ""), "limit": str(local.ROWS_MAX)}
+    most = f"{show.table_url(name)}/hours?{urlencode({key: value for key, value in asked.items() if value})}"
     twin = {
         "table": name,
         "group": owner,
@@ -153,6 +160,7 @@ async def hours(site: Site, params: Params) -> Page:
         "counted": [key for key, value in rows[0][0].counted.items() if not isinstance(value, dict)] if rows else [],
         "hours": int(text),
         "more": more,
+        "most_url": most if more and limit < local.ROWS_MAX else "",
         "notices": notices(whole, answers),
     }
     return Page("row_hours.html", f"Hours of {show.visible(name)}", context, twin, place="tables")
@@ -160,22 +168,23 @@ async def hours(site: Site, params: Params) -> Page:
 
 def _rows_wanted(params: Params) -> tuple[Params, int]:
     try:
-        limit = int(params.get("limit") or 50)
+        limit = _limit(params)
         wanted = {"table": params["name"], "limit": str(limit + 1), "find": params.get("find", "").strip()}
-        if not 1 <= limit <= local.ROWS_MAX:
-            raise ValueError
         if params.get("partition"):
             wanted["partition"] = str(int(params["partition"]))
         if params.get("after"):
             partition, *key = local.row_key(params["after"])
             wanted.update({"from": str(int(partition)), "after": json.dumps(key)})
     except (ValueError, TypeError):
-        advice = (
-            f"In the address, limit is a number from 1 to {local.ROWS_MAX}, partition a number, "
-            "and after a key as the links give it."
-        )
-        raise Problem(400, "Those rows cannot be shown", advice) from None
+        raise Problem(400, "Those rows cannot be shown", WHICH_ROWS) from None
     return wanted, limit
+
+
+def _limit(params: Params) -> int:
+    text = params.get("limit") or "50"
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= local.ROWS_MAX):
+        raise Problem(400, "Those rows cannot be shown", WHICH_ROWS)
+    return int(text)
 
 
 def _url(name: str, owner: str, partition: int | None, find: str) -> str:

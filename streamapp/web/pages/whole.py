@@ -131,6 +131,11 @@ class Whole:
         return sum(one.count for one in self.groups)
 
     @property
+    def versions(self) -> list[str]:
+        """That workers run; more than one while a new one is rolled out."""
+        return sorted({version for one in self.groups for version in one.workers.versions})
+
+    @property
     def lag(self) -> int:
         return sum(one.lag or 0 for one in self.groups)
 

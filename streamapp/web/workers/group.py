@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
+from urllib.parse import urlsplit
 
 from streamapp.web import show
 from streamapp.web.workers.fleet import Answer
-from streamapp.web.workers.source import PartitionFacts, WorkerFacts
+from streamapp.web.workers.source import GoneFacts, PartitionFacts, WorkerFacts
 
 Level = Literal["ok", "stale", "wrong"]
 
@@ -59,6 +61,12 @@ class Group:
     missing: tuple[int, ...]  # partitions nobody owns
     contested: tuple[int, ...]  # partitions two answering workers claim
     partition_count: int | None
+    gone: tuple[GoneFacts, ...] = ()  # workers that left, and that nobody has marked as seen
+
+    @property
+    def versions(self) -> list[str]:
+        """That run now."""
+        return sorted({facts.version for facts, stale in self.workers if not stale and facts.version})
 
     @property
     def lag(self) -> int:
@@ -151,7 +159,25 @@ def gather(answers: Sequence[Answer[WorkerFacts]]) -> Group:
         missing=tuple(number for number in range(count or 0) if number not in owned),
         contested=tuple(sorted(contested)),
         partition_count=count,
+        gone=_gone(fresh, {s.url for s in silent}),
     )
+
+
+def _gone(fresh: Sequence[Answer[WorkerFacts]], silent: set[str]) -> tuple[GoneFacts, ...]:
+    """Who left, as anybody who answers remembers it, unless somebody knows that it was seen. One that the pages still
+    ask is named as silent."""
+    there = silent | {answer.url for answer in fresh}
+    found: dict[str, GoneFacts] = {}
+    for one in (one for answer in fresh for one in (answer.value.gone if answer.value else ())):
+        if one.url in there:
+            continue
+        known = found.get(one.url)
+        found[one.url] = one if known is None else replace(max(known, one, key=_left), seen=known.seen or one.seen)
+    return tuple(sorted((one for one in found.values() if not one.seen), key=_left))
+
+
+def _left(one: GoneFacts) -> tuple[int, str]:
+    return one.at_ms, one.url
 
 
 def findings(group: Group, now_ms: int) -> list[Finding]:
@@ -165,12 +191,12 @@ def findings(group: Group, now_ms: int) -> list[Finding]:
         Finding("stale", f"Worker {show.visible(s.name)} does not answer ({s.problem})" + _what_is_shown(s, now_ms))
         for s in group.silent
     ]
+    found += [Finding("stale", gone_text(one), show.group_url(group.name)) for one in group.gone]
     if group.missing:
         found.append(Finding("wrong", f"{_partitions(group.missing)} without an owner: nothing is counted there."))
     if group.contested:
         found.append(Finding("stale", f"{_partitions(group.contested)} changing hands: two workers claim it."))
-    looked_at = (_partition_finding(owned, now_ms) for owned in group.partitions if not owned.stale)
-    found.extend(finding for finding in looked_at if finding)
+    found.extend(_partition_findings([owned.facts for owned in group.partitions if not owned.stale], now_ms))
     if group.lag > LAG_CRITICAL:
         found.append(Finding("wrong", f"The group is {show.number(group.lag)} records behind."))
     elif group.lag > LAG_WARN:
@@ -178,21 +204,48 @@ def findings(group: Group, now_ms: int) -> list[Finding]:
     return worst_first(*found)
 
 
+def gone_text(one: GoneFacts) -> str:
+    """Who left, when, and who does its work."""
+    to = dict.fromkeys(urlsplit(url).netloc or url for url in one.went_to.values() if url)
+    where = f"; its partitions went to {', '.join(to)}" if to else "" if one.went_to else "; it had no partition"
+    nobody = "; nobody has its partitions" if one.went_to and not to else ""
+    return f"Worker {urlsplit(one.url).netloc or one.url} left at {show.day_clock(one.at_ms)} UTC{where}{nobody}."
+
+
 def worst_first(*found: Finding) -> list[Finding]:
     """What is wrong before what is to be looked at; else in the order given."""
     return sorted(found, key=lambda finding: finding.level != "wrong")
 
 
-def _partition_finding(owned: Owned, now_ms: int) -> Finding | None:
-    facts = owned.facts
+def _partition_findings(partitions: Sequence[PartitionFacts], now_ms: int) -> list[Finding]:
+    """One finding for all partitions that have the same fault: sixteen that wait for one database are one fault."""
+    same: dict[tuple[str, str], list[tuple[int, Level, Verbs, str]]] = {}
+    for facts in partitions:
+        level, verbs, what = _fault(facts, now_ms)
+        if what:
+            same.setdefault((level, _ODD.sub("…", what)), []).append((facts.partition, level, verbs, what))
+    return [
+        Finding(level, f"{_named([number for number, *_ in each])} {verbs[len(each) > 1]} {what}")
+        for each in same.values()
+        for _, level, verbs, what in each[:1]
+    ]
+
+
+Verbs = tuple[str, str]
+_IS, _STANDS = ("is", "are"), ("stands", "stand")
+_ODD = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|0x[0-9a-f]+")  # what differs between two of one fault
+
+
+def _fault(facts: PartitionFacts, now_ms: int) -> tuple[Level, Verbs, str]:
+    """What is wrong with a partition: how bad, the verb for one and for several, and the rest; empty: nothing is."""
     if facts.state in {"taking over", "restoring"}:
-        return Finding("stale", f"Partition {facts.partition} is {facts.state}.")
+        return "stale", _IS, f"{facts.state}."
     if facts.trouble is not None:
-        return Finding("wrong", f"Partition {facts.partition} stands still: {show.visible(facts.trouble)}")
+        return "wrong", _STANDS, f"still: {show.visible(facts.trouble)}"
     if stuck(facts, now_ms):
         since = show.age(facts.last_commit_ms, now_ms) if facts.last_commit_ms is not None else "never"
-        return Finding("wrong", f"Partition {facts.partition} stands still with lag; its last commit: {since}.")
-    return None
+        return "wrong", _STANDS, f"still with lag; its last commit: {since}."
+    return "ok", _IS, ""
 
 
 def stuck(facts: PartitionFacts, now_ms: int) -> bool:
@@ -219,5 +272,9 @@ def _what_is_shown(silent: Silent, now_ms: int) -> str:
 
 
 def _partitions(numbers: Sequence[int]) -> str:
+    return f"{_named(numbers)} {_IS[len(numbers) > 1]}"
+
+
+def _named(numbers: Sequence[int]) -> str:
     listed = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
-    return f"Partition {listed} is" if len(numbers) == 1 else f"Partitions {listed} are"
+    return f"Partition {listed}" if len(numbers) == 1 else f"Partitions {listed}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from heapq import nsmallest
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from streamapp.web.workers.source import (
     RawRow,
     RowFacts,
     RowsView,
+    RunningView,
     Span,
     Spending,
     TeamFacts,
@@ -46,6 +48,18 @@ Params = dict[str, str]
 async def worker(view: WorkerView, params: Params) -> WorkerFacts:
     """This worker and its partitions."""
     return view.worker()
+
+
+async def settings(view: WorkerView, params: Params) -> list[tuple[str, str]]:
+    """Settings of this worker that differ from their defaults; secrets are masked."""
+    return view.settings() if isinstance(view, RunningView) else []
+
+
+async def seen(view: WorkerView, params: Params) -> bool:
+    """Marks a worker that is gone as seen: every worker of the group remembers it."""
+    if isinstance(view, RunningView):
+        view.mark_seen(params.get("url", ""), int(params.get("at", "")))
+    return True
 
 
 async def hours_slice(view: WorkerView, params: Params) -> hours.HoursSlice:
@@ -96,7 +110,8 @@ async def spending(view: WorkerView, params: Params) -> Spending:
     """The months of the teams whose names contain these texts, the highest first."""
     if not isinstance(view, BudgetsView):
         return Spending([], [])
-    return view.spending(params.get("month", ""), params.get("org", ""), params.get("team", ""), ROWS_MAX)
+    most = min(int(params.get("limit") or ROWS_MAX), ROWS_MAX)
+    return view.spending(params.get("month", ""), params.get("org", ""), params.get("team", ""), most)
 
 
 async def agents_slice(view: WorkerView, params: Params) -> agents_list.AgentsSlice:
@@ -170,8 +185,16 @@ async def _with_text(
 
 
 async def since(view: WorkerView, params: Params) -> list[RowFacts]:
-    """Rows by key and hour of this worker's partitions."""
-    return view.since(int(params.get("from", "")), ROWS_MAX + 1) if isinstance(view, RowsView) else []
+    """Rows by key and hour of this worker's partitions, `limit` of them: the newest hours first, then by name."""
+    if not isinstance(view, RowsView):
+        return []
+    limit = min(int(params.get("limit") or ROWS_MAX), ROWS_MAX + 1)
+    return nsmallest(limit, view.since(int(params.get("from", "")), limit), key=newest_first)
+
+
+def newest_first(row: RowFacts) -> tuple[int, tuple[Any, ...]]:
+    """The order of rows by key and hour."""
+    return -row.start_ms, tuple(row.names.values())
 
 
 async def calls(view: WorkerView, params: Params) -> list[PartitionCalls]:
@@ -252,6 +275,8 @@ def hours_query(params: Params) -> hours.HoursQuery:
 
 ANSWERS: dict[str, Callable[[WorkerView, Params], Awaitable[Any]]] = {
     "worker": worker,
+    "settings": settings,
+    "seen": seen,
     "hours": hours_slice,
     "sums": sums_of,
     "team": team,

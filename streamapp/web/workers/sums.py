@@ -5,7 +5,7 @@ A row counts in the span that is asked for, and may count in the one before, whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -111,36 +111,54 @@ def wanted(rows: Iterable[HourFacts], query: SumsQuery) -> list[HourFacts]:
 
 def add_up(rows: Iterable[Row], query: SumsQuery) -> list[PartSums]:
     """Rows → sums, by partition. Linear; safe in a thread."""
-    parts: dict[int, dict[tuple[Group | None, str], Line]] = {}
-    series: dict[int, dict[tuple[int, str], Decimal]] = {}
+    lines: dict[tuple[int, Group, str], Line] = {}
+    series: dict[tuple[int, int, str], Decimal] = {}
+    again: dict[tuple[int, str], list[int]] = {}  # hours that came before, with another model: now, in the span before
     hours: set[tuple[str, str, str, int]] = set()
+    begin, end, before_end, add = query.from_ms, query.until_ms, query.before_until_ms, show.EXACT.add
+    before = before_end if query.before_from_ms is None else query.before_from_ms
+    by_model = query.by == "model" or bool(query.model)
     for row, group in rows:
-        lines = parts.setdefault(row.partition, {})
-        is_now = query.from_ms <= row.start_ms < query.until_ms
-        is_before = query.before_from_ms is not None and query.before_from_ms <= row.start_ms < query.before_until_ms
-        hour = row.org, row.team, row.currency, row.start_ms
-        first = hour not in hours
-        hours.add(hour)
-        for name in (None, group):  # all together, and its group
-            line = lines.get((name, row.currency))
-            if line is None:
-                line = lines[name, row.currency] = Line(name or (), row.currency)
-            if is_now:
-                line.now.add(row, first if name is None else 1)
-            if is_before:
-                line.before.add(row, first if name is None else 1)
+        start, number, currency = row.start_ms, row.partition, row.currency
+        line = lines.get((number, group, currency))
+        if line is None:
+            line = lines[number, group, currency] = Line(group, currency)
+        is_now, is_before = begin <= start < end, before <= start < before_end
         if is_now:
-            at = series.setdefault(row.partition, {})
-            at[row.start_ms, row.currency] = show.EXACT.add(at.get((row.start_ms, row.currency), Decimal(0)), row.cost)
-    return [
-        PartSums(
-            number,
-            [line for (name, _), line in lines.items() if name is None],
-            _most([line for (name, _), line in lines.items() if name is not None]),
-            [(start, currency, cost) for (start, currency), cost in series.get(number, {}).items()],
-        )
-        for number, lines in parts.items()
-    ]
+            line.now.add(row, 1)
+            at = number, start, currency
+            cost = series.get(at)
+            series[at] = row.cost if cost is None else add(cost, row.cost)
+        if is_before:
+            line.before.add(row, 1)
+        if by_model:
+            hour = row.org, row.team, currency, start
+            if hour in hours:
+                known = again.setdefault((number, currency), [0, 0])
+                known[0], known[1] = known[0] + is_now, known[1] + is_before
+            hours.add(hour)
+    parts: dict[int, PartSums] = {}
+    for (number, _, _), line in lines.items():
+        parts.setdefault(number, PartSums(number)).groups.append(line)
+    for (number, start, currency), cost in series.items():
+        parts[number].series.append((start, currency, cost))
+    for part in parts.values():
+        part.all = _together(part, again)
+        part.groups = _most(part.groups)
+    return list(parts.values())
+
+
+def _together(part: PartSums, again: Mapping[tuple[int, str], Sequence[int]]) -> list[Line]:
+    """All groups of a currency in one line, each hour counted once."""
+    alls: dict[str, Line] = {}
+    for line in part.groups:
+        into = alls.setdefault(line.currency, Line((), line.currency))
+        into.now.add(line.now, line.now.hours)
+        into.before.add(line.before, line.before.hours)
+    for currency, into in alls.items():
+        now, before = again.get((part.partition, currency), (0, 0))
+        into.now.hours, into.before.hours = into.now.hours - now, into.before.hours - before
+    return list(alls.values())
 
 
 def _most(lines: list[Line]) -> list[Line]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlencode
 
 from streamapp.errors import Denied, Misconfigured, StreamError
 from streamapp.events.listing import SHOWN_MAX, TOPICS, Listing
@@ -20,6 +21,7 @@ from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 
 HOUR_MS = 3_600_000
+ROWS = 50  # of a list, on one page
 RANGE_MS = HOUR_MS  # of a list without a time
 NOT_LIVE = {"live_status": 0}
 NAMED = {"shown": shown, "show_max": SHOWN_MAX}
@@ -46,6 +48,7 @@ async def events(site: Site, params: Params) -> Page:
         made = await _asked(topic, site.events.list.of_team(topic, team, start, until))
     context = {
         **NAMED,
+        **_part(params, made, "/events"),
         "made": made,
         "topic": topic,
         "topics": TOPICS,
@@ -56,7 +59,7 @@ async def events(site: Site, params: Params) -> Page:
         "whose": "Agent" if topic == "agent_rpc_metering" else "Team",
         "live_status": 200 if is_tail else 0,
     }
-    return Page("events.html", "Events", context, shown.listing_twin(made), place="events")
+    return Page("events.html", "Events", context, lambda: shown.listing_twin(made), place="events")
 
 
 async def event(site: Site, params: Params) -> Page:
@@ -119,6 +122,7 @@ async def _calls(site: Site, params: Params, behind: Behind, head: dict[str, Any
     context = {
         **NAMED,
         **NOT_LIVE,
+        **_part(params, made, f"{head['home']}/calls"),
         "made": made,
         "head": {**head, "id": behind.id},
         "coverage": covered,
@@ -128,7 +132,11 @@ async def _calls(site: Site, params: Params, behind: Behind, head: dict[str, Any
         "first": first,
         "next_url": f"{head['home']}/calls?from={made.next_offset}" if made.next_offset is not None else "",
     }
-    twin = {**shown.listing_twin(made), head["what"]: behind.id, "events_stated": covered.events, "whole": is_all}
+    told = {head["what"]: behind.id, "events_stated": covered.events, "whole": is_all}
+
+    def twin() -> dict[str, Any]:
+        return {**shown.listing_twin(made), **told}
+
     return Page("calls.html", f"Calls of {head['what']} {show.short_id(behind.id)}", context, twin, place=place)
 
 
@@ -145,6 +153,23 @@ async def _asked(topic: str, answer: Any) -> Any:
         raise Problem(404, "There is nothing to read", f"{error}.") from None
     except StreamError as error:
         raise Problem(503, "The events cannot be read now", f"{error}. Nothing is lost by it.") from None
+
+
+def _part(params: Params, made: Listing, path: str) -> dict[str, Any]:
+    """The rows of a list that a page shows, from `row` on, and the addresses of those before and behind. The JSON has
+    them all."""
+    kept = {name: params[name] for name in ("topic", "team", "from", "to") if params.get(name)}
+    first = _offset({"from": params.get("row", "")}, 0)
+
+    def url(row: int) -> str:
+        return f"{path}?{urlencode({**kept, **({'row': row} if row else {})}, errors='replace')}"
+
+    return {
+        "listed": made.sightings[first : first + ROWS],
+        "first_row": first,
+        "rows_before": url(max(0, first - ROWS)) if first else "",
+        "rows_behind": url(first + ROWS) if first + ROWS < len(made.sightings) else "",
+    }
 
 
 def _offset(params: Params, otherwise: int) -> int:

@@ -15,7 +15,7 @@ from streamapp.web.render import Page
 from streamapp.web.workers.fleet import Answer
 from streamapp.web.workers.source import BudgetFacts, Spending
 
-SHOWN = 100
+SHOWN = 50
 
 
 def month_asked(params: Params) -> str:
@@ -69,7 +69,8 @@ async def budgets(site: Site, params: Params) -> Page:
     names = {params.get("org"), params.get("team")}
     if not params.get("find") and None not in names and names & {"", ".", ".."}:
         return await budget(site, params)
-    wanted = {name: params.get(name, "") for name in ("org", "team")} | {"month": month_asked(params)}
+    wanted = {name: params.get(name, "") for name in ("org", "team")}
+    wanted |= {"month": month_asked(params), "limit": str(SHOWN)}
     whole, answers = await asyncio.gather(site.group(), site.fleet.ask("spending", wanted, Spending))
     rows, count, sums = merged(answers, whole.owned_now)
     month = wanted["month"] or max((row.month for row in rows), default="")

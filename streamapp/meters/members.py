@@ -1,0 +1,48 @@
+"""Who was in the group: a worker that leaves it stays known until somebody has seen that it is gone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from streamapp.facts import GoneFacts
+
+GONE_MAX = 64
+
+Owners = Mapping[str, frozenset[int]]
+"""Base URL → partitions."""
+
+
+class Members:
+    """The members of a group as one of them learns of them, rebalance by rebalance."""
+
+    def __init__(self) -> None:
+        self._now: dict[str, frozenset[int]] = {}
+        self._gone: dict[str, GoneFacts] = {}
+
+    def are(self, owners: Owners, now_ms: int) -> None:
+        """These are in the group now. Nobody at all is no news: this worker has just joined, or is leaving."""
+        if not owners:
+            return
+        for url, partitions in self._now.items():
+            if url not in owners:
+                self._gone[url] = GoneFacts(url, now_ms, dict.fromkeys(sorted(partitions), ""))
+        for url in owners:
+            self._gone.pop(url, None)
+        while len(self._gone) > GONE_MAX:
+            del self._gone[next(iter(self._gone))]
+        self._now = dict(owners)
+
+    def gone(self) -> tuple[GoneFacts, ...]:
+        """Who left, the latest last, with who has its partitions now."""
+        owner = {number: url for url, partitions in self._now.items() for number in partitions}
+        return tuple(
+            replace(one, went_to={number: owner.get(number, "") for number in one.went_to})
+            for one in self._gone.values()
+        )
+
+    def mark_seen(self, url: str, at_ms: int) -> None:
+        """Whoever left at that moment or before is known to be gone."""
+        one = self._gone.get(url)
+        if one is not None and one.at_ms <= at_ms:
+            self._gone[url] = replace(one, seen=True)
