@@ -24,13 +24,13 @@ class Run(NamedTuple):
     """Offsets next to each other, written at one time."""
 
     first: int
-    count: int
+    length: int
     at_ms: int
     what: str  # record; marker: the end of a transaction, which no reader is given; gone: compacted
 
     @property
     def end(self) -> int:
-        return self.first + self.count
+        return self.first + self.length
 
 
 class Loss(NamedTuple):

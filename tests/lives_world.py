@@ -138,6 +138,7 @@ class World:
         self.down, self.away = self._absence(20), self._absence(8)
         self.told, self.expected = Told(), list[Expected]()
         self.since: dict[Alert, int] = {}
+        self.succeeded_ms: int | None = None
 
     def _absence(self, longest: int) -> range:
         """Minutes, or none."""
@@ -174,7 +175,7 @@ class World:
             KafkaSettings(), lambda: self.kafka.now_ms, 15, ask=self._ask, registry=registry, looked=looked
         )
         self.metrics = WatchMetrics(lambda: self.watcher.known)
-        self.succeeded_ms: int | None = None
+        self.succeeded_ms = None
         for oracle in self.oracles:
             oracle.forget()
 
