@@ -66,7 +66,7 @@ def rust(kit: Path, cache_dir: Path) -> list[str]:
         if not program.exists():
             cargo = shutil.which("cargo")
             assert cargo is not None, "Cargo is missing: `make cargo` says how to install it"
-            room = cache_dir.resolve() / "rust-building"
+            room = cache_dir.resolve() / f"rust-building-{digest}"
             command = [cargo, "build", "--locked", "--quiet", "--target-dir", str(room)]
             output_of([*command, "--manifest-path", str(sources / "Cargo.toml")], os.environ, BUILD_TIMEOUT_S)
             os.replace(room / "debug" / "producer", program)
