@@ -42,6 +42,8 @@ class ModelCluster:
     def operator(self, progress: Progress) -> None:
         """What a person does who reads the steps."""
         step, node = progress.step, progress.step.node
+        if progress.left:
+            return
         match step.kind:
             case Kind.RETURN:
                 self._node(node, settings=settings(node, **{BOOTSTRAP: "x:1"}))

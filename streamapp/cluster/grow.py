@@ -102,10 +102,14 @@ def _follows(node: Node | None) -> bool:
     return node is not None and node.settings is not None and bool(node.directory) and node.lag <= CAUGHT_UP
 
 
-def _goes_on(step: Step, next_one: Step) -> bool:
-    """Whether a step is not done: the plan begins with it still, or with the return of the node that it restarts."""
-    restarts = step.kind.by_operator and next_one.kind is Kind.RETURN and next_one.node == step.node
-    return restarts or next_one.subject == step.subject
+def _goes_on(step: Step, left: tuple[Step, ...]) -> bool:
+    """Whether a step is not done: the plan begins with it still. One of the operator may stand anywhere in it, behind a
+    replica that has fallen behind meanwhile, or stand there as the return of its node: the node is being restarted. It
+    gives way to the return of another node."""
+    first = left[0]
+    if not step.kind.by_operator or (first.kind is Kind.RETURN and first.node != step.node):
+        return first.subject == step.subject
+    return any(one.subject in {step.subject, (Kind.RETURN, step.node)} for one in left)
 
 
 def _await_effect(
@@ -116,7 +120,7 @@ def _await_effect(
         left: tuple[Step, ...] = (now.step,)
         with suppress(Unavailable):  # a node that restarts
             left = planned(cluster.seen(now.step), want)
-        if not left or not _goes_on(now.step, left[0]):
+        if not left or not _goes_on(now.step, left):
             return
         if left[0].kind is Kind.CATCH_UP and str(left[0]) != told:
             told = str(left[0])

@@ -32,7 +32,9 @@ from streamapp.web.entry.rights import ROLES
 from streamapp.web.sitemap import PAGES, canonical
 
 NARROW, TALL_MAX = 390, 5_500  # pixels: twenty rows of a list and what stands around them; 500 rows were 70,000
-CPU_MAX_MS = 250  # of this process for a request of a page, by three times the dearest: docs/benchmarks.md
+CPU_MAX_MS = 500
+"""Of this process, for a request of a page: three times the dearest on a loaded machine, whose caches others empty. A page
+whose work grows with the rows behind it takes seconds."""
 
 
 class AllRoles:
@@ -108,6 +110,7 @@ def large() -> Large:
         *(pytest.param(*look, marks=pytest.mark.long) for look in (("light", NARROW), ("dark", 1280), ("light", 1280))),
     ],
 )
+@pytest.mark.timeout(900)
 def test_every_page_with_100_000_rows_fits_is_accessible_bounded_and_quick(scheme: str, width: int) -> None:
     made, took, wrong = large(), dict[str, Took](), list[str]()
     assert {canonical(pattern) for pattern, _, _ in PAGES} == set(made.addresses())

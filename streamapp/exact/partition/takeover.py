@@ -269,7 +269,10 @@ def check(source: Source, number: int, position: StoredPosition | None, situatio
 def _tell(group: str, where: str, counted: int, committed: int | None, start: int) -> None:
     """What does not stop the worker, but must not pass in silence."""
     if start > counted:
-        log.error("records %d to %d of %s expired before group %s had them", counted, start - 1, where, group)
+        log.error(
+            "offsets %d to %d of %s expired before group %s had them: records, unless they are ends of transactions",
+            *(counted, start - 1, where, group),
+        )
     if committed is None or committed < counted:
         log.warning(
             "group %s was put back to %s of %s: records up to %d were counted before, they are read again and skipped",
