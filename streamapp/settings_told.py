@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 from streamapp.settings import DELIMITER, PREFIX, Settings
 
 MASK = "••••••"
-_PASSWORD_IN_URL = re.compile(r"(://[^/@:]*:)[^/@]*@")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^?#]*)(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +55,19 @@ def _flat(section: BaseModel, prefix: str) -> Iterator[Row]:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return MASK if isinstance(value, SecretStr) else _PASSWORD_IN_URL.sub(rf"\1{MASK}@", str(value))
+    if isinstance(value, SecretStr):
+        return MASK
+    return _url(str(value)) if "://" in str(value) else str(value)
+
+
+def _url(text: str) -> str:
+    """A URL without its user information, its query and its fragment: each may hold a password. A password that is not
+    escaped may hold `@`, `/`, `?` or `#`; where it is unclear what belongs to it, all behind the scheme is masked."""
+    found = _URL.fullmatch(text)
+    if found is None:
+        return MASK
+    scheme, rest, query = found.groups()
+    if "@" in query or "://" in rest + query:
+        return scheme + MASK
+    user, at, where = rest.rpartition("@")
+    return f"{scheme}{MASK if at else user}{at}{where}{query[:1]}{MASK if query[1:] else ''}"

@@ -57,6 +57,23 @@ def test_settings_that_differ_are_told_and_secrets_are_not() -> None:
     assert told["STREAM_KAFKA__SASL_PASSWORD"] == "••••••"
     assert "hunter2" not in json.dumps(told)
     assert "STREAM_BILLING__GRACE_SECONDS" not in told
+    urls = {
+        "postgresql://db/x?user=u&password=hush": "postgresql://db/x?••••••",
+        "http://ch:8123/?user=a&password=hush": "http://ch:8123/?••••••",
+        "https://hush@h/x": "https://••••••@h/x",
+        "postgresql://u:p@hush@db/x": "postgresql://••••••@db/x",
+        "postgresql://u:a/hush@db/x": "postgresql://••••••@db/x",
+        "postgresql://u:a?hush@db/x": "postgresql://••••••",
+        "postgresql://u:a#hush@db/x": "postgresql://••••••",
+        "http://h/?password=p@hush": "http://••••••",
+        "https://h/x#hush": "https://h/x#••••••",
+        "http://a,http://u:hush@b": "http://••••••",
+        "u:hush@a,http://b": "••••••",
+        "sqlite:///bills.db": "sqlite:///bills.db",
+        "http://ch:8123": "http://ch:8123",
+    }
+    for url, shown in urls.items():
+        assert dict(changed(Settings(ledger_url=url)))["STREAM_LEDGER_URL"] == shown
 
 
 class Remembering(FakeWorker):
