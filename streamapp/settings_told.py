@@ -13,6 +13,7 @@ from streamapp.settings import DELIMITER, PREFIX, Settings
 
 MASK = "••••••"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^?#]*)(.*)", re.DOTALL)
+_OWN = ("HOST", "PORT", "DIR")  # how the names of addresses, ports and folders end
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ def rows(settings: Settings) -> tuple[Row, ...]:
 def changed(settings: Settings) -> list[tuple[str, str]]:
     """Variable and value of every setting that differs from its default."""
     return [(row.variable, row.value) for row in rows(settings) if row.value != row.default]
+
+
+def is_own(variable: str) -> bool:
+    """Whether each worker may have a value of its own: the address or port that it listens on, a folder of its host."""
+    return variable.rpartition("_")[2] in _OWN
 
 
 def _flat(section: BaseModel, prefix: str) -> Iterator[Row]:

@@ -14,7 +14,8 @@ from streamapp.errors import Unavailable
 from streamapp.facts import GoneFacts, WorkerFacts
 from streamapp.meters.members import GONE_MAX, Members
 from streamapp.settings import KafkaSettings, Settings
-from streamapp.settings_told import changed
+from streamapp.settings_told import MASK, changed, is_own, rows
+from streamapp.web.pages.front import changed_settings
 
 A, B, C = "http://10.0.0.1:6066", "http://10.0.0.2:6066", "http://10.0.0.3:6066"
 
@@ -74,6 +75,25 @@ def test_settings_that_differ_are_told_and_secrets_are_not() -> None:
     }
     for url, shown in urls.items():
         assert dict(changed(Settings(ledger_url=url)))["STREAM_LEDGER_URL"] == shown
+
+
+def test_workers_differ_only_in_what_they_should_have_in_common() -> None:
+    one = [("STREAM_WEB__HOST", "a"), ("STREAM_STATE_DIR", "/1"), ("STREAM_LEDGER_URL", "x"), ("STREAM_WEB__ROLES", "")]
+    other = [("STREAM_WEB__HOST", "b"), ("STREAM_WEB__MONITOR_PORT", "1"), ("STREAM_KAFKA__SASL_PASSWORD", MASK)]
+    third = [*other, ("STREAM_LEDGER_URL", "x")]
+    found = {each.variable: (each.values, each.differs) for each in changed_settings([one, other, third])}
+    assert found == {
+        "STREAM_WEB__HOST": (("a", "b"), False),
+        "STREAM_STATE_DIR": (("/1", None), False),
+        "STREAM_LEDGER_URL": (("x", None), True),
+        "STREAM_WEB__ROLES": (("", None), True),
+        "STREAM_WEB__MONITOR_PORT": (("1", None), False),
+        "STREAM_KAFKA__SASL_PASSWORD": ((MASK, None), True),
+    }
+    assert [each.differs for each in changed_settings([other, other])] == [False] * 3
+    own = {row.variable for row in rows(Settings()) if is_own(row.variable)}
+    assert {"STREAM_WEB__MONITOR_HOST", "STREAM_WEB__PORT", "STREAM_CACHE_DIR", "STREAM_BROKER__DIR"} < own
+    assert not own & {"STREAM_DIRECTORY", "STREAM_KAFKA__BOOTSTRAP_SERVERS", "STREAM_WATCH__URL"}
 
 
 class Remembering(FakeWorker):

@@ -1,8 +1,8 @@
 """One question to every worker of a group: this one in memory, the others over HTTP, in parallel.
 
 A peer that does not answer in time is still in the list of answers, with what it said last (at most ten minutes old) or
-with nothing, and with the reason. It then rests for three seconds, so that a frozen worker does not slow every page. A peer
-that only refuses one question, as one of another version does, is asked the others.
+with nothing, and with the reason. It then rests for three seconds, so that a frozen worker does not slow every page. A
+peer that only refuses one question, as one of another version does, is asked the others.
 Answers are shared for a second: a hundred open pages ask once.
 """
 
