@@ -282,7 +282,7 @@ class RowsView(Protocol):
     """What a worker with a table of rows by key and hour can tell beside."""
 
     def since(self, start_ms: int, limit: int) -> list[RowFacts]:
-        """The rows of hours that start at or after a moment, of each partition in hand the newest `limit`."""
+        """The first `limit` rows of hours that start at or after a moment: the newest hours first, then by name."""
 
 
 @runtime_checkable

@@ -27,6 +27,7 @@ from streamapp.facts_events import PlaceFacts
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.accounts_view import AccountsView
+from streamapp.web.workers.local import newest_first
 
 ROWS = 100_000
 TEAMS = 500
@@ -157,11 +158,11 @@ class LargeMetrics(MetricsWorker):
         return ("latency",)
 
     def since(self, start_ms: int, limit: int) -> list[RowFacts]:
-        return list(self._newest[: limit * len(self.owned)])
+        return self._newest[:limit]
 
     @cached_property
     def _newest(self) -> list[RowFacts]:
-        return [
+        rows = [
             RowFacts(
                 self.world.now_ms // HOUR_MS * HOUR_MS - number // 500 * HOUR_MS,
                 {"provider": "together", "model": f"zen-{number % 500}b"},
@@ -170,6 +171,7 @@ class LargeMetrics(MetricsWorker):
             )
             for number in range(ROWS)
         ]  # fmt: skip
+        return sorted(rows, key=newest_first)
 
 
 class LargeLetters(FakeLetters):

@@ -14,7 +14,8 @@ from streamapp.errors import Unavailable
 from streamapp.facts import GoneFacts, WorkerFacts
 from streamapp.meters.members import GONE_MAX, Members
 from streamapp.settings import KafkaSettings, Settings
-from streamapp.settings_told import changed
+from streamapp.settings_told import MASK, changed, is_own, rows
+from streamapp.web.pages.front import changed_settings
 
 A, B, C = "http://10.0.0.1:6066", "http://10.0.0.2:6066", "http://10.0.0.3:6066"
 
@@ -57,6 +58,42 @@ def test_settings_that_differ_are_told_and_secrets_are_not() -> None:
     assert told["STREAM_KAFKA__SASL_PASSWORD"] == "••••••"
     assert "hunter2" not in json.dumps(told)
     assert "STREAM_BILLING__GRACE_SECONDS" not in told
+    urls = {
+        "postgresql://db/x?user=u&password=hush": "postgresql://db/x?••••••",
+        "http://ch:8123/?user=a&password=hush": "http://ch:8123/?••••••",
+        "https://hush@h/x": "https://••••••@h/x",
+        "postgresql://u:p@hush@db/x": "postgresql://••••••@db/x",
+        "postgresql://u:a/hush@db/x": "postgresql://••••••@db/x",
+        "postgresql://u:a?hush@db/x": "postgresql://••••••",
+        "postgresql://u:a#hush@db/x": "postgresql://••••••",
+        "http://h/?password=p@hush": "http://••••••",
+        "https://h/x#hush": "https://h/x#••••••",
+        "http://a,http://u:hush@b": "http://••••••",
+        "u:hush@a,http://b": "••••••",
+        "sqlite:///bills.db": "sqlite:///bills.db",
+        "http://ch:8123": "http://ch:8123",
+    }
+    for url, shown in urls.items():
+        assert dict(changed(Settings(ledger_url=url)))["STREAM_LEDGER_URL"] == shown
+
+
+def test_workers_differ_only_in_what_they_should_have_in_common() -> None:
+    one = [("STREAM_WEB__HOST", "a"), ("STREAM_STATE_DIR", "/1"), ("STREAM_LEDGER_URL", "x"), ("STREAM_WEB__ROLES", "")]
+    other = [("STREAM_WEB__HOST", "b"), ("STREAM_WEB__MONITOR_PORT", "1"), ("STREAM_KAFKA__SASL_PASSWORD", MASK)]
+    third = [*other, ("STREAM_LEDGER_URL", "x")]
+    found = {each.variable: (each.values, each.differs) for each in changed_settings([one, other, third])}
+    assert found == {
+        "STREAM_WEB__HOST": (("a", "b"), False),
+        "STREAM_STATE_DIR": (("/1", None), False),
+        "STREAM_LEDGER_URL": (("x", None), True),
+        "STREAM_WEB__ROLES": (("", None), True),
+        "STREAM_WEB__MONITOR_PORT": (("1", None), False),
+        "STREAM_KAFKA__SASL_PASSWORD": ((MASK, None), True),
+    }
+    assert [each.differs for each in changed_settings([other, other])] == [False] * 3
+    own = {row.variable for row in rows(Settings()) if is_own(row.variable)}
+    assert {"STREAM_WEB__MONITOR_HOST", "STREAM_WEB__PORT", "STREAM_CACHE_DIR", "STREAM_BROKER__DIR"} < own
+    assert not own & {"STREAM_DIRECTORY", "STREAM_KAFKA__BOOTSTRAP_SERVERS", "STREAM_WATCH__URL"}
 
 
 class Remembering(FakeWorker):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from heapq import nsmallest
 from typing import Any
 
 import msgspec
@@ -189,7 +188,7 @@ async def since(view: WorkerView, params: Params) -> list[RowFacts]:
     if not isinstance(view, RowsView):
         return []
     limit = min(int(params.get("limit") or ROWS_MAX), ROWS_MAX + 1)
-    return nsmallest(limit, view.since(int(params.get("from", "")), limit), key=newest_first)
+    return view.since(int(params.get("from", "")), limit)
 
 
 def newest_first(row: RowFacts) -> tuple[int, tuple[Any, ...]]:
