@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
+from gates import credentials, settings
+from test_web_gate import Asked
 from test_web_pages import Reader
 from web_fake import FakeAudit, FakeWorker, World, serving
+from yarl import URL
 
 from streamapp.errors import Unavailable
 from streamapp.facts import GoneFacts, WorkerFacts
 from streamapp.meters.members import GONE_MAX, Members
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.settings_told import changed
+from streamapp.web.entry.gate import gate
 
 A, B, C = "http://10.0.0.1:6066", "http://10.0.0.2:6066", "http://10.0.0.3:6066"
 
@@ -111,15 +117,46 @@ def test_the_pages_name_who_left_until_somebody_marks_it_as_seen() -> None:
 
 
 async def marks(session: aiohttp.ClientSession, url: str, audit: FakeAudit) -> None:
-    async def post(worker: str) -> int:
+    async def post(worker: str, **headers: str) -> int:
         form = {"do": "seen", "group": "billing-agg", "worker": worker}
-        async with session.post(f"{url}/act", data=form, headers={"Origin": url}, allow_redirects=False) as answer:
+        headers = headers or {"Origin": url}
+        async with session.post(f"{url}/act", data=form, headers=headers, allow_redirects=False) as answer:
             assert answer.status != 303 or answer.headers["Location"] == "/groups/billing-agg"
             return answer.status
 
     assert await post(A) == 404
+    assert await post(C, Accept="text/html") == 403, "no Origin"
+    assert await post(C, Origin="https://evil.test") == 403
+    for embedded in ({}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.test"}):
+        question = f"{url}/_local/seen?url={quote(C, safe='')}&at={10**15}"
+        async with session.get(question, headers=embedded) as answer:
+            assert answer.status == 403, "any page may embed it"
     audit.failure = Unavailable("Kafka is away")
     assert await post(C) == 503
     audit.failure = None
     assert await post(C) == 303
     assert [(facts["action"], facts["worker"]) for _, facts in audit.written] == [("seen", C)]
+
+
+def test_whoever_may_only_look_marks_nobody(tmp_path: Path) -> None:
+    world, audit = World(hours_back=1, hostile=False), FakeAudit()
+    one = Remembering(world, "one")
+    one.gone = (GoneFacts(C, world.now_ms, {4: A}),)
+    door = gate(settings(tmp_path, "token"), "0.0.0.0", world.clock)
+
+    async def run() -> list[int]:
+        async with serving(one, gate=door, audit=audit) as served, aiohttp.ClientSession() as session:
+            url, found = served[0].url, []
+            form = {"do": "seen", "group": "billing-agg", "worker": C}
+            headers = {**credentials("token", "viewer"), "Origin": url}
+            async with session.post(f"{url}/act", data=form, headers=headers, allow_redirects=False) as answer:
+                found.append(answer.status)
+            question = f"/_local/seen?url={quote(C, safe='')}&at={world.now_ms}"
+            for seal in (credentials("token", "operator"), Asked(world.now_ms).seal(question, "viewer")):
+                async with session.get(URL(url + question, encoded=True), headers=seal) as answer:
+                    found.append(answer.status)
+            return found
+
+    assert asyncio.run(run()) == [403, 403, 403]
+    assert [each.seen for each in one.gone] == [False]
+    assert audit.written == []
