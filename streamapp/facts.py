@@ -273,8 +273,8 @@ class RunningView(Protocol):
     def settings(self) -> list[tuple[str, str]]:
         """Variable and value of each setting that differs from its default; secrets are masked."""
 
-    def mark_seen(self, url: str, at_ms: int) -> None:
-        """Somebody knows that this worker is gone since then, or before."""
+    def mark_seen(self, url: str, at_ms: int) -> bool:
+        """Somebody knows that this worker is gone since then, or before. False: this one does not remember it."""
 
 
 @runtime_checkable

@@ -41,8 +41,10 @@ class Members:
             for one in self._gone.values()
         )
 
-    def mark_seen(self, url: str, at_ms: int) -> None:
-        """Whoever left at that moment or before is known to be gone."""
+    def mark_seen(self, url: str, at_ms: int) -> bool:
+        """Whoever left at that moment or before is known to be gone. False: nobody such is remembered."""
         one = self._gone.get(url)
-        if one is not None and one.at_ms <= at_ms:
-            self._gone[url] = replace(one, seen=True)
+        if one is None or one.at_ms > at_ms:
+            return False
+        self._gone[url] = replace(one, seen=True)
+        return True

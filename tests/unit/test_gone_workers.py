@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -79,9 +80,14 @@ class Remembering(FakeWorker):
     def settings(self) -> list[tuple[str, str]]:
         return list(self.runs)
 
-    def mark_seen(self, url: str, at_ms: int) -> None:
+    forgets = False
+
+    def mark_seen(self, url: str, at_ms: int) -> bool:
+        if self.forgets:
+            return False
         marked = (GoneFacts(one.url, one.at_ms, one.went_to, one.seen or one.url == url) for one in self.gone)
         self.gone = tuple(marked)
+        return any(one.url == url for one in self.gone)
 
 
 def test_the_pages_name_who_left_until_somebody_marks_it_as_seen() -> None:
@@ -108,22 +114,26 @@ def test_the_pages_name_who_left_until_somebody_marks_it_as_seen() -> None:
             front = (await reader.get("/"))[1]
             assert "Version 1.2.3." in front
             assert "10.0.0.3:6066 left at" in front
+            one.forgets = other.forgets = True
+            assert await posted(session, served[0].url, C) == 503, "nobody took it"
+            one.forgets = other.forgets = False
+            audit.written.clear()
             await marks(session, served[0].url, audit)
             assert [each.gone[0].seen for each in (one, other)] == [True, True]
-            world.now_ms += 2_000
             assert [each["url"] for each in (await reader.json("/groups/billing-agg"))["gone"]] == [B]
 
     asyncio.run(run())
 
 
-async def marks(session: aiohttp.ClientSession, url: str, audit: FakeAudit) -> None:
-    async def post(worker: str, **headers: str) -> int:
-        form = {"do": "seen", "group": "billing-agg", "worker": worker}
-        headers = headers or {"Origin": url}
-        async with session.post(f"{url}/act", data=form, headers=headers, allow_redirects=False) as answer:
-            assert answer.status != 303 or answer.headers["Location"] == "/groups/billing-agg"
-            return answer.status
+async def posted(session: aiohttp.ClientSession, url: str, worker: str, **headers: str) -> int:
+    form, headers = {"do": "seen", "group": "billing-agg", "worker": worker}, headers or {"Origin": url}
+    async with session.post(f"{url}/act", data=form, headers=headers, allow_redirects=False) as answer:
+        assert answer.status != 303 or answer.headers["Location"] == "/groups/billing-agg"
+        return answer.status
 
+
+async def marks(session: aiohttp.ClientSession, url: str, audit: FakeAudit) -> None:
+    post = partial(posted, session, url)
     assert await post(A) == 404
     assert await post(C, Accept="text/html") == 403, "no Origin"
     assert await post(C, Origin="https://evil.test") == 403
@@ -146,11 +156,8 @@ def test_whoever_may_only_look_marks_nobody(tmp_path: Path) -> None:
 
     async def run() -> list[int]:
         async with serving(one, gate=door, audit=audit) as served, aiohttp.ClientSession() as session:
-            url, found = served[0].url, []
-            form = {"do": "seen", "group": "billing-agg", "worker": C}
-            headers = {**credentials("token", "viewer"), "Origin": url}
-            async with session.post(f"{url}/act", data=form, headers=headers, allow_redirects=False) as answer:
-                found.append(answer.status)
+            url = served[0].url
+            found = [await posted(session, url, C, **credentials("token", "viewer"), Origin=url)]
             question = f"/_local/seen?url={quote(C, safe='')}&at={world.now_ms}"
             for seal in (credentials("token", "operator"), Asked(world.now_ms).seal(question, "viewer")):
                 async with session.get(URL(url + question, encoded=True), headers=seal) as answer:
@@ -160,3 +167,21 @@ def test_whoever_may_only_look_marks_nobody(tmp_path: Path) -> None:
     assert asyncio.run(run()) == [403, 403, 403]
     assert [each.seen for each in one.gone] == [False]
     assert audit.written == []
+
+
+def test_a_worker_of_another_group_serves_the_page_that_the_act_has_changed() -> None:
+    world, audit = World(hours_back=1, hostile=False), FakeAudit()
+    here, there = FakeWorker(world, "here", range(1)), Remembering(world, "there")
+    here.group, there.gone = "llm-metrics", (GoneFacts(C, world.now_ms, {4: A}),)
+
+    async def run() -> None:
+        async with serving(here, there, audit=audit) as served, aiohttp.ClientSession() as session:
+            reader = Reader(session, served[0].url)
+            await served[0].pages.site.fleets.standings.sure()
+            twin: Any = await reader.json("/groups/billing-agg")
+            assert [each["url"] for each in twin["gone"]] == [C]
+            assert await posted(session, served[0].url, C) == 303
+            twin = await reader.json("/groups/billing-agg")
+            assert twin["gone"] == []
+
+    asyncio.run(run())
