@@ -56,6 +56,7 @@ class GoneFacts:
     at_ms: int  # wall clock when its partitions were given to others
     went_to: dict[int, str]  # partition → base URL of who has it now; empty: nobody
     seen: bool = False  # somebody has marked it as seen
+    replaced: bool = False  # as many members as before were there since, and each of its partitions had an owner
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from streamapp.settings import KafkaSettings, Settings
 from streamapp.settings_told import changed
 from streamapp.web.entry.gate import gate
 
-A, B, C = "http://10.0.0.1:6066", "http://10.0.0.2:6066", "http://10.0.0.3:6066"
+A, B, C, D = (f"http://10.0.0.{number}:6066" for number in (1, 2, 3, 4))
 
 
 def owners(**given: set[int]) -> dict[str, frozenset[int]]:
@@ -37,7 +37,7 @@ def test_who_leaves_is_known_with_what_became_of_its_partitions_until_it_is_back
     assert members.gone() == ()
     members.are({}, 3)  # this worker is between two assignments
     members.are(owners(a={0, 1, 2}, c={3}), 4)
-    assert members.gone() == (GoneFacts(B, 4, {2: A, 3: C}),)
+    assert members.gone() == (GoneFacts(B, 4, {2: A, 3: C}, replaced=True),)
     members.mark_seen(B, 3)  # of an earlier time that it left
     members.mark_seen(C, 9)
     assert [one.seen for one in members.gone()] == [False]
@@ -47,6 +47,24 @@ def test_who_leaves_is_known_with_what_became_of_its_partitions_until_it_is_back
     assert [(one.url, one.went_to) for one in members.gone()] == [(C, {3: B})]
     members.are(owners(a={0, 1, 2, 3}), 6)
     assert [(one.url, one.at_ms, one.seen) for one in members.gone()] == [(C, 5, False), (B, 6, False)]
+
+
+def test_a_rollout_is_no_loss_and_a_loss_that_nobody_makes_good_is_one() -> None:
+    """Each pod comes back at another address."""
+    members = Members()
+
+    def unmade(now_ms: int, **given: set[int]) -> list[str]:
+        members.are(owners(**given), now_ms)
+        return [one.url for one in members.gone() if not one.replaced]
+
+    assert unmade(1, a={0, 1}, b={2, 3}) == []
+    assert unmade(2, a={0, 1, 2, 3}) == [B]
+    assert unmade(3, a={0, 1, 2}, c=set()) == [B], "nobody has partition 3"
+    assert unmade(4, a={0, 1}, c={2, 3}) == []
+    assert unmade(5, a={0, 1, 2, 3}) == [C], "what was made good stays so"
+    assert unmade(6, c={0, 1, 2, 3}) == [], "another came as it left"
+    assert unmade(7, c={0, 1}, b={2, 3}) == []
+    assert [one.url for one in members.gone()] == [A]
 
 
 def test_at_most_so_many_are_remembered() -> None:
@@ -95,13 +113,14 @@ def test_the_pages_name_who_left_until_somebody_marks_it_as_seen() -> None:
     one, other = Remembering(world, "one", range(4)), Remembering(world, "other", range(4, 8))
     one.gone = (GoneFacts(C, world.now_ms - 60_000, {4: A}),)
     other.gone = (GoneFacts(C, world.now_ms - 59_000, {4: A}), GoneFacts(B, world.now_ms, {5: ""}))
+    other.gone += (GoneFacts(D, world.now_ms, {6: A}, replaced=True),)
     one.runs, other.runs = (("STREAM_X", "1"),), (("STREAM_X", "2"), ("STREAM_Y", "3"))
 
     async def run() -> None:
         async with serving(one, other, audit=audit) as served, aiohttp.ClientSession() as session:
             reader = Reader(session, served[0].url)
             twin: Any = await reader.json("/groups/billing-agg")
-            assert [(each["url"], each["seen"]) for each in twin["gone"]] == [(C, False), (B, False)]
+            assert [(each["url"], each["seen"]) for each in twin["gone"]] == [(C, False), (B, False), (D, False)]
             assert {each["version"] for each in twin["workers"]} == {"1.2.3"}
             assert {each["worker"]: each["changed"] for each in twin["settings"]} == {
                 "one": {"STREAM_X": "1"},
@@ -114,13 +133,14 @@ def test_the_pages_name_who_left_until_somebody_marks_it_as_seen() -> None:
             front = (await reader.get("/"))[1]
             assert "Version 1.2.3." in front
             assert "10.0.0.3:6066 left at" in front
+            assert ("10.0.0.4:6066 left at" in front, "10.0.0.4:6066 left at" in text) == (False, True), "replaced"
             one.forgets = other.forgets = True
             assert await posted(session, served[0].url, C) == 503, "nobody took it"
             one.forgets = other.forgets = False
             audit.written.clear()
             await marks(session, served[0].url, audit)
             assert [each.gone[0].seen for each in (one, other)] == [True, True]
-            assert [each["url"] for each in (await reader.json("/groups/billing-agg"))["gone"]] == [B]
+            assert [each["url"] for each in (await reader.json("/groups/billing-agg"))["gone"]] == [B, D]
 
     asyncio.run(run())
 

@@ -165,14 +165,17 @@ def gather(answers: Sequence[Answer[WorkerFacts]]) -> Group:
 
 def _gone(fresh: Sequence[Answer[WorkerFacts]], silent: set[str]) -> tuple[GoneFacts, ...]:
     """Who left, as anybody who answers remembers it, unless somebody knows that it was seen. One that the pages still
-    ask is named as silent."""
+    ask is named as silent. What one knows of a loss, seen or made good, is so."""
     there = silent | {answer.url for answer in fresh}
     found: dict[str, GoneFacts] = {}
     for one in (one for answer in fresh for one in (answer.value.gone if answer.value else ())):
         if one.url in there:
             continue
         known = found.get(one.url)
-        found[one.url] = one if known is None else replace(max(known, one, key=_left), seen=known.seen or one.seen)
+        if known is not None:
+            seen, replaced = known.seen or one.seen, known.replaced or one.replaced
+            one = replace(max(known, one, key=_left), seen=seen, replaced=replaced)
+        found[one.url] = one
     return tuple(sorted((one for one in found.values() if not one.seen), key=_left))
 
 
@@ -191,7 +194,8 @@ def findings(group: Group, now_ms: int) -> list[Finding]:
         Finding("stale", f"Worker {show.visible(s.name)} does not answer ({s.problem})" + _what_is_shown(s, now_ms))
         for s in group.silent
     ]
-    found += [Finding("stale", gone_text(one), show.group_url(group.name)) for one in group.gone]
+    lost = [one for one in group.gone if not one.replaced]
+    found += [Finding("stale", gone_text(one), show.group_url(group.name)) for one in lost]
     if group.missing:
         found.append(Finding("wrong", f"{_partitions(group.missing)} without an owner: nothing is counted there."))
     if group.contested:
