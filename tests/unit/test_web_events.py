@@ -16,6 +16,7 @@ from web_fake import FakeAudit, FakeWorker, World, serving
 
 from streamapp.dead_letters.plan import Wanted
 from streamapp.errors import Denied, Unavailable
+from streamapp.events.listing import TAIL
 
 Ask = Callable[..., Awaitable[tuple[int, str]]]
 JSON = {"Accept": "application/json"}
@@ -103,7 +104,7 @@ def test_lists_and_the_search_box() -> None:
 
     async def check(ask: Ask) -> None:
         tail = json.loads((await ask("/events.json"))[1])
-        assert len(tail["events"]) == 50
+        assert len(tail["events"]) == TAIL == 100
         parts = json.loads((await ask("/live?page=/events&once=1"))[1])
         assert "What became of it" in parts["live-events"]
         arrived = [one["arrived_at"] for one in tail["events"]]
