@@ -223,19 +223,28 @@ def worst_first(*found: Finding) -> list[Finding]:
 
 def _partition_findings(partitions: Sequence[PartitionFacts], now_ms: int) -> list[Finding]:
     """One finding for all partitions that have the same fault: sixteen that wait for one database are one fault."""
-    same: dict[tuple[str, str], list[tuple[int, Level, Verbs, str]]] = {}
+    same: dict[tuple[str, str], list[tuple[PartitionFacts, Level, Verbs, str]]] = {}
     for facts in partitions:
         level, verbs, what = _fault(facts, now_ms)
         if what:
-            same.setdefault((level, _ODD.sub("…", what)), []).append((facts.partition, level, verbs, what))
-    return [
-        Finding(level, f"{_named([number for number, *_ in each])} {verbs[len(each) > 1]} {what}")
-        for each in same.values()
-        for _, level, verbs, what in each[:1]
-    ]
+            same.setdefault((level, _ODD.sub("…", what)), []).append((facts, level, verbs, what))
+    found = []
+    for each in same.values():
+        members, (_, level, verbs, what) = [facts for facts, *_ in each], each[0]
+        text = f"{_named([facts.partition for facts in members])} {verbs[len(each) > 1]} {what}"
+        found.append(Finding(level, text + _since(members, now_ms) if what == _WITH_LAG else text))
+    return found
+
+
+def _since(partitions: Sequence[PartitionFacts], now_ms: int) -> str:
+    """When these committed last: the one for which it is longest ago."""
+    last = [-1 if facts.last_commit_ms is None else facts.last_commit_ms for facts in partitions]
+    since = "never" if min(last) < 0 else show.age(min(last), now_ms)
+    return f"; the {'oldest ' if len(last) > 1 else ''}last commit: {since}."
 
 
 Verbs = tuple[str, str]
+_WITH_LAG = "still with lag"
 _IS, _STANDS = ("is", "are"), ("stands", "stand")
 _ODD = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|0x[0-9a-f]+")  # what differs between two of one fault
 
@@ -247,8 +256,7 @@ def _fault(facts: PartitionFacts, now_ms: int) -> tuple[Level, Verbs, str]:
     if facts.trouble is not None:
         return "wrong", _STANDS, f"still: {show.visible(facts.trouble)}"
     if stuck(facts, now_ms):
-        since = show.age(facts.last_commit_ms, now_ms) if facts.last_commit_ms is not None else "never"
-        return "wrong", _STANDS, f"still with lag; its last commit: {since}."
+        return "wrong", _STANDS, _WITH_LAG
     return "ok", _IS, ""
 
 
