@@ -56,6 +56,7 @@ class GoneFacts:
     at_ms: int  # wall clock when its partitions were given to others
     went_to: dict[int, str]  # partition → base URL of who has it now; empty: nobody
     seen: bool = False  # somebody has marked it as seen
+    replaced: bool = False  # as many members as before were there since, and each of its partitions had an owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +274,8 @@ class RunningView(Protocol):
     def settings(self) -> list[tuple[str, str]]:
         """Variable and value of each setting that differs from its default; secrets are masked."""
 
-    def mark_seen(self, url: str, at_ms: int) -> None:
-        """Somebody knows that this worker is gone since then, or before."""
+    def mark_seen(self, url: str, at_ms: int) -> bool:
+        """Somebody knows that this worker is gone since then, or before. False: this one does not remember it."""
 
 
 @runtime_checkable

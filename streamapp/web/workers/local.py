@@ -55,10 +55,8 @@ async def settings(view: WorkerView, params: Params) -> list[tuple[str, str]]:
 
 
 async def seen(view: WorkerView, params: Params) -> bool:
-    """Marks a worker that is gone as seen: every worker of the group remembers it."""
-    if isinstance(view, RunningView):
-        view.mark_seen(params.get("url", ""), int(params.get("at", "")))
-    return True
+    """Marks a worker that is gone as seen. False: this one does not remember it."""
+    return isinstance(view, RunningView) and view.mark_seen(params.get("url", ""), int(params.get("at", "")))
 
 
 async def hours_slice(view: WorkerView, params: Params) -> hours.HoursSlice:
