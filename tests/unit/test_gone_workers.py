@@ -7,11 +7,12 @@ import json
 from typing import Any
 
 import aiohttp
+from front_fake import Remembering
 from test_web_pages import Reader
-from web_fake import FakeAudit, FakeWorker, World, serving
+from web_fake import FakeAudit, World, serving
 
 from streamapp.errors import Unavailable
-from streamapp.facts import GoneFacts, WorkerFacts
+from streamapp.facts import GoneFacts
 from streamapp.meters.members import GONE_MAX, Members
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.settings_told import changed
@@ -57,25 +58,6 @@ def test_settings_that_differ_are_told_and_secrets_are_not() -> None:
     assert told["STREAM_KAFKA__SASL_PASSWORD"] == "••••••"
     assert "hunter2" not in json.dumps(told)
     assert "STREAM_BILLING__GRACE_SECONDS" not in told
-
-
-class Remembering(FakeWorker):
-    """A worker that knows who left, and how it runs."""
-
-    gone: tuple[GoneFacts, ...] = ()
-    runs: tuple[tuple[str, str], ...] = ()
-
-    def worker(self) -> WorkerFacts:
-        facts = super().worker()
-        told = {name: getattr(facts, name) for name in WorkerFacts.__dataclass_fields__}
-        return WorkerFacts(**{**told, "version": "1.2.3", "gone": self.gone})
-
-    def settings(self) -> list[tuple[str, str]]:
-        return list(self.runs)
-
-    def mark_seen(self, url: str, at_ms: int) -> None:
-        marked = (GoneFacts(one.url, one.at_ms, one.went_to, one.seen or one.url == url) for one in self.gone)
-        self.gone = tuple(marked)
 
 
 def test_the_pages_name_who_left_until_somebody_marks_it_as_seen() -> None:

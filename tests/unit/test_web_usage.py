@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-import json
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,16 +12,14 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
-from click.testing import CliRunner
+from exported_month import exported
 from usage_log import Table, at, event
 from web_fake import FakeWorker, World, serving
 
-from streamapp.cli.tables.bills import command
 from streamapp.facts import HourFacts
 from streamapp.meters.usage import statement
 from streamapp.meters.usage.view import UsageView
 from streamapp.metrics import GroupMetrics
-from streamapp.settings import current
 from streamapp.sinks.ledger.database import open_ledger
 from streamapp.sinks.ledger.rows import Bill, to_row
 from streamapp.store.table import Table as TableKind
@@ -97,7 +94,7 @@ def test_why_an_hour_is_dearer_than_yesterday() -> None:
     assert (total["hours"], total["requests"]) == (1, 3)
 
 
-def exported(made: Table, folder: Path) -> str:
+def billed(made: Table, folder: Path) -> Decimal:
     """What `bills export` writes of January, from a ledger that has every bill so far."""
     url = f"sqlite:///{folder / 'ledger.db'}"
     events = [statement.event(one, "llm_usage", 0)[1] for one in made.statements()]
@@ -108,20 +105,16 @@ def exported(made: Table, folder: Path) -> str:
             await kept.apply("billing_events", 0, len(rows), [row for row in rows if isinstance(row, Bill)])
 
     asyncio.run(fill())
-    current.cache_clear()
-    try:
-        said = CliRunner().invoke(
-            command, ["export", "--month", "2025-01", "--json"], env={"STREAM_LEDGER_URL": url}, catch_exceptions=False
-        )
-    finally:
-        current.cache_clear()
-    return str(json.loads(said.stderr)["cost"]["USD"])
+    return exported(url)["USD"]
 
 
 def test_the_page_is_the_exported_month_and_what_is_open_and_pending(tmp_path: Path) -> None:
     waits, revised = table(), table()
     revised.apply(event("11:20", id="next", cost="4"))
-    assert (exported(waits, tmp_path / "1"), exported(revised, tmp_path / "2")) == ("7.500000000000", "7.500000000001")
+    assert [billed(waits, tmp_path / "1"), billed(revised, tmp_path / "2")] == [
+        Decimal("7.5"),
+        Decimal("7.500000000001"),
+    ]
     for made, expected in (
         (waits, ("7.500000000000", "8.000000000000", "0.000000000001")),
         (revised, ("7.500000000001", "12.000000000000", "0")),
