@@ -128,7 +128,7 @@ def test_the_page_is_the_exported_month_and_what_is_open_and_pending(tmp_path: P
                 assert parts == [*map(Decimal, expected)]
                 assert sum(parts) == Decimal(total["cost"])
         assert f'On bills, as exported</dt><dd><data class="money exact" value="{expected[0]}"' in page
-        assert ("Of which pending" in page) == (made is waits)
+        assert ("Pending, on no bill yet" in page) == (made is waits)
 
 
 def test_groups_are_sorted_by_cost_and_every_grouping_has_the_same_sum() -> None:
