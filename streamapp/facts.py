@@ -105,6 +105,7 @@ class HourFacts:
     closes_at_ms: int  # the watermark at which its first bill is due: end + grace; a pending one's next mark
     watermark_ms: int | None  # of its partition
     rounded: int = 0  # events whose cost had more than 12 decimals
+    pending_cost: Decimal = Decimal(0)  # of the cost: what came late and is on no bill yet
 
 
 @dataclass(frozen=True, slots=True)

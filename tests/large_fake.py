@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from events_fake import READ_TO, FakeEventLog, TracingWorker
-from front_fake import MetricsWorker
+from front_fake import MetricsWorker, Remembering
 from letters_fake import FakeLetters, letter
 from rpc_log import Calls, call
 from web_fake import HOUR_MS, PARTITIONS, FakeWorker, World
@@ -34,7 +34,7 @@ TEAMS = 500
 LETTERS = 5_000  # what the pages know of dead letters at most
 
 
-class LargeWorker(TracingWorker):
+class LargeWorker(TracingWorker, Remembering):
     """billing-agg: a month of 100,000 hours of 500 teams; bills and months are those of its world."""
 
     log: LargeLog

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+from front_fake import Remembering
 from gates import credentials, settings
 from test_web_gate import Asked
 from test_web_pages import Reader
@@ -17,7 +18,7 @@ from web_fake import FakeAudit, FakeWorker, World, serving
 from yarl import URL
 
 from streamapp.errors import Unavailable
-from streamapp.facts import GoneFacts, WorkerFacts
+from streamapp.facts import GoneFacts
 from streamapp.meters.members import GONE_MAX, Members
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.settings_told import MASK, changed, is_own, rows
@@ -119,30 +120,6 @@ def test_workers_differ_only_in_what_they_should_have_in_common() -> None:
     own = {row.variable for row in rows(Settings()) if is_own(row.variable)}
     assert {"STREAM_WEB__MONITOR_HOST", "STREAM_WEB__PORT", "STREAM_CACHE_DIR", "STREAM_BROKER__DIR"} < own
     assert not own & {"STREAM_DIRECTORY", "STREAM_KAFKA__BOOTSTRAP_SERVERS", "STREAM_WATCH__URL"}
-
-
-class Remembering(FakeWorker):
-    """A worker that knows who left, and how it runs."""
-
-    gone: tuple[GoneFacts, ...] = ()
-    runs: tuple[tuple[str, str], ...] = ()
-
-    def worker(self) -> WorkerFacts:
-        facts = super().worker()
-        told = {name: getattr(facts, name) for name in WorkerFacts.__dataclass_fields__}
-        return WorkerFacts(**{**told, "version": "1.2.3", "gone": self.gone})
-
-    def settings(self) -> list[tuple[str, str]]:
-        return list(self.runs)
-
-    forgets = False
-
-    def mark_seen(self, url: str, at_ms: int) -> bool:
-        if self.forgets:
-            return False
-        marked = (GoneFacts(one.url, one.at_ms, one.went_to, one.seen or one.url == url) for one in self.gone)
-        self.gone = tuple(marked)
-        return any(one.url == url for one in self.gone)
 
 
 def test_the_pages_name_who_left_until_somebody_marks_it_as_seen() -> None:
