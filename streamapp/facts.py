@@ -50,12 +50,12 @@ class PartitionFacts:
 
 @dataclass(frozen=True, slots=True)
 class GoneFacts:
-    """A worker that has left the group, stopped or lost; one that is there again is none."""
+    """A worker that has left the group, stopped or lost, until it is there again. `seen`: somebody marked it so."""
 
     url: str
     at_ms: int  # wall clock when its partitions were given to others
     went_to: dict[int, str]  # partition → base URL of who has it now; empty: nobody
-    seen: bool = False  # somebody has marked it as seen
+    seen: bool = False
     replaced: bool = False  # as many members as before were there since, and each of its partitions had an owner
 
 

@@ -155,6 +155,11 @@ def test_the_pages_name_who_left_until_somebody_marks_it_as_seen() -> None:
             await marks(session, served[0].url, audit)
             assert [each.gone[0].seen for each in (one, other)] == [True, True]
             assert [each["url"] for each in (await reader.json("/groups/billing-agg"))["gone"]] == [B, D]
+            await served[1].stop()
+            world.now_ms += 2_000
+            silent: Any = await reader.json("/groups/billing-agg")
+            assert [each["worker"] for each in silent["settings"]] == ["one"]
+            assert "workers differ" not in (await reader.get("/groups/billing-agg"))[1]
 
     asyncio.run(run())
 
