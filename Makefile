@@ -80,9 +80,10 @@ tested: setup browser pgbouncer prometheus kcat check
 test: tested ## Check and run the tests without the long ones (docs/long-tests.md); searches try a quarter of their examples
 	$(PYTEST)
 
-test-all: tested cargo ## Check and run every test, every search at its full length
+test-all: cargo tested ## Check and run every test, every search at its full length
 	PYTHONPATH=. $(BIN)/python tests/foreign_producers.py rust
 	PYTHONPATH=.:tests $(BIN)/python tests/registry/apicurio.py
+	$(BIN)/python -m streamapp.broker.jars fetch .cache tests/broker/kafka-4.2.lock
 	$(PYTEST) --hypothesis-profile=long
 
 check: setup ## Formatting, lint, types, the import rule, the reference
@@ -149,12 +150,15 @@ kcat:
 		&& apt-get update && apt-get install -y kcat; } \
 		|| { echo "The tests of docs/sending.md need kcat: install the package kcat" >&2; exit 1; }
 
-# Debian 12's own Cargo is too old: rustup has a newer one. With OpenSSL, as librdkafka is built with it.
-export PATH := $(PATH):$(HOME)/.cargo/bin
+# Debian 12's own Cargo is too old: rustup has a newer one, which goes first. With OpenSSL, as librdkafka is built with it.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+CARGO_OLDEST := 1.88
 .PHONY: cargo
 cargo:
 	@{ command -v cargo && command -v pkg-config && pkg-config --exists openssl; } >/dev/null \
-		|| { echo "The test of the producer in Rust needs Cargo 1.88 or newer, pkg-config and libssl-dev: install them" >&2; exit 1; }
+		|| { echo "The test of the producer in Rust needs Cargo $(CARGO_OLDEST) or newer, pkg-config and libssl-dev: install them" >&2; exit 1; }
+	@printf '%s\n' $(CARGO_OLDEST) "$$(cargo --version | cut -d' ' -f2)" | sort -VC \
+		|| { echo "The test of the producer in Rust needs Cargo $(CARGO_OLDEST) or newer; $$(command -v cargo) is $$(cargo --version): install it with rustup" >&2; exit 1; }
 
 LOCK = $(UV) compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate

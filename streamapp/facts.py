@@ -56,6 +56,7 @@ class GoneFacts:
     at_ms: int  # wall clock when its partitions were given to others
     went_to: dict[int, str]  # partition → base URL of who has it now; empty: nobody
     seen: bool = False  # somebody has marked it as seen
+    replaced: bool = False  # as many members as before were there since, and each of its partitions had an owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ class HourFacts:
     closes_at_ms: int  # the watermark at which its first bill is due: end + grace; a pending one's next mark
     watermark_ms: int | None  # of its partition
     rounded: int = 0  # events whose cost had more than 12 decimals
+    pending_cost: Decimal = Decimal(0)  # of the cost: what came late and is on no bill yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +275,8 @@ class RunningView(Protocol):
     def settings(self) -> list[tuple[str, str]]:
         """Variable and value of each setting that differs from its default; secrets are masked."""
 
-    def mark_seen(self, url: str, at_ms: int) -> None:
-        """Somebody knows that this worker is gone since then, or before."""
+    def mark_seen(self, url: str, at_ms: int) -> bool:
+        """Somebody knows that this worker is gone since then, or before. False: this one does not remember it."""
 
 
 @runtime_checkable
@@ -282,7 +284,7 @@ class RowsView(Protocol):
     """What a worker with a table of rows by key and hour can tell beside."""
 
     def since(self, start_ms: int, limit: int) -> list[RowFacts]:
-        """The rows of hours that start at or after a moment, of each partition in hand the newest `limit`."""
+        """The first `limit` rows of hours that start at or after a moment: the newest hours first, then by name."""
 
 
 @runtime_checkable

@@ -12,7 +12,8 @@ from pydantic import BaseModel, SecretStr
 from streamapp.settings import DELIMITER, PREFIX, Settings
 
 MASK = "••••••"
-_PASSWORD_IN_URL = re.compile(r"(://[^/@:]*:)[^/@]*@")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^?#]*)(.*)", re.DOTALL)
+_OWN = ("HOST", "PORT", "DIR")  # how the names of addresses, ports and folders end
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ def changed(settings: Settings) -> list[tuple[str, str]]:
     return [(row.variable, row.value) for row in rows(settings) if row.value != row.default]
 
 
+def is_own(variable: str) -> bool:
+    """Whether each worker may have a value of its own: the address or port that it listens on, a folder of its host."""
+    return variable.rpartition("_")[2] in _OWN
+
+
 def _flat(section: BaseModel, prefix: str) -> Iterator[Row]:
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
@@ -55,4 +61,19 @@ def _flat(section: BaseModel, prefix: str) -> Iterator[Row]:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return MASK if isinstance(value, SecretStr) else _PASSWORD_IN_URL.sub(rf"\1{MASK}@", str(value))
+    if isinstance(value, SecretStr):
+        return MASK
+    return _url(str(value)) if "://" in str(value) else str(value)
+
+
+def _url(text: str) -> str:
+    """A URL without its user information, its query and its fragment: each may hold a password. A password that is not
+    escaped may hold `@`, `/`, `?` or `#`; where it is unclear what belongs to it, all behind the scheme is masked."""
+    found = _URL.fullmatch(text)
+    if found is None:
+        return MASK
+    scheme, rest, query = found.groups()
+    if "@" in query or "://" in rest + query:
+        return scheme + MASK
+    user, at, where = rest.rpartition("@")
+    return f"{scheme}{MASK if at else user}{at}{where}{query[:1]}{MASK if query[1:] else ''}"

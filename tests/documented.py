@@ -6,15 +6,17 @@ import re
 import shlex
 from collections.abc import Iterator
 
-CODE = re.compile(r"^```(\w*)\n(.*?)^```$|(?<!`)`([^`\n]+)`(?!`)", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$|(?<!`)`((?:[^`\n]|\n(?!\s*\n))+)`(?!`)", re.MULTILINE | re.DOTALL)
+CONTINUED = re.compile(r" *\\\n\s*")
 
 
 def code(text: str) -> Iterator[tuple[str, str]]:
-    """The code in a text, in order: ("inline", span) or (language of a block, one line of it)."""
+    """The code in a text, in order: ("inline", span) or (language of a block, one line of it). A line break in a span
+    is a space, as Markdown has it; a line of a block that ends with a backslash goes on with the next."""
     for language, block, span in CODE.findall(text):
         if span:
-            yield "inline", span
-        for line in block.splitlines():
+            yield "inline", re.sub(r"\s*\n\s*", " ", span)
+        for line in CONTINUED.sub(" ", block).splitlines():
             yield language or "text", line
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from streamapp.settings import KafkaSettings
 
 CACHE_DIR = Path(__file__).parent.parent / ".cache"
 FOREIGN = Path(__file__).parent / "foreign"
+RUST_LOCK = Path(__file__).parent / "rust-producer.lock"
 RUN_S = 120
 
 
@@ -60,18 +62,26 @@ def rust(kit: Path, cache_dir: Path) -> list[str]:
     """Compiled with Cargo, librdkafka with it: three minutes of one processor. Kept in the cache."""
     sources = kit / "clients" / "rust"
     files = sorted(file for file in sources.rglob("*") if file.is_file())
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in (*files, RUST_LOCK))).hexdigest()[:12]
     program = cache_dir.resolve() / f"rust-producer-{digest}"
     with held(program.with_suffix(".lock")):
         if not program.exists():
             cargo = shutil.which("cargo")
             assert cargo is not None, "Cargo is missing: `make cargo` says how to install it"
-            room = cache_dir.resolve() / "rust-building"
-            command = [cargo, "build", "--locked", "--quiet", "--target-dir", str(room)]
-            output_of([*command, "--manifest-path", str(sources / "Cargo.toml")], os.environ, BUILD_TIMEOUT_S)
+            room = cache_dir.resolve() / f"rust-building-{digest}"
+            manifest = ["--quiet", "--manifest-path", str(sources / "Cargo.toml")]
+            output_of([cargo, "generate-lockfile", *manifest], os.environ, BUILD_TIMEOUT_S)
+            _lock(sources / "Cargo.lock")
+            output_of([cargo, "build", "--locked", "--target-dir", str(room), *manifest], os.environ, BUILD_TIMEOUT_S)
             os.replace(room / "debug" / "producer", program)
             shutil.rmtree(room)
     return [str(program)]
+
+
+def _lock(made: Path) -> None:
+    """Our lock, with the registry that Cargo has written into its own: ours names packages, versions and checksums."""
+    (source,) = set(re.findall(r"^source = .*$", made.read_text(), re.MULTILINE))
+    made.write_text(RUST_LOCK.read_text().replace("\nchecksum", f"\n{source}\nchecksum"))
 
 
 SLOW = "rust"

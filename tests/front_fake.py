@@ -13,12 +13,35 @@ from typing import Any
 from aiohttp import web
 from web_fake import FakeWorker, World
 
-from streamapp.facts import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
+from streamapp.facts import CallFacts, GoneFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 from streamapp.topics import registry
 from streamapp.web.show import exact
 from tables.latency.spread import Spread
 
 MINUTE_MS = 60_000
+
+
+class Remembering(FakeWorker):
+    """A worker that knows who left, and how it runs."""
+
+    gone: tuple[GoneFacts, ...] = ()
+    runs: tuple[tuple[str, str], ...] = ()
+
+    def worker(self) -> WorkerFacts:
+        facts = super().worker()
+        return dataclasses.replace(facts, version="1.2.3", gone=self.gone)
+
+    def settings(self) -> list[tuple[str, str]]:
+        return list(self.runs)
+
+    forgets = False
+
+    def mark_seen(self, url: str, at_ms: int) -> bool:
+        if self.forgets:
+            return False
+        marked = (GoneFacts(one.url, one.at_ms, one.went_to, one.seen or one.url == url) for one in self.gone)
+        self.gone = tuple(marked)
+        return any(one.url == url for one in self.gone)
 
 
 class SinkWorker(FakeWorker):

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from events_fake import READ_TO, FakeEventLog, TracingWorker
-from front_fake import MetricsWorker
+from front_fake import MetricsWorker, Remembering
 from letters_fake import FakeLetters, letter
 from rpc_log import Calls, call
 from web_fake import HOUR_MS, PARTITIONS, FakeWorker, World
@@ -27,13 +27,14 @@ from streamapp.facts_events import PlaceFacts
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.accounts_view import AccountsView
+from streamapp.web.workers.local import newest_first
 
 ROWS = 100_000
 TEAMS = 500
 LETTERS = 5_000  # what the pages know of dead letters at most
 
 
-class LargeWorker(TracingWorker):
+class LargeWorker(TracingWorker, Remembering):
     """billing-agg: a month of 100,000 hours of 500 teams; bills and months are those of its world."""
 
     log: LargeLog
@@ -157,11 +158,11 @@ class LargeMetrics(MetricsWorker):
         return ("latency",)
 
     def since(self, start_ms: int, limit: int) -> list[RowFacts]:
-        return list(self._newest[: limit * len(self.owned)])
+        return self._newest[:limit]
 
     @cached_property
     def _newest(self) -> list[RowFacts]:
-        return [
+        rows = [
             RowFacts(
                 self.world.now_ms // HOUR_MS * HOUR_MS - number // 500 * HOUR_MS,
                 {"provider": "together", "model": f"zen-{number % 500}b"},
@@ -170,6 +171,7 @@ class LargeMetrics(MetricsWorker):
             )
             for number in range(ROWS)
         ]  # fmt: skip
+        return sorted(rows, key=newest_first)
 
 
 class LargeLetters(FakeLetters):

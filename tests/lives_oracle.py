@@ -96,6 +96,7 @@ class Oracle:
         self.priced = False  # whether workers have told this watch what an event costs, at a look before
         self.runs: dict[str, list[int]] = {}  # alert → for how many minutes it has been certain, and possible
         self.looked = False
+        self.is_silent = self.may_be_silent = False  # has members and something to read, and was not seen to commit
 
     def forget(self) -> None:
         """The watch begins anew."""
@@ -120,6 +121,7 @@ class Oracle:
 
     def judge(self, now_ms: int, members: Range, stable: bool, unstarted: bool) -> dict[str, int]:
         """Alert → whether it fires after a look whose questions were answered."""
+        self.is_silent, self.may_be_silent = False, self.heard_ms is None and members.high > 0
         if self.life.trouble:
             return self.blind()
         seen = [one for one in zip(self.places, self.life.logs, strict=True) if (one[0].committed or 0) <= one[0].end]
@@ -133,6 +135,9 @@ class Oracle:
         grows = NO if self.lag is None else YES if lag.low > self.lag.high else MAY if lag.high > self.lag.low else NO
         self.lag = lag if len(seen) == len(self.places) else None
         grows = grows if self.lag is not None else NO
+        silent = self.heard_ms is None and not unstarted
+        self.is_silent = silent and members.low > 0 and lag.low > 0
+        self.may_be_silent = silent and members.high > 0 and lag.high > 0
         late = self.heard_ms is not None and now_ms - self.heard_ms > ON_TIME_S * 1000 and not unstarted
         now = {
             "ConsumerLagHigh": lag.above(100_000),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from group_lives import MINUTE_MS, Life
-from lives_oracle import NO, YES, Oracle, Range
+from lives_oracle import MAY, NO, YES, Oracle, Range
 
 from streamapp.errors import Unavailable
 from streamapp.kafka.groups import Dating, GroupSeen, Seen
@@ -139,6 +139,7 @@ class World:
         self.told, self.expected = Told(), list[Expected]()
         self.since: dict[Alert, int] = {}
         self.succeeded_ms: int | None = None
+        self.silent = [0, 0]  # minutes in which a group was so for certain, and may have been
 
     def _absence(self, longest: int) -> range:
         """Minutes, or none."""
@@ -197,7 +198,15 @@ class World:
     def _judged(self, minute: int, now_ms: int) -> Expected:
         told = {one.life.name: self._group(one, minute, now_ms) for one in self.oracles}
         found = {(name, group): sure for group, alerts in told.items() for name, sure in alerts.items() if sure != NO}
-        return found | dict.fromkeys(self._of_all(minute, now_ms), YES)
+        return found | self._silent(minute) | dict.fromkeys(self._of_all(minute, now_ms), YES)
+
+    def _silent(self, minute: int) -> Expected:
+        """Groups with members and something to read whose commits this watch has not seen."""
+        possible = [self._looks(minute) and one.may_be_silent for one in self.oracles]
+        certain = [self._looks(minute) and one.is_silent for one in self.oracles]
+        self.silent = [self.silent[0] + 1 if any(certain) else 0, self.silent[1] + 1 if any(possible) else 0]
+        sure = YES if self.silent[0] > 15 else MAY if self.silent[1] > 15 else NO
+        return {("WatchUnknown", "commit"): sure} if sure != NO else {}
 
     def _looks(self, minute: int) -> bool:
         return minute not in self.away and minute not in self.down

@@ -353,6 +353,7 @@ class FakeWorker:
             last_offset=bucket.first_offset + usage["requests"] * 3,
             closes_at_ms=bucket.start_ms + HOUR_MS + GRACE_MS,
             watermark_ms=self.world.now_ms - 900 - 130 * bucket.partition,
+            pending_cost=cost - add_up(bucket.lines(max(0, revision or 0) + 1 if bucket.pending else None).values())[1],
         )
 
     def team(self, org: str, team: str) -> list[TeamFacts]:

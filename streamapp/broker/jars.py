@@ -4,7 +4,7 @@
 `kafka_2.13` together with a log4j binding silently yields older Kafka clients and a broker that cannot start.
 `python -m streamapp.broker.jars lock` writes the lock anew from `roots`, each resolved on its own; with
 `VERSION FILE` it writes that file, for another version of Kafka;
-`python -m streamapp.broker.jars fetch DIR` fetches into a cache directory.
+`python -m streamapp.broker.jars fetch DIR` fetches into a cache directory; with `FILE`, what that lock names.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def jars(cache_dir: Path, *, lock: Path = LOCK, fetch: Fetch | None = None, back
 
 
 def kafka_dir(cache_dir: Path) -> Path:
-    """Where everything that belongs to this version of Kafka is kept."""
+    """Where the jars are kept. Those of other locks (another version of Kafka, a compiler) share this folder, which has
+    the name of `KAFKA_VERSION`: each file's own name has its version."""
     return cache_dir / f"kafka-{KAFKA_VERSION}"
 
 
@@ -169,18 +170,20 @@ def resolve(room: Path, version: str = KAFKA_VERSION) -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> None:
-    """`lock`: write `jars.lock` anew, or the file of another version. `fetch DIR`: see `jars`."""
+    """`lock`: write `jars.lock` anew, or the file of another version. `fetch DIR [FILE]`: see `jars`."""
     match arguments:
         case ["fetch", folder]:
             if not present(Path(folder)):
                 sys.stdout.write(f"fetching Apache Kafka {KAFKA_VERSION} (45 MB, once) ...\n")
             jars(Path(folder))
+        case ["fetch", folder, lock]:
+            jars(Path(folder), lock=Path(lock))
         case ["lock"]:
             _write_lock(LOCK, KAFKA_VERSION)
         case ["lock", version, file]:
             _write_lock(Path(file), version)
         case _:
-            sys.exit("usage: python -m streamapp.broker.jars lock [VERSION FILE] | fetch DIR")
+            sys.exit("usage: python -m streamapp.broker.jars lock [VERSION FILE] | fetch DIR [FILE]")
 
 
 def _write_lock(lock: Path, version: str) -> None:

@@ -21,7 +21,7 @@ from streamapp.dead_letters.recent import RecentLetters
 from streamapp.errors import Refused
 from streamapp.events.event import Event
 from streamapp.events.kept import ArchiveObjects, captured_store
-from streamapp.events.listing import TOPICS, Listing
+from streamapp.events.listing import TAIL, TOPICS, Listing
 from streamapp.events.log import KafkaEventLog
 from streamapp.events.names import place_of
 from streamapp.events.trace import Trace
@@ -54,7 +54,7 @@ T = TypeVar("T")
 )
 @click.option("--from", "from_ms", type=Moment(), help="With --team: that arrived at this time or later.")
 @click.option("--to", "until_ms", type=Moment(), help="With --team: that arrived before this time.")
-@click.option("--tail", is_flag=True, help="The newest 100, of --team if it is given.")
+@click.option("--tail", is_flag=True, help=f"The newest {TAIL}, of --team if it is given.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     event_id: str | None,

@@ -23,7 +23,7 @@ from streamapp.schemas.values.money import EXACT
 from streamapp.topics.partitioner import partition_for
 
 SHOWN_MAX = 500
-TAIL = 50  # events of a live tail
+TAIL = 100  # newest events
 TAIL_OFFSETS = 2_000  # read for it, of all partitions together
 TURN = 50  # records that are judged in one go: some milliseconds
 TOPICS = ("llm_usage", "agent_rpc_metering", "events_plugin_ingestion")

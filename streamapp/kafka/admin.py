@@ -28,7 +28,7 @@ from confluent_kafka.admin import (
 from streamapp.access.acl import CLUSTER
 from streamapp.clock import monotonic_s
 from streamapp.errors import Denied, Misconfigured, Refused, StreamError, Unavailable
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.admin_client import AdminClient, Trouble
 from streamapp.kafka.groups import GroupSeen, look
 from streamapp.kafka.handshake import disagreement
 from streamapp.kafka.login import connected
@@ -77,9 +77,9 @@ class Admin:
         self._kafka = kafka
         self._bootstrap = kafka.bootstrap_servers
         self._timeout_s = timeout_s
-        self._last_trouble: KafkaError | None = None
+        self._trouble = Trouble()
         self._config = confluent_config(kafka)
-        self._client = connected(AdminClient, self._config, self._remember)
+        self._client = connected(AdminClient, self._config, self._trouble)
 
     def topics(self) -> frozenset[str]:
         """The names of all topics, ours and others."""
@@ -192,7 +192,7 @@ class Admin:
         # group's coordinator is not there yet, as in the first moments of a cluster.
         level = "read_committed" if settled else "read_uncommitted"
         settings = {"group.id": group, "enable.auto.commit": False, "isolation.level": level}
-        consumer = connected(Consumer, {**self._config, **settings}, self._remember)
+        consumer = connected(Consumer, {**self._config, **settings}, self._trouble)
         try:
             found = self._patiently(
                 f"read the offsets of group {group}", lambda: consumer.committed(request, timeout=self._timeout_s)
@@ -242,11 +242,6 @@ class Admin:
             threading.Event().wait(LEADER_POLL_S)
         return {}
 
-    def _remember(self, error: KafkaError) -> None:
-        # A wrong password ends as a time-out of the request; the reason is told here only.
-        if self._last_trouble is None or error.code() in NOT_LET_IN:
-            self._last_trouble = error
-
     def _asked(self, what: str, answer: Callable[[], Any], right: Right | None = None, done: int | None = None) -> Any:
         """The answer, or None where Kafka says `done`; its exceptions translated. `right`: what it takes."""
         try:
@@ -272,8 +267,8 @@ class Admin:
     def _translated(self, what: str, error: KafkaError, right: Right | None = None) -> StreamError:
         if error.code() in MISSING:
             return Missing(f"cannot {what}: there is no such topic at {self._bootstrap}; `streamapp topics apply`")
-        self._client.poll(0)  # delivers what `_remember` waits for
-        trouble = self._last_trouble
+        self._client.poll(0)  # delivers what `_trouble` waits for
+        trouble = self._trouble.last
         if error.code() in NO_ANSWER and trouble is not None and trouble.code() in NOT_LET_IN:
             error = trouble
         if error.code() in {*NO_ANSWER, KafkaError._SSL} and (refused := disagreement(self._kafka)):

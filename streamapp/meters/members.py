@@ -1,4 +1,8 @@
-"""Who was in the group: a worker that leaves it stays known until somebody has seen that it is gone. Pure."""
+"""Who was in the group: a worker that leaves it stays known until somebody has seen that it is gone. Pure.
+
+A rollout gives each worker another address, and so leaves as many gone as it replaces: a loss is made good, and stays
+so, once the group has as many members as before it and each of its partitions has an owner.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ class Members:
     def __init__(self) -> None:
         self._now: dict[str, frozenset[int]] = {}
         self._gone: dict[str, GoneFacts] = {}
+        self._before: dict[str, int] = {}  # who is gone → members of the group with it
 
     def are(self, owners: Owners, now_ms: int) -> None:
         """These are in the group now. Nobody at all is no news: this worker has just joined, or is leaving."""
@@ -27,11 +32,16 @@ class Members:
         for url, partitions in self._now.items():
             if url not in owners:
                 self._gone[url] = GoneFacts(url, now_ms, dict.fromkeys(sorted(partitions), ""))
+                self._before[url] = len(self._now)
         for url in owners:
             self._gone.pop(url, None)
         while len(self._gone) > GONE_MAX:
             del self._gone[next(iter(self._gone))]
         self._now = dict(owners)
+        owned = {number for partitions in owners.values() for number in partitions}
+        for url, one in self._gone.items():
+            if len(owners) >= self._before[url] and owned.issuperset(one.went_to):
+                self._gone[url] = replace(one, replaced=True)
 
     def gone(self) -> tuple[GoneFacts, ...]:
         """Who left, the latest last, with who has its partitions now."""
@@ -41,8 +51,10 @@ class Members:
             for one in self._gone.values()
         )
 
-    def mark_seen(self, url: str, at_ms: int) -> None:
-        """Whoever left at that moment or before is known to be gone."""
+    def mark_seen(self, url: str, at_ms: int) -> bool:
+        """Whoever left at that moment or before is known to be gone. False: nobody such is remembered."""
         one = self._gone.get(url)
-        if one is not None and one.at_ms <= at_ms:
-            self._gone[url] = replace(one, seen=True)
+        if one is None or one.at_ms > at_ms:
+            return False
+        self._gone[url] = replace(one, seen=True)
+        return True

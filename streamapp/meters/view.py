@@ -92,8 +92,8 @@ class TableView:
     def settings(self) -> list[tuple[str, str]]:
         return changed(self.app.settings)
 
-    def mark_seen(self, url: str, at_ms: int) -> None:
-        self._members.mark_seen(url, at_ms)
+    def mark_seen(self, url: str, at_ms: int) -> bool:
+        return self._members.mark_seen(url, at_ms)
 
     def _told(self, task: Any) -> Callable[[Any], None]:
         """Counts what has committed of a task that `Keeps` rows. A table that also states says more."""

@@ -119,10 +119,10 @@ class Reconciler:
         return {"now_ms": self._clock(), "interval_seconds": round(self.pause_s, 3), "pairs": pairs}
 
     def health(self) -> Literal["ok", "starting", "stuck"]:
-        """Whether the job makes progress, not what it finds."""
+        """Whether the job makes progress, not what it finds. Starting: no pair was checked yet."""
         if self._clock() - self._stepped_ms > 1000 * (self.pause_s + STUCK_S):
             return "stuck"
-        return "starting" if any(one.outcome is None for one in self.standings) else "ok"
+        return "starting" if self._standings and all(one.outcome is None for one in self.standings) else "ok"
 
 
 def check_topics(settings: Settings) -> tuple[Finding, ...]:

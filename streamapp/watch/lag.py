@@ -172,9 +172,8 @@ def step(registry: Sequence[Watched], memory: Memory, seen: Seen, now_ms: int) -
         groups[one.group] = replace(known, partitions=unread)
     told = {name: _moved(name, one, registry, memory, kept, now_ms) for name, one in groups.items()}
     groups = {name: _timed(one, told[name], now_ms) for name, one in groups.items()}
-    unknown["commit"] += sum(
-        one.commit_age_s is None and one.state not in ("", NEVER_STARTED) for one in groups.values()
-    )
+    silent = [one for one in groups.values() if one.members and one.commit_age_s is None]
+    unknown["commit"] += sum(any(each.lag for each in one.partitions.values()) for one in silent)
     unknown["names"] += seen.names is None
     return Memory(kept, told), Series(groups, {name: unknown[name] for name in REASONS}, _unregistered(seen))
 
@@ -217,8 +216,9 @@ def _remembered(before: _Kept | None, start: int, end: int, committed: int | Non
         expired = 0 if before is None else before.expired
         counted_to = start if committed is None or start - committed <= markers else 0
         before = _Kept(committed, end, now_ms, None, False, counted_to, expired, None)
-    done = max(before.counted_to, committed or 0, before.read_to or 0)
-    kept = before._replace(counted_to=max(start, done), expired=before.expired + max(0, start - done))
+    done = max(before.counted_to, committed or 0)  # without `read_to`, which may be doubted later
+    expired = before.expired + max(0, start - max(done, before.read_to or 0))
+    kept = before._replace(counted_to=max(start, done), expired=expired)
     if committed != kept.committed:
         back = committed is None or committed < (kept.committed or 0)
         return kept._replace(

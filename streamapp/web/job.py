@@ -19,6 +19,9 @@ from streamapp.web.problem import Problem
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+UNWELL = {"/health": {"stuck"}, "/health/ready": {"stuck", "starting"}}
+"""Path → the words of `health` that are answered with 503."""
+
 
 def application(
     gate: Gate,
@@ -31,8 +34,8 @@ def application(
     """`/metrics`, `/health`, its `/ready` and `/live`, and `pages` (path → plain JSON types), all read-only, behind the
     gate of the pages.
 
-    `metrics` is told whether OpenMetrics is wanted. `health` says in a word how the process goes; `stuck` is answered
-    with 503. With a port for monitoring in the settings, that one serves as long as this does. `refused` is how the
+    `metrics` is told whether OpenMetrics is wanted. `health` says in a word how the process goes, see
+    `UNWELL`. With a port for monitoring in the settings, that one serves as long as this does. `refused` is how the
     gate's word is told, by default as JSON of the pages."""
 
     async def exposition(request: web.Request) -> web.Response:
@@ -42,7 +45,7 @@ def application(
 
     async def healthy(request: web.Request) -> web.Response:
         status = health()
-        return _json({"status": status}, 503 if status == "stuck" else 200)
+        return _json({"status": status}, 503 if status in UNWELL[request.path] else 200)
 
     async def live(request: web.Request) -> web.Response:
         return _json({"status": "live"})

@@ -37,8 +37,9 @@ Sign = Callable[[str], Mapping[str, str]]
 
 
 def unsigned(path: str) -> Mapping[str, str]:
-    """For workers that everybody on this host may ask."""
-    return {}
+    """For workers that everybody on this host may ask. The header alone says that no page of another site asks: a
+    browser sends it for none, unless the asked server agrees, and ours never do."""
+    return {SEAL_HEADER: "none"}
 
 
 class _Said(msgspec.Struct, array_like=True):

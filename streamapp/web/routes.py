@@ -59,16 +59,7 @@ class Pages:
         self.renderer = render.Renderer(clock, self.files, sitemap.PLACES, gate.by_name)
         known = fleets.Fleets(view, clock, peer_timeout_s, outside.standings, gate.sign)
         letters = outside.letters
-        asked = extras.Extras(
-            letters,
-            known,
-            clock,
-            peer_timeout_s,
-            outside.capture_url,
-            outside.reconciliation,
-            outside.watch,
-            outside.subjects,
-        )
+        asked = extras.Extras(outside, known, clock, peer_timeout_s)
         seeker = Seeker(outside.events, letters, of_pages(known), outside.store, outside.archive)
         self.site = pages.Site(
             known.mine, clock, grace_ms, letters, known, asked, outside.ledger, seeker, outside.acting

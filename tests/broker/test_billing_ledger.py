@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -15,15 +16,17 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from conftest import wait_until
+from exported_month import by_sql, exported, january
 from verify_logs import TEN, Logs
 
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
+from streamapp.cli.checks.verify import verify
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.provision import apply
-from streamapp.settings import KafkaSettings
+from streamapp.settings import KafkaSettings, Settings
 from streamapp.sinks.ledger.database import open_ledger
 from streamapp.sinks.ledger.rows import Bill
 from streamapp.topics.registry import TOPICS
@@ -199,15 +202,17 @@ def test_what_is_no_bill_becomes_a_dead_letter(ready_broker: Broker, tmp_path: P
     assert worker.stop() == 0
 
 
-def test_a_worker_that_has_kept_everything_is_healthy_and_without_lag(ready_broker: Broker, tmp_path: Path) -> None:
-    stack = Stack(ready_broker, tmp_path)
+def test_a_worker_that_has_kept_everything_is_healthy_and_its_month_is_that_of_the_log(
+    ready_broker: Broker, tmp_path: Path
+) -> None:
+    stack, logs, url = Stack(ready_broker, tmp_path), january(), f"sqlite:///{tmp_path / 'ledger.db'}"
     producer = Producer({"bootstrap.servers": ready_broker.bootstrap, "transactional.id": "bills", "log_level": 0})
     producer.init_transactions(30)
     producer.begin_transaction()
-    for record in bills(8):
-        producer.produce(TOPIC, record.value, record.key, record.partition)
+    for record in (*logs.usage, *logs.bills):
+        producer.produce(record.topic, record.value, record.key, record.partition, timestamp=record.timestamp_ms)
     producer.commit_transaction(30)  # the end of each partition is a control record, which nobody reads
-    worker = stack.worker(f"sqlite:///{tmp_path / 'ledger.db'}")
+    worker = stack.worker(url)
 
     def health() -> dict[str, object]:
         page = re.search(r"web +\| (http://\S+)", worker.said())
@@ -216,9 +221,20 @@ def test_a_worker_that_has_kept_everything_is_healthy_and_without_lag(ready_brok
             found: dict[str, object] = json.load(answer)
             return found
 
-    stack.wait(lambda: stack.done() >= 8 and "Worker ready" in worker.said(), worker)
+    stack.wait(lambda: stack.done() >= 4 and "Worker ready" in worker.said(), worker)
     stack.wait(lambda: (health()["status"], health()["lag"]) == ("ok", 0), worker)
     assert worker.stop() == 0
+    assert exported(url) == by_sql(tmp_path / "ledger.db") == verified(ready_broker, url)
+
+
+def verified(broker: Broker, url: str) -> dict[str, Decimal]:
+    """What `verify` counts as billed, by currency, once nothing differs."""
+    kafka = KafkaSettings(bootstrap_servers=broker.bootstrap)
+    verdict = verify(Settings(kafka=kafka, ledger_url=url), show_progress=False, names=("usage=bills", "bills=ledger"))
+    assert verdict.ok, verdict.as_json()
+    assert verdict.bills is not None
+    assert verdict.bills.money["billed"]["USD"] == Decimal("1000000000000000.000000000011")
+    return dict(verdict.bills.money["billed"])
 
 
 async def commit_noted(broker: Broker, partition: int, note: str) -> None:

@@ -22,7 +22,7 @@ from streamapp.simulate.usage import HOUR_MS
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 TEAM = "team_a"
 DONE, FOUND = {0}, {0, 1}  # exit codes: done; a check may have found something
-SHORT = {"replay --group G", "replay --recompute"}  # names a command, does not spell it
+SHORT = {"broker tool", "dead-letters redrive", "replay --group G", "replay --recompute"}  # named, not spelled
 
 ELSEWHERE = {
     "access": "a secured broker: test_access.py",

@@ -25,6 +25,7 @@ from playwright.async_api import Page, async_playwright
 from test_pages import ARGS, SCREENSHOTS, opened, overflow, shoot
 from web_fake import FakeAudit, World, serving
 
+from streamapp.facts import GoneFacts
 from streamapp.web import show
 from streamapp.web.entry.gate import Gate
 from streamapp.web.entry.identity import Asker, Headers
@@ -52,8 +53,20 @@ class Large:
         self.world = world = World(hours_back=100, hostile=False)
         log, self.bill = behind_a_bill(world)
         self.log, self.letters, self.calls = LargeLog(log), LargeLetters(), LargeCalls()
+        bills = LargeWorker(world, "billing-agg-host-0", self.log)
+        bills.gone = (
+            GoneFacts(
+                "http://billing-agg-2.billing-agg.production.svc.cluster.local:6066", world.now_ms - 95_000, {6: ""}
+            ),
+            GoneFacts("http://10.0.0.3:6066", world.now_ms - 5_000, dict.fromkeys(range(6), "http://10.0.0.1:6066")),
+        )
+        bills.runs = (
+            ("STREAM_KAFKA__BOOTSTRAP_SERVERS", ",".join(f"kafka-{number}.production:9093" for number in range(3))),
+            ("STREAM_KAFKA__SASL_PASSWORD", "••••••"),
+            ("STREAM_BILLING__GRACE_SECONDS", "600"),
+        )
         self.views = (
-            LargeWorker(world, "billing-agg-host-0", self.log),
+            bills,
             self.calls,
             LargeMetrics(world, "llm-metrics", "llm-metrics-0", range(8)),
             MonitorWorker(world, "dead-letter-monitor", "monitor-0", range(1)),

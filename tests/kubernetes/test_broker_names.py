@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from documented import commands
 from manifests import PROJECT, one, overlay, with_components
 
 KAFKA = "insights-kafka"
 ISSUED = datetime(2026, 1, 1, tzinfo=UTC)
+LASTS = timedelta(days=36_500)
 HOSTNAME_MISMATCH = 62  # of OpenSSL
 PORTS = (9093, 9094)  # of TLS; 9092 is plaintext on the pod's loopback
 
@@ -37,7 +40,7 @@ def certificate(names: list[str], file: Path) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kafka")])
     made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    made = made.not_valid_before(ISSUED).not_valid_after(ISSUED + timedelta(days=36_500))
+    made = made.not_valid_before(ISSUED).not_valid_after(ISSUED + LASTS)
     made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False)
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     file.write_bytes(secret + made.sign(key, SHA256()).public_bytes(Encoding.PEM))
@@ -77,6 +80,15 @@ def test_the_alert_knows_how_long_a_certificate_lasts(tmp_path: Path) -> None:
     hours = int(rendered["spec"]["duration"].removesuffix("h"))
     rules = (PROJECT / "deploy" / "prometheus" / "rules.yml").read_text()
     assert f'name="kafka-tls"}}) - {hours // 24} * 86400)' in rules
+
+
+def test_the_runbooks_command_tells_when_a_certificate_ends(tmp_path: Path) -> None:
+    (words,) = commands((PROJECT / "docs" / "runbook.md").read_text(), "openssl")
+    file = certificate([KAFKA], tmp_path / "kafka.pem")
+    command = ["openssl", *(str(file) if word == "…" else word for word in words)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    told_s = ssl.cert_time_to_seconds(done.stdout.strip().removeprefix("notAfter="))
+    assert told_s == (ISSUED + LASTS).timestamp()
 
 
 def test_a_wildcard_of_one_label_is_none(tmp_path: Path) -> None:

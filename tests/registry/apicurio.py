@@ -24,6 +24,8 @@ from streamapp.processes.child import free_port
 
 LOCK = Path(__file__).with_name("apicurio.lock")
 START_S = 240  # 10 s on an idle machine
+STOP_S = 60
+ASKED_S = 5  # one that takes the connection and does not answer yet is asked again
 
 
 def unpacked(cache_dir: Path) -> Path:
@@ -60,15 +62,17 @@ def apicurio(cache_dir: Path, room: Path) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _is_told(url: str) -> bool:
     body, kind = json.dumps({"compatibility": "BACKWARD"}).encode(), {"Content-Type": "application/json"}
-    with (
-        suppress(OSError),
-        urllib.request.urlopen(urllib.request.Request(f"{url}/config", body, kind, method="PUT")) as answer,
-    ):
+    request = urllib.request.Request(f"{url}/config", body, kind, method="PUT")
+    with suppress(OSError), urllib.request.urlopen(request, timeout=ASKED_S) as answer:
         return bool(answer.status == 200)
     return False
 

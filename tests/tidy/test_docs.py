@@ -115,6 +115,11 @@ def test_every_command_exists_with_its_options(page: Path) -> None:
         assert unknown == [], f"{page}: {found_command.name} {words}"
 
 
+def test_a_command_is_seen_across_line_breaks_and_in_a_list() -> None:
+    page = "1. Type `streamapp\n   topics apply`, `once.\n\n   ```sh\n   streamapp verify \\\n     --json\n   ```\n"
+    assert list(commands(page, "streamapp")) == [["topics", "apply"], ["verify", "--json"]]
+
+
 def test_every_make_target_exists_with_its_variables(page: Path) -> None:
     makefile = (PROJECT / "Makefile").read_text()
     for words in commands(text(page), "make"):

@@ -16,6 +16,7 @@ ENDS = {
     "circle(ValueError('unforeseen'))": (70, "ValueError: unforeseen"),
     "errors.InvalidTimestampError()": (69, "the clock of this host is far off"),
     "Misconfigured('a topic is missing')": (78, "a topic is missing"),
+    "ours(errors.KafkaConnectionError('closed'))": (78, "a topic is missing"),
     "ValueError('unforeseen')": (70, "ValueError: unforeseen"),
 }
 PROGRAM = """
@@ -28,6 +29,10 @@ def wrapped(cause):  # as aiokafka's sender does
     error = errors.KafkaError("Unexpected error during batch delivery")
     error.__cause__ = errors.KafkaError(repr(cause))
     error.__cause__.__cause__ = cause
+    return error
+def ours(cause):
+    error = Misconfigured("a topic is missing")
+    error.__cause__ = cause
     return error
 def circle(error):  # as `raise error from error` does
     error.__cause__ = error

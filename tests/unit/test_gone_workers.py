@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
+from front_fake import Remembering
+from gates import credentials, settings
+from test_web_gate import Asked
 from test_web_pages import Reader
 from web_fake import FakeAudit, FakeWorker, World, serving
+from yarl import URL
 
 from streamapp.errors import Unavailable
-from streamapp.facts import GoneFacts, WorkerFacts
+from streamapp.facts import GoneFacts
 from streamapp.meters.members import GONE_MAX, Members
 from streamapp.settings import KafkaSettings, Settings
-from streamapp.settings_told import changed
+from streamapp.settings_told import MASK, changed, is_own, rows
+from streamapp.web.entry.gate import gate
+from streamapp.web.pages.front import changed_settings
 
-A, B, C = "http://10.0.0.1:6066", "http://10.0.0.2:6066", "http://10.0.0.3:6066"
+A, B, C, D = (f"http://10.0.0.{number}:6066" for number in (1, 2, 3, 4))
 
 
 def owners(**given: set[int]) -> dict[str, frozenset[int]]:
@@ -30,7 +39,7 @@ def test_who_leaves_is_known_with_what_became_of_its_partitions_until_it_is_back
     assert members.gone() == ()
     members.are({}, 3)  # this worker is between two assignments
     members.are(owners(a={0, 1, 2}, c={3}), 4)
-    assert members.gone() == (GoneFacts(B, 4, {2: A, 3: C}),)
+    assert members.gone() == (GoneFacts(B, 4, {2: A, 3: C}, replaced=True),)
     members.mark_seen(B, 3)  # of an earlier time that it left
     members.mark_seen(C, 9)
     assert [one.seen for one in members.gone()] == [False]
@@ -40,6 +49,24 @@ def test_who_leaves_is_known_with_what_became_of_its_partitions_until_it_is_back
     assert [(one.url, one.went_to) for one in members.gone()] == [(C, {3: B})]
     members.are(owners(a={0, 1, 2, 3}), 6)
     assert [(one.url, one.at_ms, one.seen) for one in members.gone()] == [(C, 5, False), (B, 6, False)]
+
+
+def test_a_rollout_is_no_loss_and_a_loss_that_nobody_makes_good_is_one() -> None:
+    """Each pod comes back at another address."""
+    members = Members()
+
+    def unmade(now_ms: int, **given: set[int]) -> list[str]:
+        members.are(owners(**given), now_ms)
+        return [one.url for one in members.gone() if not one.replaced]
+
+    assert unmade(1, a={0, 1}, b={2, 3}) == []
+    assert unmade(2, a={0, 1, 2, 3}) == [B]
+    assert unmade(3, a={0, 1, 2}, c=set()) == [B], "nobody has partition 3"
+    assert unmade(4, a={0, 1}, c={2, 3}) == []
+    assert unmade(5, a={0, 1, 2, 3}) == [C], "what was made good stays so"
+    assert unmade(6, c={0, 1, 2, 3}) == [], "another came as it left"
+    assert unmade(7, c={0, 1}, b={2, 3}) == []
+    assert [one.url for one in members.gone()] == [A]
 
 
 def test_at_most_so_many_are_remembered() -> None:
@@ -57,25 +84,42 @@ def test_settings_that_differ_are_told_and_secrets_are_not() -> None:
     assert told["STREAM_KAFKA__SASL_PASSWORD"] == "••••••"
     assert "hunter2" not in json.dumps(told)
     assert "STREAM_BILLING__GRACE_SECONDS" not in told
+    urls = {
+        "postgresql://db/x?user=u&password=hush": "postgresql://db/x?••••••",
+        "http://ch:8123/?user=a&password=hush": "http://ch:8123/?••••••",
+        "https://hush@h/x": "https://••••••@h/x",
+        "postgresql://u:p@hush@db/x": "postgresql://••••••@db/x",
+        "postgresql://u:a/hush@db/x": "postgresql://••••••@db/x",
+        "postgresql://u:a?hush@db/x": "postgresql://••••••",
+        "postgresql://u:a#hush@db/x": "postgresql://••••••",
+        "http://h/?password=p@hush": "http://••••••",
+        "https://h/x#hush": "https://h/x#••••••",
+        "http://a,http://u:hush@b": "http://••••••",
+        "u:hush@a,http://b": "••••••",
+        "sqlite:///bills.db": "sqlite:///bills.db",
+        "http://ch:8123": "http://ch:8123",
+    }
+    for url, shown in urls.items():
+        assert dict(changed(Settings(ledger_url=url)))["STREAM_LEDGER_URL"] == shown
 
 
-class Remembering(FakeWorker):
-    """A worker that knows who left, and how it runs."""
-
-    gone: tuple[GoneFacts, ...] = ()
-    runs: tuple[tuple[str, str], ...] = ()
-
-    def worker(self) -> WorkerFacts:
-        facts = super().worker()
-        told = {name: getattr(facts, name) for name in WorkerFacts.__dataclass_fields__}
-        return WorkerFacts(**{**told, "version": "1.2.3", "gone": self.gone})
-
-    def settings(self) -> list[tuple[str, str]]:
-        return list(self.runs)
-
-    def mark_seen(self, url: str, at_ms: int) -> None:
-        marked = (GoneFacts(one.url, one.at_ms, one.went_to, one.seen or one.url == url) for one in self.gone)
-        self.gone = tuple(marked)
+def test_workers_differ_only_in_what_they_should_have_in_common() -> None:
+    one = [("STREAM_WEB__HOST", "a"), ("STREAM_STATE_DIR", "/1"), ("STREAM_LEDGER_URL", "x"), ("STREAM_WEB__ROLES", "")]
+    other = [("STREAM_WEB__HOST", "b"), ("STREAM_WEB__MONITOR_PORT", "1"), ("STREAM_KAFKA__SASL_PASSWORD", MASK)]
+    third = [*other, ("STREAM_LEDGER_URL", "x")]
+    found = {each.variable: (each.values, each.differs) for each in changed_settings([one, other, third])}
+    assert found == {
+        "STREAM_WEB__HOST": (("a", "b"), False),
+        "STREAM_STATE_DIR": (("/1", None), False),
+        "STREAM_LEDGER_URL": (("x", None), True),
+        "STREAM_WEB__ROLES": (("", None), True),
+        "STREAM_WEB__MONITOR_PORT": (("1", None), False),
+        "STREAM_KAFKA__SASL_PASSWORD": ((MASK, None), True),
+    }
+    assert [each.differs for each in changed_settings([other, other])] == [False] * 3
+    own = {row.variable for row in rows(Settings()) if is_own(row.variable)}
+    assert {"STREAM_WEB__MONITOR_HOST", "STREAM_WEB__PORT", "STREAM_CACHE_DIR", "STREAM_BROKER__DIR"} < own
+    assert not own & {"STREAM_DIRECTORY", "STREAM_KAFKA__BOOTSTRAP_SERVERS", "STREAM_WATCH__URL"}
 
 
 def test_the_pages_name_who_left_until_somebody_marks_it_as_seen() -> None:
@@ -83,13 +127,14 @@ def test_the_pages_name_who_left_until_somebody_marks_it_as_seen() -> None:
     one, other = Remembering(world, "one", range(4)), Remembering(world, "other", range(4, 8))
     one.gone = (GoneFacts(C, world.now_ms - 60_000, {4: A}),)
     other.gone = (GoneFacts(C, world.now_ms - 59_000, {4: A}), GoneFacts(B, world.now_ms, {5: ""}))
+    other.gone += (GoneFacts(D, world.now_ms, {6: A}, replaced=True),)
     one.runs, other.runs = (("STREAM_X", "1"),), (("STREAM_X", "2"), ("STREAM_Y", "3"))
 
     async def run() -> None:
         async with serving(one, other, audit=audit) as served, aiohttp.ClientSession() as session:
             reader = Reader(session, served[0].url)
             twin: Any = await reader.json("/groups/billing-agg")
-            assert [(each["url"], each["seen"]) for each in twin["gone"]] == [(C, False), (B, False)]
+            assert [(each["url"], each["seen"]) for each in twin["gone"]] == [(C, False), (B, False), (D, False)]
             assert {each["version"] for each in twin["workers"]} == {"1.2.3"}
             assert {each["worker"]: each["changed"] for each in twin["settings"]} == {
                 "one": {"STREAM_X": "1"},
@@ -102,24 +147,75 @@ def test_the_pages_name_who_left_until_somebody_marks_it_as_seen() -> None:
             front = (await reader.get("/"))[1]
             assert "Version 1.2.3." in front
             assert "10.0.0.3:6066 left at" in front
+            assert ("10.0.0.4:6066 left at" in front, "10.0.0.4:6066 left at" in text) == (False, True), "replaced"
+            one.forgets = other.forgets = True
+            assert await posted(session, served[0].url, C) == 503, "nobody took it"
+            one.forgets = other.forgets = False
+            audit.written.clear()
             await marks(session, served[0].url, audit)
             assert [each.gone[0].seen for each in (one, other)] == [True, True]
-            world.now_ms += 2_000
-            assert [each["url"] for each in (await reader.json("/groups/billing-agg"))["gone"]] == [B]
+            assert [each["url"] for each in (await reader.json("/groups/billing-agg"))["gone"]] == [B, D]
 
     asyncio.run(run())
 
 
-async def marks(session: aiohttp.ClientSession, url: str, audit: FakeAudit) -> None:
-    async def post(worker: str) -> int:
-        form = {"do": "seen", "group": "billing-agg", "worker": worker}
-        async with session.post(f"{url}/act", data=form, headers={"Origin": url}, allow_redirects=False) as answer:
-            assert answer.status != 303 or answer.headers["Location"] == "/groups/billing-agg"
-            return answer.status
+async def posted(session: aiohttp.ClientSession, url: str, worker: str, **headers: str) -> int:
+    form, headers = {"do": "seen", "group": "billing-agg", "worker": worker}, headers or {"Origin": url}
+    async with session.post(f"{url}/act", data=form, headers=headers, allow_redirects=False) as answer:
+        assert answer.status != 303 or answer.headers["Location"] == "/groups/billing-agg"
+        return answer.status
 
+
+async def marks(session: aiohttp.ClientSession, url: str, audit: FakeAudit) -> None:
+    post = partial(posted, session, url)
     assert await post(A) == 404
+    assert await post(C, Accept="text/html") == 403, "no Origin"
+    assert await post(C, Origin="https://evil.test") == 403
+    for embedded in ({}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.test"}):
+        question = f"{url}/_local/seen?url={quote(C, safe='')}&at={10**15}"
+        async with session.get(question, headers=embedded) as answer:
+            assert answer.status == 403, "any page may embed it"
     audit.failure = Unavailable("Kafka is away")
     assert await post(C) == 503
     audit.failure = None
     assert await post(C) == 303
     assert [(facts["action"], facts["worker"]) for _, facts in audit.written] == [("seen", C)]
+
+
+def test_whoever_may_only_look_marks_nobody(tmp_path: Path) -> None:
+    world, audit = World(hours_back=1, hostile=False), FakeAudit()
+    one = Remembering(world, "one")
+    one.gone = (GoneFacts(C, world.now_ms, {4: A}),)
+    door = gate(settings(tmp_path, "token"), "0.0.0.0", world.clock)
+
+    async def run() -> list[int]:
+        async with serving(one, gate=door, audit=audit) as served, aiohttp.ClientSession() as session:
+            url = served[0].url
+            found = [await posted(session, url, C, **credentials("token", "viewer"), Origin=url)]
+            question = f"/_local/seen?url={quote(C, safe='')}&at={world.now_ms}"
+            for seal in (credentials("token", "operator"), Asked(world.now_ms).seal(question, "viewer")):
+                async with session.get(URL(url + question, encoded=True), headers=seal) as answer:
+                    found.append(answer.status)
+            return found
+
+    assert asyncio.run(run()) == [403, 403, 403]
+    assert [each.seen for each in one.gone] == [False]
+    assert audit.written == []
+
+
+def test_a_worker_of_another_group_serves_the_page_that_the_act_has_changed() -> None:
+    world, audit = World(hours_back=1, hostile=False), FakeAudit()
+    here, there = FakeWorker(world, "here", range(1)), Remembering(world, "there")
+    here.group, there.gone = "llm-metrics", (GoneFacts(C, world.now_ms, {4: A}),)
+
+    async def run() -> None:
+        async with serving(here, there, audit=audit) as served, aiohttp.ClientSession() as session:
+            reader = Reader(session, served[0].url)
+            await served[0].pages.site.fleets.standings.sure()
+            twin: Any = await reader.json("/groups/billing-agg")
+            assert [each["url"] for each in twin["gone"]] == [C]
+            assert await posted(session, served[0].url, C) == 303
+            twin = await reader.json("/groups/billing-agg")
+            assert twin["gone"] == []
+
+    asyncio.run(run())

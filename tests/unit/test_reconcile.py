@@ -164,6 +164,7 @@ def test_what_it_found_is_served() -> None:
     async def ask(get: Callable[[str], Awaitable[tuple[int, str]]]) -> None:
         assert samples((await get("/metrics"))[1]) == {}
         assert (await get("/health")) == (200, '{"status":"starting"}')
+        assert (await get("/health/ready")) == (503, '{"status":"starting"}')
         world.wrong = 2
         world.job.round()
         told = samples((await get("/metrics"))[1])
@@ -174,7 +175,7 @@ def test_what_it_found_is_served() -> None:
         found: dict[str, Any] = json.loads(text)
         assert (status, [pair["state"] for pair in found["pairs"]]) == (200, ["wrong", "ok"])
         assert found["interval_seconds"] == 300
-        assert (await get("/health")) == (200, '{"status":"ok"}')
+        assert [await get(path) for path in ("/health", "/health/ready")] == [(200, '{"status":"ok"}')] * 2
         assert (await get("/anything"))[0] == 404
 
     served(world, ask)

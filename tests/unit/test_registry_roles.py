@@ -12,15 +12,16 @@ import aiohttp
 import pytest
 
 from streamapp.clock import wall_ms
+from streamapp.errors import Unavailable
 from streamapp.registry.log import Log
 from streamapp.registry.registry import Registry
-from streamapp.registry.server import application, rights
+from streamapp.registry.server import application, health, rights
 from streamapp.schemas.released import newest
 from streamapp.settings import KafkaSettings
 from streamapp.settings_web import WebSettings
 from streamapp.web.entry.gate import gate
 from streamapp.web.entry.identity import digest
-from streamapp.web.job import listen
+from streamapp.web.job import UNWELL, listen
 
 USAGE = newest("llm.usage.completed")
 KNOWN = {"schemaType": "JSON", "schema": json.dumps(USAGE.schema)}
@@ -93,3 +94,12 @@ def test_routes_and_roles(
     if code:
         assert set(answer) == {"error_code", "message"}
         assert answer["error_code"] == code
+
+
+def test_a_registry_is_ready_from_its_first_look_on_and_stays_so_while_kafka_is_away() -> None:
+    registry = Registry(Log(KafkaSettings(bootstrap_servers="127.0.0.1:1")))
+    assert health(registry) in UNWELL["/health/ready"]
+    with pytest.raises(Unavailable):
+        asyncio.run(registry.refresh())
+    assert health(registry) == "blind"
+    assert all("blind" not in words for words in UNWELL.values())

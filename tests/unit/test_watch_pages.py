@@ -145,18 +145,31 @@ def test_the_watch_answers_by_role_and_to_the_pages(tmp_path: Path, mode: str) -
     asyncio.run(run())
 
 
-def test_a_stuck_loop_is_unhealthy_and_a_blind_one_is_not() -> None:
+def test_a_watch_is_ready_from_its_first_look_on_and_stays_so_while_kafka_is_away() -> None:
     now_ms = [0]
-    watcher = Watcher(KafkaSettings(), lambda: now_ms[0], 15, registry=())
-    assert watcher.health() == "starting"
-    now_ms[0] = 200_000
-    assert watcher.health() == "stuck"
+
+    async def away(*words: object, **more: object) -> Seen:
+        raise Unavailable("Kafka does not answer")
+
+    watcher = Watcher(KafkaSettings(), lambda: now_ms[0], 15, registry=(), looked=away)
 
     async def run() -> None:
         app = application(OPEN, WebSettings(), bytes, watcher.health, {})
         runner, port = await listen(app, "127.0.0.1", 0, "STREAM_WATCH__PORT")
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/health") as answer:
-            assert (answer.status, await answer.json()) == (503, {"status": "stuck"})
+
+        async def told() -> tuple[str, list[int]]:
+            statuses = []
+            for path in ("/health", "/health/ready", "/health/live"):
+                async with session.get(f"http://127.0.0.1:{port}{path}") as answer:
+                    statuses.append(answer.status)
+            return watcher.health(), statuses
+
+        async with aiohttp.ClientSession() as session:
+            assert await told() == ("starting", [200, 503, 200])
+            await watcher.look()
+            assert await told() == ("blind", [200, 200, 200])
+            now_ms[0] = 200_000
+            assert await told() == ("stuck", [503, 503, 200])
         await runner.cleanup()
 
     asyncio.run(run())

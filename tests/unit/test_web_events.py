@@ -16,6 +16,7 @@ from web_fake import FakeAudit, FakeWorker, World, serving
 
 from streamapp.dead_letters.plan import Wanted
 from streamapp.errors import Denied, Unavailable
+from streamapp.events.listing import TAIL
 
 Ask = Callable[..., Awaitable[tuple[int, str]]]
 JSON = {"Accept": "application/json"}
@@ -103,7 +104,12 @@ def test_lists_and_the_search_box() -> None:
 
     async def check(ask: Ask) -> None:
         tail = json.loads((await ask("/events.json"))[1])
-        assert len(tail["events"]) == 50
+        assert len(tail["events"]) == TAIL == 100
+        first, second, beyond = [(await ask(path))[1] for path in ("/events", "/events?row=50", "/events?row=1000")]
+        assert ["100 events found" in text for text in (first, second, beyond)] == [True] * 3
+        assert ["Rows 51 to 100" in text for text in (first, second, beyond)] == [False, True, True]
+        assert "Rows 1 to 50<" in first
+        assert 'rel="prev" href="/events">' in second, "no bare question mark"
         parts = json.loads((await ask("/live?page=/events&once=1"))[1])
         assert "What became of it" in parts["live-events"]
         arrived = [one["arrived_at"] for one in tail["events"]]

@@ -179,8 +179,10 @@ def test_each_route_is_for_the_roles_of_the_table_in_each_mode(tmp_path: Path, m
 def test_without_names_everything_but_unmasking_is_for_everybody_on_this_machine(tmp_path: Path) -> None:
     door = gate(WebSettings(), "127.0.0.1", WORLD.clock)
     for route in RIGHTS:
-        assert admit(door, route.path, {}, host="127.0.0.1:6066") == (403 if route.least == "auditor" else 200), route
+        refused = route.least == "auditor" or route.peers == "only"
+        assert admit(door, route.path, {}, host="127.0.0.1:6066") == (403 if refused else 200), route
         assert admit(door, route.path, {}, host="evil.test") == 403, "a page of the internet that calls us its own"
+    assert admit(door, "/_local/{topic}", door.sign("/_local/{topic}"), host="127.0.0.1:6066") == 200
     named = gate(WebSettings(origin="https://box.test"), "127.0.0.1", WORLD.clock)
     assert admit(named, "/", {}, host="box.test") == 200
 
@@ -787,6 +789,9 @@ def test_what_is_refused_is_answered_as_the_page_says(tmp_path: Path) -> None:
         "a seal for another question": admit(token, local_, peer.seal("/_local/rows", "viewer")),
         "a seal older than ten seconds": admit(token, local_, Asked(WORLD.now_ms - 10_001).seal(local_, "viewer")),
         "a question of peers with a person's token": admit(token, local_, credentials("token", "operator")),
+        "a question of peers without their header, as a page of another site would send it (`none`)": admit(
+            gate(WebSettings(), "127.0.0.1", WORLD.clock), local_, {"Sec-Fetch-Site": "cross-site"}
+        ),
         "a page of the internet that names `127.0.0.1` its own (`none`)": admit(
             gate(WebSettings(), "127.0.0.1", WORLD.clock), "/", {}, host="evil.test"
         ),

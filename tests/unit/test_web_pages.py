@@ -321,7 +321,7 @@ class ByHour(FakeWorker):
     """A worker of a table of rows by key and hour."""
 
     def since(self, start_ms: int, limit: int) -> list[RowFacts]:
-        hours = [hour for hour in (NOW_MS - 50 * HOUR_MS, NOW_MS, NOW_MS - HOUR_MS) if hour >= start_ms][:limit]
+        hours = [hour for hour in (NOW_MS, NOW_MS - HOUR_MS, NOW_MS - 50 * HOUR_MS) if hour >= start_ms][:limit]
         names, counted = {"org_id": "org", "user_id": "<b>x"}, {"images": 3, "cost": "0.5", "sizes": {"1x1": 3}}
         revision = {NOW_MS: None}
         return [RowFacts(hour, names, counted, 2, 1, revision.get(hour, 1), "evt_1", 0) for hour in hours]

@@ -134,6 +134,14 @@ def test_the_verdict_finds_what_is_wrong() -> None:
     two.changed = {number: {"trouble": away.format(number)} for number in (4, 5, 6)}
     texts = [f.text for f in group.findings(group.gather(answers(one, two)), NOW_MS)]
     assert texts == [f"Partitions 4, 5, 6 stand still: {away.format(4)}"], "one fault is one line"
+    ages = {number: NOW_MS - number * 60_000 for number in (4, 5, 6)}
+    two.changed = {number: {"high_water": 10**4, "last_commit_ms": ages[number]} for number in ages}
+    texts = [f.text for f in group.findings(group.gather(answers(one, two)), NOW_MS)]
+    assert texts == ["Partitions 4, 5, 6 stand still with lag; the oldest last commit: 6 min ago."]
+    two.changed[5]["last_commit_ms"] = None
+    two.changed[5]["last_record_ms"] = NOW_MS - 60_000
+    texts = [f.text for f in group.findings(group.gather(answers(one, two)), NOW_MS)]
+    assert texts == ["Partitions 4, 5, 6 stand still with lag; the oldest last commit: never."]
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,22 @@ import asyncio
 import csv
 import io
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
 import pytest
+from exported_month import exported
 from usage_log import Table, at, event
 from web_fake import FakeWorker, World, serving
 
 from streamapp.facts import HourFacts
+from streamapp.meters.usage import statement
 from streamapp.meters.usage.view import UsageView
 from streamapp.metrics import GroupMetrics
+from streamapp.sinks.ledger.database import open_ledger
+from streamapp.sinks.ledger.rows import Bill, to_row
 from streamapp.store.table import Table as TableKind
 from streamapp.web.pages.usage.span import month_before, span_of
 from streamapp.web.problem import Problem
@@ -87,6 +92,43 @@ def test_why_an_hour_is_dearer_than_yesterday() -> None:
         "1.500000000001",
     )
     assert (total["hours"], total["requests"]) == (1, 3)
+
+
+def billed(made: Table, folder: Path) -> Decimal:
+    """What `bills export` writes of January, from a ledger that has every bill so far."""
+    url = f"sqlite:///{folder / 'ledger.db'}"
+    events = [statement.event(one, "llm_usage", 0)[1] for one in made.statements()]
+
+    async def fill() -> None:
+        async with open_ledger(url) as kept:
+            rows = [to_row("billing_events", 0, offset, value) for offset, value in enumerate(events)]
+            await kept.apply("billing_events", 0, len(rows), [row for row in rows if isinstance(row, Bill)])
+
+    asyncio.run(fill())
+    return exported(url)["USD"]
+
+
+def test_the_page_is_the_exported_month_and_what_is_open_and_pending(tmp_path: Path) -> None:
+    waits, revised = table(), table()
+    revised.apply(event("11:20", id="next", cost="4"))
+    assert [billed(waits, tmp_path / "1"), billed(revised, tmp_path / "2")] == [
+        Decimal("7.5"),
+        Decimal("7.500000000001"),
+    ]
+    for made, expected in (
+        (waits, ("7.500000000000", "8.000000000000", "0.000000000001")),
+        (revised, ("7.500000000001", "12.000000000000", "0")),
+    ):
+        paths = ["", *(f"&by={by}" for by in ("team", "model", "day"))]
+        *twins, page = asked(made, *(f"/usage.json?month=2025-01{more}" for more in paths), "/usage?month=2025-01")
+        for twin in twins:
+            (total,) = twin["totals"]
+            for lines in ([total], twin.get("groups", [total])):
+                parts = [sum(Decimal(line[name]) for line in lines) for name in ("billed", "open_cost", "pending_cost")]
+                assert parts == [*map(Decimal, expected)]
+                assert sum(parts) == Decimal(total["cost"])
+        assert f'On bills, as exported</dt><dd><data class="money exact" value="{expected[0]}"' in page
+        assert ("Pending, on no bill yet" in page) == (made is waits)
 
 
 def test_groups_are_sorted_by_cost_and_every_grouping_has_the_same_sum() -> None:

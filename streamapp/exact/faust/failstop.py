@@ -56,6 +56,6 @@ def failstop(error: BaseException, doing: str) -> NoReturn:
 def foreseen(error: BaseException) -> BaseException:
     """The same in our error tree, when it is a client's and part of life. aiokafka raises some in others' clothes: the
     whole chain of causes is looked at."""
-    if (told := behind(error, tuple(_PART_OF_LIFE))) is None:
+    if isinstance(error, StreamError) or (told := behind(error, tuple(_PART_OF_LIFE))) is None:
         return error
     return Unavailable(next(words for kind, words in _PART_OF_LIFE.items() if isinstance(told, kind)).format(told))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from heapq import nsmallest
 from typing import Any
 
 from streamapp.clock import Clock
@@ -14,6 +15,7 @@ from streamapp.facts import PartitionFacts, RowFacts
 from streamapp.meters.hourly.codec import ROWS_END, RowTable
 from streamapp.meters.view import TableView, ages_s
 from streamapp.metrics import GroupMetrics
+from streamapp.store.rows import Store
 from streamapp.store.table import Table
 from tables.keyed import Keyed, KeyedOutcome
 
@@ -26,11 +28,21 @@ class RowView(TableView):
         self._kept = kept
 
     def since(self, start_ms: int, limit: int) -> list[RowFacts]:
-        kept, found = self._kept, []
-        for number, store in self._stores().items():
-            rows = store.scan(kept.hours_from(start_ms), ROWS_END)
-            found += [kept.facts(key, value, number) for key, value in deque(rows, limit)]
-        return found
+        kept = self._kept
+        rows = (
+            (kept.unpack_key(key), key, value, number)
+            for number, store in self._stores().items()
+            for key, value in store.scan(self._newest(store, start_ms, limit), ROWS_END)
+        )
+        chosen = nsmallest(limit, rows, key=lambda row: (-row[0][0], tuple(map(str, row[0][1:]))))
+        return [kept.facts(key, value, number) for _, key, value, number in chosen]
+
+    def _newest(self, store: Store, start_ms: int, limit: int) -> bytes:
+        """Where the hour begins that has the `limit`th row from the end: none before it is among the newest. Keys are
+        in the order of time, and within an hour in no order that people know: that hour is needed whole."""
+        first = self._kept.hours_from(start_ms)
+        last = deque((key for key, _ in store.scan(first, ROWS_END)), limit)
+        return self._kept.hours_from(self._kept.unpack_key(last[0])[0]) if last else first
 
     def _told(self, task: TableTask[Any, Any]) -> Callable[[KeyedOutcome], None]:
         counted, metrics = super()._told(task), self._metrics

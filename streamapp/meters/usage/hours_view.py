@@ -105,6 +105,7 @@ class HoursView:
             totals=row.totals() if pending or revision is None else row.stated,
             revision=revision,
             pending=pending,
+            pending_cost=row.unstated if pending else NOTHING,
             first_offset=row.first_offset,
             last_offset=row.last_offset,
             closes_at_ms=ledger.unsettled.due_ms
@@ -138,6 +139,7 @@ class HoursView:
             last_offset=seen.last_offset,
             closes_at_ms=seen.closes_at_ms,
             watermark_ms=None if seen.watermark_ms < 0 else seen.watermark_ms,
+            pending_cost=seen.pending_cost,
         )
 
     def _sum(self, day_ms: int, revision: int, currency: str, cost: Decimal) -> None:
@@ -158,6 +160,7 @@ class _Seen(NamedTuple):
     totals: Counters
     revision: int | None
     pending: bool
+    pending_cost: Decimal
     first_offset: int
     last_offset: int
     closes_at_ms: int

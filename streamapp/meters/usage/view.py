@@ -10,6 +10,8 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, Literal
 
+import msgspec
+
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.faust.failstop import failstop
 from streamapp.exact.partition.owned import Partition
@@ -86,7 +88,13 @@ class UsageView(TableView):
         view = self._hours.get(row.partition)
         key = HourKey(row.start_ms, row.org, row.team, row.currency)
         kept = None if view is None else view.task.memory.hour(key)
-        return [] if kept is None else [(*names, _part(row, line)) for names, line in kept.lines.items()]
+        if kept is None or view is None:
+            return []
+        billed = _billed_lines(view.task, kept) if row.pending else {}
+        return [
+            (*names, _part(row, line, billed.get(names, NOTHING) if row.pending else line.cost))
+            for names, line in kept.lines.items()
+        ]
 
     def bill(self, bill_id: str) -> list[bytes]:
         for task in self._tasks():
@@ -180,8 +188,15 @@ class UsageView(TableView):
         return [bill for bill in bills if bill is not None]
 
 
-def _part(row: HourFacts, line: Counters) -> HourFacts:
-    """What one line has of an hour."""
+def _billed_lines(task: UsageTask, row: UsageRow) -> dict[tuple[str, str], Decimal]:
+    """What the newest bill of an hour states by provider and model."""
+    value = None if row.revision is None else task.store.get(codec.bill_key(bill_id(row.key, row.revision)))
+    lines = [] if value is None else msgspec.json.decode(value)["data"]["lines"]
+    return {(line["provider"], line["model"]): Decimal(line["cost"]) for line in lines}
+
+
+def _part(row: HourFacts, line: Counters, billed: Decimal) -> HourFacts:
+    """What one line has of an hour. `billed`: what the hour's bills state of it, where late usage is pending."""
     return replace(
         row,
         requests=line.requests,
@@ -192,6 +207,7 @@ def _part(row: HourFacts, line: Counters) -> HourFacts:
         total_tokens=line.total_tokens,
         cost=line.cost,
         rounded=line.rounded,
+        pending_cost=EXACT.subtract(line.cost, billed),
     )
 
 

@@ -74,7 +74,7 @@ class Gate:
         asker = await self._asker(known, target, headers)
         if known.acts and method not in {"GET", "HEAD"}:
             self._demand_origin(headers, host)
-        if known.peers == "only" and not asker.peer and not self._open:
+        if known.peers == "only" and not asker.peer and not (self._open and headers.get(SEAL_HEADER)):
             raise Problem(403, "Workers ask each other here", "Open the page itself.")
         demand(asker, known.least)
         return asker

@@ -85,7 +85,9 @@ ROUTES: tuple[Route, ...] = (
 LOCAL: Mapping[str, Role] = {
     "worker": "viewer",
     "settings": "viewer",
-    "seen": "operator",  # the one that acts: it changes what workers remember, nothing of the stream
+    # The one that acts: it changes what workers remember, nothing of the stream. `/act` has asked for an Origin and
+    # kept it in audit_log; no browser can send the header of peers from a page.
+    "seen": "operator",
     "hours": "viewer",
     "sums": "viewer",
     "team": "viewer",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from streamapp.errors import Unavailable
 from streamapp.web.peers import Sign
@@ -18,11 +18,11 @@ T = TypeVar("T")
 
 async def asked(url: str, type_: type[T], timeout_s: float, sign: Sign) -> T:
     """Its answer. Raises `Unavailable`, in a few words, when there is none that can be used."""
-    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    timeout, where = aiohttp.ClientTimeout(total=timeout_s), URL(url)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(url, headers=sign(urlsplit(url).path)) as response,
+            session.get(where, headers=sign(where.raw_path_qs)) as response,
         ):
             response.raise_for_status()
             body = bytearray()

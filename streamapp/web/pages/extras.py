@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import aiohttp
 
 from streamapp.clock import Clock
-from streamapp.dead_letters.recent import ENTRIES_MAX, Letters
-from streamapp.web.pages.lags import Hours, Watch
+from streamapp.dead_letters.recent import ENTRIES_MAX
+from streamapp.web.outside import Outside
+from streamapp.web.pages.lags import Hours
 from streamapp.web.pages.models.charts import Charts, Feed
-from streamapp.web.pages.reconciliation import Reconciliation
-from streamapp.web.pages.subjects import Registered, Subjects
+from streamapp.web.pages.subjects import Registered
 from streamapp.web.workers.fleets import Fleets
 from streamapp.web.workers.kept import Kept
 from streamapp.web.workers.source import IncidentFacts
@@ -62,26 +62,16 @@ class CaptureState:
 
 
 class Extras:
-    """The six questions. `capture_url` is empty where no capture is known."""
+    """The six questions."""
 
-    def __init__(
-        self,
-        letters: Letters,
-        fleets: Fleets,
-        clock: Clock,
-        timeout_s: float,
-        capture_url: str,
-        reconciliation: Reconciliation,
-        watch: Watch,
-        subjects: Subjects,
-    ) -> None:
-        self.reconciliation = reconciliation
+    def __init__(self, outside: Outside, fleets: Fleets, clock: Clock, timeout_s: float) -> None:
+        self.reconciliation = outside.reconciliation
         self._fleets = fleets
-        self._letters, self._capture_url, self._timeout_s = letters, capture_url, timeout_s
+        self._letters, self._capture_url, self._timeout_s = outside.letters, outside.capture_url, timeout_s
         self.waiting: Kept[Waiting] = Kept(self._waiting, clock, fresh_ms=LETTERS_MS)
         self.capture: Kept[CaptureState | None] = Kept(self._capture, clock, fresh_ms=CAPTURE_MS)
-        self.lags: Kept[Hours] = Kept(watch.ask, clock, fresh_ms=LAGS_MS)
-        self.subjects: Kept[list[Registered]] = Kept(subjects.ask, clock, fresh_ms=CAPTURE_MS)
+        self.lags: Kept[Hours] = Kept(outside.watch.ask, clock, fresh_ms=LAGS_MS)
+        self.subjects: Kept[list[Registered]] = Kept(outside.subjects.ask, clock, fresh_ms=CAPTURE_MS)
         self.incidents: Kept[Incidents] = Kept(self._incidents, clock, fresh_ms=CAPTURE_MS)
         self.charts: Kept[Charts] = Kept(Feed(fleets, timeout_s).ask, clock, fresh_ms=CHARTS_MS)
 

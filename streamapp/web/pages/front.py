@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from streamapp.settings_told import is_own
 from streamapp.topics import registry
 from streamapp.web import show
 from streamapp.web.pages import chart, lags, reconciliation, whole
@@ -96,7 +98,7 @@ async def one_group(site: Site, params: Params) -> Page:
     one, minutes = look.of(name), lags.whole((hour.value or {}).get(name, ()))
     found = [finding for _, finding in look.findings]
     tables = await _tables(site, name) if one.answering else []
-    runs = [(told.worker, told.value) for told in settings if told.value is not None]
+    runs = [(told.worker, told.value) for told in settings if not told.stale and told.value is not None]
     twin = {
         **_twin(one, site.clock()),
         **_group_twin(one, minutes),
@@ -113,6 +115,7 @@ async def one_group(site: Site, params: Params) -> Page:
         "findings": found,
         "level": look.level,
         "settings": changed_settings([value for _, value in runs]),
+        "settings_told": bool(runs),
         "others": [cell for cell in one.cells if (cell.topic, cell.partition) not in owned_now],
         "tables": tables,
         "counts_hours": any(owned.facts.open_hours for owned in one.workers.partitions),
@@ -149,11 +152,27 @@ def _group_twin(one: whole.GroupLook, minutes: Sequence[lags.Minute]) -> dict[st
     }
 
 
-def changed_settings(told: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, list[str]]]:
-    """Variable → the values that workers run with; more than one where they differ, empty for the default."""
+@dataclass(frozen=True, slots=True)
+class ChangedSetting:
+    """A setting that a worker has changed. Different secrets have one value here, the mask."""
+
+    variable: str
+    values: tuple[str | None, ...]  # None: the default
+
+    @property
+    def differs(self) -> bool:
+        """Whether workers run with different values of what they should have in common."""
+        return len(self.values) > 1 and not is_own(self.variable)
+
+
+def changed_settings(told: Sequence[Sequence[tuple[str, str]]]) -> list[ChangedSetting]:
+    """What workers tell of themselves, by variable."""
     known = [dict(each) for each in told]
-    variables = dict.fromkeys(variable for each in known for variable in each)
-    return [(variable, sorted({each.get(variable, "") for each in known})) for variable in variables]
+    found = []
+    for variable in dict.fromkeys(variable for each in known for variable in each):
+        values = {each.get(variable) for each in known}
+        found.append(ChangedSetting(variable, tuple(sorted(values, key=lambda value: (value is None, value or "")))))
+    return found
 
 
 async def _tables(site: Site, name: str) -> list[str]:

@@ -16,7 +16,7 @@ from streamapp.web.render import Page
 
 async def marked(site: Site, audit: Audit, asker: Asker, form: Mapping[str, str]) -> Page:
     """`/act` posted with `do=seen`: every worker of the group remembers that somebody knows. Raises `Problem` 404 when
-    no such worker is named, 503 when the act cannot be kept in audit_log."""
+    no such worker is named, 503 when the act cannot be kept in audit_log, or when nobody says that it remembers it."""
     group, url = form.get("group", ""), form.get("worker", "")
     if group not in {one.name for one in GROUPS}:
         raise Problem(404, f"No group is called {show.visible(group)}", "Start from the overview.")
@@ -37,7 +37,10 @@ async def marked(site: Site, audit: Audit, asker: Asker, form: Mapping[str, str]
         await audit.write(None, facts, SEEN)
     except StreamError as error:
         raise Problem(503, "Nothing was done", f"The act cannot be kept in audit_log: {error}.") from None
-    await site.fleet.ask("seen", {"url": url, "at": str(one.at_ms)}, bool, share_ms=0)
+    answers = await site.fleet.ask("seen", {"url": url, "at": str(one.at_ms)}, bool, share_ms=0)
+    await site.fleets.again(group)
+    if not any(answer.value for answer in answers if not answer.stale):
+        raise Problem(503, "It is not marked as seen", f"No worker of {group} that remembers it answers.")
     back = Problem(303, "Marked as seen", f"Go on to {show.group_url(group)}")
     twin = {"group": group, "worker": url, "seen": True}
     return Page("problem.html", back.title, {"problem": back}, twin, 303, headers={"Location": show.group_url(group)})

@@ -34,10 +34,11 @@ class NoSubjects:
 
 
 class AskedSubjects:
-    """The process at `url`."""
+    """The process at `url`. Only the newest version of each subject is asked for: older ones add up."""
 
     def __init__(self, url: str, timeout_s: float, sign: Sign = unsigned) -> None:
-        self._url, self._timeout_s, self._sign = url.rstrip("/") + "/schemas", timeout_s, sign
+        self._url = url.rstrip("/") + "/schemas?latestOnly=true"
+        self._timeout_s, self._sign = timeout_s, sign
 
     async def ask(self) -> list[Registered]:
         return await asked(self._url, list[Registered], self._timeout_s, self._sign)

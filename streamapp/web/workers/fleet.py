@@ -1,7 +1,8 @@
 """One question to every worker of a group: this one in memory, the others over HTTP, in parallel.
 
 A peer that does not answer in time is still in the list of answers, with what it said last (at most ten minutes old) or
-with nothing, and with the reason. It then rests for three seconds, so that a frozen worker does not slow every page.
+with nothing, and with the reason. It then rests for three seconds, so that a frozen worker does not slow every page. A
+peer that only refuses one question, as one of another version does, is asked the others.
 Answers are shared for a second: a hundred open pages ask once.
 """
 
@@ -36,7 +37,9 @@ WORKER_HEADER = "X-Stream-Worker"
 REFUSED = {
     401: "it refuses this worker: another peer token, or another time",
     403: "it does not answer for this role",
+    404: "it does not know this question: it runs another version",
 }
+OF_THE_QUESTION = (400, 403, 404)  # statuses that say nothing about the other questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +153,13 @@ class Fleet:
         except TimeoutError:
             return self._rest(url, question, f"no answer within {self._timeout_s:g} s")
         except aiohttp.ClientResponseError as error:
-            return self._rest(url, question, REFUSED.get(error.status, f"it answered with status {error.status}"))
+            kept = self._silent if error.status in OF_THE_QUESTION else self._rest
+            return kept(url, question, REFUSED.get(error.status, f"it answered with status {error.status}"))
         except (aiohttp.ClientError, OSError):
             return self._rest(url, question, "no connection")
-        except (msgspec.MsgspecError, ValueError):
+        except msgspec.MsgspecError:
+            return self._silent(url, question, "its answer could not be read")
+        except ValueError:
             return self._rest(url, question, "its answer could not be read")
         self._resting.pop(url, None)
         self._remember(url, question, value)

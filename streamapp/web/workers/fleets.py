@@ -49,9 +49,19 @@ class Fleets:
         """What the workers of a group say of themselves. No page waits for those of another group."""
         if name == self.own_name:
             return await self.mine.ask("worker", {}, WorkerFacts)
+        return (await self._heard(name).get()).value or []
+
+    async def again(self, name: str) -> None:
+        """Forgets what the workers of a group said of themselves, and asks them: an act has changed it."""
+        for _ in range(2):  # a question that was on its way is shared: its answer may be of before the act
+            await self.of(name).ask("worker", {}, WorkerFacts, share_ms=0)
+        if self._said.pop(name, None) is not None:
+            await self._heard(name).sure()
+
+    def _heard(self, name: str) -> Kept[list[Answer[WorkerFacts]]]:
         if name not in self._said:
             self._said[name] = Kept(lambda: self._ask(name), self._clock, fresh_ms=SAID_MS)
-        return (await self._said[name].get()).value or []
+        return self._said[name]
 
     async def _ask(self, name: str) -> list[Answer[WorkerFacts]]:
         await self.standings.sure()

@@ -165,14 +165,17 @@ def gather(answers: Sequence[Answer[WorkerFacts]]) -> Group:
 
 def _gone(fresh: Sequence[Answer[WorkerFacts]], silent: set[str]) -> tuple[GoneFacts, ...]:
     """Who left, as anybody who answers remembers it, unless somebody knows that it was seen. One that the pages still
-    ask is named as silent."""
+    ask is named as silent. What one knows of a loss, seen or made good, is so."""
     there = silent | {answer.url for answer in fresh}
     found: dict[str, GoneFacts] = {}
     for one in (one for answer in fresh for one in (answer.value.gone if answer.value else ())):
         if one.url in there:
             continue
         known = found.get(one.url)
-        found[one.url] = one if known is None else replace(max(known, one, key=_left), seen=known.seen or one.seen)
+        if known is not None:
+            seen, replaced = known.seen or one.seen, known.replaced or one.replaced
+            one = replace(max(known, one, key=_left), seen=seen, replaced=replaced)
+        found[one.url] = one
     return tuple(sorted((one for one in found.values() if not one.seen), key=_left))
 
 
@@ -191,7 +194,8 @@ def findings(group: Group, now_ms: int) -> list[Finding]:
         Finding("stale", f"Worker {show.visible(s.name)} does not answer ({s.problem})" + _what_is_shown(s, now_ms))
         for s in group.silent
     ]
-    found += [Finding("stale", gone_text(one), show.group_url(group.name)) for one in group.gone]
+    lost = [one for one in group.gone if not one.replaced]
+    found += [Finding("stale", gone_text(one), show.group_url(group.name)) for one in lost]
     if group.missing:
         found.append(Finding("wrong", f"{_partitions(group.missing)} without an owner: nothing is counted there."))
     if group.contested:
@@ -219,19 +223,28 @@ def worst_first(*found: Finding) -> list[Finding]:
 
 def _partition_findings(partitions: Sequence[PartitionFacts], now_ms: int) -> list[Finding]:
     """One finding for all partitions that have the same fault: sixteen that wait for one database are one fault."""
-    same: dict[tuple[str, str], list[tuple[int, Level, Verbs, str]]] = {}
+    same: dict[tuple[str, str], list[tuple[PartitionFacts, Level, Verbs, str]]] = {}
     for facts in partitions:
         level, verbs, what = _fault(facts, now_ms)
         if what:
-            same.setdefault((level, _ODD.sub("…", what)), []).append((facts.partition, level, verbs, what))
-    return [
-        Finding(level, f"{_named([number for number, *_ in each])} {verbs[len(each) > 1]} {what}")
-        for each in same.values()
-        for _, level, verbs, what in each[:1]
-    ]
+            same.setdefault((level, _ODD.sub("…", what)), []).append((facts, level, verbs, what))
+    found = []
+    for each in same.values():
+        members, (_, level, verbs, what) = [facts for facts, *_ in each], each[0]
+        text = f"{_named([facts.partition for facts in members])} {verbs[len(each) > 1]} {what}"
+        found.append(Finding(level, text + _since(members, now_ms) if what == _WITH_LAG else text))
+    return found
+
+
+def _since(partitions: Sequence[PartitionFacts], now_ms: int) -> str:
+    """When these committed last: the one for which it is longest ago."""
+    last = [-1 if facts.last_commit_ms is None else facts.last_commit_ms for facts in partitions]
+    since = "never" if min(last) < 0 else show.age(min(last), now_ms)
+    return f"; the {'oldest ' if len(last) > 1 else ''}last commit: {since}."
 
 
 Verbs = tuple[str, str]
+_WITH_LAG = "still with lag"
 _IS, _STANDS = ("is", "are"), ("stands", "stand")
 _ODD = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|0x[0-9a-f]+")  # what differs between two of one fault
 
@@ -243,8 +256,7 @@ def _fault(facts: PartitionFacts, now_ms: int) -> tuple[Level, Verbs, str]:
     if facts.trouble is not None:
         return "wrong", _STANDS, f"still: {show.visible(facts.trouble)}"
     if stuck(facts, now_ms):
-        since = show.age(facts.last_commit_ms, now_ms) if facts.last_commit_ms is not None else "never"
-        return "wrong", _STANDS, f"still with lag; its last commit: {since}."
+        return "wrong", _STANDS, _WITH_LAG
     return "ok", _IS, ""
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from heapq import nsmallest
 from typing import Any
 
 import msgspec
@@ -56,10 +55,8 @@ async def settings(view: WorkerView, params: Params) -> list[tuple[str, str]]:
 
 
 async def seen(view: WorkerView, params: Params) -> bool:
-    """Marks a worker that is gone as seen: every worker of the group remembers it."""
-    if isinstance(view, RunningView):
-        view.mark_seen(params.get("url", ""), int(params.get("at", "")))
-    return True
+    """Marks a worker that is gone as seen. False: this one does not remember it."""
+    return isinstance(view, RunningView) and view.mark_seen(params.get("url", ""), int(params.get("at", "")))
 
 
 async def hours_slice(view: WorkerView, params: Params) -> hours.HoursSlice:
@@ -189,7 +186,7 @@ async def since(view: WorkerView, params: Params) -> list[RowFacts]:
     if not isinstance(view, RowsView):
         return []
     limit = min(int(params.get("limit") or ROWS_MAX), ROWS_MAX + 1)
-    return nsmallest(limit, view.since(int(params.get("from", "")), limit), key=newest_first)
+    return view.since(int(params.get("from", "")), limit)
 
 
 def newest_first(row: RowFacts) -> tuple[int, tuple[Any, ...]]:

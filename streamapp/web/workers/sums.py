@@ -48,6 +48,13 @@ class Sum:
     completion_tokens: int = 0
     total_tokens: int = 0
     cost: Decimal = Decimal(0)
+    open_cost: Decimal = Decimal(0)  # of the cost: of hours that still count
+    pending_cost: Decimal = Decimal(0)  # of the cost: what came late and is on no bill yet
+
+    @property
+    def billed(self) -> Decimal:
+        """Of the cost: what bills state."""
+        return show.EXACT.subtract(self.cost, show.EXACT.add(self.open_cost, self.pending_cost))
 
     def add(self, other: HourFacts | Sum, hours: int) -> None:
         """Count as much again, of so many hours."""
@@ -59,6 +66,12 @@ class Sum:
         self.completion_tokens += other.completion_tokens
         self.total_tokens += other.total_tokens
         self.cost = show.EXACT.add(self.cost, other.cost)
+        if isinstance(other, Sum):
+            self.open_cost = show.EXACT.add(self.open_cost, other.open_cost)
+        elif other.state == "open" and not other.pending:
+            self.open_cost = show.EXACT.add(self.open_cost, other.cost)
+        if other.pending_cost:
+            self.pending_cost = show.EXACT.add(self.pending_cost, other.pending_cost)
 
 
 @dataclass(slots=True)

@@ -159,10 +159,13 @@ def _part(params: Params, made: Listing, path: str) -> dict[str, Any]:
     """The rows of a list that a page shows, from `row` on, and the addresses of those before and behind. The JSON has
     them all."""
     kept = {name: params[name] for name in ("topic", "team", "from", "to") if params.get(name)}
+    last = max(0, len(made.sightings) - 1) // ROWS * ROWS  # where the last page begins: none lies behind it
     first = _offset({"from": params.get("row", "")}, 0)
+    first = first if first < len(made.sightings) else last
 
     def url(row: int) -> str:
-        return f"{path}?{urlencode({**kept, **({'row': row} if row else {})}, errors='replace')}"
+        query = urlencode({**kept, **({"row": row} if row else {})}, errors="replace")
+        return f"{path}?{query}" if query else path
 
     return {
         "listed": made.sightings[first : first + ROWS],

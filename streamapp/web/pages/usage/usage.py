@@ -21,6 +21,8 @@ from streamapp.web.workers.source import HourFacts
 KEPT = ("hour", "month", "from", "to", "compare", "by", "org", "team", "model", "state", "sort", "order", "limit")
 GROUPS_SHOWN = 500
 COUNTERS = ("hours", "requests", "errors", "cache_hits", "prompt_tokens", "completion_tokens", "total_tokens", "cost")
+PARTS = ("billed", "open_cost", "pending_cost")
+"""Of the cost. What is billed is what `streamapp bills export` writes."""
 
 
 async def usage_page(site: Site, params: Params) -> Page:
@@ -141,7 +143,7 @@ def change(line: sums.Line) -> tuple[Decimal, str]:
 def line_twin(line: sums.Line, names: Sequence[str], is_compared: bool) -> dict[str, Any]:
     """A line as JSON; `names`: of the parts of its group."""
     group = dict(zip(names, line.group, strict=False))
-    told = {**group, "currency": line.currency, **{name: getattr(line.now, name) for name in COUNTERS}}
+    told = {**group, "currency": line.currency, **{name: getattr(line.now, name) for name in (*COUNTERS, *PARTS)}}
     if not is_compared:
         return told
     before = {name: getattr(line.before, name) for name in COUNTERS}
