@@ -13,6 +13,7 @@ RESTORED = re.compile(r"(\d+) rows restored")
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_an_earlier_versions_state_is_gone_on_with(tmp_path: Path, cache_dir: Path) -> None:
     told = unpack(tmp_path)
     kept = Kept(tmp_path, cache_dir, told["at_ms"] + 60_000)

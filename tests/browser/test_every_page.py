@@ -34,8 +34,9 @@ from streamapp.web.sitemap import PAGES, canonical
 
 NARROW, TALL_MAX = 390, 5_500  # pixels: twenty rows of a list and what stands around them; 500 rows were 70,000
 CPU_MAX_MS = 500
-"""Of this process, for a request of a page: three times the dearest on a loaded machine, whose caches others empty. A
-page whose work grows with the rows behind it takes seconds."""
+"""Of this process, for a request of a page. 250 is about 1.6 times the dearest on a loaded machine, and four processes
+on two cores may double what each takes. It finds a page that costs a multiple, not one that has become half as dear
+again: docs/benchmarks.md has the figures."""
 
 
 class AllRoles:
