@@ -1,8 +1,7 @@
 """What the pages need to know of one worker: a small protocol, so that pages never touch the stream.
 
 Every method answers from a copy-on-write view in memory or one bounded read of the local store, never blocks, and
-speaks of this worker's partitions only; `web.workers.fleet` merges the workers. All times are milliseconds since the
-epoch, UTC.
+speaks of this worker's partitions only; `web.workers.fleet` merges the workers. Times are milliseconds since the epoch.
 The pages call every method on the worker's own event loop, never from another thread, and treat what they get as
 frozen: only filtering, sorting and rendering happen in a thread.
 """
