@@ -6,6 +6,7 @@ the garbage, librdkafka aborts the process: a client must not be ended by its ow
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import Any
 
@@ -27,15 +28,16 @@ class Trouble:
 
 
 class AdminClient(admin.AdminClient):  # type: ignore[misc]
-    """The same; one that nobody refers to any more is ended by whoever makes the next one. Nothing that it refers to
-    may refer to it, its `error_cb` least of all: Python asks `__del__` once only."""
+    """The same; one that is found in a thread of librdkafka's is ended by whoever makes the next one. Nothing that it
+    refers to may refer to it, its `error_cb` least of all: Python asks `__del__` once only."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         _left.clear()
         super().__init__(config)
 
     def __del__(self) -> None:
-        _left.append(self)
+        if isinstance(threading.current_thread(), threading._DummyThread):  # one that Python has not begun
+            _left.append(self)
 
 
 _left: deque[AdminClient] = deque()

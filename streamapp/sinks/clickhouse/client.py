@@ -121,12 +121,12 @@ class ClickHouse:
 
     def _translated(self, error: Exception) -> Misconfigured | Unavailable:
         what = str(error).strip().split("\n")[0][:300]
-        advice = _FOR_A_PERSON.get(getattr(error, "code", None) or -1)
-        if advice is not None:
-            return Misconfigured(f"ClickHouse at {self.settings.url} refuses: {what}; {advice}")
+        code, at = getattr(error, "code", None), urlsplit(self.settings.url)
         where = f"ClickHouse at {self.settings.url}"
-        if "Connection refused" in str(error):
-            what = "nothing listens there"
-        local = urlsplit(self.settings.url).hostname in LOOPBACK
-        start = "; is `streamapp clickhouse` running?" if local else ""
+        if (advice := _FOR_A_PERSON.get(code or -1)) is not None:
+            return Misconfigured(f"{where} refuses: {what}; {advice}")
+        if code is not None or at.scheme == "chdb":
+            return Unavailable(f"{where} does not do it: {what}")
+        what = "nothing listens there" if "Connection refused" in str(error) else what
+        start = "; is `streamapp clickhouse` running?" if at.hostname in LOOPBACK else ""
         return Unavailable(f"{where} does not answer: {what}{start}")
