@@ -527,7 +527,7 @@ class Served:
 @asynccontextmanager
 async def serving(
     *views: FakeWorker,
-    peer_timeout_s: float = 1.0,
+    peer_timeout_s: float = 10,
     letters: Letters | None = None,
     reconciliation: Reconciliation | None = None,
     standings: Standings | None = None,

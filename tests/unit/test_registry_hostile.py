@@ -72,7 +72,7 @@ HOSTILE: dict[str, str] = {
 HEAVY: dict[str, str] = {
     "a pattern that backtracks": json.dumps({"type": "string", "pattern": "^(a+)+$(b|c|d)*" * 200}),
     "many values": json.dumps({"enum": [f"v{n}" for n in range(6_000)]}),
-    "many fields": json.dumps({"properties": {f"f{n}": {"type": "string"} for n in range(1_500)}}),
+    "many fields": json.dumps({"properties": {f"f{n}": {"type": "string"} for n in range(1_000)}}),
     "many choices": json.dumps({"anyOf": [{"type": "string", "maxLength": n} for n in range(200)]}),
     "a recursive tree": '{"properties":{"children":{"type":"array","items":{"$ref":"#"}}}}',
 }

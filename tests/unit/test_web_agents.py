@@ -47,7 +47,7 @@ class CallsWorker(FakeWorker):
 
 def visit(check: Callable[[Reader, list[Served]], Awaitable[None]], *views: FakeWorker) -> None:
     async def run() -> None:
-        async with serving(*views, peer_timeout_s=1) as served, aiohttp.ClientSession() as session:
+        async with serving(*views, peer_timeout_s=10) as served, aiohttp.ClientSession() as session:
             await check(Reader(session, served[0].url), served)
 
     asyncio.run(run())

@@ -43,7 +43,7 @@ class Reader:
         return json.loads((await self.get(path, "application/json"))[1])
 
 
-def visit(check: Callable[[Reader, list[Served]], Awaitable[None]], *views: FakeWorker, timeout_s: float = 0.5) -> None:
+def visit(check: Callable[[Reader, list[Served]], Awaitable[None]], *views: FakeWorker, timeout_s: float = 10) -> None:
     """Serve the views and let `check` read the first one's pages."""
 
     async def run() -> None:
@@ -480,7 +480,7 @@ def test_the_number_of_live_readers_is_bounded_and_shutdown_does_not_wait() -> N
 def test_the_bare_list_of_routes_serves_too() -> None:
     async def run() -> None:
         app = web.Application()
-        mount(app, FakeWorker(WORLD, "agg-0"), clock=WORLD.clock, peer_timeout_s=1, gate=OPEN)
+        mount(app, FakeWorker(WORLD, "agg-0"), clock=WORLD.clock, peer_timeout_s=10, gate=OPEN)
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
