@@ -154,7 +154,8 @@ class Oracle:
             if self.life.retention_ms is not None and one.high:
                 left = place.to_loss_s(log, self.life.retention_ms, now_ms)
                 for name, limit in (("RecordsExpireSoon", HOURS_24), ("RecordsExpireNow", HOURS_4)):
-                    found[name] = max(found[name], min(one.above(0), left.below(limit)))
+                    told = MAY if log.losses else min(one.above(0), left.below(limit))  # gone while it was dated
+                    found[name] = max(found[name], told)
         return found
 
     def _losses(self, place: Place, log: Log) -> None:
@@ -166,8 +167,8 @@ class Oracle:
             log.losses.remove(loss)
             if place.before is None:
                 self.lost = max(self.lost, MAY if self.looked else NO)
-            elif loss.committed != place.committed or loss.committed != place.before[0]:
-                self.lost = max(self.lost, MAY)  # the group went on behind it
+            elif loss.committed != place.committed or loss.committed != place.before[0] or self.life.remade:
+                self.lost = max(self.lost, MAY)  # the group went on behind it, or its offset is of a topic that is gone
             elif loss.records and (loss.offsets > place.markers or not place.maybe_to):
                 self.lost = YES
                 self.money_lost = YES if self.priced else self.money_lost

@@ -30,13 +30,7 @@ open transaction is ended sooner."""
 GROWTH_MS = 60_000
 NEVER_STARTED = "never_started"
 STATES = (
-    "stable",
-    "preparing_rebalance",
-    "completing_rebalance",
-    "assigning",
-    "reconciling",
-    "empty",
-    "dead",
+    *("stable", "preparing_rebalance", "completing_rebalance", "assigning", "reconciling", "empty", "dead"),
     NEVER_STARTED,
 )
 REASONS: Mapping[str, str] = {
@@ -145,7 +139,7 @@ def dates(registry: Sequence[Watched], memory: Memory, seen: Seen, now_ms: int) 
     for one in registry:
         placed, _ = _placed(one, memory, seen, now_ms)
         for partition, (unread, kept) in placed.items():
-            if unread.first is not None:
+            if unread is not None and unread.first is not None:
                 wanted[one.group, partition] = unread.first
                 if kept.dated is not None:
                     known[one.group, partition] = kept.dated
@@ -163,6 +157,9 @@ def step(registry: Sequence[Watched], memory: Memory, seen: Seen, now_ms: int) -
         known = groups.get(one.group) or _group(seen.groups.get(one.group, GroupSeen("")))
         unread = dict(known.partitions)
         for partition, (found, remembered) in placed.items():
+            kept[one.group, partition] = remembered
+            if found is None:
+                continue
             dated = _dated(found, seen.dates.get((one.group, partition)), one.retention_ms, now_ms)
             unknown["timestamp"] += dated.age_s is None
             unread[partition] = dated
@@ -185,21 +182,24 @@ def unread(start: int, end: int, committed: int | None, read_to: int | None = No
 
 def _placed(
     one: Watched, memory: Memory, seen: Seen, now_ms: int
-) -> tuple[dict[Partition, tuple[Unread, _Kept]], Counter[str]]:
-    """Every partition of a topic that is known, without dates, and how many are not, by reason."""
+) -> tuple[dict[Partition, tuple[Unread | None, _Kept]], Counter[str]]:
+    """Every partition of a topic that is known, without dates, and how many are not, by reason. None: the topic is
+    another one than the group has read; memory begins anew."""
     group, unknown = seen.groups.get(one.group, GroupSeen("")), Counter[str]()
-    placed = {}
+    placed: dict[Partition, tuple[Unread | None, _Kept]] = {}
     there = {partition for partition in seen.ends if partition[0] == one.topic}
     for partition in sorted(there | {(one.topic, number) for number in range(one.partitions)}):
         start, end = seen.starts.get(partition), seen.ends.get(partition)
+        before = memory.partitions.get((one.group, partition))
         if group.committed is None:
             unknown["denied" if group.denied else "group"] += 1
         elif start is None or end is None:
             unknown["offsets"] += 1
         elif (committed := group.committed.get(partition)) is not None and committed > end:
             unknown["ahead"] += 1
+            expired = 0 if before is None else before.expired
+            placed[partition] = None, _Kept(committed, end, now_ms, None, False, start, expired, None)
         else:
-            before = memory.partitions.get((one.group, partition))
             runs = bool(group.members) and group.state == "Stable"
             kept = _remembered(before, start, end, committed, now_ms, one.markers)
             kept = _settled(kept, now_ms, one.markers) if runs else kept

@@ -248,3 +248,27 @@ def test_ends_of_transactions_that_expire_are_no_records_that_nobody_read() -> N
     assert begun_anew.unread(empty(10), 12, 12).expired == 0
     assert begun_anew.unread(empty(10), 14, 14).expired == 2
     assert Looks().unread(empty(10), 14, 14).expired == 4
+
+
+def test_a_topic_that_was_made_anew_while_its_group_was_ahead_begins_anew() -> None:
+    looks = Looks()
+    assert looks.unread(stable(12), 0, 60, at_ms=20 * 3600 * 1000).age_s == 20 * 3600
+    assert looks.look(stable(12), 0, 5).unknown["ahead"] == 1
+    wanted = dates([ONE], looks.memory, Seen({"g": stable(12)}, {A: 0}, {A: 300}), looks.now_ms)
+    assert (wanted.found(), len(wanted.asks())) == ({}, 1), "the old topic's date is not the new record's"
+
+
+def test_offsets_that_were_taken_for_ends_of_transactions_and_doubted_count_as_expired() -> None:
+    looks = Looks()
+    for _ in range(10):
+        looks.look(stable(10), 0, 13)
+    assert looks.unread(stable(10), 0, 13).lag == 0
+    looks.look(stable(10), 0, 20)
+    assert looks.unread(stable(10), 0, 20, after_ms=2 * SETTLED_MS).lag == 10
+    assert looks.unread(stable(10), 13, 20).expired == 3
+
+
+def test_a_silent_group_is_unknown_only_while_it_has_something_to_read() -> None:
+    assert Looks().look(stable(10), 0, 10).unknown["commit"] == 0
+    assert Looks().look(stable(10), 0, 12).unknown["commit"] == 1
+    assert Looks().look(empty(10), 0, 12).unknown["commit"] == 0, "an alert of its own tells of a group without members"
