@@ -197,8 +197,8 @@ def _placed(
             unknown["offsets"] += 1
         elif (committed := group.committed.get(partition)) is not None and committed > end:
             unknown["ahead"] += 1
-            expired = 0 if before is None else before.expired
-            placed[partition] = None, _Kept(committed, end, now_ms, None, False, start, expired, None)
+            if before is not None:
+                placed[partition] = None, before._replace(end=end, read_to=None, counted_to=start, dated=None)
         else:
             runs = bool(group.members) and group.state == "Stable"
             kept = _remembered(before, start, end, committed, now_ms, one.markers)
