@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from operator import attrgetter
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from test_keyed_task import TABLE, Key, Row
 
-from streamapp.meters.hourly.codec import RowTable
 from streamapp.meters.hourly.view import RowView
 from streamapp.store.rows import MemoryStore, always_settled
 from tables.keyed import KeyedRow
 from tables.window import HOUR_MS
 
-
-class Key(NamedTuple):
-    start_ms: int
-    org_id: str
-
-
-@dataclass
-class Row:
-    number: int = 0
-
-
-TABLE = RowTable("counts", Key, Row, attrgetter("org_id"))
 NAMES = [f"org-{number}" for number in range(40)]
 NEWEST = 500_000 * HOUR_MS
 
