@@ -19,6 +19,7 @@ import os
 import resource
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -54,6 +55,10 @@ _sessions: list[int] = []  # the processes of pytest-xdist that run the tests
 
 
 searches.register()
+# What stands beside the tests asserts, too: a failure shows the values, as one in a test does.
+pytest.register_assert_rewrite(
+    *{file.stem for file in Path(__file__).parent.rglob("*.py") if not file.stem.startswith("test_")} - {*sys.modules}
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

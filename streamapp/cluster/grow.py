@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -26,7 +25,8 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`step` begins, the one of this number, of as many as were planned; or it goes on, and `left` says how far."""
+    """`step` begins, the one of this number, of as many as were planned; or it goes on, and `left` says how far, or
+    what holds it up."""
 
     step: Step
     number: int
@@ -55,27 +55,43 @@ def grow(
     Raises `Refused` as `planned` does, and `Unavailable` when the effect of a step is not seen in `wait_s`: a step of
     the operator that was not done, or replicas that take longer. Calling again goes on from there.
     """
-    number = 0
-    while steps := planned(have := cluster.seen(), want):
+    number, have = 0, cluster.seen()
+    while steps := planned(have, want):
         step, number = steps[0], number + 1
         now = Progress(step, number, number + len(steps) - 1)
         patience = _Patience(step, wait_s, poll_s)
         tell(now)
         if step.kind is Kind.ADD_VOTER:
             have = _caught_up(cluster, step, patience)
-        _do(cluster, step, have, want, throttle)
+        _do(cluster, want, have, now, throttle, tell, patience)
         _await_effect(cluster, want, now, tell, patience)
+        have = patience.asked(cluster.seen)
     return number
 
 
-def _do(cluster: Cluster, step: Step, have: Have, want: Want, throttle: int) -> None:
-    """A step that is done already is refused: by a run that was ended, whose tool went on."""
-    try:
-        cluster.do(step, have, throttle)
-    except Refused:
-        left = planned(cluster.seen(), want)
-        if left and left[0].subject == step.subject:
-            raise
+def _do(
+    cluster: Cluster,
+    want: Want,
+    have: Have,
+    now: Progress,
+    throttle: int,
+    tell: Callable[[Progress], None],
+    patience: _Patience,
+) -> None:
+    """A request that failed may have done its work: that of a run that was ended, whose tool went on, or one whose
+    answer came too late. A step that is left is asked for again while the cluster does not answer."""
+    while True:
+        try:
+            return cluster.do(now.step, have, throttle)
+        except (Refused, Unavailable) as failed:
+            have = patience.asked(lambda: cluster.seen(now.step))
+            left = planned(have, want)
+            if not left or left[0].subject != now.step.subject:
+                return None
+            if isinstance(failed, Refused):
+                raise
+            tell(replace(now, left=f"asked again, because the cluster did not answer: {failed}"))
+            patience.pause(str(failed))
 
 
 class _Patience:
@@ -85,14 +101,25 @@ class _Patience:
         self._step, self._wait_s, self._poll_s = step, wait_s, poll_s
         self._end_s = monotonic_s() + wait_s
 
-    def pause(self) -> None:
+    def pause(self, why: str = "") -> None:
         if monotonic_s() > self._end_s:
-            raise Unavailable(f"not done within {self._wait_s:g} s: {self._step}. Call again: it goes on from here")
+            said = f" ({why})" if why else ""
+            raise Unavailable(
+                f"not done within {self._wait_s:g} s{said}: {self._step}. Call again: it goes on from here"
+            )
         threading.Event().wait(self._poll_s)
+
+    def asked(self, ask: Callable[[], Have]) -> Have:
+        """The cluster's answer. It gives none while a node restarts."""
+        while True:
+            try:
+                return ask()
+            except Unavailable as away:
+                self.pause(str(away))
 
 
 def _caught_up(cluster: Cluster, step: Step, patience: _Patience) -> Have:
-    while not _follows((have := cluster.seen(step)).nodes.get(step.node)):
+    while not _follows((have := patience.asked(lambda: cluster.seen(step))).nodes.get(step.node)):
         patience.pause()
     return have
 
@@ -117,9 +144,7 @@ def _await_effect(
 ) -> None:
     told = str(now.step)
     while True:
-        left: tuple[Step, ...] = (now.step,)
-        with suppress(Unavailable):  # a node that restarts
-            left = planned(cluster.seen(now.step), want)
+        left = planned(patience.asked(lambda: cluster.seen(now.step)), want)
         if not left or not _goes_on(now.step, left):
             return
         if left[0].kind is Kind.CATCH_UP and str(left[0]) != told:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.reading import RecordsConsumer, reading
@@ -26,6 +27,7 @@ from streamapp.settings import KafkaSettings, Settings
 
 SILENT_STATES = frozenset({"Empty", "Dead"})
 POLL_MS = 200
+HANDED_OVER_S = 2.0  # from the end of a session to a group that is seen without it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,31 +54,44 @@ class Move(NamedTuple):
         return 0 if self.committed is None else max(0, self.committed - self.to)
 
 
-def refuse_running(admin: Admin, group: str, session_s: float) -> None:
-    """Raises `Refused` while the group has members. A member that is gone stays one for `session_s`. Blocks."""
-    state = admin.group(group)
-    if state.state not in SILENT_STATES:
-        members = (
-            ", ".join(sorted(member.client_id for member in state.members))
-            or "a member whose session has not ended yet"
-        )
-        raise Refused(
-            f"group {group} runs ({state.state.lower()}: {members}); stop its workers first. A worker that was killed, "
-            f"or ended with an error, stays a member for {session_s:g} s more "
-            f"(STREAM_WORKER__SESSION_TIMEOUT_SECONDS={session_s:g}): wait {session_s:g} s, then run this again"
-        )
+async def await_members_gone(admin: Admin, group: str, session_s: float, tell: Callable[[str], None]) -> None:
+    """Return when the group has no members. A worker that was killed stays one until its session ends: that is waited
+    for, and `tell` is told once why.
+
+    Raises `Refused` when the group still has members after `session_s`: its workers run.
+    """
+    end_s = monotonic_s() + session_s + HANDED_OVER_S
+    told = False
+    while (state := await asyncio.to_thread(admin.group, group)).state not in SILENT_STATES:
+        members = ", ".join(sorted(member.client_id for member in state.members)) or "members that are joining"
+        if monotonic_s() > end_s:
+            raise Refused(f"group {group} runs ({state.state.lower()}: {members}); stop its workers first")
+        if not told:
+            tell(
+                f"group {group} has members ({members}); a worker that was killed stays one for {session_s:g} s "
+                f"(STREAM_WORKER__SESSION_TIMEOUT_SECONDS): waiting for that"
+            )
+            told = True
+        await asyncio.sleep(POLL_MS / 1000)
 
 
 async def planned(
-    settings: Settings, group: str, topic: str, where: Where, *, while_running: bool = False
+    settings: Settings,
+    group: str,
+    topic: str,
+    where: Where,
+    *,
+    while_running: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> list[Move]:
     """What the group would read again of its topic, partition by partition; as of now if it may go on meanwhile.
+    `tell`: told what is waited for.
 
     Raises `Refused` while the group runs, `Misconfigured` for a missing topic or a partition that it does not have.
     """
     admin = Admin(settings.kafka)
     if not while_running:
-        await asyncio.to_thread(refuse_running, admin, group, settings.worker.session_timeout_seconds)
+        await await_members_gone(admin, group, settings.worker.session_timeout_seconds, tell)
     states = await asyncio.to_thread(admin.describe, (topic,), ())
     if topic not in states:
         raise Misconfigured(f"topic {topic} is missing; run `streamapp topics apply`")

@@ -40,7 +40,7 @@ from streamapp.exact.partition.restore import restore
 from streamapp.exact.partition.takeover import MakeTask, Situation, Source, check, started
 from streamapp.exact.partition.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
-from streamapp.replay.offsets import chunks_of, refuse_running, translated
+from streamapp.replay.offsets import await_members_gone, chunks_of, translated
 from streamapp.replay.repartition_rows import IDS, copies, is_foreign, position_after, rows_of, settles
 from streamapp.replay.repartition_stage import Found, Stage, await_partitions, look, stage_of, survey
 from streamapp.settings import Settings
@@ -87,7 +87,7 @@ async def repartition(
         raise Refused(f"the table {source.table.name} does not move: {source.table.how_to_grow}")
     kafka = settings.kafka
     admin = Admin(kafka)
-    await asyncio.to_thread(refuse_running, admin, source.group, settings.worker.session_timeout_seconds)
+    await await_members_gone(admin, source.group, settings.worker.session_timeout_seconds, step)
     found = await asyncio.to_thread(look, source, admin)
     numbers = range(found.partitions)
     async with translated(), started(kafka, source.group, source.topic, numbers, source.changelog) as producers:

@@ -10,6 +10,7 @@ from pathlib import Path
 import forked
 from confluent_kafka import Producer
 from conftest import wait_until
+from markers import await_markers
 
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
@@ -145,6 +146,7 @@ class Ingest:
         return {number: end for (_, number), end in ends.items()}
 
     def letters(self) -> list[Record]:
+        await_markers(self.admin, "dead_letter")
         return list(read({"bootstrap.servers": self.broker.bootstrap}, "dead_letter"))
 
     def end(self) -> None:

@@ -420,7 +420,7 @@ def states_what_the_log_says(site: Site, rows: Any) -> None:
 
 def shows_what_it_keeps(site: Site, rows: Any) -> None:
     """The page of hours, its twin and the metrics."""
-    shown = site.page("/tables/image_hourly/hours.json?hours=336")["hours"]
+    shown = site.page("/tables/image_hourly/hours.json?hours=336&limit=500")["hours"]
     newest = sorted(rows, key=lambda key: (-key[0], key[1:]))[: len(shown)]
     assert len(shown) == min(500, len(rows))
     assert [(ms(row["start"]), *row["names"].values()) for row in shown] == newest

@@ -31,7 +31,7 @@ from streamapp.web.entry.rights import ROLES
 
 PAGES = re.compile(r"^Pages: (http\S+)$", re.MULTILINE)
 RUN_S = 600  # bounds a run on a machine that does much else
-SHORT_S, VISITED_S, SCRAPED_S = 20, 120, 60
+SHORT_S, VISITED_S, SCRAPED_S, REPLAYED_S = 20, 120, 60, 60
 WEB_PORTS = 70  # of all groups' workers
 STREAMAPP = (sys.executable, "-m", "streamapp")
 AGAIN = (  # README's
@@ -70,6 +70,10 @@ class Running(NamedTuple):
         found = PAGES.search(self.console.read_text())
         assert found is not None, self.console.read_text()
         return found[1]
+
+    def up(self) -> None:
+        """Return when every process is up: only then does a run follow what it is told."""
+        wait_until(lambda: "records on" in self.console.read_text() or self.ended(), RUN_S)
 
     def call(self, command: str) -> None:
         """A command of a second terminal."""
@@ -171,11 +175,11 @@ def replayed_run(folder: Path) -> str:
     """A run whose first group is stopped, put back, scaled and started again meanwhile."""
 
     def again(running: Running) -> None:
-        running.pages()
+        running.up()
         for command in AGAIN:
             running.call(command)
 
-    return run(folder, beside=again)
+    return run(folder, seconds=REPLAYED_S, beside=again)
 
 
 def free_range(count: int) -> int:

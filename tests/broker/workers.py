@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import forked
 from confluent_kafka import KafkaError, Message, Producer
 from conftest import wait_until
+from markers import await_markers
 from searches import is_long
 
 from streamapp.broker.broker import Broker
@@ -205,6 +206,7 @@ class Cluster:
 
     def read(self, topic: str) -> list[Record]:
         """Every committed record of a topic, partition by partition."""
+        await_markers(self.admin, topic)
         return sorted(read({**confluent_config(self.kafka), "fetch.wait.max.ms": 20}, topic))
 
     def bills(self) -> list[bytes]:

@@ -81,6 +81,34 @@ def test_from_any_state_it_ends_in_the_wanted_one_and_is_ended_anywhere(have: Ha
     assert (now.throttled, now.slowed) == (frozenset(), frozenset())
 
 
+class Busy(ModelCluster):
+    """A cluster that answers now and then with a time-out: to what it did, to what it did not, and to questions."""
+
+    def __init__(self, have: Have, answers: Iterator[str]) -> None:
+        super().__init__(have, lambda step: False)
+        self._answers = answers
+
+    def seen(self, step: Step | None = None) -> Have:
+        if step is not None and next(self._answers, "") == "silent":
+            raise Unavailable("timed out")
+        return super().seen(step)
+
+    def do(self, step: Step, have: Have, throttle: int) -> None:
+        answer = next(self._answers, "")
+        if answer != "lost":
+            super().do(step, have, throttle)
+        if answer:
+            raise Unavailable("timed out")
+
+
+@search(100)
+@given(clusters(), st.lists(st.sampled_from(["", "lost", "late", "silent"]), max_size=30))
+def test_a_cluster_that_times_out_is_asked_again(have: Have, answers: list[str]) -> None:
+    cluster = Busy(have, iter(answers))
+    grow(cluster, THREE, cluster.operator, throttle=1, wait_s=60, poll_s=0)
+    assert plan(cluster.have, THREE) == ()
+
+
 def one_broker() -> Have:
     rows = {(topic, n): Replicas((0,), frozenset({0}), 0) for topic in TOPICS for n in range(8)}
     voters = {VOTERS: "0@node-0:9094"}

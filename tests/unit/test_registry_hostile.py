@@ -23,7 +23,7 @@ from streamapp.settings_web import WebSettings
 from streamapp.web.entry.gate import gate
 from streamapp.web.job import listen
 
-VERDICT_S = 0.1
+VERDICT_S = 0.2  # of a processor that others use, too
 PATH = "/subjects/x-y/versions"
 HEADERS = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
 

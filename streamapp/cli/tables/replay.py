@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -132,7 +133,7 @@ async def _replay(
 ) -> dict[str, Any]:
     (topic,) = registry.group(group).topics
     only_shown = talk.dry_run and table is None  # a table is only compared with the log where nobody writes it
-    moves = await planned(settings, group, topic, where, while_running=only_shown)
+    moves = await planned(settings, group, topic, where, while_running=only_shown, tell=partial(click.echo, err=True))
     print_table(plan_table(moves, topic), talk.console)
     if only_shown:
         talk.console.print(f"A dry run may be made while {group} runs. Stop its workers before you do this.")

@@ -41,6 +41,8 @@ _COMBINING = frozenset({"$ref", "anyOf", "allOf"})
 _COMPARED = frozenset(
     {"type", "enum", "const", "properties", "required", "additionalProperties", "items", *LOWER, *UPPER, *EXACT}
 ).union(*GROUPS)
+_KNOWN = _COMPARED | _ANNOTATIONS | _COMBINING
+_INNER = frozenset({"$defs", "definitions"})
 
 
 class NotJudged(Exception):
@@ -137,9 +139,9 @@ class Document:
             raise NotJudged(f"it means more than {STEPS_MAX} schemas and values", pointer)
 
     def _own(self, schema: Schema, pointer: str) -> Alternative:
-        known = _COMPARED | _ANNOTATIONS | _COMBINING | (_ROOT_ONLY if not pointer else {"$defs", "definitions"})
+        also = _INNER if pointer else _ROOT_ONLY
         for keyword in schema:
-            if keyword not in known:
+            if keyword not in _KNOWN and keyword not in also:
                 raise NotJudged(f"the keyword {keyword!r} is not understood here; leave it out", pointer)
         self._check(schema, pointer)
         own = {key: Place(schema[key], f"{pointer}/{key}") for key in schema if key in _COMPARED}

@@ -157,7 +157,9 @@ class _Comparison:
                 yield Problem(path, f"has a narrower {keyword}: {limit}, was {was}", new[keyword].pointer)
 
     def _exact(self, path: str, old: Alternative, new: Alternative) -> Iterator[Problem]:
-        for group in (*((keyword,) for keyword in EXACT), *GROUPS):
+        for group in _TOGETHER:
+            if new.keys().isdisjoint(group) and old.keys().isdisjoint(group):
+                continue
             now, was = _plain(self.new, new, group), _plain(self.old, old, group)
             dropped = not now and _NEIGHBOUR.get(group[0], "") not in new
             if now == was or dropped or self._listed(path, group[0], was, now):
@@ -226,6 +228,7 @@ class _Gone(NamedTuple):
     value: str
 
 
+_TOGETHER = (*((keyword,) for keyword in EXACT), *GROUPS)  # keywords that are compared as one
 _NOTHING = Place({}, "")
 _NO_NAMES = Place([], "")
 _FURTHER = {"items": "items", "additionalProperties": "fields"}
