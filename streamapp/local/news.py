@@ -19,11 +19,20 @@ class Reporter:
         self._tell, self._logs = tell, logs
         self._waiting: deque[tuple[float, News]] = deque()
         self._away = False
+        self._unanswered = 0
         self._back_s = float("-inf")
         self._held = 0
 
+    def unanswered(self, why: str, now_s: float) -> None:
+        """A question to Kafka had no answer in time. Once, the machine is busy; twice in a row, Kafka is away."""
+        self._unanswered += 1
+        if self._unanswered > 1:
+            self.kafka(False, why, now_s)
+
     def kafka(self, answers: bool, why: str, now_s: float) -> None:
-        """Whether Kafka answered just now; `why` not."""
+        """Whether Kafka is there; `why` not."""
+        if answers:
+            self._unanswered = 0
         if answers and self._away:
             held = f" Messages of processes about it, {self._held} in all, are in {self._logs}/." if self._held else ""
             self._tell(f"Kafka answers again.{held} No event is lost: the workers continue from their offsets.")
@@ -34,9 +43,10 @@ class Reporter:
         self._away = not answers
 
     def add(self, news: Iterable[News], now_s: float) -> None:
-        """Take news, and tell those that have waited long enough."""
+        """Take news, and tell those that have waited long enough, and until it is known whether Kafka is away."""
         self._waiting.extend((now_s, one) for one in news)
-        while self._waiting and (self._away or now_s - self._waiting[0][0] >= HOLD_S):
+        suspected = self._unanswered == 1
+        while self._waiting and (self._away or (not suspected and now_s - self._waiting[0][0] >= HOLD_S)):
             since_s, one = self._waiting.popleft()
             if self._away or since_s - self._back_s < AFTER_S:
                 self._held += 1

@@ -277,7 +277,7 @@ class Stack:
         except StreamError as error:
             # Of its own broker nobody need be asked whether it runs and where.
             why = "Kafka does not answer" if self._kafka.is_own else str(error)
-            self._reporter.kafka(False, why, monotonic_s())
+            self._reporter.unanswered(why, monotonic_s())
             return "waiting for Kafka"  # a worker that cannot go on says so itself
         self._reporter.kafka(True, "", monotonic_s())
         launch = self._launch

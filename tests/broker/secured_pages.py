@@ -67,7 +67,7 @@ def ask(url: str, role: Role | None, form: dict[str, str] | None = None) -> Answ
     headers |= {} if role is None else {"Authorization": f"Bearer {token(role)}"}
     data = None if form is None else urlencode(form).encode()
     try:
-        with urlopen(Request(url, data, headers), timeout=30) as answer:
+        with urlopen(Request(url, data, headers), timeout=120) as answer:
             return Answer(answer.status, answer.read().decode())
     except HTTPError as refused:
         return Answer(refused.code, refused.read().decode())

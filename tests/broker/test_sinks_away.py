@@ -197,7 +197,7 @@ def test_a_minute_without_any_sink(everything: Everything) -> None:
     before, sent = everything.done(), trail.sent
     everything.wait(lambda: monotonic_s() - began_s >= AWAY_S, 2 * AWAY_S)
     assert everything.done() == before
-    assert trail.sent - sent > 30 * EACH_TIME, "they kept coming"
+    assert trail.sent - sent > 5 * EACH_TIME, "they kept coming"
     assert all(worker.runs for worker in workers), [worker.said()[-2000:] for worker in workers]
     keeper = settlements.second()
     everything.wait(keeper.exited.is_set)

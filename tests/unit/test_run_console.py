@@ -135,6 +135,23 @@ def test_nothing_is_kept_back_at_the_end() -> None:
     ]
 
 
+def test_one_question_without_an_answer_is_no_outage_and_holds_back_what_may_come_of_one() -> None:
+    told: list[str] = []
+    reporter = Reporter(told.append, Path("logs"))
+    reporter.unanswered("Kafka does not answer", 0)
+    reporter.add([News("a", "it failed")], 1)
+    reporter.add([], 1 + HOLD_S)
+    assert told == []
+    reporter.kafka(True, "", 10)
+    reporter.add([], 10)
+    assert told == ["Problem: a: it failed"]
+    reporter.unanswered("Kafka does not answer", 20)
+    reporter.add([News("b", "it failed")], 21)
+    reporter.unanswered("Kafka does not answer", 30)
+    reporter.add([], 30)
+    assert told[1:] == ["Problem: Kafka does not answer. The processes wait for it."]
+
+
 def test_a_broker_that_does_not_answer_is_one_message_and_one_when_it_does() -> None:
     told: list[str] = []
     reporter = Reporter(told.append, Path("logs"))
