@@ -24,7 +24,6 @@ from streamapp.kafka.security import confluent_config
 EVENTS_TOPIC = "events_plugin_ingestion"
 LOCKED_RATE = 100
 UNDER_WAY_S = 7  # of acknowledgements: as long as an election takes at most, the other brokers' partitions go on
-LARGE = {"worker__chunk_records": 5_000, "worker__chunk_linger_ms": 100}  # as in use, not to be hurt within a chunk
 DRAINED = 2_000  # records a second that are billed at least, behind a load that was faster
 
 
@@ -37,7 +36,7 @@ def test_a_cluster_grows_under_load_and_outlives_each_of_its_brokers(
     with ended(Nodes(tmp_path, cache_dir)) as nodes:
         nodes.make(0, None).start(120)
         with cluster(nodes.brokers[0], tmp_path, nodes.kafka) as one:
-            worker = one.start_ready(**LARGE)
+            worker = begun(one)
             with flowing(one.kafka, request.config.getoption("--cluster-rate")) as feed:
                 one.wait(lambda: feed.count > 1000, 120, worker)
                 figures["kill -9 of the only broker"] = restarted(one, nodes, feed)
@@ -105,7 +104,7 @@ def test_a_cluster_with_locks_on_grows_under_load(tmp_path: Path, cache_dir: Pat
     with ended(Nodes(tmp_path, cache_dir, Secured(tmp_path / "secured", cache_dir))) as nodes:
         nodes.make(0, None).start(120)
         with cluster(nodes.brokers[0], tmp_path, nodes.kafka) as one:
-            worker = one.start_ready()
+            worker = begun(one)
             with flowing(one.kafka, LOCKED_RATE) as feed:
                 one.wait(lambda: feed.count > LOCKED_RATE, 120, worker)
                 said = nodes.grow(tmp_path / "grow.log", kills=False)
@@ -124,12 +123,17 @@ def test_a_cluster_with_locks_on_grows_under_load(tmp_path: Path, cache_dir: Pat
     assert feed.failed == 0
 
 
+def begun(one: Cluster) -> WorkerProcess:
+    """A worker with chunks as in use: those of other tests are small, to be hurt often."""
+    return one.start_ready(worker__chunk_records=5_000, worker__chunk_linger_ms=100)
+
+
 def still_there(one: Cluster, worker: WorkerProcess) -> WorkerProcess:
     """An outage of more than 30 s ends a worker with 69, and its supervisor starts it again. Other codes are faults."""
     if worker.runs:
         return worker
     assert worker.exit_code == 69, worker.said()[-3000:]
-    return one.start_ready(**LARGE)
+    return begun(one)
 
 
 def nothing_is_lost_or_doubled(one: Cluster, feed: Acked) -> None:
