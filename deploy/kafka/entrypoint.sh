@@ -65,7 +65,8 @@ logins() {
 
 meta() { sed -n "s/^$1=//p" "$log_dir/meta.properties"; }
 
-answers() { timeout 2 bash -c "exec 3<>/dev/tcp/${1%:*}/${1##*:}" 2>/dev/null; }
+# A busy node that answers late must not be taken for none: a second quorum would be founded.
+answers() { timeout 10 bash -c "exec 3<>/dev/tcp/${1%:*}/${1##*:}" 2>/dev/null; }
 
 # How an empty volume is formatted; refuses where that could begin a second quorum.
 founding() {

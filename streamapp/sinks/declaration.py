@@ -101,7 +101,8 @@ async def follow_destination(destination: Destination[Any], clock: Clock, hold: 
         refuse_another_topic(hold, number, offset, position)
         committed, topic_id = hold.situation.committed.get(number, 0), hold.situation.topic_id
         row = (0, topic_id) if position is None else (position.next_offset, position.topic_id)
-        if committed == offset and row == (offset, topic_id) and not note:
+        moves = committed != offset or bool(note)
+        if position is not None and row == (offset, topic_id) and not moves:
             continue
         if committed != offset:
             where = f"{topic}-{number}"
@@ -110,17 +111,23 @@ async def follow_destination(destination: Destination[Any], clock: Clock, hold: 
         counts = counts_in(note) if position is None else position.poison
         there = StoredPosition(offset, -1, -1, topic_id, hold.situation.partitions, clock(), poison=counts)
         writes: Writes = {POSITION_KEY: pack_position(there)}
-        checkpoint = await hold.producers[number].commit(Transaction(writes, (), offset))
+        checkpoint = await hold.producers[number].commit(Transaction(writes, (), offset if moves else None))
         assert checkpoint is not None, "there is a row"
         hold.stores[number].write(writes, checkpoint)
-        hold.situation.committed[number] = offset
+        if moves:
+            hold.situation.committed[number] = offset
 
 
 def refuse_another_topic(hold: Hold, number: int, kept: int, position: StoredPosition | None) -> None:
-    """Raises `Misconfigured` for a destination that was filled from another topic than the one that is there."""
-    topic, end = hold.source.topic, hold.situation.ends[number]
-    if kept > end or (kept and position is not None and position.topic_id != hold.situation.topic_id):
+    """Raises `Misconfigured` for a destination that was filled from another topic than the one that is there. Before
+    a destination is first written there is a position row; so one that holds records has one, or the group's offset of
+    a release before 0030, unless Kafka has lost both."""
+    topic, group, at = hold.source.topic, hold.source.group, hold.situation
+    lost = number not in at.committed if position is None else position.topic_id != at.topic_id
+    if kept > at.ends[number] or (kept and lost):
         raise Misconfigured(
-            f"{topic}-{number} ends at {end}, the destination of {hold.source.group} holds it up to {kept}: the "
-            f"topic was created again; give the group an empty destination, it is filled from the beginning"
+            f"{topic}-{number} ends at {at.ends[number]}, the destination of {group} holds it up to {kept}: the "
+            f"topic was created again, or this is another cluster. If STREAM_KAFKA__BOOTSTRAP_SERVERS is wrong, "
+            f"correct it; else keep the destination as it is and give {group} an empty one, which is filled from the "
+            f"beginning; see docs/runbook.md, The only broker's disk is lost"
         )

@@ -237,17 +237,26 @@ class Feed(threading.Thread):
     def __init__(self, producer: Producer, records: Iterable[SimulatedRecord], rate: int) -> None:
         super().__init__(daemon=True)
         self.sent = self.failed = 0
-        self._producer, self._records, self._rate = producer, iter(records), rate
+        self._producer, self._records, self.rate = producer, iter(records), rate
         self._over = threading.Event()
 
     def run(self) -> None:
         began_s = monotonic_s()
         while not self._over.wait(0.02):
-            due = int(self._rate * (monotonic_s() - began_s))
-            for record in islice(self._records, max(0, min(due - self.sent, self._rate))):
-                self._producer.produce(USAGE, record.value, record.key, on_delivery=self._told)
+            due = int(self.rate * (monotonic_s() - began_s))
+            for record in islice(self._records, max(0, min(due - self.sent, self.rate))):
+                self._send(record)
                 self.sent += 1
             self._producer.poll(0)
+
+    def _send(self, record: SimulatedRecord) -> None:
+        """While the producer's queue is full, because the broker takes nothing, nothing more is sent."""
+        while True:
+            try:
+                self._producer.produce(USAGE, record.value, record.key, on_delivery=self._told)
+                return
+            except BufferError:
+                self._producer.poll(0.1)
 
     def end(self) -> None:
         """Send no more, and wait for what is under way."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from streamapp.exact.partition.place import Place
 from streamapp.schemas.judging.insights import CapturedEvent, decode_captured
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.sinks.clickhouse.client import ClickHouse
@@ -12,6 +13,7 @@ from streamapp.sinks.clickhouse.columns import EventColumns
 from streamapp.sinks.clickhouse.events import AnalyticsEvents, Row, row_of, token_of
 
 TOPIC = "events_plugin_ingestion"
+PLACE = Place("analytics-ingest", TOPIC, 3, "id", 16, {})
 AT_MS = 1_736_937_060_456
 
 
@@ -69,7 +71,7 @@ class Events:
         return [row_of(accepted(record.value), record, self.keep_ip) for record in records]
 
     def insert(self, rows: list[Row], token: str | None = None) -> None:
-        own = token_of(TOPIC, 3, rows[0].offset, rows[-1].offset)
+        own = token_of(PLACE, rows[0].offset, rows[-1].offset)
         self.events.insert(self.block(3, rows), token or own)
 
     def block(self, partition: int, rows: list[Row]) -> Any:

@@ -103,16 +103,25 @@ def test_wherever_the_process_ends_each_refused_record_has_a_letter_and_each_row
 
 
 @pytest.mark.parametrize(
-    ("kept", "topic_id", "refused"),
-    [(0, "before", False), (100, "now", False), (101, "now", True), (50, "before", True)],
-    ids=["empty", "all of it", "more than there is", "of a topic that was deleted"],
+    ("kept", "topic_id", "committed", "refused"),
+    [
+        pytest.param(0, "before", {}, False, id="empty"),
+        pytest.param(0, None, {}, False, id="empty, and so is Kafka"),
+        pytest.param(100, "now", {0: 100}, False, id="all of it"),
+        pytest.param(50, None, {0: 50}, False, id="of a release that had no row"),
+        pytest.param(101, "now", {0: 100}, True, id="more than there is"),
+        pytest.param(50, "before", {0: 50}, True, id="of a topic that was deleted"),
+        pytest.param(50, None, {}, True, id="of another cluster"),
+    ],
 )
-def test_a_destination_that_was_filled_from_another_topic_is_refused(kept: int, topic_id: str, refused: bool) -> None:
+def test_a_destination_that_was_filled_from_another_topic_is_refused(
+    kept: int, topic_id: str | None, committed: dict[int, int], refused: bool
+) -> None:
     """Below the old offset new bills were passed over without a word."""
-    position = StoredPosition(kept, -1, -1, topic_id, 1, 0)
+    position = None if topic_id is None else StoredPosition(kept, -1, -1, topic_id, 1, 0)
     hold: Any = SimpleNamespace(
         source=SimpleNamespace(topic="billing_events", group="billing-ledger"),
-        situation=SimpleNamespace(ends={0: 100}, topic_id="now"),
+        situation=SimpleNamespace(ends={0: 100}, topic_id="now", committed=committed),
     )
     with pytest.raises(Misconfigured, match="the topic was created again") if refused else nullcontext():
         refuse_another_topic(hold, 0, kept, position)

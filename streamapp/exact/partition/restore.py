@@ -18,8 +18,9 @@ from streamapp.kafka.admin import Admin
 from streamapp.lane.records import Records
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.settings import KafkaSettings, Settings
+from streamapp.store.position import StoredPosition
 from streamapp.store.rocks import RocksStore
-from streamapp.store.rows import CHANGELOG, CHECKPOINT, Store, Writes
+from streamapp.store.rows import CHANGELOG, CHECKPOINT, Store, Writes, stored_position
 from streamapp.store.table import Table
 
 log = logging.getLogger(__name__)
@@ -28,9 +29,13 @@ BATCH_RECORDS = 20_000
 MARKER = 1  # behind the last row of a transaction is its marker, which is in no store
 
 
-def open_store(folder: Path, table: Table, number: int, changelog_id: str) -> RocksStore:
+def open_store(folder: Path, table: Table, number: int, changelog_id: str, topic_id: str) -> RocksStore:
     """The partition's local rows. A folder that cannot be opened, that is damaged, or whose rows come from another
-    changelog than the one that is there now, is wiped: the changelog has everything."""
+    changelog than the one that is there now, is wiped: the changelog has everything. `topic_id`: of the topic
+    that the rows count.
+
+    Raises `Misconfigured` for rows of another topic and another changelog, which is another cluster: they may be all
+    that is left of it."""
     path = folder / f"{table.name}-{number}"
     with ExitStack() as opened:
         try:
@@ -39,6 +44,7 @@ def open_store(folder: Path, table: Table, number: int, changelog_id: str) -> Ro
             if store.belongs_to(changelog_id):
                 opened.pop_all()
                 return store
+            _refuse_another_cluster(path, stored_position(store), topic_id)
             log.warning("the rows in %s are of another changelog; they are read again from the one that is there", path)
         except Unavailable as error:
             log.warning("%s; the rows are read again from the changelog", error)
@@ -46,6 +52,17 @@ def open_store(folder: Path, table: Table, number: int, changelog_id: str) -> Ro
     store = RocksStore(path, table.unsettled)
     assert store.belongs_to(changelog_id), "a new store belongs to whoever asks first"
     return store
+
+
+def _refuse_another_cluster(path: Path, position: StoredPosition | None, topic_id: str) -> None:
+    """`position`: of rows whose changelog is not there."""
+    if position is not None and position.topic_id != topic_id:
+        raise Misconfigured(
+            f"the rows in {path} are of another cluster: neither the topic that they counted up to offset "
+            f"{position.next_offset} nor their changelog is there. If STREAM_KAFKA__BOOTSTRAP_SERVERS or "
+            f"STREAM_STATE_DIR is wrong, correct it. If Kafka lost its disk, keep a copy of {path.parent}, then remove "
+            f"that folder to begin a new table; see docs/runbook.md, The only broker's disk is lost"
+        )
 
 
 async def restore(settings: Settings, changelog: str, stores: Mapping[int, Store], clock: Clock = wall_ms) -> int:

@@ -123,8 +123,9 @@ class Hold:
 
     async def restore(self, numbers: Sequence[int]) -> None:
         """Open these partitions' rows and bring them to the end of the changelog."""
+        table, at = self.source.table, self.situation
         for number in numbers:
-            self.stores[number] = open_store(self.folder, self.source.table, number, self.situation.changelog_id)
+            self.stores[number] = open_store(self.folder, table, number, at.changelog_id, at.topic_id)
         try:
             self.rows += await restore(self.settings, self.source.changelog, {n: self.stores[n] for n in numbers})
             return

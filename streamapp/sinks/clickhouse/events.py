@@ -12,6 +12,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamapp.errors import Misconfigured, Unavailable
+from streamapp.exact.partition.place import Place
 from streamapp.schemas.judging.insights import KEPT_UNTIL_MS, CapturedEvent
 from streamapp.sinks.clickhouse.client import ClickHouse
 from streamapp.sinks.clickhouse.schema import EVENTS, migrate
@@ -89,9 +90,9 @@ class AnalyticsEvents:
         self._clickhouse.close()
 
 
-def token_of(topic: str, partition: int, first: int, last: int) -> str:
-    """What ClickHouse knows a block by."""
-    return f"{topic}:{partition}:{first}-{last}"
+def token_of(place: Place, first: int, last: int) -> str:
+    """What ClickHouse knows a block by. A topic that was made anew has the same offsets, and other events."""
+    return f"{place.topic}:{place.topic_id}:{place.partition}:{first}-{last}"
 
 
 def row_of(event: CapturedEvent, record: Any, keep_ip: bool) -> Row:

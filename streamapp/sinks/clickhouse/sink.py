@@ -33,7 +33,7 @@ class EventBlocks(Destination[Columns]):
         return Sealed(self._events.block(place.topic, place.partition, rows), b"")
 
     async def write(self, place: Place, extent: Extent, sealed: Sealed) -> None:
-        token = token_of(place.topic, place.partition, extent.first, extent.last)
+        token = token_of(place, extent.first, extent.last)
         async with self._one_at_a_time:
             await asyncio.to_thread(self._events.insert, sealed.content, token)
 
