@@ -162,6 +162,7 @@ def _options() -> Options:
     options.create_if_missing(True)
     options.set_write_buffer_size(3 << 20)
     options.set_max_write_buffer_number(2)
+    options.set_level_zero_file_num_compaction_trigger(8)  # buffers are small: by default each fourth one is compacted
     options.set_target_file_size_base(16 << 20)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_max_background_jobs(2)

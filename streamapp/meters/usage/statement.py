@@ -55,6 +55,46 @@ class _Line(msgspec.Struct, gc=False):
     cost: str
 
 
+class _Running(msgspec.Struct, gc=False):
+    month: str
+    cost: str
+    total_tokens: int
+
+
+class _Coverage(msgspec.Struct, gc=False):
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    events: int
+
+
+class _Data(msgspec.Struct, gc=False):
+    billing_id: str
+    revision: int
+    supersedes: str | None
+    team_id: str
+    period_start: str
+    period_end: str
+    currency: str
+    totals: Any
+    delta: Any
+    lines: Any
+    running_total: _Running
+    coverage: _Coverage
+
+
+class _Event(msgspec.Struct, gc=False):
+    schema: str
+    id: str
+    type: str
+    source: str
+    timestamp: str
+    team_id: str
+    org_id: str
+    data: _Data
+
+
 @lru_cache(maxsize=10_000)  # a statement, its row and the pages ask for it one after the other
 def bill_id(key: HourKey, revision: int) -> str:
     """The id of a bucket's revision: anybody who knows the bucket can compute it (decision 12)."""
@@ -70,43 +110,26 @@ def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]
     written = statement.counted if isinstance(statement.counted, Written) else None
     lines: Any = msgspec.Raw(written.stated) if written else _lines(statement.lines)
     totals: Any = msgspec.Raw(written.stated_totals) if written else _Counts(*_counts(statement.totals))
-    data = {
-        "billing_id": event_id,
-        "revision": revision,
-        "supersedes": None if revision == 0 else bill_id(key, revision - 1),
-        "team_id": key.team,
-        "period_start": format_ms(key.start_ms),
-        "period_end": format_ms(statement.end_ms),
-        "currency": key.currency,
-        "totals": totals,
-        "delta": totals if statement.delta is statement.totals else _Counts(*_counts(statement.delta)),
-        "lines": lines,
-        "running_total": {
-            "month": statement.month,
-            "cost": money_text(statement.running.cost),
-            "total_tokens": statement.running.total_tokens,
-        },
-        "coverage": {
-            "topic": topic,
-            "partition": partition,
-            "first_offset": statement.first_offset,
-            "last_offset": statement.last_offset,
-            "events": statement.events,
-        },
-    }
-    envelope = {
-        "schema": "hanzo.stream.v1",
-        "id": event_id,
-        "type": BILLING_HOURLY if revision == 0 else BILLING_REVISED,
-        "source": "billing-aggregator",
-        "timestamp": format_ms(statement.stated_ms),
-        "team_id": key.team,
-        "org_id": key.org,
-        "data": data,
-    }
+    running = statement.running
+    data = _Data(
+        event_id,
+        revision,
+        None if revision == 0 else bill_id(key, revision - 1),
+        key.team,
+        format_ms(key.start_ms),
+        format_ms(statement.end_ms),
+        key.currency,
+        totals,
+        totals if statement.delta is statement.totals else _Counts(*_counts(statement.delta)),
+        lines,
+        _Running(statement.month, money_text(running.cost), running.total_tokens),
+        _Coverage(topic, partition, statement.first_offset, statement.last_offset, statement.events),
+    )
+    kind, stated = BILLING_HOURLY if revision == 0 else BILLING_REVISED, format_ms(statement.stated_ms)
+    envelope = _Event("hanzo.stream.v1", event_id, kind, "billing-aggregator", stated, key.team, key.org, data)
     value = _encode(envelope)
     if len(value) > BYTES_MAX:
-        data["lines"] = _lines(_fewer(statement.lines))
+        data.lines = _lines(_fewer(statement.lines))
         value = _encode(envelope)
     return event_id, value
 
