@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -29,9 +29,9 @@ from streamapp.web.entry.audit import UNMASKED, Audit
 from streamapp.web.entry.gate import Gate
 from streamapp.web.entry.identity import Everybody
 from streamapp.web.outside import Outside
-from streamapp.web.pages.lags import Hours, Watch
+from streamapp.web.pages.lags import Hours
 from streamapp.web.pages.reconciliation import Reconciliation
-from streamapp.web.pages.subjects import Subjects
+from streamapp.web.pages.subjects import Registered
 from streamapp.web.pages.usage.kept import KeptBills
 from streamapp.web.routes import Pages, mount
 from streamapp.web.show import exact, rfc3339, total
@@ -489,7 +489,7 @@ class FakeWatch:
     def __init__(self, hours: Hours) -> None:
         self.hours, self.problem = hours, ""
 
-    async def ask(self) -> Hours:
+    async def __call__(self) -> Hours:
         if self.problem:
             raise Unavailable(self.problem)
         return self.hours
@@ -537,8 +537,8 @@ async def serving(
     events: EventLog | None = None,
     acting: Acting | None = None,
     extra: Mapping[FakeWorker, Sequence[web.RouteDef]] | None = None,
-    watch: Watch | None = None,
-    subjects: Subjects | None = None,
+    watch: Callable[[], Awaitable[Hours]] | None = None,
+    subjects: Callable[[], Awaitable[list[Registered]]] | None = None,
 ) -> AsyncIterator[list[Served]]:
     """Serve every view on a free port; those of a group know each other as peers, and Kafka knows all of them.
 

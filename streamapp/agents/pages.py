@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from streamapp.agents.kept_bills import LedgerBills
 from streamapp.dead_letters.acting import KafkaActing
 from streamapp.dead_letters.plan import Fix, Rules
@@ -19,9 +21,9 @@ from streamapp.web.entry.audit import KafkaAudit
 from streamapp.web.entry.gate import gate as gate_of
 from streamapp.web.monitor import beside
 from streamapp.web.outside import Outside
-from streamapp.web.pages.lags import AskedWatch
+from streamapp.web.pages.lags import ask_watch
 from streamapp.web.pages.reconciliation import AskedReconciliation
-from streamapp.web.pages.subjects import AskedSubjects
+from streamapp.web.pages.subjects import ask_registry
 from streamapp.web.routes import mount
 
 
@@ -43,8 +45,8 @@ def serve(app: StreamApp, view: TableView) -> None:
         store=captured_store(settings.clickhouse),
         archive=ArchiveObjects(settings),
         reconciliation=AskedReconciliation(settings.reconcile.url, timeout_s, app.clock, gate.sign),
-        watch=AskedWatch(settings.watch.url, timeout_s, gate.sign),
-        subjects=AskedSubjects(settings.registry.url, timeout_s, gate.sign),
+        watch=partial(ask_watch, settings.watch.url, timeout_s, gate.sign),
+        subjects=partial(ask_registry, settings.registry.url, timeout_s, gate.sign),
         capture_url=f"http://{capture.host}:{capture.port}" if capture.port else "",
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from streamapp.cli.group import Group
+from streamapp.cli.printed import json_option
 from streamapp.cli.reached import reached
 from streamapp.contract.check import Check, Finding, Seen
 from streamapp.contract.kit import write
@@ -40,7 +41,7 @@ def export(folder: Path) -> None:
 @click.option("--topic", "name", required=True, type=click.Choice(list(JUDGES)), help="Whose records are looked at.")
 @click.option("--last", default=10_000, show_default=True, type=click.IntRange(1), help="Offsets of each partition.")
 @click.option("--source", default="", help="Only what this producer wrote, by the `source` of its events.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def check(name: str, last: int, source: str, as_json: bool) -> None:
     """Read back what producers wrote, and say what is wrong with it: exit 1 if anything is.
 

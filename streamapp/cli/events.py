@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streamapp.cli.dead_letters.options import counted
 from streamapp.cli.moment import Moment
-from streamapp.cli.printed import console, print_table
+from streamapp.cli.printed import console, counted, json_option, print_table
 from streamapp.cli.reached import reached
 from streamapp.clock import entropy, wall_ms
 from streamapp.dead_letters.recent import RecentLetters
@@ -55,7 +54,7 @@ T = TypeVar("T")
 @click.option("--from", "from_ms", type=Moment(), help="With --team: that arrived at this time or later.")
 @click.option("--to", "until_ms", type=Moment(), help="With --team: that arrived before this time.")
 @click.option("--tail", is_flag=True, help=f"The newest {TAIL}, of --team if it is given.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(
     event_id: str | None,
     statement_id: str | None,

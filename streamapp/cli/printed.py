@@ -7,22 +7,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+import click
 from rich.console import Console, Group
 from rich.measure import Measurement
 from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from streamapp.verify.report import Findings
+
 PIPED = 100_000  # columns: more than any row has
 BETWEEN = " · "
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 def console(stderr: bool = False, quiet: bool = False) -> Console:
     """Standard output, or standard error. `quiet`: nothing is printed."""
     made = Console(stderr=stderr, highlight=False, quiet=quiet)
     return made if made.is_terminal else Console(stderr=stderr, highlight=False, quiet=quiet, width=PIPED)
+
+
+def bars(shown: bool, *, percent: bool = False, transient: bool = False) -> Progress:
+    """Progress bars on standard error."""
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    columns[2:2] = [TaskProgressColumn()] * percent
+    return Progress(*columns, console=Console(stderr=True), disable=not shown, transient=transient)
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 record`, `1,200 records`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def print_faults(faults: Iterable[tuple[str, Findings]], meanings: Mapping[str, str], out: Console) -> None:
+    """How many of each kind a check found."""
+    table = Table("fault", "count", "means")
+    for name, found in faults:
+        table.add_row(name, f"[{'bold red' if found.count else 'green'}]{found.count:,}[/]", meanings[name])
+    print_table(table, out)
 
 
 def print_table(table: Table, out: Console | None = None) -> None:

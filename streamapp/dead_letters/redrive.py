@@ -34,6 +34,7 @@ from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import REDRIVE_ID
 
 BATCH_RECORDS = 500
+EXAMPLES = 10  # records that a plan shows
 BATCH_BYTES = 8 << 20  # what is held in memory at once, and sent well within the transaction's time
 
 
@@ -125,9 +126,7 @@ def unknown(kafka: KafkaSettings, upto: Mapping[int, Span], ids: Collection[str]
     return list(left)
 
 
-def planned(
-    kafka: KafkaSettings, upto: Mapping[int, Span], wanted: Wanted, rules: Rules, limit: int | None, examples: int = 10
-) -> Plan:
+def planned(kafka: KafkaSettings, upto: Mapping[int, Span], wanted: Wanted, rules: Rules, limit: int | None) -> Plan:
     """The whole plan, without doing any of it. Raises `Unavailable` or `Misconfigured`."""
     config = confluent_config(kafka)
     made = Plan()
@@ -138,7 +137,7 @@ def planned(
             made.stays[step.letter.topic, step.letter.reason, step.why] += 1
         else:
             made.sends[step.letter.topic, step.letter.reason, step.changed] += 1
-            if len(made.examples) < examples:
+            if len(made.examples) < EXAMPLES:
                 made.examples.append(step)
     return made
 

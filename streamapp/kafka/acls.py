@@ -188,14 +188,14 @@ def session_ms(admin: Admin) -> int:
     return max(every) if every and all(every) else 0
 
 
-def await_let_in(kafka: KafkaSettings, timeout_s: float = LOGIN_TIMEOUT_S) -> int:
+def await_let_in(kafka: KafkaSettings) -> int:
     """Log in to every broker; wait until each lets us in. Returns how many there are. Raises `Unavailable`."""
-    end_s = monotonic_s() + timeout_s
+    end_s = monotonic_s() + LOGIN_TIMEOUT_S
     while not (count := asyncio.run(_logged_in(kafka))):
         if monotonic_s() > end_s:
             raise Unavailable(
-                f"Kafka does not let {kafka.sasl_username} in with the new password after {timeout_s:g} s: is this the "
-                "folder of users that its brokers read? The file that the service reads is as it was"
+                f"Kafka does not let {kafka.sasl_username} in with the new password after {LOGIN_TIMEOUT_S:g} s: is "
+                "this the folder of users that its brokers read? The file that the service reads is as it was"
             )
         threading.Event().wait(LOGIN_POLL_S)
     return count

@@ -33,8 +33,8 @@ CERTIFICATE_WANTED = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERT
 PROTOCOL = "STREAM_KAFKA__SECURITY_PROTOCOL"
 
 
-def demand_agreement(kafka: KafkaSettings, timeout_s: float = ANSWER_S) -> None:
-    """Greet the brokers. Blocks for `timeout_s` at most.
+def demand_agreement(kafka: KafkaSettings) -> None:
+    """Greet the brokers. Blocks for `ANSWER_S` at most.
 
     Raises `Misconfigured` when none of them agrees with the settings and one says why. A broker that is away says
     nothing: whoever asks it next reports that.
@@ -44,7 +44,7 @@ def demand_agreement(kafka: KafkaSettings, timeout_s: float = ANSWER_S) -> None:
     refused: Misconfigured | None = None
     for server in servers:
         try:
-            _Listener(server.strip(), kafka, context, timeout_s / len(servers)).greet()
+            _Listener(server.strip(), kafka, context, ANSWER_S / len(servers)).greet()
         except Misconfigured as error:
             refused = refused or error
         except OSError:
@@ -55,15 +55,15 @@ def demand_agreement(kafka: KafkaSettings, timeout_s: float = ANSWER_S) -> None:
         raise refused
 
 
-def disagreement(kafka: KafkaSettings, timeout_s: float = ANSWER_S) -> Misconfigured | None:
+def disagreement(kafka: KafkaSettings) -> Misconfigured | None:
     """The same as a value, for whoever has another error to report otherwise. Where all agree, the login is tried, too:
     aiokafka reports a wrong password as a broker that does not answer."""
     try:
-        demand_agreement(kafka, timeout_s)
+        demand_agreement(kafka)
         servers = kafka.bootstrap_servers.split(",") if kafka.security_protocol == "SASL_SSL" else []
         for server in servers:
             with suppress(OSError):  # away
-                _Listener(server.strip(), kafka, ssl_context(kafka), timeout_s / len(servers)).log_in()
+                _Listener(server.strip(), kafka, ssl_context(kafka), ANSWER_S / len(servers)).log_in()
                 break
     except Misconfigured as error:
         return error

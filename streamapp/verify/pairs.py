@@ -67,9 +67,9 @@ def look(name: str, check: Check, settings: Settings, *, anywhere: bool = False)
     return Outcome(name, monotonic_s() - began_s, report, differed=differed)
 
 
-def wanted(names: Collection[str], pairs: tuple[Pair, ...] = PAIRS) -> tuple[tuple[str, Check], ...]:
+def wanted(names: Collection[str]) -> tuple[tuple[str, Check], ...]:
     """Name and check of each pair that is named."""
-    return tuple((pair.name, pair.check) for pair in pairs if pair.name in names)
+    return tuple((pair.name, pair.check) for pair in PAIRS if pair.name in names)
 
 
 def kept_by(groups: Collection[str]) -> tuple[str, ...]:

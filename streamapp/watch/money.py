@@ -40,9 +40,9 @@ Memory = Mapping[str, _Kept]
 NOTHING: Memory = {}
 
 
-def billing(groups: Sequence[Group] = GROUPS) -> tuple[Group, ...]:
+def billing() -> tuple[Group, ...]:
     """The groups whose tables become statements."""
-    return tuple(one for one in groups if STATED in one.to)
+    return tuple(one for one in GROUPS if STATED in one.to)
 
 
 def step(

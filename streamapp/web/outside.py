@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from streamapp.dead_letters.acting import Acting, NoActing
 from streamapp.dead_letters.recent import Letters, NoLetters
@@ -10,10 +12,13 @@ from streamapp.events.log import EventLog, NoEventLog
 from streamapp.events.sources import Objects, Store
 from streamapp.watch.standing import NoStandings, Standings
 from streamapp.web.entry.audit import Audit, NoAudit
-from streamapp.web.pages.lags import NoWatch, Watch
+from streamapp.web.pages.asked import nobody
+from streamapp.web.pages.lags import Hours
 from streamapp.web.pages.reconciliation import NoReconciliation, Reconciliation
-from streamapp.web.pages.subjects import NoSubjects, Subjects
+from streamapp.web.pages.subjects import Registered
 from streamapp.web.pages.usage.kept import KeptBills, NoLedger
+
+_NO_WATCH, _NO_REGISTRY = partial(nobody, "the watch"), partial(nobody, "the registry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,6 @@ class Outside:
     store: Store | None = None
     archive: Objects | None = None
     reconciliation: Reconciliation = field(default_factory=NoReconciliation)
-    watch: Watch = field(default_factory=NoWatch)
-    subjects: Subjects = field(default_factory=NoSubjects)
+    watch: Callable[[], Awaitable[Hours]] = _NO_WATCH
+    subjects: Callable[[], Awaitable[list[Registered]]] = _NO_REGISTRY
     capture_url: str = ""

@@ -33,7 +33,7 @@ from streamapp.watch.watcher import Known, Watcher
 from streamapp.web.entry.gate import gate
 from streamapp.web.entry.rights import ROLES, TABLE, may
 from streamapp.web.job import application, listen
-from streamapp.web.pages.lags import AskedWatch, Minute
+from streamapp.web.pages.lags import Minute, ask_watch
 from streamapp.web.peers import Seals, unsigned
 from streamapp.web.workers.open_money import OpenMoney
 
@@ -136,9 +136,9 @@ def test_the_watch_answers_by_role_and_to_the_pages(tmp_path: Path, mode: str) -
                                 assert answer.headers["Content-Type"] == OPENMETRICS
                                 assert (await answer.read()).endswith(b"# EOF\n")
             seals = Seals(lambda: (PEER.encode(),), wall_ms, entropy)
-            assert await AskedWatch(base, 5, seals.sign).ask() == {}
+            assert await ask_watch(base, 5, seals.sign) == {}
             with pytest.raises(Unavailable, match="it answered with status 40"):
-                await AskedWatch(base, 5, unsigned).ask()
+                await ask_watch(base, 5, unsigned)
         finally:
             await runner.cleanup()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from streamapp.web.entry.identity import digest
 from streamapp.web.job import listen
 from streamapp.web.pages.asked import ANSWER_BYTES_MAX
 from streamapp.web.pages.schemas import changes, kinds
-from streamapp.web.pages.subjects import AskedSubjects
+from streamapp.web.pages.subjects import ask_registry
 from streamapp.web.peers import Sign, unsigned
 
 USAGE = "llm.usage.completed"
@@ -74,7 +75,7 @@ def test_a_version_shows_what_it_changed() -> None:
 async def of_others(url: str, sign: Sign) -> tuple[Any, str]:
     """The twin and the page of a worker that asks the registry at `url`."""
     world = World(hours_back=2)
-    subjects = AskedSubjects(url, 5, sign)
+    subjects = partial(ask_registry, url, 5, sign)
     worker = FakeWorker(world, "agg-0", range(8))
     async with serving(worker, subjects=subjects) as (served,), aiohttp.ClientSession() as session:
         await served.pages.site.extras.subjects.sure()

@@ -25,7 +25,6 @@ DATE_MAX = 64  # without that name
 SENT_MIN_MS = 1_577_836_800_000  # 2020: a smaller `_` is in seconds, from libraries of long ago
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TAILS = tuple(f"{ms:03d}Z" for ms in range(1000))
 _NUMBER = re.compile(r"[0-9]{1,19}(?:\.[0-9]+)?", re.ASCII)
 _COMMENT = re.compile(r"\s*\(.*\)$")  # "(Central European Standard Time)"
 _TIME = re.compile(r"\b[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?![0-9:])")

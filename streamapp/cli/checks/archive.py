@@ -10,14 +10,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from streamapp.cli.group import Group
 from streamapp.cli.moment import Moment
-from streamapp.cli.printed import console, print_table
+from streamapp.cli.printed import bars, console, print_faults, print_table
 from streamapp.cli.reached import reached
 from streamapp.errors import Misconfigured, StreamError, Unavailable
 from streamapp.settings import Settings, current
@@ -181,12 +179,8 @@ def _show(report: ArchiveReport, pair: PairReport | None, why_not: str, ok: bool
         out.print(f"behind: {note}", style="yellow", markup=False)
     for name in report.strays[:10]:
         out.print(f"none of ours: {name}", style="yellow", markup=False)
-    faults = Table("fault", "count", "means")
     found_ones = (*report.faults(), *(() if pair is None else pair.faults()))
-    for name, found in found_ones:
-        style = "bold red" if found.count else "green"
-        faults.add_row(name, f"[{style}]{found.count:,}[/]", MEANINGS[name])
-    print_table(faults, out)
+    print_faults(found_ones, MEANINGS, out)
     for name, found in found_ones:
         for example in found.examples:
             out.print(f"{name}: {example.where}: {example.what}", style="red", markup=False, highlight=False)
@@ -196,7 +190,6 @@ def _show(report: ArchiveReport, pair: PairReport | None, why_not: str, ok: bool
 
 @contextmanager
 def _bar(what: str, shown: bool) -> Iterator[Callable[[int, int], None]]:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), disable=not shown, transient=True) as progress:
+    with bars(shown, transient=True) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, of: progress.update(task, completed=done, total=of)

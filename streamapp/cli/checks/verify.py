@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.table import Column, Table
 
+from streamapp.cli.printed import bars, print_faults, print_table
 from streamapp.cli.printed import console as stdout
-from streamapp.cli.printed import print_table
 from streamapp.cli.reached import reached
 from streamapp.kafka.log.reader import Record
 from streamapp.settings import Settings, current
@@ -89,7 +88,7 @@ def verify(settings: Settings, show_progress: bool, names: Sequence[str] = NAMES
         if name == BILLS.name:
             outcomes.append(look(name, bills, settings))
             continue
-        with _progress(show_progress) as progress:
+        with bars(show_progress, percent=True, transient=True) as progress:
             task = progress.add_task(name, total=None)
             outcomes.append(look(name, check_pair, settings))
             progress.update(task, total=1, completed=1)
@@ -98,7 +97,7 @@ def verify(settings: Settings, show_progress: bool, names: Sequence[str] = NAMES
 
 def check(settings: Settings, show_progress: bool) -> BillsReport:
     """The pair usage=bills in full. Raises as `engine.Check` does."""
-    with _progress(show_progress) as progress:
+    with bars(show_progress, percent=True, transient=True) as progress:
         report: BillsReport = BILLS.check(settings, shown=partial(_shown, progress), whole=True)
         return report
 
@@ -141,11 +140,7 @@ def show(report: BillsReport, console: Console) -> None:
     for currency in sorted({currency for amounts in sums.values() for currency in amounts}):
         money.add_row(currency, *(f"{amounts.get(currency, 0):,.12f}" for amounts in sums.values()))
     print_table(money, console)
-    faults = Table("fault", "count", "means")
-    for name, found in report.faults():
-        style = "bold red" if found.count else "green"
-        faults.add_row(name, f"[{style}]{found.count:,}[/]", MEANINGS[name])
-    print_table(faults, console)
+    print_faults(report.faults(), MEANINGS, console)
     _examples(report.faults(), console)
     verdict = "All bills are correct." if report.ok else "Bills and events do not agree."
     console.print(verdict, style="bold green" if report.ok else "bold red")
@@ -157,15 +152,6 @@ def _examples(faults: Sequence[tuple[str, Findings]], console: Console, of: str 
             console.print(f"{of}{name}: {example.where}: {example.what}", style="red", markup=False, soft_wrap=True)
         if found.count > len(found.examples) > 0:
             console.print(f"{of}{name}: {found.count:,} in all", markup=False)
-
-
-@contextmanager
-def _progress(shown: bool) -> Iterator[Progress]:
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn()
-    with Progress(
-        *columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not shown, transient=True
-    ) as progress:
-        yield progress
 
 
 def _shown(progress: Progress, records: Iterator[Record], topic: str, offsets: int) -> Iterator[Record]:

@@ -18,8 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamapp.capture import resending
-from streamapp.cli.dead_letters.options import counted, filters, progress, source, wanted
-from streamapp.cli.printed import console, print_table
+from streamapp.cli.dead_letters.options import filters, progress, source, wanted
+from streamapp.cli.printed import console, counted, print_table
 from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
 from streamapp.dead_letters.done import read_done

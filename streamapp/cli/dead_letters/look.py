@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamapp.cli.dead_letters.act import drop_command, redrive_command
-from streamapp.cli.dead_letters.options import counted, facts, filters, place, source, wanted
+from streamapp.cli.dead_letters.options import facts, filters, place, source, wanted
 from streamapp.cli.group import Group
-from streamapp.cli.printed import console, print_table
+from streamapp.cli.printed import console, counted, json_option, print_table
 from streamapp.cli.reached import reached
 from streamapp.dead_letters.done import read_done
 from streamapp.dead_letters.read import Letter, Unreadable, extent, letters
@@ -60,7 +60,7 @@ command.add_command(drop_command)
 @click.option(
     "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most this many, newest first."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def list_command(state: str, limit: int, as_json: bool, **options: Any) -> None:
     """Letters, newest first."""
     want = wanted(options, state=None if state == "all" else state)
@@ -153,7 +153,7 @@ def _print_letter(letter: Letter, fact: dict[str, Any]) -> None:
 @command.command(name="stats")
 @filters
 @_state
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def stats_command(state: str, as_json: bool, **options: Any) -> None:
     """Count rejected events by topic, reason, cause and hour."""
     want = wanted(options, state=None if state == "all" else state)

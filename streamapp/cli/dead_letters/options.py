@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streamapp.cli.moment import Moment
+from streamapp.cli.printed import bars
 from streamapp.dead_letters.done import Done
 from streamapp.dead_letters.plan import Wanted
 from streamapp.dead_letters.read import Coordinates, Letter
@@ -50,15 +49,9 @@ def wanted(options: dict[str, Any], **more: Any) -> Wanted:
 @contextmanager
 def progress(text: str, total: int, shown: bool = True) -> Iterator[Callable[[int], None]]:
     """A bar on standard error; gives what advances it."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
+    with bars(shown) as bar:
         task = bar.add_task(text, total=total)
         yield lambda count: bar.advance(task, count)
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 record`, `1,200 records`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def source(letter: Letter) -> str:

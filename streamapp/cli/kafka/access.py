@@ -14,16 +14,13 @@ from rich.table import Table
 from streamapp.access.acl import Acl
 from streamapp.access.plan import AccessPlan
 from streamapp.access.wanted import matrix, principals, wanted
-from streamapp.cli.dead_letters.options import counted
 from streamapp.cli.group import Group
 from streamapp.cli.kafka.access_rotate import rotate_command
 from streamapp.cli.kafka.topics import NOT_AS_REGISTERED, WORK_TO_DO
-from streamapp.cli.printed import print_table
+from streamapp.cli.printed import counted, json_option, print_table
 from streamapp.cli.reached import reached
 from streamapp.errors import Refused
 from streamapp.kafka.acls import AccessAdmin, apply, planned, prune
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.group(cls=Group, name="access")
@@ -37,7 +34,7 @@ def command() -> None:
 
 
 @command.command(name="plan")
-@_json
+@json_option
 def plan_command(as_json: bool) -> None:
     """Say what `apply` would add and what `prune` would take away. Exit code 0: nothing; 2: there is work to do."""
     found = planned(_admin())
@@ -46,7 +43,7 @@ def plan_command(as_json: bool) -> None:
 
 
 @command.command(name="apply")
-@_json
+@json_option
 def apply_command(as_json: bool) -> None:
     """Add what is missing, and wait until every broker goes by it. Takes nothing away.
 
@@ -60,7 +57,7 @@ def apply_command(as_json: bool) -> None:
 
 @command.command(name="prune")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_json
+@json_option
 def prune_command(yes: bool, as_json: bool) -> None:
     """Take away what our principals may do and must not. Names each entry, and asks."""
     if as_json and not yes:
@@ -76,7 +73,7 @@ def prune_command(yes: bool, as_json: bool) -> None:
 
 
 @command.command(name="check")
-@_json
+@json_option
 def check_command(as_json: bool) -> None:
     """Change nothing. Exit code 0: the cluster is as registered; 1: it is not.
 
@@ -89,7 +86,7 @@ def check_command(as_json: bool) -> None:
 
 
 @command.command(name="matrix")
-@_json
+@json_option
 def matrix_command(as_json: bool) -> None:
     """Print who may do what, by the registry: principal, resource, operations. Asks no cluster."""
     if as_json:

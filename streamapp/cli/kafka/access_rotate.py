@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from streamapp.access import rotate
 from streamapp.access.wanted import principals
 from streamapp.broker.jars import held
-from streamapp.cli.dead_letters.options import counted
+from streamapp.cli.printed import counted, json_option
 from streamapp.cli.reached import reached
 from streamapp.errors import Misconfigured, Refused
 from streamapp.kafka.acls import await_let_in, session_ms
@@ -35,7 +35,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 @click.option("--secret", type=click.Path(path_type=Path), help="The file that SERVICE reads [DIR/secrets/SERVICE].")
 @click.option("--used", type=FOLDER, multiple=True, help="The used_dir of a broker; may be repeated [DIR/used].")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def rotate_command(
     service: str,
     finishes: bool,

@@ -13,6 +13,7 @@ import click
 
 from streamapp.broker.quorum import refuse_static_recipe
 from streamapp.cli.group import Group
+from streamapp.cli.printed import counted, json_option
 from streamapp.cli.reached import reached
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.cluster.grow import Progress, grow, planned
@@ -30,7 +31,6 @@ POLL_S = 1.0
 _brokers = click.option(
     "--brokers", type=click.Choice(["1", "3", "5", "7"]), default="3", help="How many are wanted.", show_default=True
 )
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.group(cls=Group, name="cluster")
@@ -48,7 +48,7 @@ def command() -> None:
 
 @command.command(name="plan")
 @_brokers
-@_json
+@json_option
 def plan_command(brokers: str, as_json: bool) -> None:
     """Say what is left to do, why, and who does it. Changes nothing.
 
@@ -61,7 +61,7 @@ def plan_command(brokers: str, as_json: bool) -> None:
     else:
         for number, step in enumerate(steps, 1):
             click.echo(f"{number}. {_who(step)}{step}\n   Why: {step.kind.why}.")
-        click.echo(f"{len(steps)} step{'' if len(steps) == 1 else 's'} to do")
+        click.echo(f"{counted(len(steps), 'step')} to do")
     sys.exit(WORK_TO_DO if steps else 0)
 
 
@@ -80,7 +80,7 @@ def grow_command(brokers: str, throttle: int, wait_s: float) -> None:
     called again: what is done is read from the cluster. Exit code 69: a step was not done in time.
     """
     steps = grow(_live(), Want(int(brokers)), _tell, throttle=throttle, wait_s=wait_s)
-    click.echo(f"{format_ms(wall_ms())} done: {brokers} brokers, {steps} step{'' if steps == 1 else 's'}")
+    click.echo(f"{format_ms(wall_ms())} done: {brokers} brokers, {counted(steps, 'step')}")
     if steps:
         replicas = min(3, int(brokers))
         click.echo(
@@ -102,7 +102,7 @@ def shrink_command() -> NoReturn:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Look at a node's server.properties instead, before it is started.",
 )
-@_json
+@json_option
 def check_command(wait_s: float, properties: Path | None, as_json: bool) -> None:
     """Whether the cluster is as it must be for its number of brokers. Exit code 1: it is not; preferred
     leaders that lead elsewhere are shown only.
@@ -121,7 +121,7 @@ def check_command(wait_s: float, properties: Path | None, as_json: bool) -> None
     else:
         for step in steps:
             click.echo(f"! {_who(step)}{step}")
-        click.echo(f"{len(steps)} finding{'' if len(steps) == 1 else 's'}" if steps else fine)
+        click.echo(counted(len(steps), "finding") if steps else fine)
     # Leaders that are elsewhere after a restart risk nothing: Kafka gives them back by itself.
     sys.exit(NOT_AS_WANTED if any(step.kind is not Kind.ELECT for step in steps) else 0)
 

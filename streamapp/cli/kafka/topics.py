@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from streamapp.cli.group import Group
+from streamapp.cli.printed import counted, json_option
 from streamapp.cli.reached import reached
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.provision import NotApplied, Undone, apply, checked, planned
@@ -19,8 +20,6 @@ from streamapp.topics.registry import TOPICS
 
 WORK_TO_DO = 2
 NOT_AS_REGISTERED = 1
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.group(cls=Group, name="topics")
@@ -33,7 +32,7 @@ def command() -> None:
 
 
 @command.command(name="plan")
-@_json
+@json_option
 def plan_command(as_json: bool) -> None:
     """Say what `apply` would do. Exit code 0: the cluster is as registered; 2: it is not."""
     found = planned(_admin(), TOPICS, _replicas())
@@ -42,7 +41,7 @@ def plan_command(as_json: bool) -> None:
 
 
 @command.command(name="apply")
-@_json
+@json_option
 def apply_command(as_json: bool) -> None:
     """Do what `plan` says.
 
@@ -59,7 +58,7 @@ def apply_command(as_json: bool) -> None:
 
 
 @command.command(name="check")
-@_json
+@json_option
 def check_command(as_json: bool) -> None:
     """Change nothing. Exit code 0: all is as registered; 1: there are findings, each of a kind.
 
@@ -74,8 +73,7 @@ def check_command(as_json: bool) -> None:
     else:
         for item in found:
             click.echo(f"! {item.kind}: {item}")
-        count = f"{len(found)} finding{'' if len(found) == 1 else 's'}"
-        click.echo(count if found else f"{len(TOPICS)} topics as registered")
+        click.echo(counted(len(found), "finding") if found else f"{len(TOPICS)} topics as registered")
     sys.exit(NOT_AS_REGISTERED if found else 0)
 
 
@@ -92,7 +90,7 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 def _changes(found: Plan) -> str:
-    return f"{len(found.changes)} change{'' if len(found.changes) == 1 else 's'}"
+    return counted(len(found.changes), "change")
 
 
 def _print(found: Plan, as_json: bool, last_line: str, undone: Sequence[Undone] = ()) -> None:
@@ -110,5 +108,5 @@ def _print(found: Plan, as_json: bool, last_line: str, undone: Sequence[Undone] 
     for drift in found.drifts:
         click.echo(f"! {drift}")
     if found.drifts:
-        click.echo(f"{len(found.drifts)} drift{'' if len(found.drifts) == 1 else 's'} left for a person")
+        click.echo(f"{counted(len(found.drifts), 'drift')} left for a person")
     click.echo(last_line)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import click
 
 from streamapp.cli.group import Group
+from streamapp.cli.printed import json_option
 from streamapp.cli.reached import reached
 from streamapp.errors import Misconfigured, StreamError
 from streamapp.registry.rehearse import LAST, Rehearsal, lines, rehearse
@@ -21,8 +22,6 @@ from streamapp.schemas.compatibility.rules import incompatibilities
 from streamapp.schemas.released import FOLDER, file_text, released, type_of, unreleased, write
 from streamapp.settings import current
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
 
 @click.group(cls=Group)
 def command() -> None:
@@ -30,7 +29,7 @@ def command() -> None:
 
 
 @command.command("list")
-@_json
+@json_option
 def list_types(as_json: bool) -> None:
     """Print every event type with its topic and model."""
     if as_json:
@@ -91,7 +90,7 @@ def release() -> None:
     help="A folder that an earlier `export --dir` wrote. By default the released versions.",
 )
 @click.option("--rehearse/--no-rehearse", "real", default=True, help="Whether Kafka is asked for real events.")
-@_json
+@json_option
 def check(folder: Path | None, real: bool, as_json: bool) -> None:
     """Compare the schemas with earlier ones: exit 1 if an event that was valid could no longer be read.
 
@@ -128,7 +127,7 @@ def check(folder: Path | None, real: bool, as_json: bool) -> None:
 @click.argument("event_type", metavar="TYPE")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--last", type=click.IntRange(1, 1_000_000), default=LAST, show_default=True, help="How many events.")
-@_json
+@json_option
 def rehearse_type(event_type: str, file: Path, last: int, as_json: bool) -> None:
     """Try the JSON Schema in FILE on the newest real events of a type: how many it would refuse, and whose.
 

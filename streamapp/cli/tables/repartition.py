@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from streamapp.cli.printed import json_option
 from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
 from streamapp.exact.declaration import TableDeclaration
@@ -26,7 +27,7 @@ TABLES = sorted(name for name, changelog in registry.tables().items() if changel
 @click.command("repartition")
 @click.option("--table", default="usage_hourly", show_default=True, type=click.Choice(TABLES), help="Table to move.")
 @click.option("--dry-run", is_flag=True, help="Show what would be moved; change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(table: str, dry_run: bool, as_json: bool) -> None:
     """Move a table after its source topic got more partitions.
 

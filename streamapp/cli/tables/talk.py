@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
+
+from streamapp.cli.printed import bars
 
 
 class Talk:
@@ -22,8 +24,7 @@ class Talk:
         return not self.dry_run and (self.yes or click.confirm(question))
 
     def progress(self) -> Progress:
-        columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn()
-        return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=self.console.quiet)
+        return bars(not self.console.quiet, percent=True)
 
 
 def advance(progress: Progress, task: Any) -> Any:

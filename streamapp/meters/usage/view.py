@@ -34,6 +34,7 @@ from tables.window import DAY_MS, HOUR_MS, hour_of, month_of
 
 FRESH_S = 1.0  # a list of hours is made at most once a second
 TEAM_HOURS_MAX = 744  # a month
+STATED = ("requests", "errors", "cache_hits", "prompt_tokens", "completion_tokens", "total_tokens", "cost")
 
 
 class UsageView(TableView):
@@ -199,13 +200,7 @@ def _part(row: HourFacts, line: Counters, billed: Decimal) -> HourFacts:
     """What one line has of an hour. `billed`: what the hour's bills state of it, where late usage is pending."""
     return replace(
         row,
-        requests=line.requests,
-        errors=line.errors,
-        cache_hits=line.cache_hits,
-        prompt_tokens=line.prompt_tokens,
-        completion_tokens=line.completion_tokens,
-        total_tokens=line.total_tokens,
-        cost=line.cost,
+        **_stated(line),
         rounded=line.rounded,
         pending_cost=EXACT.subtract(line.cost, billed),
     )
@@ -249,19 +244,13 @@ def _lines(rows: list[UsageRow]) -> tuple[dict[str, Any], ...]:
         for names, line in row.lines.items():
             sums[names] = sums.get(names, Counters()) + line
     return tuple(
-        {
-            "provider": provider,
-            "model": model,
-            "requests": line.requests,
-            "errors": line.errors,
-            "cache_hits": line.cache_hits,
-            "prompt_tokens": line.prompt_tokens,
-            "completion_tokens": line.completion_tokens,
-            "total_tokens": line.total_tokens,
-            "cost": line.cost,
-        }
-        for (provider, model), line in sorted(sums.items())
+        {"provider": provider, "model": model, **_stated(line)} for (provider, model), line in sorted(sums.items())
     )
+
+
+def _stated(line: Counters) -> dict[str, Any]:
+    """The counters that a bill has, by name."""
+    return {name: getattr(line, name) for name in STATED}
 
 
 def _add(sums: Sums, currency: str, cost: Decimal) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
@@ -14,6 +14,11 @@ from streamapp.web.peers import Sign
 ANSWER_BYTES_MAX = 4 << 20
 
 T = TypeVar("T")
+
+
+async def nobody(who: str) -> Any:
+    """For pages that are not told where `who` is. Raises `Unavailable`."""
+    raise Unavailable(f"these pages do not ask {who}")
 
 
 async def asked(url: str, type_: type[T], timeout_s: float, sign: Sign) -> T:

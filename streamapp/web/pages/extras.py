@@ -70,8 +70,8 @@ class Extras:
         self._letters, self._capture_url, self._timeout_s = outside.letters, outside.capture_url, timeout_s
         self.waiting: Kept[Waiting] = Kept(self._waiting, clock, fresh_ms=LETTERS_MS)
         self.capture: Kept[CaptureState | None] = Kept(self._capture, clock, fresh_ms=CAPTURE_MS)
-        self.lags: Kept[Hours] = Kept(outside.watch.ask, clock, fresh_ms=LAGS_MS)
-        self.subjects: Kept[list[Registered]] = Kept(outside.subjects.ask, clock, fresh_ms=CAPTURE_MS)
+        self.lags: Kept[Hours] = Kept(outside.watch, clock, fresh_ms=LAGS_MS)
+        self.subjects: Kept[list[Registered]] = Kept(outside.subjects, clock, fresh_ms=CAPTURE_MS)
         self.incidents: Kept[Incidents] = Kept(self._incidents, clock, fresh_ms=CAPTURE_MS)
         self.charts: Kept[Charts] = Kept(Feed(fleets, timeout_s).ask, clock, fresh_ms=CHARTS_MS)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import msgspec
 
-from streamapp.errors import Unavailable
 from streamapp.web.pages.asked import asked
 from streamapp.web.pages.models.charts import MINUTE_MS, Panel
 from streamapp.web.peers import Sign, unsigned
@@ -31,28 +29,9 @@ class _Told(msgspec.Struct):
     groups: dict[str, list[Minute]]
 
 
-class Watch(Protocol):
-    """Where the pages get it from."""
-
-    async def ask(self) -> Hours:
-        """Raises `Unavailable`."""
-
-
-class NoWatch:
-    """For pages that are not told where the watch is."""
-
-    async def ask(self) -> Hours:
-        raise Unavailable("these pages do not ask the watch")
-
-
-class AskedWatch:
-    """The process at `url`."""
-
-    def __init__(self, url: str, timeout_s: float, sign: Sign = unsigned) -> None:
-        self._url, self._timeout_s, self._sign = url.rstrip("/") + "/watch.json", timeout_s, sign
-
-    async def ask(self) -> Hours:
-        return (await asked(self._url, _Told, self._timeout_s, self._sign)).groups
+async def ask_watch(url: str, timeout_s: float, sign: Sign = unsigned) -> Hours:
+    """What the watch at `url` says. Raises `Unavailable`."""
+    return (await asked(url.rstrip("/") + "/watch.json", _Told, timeout_s, sign)).groups
 
 
 def whole(minutes: Sequence[Minute]) -> tuple[Minute, ...]:
