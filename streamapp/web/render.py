@@ -38,6 +38,7 @@ class Page:
     place: str = ""  # which entry of the navigation is current
     headers: dict[str, str] = field(default_factory=dict)
     rows: Sequence[dict[str, Any]] = ()  # what is listed, as a table: `csv_table`
+    is_small: bool = False  # its twin: a thread would take longer to begin than the twin to be made
 
 
 class Renderer:

@@ -73,7 +73,7 @@ class Pages:
         demand_page(request[ASKER], path)
         built, as_json = await self._build(path, query)
         if as_json or render.wants_json(request.headers.get("Accept", "")):
-            return await asyncio.to_thread(render.twin, built)
+            return render.twin(built) if built.is_small else await asyncio.to_thread(render.twin, built)
         where = path + (f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else "")
         return await asyncio.to_thread(self.renderer.answer, built, where)
 

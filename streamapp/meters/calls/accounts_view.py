@@ -113,6 +113,10 @@ class AccountsView:
             since_ms=None if row.since_ms < 0 else row.since_ms,
         )
 
+    def _known(self, account: Account, row: AccountRow | None, hours: list[HourCalls]) -> AccountFacts:
+        """The same; of an account without open hours they may have been made already."""
+        return (None if hours else self._closed.get(account)) or self.facts(account, row, hours)
+
     def _stored(self, account: Account) -> AccountRow | None:
         key = rpc_codec.account_key(account)
         value = self.task.store.get(key)
@@ -146,7 +150,7 @@ class AccountsView:
             watermark_ms=None if watermark_ms < 0 else watermark_ms,
             closes_at_ms=min(open_hours) + HOUR_MS + ledger.rules.grace_ms if open_hours else None,
             methods=tuple(MethodFacts(name, methods[name].calls, methods[name].cost) for name in sorted(methods)),
-            accounts=tuple(self.facts(account, rows.get(account), hours[account]) for account in accounts),
+            accounts=tuple(self._known(account, rows.get(account), hours[account]) for account in accounts),
         )
 
     def _sum(self, end_ms: int, currency: str, amount: Decimal) -> None:

@@ -3,10 +3,12 @@
 (() => {
   const root = document.documentElement;
   root.classList.add("js");
+  // What a page can do without waits until it has been painted: scripts with `defer` run before that.
+  window.painted = new Promise((done) => (document.hidden ? done() : requestAnimationFrame(() => setTimeout(done))));
   const ahead = Number(root.dataset.now) - Date.now(); // the worker's clock against this one
 
   // Times: local time on hover; ages tick.
-  const localForm = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+  let localForm = null; // dear to make
   const ago = (seconds) => {
     if (seconds < 2) return "just now";
     for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
@@ -15,6 +17,7 @@
     return `${seconds} s ago`;
   };
   const dress = (scope) => {
+    localForm = localForm || new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
     for (const time of scope.querySelectorAll("time[datetime]")) {
       const at = Date.parse(time.dateTime);
       if (Number.isNaN(at)) continue;
@@ -157,7 +160,7 @@
   };
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   addEventListener("pagehide", close);
-  addEventListener("pageshow", open);
+  addEventListener("pageshow", () => window.painted.then(open));
 
   // Copy: buttons, and money selected on the page copies with all its decimals.
   document.addEventListener("click", async (event) => {
@@ -196,7 +199,7 @@
     first.focus();
   });
 
-  dress(document);
+  window.painted.then(() => dress(document));
   setInterval(() => { if (!document.hidden) dress(document.getElementById("main")); }, 1000);
-  open();
+  window.painted.then(open);
 })();

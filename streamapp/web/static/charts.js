@@ -2,9 +2,10 @@
 // Draws the charts of a page over their simple pictures, from what the page says in `data-points`; again whenever
 // that changes. The page is complete without it.
 (() => {
-  const library = window.LightweightCharts;
   const section = document.getElementById("live-charts");
-  if (!library || !section) return;
+  if (!section) return;
+  const source = document.currentScript.dataset.library;
+  let library = null;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const charts = new Map(); // name → { chart, series, figure, shown }
 
@@ -108,7 +109,17 @@
   };
 
   const drawAll = () => { for (const figure of document.querySelectorAll("#live-charts [data-chart]")) draw(figure); };
-  drawAll();
-  new MutationObserver(drawAll).observe(section, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-points"] });
-  dark.addEventListener("change", () => charts.forEach(dress));
+  const begin = () => {
+    library = window.LightweightCharts;
+    drawAll();
+    new MutationObserver(drawAll).observe(section, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-points"] });
+    dark.addEventListener("change", () => charts.forEach(dress));
+  };
+  // The library is long: it is read once the page has been painted (`painted` is from app.js).
+  window.painted.then(() => {
+    const script = document.createElement("script");
+    script.src = source;
+    script.onload = begin;
+    document.head.append(script);
+  });
 })();

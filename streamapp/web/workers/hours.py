@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from itertools import compress
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,6 +25,7 @@ STATES = ("", "open", "closed", "revised", "pending")
 TEXT_SORTS = frozenset({"org", "team"})
 
 Key = tuple[Any, ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +212,18 @@ def _named(rows: Iterable[HourFacts], query: HoursQuery) -> Iterable[HourFacts]:
         begin, end = query.from_ms, query.until_ms
         rows = (row for row in rows if begin <= row.start_ms < end)
     if query.org:
-        org = query.org.casefold()
-        rows = (row for row in rows if org in row.org.casefold())
+        rows = having(rows, "org", query.org)
     if query.team:
-        team = query.team.casefold()
-        rows = (row for row in rows if team in row.team.casefold())
+        rows = having(rows, "team", query.team)
     return rows
+
+
+def having(rows: Iterable[T], name: str, text: str) -> list[T]:
+    """Rows that have a text in this name, in any case. Few names stand in many rows: each is looked at once."""
+    rows = list(rows)
+    wanted, names = text.casefold(), list(map(attrgetter(name), rows))
+    fits = {one: wanted in one.casefold() for one in set(names)}
+    return list(compress(rows, map(fits.__getitem__, names)))
 
 
 @dataclass(frozen=True, slots=True)

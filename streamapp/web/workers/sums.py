@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cache
 
 from streamapp.web import show
+from streamapp.web.workers.hours import having
 from streamapp.web.workers.source import HourFacts
 
 DAY_MS = 86_400_000
@@ -100,10 +102,11 @@ Row = tuple[HourFacts, Group]
 
 def group_of(by: str) -> Callable[[HourFacts], Group]:
     """Row → its group, for whatever a row says by itself: not its model."""
+    told = cache(show.rfc3339)  # a month has few hours
     return {
         "": lambda row: (),
-        "hour": lambda row: (show.rfc3339(row.start_ms),),
-        "day": lambda row: (show.rfc3339(row.start_ms - row.start_ms % DAY_MS)[:10],),
+        "hour": lambda row: (told(row.start_ms),),
+        "day": lambda row: (told(row.start_ms - row.start_ms % DAY_MS)[:10],),
         "org": lambda row: (row.org,),
         "team": lambda row: (row.org, row.team),
     }[by]
@@ -111,15 +114,11 @@ def group_of(by: str) -> Callable[[HourFacts], Group]:
 
 def wanted(rows: Iterable[HourFacts], query: SumsQuery) -> list[HourFacts]:
     """The rows that count at all."""
-    org, team = query.org.casefold(), query.team.casefold()
     begin = query.from_ms if query.before_from_ms is None else min(query.from_ms, query.before_from_ms)
-    return [
-        row
-        for row in rows
-        if begin <= row.start_ms < query.until_ms
-        and (not org or org in row.org.casefold())
-        and (not team or team in row.team.casefold())
-    ]
+    found = [row for row in rows if begin <= row.start_ms < query.until_ms]
+    for name, text in (("org", query.org), ("team", query.team)):
+        found = having(found, name, text) if text else found
+    return found
 
 
 def add_up(rows: Iterable[Row], query: SumsQuery) -> list[PartSums]:

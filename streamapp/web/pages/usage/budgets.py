@@ -54,7 +54,7 @@ async def budget(site: Site, params: Params) -> Page:
         "stale": found.stale,
         "currencies": [told(facts) for facts in found.value],
     }
-    return Page("budget.html", f"Budget of {show.visible(name)}", context, twin, place="budgets")
+    return Page("budget.html", f"Budget of {show.visible(name)}", context, twin, place="budgets", is_small=True)
 
 
 def told(facts: BudgetFacts) -> dict[str, Any]:
