@@ -188,7 +188,7 @@ def test_it_outlives_the_thread_that_started_it(new_broker: Callable[..., Broker
     make(one, "alive")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_the_command_prints_its_address_and_stops_cleanly(tmp_path: Path, cache_dir: Path, number: int) -> None:
     port = free_port()
     command = [sys.executable, "-m", "streamapp", "broker", "start", "--dir", str(tmp_path / "b"), "--port", str(port)]

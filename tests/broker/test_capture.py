@@ -130,6 +130,7 @@ def test_what_was_refused_is_put_right_and_goes_in_once(
     assert sorted(ids.values()) == [1] * 19 + [2]
 
 
+@pytest.mark.long
 def test_two_processes_share_a_port_and_a_stop_loses_nothing(
     ready_broker: Broker, start: Callable[..., Capture]
 ) -> None:
@@ -190,6 +191,7 @@ def test_no_200_without_kafka_and_what_is_sent_again_has_the_same_id(
     assert capture.stop() == 0
 
 
+@pytest.mark.long
 def test_a_request_outlives_a_short_outage(ready_broker: Broker, start: Callable[..., Capture]) -> None:
     broker = ready_broker
     capture = start(broker)
@@ -201,6 +203,7 @@ def test_a_request_outlives_a_short_outage(ready_broker: Broker, start: Callable
     assert names(records(broker)) == {"7": 1}
 
 
+@pytest.mark.long
 def test_a_missing_topic_is_told_at_once(fresh_broker: Broker, start: Callable[..., Capture], tmp_path: Path) -> None:
     early = Capture(fresh_broker, tmp_path, free_port())
     try:
