@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +12,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from capture_calls import DIRECTORY, OTHER_TOKEN, TOKEN
 from captures import WAIT_S, Capture, captures
@@ -106,15 +104,15 @@ def test_what_was_refused_is_put_right_and_goes_in_once(
     nameless = [event | {"event": ""} for event in good]
     assert capture.ask(json.dumps({"api_key": TOKEN, "batch": nameless}).encode())[0] == 400
     (tmp_path / "patch.json").write_text('[{"op": "replace", "path": "/event", "value": "7"}]')
-    command = [sys.executable, "-m", "streamapp", "dead-letters", "redrive", "--yes", "--receipt", "-"]
+    command = ("dead-letters", "redrive", "--yes", "--receipt", "-")
     settings = {
         "STREAM_KAFKA__BOOTSTRAP_SERVERS": ready_broker.bootstrap,
         "STREAM_DIRECTORY": str(tmp_path / "directory.toml"),
     }
 
     def redrive(*words: str, code: int = 0) -> int:
-        ran = subprocess.run([*command, *words], env=os.environ | settings, capture_output=True)
-        assert ran.returncode == code, ran.stderr.decode()
+        ran = forked.command(*command, *words, environment=settings)
+        assert ran.returncode == code, ran.stderr
         return len(ran.stdout.splitlines())
 
     assert redrive(code=1) == 0, "they are no better than before"
