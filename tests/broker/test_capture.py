@@ -241,6 +241,7 @@ def test_a_missing_topic_is_told_at_once(fresh_broker: Broker, start: Callable[.
     assert {"4"} <= names(records(fresh_broker)).keys() <= {"3", "4"}
 
 
+@pytest.mark.long
 def test_a_new_token_is_known_within_a_moment(
     ready_broker: Broker, start: Callable[..., Capture], tmp_path: Path
 ) -> None:
