@@ -116,15 +116,22 @@ def command(
     *words: str, answer: str = "", timeout_s: float = 120, environment: Mapping[str, str] = {}, **more: str
 ) -> subprocess.CompletedProcess[str]:
     """`streamapp WORDS` to its end, by fork, with these variables beside our own; `answer` is what a person types."""
+    return ran("streamapp", *words, answer=answer, timeout_s=timeout_s, environment={**environment, **more})
+
+
+def ran(
+    module: str, *words: str, answer: str = "", timeout_s: float = 120, environment: Mapping[str, str] = {}
+) -> subprocess.CompletedProcess[str]:
+    """`python -m MODULE WORDS` in the same way."""
     with tempfile.TemporaryDirectory() as folder:
         stdin, stdout, stderr = files = [Path(folder) / name for name in ("stdin", "stdout", "stderr")]
         stdin.write_text(answer)
-        ran = server().start({**os.environ, **environment, **more}, ["streamapp", *words], files)
-        if not ran.ended.wait(timeout_s):
-            ran.kill()
+        process = server().start({**os.environ, **environment}, [module, *words], files)
+        if not process.ended.wait(timeout_s):
+            process.kill()
             raise AssertionError(f"{words} did not end: {stdout.read_text()}{stderr.read_text()}")
-        assert ran.returncode is not None
-        return subprocess.CompletedProcess(words, ran.returncode, stdout.read_text(), stderr.read_text())
+        assert process.returncode is not None
+        return subprocess.CompletedProcess(words, process.returncode, stdout.read_text(), stderr.read_text())
 
 
 def started(program: str, arguments: list[str], console: Path) -> subprocess.Popen[bytes]:

@@ -54,6 +54,7 @@ def test_killed_in_the_middle_and_joined_by_a_second_each_record_is_there_once(t
     assert (report.events, report.difference, report.waiting) == (6100, 0, 0), report.as_json()
 
 
+@pytest.mark.long
 def test_what_was_fetched_before_the_first_commit_is_fetched_again_when_others_join(trail: Trail) -> None:
     """A partition that nobody has committed begins at its start, also on the worker that keeps it in a rebalance: what
     its client has fetched meanwhile was dropped."""
@@ -82,6 +83,7 @@ def test_what_was_fetched_before_the_first_commit_is_fetched_again_when_others_j
     assert_each_once(trail.folder / "archive", chain.from_iterable(rounds))
 
 
+@pytest.mark.long
 def test_one_event_and_silence_is_archived_within_the_flush_time(trail: Trail) -> None:
     worker = trail.start_ready(archive__flush_seconds="1", archive__flush_records="1000")
     trail.put(audit_event(7, password="hunter2", nested={"api_key": "abc"}), org(7), headers=[("trace", b"t1")])
@@ -146,6 +148,7 @@ def _is_stopped(worker: WorkerProcess) -> bool:
     return Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
+@pytest.mark.long
 def test_a_store_that_is_away_is_asked_again_and_lag_grows_meanwhile(
     ready_broker: Broker, tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:

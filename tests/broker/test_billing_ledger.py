@@ -154,6 +154,7 @@ def test_one_ends_between_database_and_kafka_and_two_go_on(ready_broker: Broker,
     assert (first.stop(), second.stop()) == (0, 0)
 
 
+@pytest.mark.long
 def test_an_empty_ledger_is_filled_from_the_beginning(ready_broker: Broker, tmp_path: Path, url: str) -> None:
     stack = Stack(ready_broker, tmp_path)
     stack.produce(bills(50))
@@ -189,6 +190,7 @@ def test_a_flood_of_what_is_no_bill_stops_the_worker_until_a_person_acts(ready_b
     assert worker.stop() == 0
 
 
+@pytest.mark.long
 def test_what_is_no_bill_becomes_a_dead_letter(ready_broker: Broker, tmp_path: Path) -> None:
     stack = Stack(ready_broker, tmp_path)
     url = f"sqlite:///{tmp_path / 'ledger.db'}"

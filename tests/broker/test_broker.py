@@ -26,6 +26,8 @@ from streamapp.processes.child import free_port
 TOPIC_TOOL = "org.apache.kafka.tools.TopicCommand"
 GROUP_TOOL = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 
+LARGE = b"x" * 1000  # enough to be compressed
+
 
 def write(broker: Broker, topic: str, *values: bytes) -> None:
     producer = Producer({"bootstrap.servers": broker.bootstrap, "acks": "all"})
@@ -56,43 +58,31 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_records_and_port_survive_a_crash_and_a_stop(fresh_broker: Broker) -> None:
-    address, first = fresh_broker.bootstrap, fresh_broker.pid
-    make(fresh_broker, "kept")
-    write(fresh_broker, "kept", b"1", b"2")
-    assert first is not None
-    fresh_broker.kill()
-    assert not runs(first)
-    fresh_broker.start()
-    assert fresh_broker.bootstrap == address
-    assert fresh_broker.pid not in (None, first)
-    write(fresh_broker, "kept", b"3")
-    fresh_broker.stop()
-    fresh_broker.stop()
-    fresh_broker.start()
-    assert read(fresh_broker, "kept", 3) == [b"1", b"2", b"3"]
-
-
-def test_a_killed_broker_leaves_nothing_outside_its_folder(fresh_broker: Broker) -> None:
-    unpacked = fresh_broker.data_dir / "scratch"
-    make(fresh_broker, "packed")
-    producer = Producer({"bootstrap.servers": fresh_broker.bootstrap, "compression.type": "lz4"})
-    producer.produce("packed", b"x" * 1000)
+def test_a_crash_a_stop_and_a_move_keep_the_records(new_broker: Callable[..., Broker], cache_dir: Path) -> None:
+    """The port is the same for ever, of one object; nothing is left outside the folder."""
+    one = new_broker()
+    with ThreadPoolExecutor(1) as pool:  # it outlives the thread that started it
+        pool.submit(one.start).result()
+    address, first, unpacked = one.bootstrap, one.pid, one.data_dir / "scratch"
+    make(one, "kept")
+    producer = Producer({"bootstrap.servers": one.bootstrap, "compression.type": "lz4"})
+    producer.produce("kept", LARGE)
     assert producer.flush(30) == 0
-    before = {*unpacked.glob("liblz4*")}
-    assert before, "Java unpacks its native libraries here"
-    fresh_broker.kill()
-    fresh_broker.start()
-    assert not before & {*unpacked.iterdir()}
-
-
-def test_data_move_to_another_port(fresh_broker: Broker, cache_dir: Path) -> None:
-    make(fresh_broker, "kept")
-    write(fresh_broker, "kept", b"1")
-    fresh_broker.stop()
-    with Broker(fresh_broker.data_dir, cache_dir=cache_dir) as other:
-        assert other.port != fresh_broker.port
-        assert read(other, "kept", 1) == [b"1"]
+    libraries = {*unpacked.glob("liblz4*")}
+    assert libraries, "Java unpacks its native libraries here"
+    assert first is not None
+    one.kill()
+    assert not runs(first)
+    one.start()
+    assert not libraries & {*unpacked.iterdir()}
+    assert one.bootstrap == address
+    assert one.pid not in (None, first)
+    write(one, "kept", b"1", b"2")
+    one.stop()
+    one.stop()
+    with Broker(one.data_dir, cache_dir=cache_dir) as other:
+        assert other.port != one.port
+        assert read(other, "kept", 3) == [LARGE, b"1", b"2"]
 
 
 def test_a_taken_port_is_refused(new_broker: Callable[..., Broker]) -> None:
@@ -181,14 +171,7 @@ def test_it_does_not_outlive_a_killed_parent(tmp_path: Path, cache_dir: Path, un
     until(lambda: not runs(orphan))
 
 
-def test_it_outlives_the_thread_that_started_it(new_broker: Callable[..., Broker]) -> None:
-    one = new_broker()
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(one.start).result()
-    make(one, "alive")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_the_command_prints_its_address_and_stops_cleanly(tmp_path: Path, cache_dir: Path, number: int) -> None:
     port = free_port()
     command = [sys.executable, "-m", "streamapp", "broker", "start", "--dir", str(tmp_path / "b"), "--port", str(port)]

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +12,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from capture_calls import DIRECTORY, OTHER_TOKEN, TOKEN
 from captures import WAIT_S, Capture, captures
@@ -106,15 +104,15 @@ def test_what_was_refused_is_put_right_and_goes_in_once(
     nameless = [event | {"event": ""} for event in good]
     assert capture.ask(json.dumps({"api_key": TOKEN, "batch": nameless}).encode())[0] == 400
     (tmp_path / "patch.json").write_text('[{"op": "replace", "path": "/event", "value": "7"}]')
-    command = [sys.executable, "-m", "streamapp", "dead-letters", "redrive", "--yes", "--receipt", "-"]
+    command = ("dead-letters", "redrive", "--yes", "--receipt", "-")
     settings = {
         "STREAM_KAFKA__BOOTSTRAP_SERVERS": ready_broker.bootstrap,
         "STREAM_DIRECTORY": str(tmp_path / "directory.toml"),
     }
 
     def redrive(*words: str, code: int = 0) -> int:
-        ran = subprocess.run([*command, *words], env=os.environ | settings, capture_output=True)
-        assert ran.returncode == code, ran.stderr.decode()
+        ran = forked.command(*command, *words, environment=settings)
+        assert ran.returncode == code, ran.stderr
         return len(ran.stdout.splitlines())
 
     assert redrive(code=1) == 0, "they are no better than before"
@@ -130,6 +128,7 @@ def test_what_was_refused_is_put_right_and_goes_in_once(
     assert sorted(ids.values()) == [1] * 19 + [2]
 
 
+@pytest.mark.long
 def test_two_processes_share_a_port_and_a_stop_loses_nothing(
     ready_broker: Broker, start: Callable[..., Capture]
 ) -> None:
@@ -190,6 +189,7 @@ def test_no_200_without_kafka_and_what_is_sent_again_has_the_same_id(
     assert capture.stop() == 0
 
 
+@pytest.mark.long
 def test_a_request_outlives_a_short_outage(ready_broker: Broker, start: Callable[..., Capture]) -> None:
     broker = ready_broker
     capture = start(broker)
@@ -201,6 +201,7 @@ def test_a_request_outlives_a_short_outage(ready_broker: Broker, start: Callable
     assert names(records(broker)) == {"7": 1}
 
 
+@pytest.mark.long
 def test_a_missing_topic_is_told_at_once(fresh_broker: Broker, start: Callable[..., Capture], tmp_path: Path) -> None:
     early = Capture(fresh_broker, tmp_path, free_port())
     try:
@@ -240,6 +241,7 @@ def test_a_missing_topic_is_told_at_once(fresh_broker: Broker, start: Callable[.
     assert {"4"} <= names(records(fresh_broker)).keys() <= {"3", "4"}
 
 
+@pytest.mark.long
 def test_a_new_token_is_known_within_a_moment(
     ready_broker: Broker, start: Callable[..., Capture], tmp_path: Path
 ) -> None:

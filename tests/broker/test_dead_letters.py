@@ -311,6 +311,7 @@ def test_without_dead_letter_a_worker_stops_and_drops_nothing(ready_broker: Brok
         stack.verify()
 
 
+@pytest.mark.long
 def test_what_a_producer_refuses_is_a_letter_before_its_caller_is_told(ready_broker: Broker, tmp_path: Path) -> None:
     data = {"model": "zen", "provider": "together", "prompt_tokens": 10, "completion_tokens": 5, "cost_usd": "0.001"}
     patch = tmp_path / "patch.json"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
+import forked
 from usage_log import value
 from workers import GROUP, Cluster, Sent, cluster, variables
 
@@ -127,12 +125,10 @@ def listed(base: str, stack: Cluster) -> None:
 
 def by_command(stack: Cluster, ids: dict[str, str], bill: str) -> None:
     """The command answers as the pages do."""
-    environment = {**os.environ, **variables(stack.kafka), "STREAM_STATE_DIR": str(stack.folder / "cli")}
+    environment = {**variables(stack.kafka), "STREAM_STATE_DIR": str(stack.folder / "cli")}
 
     def run(*words: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "streamapp", "events", *words], env=environment, capture_output=True, text=True
-        )
+        done = forked.command("events", *words, environment=environment)
         return done.returncode, done.stdout + done.stderr
 
     code, text = run("--id", ids["billed"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from usage_log import value
 from verify_logs import text
 from workers import Cluster, Sent, cluster, refused_to_start
@@ -21,6 +22,7 @@ def floods(stack: Cluster, **settings: Any) -> None:
     refused_to_start(stack.start(**SETTINGS, **settings), "records in a row were refused", "POISON_ACCEPTED_UNTIL=")
 
 
+@pytest.mark.long
 def test_a_worker_started_again_writes_no_more_letters_until_a_person_accepts_them(
     ready_broker: Broker, tmp_path: Path
 ) -> None:

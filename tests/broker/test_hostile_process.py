@@ -13,6 +13,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from capture_bodies import hostile
 from capture_calls import InMemory, directory_in
 from captures import Capture, captures
@@ -82,6 +83,7 @@ def cut(letters: Iterable[Any]) -> Counter[Any]:
     return Counter((one["reason"], one["error"], one.get("truncated"), b64decode(one["value_b64"])) for one in told)
 
 
+@pytest.mark.long
 def test_hostile_bodies_are_answered_and_kept_once_and_cost_no_memory(ready_broker: Broker, tmp_path: Path) -> None:
     with captures(tmp_path) as start:
         capture = start(ready_broker, capture__unknown_letters_per_second=1e9, capture__proxies=1)

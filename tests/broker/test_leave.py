@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from workers import PARTITIONS, Cluster, cluster
 
 from streamapp.broker.broker import Broker
@@ -48,6 +49,7 @@ def test_a_worker_that_keeps_its_place_comes_back_without_a_rebalance(ready_brok
         assert first.takeovers() == before
 
 
+@pytest.mark.long
 def test_a_worker_that_is_stopped_during_a_rebalance_ends_well(ready_broker: Broker, tmp_path: Path) -> None:
     with cluster(ready_broker, tmp_path) as stack, stack.load(seed=7, rate=2000):
         first = stack.start_ready("one")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from conftest import create_topic, wait_until
@@ -18,6 +20,32 @@ from streamapp.kafka.produce.raw_producer import RawProducer
 from streamapp.kafka.produce.transacted import TransactedProducer
 from streamapp.kafka.security import confluent_config
 from streamapp.settings import KafkaSettings
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Broker]:
+    """A broker of this module."""
+    with Broker(tmp_path_factory.mktemp("letters"), cache_dir=cache_dir) as running:
+        yield running
+
+
+@pytest.fixture
+def kafka(alone: Broker) -> KafkaSettings:
+    """Its topics of dead letters and receipts, both made anew."""
+    kafka = KafkaSettings(bootstrap_servers=alone.bootstrap, delivery_timeout_seconds=10)
+    for topic, configs in (("dead_letter", {}), (DONE_TOPIC, {"cleanup.policy": "compact"})):
+        delete(kafka, topic)
+        create_topic(alone, topic, configs=configs)
+    return kafka
+
+
+def delete(kafka: KafkaSettings, topic: str) -> None:
+    """Delete a topic, if it is there, and wait until it is gone."""
+    admin = Admin(kafka)
+    if topic in admin.topics():
+        client = AdminClient({**confluent_config(kafka), "log_level": 0})
+        client.delete_topics([topic])[topic].result(timeout=30)
+        wait_until(lambda: topic not in admin.topics())
 
 
 class Clock:
@@ -40,10 +68,7 @@ def offsets(recent: RecentLetters) -> list[int | None]:
     return [one.letter.offset for one in asyncio.run(recent.recent()).entries]
 
 
-def test_the_newest_are_read_backwards_then_only_what_is_new(fresh_broker: Broker) -> None:
-    kafka = KafkaSettings(bootstrap_servers=fresh_broker.bootstrap)
-    create_topic(fresh_broker, "dead_letter")
-    create_topic(fresh_broker, DONE_TOPIC, configs={"cleanup.policy": "compact"})
+def test_the_newest_are_read_backwards_then_only_what_is_new(kafka: KafkaSettings) -> None:
     recent = RecentLetters(kafka, Clock(), entries_max=700)
     assert offsets(recent) == []
 
@@ -65,10 +90,7 @@ def test_the_newest_are_read_backwards_then_only_what_is_new(fresh_broker: Broke
     assert asyncio.run(recent.whole(("dead_letter", 0, 99_999))) is None
 
 
-def test_receipts_and_a_topic_made_again_are_noticed(fresh_broker: Broker) -> None:
-    kafka = KafkaSettings(bootstrap_servers=fresh_broker.bootstrap)
-    create_topic(fresh_broker, "dead_letter")
-    create_topic(fresh_broker, DONE_TOPIC, configs={"cleanup.policy": "compact"})
+def test_receipts_and_a_topic_made_again_are_noticed(alone: Broker, kafka: KafkaSettings) -> None:
     recent = RecentLetters(kafka, Clock())
     send(kafka, range(3))
     first, *_ = asyncio.run(recent.recent()).entries
@@ -81,18 +103,13 @@ def test_receipts_and_a_topic_made_again_are_noticed(fresh_broker: Broker) -> No
     wait_until(lambda: asyncio.run(recent.recent()).done.state(first.letter) == "waiting")
     assert read_done(confluent_config(kafka)).by_letter == {}
 
-    admin = Admin(kafka)
-    client = AdminClient({"bootstrap.servers": fresh_broker.bootstrap, "log_level": 0})
-    client.delete_topics(["dead_letter"])["dead_letter"].result(timeout=30)
-    wait_until(lambda: "dead_letter" not in admin.topics())
-    create_topic(fresh_broker, "dead_letter")
+    delete(kafka, "dead_letter")
+    create_topic(alone, "dead_letter")
     send(kafka, range(50, 52))
     assert offsets(recent) == [1_051, 1_050]
 
 
-def test_a_transaction_that_fails_or_is_overtaken_leaves_nothing(fresh_broker: Broker) -> None:
-    kafka = KafkaSettings(bootstrap_servers=fresh_broker.bootstrap, delivery_timeout_seconds=10)
-    create_topic(fresh_broker, DONE_TOPIC, configs={"cleanup.policy": "compact"})
+def test_a_transaction_that_fails_or_is_overtaken_leaves_nothing(kafka: KafkaSettings) -> None:
     receipt = row(Receipt("evt_1", "dropped", 1))
     with TransactedProducer(kafka, "test") as one:
         for attempt in ([receipt._replace(partition=7)], [receipt, receipt._replace(topic="nowhere")]):

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from workers import PARTITIONS, READY_S, Cluster, Sent, cluster
 
@@ -99,6 +100,7 @@ def done(stack: Cluster) -> int:
     return sum(offset for (topic, _), offset in offsets.items() if topic == "llm_usage")
 
 
+@pytest.mark.long
 def test_counters_and_quantiles_of_a_fleet_that_is_hurt(ready_broker: Broker, tmp_path: Path) -> None:
     minute_ms = wall_ms() // 60_000 * 60_000 - 120_000
     scraper = Scraper()

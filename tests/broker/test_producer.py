@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -117,19 +117,6 @@ def test_a_broker_that_comes_back_in_time_gets_every_event_once(usage_broker: Br
     assert len(found) == len(set(found)) == 60
 
 
-def test_a_cancelled_send_that_fails_is_reported_at_the_end(usage_broker: Broker) -> None:
-    async def send() -> None:
-        async with UsageProducer(settings(usage_broker, 5), source="test") as usage:
-            usage_broker.kill()
-            task = asyncio.ensure_future(usage.send(team_id="team_a", data=DATA, id="evt_cancelled"))
-            await asyncio.sleep(0)  # the task runs up to where it waits for the acknowledgement
-            assert usage.unacknowledged == 1
-            task.cancel()
-
-    with pytest.raises(NotAcknowledged, match="evt_cancelled"):
-        asyncio.run(send())
-
-
 def test_every_producer_names_a_missing_topic_at_once(fresh_broker: Broker) -> None:
     kafka, admin = settings(fresh_broker), Admin(settings(fresh_broker))
     began_s = monotonic_s()
@@ -188,16 +175,49 @@ async def sent_at_last(usage: UsageProducer) -> Receipt:
             await asyncio.sleep(0.1)
 
 
-def test_an_error_of_the_caller_is_not_hidden_by_what_is_lost(usage_broker: Broker) -> None:
-    async def send() -> None:
-        async with UsageProducer(settings(usage_broker, 5), source="test") as usage:
-            usage_broker.kill()
-            await usage.enqueue(team_id="team_a", data=DATA, id="evt_lost")
-            raise ValueError("mine")
+def test_what_is_lost_is_told_by_every_producer_also_when_its_caller_fails(usage_broker: Broker) -> None:
+    Admin(settings(usage_broker)).create("raw", 1, 1, {})
+    out = RawProducer(settings(usage_broker, 5))  # long enough for a new broker's first answer
+    out.send("raw", None, b"1")
+    out.flush()
 
-    with pytest.raises(ValueError, match="mine") as error:
-        asyncio.run(send())
-    assert "evt_lost" in error.value.__notes__[0]
+    async def lost() -> Sequence[BaseException | None]:
+        together = asyncio.Barrier(3)
+
+        async def cancels() -> None:
+            async with UsageProducer(settings(usage_broker, 5), source="test") as usage:
+                await together.wait()
+                await together.wait()
+                task = asyncio.ensure_future(usage.send(team_id="team_a", data=DATA, id="evt_cancelled"))
+                await asyncio.sleep(0)  # the task runs up to where it waits for the acknowledgement
+                assert usage.unacknowledged == 1
+                task.cancel()
+
+        async def fails() -> None:
+            async with UsageProducer(settings(usage_broker, 5), source="test") as usage:
+                await together.wait()
+                await together.wait()
+                await usage.enqueue(team_id="team_a", data=DATA, id="evt_lost")
+                raise ValueError("mine")
+
+        async def kills() -> None:
+            await together.wait()
+            usage_broker.kill()
+            await together.wait()
+
+        return await asyncio.gather(cancels(), fails(), kills(), return_exceptions=True)
+
+    cancelled, failed, killed = asyncio.run(lost())
+    assert isinstance(cancelled, NotAcknowledged)
+    assert "evt_cancelled" in str(cancelled)
+    assert isinstance(failed, ValueError)
+    assert "evt_lost" in failed.__notes__[0]
+    assert killed is None
+    for value in (b"2", b"3", b"4"):
+        out.send("raw", None, value)
+    with pytest.raises(DeliveryFailed, match=r"3 of 4 records were not acknowledged"):
+        out.flush()
+    assert out.acknowledged == 1
 
 
 def test_raw_records_arrive_as_they_are(broker: Broker, make_topic: Callable[..., str]) -> None:
@@ -211,19 +231,6 @@ def test_raw_records_arrive_as_they_are(broker: Broker, make_topic: Callable[...
     assert out.acknowledged == len(found) == 5001
     assert sorted((record.key, record.value or b"") for record in found) == sorted([*sent, (b"team_1", b"")])
     assert all(record.partition == partition_for(record.key or b"", 8) for record in found)
-
-
-def test_raw_records_that_are_not_acknowledged_raise_with_their_number(fresh_broker: Broker) -> None:
-    Admin(settings(fresh_broker)).create("raw", 1, 1, {})
-    out = RawProducer(settings(fresh_broker, 5))  # long enough for a new broker's first answer
-    out.send("raw", None, b"1")
-    out.flush()
-    fresh_broker.kill()
-    for value in (b"2", b"3", b"4"):
-        out.send("raw", None, value)
-    with pytest.raises(DeliveryFailed, match=r"3 of 4 records were not acknowledged"):
-        out.flush()
-    assert out.acknowledged == 1
 
 
 def test_the_tail_of_a_topic_is_its_newest_values(broker: Broker, make_topic: Callable[..., str]) -> None:

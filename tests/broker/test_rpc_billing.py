@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import pytest
 from confluent_kafka import Producer
 from rpc_log import value
 from rpc_oracle import Expected, stated
@@ -62,6 +63,7 @@ def calls(now_ms: int) -> Iterator[tuple[bytes, bytes]]:
         yield closing.encode(), value(closing, now_ms, closing)
 
 
+@pytest.mark.long
 def test_kill_9_in_the_middle_while_a_second_worker_joins(ready_broker: Broker, tmp_path: Path) -> None:
     with cluster(ready_broker, tmp_path) as stack:
         log = calls(wall_ms())

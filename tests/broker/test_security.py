@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
@@ -22,7 +21,6 @@ from pydantic import SecretStr
 from workers import refused_to_start, variables
 
 from streamapp.capture.app import demand_topics
-from streamapp.chaos.worker import WorkerProcess
 from streamapp.errors import Misconfigured, StreamError
 from streamapp.exact.needs import topics_there
 from streamapp.kafka.acls import AccessAdmin
@@ -183,11 +181,10 @@ def test_every_client_of_ours_names_a_wrong_password(listeners: Listeners) -> No
 
 def test_every_process_of_ours_ends_with_78(listeners: Listeners, tmp_path: Path) -> None:
     environment = {**variables(listeners.settings("OLD")), "STREAM_STATE_DIR": str(tmp_path / "state")}
-    worker = WorkerProcess(tmp_path / "worker.log", {**environment, "STREAM_WEB__PORT": "0"})
+    worker = forked.worker(tmp_path / "worker.log", {**environment, "STREAM_WEB__PORT": "0"})
 
     def ran(words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "streamapp", *words.split()]
-        return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=120)
+        return forked.command(*words.split(), environment=environment)
 
     try:
         with ThreadPoolExecutor(3) as pool:

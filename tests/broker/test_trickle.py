@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from usage_log import value
 from workers import CHANGELOG, Cluster, Sent, cluster
 
@@ -21,6 +22,7 @@ def transactions(stack: Cluster) -> int:
     return sum(record.key == POSITION_KEY for record in stack.read(CHANGELOG))
 
 
+@pytest.mark.long
 def test_events_that_come_one_by_one_share_transactions(ready_broker: Broker, tmp_path: Path) -> None:
     with cluster(ready_broker, tmp_path) as stack:
         worker = stack.start_ready(worker__fetch_wait_ms=WAIT_S * 1000)

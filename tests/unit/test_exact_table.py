@@ -6,13 +6,12 @@ import ast
 import asyncio
 import json
 import operator
-import os
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import forked
 import pytest
 from conftest import PROJECT
 from faust.events import Event
@@ -40,9 +39,8 @@ DECLARING = {
 
 
 def faust(app: str, *command: str) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-m", "faust", "-A", app, *command]
-    where = {**os.environ, "COLUMNS": "200", "SHELL": "/bin/bash", "STREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
-    return subprocess.run(arguments, capture_output=True, text=True, cwd=PROJECT, env=where, check=False)
+    where = {"COLUMNS": "200", "SHELL": "/bin/bash", "STREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    return forked.ran("faust", "-A", app, *command, environment=where)
 
 
 def test_every_declared_table_has_its_changelog_and_follows_its_source() -> None:

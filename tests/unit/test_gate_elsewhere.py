@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import aiohttp
+import forked
 import pytest
 from capture_calls import InMemory, directory_in
 from gates import HOST, METRICS, MODES, PEER, credentials, settings
@@ -87,8 +85,7 @@ def test_a_process_that_would_be_open_to_everybody_does_not_start(
 ) -> None:
     """Nor does it ask Kafka first."""
     ours = {"STREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "STREAM_STATE_DIR": str(tmp_path), **environment}
-    line = [sys.executable, "-m", *command]
-    ended = subprocess.run(line, env={**os.environ, **ours}, capture_output=True, text=True, timeout=120, check=False)
+    ended = forked.ran(*command, environment=ours)
     assert ended.returncode == 78, ended.stderr
     assert "STREAM_WEB__" in ended.stderr + ended.stdout
     assert "Traceback" not in ended.stderr + ended.stdout

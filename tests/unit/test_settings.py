@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from click.testing import CliRunner
 
@@ -154,8 +152,7 @@ def test_the_variables_are_those_that_are_printed() -> None:
     ],
 )
 def test_every_process_ends_with_78_over_a_misspelt_variable(words: list[str]) -> None:
-    environment = {**os.environ, SLIP: "kafka.prod:9092"}
-    ran = subprocess.run([sys.executable, "-m", *words], env=environment, capture_output=True, text=True, timeout=120)
+    ran = forked.ran(*words, environment={SLIP: "kafka.prod:9092"})
     assert (ran.returncode, ran.stdout, ran.stderr.strip()) == (78, "", SLIP_SAID)
 
 

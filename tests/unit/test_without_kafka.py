@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import forked
 import pytest
 
 from streamapp.processes.child import free_port
@@ -27,9 +26,7 @@ COMMANDS = [
 
 
 def ran(words: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "STREAM_STATE_DIR": str(folder), **variables}
-    command = [sys.executable, "-m", "streamapp", *words.split()]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return forked.command(*words.split(), environment={"STREAM_STATE_DIR": str(folder), **variables})
 
 
 def test_one_line_and_69_when_kafka_does_not_answer(tmp_path: Path) -> None:
