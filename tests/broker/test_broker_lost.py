@@ -151,7 +151,12 @@ def test_every_group_refuses_the_empty_broker_and_the_runbook_begins_anew(world:
     by_shell(world, [line for kind, line in runbook if kind == "sh"])
     world.others(105)
     refused(world, LEDGER, "the destination of billing-ledger holds it up to", world.start(LEDGER))
-    refused(world, ARCHIVE, "has objects, and this group has archived nothing", world.start(ARCHIVE))
+    refused(
+        world,
+        ARCHIVE,
+        "has objects, and this group has archived nothing|is there with other bytes",
+        world.start(ARCHIVE),
+    )
     for line in (line for kind, line in runbook if kind == "sql"):
         world.mark(line)
     figures["ledger after"] = str(anew(world))
