@@ -184,6 +184,7 @@ def lost(world: World) -> dict[str, object]:
     """kill -9, the folder deleted, an empty broker in its place, topics applied. What producers were told meanwhile."""
     broker, capture = world.stack.broker, world.capture
     assert capture.ask(batch("before"))[0] == 200
+    world.stack.wait(lambda: world.captured() == CAPTURED + 1)
     began_s = monotonic_s()
     broker.kill()
     shutil.rmtree(broker.data_dir)
