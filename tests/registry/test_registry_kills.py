@@ -47,6 +47,7 @@ def registered(pair: list[RegistryProcess], number: int, prefer: int) -> int:
     raise AssertionError("unreachable")
 
 
+@pytest.mark.long
 def test_ids_are_unique_and_dense_and_none_is_lost_whoever_is_killed(
     ready_broker: Broker, pair: list[RegistryProcess], until: Callable[..., None]
 ) -> None:
