@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 POLL_S = 0.5  # how long a fetch waits when nothing arrives; ticks are looked at as often
 FETCH_MIN_BYTES = 64 * 1024  # less is worth waiting for: every chunk is a transaction, and costs Kafka the same
 WAITED_BYTES = FETCH_MIN_BYTES // 2  # records of an answer that Kafka kept for the whole wait, without batches' heads
-CATCH_UP_S = 1.0  # how long a chunk waits to be full while much is known to come: a transaction costs the same for few
+CATCH_UP_S = 1.0  # how long a chunk waits to be full while more is known to come: a transaction costs the same for few
 
 
 class ChunkSchema(faust.Schema):
@@ -84,23 +84,15 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
 
     def fetched_to_end(self, tp: TP) -> tuple[bool, int]:
         """Whether everything readable was handed out, by the newest fetch; and the end it told."""
-        left, end = self._left(tp)
-        return left is not None and left <= 0, end
-
-    def unread(self, tp: TP) -> int | None:
-        """How many offsets that are readable, by the newest fetch, were not handed out; None: it is not known."""
-        return self._left(tp)[0]
-
-    def _left(self, tp: TP) -> tuple[int | None, int]:
         subscription = self._ensure_consumer()._subscription.subscription
         assignment = subscription and subscription.assignment
         if not assignment or not assignment.active or tp not in assignment.tps:
-            return None, 0
+            return False, 0
         state = assignment.state_value(tp)
         end = state.lso if state.lso is not None else state.highwater
         if end is None or not state.has_valid_position:
-            return None, 0
-        return end - state.position, end
+            return False, 0
+        return state.position >= end, end
 
 
 class ChunkConsumer(Consumer):
@@ -136,7 +128,9 @@ class ChunkConsumer(Consumer):
 
     async def _drain_messages(self, fetcher: Any) -> None:
         worker = self.app.settings.worker
-        gathering = Gathering(worker.chunk_records, worker.chunk_linger_ms / 1000, lambda tp: self._thread.unread(tp))
+        gathering = Gathering(
+            worker.chunk_records, worker.chunk_linger_ms / 1000, lambda tp: self._thread.fetched_to_end(tp)[0]
+        )
         try:
             while not (self.should_stop or fetcher.should_stop):
                 await self._drain_once(gathering)
@@ -224,18 +218,13 @@ class ChunkConsumer(Consumer):
 
 
 class Gathering:
-    """Records on their way into chunks: up to `limit` of a partition, or what came within `linger_s`, while no more is
-    there to read than a chunk already holds. What Kafka gathered goes at once. `unread`: how many are there to read,
-    None while it is not known.
+    """Records on their way into chunks: up to `limit` of a partition, or what came within `linger_s`, while nothing
+    more is there to read. What Kafka gathered goes at once."""
 
-    A worker that keeps up always has a little more to read: the next fetch comes while this one is looked at. It must
-    not wait for a full chunk; and one that waits while it is behind at least doubles the chunk.
-    """
-
-    def __init__(self, limit: int, linger_s: float, unread: Callable[[TP], int | None]) -> None:
+    def __init__(self, limit: int, linger_s: float, at_end: Callable[[TP], bool]) -> None:
         self._limit = limit
         self._linger_s = linger_s
-        self._unread = unread
+        self._at_end = at_end
         self._waiting: dict[TP, tuple[float, Any, Records]] = {}
 
     def add(self, tp: TP, partition: Any, records: Records, now_s: float, gathered: bool = False) -> None:
@@ -256,14 +245,14 @@ class Gathering:
 
     def patience_s(self, now_s: float, at_most_s: float) -> float:
         """How long a fetch may wait before something must be handed over."""
-        first = min((self._due_s(tp, *held) for tp, held in self._waiting.items()), default=None)
+        first = min((self._due_s(tp, since_s) for tp, (since_s, _, _) in self._waiting.items()), default=None)
         return at_most_s if first is None else min(at_most_s, max(0.0, first - now_s))
 
     def ready(self, now_s: float) -> list[tuple[TP, Any, Records]]:
         """Chunks to hand over now, removed from here. What is over a full chunk stays until its own time."""
         ready: list[tuple[TP, Any, Records]] = []
         for tp, (since_s, partition, records) in list(self._waiting.items()):
-            due = now_s >= self._due_s(tp, since_s, partition, records)
+            due = now_s >= self._due_s(tp, since_s)
             cut = len(records) if due else len(records) - len(records) % self._limit
             ready += [(tp, partition, records[at : min(cut, at + self._limit)]) for at in range(0, cut, self._limit)]
             if cut == len(records):
@@ -272,10 +261,8 @@ class Gathering:
                 self._waiting[tp] = (now_s, partition, records[cut:])
         return ready
 
-    def _due_s(self, tp: TP, since_s: float, _: Any, records: Records) -> float:
-        left = self._unread(tp)
-        is_behind = left is None or left > len(records)
-        return since_s + (max(self._linger_s, CATCH_UP_S) if is_behind else self._linger_s)
+    def _due_s(self, tp: TP, since_s: float) -> float:
+        return since_s + (self._linger_s if self._at_end(tp) else max(self._linger_s, CATCH_UP_S))
 
 
 class ChunkTransport(Transport):

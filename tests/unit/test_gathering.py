@@ -21,7 +21,7 @@ def sizes(gathering: Gathering, now_s: float) -> list[int]:
 
 
 def test_few_records_wait_for_the_linger_when_nothing_more_is_there() -> None:
-    gathering = Gathering(5, 0.1, lambda tp: 0)
+    gathering = Gathering(5, 0.1, lambda tp: True)
     gathering.add(HERE, OWNER, some(2), 10.0)
     assert sizes(gathering, 10.09) == []
     assert round(gathering.patience_s(10.04, 0.5), 3) == 0.06
@@ -32,7 +32,7 @@ def test_few_records_wait_for_the_linger_when_nothing_more_is_there() -> None:
 
 
 def test_what_kafka_gathered_waits_no_longer() -> None:
-    gathering = Gathering(5, 0.1, lambda tp: 0)
+    gathering = Gathering(5, 0.1, lambda tp: True)
     gathering.add(HERE, OWNER, some(2), 10.0, gathered=True)
     assert sizes(gathering, 10.0) == [2]
     gathering.add(HERE, OWNER, some(1, 2), 10.0)
@@ -41,29 +41,14 @@ def test_what_kafka_gathered_waits_no_longer() -> None:
 
 
 def test_a_chunk_that_is_behind_waits_to_be_full_but_not_for_ever() -> None:
-    gathering = Gathering(5, 0.1, lambda tp: 1_000)
+    gathering = Gathering(5, 0.1, lambda tp: False)
     gathering.add(HERE, OWNER, some(2), 10.0)
     assert sizes(gathering, 10.0 + CATCH_UP_S - 0.01) == []
     assert sizes(gathering, 10.0 + CATCH_UP_S) == [2]
 
 
-def test_a_worker_that_keeps_up_does_not_wait_for_what_has_just_come() -> None:
-    gathering = Gathering(5, 0.1, lambda tp: 2)
-    gathering.add(HERE, OWNER, some(2), 10.0)
-    assert round(gathering.patience_s(10.0, 0.5), 3) == 0.1
-    assert sizes(gathering, 10.1) == [2]
-    gathering.add(HERE, OWNER, some(1, 2), 10.1)  # more is there than it holds: another fetch doubles the chunk
-    assert sizes(gathering, 10.2) == []
-
-
-def test_a_chunk_waits_to_be_full_while_it_is_not_known_how_much_is_there() -> None:
-    gathering = Gathering(5, 0.1, lambda tp: None)
-    gathering.add(HERE, OWNER, some(2), 10.0)
-    assert sizes(gathering, 10.0 + CATCH_UP_S - 0.01) == []
-
-
 def test_full_chunks_go_at_once_and_the_rest_has_its_own_time() -> None:
-    gathering = Gathering(5, 0.1, lambda tp: 0)
+    gathering = Gathering(5, 0.1, lambda tp: True)
     gathering.add(HERE, OWNER, some(12), 10.0)
     ready = gathering.ready(10.05)
     assert [(records.first_offset, records.last_offset) for _, _, records in ready] == [(0, 4), (5, 9)]
@@ -72,7 +57,7 @@ def test_full_chunks_go_at_once_and_the_rest_has_its_own_time() -> None:
 
 
 def test_what_another_owner_had_fetched_is_not_handed_on() -> None:
-    gathering = Gathering(5, 0.1, lambda tp: 0)
+    gathering = Gathering(5, 0.1, lambda tp: True)
     gathering.add(HERE, OWNER, some(2), 10.0)
     gathering.add(HERE, NEXT_OWNER, some(3), 10.05)
     assert sizes(gathering, 10.11) == []
