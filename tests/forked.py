@@ -14,7 +14,6 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -96,14 +95,22 @@ class Server:
             self._workers[number].told(started, ended)
 
 
-server = cache(Server)
+_server: list[Server] = []
+_making = threading.Lock()
+
+
+def server() -> Server:
+    """The one of this process; made by who asks first."""
+    with _making:
+        if not _server:
+            _server.append(Server())
+        return _server[0]
 
 
 def end() -> None:
     """End the server, if there is one."""
-    if server.cache_info().currsize:
-        server().end()
-        server.cache_clear()
+    while _server:
+        _server.pop().end()
 
 
 def worker(log: Path, environment: Mapping[str, str], agent: str = BILLING, code: Path | None = None) -> WorkerProcess:

@@ -65,7 +65,7 @@ def grow(
             have = _caught_up(cluster, step, patience)
         _do(cluster, want, have, now, throttle, tell, patience)
         _await_effect(cluster, want, now, tell, patience)
-        have = patience.asked(cluster.seen)
+        have = _Patience(step, wait_s, poll_s).asked(cluster.seen)
     return number
 
 

@@ -127,7 +127,9 @@ def refuse_another_topic(hold: Hold, number: int, kept: int, position: StoredPos
     if kept > at.ends[number] or (kept and lost):
         raise Misconfigured(
             f"{topic}-{number} ends at {at.ends[number]}, the destination of {group} holds it up to {kept}: the "
-            f"topic was created again, or this is another cluster. If STREAM_KAFKA__BOOTSTRAP_SERVERS is wrong, "
-            f"correct it; else keep the destination as it is and give {group} an empty one, which is filled from the "
-            f"beginning; see docs/runbook.md, The only broker's disk is lost"
+            f"topic was created again, this is another cluster, or the group was deleted. If "
+            f"STREAM_KAFKA__BOOTSTRAP_SERVERS is wrong, correct it. If only the group was deleted, put it to {kept}: "
+            f"`kafka-consumer-groups --bootstrap-server … --group {group} --topic {topic}:{number} --execute "
+            f"--reset-offsets --to-offset {kept}`. Else keep the destination as it is and give {group} an empty one, "
+            f"which is filled from the beginning; see docs/runbook.md, The only broker's disk is lost"
         )

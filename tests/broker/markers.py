@@ -7,7 +7,7 @@ import threading
 from streamapp.clock import monotonic_s
 from streamapp.kafka.admin import Admin
 
-OPEN_S = 5.0  # a transaction of a worker that was killed stays open for longer than anybody waits
+OPEN_S = 2.0  # a transaction of a worker that was killed stays open for longer than anybody waits
 POLL_S = 0.02
 
 

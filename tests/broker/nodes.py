@@ -32,6 +32,7 @@ STEP = re.compile(r"^\S+ \d+/\d+ (?!…)(OPERATOR: )?(.*)")
 SETTING = re.compile(r"\b([a-z]+(?:\.[a-z]+)+)=(\d+)\b(?![.:])")
 PROJECT = PROGRAM.parent.parent
 AWAY = 69  # a request timed out: the machine may be busy
+AWAY_MAX = 5  # so often "call again" is followed
 LASTS_S = 3_600  # more than there is time for
 SETTLED = ("cluster", "check", "--wait", "240")
 
@@ -110,6 +111,7 @@ class Nodes:
         is done; or left alone. Returns all that it said."""
         said: list[str] = []
         killed: set[str] = set()
+        away = 0
         while True:
             with self._grow(log) as process:
                 assert process.stdout is not None
@@ -124,7 +126,8 @@ class Nodes:
                         process.send_signal(signal.SIGKILL)
                     if found[1]:
                         self.operate(found[2])
-            if process.returncode not in (-signal.SIGKILL, AWAY):  # what it says then: call again
+            away += process.returncode == AWAY  # "call again"
+            if process.returncode != -signal.SIGKILL and (process.returncode != AWAY or away > AWAY_MAX):
                 assert process.returncode == 0, (said[-8:], log.read_text()[-2000:])
                 return said
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -205,7 +205,14 @@ def test_what_is_lost_is_told_by_every_producer_also_when_its_caller_fails(usage
             usage_broker.kill()
             await together.wait()
 
-        return await asyncio.gather(cancels(), fails(), kills(), return_exceptions=True)
+        async def heard(work: Coroutine[Any, Any, None]) -> None:
+            try:
+                await work
+            except BaseException:
+                await together.abort()  # nobody waits for one who will not come
+                raise
+
+        return await asyncio.gather(*map(heard, (cancels(), fails(), kills())), return_exceptions=True)
 
     cancelled, failed, killed = asyncio.run(lost())
     assert isinstance(cancelled, NotAcknowledged)

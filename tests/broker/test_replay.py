@@ -130,7 +130,6 @@ def said(here: Callable[..., Result], stack: Cluster, typed: str, *arguments: st
     return done.stdout
 
 
-@pytest.mark.long
 def test_a_group_is_put_back_and_bills_nothing_twice(
     ready_broker: Broker, tmp_path: Path, here: Callable[..., Result]
 ) -> None:

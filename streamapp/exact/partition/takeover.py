@@ -241,8 +241,9 @@ def check(source: Source, number: int, position: StoredPosition | None, situatio
     if position.topic_id != situation.topic_id:
         raise Misconfigured(
             f"{source.topic} was deleted and created again, or this is another cluster: its offsets start over and the "
-            f"table {source.table.name} counted other records; restore the topic, or delete {source.changelog} and the "
-            f"group to start a new table, then `streamapp topics apply`"
+            f"table {source.table.name} counted other records; restore the topic, or begin a new "
+            f"table: without {source.changelog}, the group and {source.table.name}'s rows on every host; see "
+            f"docs/runbook.md, A new table"
         )
     if position.partitions < 0:
         raise Misconfigured(
@@ -269,6 +270,8 @@ def check(source: Source, number: int, position: StoredPosition | None, situatio
 
 def _tell(group: str, where: str, counted: int, committed: int | None, start: int) -> None:
     """What does not stop the worker, but must not pass in silence."""
+    if not counted and committed is None:  # nothing was ever read
+        return
     if start > counted:
         log.error(
             "offsets %d to %d of %s expired before group %s had them: records, unless they are ends of transactions",

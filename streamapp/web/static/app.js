@@ -154,7 +154,7 @@
     if (isOpen) asking = setTimeout(follow, ASK_MS);
   };
   const open = () => {
-    if (isOpen || !page || !document.getElementById("main").querySelector("[id^=live-]")) return;
+    if (isOpen || document.hidden || !page || !document.getElementById("main").querySelector("[id^=live-]")) return;
     isOpen = true;
     follow();
   };
