@@ -200,7 +200,7 @@ def lost(world: World) -> dict[str, object]:
     return {"seconds without a topic": monotonic_s() - began_s, "capture, until it took an event": dict(tries)}
 
 
-def refused(world: World, group: str, words: str, worker: WorkerProcess, tries: int = 5, **places: str) -> None:
+def refused(world: World, group: str, words: str, worker: WorkerProcess, tries: int = 5, /, **places: str) -> None:
     """It ends with 78. A takeover that a slow broker does not answer in time ends with 69; its supervisor begins it
     again."""
     world.stack.wait(lambda: not worker.runs, 120)

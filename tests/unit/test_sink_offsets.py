@@ -7,7 +7,7 @@ import json
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from usage_log import Rec
@@ -16,6 +16,7 @@ from streamapp.errors import Misconfigured
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.place import Place
 from streamapp.exact.partition.poison import PoisonLimit
+from streamapp.exact.partition.takeover import Situation, check
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.settings import Settings
 from streamapp.sinks.declaration import each, every_chunk, refuse_another_topic
@@ -125,3 +126,23 @@ def test_a_destination_that_was_filled_from_another_topic_is_refused(
     )
     with pytest.raises(Misconfigured, match="the topic was created again") if refused else nullcontext():
         refuse_another_topic(hold, 0, kept, position)
+
+
+@pytest.mark.parametrize(
+    ("counted", "committed", "told"),
+    [
+        pytest.param(0, {}, "", id="nothing was ever read"),
+        pytest.param(5, {}, "was put back to the beginning", id="the group was deleted"),
+        pytest.param(5, {0: 5}, "expired before", id="it was away for too long"),
+    ],
+)
+def test_a_destination_that_is_filled_from_the_beginning_is_no_group_that_was_put_back(
+    counted: int, committed: dict[int, int], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The topic begins at 10: what came before has expired."""
+    at = SimpleNamespace(topic_id="id", partitions=1, committed=committed, starts={0: 10}, ends={0: 100})
+    source: Any = SimpleNamespace(topic="billing_events", group="billing-ledger", table=SimpleNamespace(keyed=False))
+    position = StoredPosition(counted, -1, -1, "id", 1, 0)
+    with caplog.at_level("WARNING"):
+        check(source, 0, position, cast(Situation, at))
+    assert told in caplog.text if told else caplog.text == ""

@@ -61,8 +61,8 @@ def _refuse_another_cluster(path: Path, position: StoredPosition | None, topic_i
             f"the rows in {path} are of another cluster: neither the topic that they counted up to offset "
             f"{position.next_offset} nor their changelog is there. If STREAM_KAFKA__BOOTSTRAP_SERVERS or "
             f"STREAM_STATE_DIR is wrong, correct it. If Kafka lost its disk, see docs/runbook.md, The only broker's "
-            f"disk is lost: these rows may be all that is left. If a new table was begun on purpose, remove {path.parent}; "
-            f"see docs/runbook.md, A new table"
+            f"disk is lost: these rows may be all that is left. If a new table was begun on purpose, remove "
+            f"{path.parent}; see docs/runbook.md, A new table"
         )
 
 
