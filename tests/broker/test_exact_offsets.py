@@ -66,4 +66,4 @@ def test_a_topic_that_is_not_the_one_that_was_counted_is_refused(ready_broker: B
         client.delete_topics([USAGE])[USAGE].result(30)
         stack.wait(lambda: USAGE not in stack.admin.topics())
         client.create_topics([NewTopic(USAGE, 9, 1)])[USAGE].result(30)
-        refused_to_start(stack.start(), "deleted and created again", "restore the topic, or delete")
+        refused_to_start(stack.start(), "deleted and created again", "restore the topic, or begin a new table")
