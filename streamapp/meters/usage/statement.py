@@ -33,7 +33,9 @@ BYTES_MAX = 1_000_000
 _encode = msgspec.json.Encoder().encode
 
 
-class _Counts(msgspec.Struct, gc=False):
+class Counts(msgspec.Struct, gc=False):
+    """What a bill says of its hour, of a revision, and of a line."""
+
     requests: int
     errors: int
     cache_hits: int
@@ -109,7 +111,7 @@ def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]
     event_id = bill_id(key, revision)
     written = statement.counted if isinstance(statement.counted, Written) else None
     lines: Any = msgspec.Raw(written.stated) if written else _lines(statement.lines)
-    totals: Any = msgspec.Raw(written.stated_totals) if written else _Counts(*_counts(statement.totals))
+    totals: Any = msgspec.Raw(written.stated_totals) if written else Counts(*_counts(statement.totals))
     running = statement.running
     data = _Data(
         event_id,
@@ -120,7 +122,7 @@ def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]
         format_ms(statement.end_ms),
         key.currency,
         totals,
-        totals if statement.delta is statement.totals else _Counts(*_counts(statement.delta)),
+        totals if statement.delta is statement.totals else Counts(*_counts(statement.delta)),
         lines,
         _Running(statement.month, money_text(running.cost), running.total_tokens),
         _Coverage(topic, partition, statement.first_offset, statement.last_offset, statement.events),

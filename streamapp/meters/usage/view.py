@@ -23,7 +23,7 @@ from streamapp.meters.usage import codec
 from streamapp.meters.usage.budget_view import BudgetView
 from streamapp.meters.usage.hours_view import CLOSED_MAX, HoursView
 from streamapp.meters.usage.parts import UsageTask
-from streamapp.meters.usage.statement import bill_id
+from streamapp.meters.usage.statement import Counts, bill_id
 from streamapp.meters.view import Sums, TableView, ages_s
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table
@@ -34,7 +34,6 @@ from tables.window import DAY_MS, HOUR_MS, hour_of, month_of
 
 FRESH_S = 1.0  # a list of hours is made at most once a second
 TEAM_HOURS_MAX = 744  # a month
-STATED = ("requests", "errors", "cache_hits", "prompt_tokens", "completion_tokens", "total_tokens", "cost")
 
 
 class UsageView(TableView):
@@ -250,7 +249,7 @@ def _lines(rows: list[UsageRow]) -> tuple[dict[str, Any], ...]:
 
 def _stated(line: Counters) -> dict[str, Any]:
     """The counters that a bill has, by name."""
-    return {name: getattr(line, name) for name in STATED}
+    return {name: getattr(line, name) for name in Counts.__struct_fields__}
 
 
 def _add(sums: Sums, currency: str, cost: Decimal) -> None:
