@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from front_fake import SinkWorker
 
+from streamapp.dead_letters.acting import Acting
 from streamapp.dead_letters.plan import Fix, Rules, Stays, Wanted, plan
 from streamapp.dead_letters.read import Letter
 from streamapp.dead_letters.recent import Recent
@@ -24,7 +25,7 @@ class SomeLetters(Protocol):
         """The newest of them."""
 
 
-class FakeActing:
+class FakeActing(Acting):
     """Plans as the real one does, and does what it is told to, in memory."""
 
     def __init__(self, letters: SomeLetters) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from memory_pipeline import MemoryPipeline
+
 from streamapp.capture.app import App
 from streamapp.capture.intake import Intake
-from streamapp.capture.pipeline import MemoryPipeline
 from streamapp.capture.reading.teams import Teams
 from streamapp.directory import Directory, FileDirectory
 from streamapp.settings import CaptureSettings

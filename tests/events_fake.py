@@ -10,7 +10,7 @@ from usage_log import value
 from web_fake import GRACE_MS, HOUR_MS, FakeWorker, World
 
 from streamapp.events.event import event_of
-from streamapp.events.log import Stretch, within
+from streamapp.events.log import EventLog, Stretch, within
 from streamapp.facts_events import PlaceFacts, WindowFacts
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.schemas.values.ulid import event_id
@@ -20,7 +20,7 @@ CHUNK = 10
 READ_TO = 1_000_000
 
 
-class FakeEventLog:
+class FakeEventLog(EventLog):
     """Topics of eight partitions, in memory."""
 
     def __init__(self, records: Iterable[Record] = ()) -> None:

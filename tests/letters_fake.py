@@ -6,7 +6,7 @@ from typing import Any
 
 from streamapp.dead_letters.done import Done, Receipt
 from streamapp.dead_letters.read import Coordinates, Letter, parse
-from streamapp.dead_letters.recent import Recent, entry
+from streamapp.dead_letters.recent import Letters, Recent, entry
 from streamapp.kafka.log.reader import Record
 from streamapp.schemas.judging.letter import Refused
 from streamapp.schemas.judging.letter import letter as written
@@ -44,7 +44,7 @@ def letter(at: int = 0, now_ms: int = NOW_MS, **facts: Any) -> Letter:
     return read
 
 
-class FakeLetters:
+class FakeLetters(Letters):
     """What `RecentLetters` answers, from a list; newest last."""
 
     def __init__(self, letters: list[Letter], receipts: list[Receipt] | None = None, before: int = 0) -> None:

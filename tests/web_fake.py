@@ -460,7 +460,7 @@ def _usages(bucket: Bucket) -> list[Usage]:
     return [usage for stage in bucket.stages for usage, _ in stage.lines.values()]
 
 
-class FakeStandings:
+class FakeStandings(Standings):
     """Kafka as it would speak of these workers. `said` replaces what it says of a group; `problem` is its silence."""
 
     def __init__(self, views: Sequence[FakeWorker]) -> None:
@@ -495,7 +495,7 @@ class FakeWatch:
         return self.hours
 
 
-class FakeAudit:
+class FakeAudit(Audit):
     """Keeps what was written; `failure` is raised instead."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import logging
 from streamapp.clock import monotonic_s
 from streamapp.errors import StreamError
 from streamapp.sinks.ledger.database import open_ledger
-from streamapp.web.pages.usage.kept import KeptBill
+from streamapp.web.pages.usage.kept import KeptBill, KeptBills
 
 PATIENCE_S = 0.5  # a page does not wait longer
 REST_S = 10.0  # and does not ask again so soon
@@ -16,8 +16,8 @@ REST_S = 10.0  # and does not ask again so soon
 log = logging.getLogger(__name__)
 
 
-class LedgerBills:
-    """`KeptBills` of the ledger behind a URL. A worker that cannot reach it has pages without it."""
+class LedgerBills(KeptBills):
+    """The ledger behind a URL. A worker that cannot reach it has pages without it."""
 
     def __init__(self, url: str) -> None:
         self._url = url

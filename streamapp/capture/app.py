@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ from streamapp.capture import cors
 from streamapp.capture.counters import Counters
 from streamapp.capture.intake import Ask, Intake, Verdict
 from streamapp.capture.openapi import document
-from streamapp.capture.pipeline import Group, Pipeline
+from streamapp.capture.pipeline import Pipeline
 from streamapp.capture.reading import answers
 from streamapp.capture.reading.addresses import client_address, forwarded_for
 from streamapp.capture.reading.answers import Answer, Refusal, refused
@@ -212,14 +212,14 @@ class App:
         # While Kafka is away one group at a time is let through: it finds out first when Kafka is back.
         if self._away and self._pipeline.records:
             return refused(Refusal(answers.KAFKA_AWAY))
-        if self._pipeline.missing and (gone := self._gone(verdict.groups)):
+        if self._pipeline.missing and (gone := self._gone(verdict)):
             return refused(Refusal(answers.TOPIC_MISSING, no_topics(gone)))
         future = self._pipeline.send(verdict.groups)
         if future is None:
             return refused(Refusal(answers.KAFKA_AWAY if self._away else answers.OVERLOADED))
         error = await future
         if error is not None:
-            kind = answers.TOPIC_MISSING if self._gone(verdict.groups) else answers.KAFKA_AWAY
+            kind = answers.TOPIC_MISSING if self._gone(verdict) else answers.KAFKA_AWAY
             return refused(Refusal(kind, f"Kafka did not acknowledge: {error}"))
         self._away = False
         self.counters.acknowledged(asyncio.get_running_loop().time() - began_s, trace)
@@ -230,9 +230,9 @@ class App:
             self.counters.unreadable.update(verdict.unreadable)
         return verdict.answer
 
-    def _gone(self, groups: Sequence[Group]) -> frozenset[str]:
-        """Which of their topics do not exist."""
-        return self._pipeline.missing.intersection(group.topic for group in groups)
+    def _gone(self, verdict: Verdict) -> frozenset[str]:
+        """Which of its topics do not exist."""
+        return self._pipeline.missing.intersection(group.topic for group in verdict.groups)
 
     def _too_much(self, held: int) -> Refusal | None:
         if held > self._limits.body_bytes_max:

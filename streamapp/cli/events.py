@@ -20,7 +20,7 @@ from streamapp.dead_letters.recent import RecentLetters
 from streamapp.errors import Refused
 from streamapp.events.event import Event
 from streamapp.events.kept import ArchiveObjects, captured_store
-from streamapp.events.listing import TAIL, TOPICS, Listing
+from streamapp.events.listing import TAIL, TOPICS, Listing, between
 from streamapp.events.log import KafkaEventLog
 from streamapp.events.names import place_of
 from streamapp.events.trace import Trace
@@ -36,7 +36,6 @@ from streamapp.web.pages.events.shown import listing_twin, twin
 from streamapp.web.peers import ASKING, Seals, keys_of, unsigned
 from streamapp.web.workers.wire import plain
 
-HOUR_MS = 3_600_000
 ANSWER_S = 10.0  # a command waits for Kafka and for workers; a page cannot
 ME = Asker("streamapp events", frozenset({"reader"}))
 STYLES = {"refused": "red", "dropped": "dim", "duplicate": "dim", "pending": "yellow", "in flight": "yellow"}
@@ -51,8 +50,15 @@ T = TypeVar("T")
 @click.option(
     "--topic", type=click.Choice(TOPICS), default=TOPICS[0], show_default=True, help="Topic for --team and --tail."
 )
-@click.option("--from", "from_ms", type=Moment(), help="With --team: that arrived at this time or later.")
-@click.option("--to", "until_ms", type=Moment(), help="With --team: that arrived before this time.")
+@click.option(
+    "--from",
+    "from_ms",
+    type=Moment(),
+    help="With --team: that arrived at this time or later. Without it, an hour before --to.",
+)
+@click.option(
+    "--to", "until_ms", type=Moment(), help="With --team: that arrived before this time. Without it, until now."
+)
 @click.option("--tail", is_flag=True, help=f"The newest {TAIL}, of --team if it is given.")
 @json_option
 def command(
@@ -83,8 +89,7 @@ def command(
     elif tail:
         _show_list(_with(settings, lambda seeker: seeker.list.tail(topic, team or "")), as_json)
     else:
-        until = until_ms if until_ms is not None else (from_ms or 0) + HOUR_MS
-        start = from_ms if from_ms is not None else until - HOUR_MS
+        start, until = between(from_ms, until_ms, wall_ms())
         _show_list(_with(settings, lambda seeker: seeker.list.of_team(topic, team or "", start, until)), as_json)
 
 

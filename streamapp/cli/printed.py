@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 import click
@@ -44,10 +45,13 @@ def counted(count: int, noun: str) -> str:
 
 
 def print_faults(faults: Iterable[tuple[str, Findings]], meanings: Mapping[str, str], out: Console) -> None:
-    """How many of each kind a check found."""
-    table = Table("fault", "count", "means")
+    """How many of each kind were found, by one check or several."""
+    counts: Counter[str] = Counter()
     for name, found in faults:
-        table.add_row(name, f"[{'bold red' if found.count else 'green'}]{found.count:,}[/]", meanings[name])
+        counts[name] += found.count
+    table = Table("fault", "count", "means")
+    for name, count in counts.items():
+        table.add_row(name, f"[{'bold red' if count else 'green'}]{count:,}[/]", meanings[name])
     print_table(table, out)
 
 

@@ -7,7 +7,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import jsonpatch
 
@@ -22,27 +22,32 @@ from streamapp.schemas.values.strict_json import parse
 from streamapp.settings import KafkaSettings
 
 PATCH_CHARS_MAX = 20_000
+READS_ONLY = "this worker sends no dead letters again and drops none; use streamapp dead-letters"
 
 T = TypeVar("T")
 
 
-class Acting(Protocol):
-    """What the pages ask. Every method raises `StreamError`."""
+class Acting:
+    """What the pages ask. Every method raises `StreamError`. This one is for a worker whose pages only read."""
 
     async def plan(self, wanted: Wanted, upto: Mapping[int, Span], fix: Fix) -> Plan:
         """What a redrive would do. Changes nothing."""
+        raise Unavailable(READS_ONLY)
 
     async def redrive(self, wanted: Wanted, upto: Mapping[int, Span], fix: Fix) -> int:
         """Send them again; how many were sent."""
+        raise Unavailable(READS_ONLY)
 
     async def to_drop(self, wanted: Wanted, upto: Mapping[int, Span]) -> int:
         """How many a drop would mark."""
+        raise Unavailable(READS_ONLY)
 
     async def drop(self, wanted: Wanted, upto: Mapping[int, Span], because: str) -> int:
         """Mark them as dealt with; how many."""
+        raise Unavailable(READS_ONLY)
 
 
-class KafkaActing:
+class KafkaActing(Acting):
     """Does it. `rules` reads the directory and the topics as they are when it is called."""
 
     def __init__(
@@ -80,22 +85,6 @@ class KafkaActing:
 
     async def _do(self, act: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, act)
-
-
-class NoActing:
-    """For a worker whose pages only read."""
-
-    async def plan(self, wanted: Wanted, upto: Mapping[int, Span], fix: Fix) -> Plan:
-        raise Unavailable("this worker sends no dead letters again; use streamapp dead-letters")
-
-    async def redrive(self, wanted: Wanted, upto: Mapping[int, Span], fix: Fix) -> int:
-        raise Unavailable("this worker sends no dead letters again; use streamapp dead-letters")
-
-    async def to_drop(self, wanted: Wanted, upto: Mapping[int, Span]) -> int:
-        raise Unavailable("this worker drops no dead letters; use streamapp dead-letters")
-
-    async def drop(self, wanted: Wanted, upto: Mapping[int, Span], because: str) -> int:
-        raise Unavailable("this worker drops no dead letters; use streamapp dead-letters")
 
 
 def spanned(recent: Recent, wanted: Wanted) -> dict[int, Span]:

@@ -31,6 +31,12 @@ from streamapp.topics.partitioner import partition_for
 DROPPED = "it was dropped"
 SENT_BEFORE = "its record was already sent again"
 LETTER_HEADER = "hanzo-letter"  # names the dead letter that a record was sent again for
+STANDS: Mapping[str, str] = {
+    Reason.TOO_LATE: "its hour can no longer be revised: bill it by hand, then drop it",
+    Reason.CONFLICTING_DUPLICATE: "an event with this id counts already: patch the id, or drop it",
+}
+"""Reasons that stand as long as the record's bytes do, and what to do."""
+
 ATTEMPTS_MAX = 5  # who was refused so often is not repaired by sending it again
 FRAME_BYTES = 512  # what Kafka adds to a record and its batch, generously
 RECORD_BYTES_MAX = 1_048_588  # Kafka's default for a topic
@@ -169,6 +175,8 @@ def _obstacle(letter: Letter, done: Done, rules: Rules) -> str | None:
         return "the dead letter does not have the whole record, it was cut"
     if letter.attempt >= rules.attempts_max:
         return f"it was refused {rules.attempts_max} times or more: find the cause, then raise --max-attempts"
+    if letter.reason in STANDS and not rules.fix.changes:
+        return f"it would be refused again: {letter.reason}, {STANDS[letter.reason]}"
     if letter.reason == Reason.ORG_UNRESOLVED and not rules.fix.changes and rules.org_of(letter.team or "") is None:
         return "the directory (STREAM_DIRECTORY) does not know its team"
     return None

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 from streamapp.clock import Clock
 from streamapp.dead_letters.done import DONE_TOPIC, Done, Rows
@@ -28,6 +28,7 @@ BYTES_MAX = 64 << 20  # read at a first look; dead letters may be 4 MiB each
 FRESH_MS = 2_000  # an open page asks once a second
 ANSWER_S = 3.0
 SILENCE_S = 5.0
+READS_NONE = "this worker does not read dead letters; ask another one, or streamapp dead-letters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +58,20 @@ class Recent:
         return {letter.record: letter for letter in oldest_first if letter.record is not None}
 
 
-class Letters(Protocol):
-    """What the pages ask. Both raise `Unavailable` or `Misconfigured`."""
+class Letters:
+    """What the pages ask. Both methods raise `Unavailable` or `Misconfigured`. This one is for a worker that reads no
+    dead letters."""
 
     async def recent(self) -> Recent:
         """The newest dead letters."""
+        raise Unavailable(READS_NONE)
 
     async def whole(self, at: Coordinates) -> Letter | None:
         """A dead letter with its bytes, by where it is; None when it has left the log."""
+        raise Unavailable(READS_NONE)
 
 
-class RecentLetters:
+class RecentLetters(Letters):
     """Reads Kafka. Nothing is started before the first question, and no question waits on the event loop."""
 
     def __init__(self, kafka: KafkaSettings, clock: Clock, entries_max: int = ENTRIES_MAX) -> None:
@@ -168,13 +172,3 @@ def entry(letter: Letter) -> Entry:
     """A dead letter without its bytes."""
     size = None if letter.value is None else len(letter.value)
     return Entry(replace(letter, value=None, headers=()), letter.team, letter.cause, size, letter.event_id)
-
-
-class NoLetters:
-    """For a worker that reads none."""
-
-    async def recent(self) -> Recent:
-        raise Unavailable("this worker does not read dead letters; ask another one, or streamapp dead-letters")
-
-    async def whole(self, at: Coordinates) -> Letter | None:
-        raise Unavailable("this worker does not read dead letters; ask another one, or streamapp dead-letters")

@@ -28,6 +28,8 @@ TAIL_OFFSETS = 2_000  # read for it, of all partitions together
 TURN = 50  # records that are judged in one go: some milliseconds
 TOPICS = ("llm_usage", "agent_rpc_metering", "events_plugin_ingestion")
 
+HOUR_MS = 3_600_000
+
 Fits = Callable[[Event], bool]
 Kept = Callable[[fate.Fate], bool]
 
@@ -35,6 +37,12 @@ Kept = Callable[[fate.Fate], bool]
 def every(_: object) -> bool:
     """For lists that leave nothing out."""
     return True
+
+
+def between(from_ms: int | None, until_ms: int | None, now_ms: int) -> tuple[int, int]:
+    """The time that was asked for: without an end until now, without a beginning an hour."""
+    until = now_ms if until_ms is None else until_ms
+    return (until - HOUR_MS if from_ms is None else from_ms), until
 
 
 @dataclass

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 from streamapp.dead_letters.read import Coordinates
 from streamapp.errors import Denied, StreamError, Unavailable
@@ -23,6 +23,7 @@ OFFSETS_MAX = 20_000  # of all partitions together, in one read: about half a se
 BYTES_MAX = 32 << 20
 ANSWER_S = 3.0
 SILENCE_S = 3.0
+READS_NONE = "this worker does not read events; ask another one, or `streamapp events`"
 
 T = TypeVar("T")
 
@@ -41,21 +42,24 @@ class Stretch(NamedTuple):
         return all(self.read_to[partition] >= span.end for partition, span in self.asked.items())
 
 
-class EventLog(Protocol):
+class EventLog:
     """What whoever looks for an event asks of Kafka. Every method raises `Unavailable`, `Denied` without the right to
-    read, or `Misconfigured`."""
+    read, or `Misconfigured`. This one is for a worker that reads none."""
 
     async def spans(self, topic: str) -> dict[int, Span]:
         """What each partition holds now."""
+        raise Unavailable(READS_NONE)
 
     async def offsets(self, topic: str, at_ms: int) -> dict[int, int]:
         """Of each partition the first offset whose record came at this moment or later, else its end."""
+        raise Unavailable(READS_NONE)
 
     async def read(self, topic: str, upto: Mapping[int, Span]) -> Stretch:
         """The records in these spans, within the limits."""
+        raise Unavailable(READS_NONE)
 
 
-class KafkaEventLog:
+class KafkaEventLog(EventLog):
     """Reads Kafka in a thread of its own, one question after the other. Nothing is started before the first one.
 
     A topic is read as the first of `users` that may read it: the pages' user, or the worker's own."""
@@ -119,19 +123,6 @@ def within(upto: Mapping[int, Span], most: int = OFFSETS_MAX) -> dict[int, Span]
         bounded[partition] = Span(span.start, max(span.start, end))
         left -= max(0, end - span.start)
     return bounded
-
-
-class NoEventLog:
-    """For a worker that reads none."""
-
-    async def spans(self, topic: str) -> dict[int, Span]:
-        raise Unavailable("this worker does not read events; ask another one, or `streamapp events`")
-
-    async def offsets(self, topic: str, at_ms: int) -> dict[int, int]:
-        raise Unavailable("this worker does not read events; ask another one, or `streamapp events`")
-
-    async def read(self, topic: str, upto: Mapping[int, Span]) -> Stretch:
-        raise Unavailable("this worker does not read events; ask another one, or `streamapp events`")
 
 
 def at_offset(at: Coordinates) -> dict[int, Span]:

@@ -30,7 +30,7 @@ BEFORE_MS = 60_000  # an id is made before its record comes; clocks differ
 AFTER_MS = 600_000
 CHUNK_READ = 10_000  # offsets read from the chunk that counted an id: the record, and duplicates soon after it
 TOPICS = ("llm_usage", "agent_rpc_metering", "events_plugin_ingestion", "audit_log")
-WHOLE_LOG = "`streamapp dead-letters list` looks through all"
+WHOLE_LOG = "streamapp dead-letters show ID looks through all"
 
 
 class Sighting(NamedTuple):

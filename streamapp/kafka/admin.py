@@ -277,6 +277,11 @@ class Admin:
             return Misconfigured(f"cannot {what}: {not_let_in(error)}")
         if error.code() in NO_RIGHT and right is not None:
             return Denied(f"cannot {what}: {lacks(self._kafka.sasl_username, right)}")
+        if error.code() == KafkaError.SECURITY_DISABLED:
+            return Misconfigured(
+                f"cannot {what}: Kafka at {self._bootstrap} has no authorizer, so everybody may do everything; set "
+                "authorizer.class.name on its brokers (docs/security.md), or try `streamapp run --secure`"
+            )
         if error.code() in FORBIDDEN:
             told = f"cannot {what}: Kafka at {self._bootstrap} says: {error.str()}"
             return Forbidden(told, error.code(), error.str())

@@ -65,7 +65,10 @@ async def await_members_gone(admin: Admin, group: str, session_s: float, tell: C
     while (state := await asyncio.to_thread(admin.group, group)).state not in SILENT_STATES:
         members = ", ".join(sorted(member.client_id for member in state.members)) or "members that are joining"
         if monotonic_s() > end_s:
-            raise Refused(f"group {group} runs ({state.state.lower()}: {members}); stop its workers first")
+            raise Refused(
+                f"group {group} runs ({state.state.lower()}: {members}); stop its workers first; those of "
+                f"`streamapp run` with `streamapp stop {group}`"
+            )
         if not told:
             tell(
                 f"group {group} has members ({members}); a worker that was killed stays one for {session_s:g} s "

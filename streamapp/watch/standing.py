@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -67,14 +67,15 @@ class Standing:
         return min(waiting, default=None)
 
 
-class Standings(Protocol):
-    """What the pages ask."""
+class Standings:
+    """What the pages ask. This one is for a worker that asks nobody."""
 
     async def now(self) -> Mapping[str, Standing]:
         """Every registered group, at most a few seconds old. Raises `Unavailable` or `Misconfigured`."""
+        raise Unavailable("this worker does not ask Kafka about the other groups")
 
 
-class KafkaStandings:
+class KafkaStandings(Standings):
     """Asks Kafka, in a thread of its own. Nothing is started before the first question."""
 
     def __init__(self, kafka: KafkaSettings, clock: Clock, timeout_s: float) -> None:
@@ -110,13 +111,6 @@ class KafkaStandings:
         )
         self._memory, series = step(registry, memory, seen, now_ms)
         return standings(seen, series)
-
-
-class NoStandings:
-    """For a worker that asks nobody."""
-
-    async def now(self) -> Mapping[str, Standing]:
-        raise Unavailable("this worker does not ask Kafka about the other groups")
 
 
 def standings(seen: Seen, series: Series) -> dict[str, Standing]:

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from memory_pipeline import MemoryPipeline
 
 from streamapp.broker.broker import Broker
-from streamapp.capture.pipeline import Group, MemoryPipeline, Pipeline
+from streamapp.capture.pipeline import Pipeline
 from streamapp.kafka.log.reader import read
-from streamapp.kafka.produce.loop_producer import RECORD_BYTES, LoopProducer
+from streamapp.kafka.produce.loop_producer import RECORD_BYTES, Group, LoopProducer
 from streamapp.settings import KafkaSettings
 
 Made = tuple[Pipeline, Callable[[str], list[tuple[bytes | None, bytes | None]]]]

@@ -11,11 +11,11 @@ from capture_bodies import BODIES, hostile
 from capture_calls import DIRECTORY, OTHER_TOKEN, TOKEN, InMemory, directory_in
 from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
+from memory_pipeline import MemoryPipeline
 from openapi_calls import Document
 from openapi_spec_validator import validate
 from searches import search
 
-from streamapp.capture.pipeline import MemoryPipeline
 from streamapp.capture.reading.answers import BY_ROLE, ELSEWHERE, KINDS
 
 TEAMS = directory_in(Path(tempfile.mkdtemp(prefix="capture-")))

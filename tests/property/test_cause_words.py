@@ -13,9 +13,8 @@ from searches import search
 
 from streamapp.kafka.produce.outgoing import prepare
 from streamapp.schemas.judging.cause import cause_of, shape
-from streamapp.schemas.judging.event import read_event
 from streamapp.schemas.judging.insights import judge_captured
-from streamapp.schemas.judging.judge import judge_metering, judge_usage
+from streamapp.schemas.judging.judge import judge_metering, judge_usage, read_envelope
 from streamapp.schemas.judging.judge_audit import judge_audit
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.judging.usage import Usage
@@ -50,7 +49,7 @@ JUDGES: dict[str, Judge] = {
     "usage": judge_usage,
     "metering": judge_metering,
     "audit": judge_audit,
-    "event": read_event,
+    "event": read_envelope,
     "captured": judge_captured,
     "ledger": lambda raw: to_row("billing_events", 0, 0, raw),
 }

@@ -59,7 +59,7 @@ def test_prometheus_and_alertmanager_accept_their_files() -> None:
 
 
 def test_every_alert_says_what_is_wrong_and_where_to_read_on() -> None:
-    """At a command, too; `tests/broker/test_runbook.py` runs each."""
+    """At a command, too, and by its name, which is on the pager; `tests/broker/test_runbook.py` runs each."""
     known, names = sections(RUNBOOK), [rule["alert"] for rule in alerts()]
     assert len(names) == len(set(names)) > 30
     for rule in alerts():
@@ -68,6 +68,7 @@ def test_every_alert_says_what_is_wrong_and_where_to_read_on() -> None:
         page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
         assert (page, anchor in known) == ("docs/runbook.md", True), rule
         assert list(commands(known[anchor], "streamapp")), (rule["alert"], anchor)
+        assert f"`{rule['alert']}`" in known[anchor], f"the section does not name {rule['alert']}"
 
 
 @pytest.mark.parametrize(("severity", "receiver"), [("critical", "pagerduty"), ("warning", "team")])

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from capture_calls import DIRECTORY, NOW_MS, OTHER_TOKEN, TOKEN, InMemory, directory_in
+from memory_pipeline import MemoryPipeline
 
 from streamapp.capture.intake import Ask
-from streamapp.capture.pipeline import MemoryPipeline
 from streamapp.capture.reading.answers import KINDS, RETRIED
 from streamapp.directory import EmptyDirectory
 from streamapp.schemas.dead_letter import EventRejected

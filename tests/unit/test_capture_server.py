@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from capture_calls import TOKEN, InMemory, directory_in
 from conftest import wait_until
+from memory_pipeline import MemoryPipeline
 
-from streamapp.capture.pipeline import MemoryPipeline
 from streamapp.capture.server import HEAD_BYTES_MAX, Connection, listen, serve
 from streamapp.errors import Refused, Unavailable
 

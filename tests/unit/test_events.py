@@ -14,6 +14,7 @@ from usage_log import value
 from streamapp.dead_letters.done import Done, Receipt
 from streamapp.events import fate
 from streamapp.events.event import Event, event_of, is_called
+from streamapp.events.listing import between
 from streamapp.events.log import within
 from streamapp.events.names import moment_of, place_of, uuid_of, written
 from streamapp.facts_events import WindowFacts
@@ -184,3 +185,18 @@ def test_ids_under_another_secret_are_found_and_a_row_that_is_not_committed_is_n
     assert moved is not None
     assert new is not None
     assert (moved.chunk, new.known, new.chunk) == (40, True, None)
+
+
+@pytest.mark.parametrize(
+    ("from_ms", "until_ms", "expected"),
+    [
+        (None, None, (9 * HOUR_MS, 10 * HOUR_MS)),
+        (0, None, (0, 10 * HOUR_MS)),
+        (None, 5 * HOUR_MS, (4 * HOUR_MS, 5 * HOUR_MS)),
+        (1, 2, (1, 2)),
+    ],
+)
+def test_a_time_without_an_end_goes_on_until_now(
+    from_ms: int | None, until_ms: int | None, expected: tuple[int, int]
+) -> None:
+    assert between(from_ms, until_ms, 10 * HOUR_MS) == expected

@@ -163,7 +163,7 @@ def drop_command(
     click.echo(f"{counted(count, 'dead letter')} to {what}", err=True)
     if dry_run or not count or not (yes or click.confirm(f"Go on: {what} {counted(count, 'dead letter')}?")):
         return _tell(as_json, {"matching": count, "undo": undo, "dry_run": dry_run, "changed": 0})
-    with progress("letters", count, shown=not as_json) as advance:
+    with progress("dead letters", count, shown=not as_json) as advance:
         done = drop(settings.kafka, upto, want, reason=because, undo=undo, limit=limit, clock=wall_ms, told=advance)
     click.echo(f"{counted(done, 'dead letter')} {'waiting again' if undo else 'dropped'}", err=True)
     _tell(as_json, {"matching": count, "undo": undo, "dry_run": False, "changed": done})
@@ -180,7 +180,7 @@ def _tell(as_json: bool, facts: Mapping[str, Any]) -> None:
 
 
 def _refuse_unknown(settings: Settings, upto: Mapping[int, Span], ids: tuple[str, ...]) -> None:
-    """Raises `Refused` when an ID is not that of a letter: a mistyped one must not look like success."""
+    """Raises `Refused` when an ID is not that of a dead letter: a mistyped one must not look like success."""
     missing = unknown(settings.kafka, upto, ids)
     if missing:
         one = missing[0]
@@ -208,10 +208,10 @@ def _plan(made: Plan) -> dict[str, Any]:
 
 
 def _print_plan(made: Plan, out: Console) -> None:
-    table = Table("topic", "reason", "what happens", "letters", title="Plan")
+    table = Table("topic", "reason", "what happens", "dead letters", title="Plan")
     table.columns[-1].justify = "right"
     for (topic, reason, changed), count in made.sends.most_common():
-        how = "sent again" + (f", {', '.join(changed)} changed" if changed else " as it came")
+        how = "sent again" + (f" with another {' and '.join(changed)}" if changed else " as it came")
         table.add_row(escape(topic), escape(reason), f"[green]{how}[/]", f"{count:,}")
     for (topic, reason, why), count in made.stays.most_common():
         table.add_row(escape(topic), escape(reason), f"[yellow]skipped[/]: {escape(why)}", f"{count:,}")

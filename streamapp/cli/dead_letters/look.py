@@ -62,7 +62,7 @@ command.add_command(drop_command)
 )
 @json_option
 def list_command(state: str, limit: int, as_json: bool, **options: Any) -> None:
-    """Letters, newest first."""
+    """Dead letters, newest first."""
     want = wanted(options, state=None if state == "all" else state)
     done = read_done(confluent_config(reached().kafka))
     newest: deque[Letter] = deque(maxlen=limit)
@@ -200,7 +200,7 @@ def _print_stats(
         rows: list[tuple[tuple[str, ...], int]] = list(counts.most_common(most))
         if heads == ("hour",):
             rows = sorted(rows)[-HOURS_SHOWN:]
-        table = Table(*heads, "letters", title=title)
+        table = Table(*heads, "dead letters", title=title)
         table.columns[-1].justify = "right"
         for names, count in rows:
             table.add_row(*map(escape, names), f"{count:,}")

@@ -115,7 +115,10 @@ def check_command(wait_s: float, properties: Path | None, as_json: bool) -> None
         fine = f"{properties}: the voters are left to the log, or it is a cluster of one node"
         steps: tuple[Step, ...] = ()
     else:
-        fine, steps = "the cluster is as it must be", _settled(_live(), wait_s)
+        fine, steps = (
+            "the cluster is as its number of brokers allows; more brokers: streamapp cluster plan",
+            _settled(_live(), wait_s),
+        )
     if as_json:
         click.echo(json.dumps({"findings": [_row(step) for step in steps]}, indent=2, ensure_ascii=False))
     else:

@@ -26,7 +26,11 @@ TABLES = sorted(name for name, changelog in registry.tables().items() if changel
 
 @click.command("repartition")
 @click.option("--table", default="usage_hourly", show_default=True, type=click.Choice(TABLES), help="Table to move.")
-@click.option("--dry-run", is_flag=True, help="Show what would be moved; change nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show what would be moved; change nothing. For this, too, the group must be stopped.",
+)
 @json_option
 def command(table: str, dry_run: bool, as_json: bool) -> None:
     """Move a table after its source topic got more partitions.

@@ -173,7 +173,9 @@ class _Check:
         for folder, entries in self._entries.items():
             data = await self._store.get(folder + "manifest.json")
             if data is None:
-                self._report.behind.append(f"{folder} has no manifest yet")
+                self._report.behind.append(
+                    f"{folder} has no manifest yet: it is written a while after the first object"
+                )
                 continue
             manifest = _read(data)
             told = () if manifest is None else manifest.entries
@@ -181,7 +183,9 @@ class _Check:
             if not told or tuple(entries[: len(told)]) != told or pack_manifest(told) != data:
                 self._report.edited.add(f"{folder}manifest.json", "says something else than the entries beside it")
             elif len(told) < len(entries):
-                self._report.behind.append(f"{folder}manifest.json lacks the newest {len(entries) - len(told)} entries")
+                self._report.behind.append(
+                    f"{folder}manifest.json is written now and then: the newest {len(entries) - len(told)} are not yet in"
+                )
 
     async def _newer(self, folder: str, told: Sequence[Entry]) -> list[Entry]:
         """The entries of a folder, of those that a manifest tells, whose objects are newer than the listing."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from streamapp.clock import Clock
 from streamapp.errors import Refused, StreamError, Unavailable
@@ -21,27 +21,18 @@ NO_ORG = "stream"
 """The org of what was done to a record that has none that an event may have."""
 
 
-class Audit(Protocol):
-    """Where it is kept."""
+class Audit:
+    """Where it is kept. This one is for pages that cannot write."""
 
     async def write(self, org_id: str | None, data: Mapping[str, Any], type: str = UNMASKED) -> None:
         """Returns when every in-sync replica has it. Raises `StreamError`."""
+        raise Unavailable("this worker writes no audit_log")
 
     async def close(self) -> None:
         """The worker ends."""
 
 
-class NoAudit:
-    """For pages that cannot write."""
-
-    async def write(self, org_id: str | None, data: Mapping[str, Any], type: str = UNMASKED) -> None:
-        raise Unavailable("this worker writes no audit_log")
-
-    async def close(self) -> None:
-        pass
-
-
-class KafkaAudit:
+class KafkaAudit(Audit):
     """The topic `audit_log`. Nothing is started before the first value is unmasked."""
 
     def __init__(self, kafka: KafkaSettings, clock: Clock) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from streamapp.errors import Denied, Misconfigured, StreamError
-from streamapp.events.listing import SHOWN_MAX, TOPICS, Listing
+from streamapp.events.listing import SHOWN_MAX, TOPICS, Listing, between
 from streamapp.events.names import TEXT_MAX, place_of
 from streamapp.events.trace import Trace
 from streamapp.topics.registry import EVENT_TOPICS
@@ -20,9 +20,7 @@ from streamapp.web.pages.page import Params, Site, moment_in
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 
-HOUR_MS = 3_600_000
 ROWS = 50  # of a list, on one page
-RANGE_MS = HOUR_MS  # of a list without a time
 NOT_LIVE = {"live_status": 0}
 NAMED = {"shown": shown, "show_max": SHOWN_MAX}
 OFFSET = re.compile(r"\d{1,18}")
@@ -39,12 +37,10 @@ async def events(site: Site, params: Params) -> Page:
         raise Problem(
             400, "A time needs a team", "The team says which partition is read. Name one, or leave out the time."
         )
-    now_ms = site.clock()
     if is_tail:
         made = await _asked(topic, site.events.list.tail(topic, team))
     else:
-        until = until_ms if until_ms is not None else min(now_ms, (from_ms or 0) + RANGE_MS)
-        start = from_ms if from_ms is not None else until - RANGE_MS
+        start, until = between(from_ms, until_ms, site.clock())
         made = await _asked(topic, site.events.list.of_team(topic, team, start, until))
     context = {
         **NAMED,

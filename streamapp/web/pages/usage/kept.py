@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 
 class KeptBill(NamedTuple):
@@ -12,16 +12,10 @@ class KeptBill(NamedTuple):
     recorded_ms: int
 
 
-class KeptBills(Protocol):
-    """Whoever can look into the ledger."""
+class KeptBills:
+    """Whoever can look into the ledger. This one has none."""
 
     async def chain(self, bill_id: str) -> list[KeptBill]:
         """Every revision of the bill's bucket, revision 0 first; [] if it is not there, or the ledger does not answer
         at once. Never raises."""
-
-
-class NoLedger:
-    """There is none."""
-
-    async def chain(self, bill_id: str) -> list[KeptBill]:
         return []

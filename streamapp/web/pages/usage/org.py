@@ -14,8 +14,8 @@ from streamapp.web.workers import sums
 
 
 async def org_page(site: Site, params: Params) -> Page:
-    """The org's teams by cost, with the month's sums. The hours of fourteen days are here; `streamapp bills export` has
-    whole months."""
+    """`/orgs/{org}`: the org's teams by cost, with the month's sums. The hours of fourteen days are here; `streamapp
+    bills export` has whole months."""
     org = params.get("org", "")
     month = month_of(params["month"]) if params.get("month") else show.rfc3339(site.clock())[:7]
     begin, end = month_span(month)

@@ -73,7 +73,9 @@ def moment_of(text: str) -> int:
         show.moment(at_ms)  # an offset may carry it over the edge of the calendar
         show.moment(at_ms - 32 * DAY_MS)
     except (ValueError, OverflowError):
-        raise Problem(400, "That is no hour", "Write the hour as 2025-01-15T10:00, in UTC.") from None
+        raise Problem(
+            400, "That is no hour", "Write the hour as 2025-01-15T10:00, or a date, 2025-01-15, in UTC."
+        ) from None
     return at_ms
 
 
