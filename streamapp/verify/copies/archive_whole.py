@@ -183,8 +183,9 @@ class _Check:
             if not told or tuple(entries[: len(told)]) != told or pack_manifest(told) != data:
                 self._report.edited.add(f"{folder}manifest.json", "says something else than the entries beside it")
             elif len(told) < len(entries):
+                newest = len(entries) - len(told)
                 self._report.behind.append(
-                    f"{folder}manifest.json is written now and then: the newest {len(entries) - len(told)} are not yet in"
+                    f"{folder}manifest.json is written now and then: it lacks the newest {newest}"
                 )
 
     async def _newer(self, folder: str, told: Sequence[Entry]) -> list[Entry]:
