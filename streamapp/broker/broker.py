@@ -5,7 +5,6 @@ For tests, for `streamapp run` and for a first look. Java comes from a wheel, th
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -17,7 +16,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from confluent_kafka import KafkaException
 
@@ -30,6 +29,7 @@ from streamapp.errors import Refused, Unavailable
 from streamapp.extras import java
 from streamapp.kafka.admin_client import AdminClient
 from streamapp.processes.child import HOST, Child, free_port, listens, refuse_taken_port
+from streamapp.processes.lock import take
 
 FORMAT_TIMEOUT_S = 60
 KILL_TIMEOUT_S = 5
@@ -78,12 +78,12 @@ class Broker:
         self._more_classes = tuple(class_path)
         self._jars_lock = jars_lock
         self._process: Child | None = None
-        self._lock: IO[str] | None = None
+        self._lock: int | None = None
 
     @property
     def pid(self) -> int | None:
         """The process id while the broker runs."""
-        return self._process.pid if self._process and not self._process.exited.is_set() else None
+        return self._process.pid if self._process and self._process.runs else None
 
     def start(self, timeout_s: float = 60) -> None:
         """Start, and return when a client gets metadata. Does nothing when it runs already.
@@ -191,14 +191,9 @@ class Broker:
         return jar_list
 
     def _take_data_dir(self) -> None:
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        lock = (self.data_dir / "lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            raise Refused(f"another broker runs on {self.data_dir}; stop it or choose another directory") from None
-        self._lock = lock
+        self._lock = take(self.data_dir / "lock")
+        if self._lock is None:
+            raise Refused(f"another broker runs on {self.data_dir}; stop it or choose another directory")
 
     def _write_config(self) -> None:
         protocol = str(self._client.get("security.protocol", "PLAINTEXT"))
@@ -272,7 +267,7 @@ class Broker:
 
     def _let_go(self) -> None:
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
             self._lock = None
 
 

@@ -41,16 +41,6 @@ class WorkerProcess(Child):
         assignments = [f"{name}={value}" for name, value in environment.items()]
         super().__init__("/usr/bin/env", [*assignments, *faust, "worker", "-l", "info"], log, start)
 
-    @property
-    def runs(self) -> bool:
-        """Whether the process is there; a frozen one is."""
-        return not self.exited.is_set()
-
-    @property
-    def exit_code(self) -> int | None:
-        """How it ended, a signal as its negative number; None while it runs."""
-        return self._process.returncode if self.exited.is_set() else None
-
     def kill(self) -> None:
         """End it as `kill -9` does, frozen or not."""
         self.end(signal.SIGKILL, END_TIMEOUT_S)
@@ -62,15 +52,15 @@ class WorkerProcess(Child):
 
     def ask_to_stop(self) -> None:
         """Ask it to end, and do not wait."""
-        self._process.send_signal(signal.SIGTERM)
+        self.send(signal.SIGTERM)
 
     def freeze(self) -> None:
         """Stop its clock: it does nothing and does not know."""
-        self._process.send_signal(signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let a frozen one go on as if nothing had been."""
-        self._process.send_signal(signal.SIGCONT)
+        self.send(signal.SIGCONT)
 
     def said(self) -> str:
         """Everything in its log so far."""

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from streamapp.contract.partitioners import OTHERS
 from streamapp.schemas.catalog import JUDGES
-from streamapp.schemas.judging.rejected import Reason, Rejected, UnreadableBatch
+from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.values.money import DECIMALS
-from streamapp.schemas.values.strict_json import Malformed, parse
+from streamapp.schemas.values.strict_json import object_of
 from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.topics.partitioner import partition_for
 from streamapp.topics.registry import Topic
@@ -70,7 +70,7 @@ class Check:
 
     def look(self, seen: Seen) -> None:
         """Take a record."""
-        tree = _tree(seen.value)
+        tree = object_of(seen.value)
         named = tree.get("source")
         source = named if isinstance(named, str) else ""
         self.sources[source] += 1
@@ -130,16 +130,6 @@ class Check:
         if known is not digest:
             fault = TWICE if known == digest else REUSED
             yield fault, ADVICE[fault]
-
-
-def _tree(value: bytes | None) -> dict[str, Any]:
-    if value is None or isinstance(value, UnreadableBatch):
-        return {}
-    try:
-        tree, _ = parse(value)
-    except Malformed:
-        return {}
-    return tree if isinstance(tree, dict) else {}
 
 
 def _decimals(number: Decimal) -> int:

@@ -24,7 +24,7 @@ from streamapp.schemas.judging.cause import shape
 from streamapp.schemas.judging.letter import ATTEMPT_HEADER, Header
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.values import trace
-from streamapp.schemas.values.strict_json import Malformed, parse
+from streamapp.schemas.values.strict_json import Malformed, object_of, parse
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
 
@@ -257,13 +257,8 @@ def _fixed(value: bytes | None, fix: Fix) -> bytes:
 
 def _key_named(topic: str, value: bytes | None) -> bytes | None:
     """The record key that the event itself names, by the registry's rule for its topic."""
-    name = registry.topic(topic).key
-    try:
-        tree, _ = parse(value or b"")
-    except Malformed:
-        return None
-    data = tree.get("data") if isinstance(tree, dict) else None
-    for fields in (tree, data):
+    name, tree = registry.topic(topic).key, object_of(value)
+    for fields in (tree, tree.get("data")):
         named: Any = fields.get(name) if isinstance(fields, dict) else None
         if isinstance(named, str) and named:
             return named.encode(errors="replace")
@@ -272,11 +267,7 @@ def _key_named(topic: str, value: bytes | None) -> bytes | None:
 
 def _field(value: bytes | None, name: str) -> str | None:
     """A field of the event, where it is a text."""
-    try:
-        tree, _ = parse(value or b"")
-    except Malformed:
-        return None
-    found = tree.get(name) if isinstance(tree, dict) else None
+    found = object_of(value).get(name)
     return found if isinstance(found, str) else None
 
 

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from streamapp.errors import Misconfigured, Refused
+from streamapp.errors import Refused
 from streamapp.processes.child import listens
-from streamapp.processes.lock import take
+from streamapp.processes.lock import take, taken
 from streamapp.settings import Settings
 from streamapp.topics.registry import GROUPS
 
@@ -31,15 +31,8 @@ ELSEWHERE: tuple[tuple[str, str], ...] = (
 
 
 def take_lock(state_dir: Path) -> int:
-    """Let no other run use this directory while the descriptor is open. Raises `Refused` when one does, `Misconfigured`
-    when it cannot be written."""
-    try:
-        descriptor = take(state_dir / LOCK)
-    except OSError as error:
-        raise Misconfigured(f"STREAM_STATE_DIR={state_dir} cannot be written: {error}") from None
-    if descriptor is None:
-        raise Refused(f"another `streamapp run` uses {state_dir}; stop it, or set STREAM_STATE_DIR")
-    return descriptor
+    """Let no other run use this directory while the descriptor is open. Raises as `taken`."""
+    return taken(state_dir / LOCK, "run", "STREAM_STATE_DIR")
 
 
 def is_in_use(state_dir: Path) -> bool:

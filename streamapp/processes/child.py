@@ -68,9 +68,23 @@ class Child:
         self._process = process
         self.pid: int = process.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether the process is there; a frozen one is."""
+        return not self.exited.is_set()
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, a signal as its negative number; None while it runs."""
+        return None if self.runs else self._process.returncode
+
+    def send(self, what: signal.Signals) -> None:
+        """Send the signal and do not wait. Does nothing when it has ended."""
+        self._process.send_signal(what)
+
     def end(self, how: signal.Signals, timeout_s: float) -> None:
         """Send the signal and wait; after `timeout_s` end it by force. Does nothing when it has ended."""
-        self._process.send_signal(how)
+        self.send(how)
         if not self.exited.wait(timeout_s):
             self._process.kill()
             self.exited.wait()

@@ -6,6 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from streamapp.errors import Misconfigured, Refused
+
 
 def take(file: Path) -> int | None:
     """Hold a file while the returned descriptor is open; None when another process does. The folder is made if it is
@@ -17,4 +19,16 @@ def take(file: Path) -> int | None:
     except OSError:
         os.close(descriptor)
         return None
+    return descriptor
+
+
+def taken(file: Path, program: str, variable: str) -> int:
+    """The same for the folder of a program that `variable` names. Raises `Refused` when another one uses it,
+    `Misconfigured` when it cannot be written."""
+    try:
+        descriptor = take(file)
+    except OSError as error:
+        raise Misconfigured(f"{variable}={file.parent} cannot be written: {error}") from None
+    if descriptor is None:
+        raise Refused(f"another `streamapp {program}` uses {file.parent}; stop it, or set {variable}")
     return descriptor

@@ -92,7 +92,7 @@ class Supervisor:
     def pid(self, name: str) -> int | None:
         """The process id while the job runs."""
         child = self._runs[name].child
-        return None if child is None or child.exited.is_set() else child.pid
+        return child.pid if child is not None and child.runs else None
 
     def knows(self, name: str) -> bool:
         """Whether this job is looked after, running or not."""
@@ -124,23 +124,10 @@ class Supervisor:
                 run.await_stop(end_s)
 
 
-class _Process(Child):
-    """A child whose end is of interest."""
-
-    def __init__(self, job: Job, log: Path) -> None:
-        assignments = [f"{name}={value}" for name, value in job.environment]
-        shell, *arguments = *SHELL, str(log), "env", *assignments, *job.command
-        super().__init__(shell, arguments, Path(os.devnull))
-
-    @property
-    def exit_code(self) -> int:
-        """How it ended, a signal as its negative number. Only for one that has exited."""
-        assert self.exited.is_set()
-        return self._process.returncode
-
-    def tell(self, what: signal.Signals) -> None:
-        """Send the signal and do not wait."""
-        self._process.send_signal(what)
+def _started(job: Job, log: Path) -> Child:
+    assignments = [f"{name}={value}" for name, value in job.environment]
+    shell, *arguments = *SHELL, str(log), "env", *assignments, *job.command
+    return Child(shell, arguments, Path(os.devnull))
 
 
 class _Run:
@@ -150,7 +137,7 @@ class _Run:
         self.job = job
         self.counted = 0
         self._pattern = pattern
-        self.child: _Process | None = None
+        self.child: Child | None = None
         self.done = False
         self._log = log
         self._read_to = 0
@@ -160,22 +147,23 @@ class _Run:
         self._due_s: float | None = None
 
     def start(self, now_s: float) -> None:
-        if self.child is not None and not self.child.exited.is_set():
+        if self.child is not None and self.child.runs:
             return
         if self._log.exists() and (self.child is None or self._log.stat().st_size > LOG_BYTES_MAX):
             self._log.replace(self._log.with_suffix(".log.1"))  # the run before this one stays readable
             self._read_to = 0
         self._log.touch()
         self._told.clear()
-        self.child = _Process(self.job, self._log)
+        self.child = _started(self.job, self._log)
         self.done, self._due_s, self._started_s = False, None, now_s
 
     def tick(self, now_s: float) -> list[News]:
         news = [News(self.job.name, line, said=True) for line in self._errors()]
-        if self.child is None or self.done or not self.child.exited.is_set():
+        code = None if self.child is None else self.child.exit_code
+        if code is None or self.done:
             return news
         if self._due_s is None:
-            news += self._ended(self.child.exit_code, now_s)
+            news += self._ended(code, now_s)
         elif now_s >= self._due_s:
             self.start(now_s)
         return news
@@ -183,7 +171,7 @@ class _Run:
     def tell_stop(self) -> None:
         self.done = True
         if self.child is not None:
-            self.child.tell(signal.SIGTERM)
+            self.child.send(signal.SIGTERM)
 
     def await_stop(self, end_s: float) -> None:
         if self.child is not None and not self.child.exited.wait(max(0.0, end_s - monotonic_s())):

@@ -6,10 +6,10 @@ arrive as `strict_json.parse` leaves them: int, or Decimal with the digits as wr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, LiteralString
 
 from pydantic import (
     AfterValidator,
@@ -89,14 +89,18 @@ def _cost(number: Any) -> Decimal:
         raise PydanticCustomError("cost", "{problem}", {"problem": str(error)}) from None
 
 
-def _price(text: Any) -> Decimal:
-    # A number would do no harm, but whoever sends one has it from a float.
-    if type(text) is not str:
-        raise PydanticCustomError("price", "is not a decimal number as text")
-    try:
-        return exact_price(text)
-    except ValueError as error:
-        raise PydanticCustomError("price", "{problem}", {"problem": str(error)}) from None
+def _text_as(kind: LiteralString, what: LiteralString, exact: Callable[[str], Decimal]) -> Callable[[Any], Decimal]:
+    """Reads an amount that is written as text. A number would do no harm, but whoever sends one has it from a float."""
+
+    def read(value: Any) -> Decimal:
+        if type(value) is not str:
+            raise PydanticCustomError(kind, what)
+        try:
+            return exact(value)
+        except ValueError as error:
+            raise PydanticCustomError(kind, "{problem}", {"problem": str(error)}) from None
+
+    return read
 
 
 def measured(value: Any) -> float | None:
@@ -114,15 +118,6 @@ def _whole(number: Any) -> Any:
     if type(number) is Decimal and number.is_finite() and abs(number) <= TOKENS_MAX and number == int(number):
         return int(number)
     return number
-
-
-def _money(value: Any) -> Decimal:
-    if type(value) is not str:
-        raise PydanticCustomError("money", "is not a decimal string")
-    try:
-        return money_of(value)
-    except ValueError as error:
-        raise PydanticCustomError("money", "{problem}", {"problem": str(error)}) from None
 
 
 ID_PATTERN = r"^[\x21-\x7e]+$"
@@ -165,7 +160,7 @@ Cost = Annotated[
 ]
 Price = Annotated[
     Decimal,
-    PlainValidator(_price),
+    PlainValidator(_text_as("price", "is not a decimal number as text", exact_price)),
     WithJsonSchema(
         {
             "type": "string",
@@ -176,7 +171,7 @@ Price = Annotated[
 ]
 Money = Annotated[
     Decimal,
-    PlainValidator(_money),
+    PlainValidator(_text_as("money", "is not a decimal string", money_of)),
     PlainSerializer(money_text, return_type=str),
     WithJsonSchema({"type": "string", "pattern": MONEY_PATTERN}),
 ]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from pathlib import Path
 
 import click
 import uvicorn
 
-from streamapp.errors import Misconfigured, Refused
-from streamapp.processes.lock import take
+from streamapp.errors import Refused
+from streamapp.processes.lock import taken
 from streamapp.settings import current
 from streamapp.sinks.clickhouse.server import Engine, application
 
@@ -30,7 +29,7 @@ def command() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s")
     settings = current()
     folder = settings.clickhouse.dir or settings.state_dir / "clickhouse"
-    lock = _take_lock(folder)
+    lock = taken(folder / "lock", "clickhouse", "STREAM_CLICKHOUSE__DIR")
     listening = _listen(settings.clickhouse.port)
     engine = Engine(folder / "data")
     log.info("listening on http://%s:%d/, data in %s", HOST, listening.getsockname()[1], folder)
@@ -52,13 +51,3 @@ def _listen(port: int) -> socket.socket:
     except OSError:
         raise Refused(f"port {port} is taken: set STREAM_CLICKHOUSE__PORT to another (0: a free one)") from None
     return listening
-
-
-def _take_lock(folder: Path) -> int:
-    try:
-        descriptor = take(folder / "lock")
-    except OSError as error:
-        raise Misconfigured(f"STREAM_CLICKHOUSE__DIR={folder} cannot be written: {error}") from None
-    if descriptor is None:
-        raise Refused(f"another `streamapp clickhouse` uses {folder}; stop it, or set STREAM_CLICKHOUSE__DIR")
-    return descriptor

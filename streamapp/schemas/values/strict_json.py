@@ -53,6 +53,17 @@ def parse(raw: bytes) -> tuple[Any, list[NotANumber]]:
         raise Malformed("is nested too deep") from None
 
 
+def object_of(value: bytes | None) -> dict[str, Any]:
+    """The JSON object that a value is; an empty one where it is none. For whoever looks into what may be refused."""
+    if not value:
+        return {}
+    try:
+        tree, _ = parse(value)
+    except Malformed:
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
 def too_deep(text: str) -> bool:
     """Whether arrays and objects are nested more than DEPTH_MAX levels. Brackets inside of strings do not count."""
     if text.count("[") + text.count("{") <= DEPTH_MAX:
