@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as CounterOf
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from platform import python_version
@@ -197,6 +197,40 @@ class GroupMetrics:
         return exposition(self.registry, openmetrics, more)
 
 
+class Told(Collector):
+    """Metrics that `collect` makes anew on each scrape, beside what every process tells. Whoever inherits calls this
+    `__init__` last: the first scrape is made there."""
+
+    def __init__(self) -> None:
+        self.registry = registry()
+        self.registry.register(self)
+
+    def exposition(self, openmetrics: bool = False) -> bytes:
+        """Prometheus text format, or OpenMetrics."""
+        return exposition(self.registry, openmetrics)
+
+
+Samples = Iterable[tuple[tuple[str, ...], float | None]]
+"""The values of the labels, and the number; None: it is not known, and has no sample."""
+
+
+def gauges(name: str, about: str, labels: Sequence[str], samples: Samples) -> Metric:
+    """A gauge with labels."""
+    return _filled(GaugeMetricFamily(name, about, None, labels), samples)
+
+
+def counters(name: str, about: str, labels: Sequence[str], samples: Samples) -> Metric:
+    """A counter with labels."""
+    return _filled(CounterMetricFamily(name, about, None, labels), samples)
+
+
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, samples: Samples) -> Metric:
+    for values, number in samples:
+        if number is not None:
+            family.add_metric(values, number)
+    return family
+
+
 class Families(Collector):
     """Metrics that were found elsewhere, for one exposition."""
 
@@ -249,17 +283,13 @@ class LetterMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         counts, source = self._counts(), ("source_topic", "group", "reason")
-        letters = CounterMetricFamily("stream_dead_letters", "Dead letters, ever, by who refused what", labels=source)
-        window = GaugeMetricFamily("stream_dead_letters_window", "Of these, in the present 5 minutes", labels=source)
-        told = CounterMetricFamily(
-            "stream_alerts", "Notifications finished, by outcome", labels=("destination", "outcome")
-        )
-        waiting = GaugeMetricFamily("stream_alerts_waiting", "Notifications in flight", labels=("destination",))
-        for family, numbers in ((letters, counts.totals), (window, counts.window), (told, counts.told)):
-            for key, count in sorted(numbers.items()):
-                family.add_metric(key, count)
-        for name, count in sorted(counts.waiting.items()):
-            waiting.add_metric((name,), count)
-        yield from (letters, window, told, waiting)
+        about = "Dead letters, ever, by who refused what"
+        yield counters("stream_dead_letters", about, source, sorted(counts.totals.items()))
+        about = "Of these, in the present 5 minutes"
+        yield gauges("stream_dead_letters_window", about, source, sorted(counts.window.items()))
+        labels, about = ("destination", "outcome"), "Notifications finished, by outcome"
+        yield counters("stream_alerts", about, labels, sorted(counts.told.items()))
+        waiting = sorted(((name,), count) for name, count in counts.waiting.items())
+        yield gauges("stream_alerts_waiting", "Notifications in flight", ("destination",), waiting)
         yield GaugeMetricFamily("stream_incidents_open", "Open incidents", counts.open)
         yield GaugeMetricFamily("stream_letter_causes", "Distinct rejection causes tracked", counts.causes)

@@ -13,9 +13,8 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     Metric,
 )
-from prometheus_client.registry import Collector
 
-from streamapp.metrics import SECONDS, exposition, registry
+from streamapp.metrics import SECONDS, Told, counters
 from streamapp.schemas.values.trace import HEADER, trace_id
 
 PREFIXES = ("stream_capture", "capture")  # the second: as the release before named them
@@ -45,7 +44,7 @@ class _Seconds:
         return HistogramMetricFamily(name, about, buckets=buckets, sum_value=self._sum)  # type: ignore[arg-type]
 
 
-class Counters(Collector):
+class Counters(Told):
     """The numbers of one capture process. Events are counted when they are acknowledged."""
 
     def __init__(self, under_way: Callable[[], tuple[int, int]], connections: Callable[[], int]) -> None:
@@ -56,8 +55,7 @@ class Counters(Collector):
         self.body_bytes = 0
         self._request, self._to_topic = _Seconds(), _Seconds()
         self._under_way, self._connections = under_way, connections
-        self._registry = registry()
-        self._registry.register(self)
+        super().__init__()
 
     def answered(self, status: int, slug: str, seconds: float) -> None:
         """A request was answered after so long."""
@@ -72,30 +70,21 @@ class Counters(Collector):
         """The metrics as they are now."""
         for prefix in PREFIXES:
             yield from self._families(prefix)
-        events = CounterMetricFamily(
-            "stream_capture_events", "Events acknowledged by all replicas, by what they became", labels=("outcome",)
-        )
-        events.add_metric(("accepted",), self.events)
-        events.add_metric(("dead_letter",), self.refused.total())
-        yield events
+        about = "Events acknowledged by all replicas, by what they became"
+        became = ((("accepted",), self.events), (("dead_letter",), self.refused.total()))
+        yield counters("stream_capture_events", about, ("outcome",), became)
         yield CounterMetricFamily("capture_events", "Events acknowledged by all replicas", value=self.events)
         about = "From the end of a request's headers until every in-sync replica has its records"
         yield self._to_topic.family("stream_capture_to_topic_seconds", about)
 
     def _families(self, prefix: str) -> Iterator[Metric]:
-        requests = CounterMetricFamily(f"{prefix}_requests", "Requests answered", labels=("status", "slug"))
-        for (status, slug), count in sorted(self.answers.items()):
-            requests.add_metric((str(status), slug), count)
-        yield requests
-        refused = CounterMetricFamily(f"{prefix}_events_refused", "Written to dead_letter", labels=("reason",))
-        for reason, count in sorted(self.refused.items()):
-            refused.add_metric((reason,), count)
-        yield refused
+        requests = (((str(status), slug), count) for (status, slug), count in sorted(self.answers.items()))
+        yield counters(f"{prefix}_requests", "Requests answered", ("status", "slug"), requests)
+        refused = (((reason,), count) for reason, count in sorted(self.refused.items()))
+        yield counters(f"{prefix}_events_refused", "Written to dead_letter", ("reason",), refused)
         about = "Events whose timestamp cannot be read: they count as of now, or of their offset"
-        unreadable = CounterMetricFamily(f"{prefix}_timestamps_unreadable", about, labels=("lib",))
-        for lib, count in sorted(self.unreadable.items()):
-            unreadable.add_metric((lib,), count)
-        yield unreadable
+        unreadable = (((lib,), count) for lib, count in sorted(self.unreadable.items()))
+        yield counters(f"{prefix}_timestamps_unreadable", about, ("lib",), unreadable)
         yield CounterMetricFamily(f"{prefix}_body_bytes", "Bytes of bodies received", value=self.body_bytes)
         yield self._request.family(f"{prefix}_request_seconds", "From the end of a request's headers to its answer")
         records, size = self._under_way()
@@ -105,7 +94,3 @@ class Counters(Collector):
         about = "Bytes of records not acknowledged yet and of bodies being received"
         yield GaugeMetricFamily(f"{prefix}_buffer_bytes", about, value=size)
         yield GaugeMetricFamily(f"{prefix}_connections", "Open connections", value=self._connections())
-
-    def exposition(self, openmetrics: bool = False) -> bytes:
-        """Prometheus text format, or OpenMetrics."""
-        return exposition(self._registry, openmetrics)

@@ -6,11 +6,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from aiohttp import web
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from streamapp.errors import StreamError
-from streamapp.metrics import exposition
-from streamapp.metrics import registry as collectors
+from streamapp.metrics import Told, gauges
 from streamapp.registry import answers
 from streamapp.registry.answers import Failure
 from streamapp.registry.reading import Reading
@@ -79,22 +77,19 @@ async def told_in_its_form(request: web.Request, handler: Handler) -> web.Stream
         return Failure(error.status, f"HTTP {error.status} {error.reason}").response()
 
 
-class RegistryMetrics(Collector):
+class RegistryMetrics(Told):
     """Made anew on each scrape."""
 
     def __init__(self, registry: Registry) -> None:
         self._of = registry
-        self.registry = collectors()
-        self.registry.register(self)
+        super().__init__()
 
     def collect(self) -> Iterator[Metric]:
         """The metrics as they are now."""
-        versions = GaugeMetricFamily("stream_registry_versions", "Schema versions that are served", None, ("origin",))
         everything = list(self._of.state.all())
         own = sum(one.subject in self._of.state.own for one in everything)
-        versions.add_metric(("repository",), own)
-        versions.add_metric(("topic",), len(everything) - own)
-        yield versions
+        counts = ((("repository",), own), (("topic",), len(everything) - own))
+        yield gauges("stream_registry_versions", "Schema versions that are served", ("origin",), counts)
         yield GaugeMetricFamily(
             "stream_registry_writable", "1: Kafka answers, so schemas can be registered", int(not self._of.problem)
         )
@@ -102,7 +97,3 @@ class RegistryMetrics(Collector):
         yield CounterMetricFamily(
             "stream_registry_fenced", "Times that another registry took over the writing", self._of.fenced
         )
-
-    def exposition(self, openmetrics: bool = False) -> bytes:
-        """Prometheus text format, or OpenMetrics."""
-        return exposition(self.registry, openmetrics)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client.metrics_core import Metric
 
-from streamapp.metrics import exposition, registry
-from streamapp.watch.lag import STATES, GroupSeries
+from streamapp.metrics import Told, counters, gauges
+from streamapp.watch.lag import STATES
 from streamapp.watch.watcher import Known
 
 GROUP, TOPIC, PLACE = ("group",), ("group", "topic"), ("group", "topic", "partition")
 
 
-class WatchMetrics(Collector):
+class WatchMetrics(Told):
     """All series of `Known`."""
 
     def __init__(self, known: Callable[[], Known]) -> None:
         self._known = known
-        self.registry = registry()
-        self.registry.register(self)
+        super().__init__()
 
     def collect(self) -> Iterator[Metric]:
         """The metrics as they are now."""
@@ -28,76 +26,43 @@ class WatchMetrics(Collector):
         yield from _places(known)
         yield from _groups(known)
         yield from _money(known)
-        succeeded = GaugeMetricFamily(
-            "stream_watch_last_success_timestamp_seconds", "When Kafka last answered; without it, it never did"
-        )
-        if known.succeeded_ms is not None:
-            succeeded.add_metric((), known.succeeded_ms / 1000)
-        unknown = GaugeMetricFamily(
-            "stream_watch_unknown", "Partitions or groups whose series are absent, by reason", None, ("reason",)
-        )
-        for reason, count in known.series.unknown.items():
-            unknown.add_metric((reason,), count)
-        foreign = GaugeMetricFamily(
-            "stream_unregistered", "1: a topic or group that nobody registered", None, ("kind", "name")
-        )
-        for kind, name in known.series.unregistered:
-            foreign.add_metric((kind, name), 1)
-        yield from (succeeded, unknown, foreign)
-
-    def exposition(self, openmetrics: bool = False) -> bytes:
-        """Prometheus' text format, or OpenMetrics."""
-        return exposition(self.registry, openmetrics)
+        about = "When Kafka last answered; without it, it never did"
+        at_s = None if known.succeeded_ms is None else known.succeeded_ms / 1000
+        yield gauges("stream_watch_last_success_timestamp_seconds", about, (), [((), at_s)])
+        about = "Partitions or groups whose series are absent, by reason"
+        unknown = (((reason,), count) for reason, count in known.series.unknown.items())
+        yield gauges("stream_watch_unknown", about, ("reason",), unknown)
+        foreign = ((who, 1) for who in known.series.unregistered)
+        yield gauges("stream_unregistered", "1: a topic or group that nobody registered", ("kind", "name"), foreign)
 
 
 def _places(known: Known) -> Iterator[Metric]:
-    lag = GaugeMetricFamily("kafka_consumer_group_lag", "Offsets that the group has not committed", None, PLACE)
-    age = GaugeMetricFamily("stream_lag_seconds", "Age of the first unread record; 0: there is none", None, PLACE)
-    loss = GaugeMetricFamily(
-        "stream_seconds_to_loss",
-        "Until the first unread record is as old as the topic's retention; the retention, where nothing is unread",
-        None,
-        PLACE,
-    )
-    expired = CounterMetricFamily(
-        "stream_records_expired_unread", "Records that Kafka deleted before the group had read them", None, PLACE
-    )
-    for name, one in known.series.groups.items():
-        for (topic, partition), unread in one.partitions.items():
-            place = (name, topic, str(partition))
-            lag.add_metric(place, unread.lag)
-            expired.add_metric(place, unread.expired)
-            if unread.age_s is not None:
-                age.add_metric(place, unread.age_s)
-            if unread.to_loss_s is not None:
-                loss.add_metric(place, unread.to_loss_s)
-    yield from (lag, age, loss, expired)
+    places = [
+        ((name, topic, str(partition)), unread)
+        for name, one in known.series.groups.items()
+        for (topic, partition), unread in one.partitions.items()
+    ]
+    about = "Offsets that the group has not committed"
+    yield gauges("kafka_consumer_group_lag", about, PLACE, ((place, one.lag) for place, one in places))
+    about = "Age of the first unread record; 0: there is none"
+    yield gauges("stream_lag_seconds", about, PLACE, ((place, one.age_s) for place, one in places))
+    about = "Until the first unread record is as old as the topic's retention; the retention, where nothing is unread"
+    yield gauges("stream_seconds_to_loss", about, PLACE, ((place, one.to_loss_s) for place, one in places))
+    about = "Records that Kafka deleted before the group had read them"
+    yield counters("stream_records_expired_unread", about, PLACE, ((place, one.expired) for place, one in places))
 
 
 def _groups(known: Known) -> Iterator[Metric]:
-    states = GaugeMetricFamily(
-        "stream_group_state", "1: the group's state, as Kafka reports it", None, (*GROUP, "state")
+    groups = known.series.groups.items()
+    states = (((name, state), state == one.state) for name, one in groups if one.state for state in STATES)
+    yield gauges("stream_group_state", "1: the group's state, as Kafka reports it", (*GROUP, "state"), states)
+    yield gauges(
+        "stream_group_members", "Consumers in the group", GROUP, (((name,), one.members) for name, one in groups)
     )
-    members = GaugeMetricFamily("stream_group_members", "Consumers in the group", None, GROUP)
-    commit = GaugeMetricFamily("stream_commit_age_seconds", "Since a commit of the group was seen", None, GROUP)
-    growth = GaugeMetricFamily(
-        "stream_lag_growth", "Offsets per second by which the lag grew in the last minute", None, TOPIC
-    )
-    for name, one in known.series.groups.items():
-        _group(name, one, states, members)
-        if one.commit_age_s is not None:
-            commit.add_metric((name,), one.commit_age_s)
-        for topic, rate in one.growth.items():
-            growth.add_metric((name, topic), rate)
-    yield from (states, members, commit, growth)
-
-
-def _group(name: str, one: GroupSeries, states: GaugeMetricFamily, members: GaugeMetricFamily) -> None:
-    if one.state:
-        for state in STATES:
-            states.add_metric((name, state), state == one.state)
-    if one.members is not None:
-        members.add_metric((name,), one.members)
+    about = "Since a commit of the group was seen"
+    yield gauges("stream_commit_age_seconds", about, GROUP, (((name,), one.commit_age_s) for name, one in groups))
+    growth = (((name, topic), rate) for name, one in groups for topic, rate in one.growth.items())
+    yield gauges("stream_lag_growth", "Offsets per second by which the lag grew in the last minute", TOPIC, growth)
 
 
 def _money(known: Known) -> Iterator[Metric]:
@@ -106,9 +71,7 @@ def _money(known: Known) -> Iterator[Metric]:
         "unread_estimate": "Not read yet: the lag times the mean cost of an event, US dollars",
         "lost": "Deleted unread since the watch began: records times the mean cost of an event, US dollars",
     }
-    families = [GaugeMetricFamily(f"stream_money_{word}", text, None, TOPIC) for word, text in about.items()]
-    for place, sums in known.money.items():
-        for family, amount in zip(families, sums, strict=True):
-            if amount is not None:
-                family.add_metric(place, float(amount))
-    yield from families
+    for at, (word, text) in enumerate(about.items()):
+        amounts = ((place, of[at]) for place, of in known.money.items())
+        sums = ((place, None if amount is None else float(amount)) for place, amount in amounts)
+        yield gauges(f"stream_money_{word}", text, TOPIC, sums)
