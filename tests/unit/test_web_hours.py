@@ -141,3 +141,14 @@ def test_a_late_page_of_100_000_rows_costs_no_more_than_the_first() -> None:
     )
     assert found.rows[0].cost == 4_999
     assert deep < 2 * first + 0.05
+
+
+def test_names_are_those_of_the_newest_hours_first() -> None:
+    kept = hours.by_hour()
+    found = hours.names(ALL, "ACME", 3, kept)
+    assert found == sorted(found, key=hours.newest_first)
+    every = {(row.org, row.team) for row in ALL if "acme" in row.org or "acme" in row.team}
+    assert {(one.org, one.team) for one in found} <= every
+    assert len(found) == min(3, len(every))
+    assert found[0].start_ms == max(row.start_ms for row in ALL if "acme" in row.org)
+    assert hours.names(ALL, "nobody", 3, kept) == []

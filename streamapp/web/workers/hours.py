@@ -207,14 +207,16 @@ class Named(NamedTuple):
     team: str
 
 
-def names(rows: list[HourFacts], text: str, most: int) -> list[Named]:
+def names(rows: list[HourFacts], text: str, most: int, kept: Hours) -> list[Named]:
     """Teams that have a text in their name or their org's; those with the newest hours first. `rows`: newest first."""
-    wanted, oldest_first = text.casefold(), rows[::-1]
-    newest = dict(
-        zip(map(attrgetter("org", "team"), oldest_first), map(attrgetter("start_ms"), oldest_first), strict=True)
-    )
+    wanted, newest = text.casefold(), dict[tuple[str, str], int]()
+    for hour in reversed(kept.each(rows, "names", lambda run: dict.fromkeys(map(_NAMES, run), run[0].start_ms))):
+        newest.update(hour)
     found = (Named(at_ms, *one) for one, at_ms in newest.items() if any(wanted in name.casefold() for name in one))
     return nsmallest(most, found, key=newest_first)
+
+
+_NAMES = attrgetter("org", "team")
 
 
 def newest_first(one: Named) -> tuple[int, str, str]:

@@ -72,7 +72,7 @@ async def hours_slice(view: WorkerView, params: Params) -> hours.HoursSlice:
 
 async def names(view: WorkerView, params: Params) -> list[hours.Named]:
     """Orgs and teams whose names contain a text, those of the newest hours first."""
-    return await asyncio.to_thread(hours.names, view.hours(), params.get("text", ""), NAMES_MAX)
+    return await asyncio.to_thread(hours.names, view.hours(), params.get("text", ""), NAMES_MAX, _hours(view))
 
 
 async def sums_of(view: WorkerView, params: Params) -> list[sums.PartSums]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 from itertools import chain
+from operator import attrgetter
 
 from streamapp.web import show
 from streamapp.web.workers.hours import Hours, named, within
@@ -60,9 +61,9 @@ class Sum:
         """Of the cost: what bills state."""
         return show.EXACT.subtract(self.cost, show.EXACT.add(self.open_cost, self.pending_cost))
 
-    def add(self, other: HourFacts | Sum) -> None:
+    def add(self, other: Sum) -> None:
         """Count as much again."""
-        self.hours += other.hours if isinstance(other, Sum) else 1
+        self.hours += other.hours
         self.requests += other.requests
         self.errors += other.errors
         self.cache_hits += other.cache_hits
@@ -70,12 +71,23 @@ class Sum:
         self.completion_tokens += other.completion_tokens
         self.total_tokens += other.total_tokens
         self.cost = show.EXACT.add(self.cost, other.cost)
-        if isinstance(other, Sum):
-            self.open_cost = show.EXACT.add(self.open_cost, other.open_cost)
-        elif other.state == "open" and not other.pending:
-            self.open_cost = show.EXACT.add(self.open_cost, other.cost)
-        if other.pending_cost:
-            self.pending_cost = show.EXACT.add(self.pending_cost, other.pending_cost)
+        self.open_cost = show.EXACT.add(self.open_cost, other.open_cost)
+        self.pending_cost = show.EXACT.add(self.pending_cost, other.pending_cost)
+
+    def count(self, rows: Sequence[HourFacts]) -> None:
+        """Count these, column by column: rows are many."""
+        if not rows:
+            return
+        *columns, costs, pending = zip(*map(_COLUMNS, rows), strict=True)
+        opened = (row.cost for row in rows if row.state == "open" and not row.pending)
+        found = Sum(len(rows), cost=show.total(costs), open_cost=show.total(opened), pending_cost=show.total(pending))
+        for name, column in zip(COUNTERS, columns, strict=True):
+            setattr(found, name, sum(column))
+        self.add(found)
+
+
+COUNTERS = ("requests", "errors", "cache_hits", "prompt_tokens", "completion_tokens", "total_tokens")
+_COLUMNS = attrgetter(*COUNTERS, "cost", "pending_cost")
 
 
 @dataclass(slots=True)
@@ -140,13 +152,15 @@ def of_hours(rows: list[HourFacts], query: SumsQuery, kept: Hours) -> list[PartS
 
 
 def _of_hour(run: list[HourFacts], group_of: Callable[[HourFacts], Group]) -> list[Row]:
-    found: dict[tuple[Group, int, str], HourSum] = {}
+    found: dict[tuple[Group, int, str], list[HourFacts]] = {}
     for row in run:
-        at = group_of(row), row.partition, row.currency
-        if at not in found:
-            found[at] = HourSum(start_ms=row.start_ms, partition=row.partition, currency=row.currency)
-        found[at].add(row)
-    return [(one, group) for (group, _, _), one in found.items()]
+        found.setdefault((group_of(row), row.partition, row.currency), []).append(row)
+    made: list[Row] = []
+    for (group, partition, currency), rows in found.items():
+        one = HourSum(start_ms=run[0].start_ms, partition=partition, currency=currency)
+        one.count(rows)
+        made.append((one, group))
+    return made
 
 
 def _span(query: SumsQuery) -> Callable[[int], bool]:
@@ -156,7 +170,7 @@ def _span(query: SumsQuery) -> Callable[[int], bool]:
 
 def add_up(rows: Iterable[Row], query: SumsQuery) -> list[PartSums]:
     """Rows → sums, by partition. Linear; safe in a thread."""
-    lines: dict[tuple[int, Group, str], Line] = {}
+    lines: dict[tuple[int, Group, str], tuple[list[HourFacts | HourSum], list[HourFacts | HourSum]]] = {}
     series: dict[tuple[int, int, str], Decimal] = {}
     again: dict[tuple[int, str], list[int]] = {}  # hours that came before, with another model: now, in the span before
     hours: set[tuple[str, str, str, int]] = set()
@@ -167,15 +181,15 @@ def add_up(rows: Iterable[Row], query: SumsQuery) -> list[PartSums]:
         start, number, currency = row.start_ms, row.partition, row.currency
         line = lines.get((number, group, currency))
         if line is None:
-            line = lines[number, group, currency] = Line(group, currency)
+            line = lines[number, group, currency] = [], []
         is_now, is_before = begin <= start < end, before <= start < before_end
         if is_now:
-            line.now.add(row)
+            line[0].append(row)
             at = number, start, currency
             cost = series.get(at)
             series[at] = row.cost if cost is None else add(cost, row.cost)
         if is_before:
-            line.before.add(row)
+            line[1].append(row)
         if by_model and isinstance(row, HourFacts):
             hour = row.org, row.team, currency, start
             if hour in hours:
@@ -183,14 +197,26 @@ def add_up(rows: Iterable[Row], query: SumsQuery) -> list[PartSums]:
                 known[0], known[1] = known[0] + is_now, known[1] + is_before
             hours.add(hour)
     parts: dict[int, PartSums] = {}
-    for (number, _, _), line in lines.items():
-        parts.setdefault(number, PartSums(number)).groups.append(line)
+    for (number, group, currency), (of_now, of_before) in lines.items():
+        line_of = Line(group, currency, _added(of_now), _added(of_before))
+        parts.setdefault(number, PartSums(number)).groups.append(line_of)
     for (number, start, currency), cost in series.items():
         parts[number].series.append((start, currency, cost))
     for part in parts.values():
         part.all = _together(part, again)
         part.groups = _most(part.groups)
     return list(parts.values())
+
+
+def _added(rows: Iterable[HourFacts | HourSum]) -> Sum:
+    found, single = Sum(), list[HourFacts]()
+    for row in rows:
+        if isinstance(row, HourSum):
+            found.add(row)
+        else:
+            single.append(row)
+    found.count(single)
+    return found
 
 
 def _together(part: PartSums, again: Mapping[tuple[int, str], Sequence[int]]) -> list[Line]:
