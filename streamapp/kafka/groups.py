@@ -117,11 +117,15 @@ async def looked(
     *,
     dating: Callable[[Seen], Dating] | None = None,
     names: bool = False,
+    explained: bool = True,
 ) -> Seen:
-    """The same in an event loop. `dating` makes of what was seen a search for timestamps; `names`: list the groups."""
+    """The same in an event loop. `dating` makes of what was seen a search for timestamps; `names`: list the groups.
+    `explained`: without an answer the settings are tried, too, for some seconds more."""
     try:
         return await _look(kafka, sorted(groups), sorted(topics), timeout_s, dating, names)
     except Unavailable as error:
+        if not explained:
+            raise
         raise await asyncio.to_thread(disagreement, kafka) or error from None
 
 

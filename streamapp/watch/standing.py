@@ -6,7 +6,7 @@ Nothing is configured: the members of a group say where their pages are, because
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from streamapp.clock import Clock
+from streamapp.clock import Clock, monotonic_s
 from streamapp.errors import StreamError, Unavailable
 from streamapp.kafka.groups import GroupSeen, Member, Seen, looked
 from streamapp.kafka.partitions import Partition
@@ -24,7 +24,8 @@ from streamapp.watch.lag import NEVER_STARTED, GroupSeries, Memory, Series, Unre
 
 State = Literal["running", "rebalancing", "no worker", "never started", "not visible", "unknown"]
 
-FRESH_MS = 5_000  # open pages ask once a second, and a look is some thirty requests (docs/adr/0029)
+FRESH_MS = 3_000  # open pages ask once a second, and a look is some thirty requests (docs/adr/0029)
+Looked = Callable[..., Awaitable[Seen]]
 ANYWHERE = {"0.0.0.0": "", "::": ""}  # a worker that listens on every address is found at the one Kafka sees
 _STATES: Mapping[str, State] = {
     "stable": "running",
@@ -76,10 +77,11 @@ class Standings:
 
 
 class KafkaStandings(Standings):
-    """Asks Kafka, in a thread of its own. Nothing is started before the first question."""
+    """Asks Kafka, in a thread of its own. Nothing is started before the first question. Where Kafka has answered
+    before, one question that it does not answer in time says little: it is away when it answers neither of two."""
 
-    def __init__(self, kafka: KafkaSettings, clock: Clock, timeout_s: float) -> None:
-        self._kafka, self._clock, self._timeout_s = kafka, clock, timeout_s
+    def __init__(self, kafka: KafkaSettings, clock: Clock, timeout_s: float, looked: Looked = looked) -> None:
+        self._kafka, self._clock, self._timeout_s, self._looked = kafka, clock, timeout_s, looked
         self._thread = ThreadPoolExecutor(1, "standing")
         self._made: tuple[int, Mapping[str, Standing] | StreamError] | None = None
         self._memory = Memory()
@@ -92,7 +94,7 @@ class KafkaStandings(Standings):
         if self._made is None or not 0 <= self._clock() - self._made[0] < FRESH_MS:
             made: Mapping[str, Standing] | StreamError
             try:
-                made = asyncio.run(self._look())
+                made = asyncio.run(self._asked())
             except StreamError as error:
                 made = error
             self._made = self._clock(), made
@@ -100,14 +102,25 @@ class KafkaStandings(Standings):
             raise self._made[1]
         return self._made[1]
 
-    async def _look(self) -> Mapping[str, Standing]:
+    async def _asked(self) -> Mapping[str, Standing]:
+        if self._made is None or isinstance(self._made[1], StreamError):
+            return await self._look()
+        again_s = monotonic_s() + self._timeout_s
+        try:
+            return await self._look(explained=False)
+        except Unavailable:
+            await asyncio.sleep(again_s - monotonic_s())
+            return await self._look(explained=False)
+
+    async def _look(self, explained: bool = True) -> Mapping[str, Standing]:
         registry, memory, now_ms = watched(), self._memory, self._clock()
-        seen = await looked(
+        seen = await self._looked(
             self._kafka,
             {one.group for one in registry},
             {one.topic for one in registry},
             self._timeout_s,
             dating=lambda seen: dates(registry, memory, seen, now_ms),
+            explained=explained,
         )
         self._memory, series = step(registry, memory, seen, now_ms)
         return standings(seen, series)

@@ -59,6 +59,7 @@ class Renderer:
         )
         self._env.globals.update(show=show, static=files.url, exact=show.exact, utc_day=utc_day, minor=_key_text)
         self._env.globals.update(places=places, by_name=by_name)
+        self._env.globals.update(moment_data=moment_data, aligned_money_data=aligned_money_data)
         self._env.filters["money_data"] = money_data
         for name, parts in (("ui", "parts.html"), ("drawn", "charts_parts.html"), ("ev", "events_parts.html")):
             self._env.globals[name] = self._env.get_template(parts).module
@@ -159,6 +160,27 @@ def money_data(amount: Decimal, currency: str) -> Markup:
     return Markup('<data class="money" value="{0}" title="{0} {2}">{1}</data>').format(
         show.exact(amount), show.money(amount, currency), show.visible(currency)
     )
+
+
+def moment_data(at_ms: int | None, text: str | None = None) -> Markup:
+    """A moment: short to read, exact on hover; a dash where there is none."""
+    if at_ms is None:
+        return Markup('<span class="muted">–</span>')
+    exact = show.rfc3339(at_ms)
+    return _MOMENT % (exact, exact, text or show.day_clock(at_ms))
+
+
+def aligned_money_data(amount: Decimal, currency: str) -> Markup:
+    """Money in a column: the point stands below the point. Six decimals at a glance, all twelve on hover."""
+    exact, (head, rest), unit = show.exact(amount), show.column_money(amount, currency), show.visible(currency)
+    return _ALIGNED % (exact, exact, unit, head, rest, "" if currency in show.SIGNS else _UNIT % unit)
+
+
+_MOMENT = Markup('<time datetime="%s" title="%s">%s</time>')
+_ALIGNED = Markup(
+    '<data class="money aligned" value="%s" title="%s %s"><span>%s</span><span class="rest">%s</span>%s</data>'
+)
+_UNIT = Markup(' <span class="unit">%s</span>')
 
 
 def utc_day(at_ms: int) -> str:

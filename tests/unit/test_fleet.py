@@ -43,6 +43,7 @@ async def asked(answer: web.Response | None) -> tuple[fleet.Answer[list[str]], f
         (None, "it does not know this question: it runs another version"),
         (web.Response(status=400), "it answered with status 400"),
         (web.Response(status=403), "it does not answer for this role"),
+        (web.Response(status=503), "it answered with status 503"),
         (web.Response(body=b'{"another": "shape"}'), "its answer could not be read"),
     ],
 )
@@ -53,7 +54,7 @@ def test_a_peer_that_refuses_one_question_is_asked_the_others(answer: web.Respon
     assert worker.value is not None
 
 
-def test_a_peer_that_fails_rests() -> None:
-    settings, worker = asyncio.run(asked(web.Response(status=503)))
-    assert settings.problem == worker.problem == "it answered with status 503"
+def test_a_peer_that_refuses_whoever_asks_rests() -> None:
+    settings, worker = asyncio.run(asked(web.Response(status=401)))
+    assert settings.problem == worker.problem == fleet.REFUSED[401]
     assert worker.value is None

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+from typing import Any
+
 import pytest
 
+from streamapp.errors import Unavailable
 from streamapp.kafka.groups import GroupSeen, Member, Seen
+from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import GROUPS
+from streamapp.watch import standing
 from streamapp.watch.lag import Memory, step, watched
-from streamapp.watch.standing import Standing, address, standings
+from streamapp.watch.standing import KafkaStandings, Standing, address, standings
 
 LEDGER = [("billing_events", number) for number in range(4)]
 
@@ -97,3 +104,29 @@ def test_an_address_is_one_that_can_be_asked(url: str, host: str, found: str) ->
 @pytest.mark.parametrize("data", [b"", b"not json", b"[]", b'{"url":3}', b"\xff"])
 def test_members_that_are_none_of_ours_have_no_address(data: bytes) -> None:
     assert address(Member("stream", "10.0.0.1", data, ())) == ""
+
+
+def test_kafka_is_away_when_it_answers_neither_of_two_questions() -> None:
+    """One says little. Whether the settings fit is asked only while Kafka has never answered, or is known to be away:
+    it takes seconds."""
+    now_ms, answers, explained = 0, iter([True, False, True, False, False, False]), list[bool]()
+
+    async def looked(*asked: Any, **how: Any) -> Seen:
+        explained.append(how["explained"])
+        if not next(answers):
+            raise Unavailable("Kafka does not answer")
+        return Seen({}, {}, {})
+
+    kafka = KafkaStandings(KafkaSettings(), lambda: now_ms, 0, looked)
+
+    async def heard() -> bool:
+        with suppress(Unavailable):
+            return bool(await kafka.now())
+        return False
+
+    told = []
+    for _ in range(4):
+        told.append(asyncio.run(heard()))
+        now_ms += standing.FRESH_MS
+    assert told == [True, True, False, False]
+    assert explained == [True, False, False, False, False, True]

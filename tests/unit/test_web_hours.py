@@ -9,18 +9,20 @@ from time import process_time
 import pytest
 from web_fake import FakeWorker, World
 
-from streamapp.web.workers import hours
-from streamapp.web.workers.local import hours_query
+from streamapp.web.workers import hours, keyset
+from streamapp.web.workers.hours import hours_query
 from streamapp.web.workers.source import HourFacts
 
 WORLD = World(hours_back=60)
 HALVES = (FakeWorker(WORLD, "a", range(3)), FakeWorker(WORLD, "b", range(3, 8)))
 ROWS = [worker.hours() for worker in HALVES]
-ALL = [row for rows in ROWS for row in rows]
+ALL = sorted((row for rows in ROWS for row in rows), key=lambda row: -row.start_ms)
+KEPT = [hours.by_hour() for _ in HALVES]  # as workers keep them from one question to the next
 
 
 def merged(query: hours.HoursQuery) -> hours.HoursPage:
-    parts = [(name, False, hours.select(rows, query)) for name, rows in zip("ab", ROWS, strict=True)]
+    each = zip("ab", ROWS, KEPT, strict=True)
+    parts = [(name, False, hours.select(rows, query, kept)) for name, rows, kept in each]
     return hours.merge(parts, frozenset(range(8)), query)
 
 
@@ -82,7 +84,10 @@ def test_filter_by_parts_of_names_and_hour() -> None:
 def test_a_stale_row_gives_way_to_the_new_owner() -> None:
     query = hours_query({"limit": "500"})
     old = [dataclasses.replace(row, cost=Decimal(1)) for row in ROWS[0]]
-    parts = [("gone", True, hours.select(old, query)), ("b", False, hours.select(ALL, query))]
+    parts = [
+        ("gone", True, hours.select(old, query, hours.by_hour())),
+        ("b", False, hours.select(ALL, query, hours.by_hour())),
+    ]
     page = hours.merge(parts, frozenset(range(8)), query)
     assert page.matching == len(ALL)
     assert not any(stale for _, _, stale in page.rows)
@@ -90,7 +95,7 @@ def test_a_stale_row_gives_way_to_the_new_owner() -> None:
 
 def test_rows_of_a_silent_worker_stay_and_are_marked() -> None:
     query = hours_query({"limit": "500"})
-    parts = [("gone", True, hours.select(ROWS[0], query)), ("b", False, hours.select(ROWS[1], query))]
+    parts = [("gone", True, hours.select(ROWS[0], query, KEPT[0])), ("b", False, hours.select(ROWS[1], query, KEPT[1]))]
     page = hours.merge(parts, frozenset(range(3, 8)), query)
     assert page.matching == len(ALL)
     assert {worker for _, worker, stale in page.rows if stale} == {"gone"}
@@ -119,19 +124,31 @@ def test_a_late_page_of_100_000_rows_costs_no_more_than_the_first() -> None:
     many = [
         dataclasses.replace(row, start_ms=n // 100 * 3_600_000, team=f"t{n % 100}", cost=Decimal(n))
         for n in range(100_000)
-    ]
+    ][::-1]
+    kept = hours.by_hour()
     query = hours_query({"sort": "cost"})
 
     def seconds(one: hours.HoursQuery) -> tuple[float, hours.HoursSlice]:
         begun = process_time()
-        found = hours.select(many, one)
+        found = hours.select(many, one, kept)
         return process_time() - begun, found
 
     first, found = min((seconds(query) for _ in range(3)), key=lambda run: run[0])
     assert [r.cost for r in found.rows[:2]] == [99_999, 99_998]
-    deep_cursor = hours.cursor(hours.sort_key(query)(many[5_000]))
+    deep_cursor = keyset.cursor(hours.sort_key(query)(many[-5_001]))
     deep, found = min(
         (seconds(dataclasses.replace(query, after=deep_cursor)) for _ in range(3)), key=lambda run: run[0]
     )
     assert found.rows[0].cost == 4_999
     assert deep < 2 * first + 0.05
+
+
+def test_names_are_those_of_the_newest_hours_first() -> None:
+    kept = hours.by_hour()
+    found = hours.names(ALL, "ACME", 3, kept)
+    assert found == sorted(found, key=hours.newest_first)
+    every = {(row.org, row.team) for row in ALL if "acme" in row.org or "acme" in row.team}
+    assert {(one.org, one.team) for one in found} <= every
+    assert len(found) == min(3, len(every))
+    assert found[0].start_ms == max(row.start_ms for row in ALL if "acme" in row.org)
+    assert hours.names(ALL, "nobody", 3, kept) == []

@@ -89,6 +89,7 @@ LOCAL: Mapping[str, Role] = {
     # kept it in audit_log; no browser can send the header of peers from a page.
     "seen": "operator",
     "hours": "viewer",
+    "names": "viewer",
     "sums": "viewer",
     "team": "viewer",
     "bill": "viewer",

@@ -14,7 +14,6 @@ from streamapp.web.pages.page import Site
 from streamapp.web.workers import group
 from streamapp.web.workers.kept import Heard
 
-OLD_MS = 10_000  # one question that Kafka does not answer in time says little
 UNKNOWN = Standing("unknown")
 LOSS_WARN_S, LOSS_CRITICAL_S = 24 * 3600, 4 * 3600  # as the alerts
 MOVING = frozenset({"taking over", "restoring"})
@@ -165,7 +164,7 @@ async def look(site: Site, names: Sequence[str] = ()) -> Whole:
         for one, workers in zip(wanted, gathered, strict=True)
     )
     found = [(one.name, finding) for one in looks for finding in one.findings]
-    if asked.value is None or (asked.problem and now_ms - (asked.as_of_ms or 0) > OLD_MS):
+    if asked.value is None or asked.problem:
         found.insert(0, ("", group.Finding("stale", _unheard(asked))))
     return Whole(looks, asked, tuple(sorted(found, key=lambda item: item[1].level != "wrong")))
 

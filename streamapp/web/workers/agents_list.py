@@ -1,27 +1,31 @@
-"""Add accounts up by agent, filter, sort and page through them: pure functions, keyset paging as in `hours`.
+"""Add accounts up by agent, filter, sort and page through them: pure functions. What a partition has of a list is kept
+while its accounts do not change.
 
 An agent lives on one partition, so one worker has all of its accounts, and the workers' pages merge without adding.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from heapq import nsmallest
 from operator import attrgetter
 from typing import Any
 
-import msgspec
-
 from streamapp.web import show
+from streamapp.web.workers import keyset
+from streamapp.web.workers.keyset import Key
+from streamapp.web.workers.runs import Runs
 from streamapp.web.workers.source import AccountFacts
 
-LIMIT_MAX = 500
 SORTS = ("agent", "calls", "open", "pending", "settled")
 
-Key = tuple[Any, ...]
+Accounts = Runs[AccountFacts]
+
+
+def by_partition() -> Accounts:
+    """For the accounts of a worker, in the order of their partitions."""
+    return Runs(lambda one: one.partition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +75,10 @@ class AgentsPage:
 
 def agents_query(params: dict[str, str]) -> AgentsQuery:
     """Text of a link → query. Raises ValueError with one sentence that says what is possible."""
-    sort, limit = params.get("sort") or "agent", params.get("limit") or "50"
+    sort, limit = params.get("sort") or "agent", keyset.limit_of(params.get("limit") or "50")
     if sort not in SORTS:
         raise ValueError(f"sort is one of {', '.join(SORTS)}")
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= LIMIT_MAX):
-        raise ValueError(f"limit is a number from 1 to {LIMIT_MAX}")
-    query = AgentsQuery(params.get("org", ""), params.get("agent", ""), sort, params.get("after", ""), int(limit))
+    query = AgentsQuery(params.get("org", ""), params.get("agent", ""), sort, params.get("after", ""), limit)
     _edge(query)
     return query
 
@@ -91,23 +93,43 @@ def sort_key(query: AgentsQuery) -> Callable[[AgentRow], Key]:
     return lambda row: (0, row.agent, row.org, row.currency)
 
 
-def select(accounts: Iterable[AccountFacts], query: AgentsQuery) -> AgentsSlice:
-    """One worker's part of a page. Linear in the accounts; safe in a thread. Only what is sorted by is added up of all;
-    the rest, of the rows that are answered."""
+def select(accounts: Iterable[AccountFacts], query: AgentsQuery, kept: Accounts) -> AgentsSlice:
+    """One worker's part of a page. Safe in a thread. Only what is sorted by is added up of all; the rest, of the rows
+    that are answered."""
+    edge, question = _edge(query), replace(query, after="", limit=0)
+    sorted_ = sorted(accounts, key=attrgetter("partition"))
+    found = kept.each(sorted_, question, lambda run: _listed(run, query))
+    runs = [(one.keys, keyset.ahead(one.keys, edge, _itself, False)) for one in found]
+    nearest = [key[1:] for key in keyset.nearest(runs, query.limit + 1, _itself)]
+    rows = [_row(one.groups[names]) for names in nearest for one in found if names in one.groups]
+    return AgentsSlice(rows, {one.partition: len(one.keys) for one in found if one.keys})
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """One partition in a list: the accounts of each agent, and the keys of agents in order."""
+
+    partition: int
+    groups: dict[Names, list[AccountFacts]]
+    keys: list[Key]
+
+
+def _listed(run: list[AccountFacts], query: AgentsQuery) -> _Listed:
     org, agent = query.org.casefold(), query.agent.casefold()
     groups: dict[Names, list[AccountFacts]] = {}
-    for one in accounts:
+    for one in run:
         names = one.agent, one.org, one.currency
         group = groups.get(names)
         if group is not None:
             group.append(one)
         elif (not org or org in one.org.casefold()) and (not agent or agent in one.agent.casefold()):
             groups[names] = [one]
-    matching = Counter(group[0].partition for group in groups.values())
-    value, edge = _VALUES[query.sort], _edge(query)
-    keys = ((value(group), *names) for names, group in groups.items())
-    behind = keys if edge is None else (key for key in keys if key > edge)
-    return AgentsSlice([_row(groups[key[1:]]) for key in nsmallest(query.limit + 1, behind)], dict(matching))
+    value = _VALUES[query.sort]
+    return _Listed(run[0].partition, groups, sorted((value(group), *names) for names, group in groups.items()))
+
+
+def _itself(key: Key) -> Key:
+    return key
 
 
 Names = tuple[str, str, str]
@@ -132,33 +154,17 @@ def merge(parts: Sequence[tuple[str, bool, AgentsSlice]], owned: frozenset[int],
     """Slices of several workers → one page. What a stale worker knew of a partition that a fresh one owns now is
     dropped: it was taken over."""
     key = sort_key(query)
-    best: dict[tuple[str, str, str], tuple[AgentRow, str, bool]] = {}
-    matching = 0
-    for worker, stale, part in sorted(parts, key=lambda part: part[1]):
-        matching += sum(n for partition, n in part.matching.items() if not (stale and partition in owned))
-        for row in part.rows:
-            if not (stale and row.partition in owned):
-                best.setdefault((row.org, row.agent, row.currency), (row, worker, stale))
-    rows = sorted(best.values(), key=lambda item: key(item[0]))
+    rows = keyset.together([(worker, stale, part.rows) for worker, stale, part in parts], owned, key)
+    matching = sum(
+        n for _, stale, part in parts for partition, n in part.matching.items() if not (stale and partition in owned)
+    )
     shown = rows[: query.limit]
-    return AgentsPage(shown, matching, cursor(key(shown[-1][0])) if len(rows) > query.limit else "")
-
-
-def cursor(key: Key) -> str:
-    """A key as text for a link."""
-    return msgspec.json.encode(key).decode()
+    return AgentsPage(shown, matching, keyset.cursor(key(shown[-1][0])) if len(rows) > query.limit else "")
 
 
 def _edge(query: AgentsQuery) -> Key | None:
-    if not query.after:
-        return None
     kind = int if query.sort in ("agent", "calls") else Decimal
-    shape = tuple[kind, str, str, str]  # type: ignore[valid-type]
-    try:
-        edge: Key = msgspec.json.decode(query.after.encode("utf-8", "replace"), type=shape)
-    except msgspec.MsgspecError:
-        raise ValueError("the place to go on from is not one of this sort; start from the first page") from None
-    return edge
+    return keyset.parsed(query.after, tuple[kind, str, str, str])  # type: ignore[valid-type]
 
 
 def _row(accounts: Sequence[AccountFacts]) -> AgentRow:

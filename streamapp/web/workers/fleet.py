@@ -2,7 +2,7 @@
 
 A peer that does not answer in time is still in the list of answers, with what it said last (at most ten minutes old) or
 with nothing, and with the reason. It then rests for three seconds, so that a frozen worker does not slow every page. A
-peer that only refuses one question, as one of another version does, is asked the others.
+peer that only refuses one question, as one of another version or with a damaged table does, is asked the others.
 Answers are shared for a second: a hundred open pages ask once.
 """
 
@@ -39,7 +39,6 @@ REFUSED = {
     403: "it does not answer for this role",
     404: "it does not know this question: it runs another version",
 }
-OF_THE_QUESTION = (400, 403, 404)  # statuses that say nothing about the other questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ class Fleet:
         except TimeoutError:
             return self._rest(url, question, f"no answer within {self._timeout_s:g} s")
         except aiohttp.ClientResponseError as error:
-            kept = self._silent if error.status in OF_THE_QUESTION else self._rest
+            kept = self._rest if error.status == 401 else self._silent  # any other says nothing of the other questions
             return kept(url, question, REFUSED.get(error.status, f"it answered with status {error.status}"))
         except (aiohttp.ClientError, OSError):
             return self._rest(url, question, "no connection")

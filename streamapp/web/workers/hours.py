@@ -1,31 +1,37 @@
-"""Filter, sort and page through hours: pure functions, keyset paging, so that page 2,000 costs what page 1 costs.
+"""Filter, sort and page through hours: pure functions. What an hour has of a list is kept while its rows do not change.
 
-Every row has a sort key that ascends and is unique. A page is the `limit` smallest keys behind a cursor; the pages of
-several workers merge by the same key. Counts come per partition, because a worker that took a partition over makes
-the last-known counts of its former owner void.
+Counts come per partition, because a worker that took a partition over makes the last-known counts of its former owner
+void.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from heapq import nsmallest
 from itertools import compress
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-import msgspec
-
+from streamapp.web.workers import keyset
+from streamapp.web.workers.keyset import Down, Key
+from streamapp.web.workers.runs import Runs
 from streamapp.web.workers.source import HourFacts
 
 EVER_MS = 1 << 62
-LIMIT_MAX = 500  # rows of a page: what a person can scroll and a browser lays out at once
 SORTS = ("live", "hour", "org", "team", "state", "requests", "tokens", "cost")
 STATES = ("", "open", "closed", "revised", "pending")
 TEXT_SORTS = frozenset({"org", "team"})
 
-Key = tuple[Any, ...]
+Hours = Runs[HourFacts]
 T = TypeVar("T")
+
+
+def by_hour() -> Hours:
+    """For the hours of a worker, newest first."""
+    return Runs(lambda row: -row.start_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,162 +71,161 @@ class HoursSlice:
     tallies: list[Tally]
 
 
-@dataclass(slots=True)
-class _Count:
-    states: dict[str, int] = field(default_factory=lambda: {"open": 0, "closed": 0, "revised": 0, "pending": 0})
-    ahead: int = 0
-
-
-class _Down:
-    """Turns an ascending order round for text, which has no minus."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __lt__(self, other: _Down) -> bool:
-        return other.text < self.text
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Down) and other.text == self.text
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def sort_value(query: HoursQuery) -> Callable[[HourFacts], Any]:
-    """Row → value of the sorted column, turned so that it ascends."""
-    if query.sort in TEXT_SORTS:
-        text = _TEXTS[query.sort]
-        return (lambda row: _Down(text(row))) if query.descending else text
-    if query.sort == "cost":  # unary minus would round to 28 digits
-        return (lambda row: row.cost.copy_negate()) if query.descending else (lambda row: row.cost)
-    sign = -1 if query.descending else 1
-    if query.sort in _RANKS:  # few values: the hour goes into the number, so that most rows differ in it
-        rank = _RANKS[query.sort]
-        return lambda row: (sign * rank[row.state] << 48) - row.start_ms
-    number = _NUMBERS[query.sort]
-    return lambda row: sign * number(row)
+def hours_query(params: dict[str, str]) -> HoursQuery:
+    """Text of a link → query. Raises ValueError with one sentence that says what is possible."""
+    sort, state = params.get("sort") or "live", params.get("state", "")
+    if sort not in SORTS:
+        raise ValueError(f"sort is one of {', '.join(SORTS)}")
+    if state not in STATES:
+        raise ValueError(f"state is one of {', '.join(filter(None, STATES))}, or empty for all")
+    order = params.get("order") or ("asc" if sort in {"live", "org", "team", "state"} else "desc")
+    if order not in {"asc", "desc"}:
+        raise ValueError("order is asc or desc")
+    limit, hour = keyset.limit_of(params.get("limit") or "50"), params.get("hour_ms", "")
+    query = HoursQuery(
+        org=params.get("org", ""),
+        team=params.get("team", ""),
+        hour_ms=int(hour) if hour else None,
+        from_ms=int(params.get("from_ms") or 0),
+        until_ms=int(params.get("until_ms") or EVER_MS),
+        state=state,
+        sort=sort,
+        descending=order == "desc",
+        after=params.get("after", ""),
+        before=params.get("before", ""),
+        limit=limit,
+    )
+    parse_cursor(query.after, query)
+    parse_cursor(query.before, query)
+    return query
 
 
 def sort_key(query: HoursQuery) -> Callable[[HourFacts], Key]:
-    """Row → key: the sorted column first, then newest hour, org, team, currency."""
-    value = sort_value(query)
-    return lambda row: (value(row), -row.start_ms, row.org, row.team, row.currency)
+    """Row → key, ascending and unique: the sorted column first, then newest hour, org, team, currency."""
+    value, down = _COLUMNS[query.sort], query.descending
+    turned: Callable[[Any], Any]
+    if query.sort in ("live", "state"):  # the hour is in the number, as cursors in links have it
+        sign = -1 if down else 1
+        return lambda row: ((sign * value(row) << 48) - row.start_ms, -row.start_ms, row.org, row.team, row.currency)
+    if query.sort in TEXT_SORTS:
+        turned = Down if down else str
+    elif query.sort == "cost":  # unary minus would round to 28 digits
+        turned = Decimal.copy_negate if down else Decimal
+    else:
+        turned = int.__neg__ if down else int
+    return lambda row: (turned(value(row)), -row.start_ms, row.org, row.team, row.currency)
 
 
-_TEXTS: dict[str, Callable[[HourFacts], str]] = {"org": lambda row: row.org, "team": lambda row: row.team}
-_RANKS = {
-    "live": {"open": 0, "closed": 1, "revised": 1},  # what still grows comes first
-    "state": {"open": 0, "closed": 1, "revised": 2},
+_COLUMNS: dict[str, Callable[[HourFacts], Any]] = {
+    "live": lambda row: row.state != "open",  # what still grows comes first
+    "state": lambda row: ("open", "closed", "revised").index(row.state),
+    "hour": attrgetter("start_ms"),
+    "org": attrgetter("org"),
+    "team": attrgetter("team"),
+    "requests": attrgetter("requests"),
+    "tokens": attrgetter("total_tokens"),
+    "cost": attrgetter("cost"),
 }
-_NUMBERS: dict[str, Callable[[HourFacts], int]] = {
-    "hour": lambda row: row.start_ms,
-    "requests": lambda row: row.requests,
-    "tokens": lambda row: row.total_tokens,
-}
-
-
-def cursor(key: Key) -> str:
-    """A key as text for a link."""
-    return msgspec.json.encode([part.text if isinstance(part, _Down) else part for part in key]).decode()
 
 
 def parse_cursor(text: str, query: HoursQuery) -> Key | None:
     """Text of a link → key; None without one. Raises ValueError when it is not a cursor of this sort."""
-    if not text:
-        return None
     kind = {"org": str, "team": str, "cost": Decimal}.get(query.sort, int)
-    shape = tuple[kind, int, str, str, str]  # type: ignore[valid-type]
-    try:
-        first, start, org, team, currency = msgspec.json.decode(text.encode("utf-8", "replace"), type=shape)
-    except msgspec.MsgspecError:
-        raise ValueError("the place to go on from is not one of this sort; start from the first page") from None
-    head = _Down(first) if query.sort in TEXT_SORTS and query.descending else first
-    return (head, start, org, team, currency)
+    edge = keyset.parsed(text, tuple[kind, int, str, str, str])  # type: ignore[valid-type]
+    if edge is not None and query.sort in TEXT_SORTS and query.descending:
+        return (Down(edge[0]), *edge[1:])
+    return edge
 
 
-def select(rows: Iterable[HourFacts], query: HoursQuery) -> HoursSlice:
-    """One worker's part of a page. Linear in the rows, keeps about `limit` of them; safe in a thread."""
-    value, key = sort_value(query), sort_key(query)
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """One hour in a list: rows that match, in order, and how many on each partition; and how many match all filters but
+    state, by partition, state, and whether they are pending."""
+
+    rows: list[HourFacts]
+    partitions: Counter[int]
+    states: Counter[tuple[int, str, bool]]
+
+
+def select(rows: list[HourFacts], query: HoursQuery, kept: Hours) -> HoursSlice:
+    """One worker's part of a page; `rows`: newest first. Safe in a thread."""
+    key, is_before = sort_key(query), bool(query.before)
     edge = parse_cursor(query.before or query.after, query)
-    nearest = _Nearest(query.limit + 1, backwards=bool(query.before))
-    counts: dict[int, _Count] = {}
-    for row in _named(rows, query):
-        count = counts.get(row.partition)
-        if count is None:
-            count = counts[row.partition] = _Count()
-        count.states[row.state] += 1
-        if row.pending:
-            count.states["pending"] += 1
-        if query.state and (not row.pending if query.state == "pending" else row.state != query.state):
-            continue
-        sorted_by = value(row)
-        if edge is not None:  # whole keys are made only where the column alone does not tell
-            same = sorted_by == edge[0]
-            ahead = key(row) < edge if same else sorted_by < edge[0]
-            if ahead or (same and not query.before and key(row) == edge):
-                count.ahead += 1
-            if ahead != bool(query.before) or (same and key(row) == edge):
-                continue
-        if nearest.wants(sorted_by):
-            nearest.add(key(row), row)
-    return HoursSlice(nearest.rows(), [_tally(p, c) for p, c in counts.items()])
+    question = replace(query, hour_ms=None, from_ms=0, until_ms=EVER_MS, after="", before="", limit=0)
+    hours = kept.each(
+        rows, question, lambda run: _listed(run, query, key), within(query.from_ms, query.until_ms, query.hour_ms)
+    )
+    places = [keyset.ahead(hour.rows, edge, key, is_before) for hour in hours]
+    ahead: Counter[int] = Counter()
+    states: Counter[tuple[int, str, bool]] = Counter()
+    for hour, at in zip(hours, places, strict=True):
+        states.update(hour.states)
+        if at == len(hour.rows):
+            ahead.update(hour.partitions)
+        elif at:
+            ahead.update(row.partition for row in hour.rows[:at])
+    runs = zip((hour.rows for hour in hours), places, strict=True)
+    return HoursSlice(keyset.nearest(runs, query.limit + 1, key, is_before), _tallies(states, ahead))
 
 
-class _Nearest:
-    """Keeps the `size` smallest keys, or the biggest ones (`backwards`), sorting only now and then."""
-
-    def __init__(self, size: int, backwards: bool) -> None:
-        self._size, self._backwards = size, backwards
-        self._pairs: list[tuple[Key, HourFacts]] = []
-        self._worst: Any = None
-        self._slack = 4 * size + 500
-
-    def wants(self, value: Any) -> bool:
-        """False when a row with this column cannot be among the nearest any more."""
-        if self._worst is None:
-            return True
-        return not (value < self._worst if self._backwards else self._worst < value)
-
-    def add(self, key: Key, row: HourFacts) -> None:
-        self._pairs.append((key, row))
-        if len(self._pairs) > self._slack:
-            self._cut()
-            self._worst = self._pairs[-1][0][0]
-
-    def rows(self) -> list[HourFacts]:
-        """In ascending order."""
-        self._cut()
-        found = [row for _, row in self._pairs]
-        return found[::-1] if self._backwards else found
-
-    def _cut(self) -> None:
-        self._pairs.sort(key=lambda pair: pair[0], reverse=self._backwards)
-        del self._pairs[self._size :]
+def within(from_ms: int, until_ms: int, hour_ms: int | None = None) -> Callable[[int], bool]:
+    """Whether an hour is asked for, by the name of its run."""
+    return lambda name: from_ms <= -name < until_ms and hour_ms in (None, -name)
 
 
-def _tally(partition: int, count: _Count) -> Tally:
-    return Tally(partition, **count.states, ahead=count.ahead)
+def _listed(run: list[HourFacts], query: HoursQuery, key: Callable[[HourFacts], Key]) -> _Listed:
+    found = named(run, query.org, query.team)
+    states = Counter(map(attrgetter("partition", "state", "pending"), found))
+    if query.state == "pending":
+        found = [row for row in found if row.pending]
+    elif query.state:
+        found = [row for row in found if row.state == query.state]
+    return _Listed(sorted(found, key=key), Counter(row.partition for row in found), states)
 
 
-def _named(rows: Iterable[HourFacts], query: HoursQuery) -> Iterable[HourFacts]:
-    if query.hour_ms is not None:
-        hour = query.hour_ms
-        rows = (row for row in rows if row.start_ms == hour)
-    if query.from_ms or query.until_ms < EVER_MS:
-        begin, end = query.from_ms, query.until_ms
-        rows = (row for row in rows if begin <= row.start_ms < end)
-    if query.org:
-        rows = having(rows, "org", query.org)
-    if query.team:
-        rows = having(rows, "team", query.team)
+def _tallies(states: Counter[tuple[int, str, bool]], ahead: Counter[int]) -> list[Tally]:
+    counts: dict[int, Counter[str]] = {}
+    for (partition, state, is_pending), count in states.items():
+        counted = counts.setdefault(partition, Counter())
+        counted[state] += count
+        counted["pending"] += count * is_pending
+    return [Tally(partition, **counted, ahead=ahead[partition]) for partition, counted in counts.items()]
+
+
+def named(rows: list[HourFacts], org: str, team: str) -> list[HourFacts]:
+    """Rows that have these texts in their names."""
+    for name, text in (("org", org), ("team", team)):
+        rows = having(rows, name, text) if text else rows
     return rows
 
 
-def having(rows: Iterable[T], name: str, text: str) -> list[T]:
+class Named(NamedTuple):
+    """A team and its newest hour."""
+
+    start_ms: int
+    org: str
+    team: str
+
+
+def names(rows: list[HourFacts], text: str, most: int, kept: Hours) -> list[Named]:
+    """Teams that have a text in their name or their org's; those with the newest hours first. `rows`: newest first."""
+    wanted, newest = text.casefold(), dict[tuple[str, str], int]()
+    for hour in reversed(kept.each(rows, "names", lambda run: dict.fromkeys(map(_NAMES, run), run[0].start_ms))):
+        newest.update(hour)
+    found = (Named(at_ms, *one) for one, at_ms in newest.items() if any(wanted in name.casefold() for name in one))
+    return nsmallest(most, found, key=newest_first)
+
+
+_NAMES = attrgetter("org", "team")
+
+
+def newest_first(one: Named) -> tuple[int, str, str]:
+    """The order of teams."""
+    return -one.start_ms, one.org, one.team
+
+
+def having(rows: list[T], name: str, text: str) -> list[T]:
     """Rows that have a text in this name, in any case. Few names stand in many rows: each is looked at once."""
-    rows = list(rows)
     wanted, names = text.casefold(), list(map(attrgetter(name), rows))
     fits = {one: wanted in one.casefold() for one in set(names)}
     return list(compress(rows, map(fits.__getitem__, names)))
@@ -244,15 +249,8 @@ def merge(parts: Sequence[tuple[str, bool, HoursSlice]], owned: frozenset[int], 
     What a stale worker knew of a partition that a fresh one owns now is dropped: it was taken over.
     """
     key = sort_key(query)
-    best: dict[tuple[Any, ...], tuple[HourFacts, str, bool]] = {}
-    tallies: list[Tally] = []
-    for worker, stale, part in sorted(parts, key=lambda part: part[1]):
-        kept = [t for t in part.tallies if not (stale and t.partition in owned)]
-        tallies.extend(kept)
-        for row in part.rows:
-            if not (stale and row.partition in owned):
-                best.setdefault((row.org, row.team, row.currency, row.start_ms), (row, worker, stale))
-    rows = sorted(best.values(), key=lambda item: key(item[0]))
+    rows = keyset.together([(worker, stale, part.rows) for worker, stale, part in parts], owned, key)
+    tallies = [t for _, stale, part in parts for t in part.tallies if not (stale and t.partition in owned)]
     more = len(rows) > query.limit
     rows = rows[-query.limit :] if query.before else rows[: query.limit]
     counts = {state: sum(getattr(t, state) for t in tallies) for state in ("open", "closed", "revised", "pending")}
@@ -265,6 +263,6 @@ def merge(parts: Sequence[tuple[str, bool, HoursSlice]], owned: frozenset[int], 
         counts=counts,
         matching=matching,
         first=ahead + 1 if rows else 0,
-        next=cursor(key(rows[-1][0])) if has_next else "",
-        previous=cursor(key(rows[0][0])) if has_previous else "",
+        next=keyset.cursor(key(rows[-1][0])) if has_next else "",
+        previous=keyset.cursor(key(rows[0][0])) if has_previous else "",
     )

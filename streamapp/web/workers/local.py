@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from streamapp.web.workers import agents_list, hours, sums
+from streamapp.web.workers.runs import Of
 from streamapp.web.workers.source import (
     AgentFacts,
     AgentsView,
@@ -40,6 +41,9 @@ ROWS_MAX = 500
 FIND_MAX = 20_000  # rows of a partition that are looked through for a key
 MODEL_ROWS_MAX = 20_000  # hours whose models are read for one page: half a second
 MODEL_ROWS_SLICE = 100
+NAMES_MAX = 500
+
+_hours, _accounts = Of(hours.by_hour), Of(agents_list.by_partition)
 
 Params = dict[str, str]
 
@@ -61,19 +65,24 @@ async def seen(view: WorkerView, params: Params) -> bool:
 
 async def hours_slice(view: WorkerView, params: Params) -> hours.HoursSlice:
     """This worker's part of a page of hours. Sorting 100,000 rows takes a thread, not the stream's time."""
-    query = hours_query(params)
+    query = hours.hours_query(params)
     rows = view.hours()
-    return await asyncio.to_thread(hours.select, rows, query)
+    return await asyncio.to_thread(hours.select, rows, query, _hours(view))
+
+
+async def names(view: WorkerView, params: Params) -> list[hours.Named]:
+    """Orgs and teams whose names contain a text, those of the newest hours first."""
+    return await asyncio.to_thread(hours.names, view.hours(), params.get("text", ""), NAMES_MAX, _hours(view))
 
 
 async def sums_of(view: WorkerView, params: Params) -> list[sums.PartSums]:
     """This worker's sums. What models have of an hour stands in its row: rows are read a few at a time, so that the
     stream goes on between them."""
     query = msgspec.convert({name: value for name, value in params.items() if value}, sums.SumsQuery, strict=False)
-    rows = await asyncio.to_thread(sums.wanted, view.hours(), query)
-    group_of = sums.group_of("" if query.by == "model" else query.by)
     if query.by != "model" and not query.model:
-        return await asyncio.to_thread(lambda: sums.add_up(((row, group_of(row)) for row in rows), query))
+        return await asyncio.to_thread(sums.of_hours, view.hours(), query, _hours(view))
+    rows = await asyncio.to_thread(sums.wanted, view.hours(), query, _hours(view))
+    group_of = sums.group_of("" if query.by == "model" else query.by)
     if len(rows) > MODEL_ROWS_MAX:
         raise ValueError(f"models of {len(rows)} hours of a team are asked for, at most {MODEL_ROWS_MAX} can be read")
     found: list[sums.Row] = []
@@ -115,7 +124,7 @@ async def agents_slice(view: WorkerView, params: Params) -> agents_list.AgentsSl
     """This worker's part of a page of agents. Adding up 100,000 accounts takes a thread, not the stream's time."""
     query = agents_list.agents_query(params)
     rows = view.accounts() if isinstance(view, AgentsView) else []
-    return await asyncio.to_thread(agents_list.select, rows, query)
+    return await asyncio.to_thread(agents_list.select, rows, query, _accounts(view))
 
 
 async def agent(view: WorkerView, params: Params) -> list[AgentFacts]:
@@ -239,42 +248,12 @@ def row_key(text: str) -> tuple[Any, ...]:
     return tuple(parts)
 
 
-def hours_query(params: Params) -> hours.HoursQuery:
-    """Text of a link → query. Raises ValueError with one sentence that says what is possible."""
-    sort, state = params.get("sort") or "live", params.get("state", "")
-    if sort not in hours.SORTS:
-        raise ValueError(f"sort is one of {', '.join(hours.SORTS)}")
-    if state not in hours.STATES:
-        raise ValueError(f"state is one of {', '.join(filter(None, hours.STATES))}, or empty for all")
-    order = params.get("order") or ("asc" if sort in {"live", "org", "team", "state"} else "desc")
-    if order not in {"asc", "desc"}:
-        raise ValueError("order is asc or desc")
-    limit, hour = params.get("limit") or "50", params.get("hour_ms", "")
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= hours.LIMIT_MAX):
-        raise ValueError(f"limit is a number from 1 to {hours.LIMIT_MAX}")
-    query = hours.HoursQuery(
-        org=params.get("org", ""),
-        team=params.get("team", ""),
-        hour_ms=int(hour) if hour else None,
-        from_ms=int(params.get("from_ms") or 0),
-        until_ms=int(params.get("until_ms") or hours.EVER_MS),
-        state=state,
-        sort=sort,
-        descending=order == "desc",
-        after=params.get("after", ""),
-        before=params.get("before", ""),
-        limit=int(limit),
-    )
-    hours.parse_cursor(query.after, query)
-    hours.parse_cursor(query.before, query)
-    return query
-
-
 ANSWERS: dict[str, Callable[[WorkerView, Params], Awaitable[Any]]] = {
     "worker": worker,
     "settings": settings,
     "seen": seen,
     "hours": hours_slice,
+    "names": names,
     "sums": sums_of,
     "team": team,
     "bill": bill,

@@ -1,4 +1,5 @@
 """Sums of usage by what people ask for: pure functions. Each worker adds up its own partitions; sums of several merge.
+What an hour comes to is kept while its rows do not change.
 
 A row counts in the span that is asked for, and may count in the one before, which it is compared with.
 """
@@ -9,9 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
+from itertools import chain
+from operator import attrgetter
 
 from streamapp.web import show
-from streamapp.web.workers.hours import having
+from streamapp.web.workers.hours import Hours, named, within
 from streamapp.web.workers.source import HourFacts
 
 DAY_MS = 86_400_000
@@ -58,9 +61,9 @@ class Sum:
         """Of the cost: what bills state."""
         return show.EXACT.subtract(self.cost, show.EXACT.add(self.open_cost, self.pending_cost))
 
-    def add(self, other: HourFacts | Sum, hours: int) -> None:
-        """Count as much again, of so many hours."""
-        self.hours += hours
+    def add(self, other: Sum) -> None:
+        """Count as much again."""
+        self.hours += other.hours
         self.requests += other.requests
         self.errors += other.errors
         self.cache_hits += other.cache_hits
@@ -68,12 +71,32 @@ class Sum:
         self.completion_tokens += other.completion_tokens
         self.total_tokens += other.total_tokens
         self.cost = show.EXACT.add(self.cost, other.cost)
-        if isinstance(other, Sum):
-            self.open_cost = show.EXACT.add(self.open_cost, other.open_cost)
-        elif other.state == "open" and not other.pending:
-            self.open_cost = show.EXACT.add(self.open_cost, other.cost)
-        if other.pending_cost:
-            self.pending_cost = show.EXACT.add(self.pending_cost, other.pending_cost)
+        self.open_cost = show.EXACT.add(self.open_cost, other.open_cost)
+        self.pending_cost = show.EXACT.add(self.pending_cost, other.pending_cost)
+
+    def count(self, rows: Sequence[HourFacts]) -> None:
+        """Count these, column by column: rows are many."""
+        if not rows:
+            return
+        *columns, costs, pending = zip(*map(_COLUMNS, rows), strict=True)
+        opened = (row.cost for row in rows if row.state == "open" and not row.pending)
+        found = Sum(len(rows), cost=show.total(costs), open_cost=show.total(opened), pending_cost=show.total(pending))
+        for name, column in zip(COUNTERS, columns, strict=True):
+            setattr(found, name, sum(column))
+        self.add(found)
+
+
+COUNTERS = ("requests", "errors", "cache_hits", "prompt_tokens", "completion_tokens", "total_tokens")
+_COLUMNS = attrgetter(*COUNTERS, "cost", "pending_cost")
+
+
+@dataclass(slots=True)
+class HourSum(Sum):
+    """Rows of one hour, one partition and one currency."""
+
+    start_ms: int = 0
+    partition: int = 0
+    currency: str = ""
 
 
 @dataclass(slots=True)
@@ -96,8 +119,8 @@ class PartSums:
     series: list[tuple[int, str, Decimal]] = field(default_factory=list)
 
 
-Row = tuple[HourFacts, Group]
-"""An hour, or what one model has of it, and its group."""
+Row = tuple[HourFacts | HourSum, Group]
+"""An hour of a team, or what one model has of it, or several teams' together; and its group."""
 
 
 def group_of(by: str) -> Callable[[HourFacts], Group]:
@@ -112,18 +135,42 @@ def group_of(by: str) -> Callable[[HourFacts], Group]:
     }[by]
 
 
-def wanted(rows: Iterable[HourFacts], query: SumsQuery) -> list[HourFacts]:
-    """The rows that count at all."""
+def wanted(rows: list[HourFacts], query: SumsQuery, kept: Hours) -> list[HourFacts]:
+    """The rows that count at all; `rows`: newest first."""
+    question = "wanted", query.org, query.team
+    return list(chain.from_iterable(kept.each(rows, question, lambda run: named(run, *question[1:]), _span(query))))
+
+
+def of_hours(rows: list[HourFacts], query: SumsQuery, kept: Hours) -> list[PartSums]:
+    """Rows → sums, by partition, for whatever a row says by itself. Safe in a thread."""
+    group = group_of(query.by)
+    if query.by == "team":  # which is in an hour once: there is nothing to keep
+        return add_up(((row, group(row)) for row in wanted(rows, query, kept)), query)
+    question = "sums", query.by, query.org, query.team
+    hours = kept.each(rows, question, lambda run: _of_hour(named(run, *question[2:]), group), _span(query))
+    return add_up(chain.from_iterable(hours), query)
+
+
+def _of_hour(run: list[HourFacts], group_of: Callable[[HourFacts], Group]) -> list[Row]:
+    found: dict[tuple[Group, int, str], list[HourFacts]] = {}
+    for row in run:
+        found.setdefault((group_of(row), row.partition, row.currency), []).append(row)
+    made: list[Row] = []
+    for (group, partition, currency), rows in found.items():
+        one = HourSum(start_ms=run[0].start_ms, partition=partition, currency=currency)
+        one.count(rows)
+        made.append((one, group))
+    return made
+
+
+def _span(query: SumsQuery) -> Callable[[int], bool]:
     begin = query.from_ms if query.before_from_ms is None else min(query.from_ms, query.before_from_ms)
-    found = [row for row in rows if begin <= row.start_ms < query.until_ms]
-    for name, text in (("org", query.org), ("team", query.team)):
-        found = having(found, name, text) if text else found
-    return found
+    return within(begin, query.until_ms)
 
 
 def add_up(rows: Iterable[Row], query: SumsQuery) -> list[PartSums]:
     """Rows → sums, by partition. Linear; safe in a thread."""
-    lines: dict[tuple[int, Group, str], Line] = {}
+    lines: dict[tuple[int, Group, str], tuple[list[HourFacts | HourSum], list[HourFacts | HourSum]]] = {}
     series: dict[tuple[int, int, str], Decimal] = {}
     again: dict[tuple[int, str], list[int]] = {}  # hours that came before, with another model: now, in the span before
     hours: set[tuple[str, str, str, int]] = set()
@@ -134,24 +181,25 @@ def add_up(rows: Iterable[Row], query: SumsQuery) -> list[PartSums]:
         start, number, currency = row.start_ms, row.partition, row.currency
         line = lines.get((number, group, currency))
         if line is None:
-            line = lines[number, group, currency] = Line(group, currency)
+            line = lines[number, group, currency] = [], []
         is_now, is_before = begin <= start < end, before <= start < before_end
         if is_now:
-            line.now.add(row, 1)
+            line[0].append(row)
             at = number, start, currency
             cost = series.get(at)
             series[at] = row.cost if cost is None else add(cost, row.cost)
         if is_before:
-            line.before.add(row, 1)
-        if by_model:
+            line[1].append(row)
+        if by_model and isinstance(row, HourFacts):
             hour = row.org, row.team, currency, start
             if hour in hours:
                 known = again.setdefault((number, currency), [0, 0])
                 known[0], known[1] = known[0] + is_now, known[1] + is_before
             hours.add(hour)
     parts: dict[int, PartSums] = {}
-    for (number, _, _), line in lines.items():
-        parts.setdefault(number, PartSums(number)).groups.append(line)
+    for (number, group, currency), (of_now, of_before) in lines.items():
+        line_of = Line(group, currency, _added(of_now), _added(of_before))
+        parts.setdefault(number, PartSums(number)).groups.append(line_of)
     for (number, start, currency), cost in series.items():
         parts[number].series.append((start, currency, cost))
     for part in parts.values():
@@ -160,13 +208,24 @@ def add_up(rows: Iterable[Row], query: SumsQuery) -> list[PartSums]:
     return list(parts.values())
 
 
+def _added(rows: Iterable[HourFacts | HourSum]) -> Sum:
+    found, single = Sum(), list[HourFacts]()
+    for row in rows:
+        if isinstance(row, HourSum):
+            found.add(row)
+        else:
+            single.append(row)
+    found.count(single)
+    return found
+
+
 def _together(part: PartSums, again: Mapping[tuple[int, str], Sequence[int]]) -> list[Line]:
     """All groups of a currency in one line, each hour counted once."""
     alls: dict[str, Line] = {}
     for line in part.groups:
         into = alls.setdefault(line.currency, Line((), line.currency))
-        into.now.add(line.now, line.now.hours)
-        into.before.add(line.before, line.before.hours)
+        into.now.add(line.now)
+        into.before.add(line.before)
     for currency, into in alls.items():
         now, before = again.get((part.partition, currency), (0, 0))
         into.now.hours, into.before.hours = into.now.hours - now, into.before.hours - before
@@ -179,8 +238,8 @@ def _most(lines: list[Line]) -> list[Line]:
     rest: dict[str, Line] = {}
     for line in lines[GROUPS_MAX:]:
         into = rest.setdefault(line.currency, Line(OTHERS, line.currency))
-        into.now.add(line.now, line.now.hours)
-        into.before.add(line.before, line.before.hours)
+        into.now.add(line.now)
+        into.before.add(line.before)
     return [*lines[:GROUPS_MAX], *rest.values()]
 
 
@@ -207,8 +266,8 @@ def merge(parts: Sequence[tuple[bool, list[PartSums]]], owned: frozenset[int]) -
             for known, lines in ((alls, part.all), (groups, part.groups)):
                 for line in lines:
                     into = known.setdefault((line.group, line.currency), Line(line.group, line.currency))
-                    into.now.add(line.now, line.now.hours)
-                    into.before.add(line.before, line.before.hours)
+                    into.now.add(line.now)
+                    into.before.add(line.before)
             for start, currency, cost in part.series:
                 at = series.setdefault(currency, {})
                 at[start] = show.EXACT.add(at.get(start, Decimal(0)), cost)

@@ -74,26 +74,28 @@ async def _sure(found: Any) -> tuple[list[Hit], str]:
 
 async def _statement(site: Site, wanted: str) -> list[Hit]:
     """A bill or a settlement with this id."""
-    hits = []
-    for group, question, url in ((BILLING, "bill", show.bill_url), (agents.GROUP, "settlement", show.settlement_url)):
-        answers = await site.fleets.of(group).ask(question, {"id": wanted}, list[str])
-        if any(answer.value for answer in answers):
-            hits.append(Hit(question, wanted, "", url(wanted)))
-    return hits
+    asked = ((BILLING, "bill", show.bill_url), (agents.GROUP, "settlement", show.settlement_url))
+    told = await asyncio.gather(
+        *(site.fleets.of(group).ask(question, {"id": wanted}, list[str]) for group, question, _ in asked)
+    )
+    return [
+        Hit(question, wanted, "", url(wanted))
+        for (_, question, url), answers in zip(asked, told, strict=True)
+        if any(answer.value for answer in answers)
+    ]
 
 
 async def _teams(site: Site, wanted: str) -> list[Hit]:
     at = await site.at(BILLING)
-    hits = {}
-    for name in ("team", "org"):
-        asked = {name: wanted, "sort": "hour", "limit": str(hours.LIMIT_MAX)}
-        answers = await at.fleet.ask("hours", asked, hours.HoursSlice)
-        for row in (row for answer in answers if answer.value is not None for row in answer.value.rows):
-            if wanted.casefold() in row.team.casefold():
-                hits["team", row.org, row.team] = Hit("team", row.team, row.org, show.team_url(row.org, row.team))
-            if wanted.casefold() in row.org.casefold():
-                hits["org", row.org, ""] = Hit("org", row.org, "", show.org_url(row.org))
-    return list(hits.values())[: 2 * HITS_MAX]
+    answers = await at.fleet.ask("names", {"text": wanted}, list[hours.Named])
+    found = sorted({name for answer in answers for name in answer.value or []}, key=hours.newest_first)
+    text, hits = wanted.casefold(), list[Hit]()
+    for one in found:
+        if text in one.team.casefold():
+            hits.append(Hit("team", one.team, one.org, show.team_url(one.org, one.team)))
+        if text in one.org.casefold():
+            hits.append(Hit("org", one.org, "", show.org_url(one.org)))
+    return list(dict.fromkeys(hits))[: 2 * HITS_MAX]
 
 
 async def _agents(site: Site, wanted: str) -> list[Hit]:

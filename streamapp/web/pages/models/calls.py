@@ -14,7 +14,7 @@ from typing import TypeVar
 from streamapp.web import show
 from streamapp.web.workers.fleet import Fleet
 from streamapp.web.workers.source import CallFacts, PartitionCalls, Span, WorkerFacts
-from tables.latency.spread import Spread
+from tables.latency.spread import Spread, add_bins
 
 K = TypeVar("K", bound=Hashable)
 
@@ -55,8 +55,8 @@ class Figures:
         self.completion_tokens += calls.completion_tokens
         for currency, cost in calls.cost.items():
             self.cost[currency] = show.total((self.cost.get(currency, Decimal(0)), cost))
-        self.latency.add(Spread(bins=calls.latency))
-        self.ttft.add(Spread(bins=calls.ttft))
+        add_bins(self.latency.bins, calls.latency)
+        add_bins(self.ttft.bins, calls.ttft)
 
 
 async def ask(fleet: Fleet, span: Span, from_ms: int, until_ms: int, each: bool) -> Calls:

@@ -72,7 +72,8 @@ class Charts:
 
     @property
     def spent(self) -> Decimal:
-        return show.total(minute.spent(self.currency) for minute in self.minutes)
+        currency = self.currency
+        return show.total(minute.spent(currency) for minute in self.minutes)
 
     def total(self, name: str) -> int:
         """Sum of a counter."""
@@ -109,8 +110,8 @@ class Panel:
 
 def panels(charts: Charts) -> list[Panel]:
     """The three charts. Of stacked tokens the upper series is the total. Floats: for the eye only."""
-    minutes = charts.minutes
-    cost = tuple(float(minute.spent(charts.currency)) for minute in minutes)
+    minutes, currency = charts.minutes, charts.currency
+    cost = tuple(float(minute.spent(currency)) for minute in minutes)
     longest = max((minute.latency_p99_ms or 0 for minute in minutes), default=0)
     return [
         Panel(

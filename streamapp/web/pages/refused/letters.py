@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -70,14 +72,15 @@ def _list(recent: Recent, params: Params) -> Page:
         raise Problem(
             400, "Those dead letters cannot be shown", f"In the address, state is one of {', '.join(STATES)}, all."
         )
-    matching = [one for one in recent.entries if _fits(one, params)]
-    counts: Counter[str] = Counter(recent.done.state(one.letter) for one in matching)
-    found = [one for one in matching if state in ("all", recent.done.state(one.letter))]
+    matching = list(filter(_filter(params), recent.entries))
+    states = [recent.done.state(one.letter) for one in matching]
+    counts: Counter[str] = Counter(states)
+    found = [one for one, its in zip(matching, states, strict=True) if state in ("all", its)]
     first = _behind(found, params.get("after", ""))
     rows = [_row(one, recent.done) for one in found[first : first + LIMIT]]
     more = len(found) > first + LIMIT
     next_url = letters_url(params, after=_cursor(rows[-1].letter)) if more else ""
-    causes = _causes([one for one in matching if recent.done.state(one.letter) == "waiting"])
+    causes = _causes([one for one, its in zip(matching, states, strict=True) if its == "waiting"])
     at = _cause_at(params, len(causes))
     whole = recent.in_log <= len(recent.entries) + recent.unreadable
     twin = {
@@ -206,18 +209,21 @@ def _cause_at(params: Params, count: int) -> int:
     return at // CAUSES_SHOWN * CAUSES_SHOWN if at < count else 0
 
 
-def _fits(one: Entry, params: Params) -> bool:
+def _filter(params: Params) -> Callable[[Entry], bool]:
+    """Whether a dead letter is asked for. Raises `Problem` 400."""
     since, until = moment_in(params, "since"), moment_in(params, "until")
-    if (since is not None and one.letter.failed_ms < since) or (until is not None and one.letter.failed_ms >= until):
-        return False
-    facts = {
-        "topic": one.letter.topic,
-        "reason": one.letter.reason,
-        "by": one.letter.by,
-        "team": one.team,
-        "cause": one.cause,
-    }
-    return all(not params.get(name) or params[name] == fact for name, fact in facts.items())
+    asked = [(attrgetter(fact), params[name]) for name, fact in _FACTS.items() if params.get(name)]
+
+    def fits(one: Entry) -> bool:
+        failed_ms = one.letter.failed_ms
+        if (since is not None and failed_ms < since) or (until is not None and failed_ms >= until):
+            return False
+        return all(fact(one) == wanted for fact, wanted in asked)
+
+    return fits
+
+
+_FACTS = {"topic": "letter.topic", "reason": "letter.reason", "by": "letter.by", "team": "team", "cause": "cause"}
 
 
 def _behind(found: list[Entry], cursor: str) -> int:

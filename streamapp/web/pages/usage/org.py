@@ -32,8 +32,8 @@ async def org_page(site: Site, params: Params) -> Page:
     totals: dict[str, sums.Line] = {}
     for line in teams:
         into = totals.setdefault(line.currency, sums.Line((), line.currency))
-        into.now.add(line.now, line.now.hours)
-        into.before.add(line.before, line.before.hours)
+        into.now.add(line.now)
+        into.before.add(line.before)
     months = [show.rfc3339(begin)[:7], show.rfc3339(before)[:7]]
     context = {
         "org": org,

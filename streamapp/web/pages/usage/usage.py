@@ -14,7 +14,7 @@ from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
 from streamapp.web.pages.usage.span import Span, span_of
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
-from streamapp.web.workers import hours, local, sums
+from streamapp.web.workers import hours, sums
 from streamapp.web.workers.fleet import Answer
 from streamapp.web.workers.source import HourFacts
 
@@ -110,7 +110,7 @@ async def _hours(site: Site, params: Params, span: Span) -> tuple[hours.HoursQue
         if params.get(key)
     } | span.filter
     try:
-        query = local.hours_query(wanted)
+        query = hours.hours_query(wanted)
     except ValueError as error:
         raise Problem(400, "That list of hours cannot be shown", f"In the address, {error}.") from None
     whole, answers = await asyncio.gather(site.group(), site.fleet.ask("hours", wanted, hours.HoursSlice))
