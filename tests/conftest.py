@@ -4,7 +4,8 @@
 PostgreSQL, folders and a block of ports of its own.
 
 - `broker`: shared; give topics and groups names of their own (`unique`), or make topics with `make_topic`.
-- `ready_broker`: alone, with the registry's topics, for tests of workers, of restarts and of crashes.
+- `ready_broker`: alone, with the registry's topics, for tests of workers, of restarts and of crashes. The broker of the
+  test before, emptied, while it runs.
 - `fresh_broker`: the same without a topic.
 - `postgres_url`: an empty database on a real PostgreSQL.
 - `s3`: a real S3 server with an empty bucket.
@@ -34,6 +35,7 @@ import psycopg
 import pytest
 import searches
 from confluent_kafka.admin import NewTopic
+from emptied import SOON, Emptied
 from real_postgres import postgres_server
 from real_s3 import S3
 
@@ -54,6 +56,9 @@ _numbers = itertools.count(1)
 _sessions: list[int] = []  # the processes of pytest-xdist that run the tests
 
 
+# A run starts a hundred processes: each would compile everything anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 searches.register()
 # What stands beside the tests asserts, too: a failure shows the values, as one in a test does.
 pytest.register_assert_rewrite(
@@ -124,17 +129,19 @@ def cache_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Broker]:
+def broker(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, formatted: Path) -> Iterator[Broker]:
     """One running broker for the session. Do not stop it."""
     keep = {"log.retention.ms": "-1"}  # tests send records of years ago; the broker looks for such every five minutes
-    with Broker(tmp_path_factory.mktemp("broker"), cache_dir=cache_dir, properties=keep) as running:
+    running = Broker(tmp_path_factory.mktemp("broker"), cache_dir=cache_dir, properties=keep)
+    shutil.copytree(formatted, running.data_dir / formatted.name)
+    with running:
         yield running
 
 
 @pytest.fixture
 def new_broker(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Callable[..., Broker]]:
     """`new_broker(properties={...})` → a broker in its own empty folder, not started; ended after the test. `logs`: it
-    begins with a copy of these, `formatted` or `provisioned`."""
+    begins with a copy of these, `formatted`."""
     made: list[Broker] = []
 
     def make(logs: Path | None = None, **options: Any) -> Broker:
@@ -155,30 +162,33 @@ def formatted(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path
 
 
 @pytest.fixture(scope="session")
-def provisioned(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, formatted: Path) -> Path:
-    """The logs of a broker that has the registry's topics and was stopped. To make them costs Java two seconds of
-    processor time, to copy them nothing."""
-    one = Broker(tmp_path_factory.mktemp("provisioned"), cache_dir=cache_dir)
-    shutil.copytree(formatted, one.data_dir / formatted.name)
-    with one:
-        apply(Admin(KafkaSettings(bootstrap_servers=one.bootstrap)), TOPICS, 1)
-    return one.data_dir / formatted.name
+def emptied(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, formatted: Path) -> Iterator[Emptied]:
+    """The broker that one test after the other has for itself."""
+
+    def make() -> Broker:
+        one = Broker(tmp_path_factory.mktemp("emptied-broker"), cache_dir=cache_dir, properties=SOON)
+        shutil.copytree(formatted, one.data_dir / formatted.name)
+        return one
+
+    brokers = Emptied(make)
+    yield brokers
+    brokers.end()
 
 
 @pytest.fixture
-def fresh_broker(new_broker: Callable[..., Broker], formatted: Path) -> Broker:
-    """A running broker of this test alone, without a topic."""
-    one = new_broker(formatted)
-    one.start()
-    return one
+def fresh_broker(emptied: Emptied) -> Broker:
+    """A running broker of this test alone, without a topic. The test may stop it, kill it and start it."""
+    return emptied.next()
 
 
 @pytest.fixture
-def ready_broker(new_broker: Callable[..., Broker], provisioned: Path) -> Broker:
-    """A running broker of this test alone, with the registry's topics, all empty."""
-    one = new_broker(provisioned)
-    one.start()
-    return one
+def ready_broker(emptied: Emptied) -> Broker:
+    """The same with the registry's topics, all empty."""
+    broker = emptied.next()
+    admin = Admin(KafkaSettings(bootstrap_servers=broker.bootstrap))
+    apply(admin, TOPICS, 1)
+    admin.committed("nobody", [])  # a broker that makes `__consumer_offsets` anew says at first that it has it not
+    return broker
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from itertools import groupby
 
 import pytest
 
-ALONE = {"ready_broker", "fresh_broker", "new_broker"}
+ALONE = {"emptied", "new_broker"}
 ROOMS = ("sdk", "broker", "browser", "simulation", "contract", "property")
 """Folders of tests, the slowest first; the others are quick."""
 

@@ -20,6 +20,7 @@ from typing import Any
 from streamapp.access import passwords
 from streamapp.broker import users
 from streamapp.broker.broker import Broker
+from streamapp.broker.properties import JVM_FLAGS
 from streamapp.errors import Unavailable
 from streamapp.extras import java
 from streamapp.processes.child import HOST
@@ -137,7 +138,12 @@ class Secured:
     def _keytool(self, *arguments: str) -> None:
         tool = Path(java()).with_name("keytool")
         done = subprocess.run(
-            [tool, *arguments], capture_output=True, text=True, timeout=KEYTOOL_S, check=False, stdin=subprocess.DEVNULL
+            [tool, *(f"-J{flag}" for flag in JVM_FLAGS), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=KEYTOOL_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         if done.returncode:
             raise Unavailable(f"the broker's certificate could not be made: {done.stdout}{done.stderr}")

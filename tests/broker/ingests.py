@@ -20,6 +20,7 @@ from streamapp.kafka.provision import apply
 from streamapp.processes.child import Child, free_port, listens
 from streamapp.settings import ClickHouseSettings, KafkaSettings, Settings
 from streamapp.sinks.clickhouse.client import ClickHouse
+from streamapp.sinks.clickhouse.schema import migrate
 from streamapp.topics.registry import TOPICS
 from streamapp.verify.copies.events_clickhouse import PAIR
 from streamapp.verify.report import PairReport
@@ -114,6 +115,12 @@ class Ingest:
             return self.done() == self.sent
 
         wait_until(holds, 180)
+
+    def migrate(self) -> None:
+        """Make the tables, as a worker does when it starts."""
+        clickhouse = ClickHouse(ClickHouseSettings(url=f"http://127.0.0.1:{self.port}"))
+        migrate(clickhouse)
+        clickhouse.close()
 
     def rows(self) -> list[int]:
         """The numbers of the events that are kept, copies too."""

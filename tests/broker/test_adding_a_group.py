@@ -42,6 +42,7 @@ COPIED = [
     "docs",
     "tests/tidy",
     "tests/conftest.py",
+    "tests/emptied.py",
     "tests/fork_server.py",
     "tests/go_programs.py",
     "tests/forked.py",

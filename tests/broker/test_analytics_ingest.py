@@ -70,11 +70,14 @@ def test_the_check_waits_for_letters_that_nobody_sees_yet(stack: Ingest) -> None
     (place,) = (TopicPartition(TOPIC, number, 1) for number, end in stack.ends().items() if end)
     done = client.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(GROUP, [place])])
     done[GROUP].result(30)
+    assert stack.done() == 1  # Kafka tells a refusal in the result
+    stack.migrate()
     writer = Producer({"bootstrap.servers": stack.broker.bootstrap, "transactional.id": "letters", "log_level": 0})
     writer.init_transactions(30)
     writer.begin_transaction()
-    said = {"source_topic": TOPIC, "group": GROUP, "source_partition": place.partition, "source_offset": 0}
-    writer.produce("dead_letter", json.dumps({"data": said}))
+    where = {"source_topic": TOPIC, "source_partition": place.partition, "source_offset": 0}
+    said = {**where, "group": GROUP, "reason": "invalid_timestamp"}
+    writer.produce("dead_letter", json.dumps({"type": "stream.event.rejected", "data": said}))
     assert writer.flush(30) == 0
     ending = threading.Timer(0.5, writer.commit_transaction, (30,))
     ending.start()

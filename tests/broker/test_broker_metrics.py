@@ -67,9 +67,11 @@ class Load:
             self.sent += AT_ONCE
 
 
-def test_names_and_values_are_those_of_the_standard(new_broker: Callable[..., Broker], cache_dir: Path) -> None:
+def test_names_and_values_are_those_of_the_standard(
+    new_broker: Callable[..., Broker], formatted: Path, cache_dir: Path
+) -> None:
     port = free_port()
-    broker = new_broker(jvm_flags=agent(cache_dir, port))
+    broker = new_broker(formatted, jvm_flags=agent(cache_dir, port))
     broker.start(120)
 
     def exposition() -> bytes:

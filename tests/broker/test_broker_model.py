@@ -106,12 +106,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_any_history_of_real_workers_ends_in_the_bills_of_the_oracle(
-    search: Search, new_broker: Callable[..., Broker], provisioned: Path, tmp_path: Path
+    search: Search, new_broker: Callable[..., Broker], formatted: Path, tmp_path: Path
 ) -> None:
     class Here(BrokerMachine):
         folder = tmp_path
 
-    Here.new_broker = staticmethod(partial(new_broker, provisioned))
+    Here.new_broker = staticmethod(partial(new_broker, formatted))
     run_state_machine_as_test(
         Here if search.seed is None else seed(search.seed)(Here),
         settings=settings(

@@ -168,7 +168,7 @@ def newest_totals(stack: Cluster) -> dict[tuple[str, ...], tuple[Any, Any]]:
 
 @pytest.mark.long
 def test_bills_after_a_redrive_equal_those_of_a_run_that_never_failed(
-    new_broker: Callable[[Path], Broker], provisioned: Path, tmp_path: Path
+    new_broker: Callable[[Path], Broker], formatted: Path, tmp_path: Path
 ) -> None:
     count = 10_000
     teams = [f"team_{number % 7}" for number in range(count)]
@@ -183,7 +183,7 @@ def test_bills_after_a_redrive_equal_those_of_a_run_that_never_failed(
         return Sent(teams[number].encode(), events[number].replace(b'"org_id":"org_a"', b'"org_id":null'))
 
     def run_of(name: str, records: Iterable[Sent]) -> dict[tuple[str, ...], tuple[Any, Any]]:
-        broker, folder = new_broker(provisioned), tmp_path / name
+        broker, folder = new_broker(formatted), tmp_path / name
         broker.start()
         folder.mkdir()
         directory, patch = folder / "teams.toml", folder / "patch.json"

@@ -57,9 +57,9 @@ def of_every_team(name: str, at_ms: int) -> list[Sent]:
 
 @pytest.mark.long
 def test_rows_come_back_from_a_compacted_changelog(
-    new_broker: Callable[..., Broker], provisioned: Path, tmp_path: Path
+    new_broker: Callable[..., Broker], formatted: Path, tmp_path: Path
 ) -> None:
-    broker = new_broker(provisioned, properties=EAGER)
+    broker = new_broker(formatted, properties=EAGER)
     broker.start()
     with cluster(broker, tmp_path) as stack:
         compact_eagerly(stack)
@@ -86,11 +86,11 @@ def test_rows_come_back_from_a_compacted_changelog(
 
 @pytest.mark.long
 def test_rows_that_slept_through_their_own_deletion_are_not_stated_again(
-    new_broker: Callable[..., Broker], provisioned: Path, tmp_path: Path
+    new_broker: Callable[..., Broker], formatted: Path, tmp_path: Path
 ) -> None:
     """A worker's disk holds open hours; another worker bills them, lets them expire, and the changelog forgets even
     that they were deleted. Back in the hands of the first, they are not billed again."""
-    broker = new_broker(provisioned, properties=EAGER)
+    broker = new_broker(formatted, properties=EAGER)
     broker.start()
     hour_ms = wall_ms() // HOUR_MS * HOUR_MS
     old_ms = hour_ms - 20 * DAY_MS

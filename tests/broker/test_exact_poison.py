@@ -3,18 +3,16 @@ counts."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 import pytest
+from emptied import Emptied
 from usage_log import value
 from verify_logs import text
 from workers import Letter, Sent, cluster, counted
 
-from streamapp.broker.broker import Broker
 from streamapp.chaos.load import ODD
 from streamapp.clock import wall_ms
 from streamapp.simulate.poison import POISONS, Sound
@@ -51,18 +49,14 @@ def cases(hour_ms: int, now_ms: int) -> list[Case]:
 
 
 @pytest.fixture(scope="module")
-def told(
-    tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, formatted: Path
-) -> Iterator[tuple[list[Case], list[Letter]]]:
+def told(tmp_path_factory: pytest.TempPathFactory, emptied: Emptied) -> Iterator[tuple[list[Case], list[Letter]]]:
     """All kinds, sent at once to one cluster, and the dead letters about them. What is not refused counts."""
     now_ms = wall_ms()
     hour_ms = now_ms // HOUR_MS * HOUR_MS - 4 * HOUR_MS
     bad = cases(hour_ms, now_ms)
     teams = [f"team_{number}" for number in range(len(POISONS))]
     good = [Sent(team.encode(), value(f"good-{team}", hour_ms, team)) for team in teams]
-    broker = Broker(tmp_path_factory.mktemp("poison-broker"), cache_dir=cache_dir)
-    shutil.copytree(formatted, broker.data_dir / formatted.name)
-    with broker, cluster(broker, tmp_path_factory.mktemp("poison")) as stack:
+    with cluster(emptied.next(), tmp_path_factory.mktemp("poison")) as stack:
         stack.send([*good, *(case.sent for case in bad)])
         worker = stack.start(billing__idle_seconds=0.5)
         stack.drain(worker)

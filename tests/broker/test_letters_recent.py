@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from conftest import create_topic, wait_until
+from emptied import Emptied
 from letters_fake import record
 
 from streamapp.broker.broker import Broker
@@ -23,10 +22,9 @@ from streamapp.settings import KafkaSettings
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Broker]:
+def alone(emptied: Emptied) -> Broker:
     """A broker of this module."""
-    with Broker(tmp_path_factory.mktemp("letters"), cache_dir=cache_dir) as running:
-        yield running
+    return emptied.next()
 
 
 @pytest.fixture

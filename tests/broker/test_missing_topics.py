@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -63,12 +62,10 @@ def test_a_topic_that_vanishes_is_told_until_it_is_there(ready_broker: Broker, t
         stack.wait(lambda: health(stack.web_port)[0] == 200, 60, worker)
 
 
-def test_a_worker_ends_at_once_while_its_broker_is_away(new_broker: Callable[..., Broker], tmp_path: Path) -> None:
-    broker = new_broker()
-    broker.start()
-    with cluster(broker, tmp_path) as stack:
+def test_a_worker_ends_at_once_while_its_broker_is_away(fresh_broker: Broker, tmp_path: Path) -> None:
+    with cluster(fresh_broker, tmp_path) as stack:
         worker = stack.start_ready(worker__session_timeout_seconds="10")
-        broker.kill()
+        fresh_broker.kill()
         wait_until(lambda: "Failed fetch messages" in worker.said(), 30)  # its fetches pause before the next attempt
         worker.ask_to_stop()
         wait_until(lambda: not worker.runs, 25)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -144,8 +143,7 @@ def test_a_policy_is_told_in_its_own_words(
     new_broker: Callable[..., Broker], formatted: Path, tmp_path: Path, run: Callable[..., Result]
 ) -> None:
     path = os.pathsep.join([classpath(CACHE_DIR), str(policy_jar(tmp_path))])
-    broker = new_broker(properties=kafka_policy.PROPERTIES, jvm_flags=["-cp", path])
-    shutil.copytree(formatted, broker.data_dir / formatted.name)
+    broker = new_broker(formatted, properties=kafka_policy.PROPERTIES, jvm_flags=["-cp", path])
     broker.start()
     done = run(broker, "apply", "--json")
     assert isinstance(done.exception, NotApplied)
@@ -170,8 +168,12 @@ def test_a_policy_is_told_in_its_own_words(
     assert (type(again.exception), again.output) == (NotApplied, "0 changes\n"), "what can be made is there"
 
 
-def test_check_finds_what_nobody_registered(new_broker: Callable[..., Broker], run: Callable[..., Result]) -> None:
-    broker = new_broker(properties={"auto.create.topics.enable": "true", "offsets.retention.minutes": "10080"})
+def test_check_finds_what_nobody_registered(
+    new_broker: Callable[..., Broker], formatted: Path, run: Callable[..., Result]
+) -> None:
+    broker = new_broker(
+        formatted, properties={"auto.create.topics.enable": "true", "offsets.retention.minutes": "10080"}
+    )
     broker.start()
     admin = admin_of(broker)
     apply(admin, TOPICS, 1)

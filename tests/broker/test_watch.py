@@ -21,11 +21,13 @@ from promtool import demand_firing
 from streamapp.broker.broker import Broker
 from streamapp.broker.exporter import agent
 from streamapp.clock import wall_ms
+from streamapp.kafka.admin import Admin
 from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.groups import Seen
+from streamapp.kafka.provision import apply
 from streamapp.processes.child import free_port
 from streamapp.settings import KafkaSettings
-from streamapp.topics.registry import GROUPS
+from streamapp.topics.registry import GROUPS, TOPICS
 from streamapp.watch.lag import SETTLED_MS, GroupSeries, Unread, Watched, watched
 from streamapp.watch.metrics import WatchMetrics
 from streamapp.watch.watcher import Watcher
@@ -215,12 +217,13 @@ def test_while_kafka_is_away_nothing_is_said_of_groups_and_that_is_said(broker: 
 
 
 def test_a_broker_that_is_down_is_told_once_and_what_waits_again_when_it_is_back(
-    new_broker: Callable[..., Broker], provisioned: Path, cache_dir: Path, until: Callable[..., None]
+    new_broker: Callable[..., Broker], formatted: Path, cache_dir: Path, until: Callable[..., None]
 ) -> None:
     """The watch and the broker's exporter as they speak, a minute each; of nothing else is anybody told."""
     port, up = free_port(), 'up{job="kafka",instance="kafka-0"}'
-    broker = new_broker(provisioned, jvm_flags=agent(cache_dir, port))
+    broker = new_broker(formatted, jvm_flags=agent(cache_dir, port))
     broker.start(120)
+    apply(Admin(KafkaSettings(bootstrap_servers=broker.bootstrap)), TOPICS, 1)
     stage, minutes = Stage(broker, *watched()), list[dict[str, float]]()
 
     def minute() -> None:

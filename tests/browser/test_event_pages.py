@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-
 from acting_fake import FakeActing, MonitorWorker
+from chromium import CHROMIUM
 from events_fake import FakeEventLog, TracingWorker, behind_a_bill
 from letters_fake import FakeLetters, letter
-from playwright.async_api import Browser, async_playwright
-from test_pages import ARGS, LOOKS, accessible, opened, overflow, shoot
+from playwright.async_api import Browser
+from test_pages import LOOKS, accessible, opened, overflow, shoot
 from web_fake import World, serving
+
+pytest_plugins = ("chromium",)
 
 
 @LOOKS
 def test_event_pages_fit_and_are_accessible(scheme: str, width: int) -> None:
-    chromium = shutil.which("chromium")
-    assert chromium, "these tests need Chromium: apt-get install chromium"
     world = World(hours_back=3, hostile=False)
     log, bill = behind_a_bill(world)
     letters = FakeLetters([letter(number, reason=f"reason_{number % 30}") for number in range(60)])
@@ -37,15 +35,11 @@ def test_event_pages_fit_and_are_accessible(scheme: str, width: int) -> None:
         views = TracingWorker(world, "agg-0", log), MonitorWorker(world, "dead-letter-monitor", "monitor-0", range(1))
         async with (
             serving(*views, letters=letters, events=log, acting=FakeActing(letters)) as served,
-            async_playwright() as playwright,
+            CHROMIUM.opened() as browser,
         ):
-            browser = await playwright.chromium.launch(executable_path=chromium, args=ARGS)
-            try:
-                await check(browser, served[0].url)
-            finally:
-                await browser.close()
+            await check(browser, served[0].url)
 
-    asyncio.run(run())
+    CHROMIUM.run(run())
 
 
 def pages(log: FakeEventLog, bill: str, letters: FakeLetters) -> dict[str, str]:

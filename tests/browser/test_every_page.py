@@ -6,10 +6,8 @@ Screenshots are kept as in `test_pages`, beside them how long each page took to 
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import json
-import shutil
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -19,10 +17,11 @@ from urllib.parse import quote
 import pytest
 from acting_fake import FakeActing, MonitorWorker
 from axe_playwright_python.async_playwright import Axe
+from chromium import CHROMIUM
 from events_fake import behind_a_bill
 from large_fake import LargeCalls, LargeLetters, LargeLog, LargeMetrics, LargeWorker
-from playwright.async_api import Page, async_playwright
-from test_pages import ARGS, SCREENSHOTS, opened, overflow, shoot
+from playwright.async_api import Page
+from test_pages import SCREENSHOTS, opened, overflow, shoot
 from web_fake import FakeAudit, World, serving
 
 from streamapp.facts import GoneFacts
@@ -31,6 +30,8 @@ from streamapp.web.entry.gate import Gate
 from streamapp.web.entry.identity import Asker, Headers
 from streamapp.web.entry.rights import ROLES
 from streamapp.web.sitemap import PAGES, canonical
+
+pytest_plugins = ("chromium",)
 
 NARROW, TALL_MAX = 390, 5_500  # pixels: twenty rows of a list and what stands around them; 500 rows were 70,000
 CPU_MAX_MS = 500
@@ -143,7 +144,7 @@ def test_every_page_with_100_000_rows_fits_is_accessible_bounded_and_quick(schem
                 wrong.append(f"{path} is {tall} pixels tall")
             await shoot(page, f"every{path.partition('?')[0].replace('/', '-')[:60]}-{scheme}-{width}")
 
-    asyncio.run(browse(made, scheme, width, check))
+    CHROMIUM.run(browse(made, scheme, width, check))
     told = {pattern: one._asdict() for pattern, one in took.items()}
     (SCREENSHOTS / f"first-paint-{scheme}-{width}.json").write_text(json.dumps(told, indent=1))
     assert wrong == []
@@ -155,23 +156,17 @@ Check = Callable[[Callable[[], Awaitable[Page]], str], Awaitable[None]]
 
 async def browse(made: Large, scheme: str, width: int, check: Check) -> None:
     """Serve everything to somebody of every role, with a browser."""
-    chromium = shutil.which("chromium")
-    assert chromium, "these tests need Chromium: apt-get install chromium"
     outside: dict[str, Any] = {"letters": made.letters, "events": made.log, "acting": FakeActing(made.letters)}
     door = Gate(AllRoles(), is_open=True)
     async with (
         serving(*made.views, peer_timeout_s=10, gate=door, audit=FakeAudit(), **outside) as served,
-        async_playwright() as playwright,
+        CHROMIUM.opened() as browser,
     ):
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGS)
 
         async def page() -> Page:
             return (await opened(browser, width, scheme))[0]
 
-        try:
-            await check(page, served[0].url)
-        finally:
-            await browser.close()
+        await check(page, served[0].url)
 
 
 class Took(NamedTuple):

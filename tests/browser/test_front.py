@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 from collections.abc import Awaitable, Callable
 
+from chromium import CHROMIUM
 from front_fake import Teller, everybody, told
 from letters_fake import FakeLetters, letter
-from playwright.async_api import Browser, Page, async_playwright, expect
-from test_pages import ARGS, LOOKS, PEER_TIMEOUT_S, SCREENSHOTS, WIDTHS, accessible, opened, overflow, shoot
+from playwright.async_api import Browser, Page, expect
+from test_pages import LOOKS, PEER_TIMEOUT_S, SCREENSHOTS, WIDTHS, accessible, opened, overflow, shoot
 from web_fake import FakeStandings, FakeWatch, Served, World, serving
 
 from streamapp.watch.lag import Unread
 from streamapp.watch.standing import Standing
 from streamapp.web.pages.lags import Minute
+
+pytest_plugins = ("chromium",)
 
 Check = Callable[[Browser, list[Served], Teller], Awaitable[None]]
 BEHIND = {("billing_events", number): Unread(4210, 90, 5400.0, 86_000.0) for number in range(4)}
@@ -24,8 +26,6 @@ BEHIND = {("billing_events", number): Unread(4210, 90, 5400.0, 86_000.0) for num
 
 def browse(check: Check, said: dict[str, Standing] | None = None) -> None:
     """Serve every group's workers and run `check` with a browser. `said` replaces Kafka's word of a group."""
-    chromium = shutil.which("chromium")
-    assert chromium, "these tests need Chromium: apt-get install chromium"
     world = World(hours_back=48, hostile=False)
     views, teller, extra = everybody(world)
     first_ms = world.now_ms // 60_000 * 60_000 - 59 * 60_000
@@ -38,16 +38,14 @@ def browse(check: Check, said: dict[str, Standing] | None = None) -> None:
         serve = serving(
             *views, letters=letters, standings=kafka, extra=extra, peer_timeout_s=PEER_TIMEOUT_S, watch=watch
         )
-        async with serve as served, async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=chromium, args=ARGS)
+        async with serve as served, CHROMIUM.opened() as browser:
             clock = asyncio.create_task(tick(views[0].world))
             try:
                 await check(browser, served, teller)
             finally:
                 clock.cancel()
-                await browser.close()
 
-    asyncio.run(run())
+    CHROMIUM.run(run())
 
 
 async def front(page: Page, served: list[Served]) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import CHROMIUM
 from gates import MODES, PROXY_SECRET, settings, signed, token_of
 from letters_fake import FakeLetters, letter
-from playwright.async_api import async_playwright, expect
-from test_pages import ARGS, accessible
+from playwright.async_api import expect
+from test_pages import accessible
 from web_fake import FakeAudit, FakeWorker, World, serving
 
 from streamapp.web.entry.gate import gate
+
+pytest_plugins = ("chromium",)
 
 SECRET = b'{"team_id":"team_a","org_id":"org_a","password":"hunter2secret"}'
 
@@ -37,34 +38,28 @@ def sent_by(mode: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_browser_reads_follows_and_unmasks(tmp_path: Path, mode: str) -> None:
-    chromium = shutil.which("chromium")
-    assert chromium, "these tests need Chromium: apt-get install chromium"
     one, audit, world = letter(value=SECRET), FakeAudit(), World(hours_back=1)
     door = gate(settings(tmp_path, mode, jwt_header="X-Id-Token"), "0.0.0.0", world.clock)
 
     async def run() -> None:
         view = FakeWorker(world, "agg-0")
         serve = serving(view, gate=door, letters=FakeLetters([one]), audit=audit, peer_timeout_s=10)
-        async with serve as served, async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=chromium, args=ARGS)
-            try:
-                stranger = await browser.new_context()  # a page of it would wait for a person at the browser's dialog
-                answer = await stranger.request.get(served[0].url)
-                assert answer.status == (403 if mode == "proxy" else 401)
-                page = await (await browser.new_context(**sent_by(mode))).new_page()
-                await page.goto(served[0].url + "/usage")
-                await expect(page.locator("#pulse")).to_have_text("Live")
-                assert served[0].pages.live.clients == 1
-                await page.goto(f"{served[0].url}/letters/{one.id}")
-                assert "hunter2secret" not in await page.content()
-                await page.get_by_role("link", name="unmasked here").click()
-                await accessible(page, "unmask")
-                await page.get_by_label("Reason").fill("The customer asked which it was")
-                await page.get_by_role("button", name="Show the value").click()
-                await expect(page.locator("pre")).to_contain_text("hunter2secret")
-                await accessible(page, "unmask")
-            finally:
-                await browser.close()
+        async with serve as served, CHROMIUM.opened() as browser:
+            stranger = await browser.new_context()  # a page of it would wait for a person at the browser's dialog
+            answer = await stranger.request.get(served[0].url)
+            assert answer.status == (403 if mode == "proxy" else 401)
+            page = await (await browser.new_context(**sent_by(mode))).new_page()
+            await page.goto(served[0].url + "/usage")
+            await expect(page.locator("#pulse")).to_have_text("Live")
+            assert served[0].pages.live.clients == 1
+            await page.goto(f"{served[0].url}/letters/{one.id}")
+            assert "hunter2secret" not in await page.content()
+            await page.get_by_role("link", name="unmasked here").click()
+            await accessible(page, "unmask")
+            await page.get_by_label("Reason").fill("The customer asked which it was")
+            await page.get_by_role("button", name="Show the value").click()
+            await expect(page.locator("pre")).to_contain_text("hunter2secret")
+            await accessible(page, "unmask")
 
-    asyncio.run(run())
+    CHROMIUM.run(run())
     assert [data["user_id"] for _, data in audit.written] == ["auditor" if mode == "token" else "anna"]

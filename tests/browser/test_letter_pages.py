@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from chromium import CHROMIUM
 from letters_fake import NOW_MS, FakeLetters, letter
-from playwright.async_api import Browser, async_playwright, expect
-from test_pages import ARGS, LOOKS, accessible, opened, overflow, shoot
+from playwright.async_api import Browser, expect
+from test_pages import LOOKS, accessible, opened, overflow, shoot
 from web_fake import FakeWorker, World, serving
 
 from streamapp.dead_letters.done import Receipt
+
+pytest_plugins = ("chromium",)
 
 WORLD = World(hours_back=1)
 WRONG = (
@@ -58,19 +59,13 @@ def some() -> FakeLetters:
 
 def browse(letters: FakeLetters, check: Callable[[Browser, str], Awaitable[None]], world: World = WORLD) -> None:
     """Serve the pages and run `check` with a browser."""
-    chromium = shutil.which("chromium")
-    assert chromium, "these tests need Chromium: apt-get install chromium"
 
     async def run() -> None:
         view = FakeWorker(world, "billing-agg-host-0")
-        async with serving(view, letters=letters) as served, async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=chromium, args=ARGS)
-            try:
-                await check(browser, served[0].url)
-            finally:
-                await browser.close()
+        async with serving(view, letters=letters) as served, CHROMIUM.opened() as browser:
+            await check(browser, served[0].url)
 
-    asyncio.run(run())
+    CHROMIUM.run(run())
 
 
 @LOOKS

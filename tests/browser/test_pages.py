@@ -5,32 +5,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
+from chromium import CHROMIUM
+from playwright.async_api import Browser, Page, ViewportSize, expect
 from searches import is_long
 from web_fake import FakeWorker, Served, World, serving
 
 from streamapp.web import show
 
+pytest_plugins = ("chromium",)
+
 expect.set_options(timeout=60_000)  # ms; a page is refreshed the less often the longer it takes to make
 
 PROJECT = Path(__file__).parent.parent.parent
 SCREENSHOTS = PROJECT / "build" / "screenshots"
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WORLD = World(hours_back=400)
 A_BILL = next(i for i, b in WORLD.bills.items() if WORLD.revisions(b) == 3 and i == b.bill_id(2) and "team_" in b.team)
 A_FIRST_BILL = WORLD.bills[A_BILL].bill_id(0)
@@ -53,12 +45,10 @@ LOOKS = pytest.mark.parametrize(
     ("scheme", "width"),
     [
         ("light", 1280),
-        ("dark", 390),
-        pytest.param("dark", 1280, marks=pytest.mark.long),
-        pytest.param("light", 390, marks=pytest.mark.long),
+        *(pytest.param(*look, marks=pytest.mark.long) for look in (("dark", 1280), ("light", 390), ("dark", 390))),
     ],
 )
-"""Each colour scheme and each width once in `make test`, every pair of them in `make test-all`."""
+"""One in `make test`: `test_every_page.py` has every page dark and narrow. Every pair in `make test-all`."""
 WIDTHS = pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.long)])
 
 PEER_TIMEOUT_S = 10  # a worker of these tests that is away refuses at once; nobody is to be missing for being slow
@@ -68,18 +58,12 @@ Check = Callable[[Browser, list[Served]], Awaitable[None]]
 
 def browse(check: Check, *views: FakeWorker) -> None:
     """Serve the views and run `check` with a browser."""
-    chromium = shutil.which("chromium")
-    assert chromium, "these tests need Chromium: apt-get install chromium"
 
     async def run() -> None:
-        async with serving(*views, peer_timeout_s=PEER_TIMEOUT_S) as served, async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=chromium, args=ARGS)
-            try:
-                await check(browser, served)
-            finally:
-                await browser.close()
+        async with serving(*views, peer_timeout_s=PEER_TIMEOUT_S) as served, CHROMIUM.opened() as browser:
+            await check(browser, served)
 
-    asyncio.run(run())
+    CHROMIUM.run(run())
 
 
 def pair(world: World) -> tuple[FakeWorker, FakeWorker]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from emptied import Emptied
 from sdk_capture import TEAM, Running, capture
 from sdk_packages import NODE, packages
 
-from streamapp.broker.broker import Broker
 from streamapp.capture.reading.answers import KINDS, RETRIED
 from streamapp.settings import CaptureSettings
 
@@ -38,11 +38,8 @@ def rows(heading: str) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Running]:
-    with (
-        Broker(tmp_path_factory.mktemp("broker"), cache_dir=cache_dir) as broker,
-        capture(broker, tmp_path_factory.mktemp("capture"), {TEAM: GUIDE_TOKEN}) as running,
-    ):
+def front(tmp_path_factory: pytest.TempPathFactory, emptied: Emptied) -> Iterator[Running]:
+    with capture(emptied.next(), tmp_path_factory.mktemp("capture"), {TEAM: GUIDE_TOKEN}) as running:
         yield running
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from emptied import Emptied
 from sdk_capture import ORG, Arrived, Exchange, Running, capture, once, relay
 from sdk_clients import Told, client
 from sdk_packages import packages
 
-from streamapp.broker.broker import Broker
 from streamapp.schemas.captured import EventCaptured
 from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.topics.partitioner import partition_for
@@ -45,12 +45,9 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Running]:
+def front(tmp_path_factory: pytest.TempPathFactory, emptied: Emptied) -> Iterator[Running]:
     """One capture for all clients; each case is a team of its own."""
-    with (
-        Broker(tmp_path_factory.mktemp("broker"), cache_dir=cache_dir) as broker,
-        capture(broker, tmp_path_factory.mktemp("capture"), TEAMS) as running,
-    ):
+    with capture(emptied.next(), tmp_path_factory.mktemp("capture"), TEAMS) as running:
         yield running
 
 
