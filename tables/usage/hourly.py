@@ -191,7 +191,8 @@ class Statement(NamedTuple):
 
 def month_key(key: HourKey) -> MonthKey:
     """The month that an hour's deltas are summed into."""
-    return MonthKey(month_of(key.start_ms), key.org, key.team, key.currency)
+    start_ms, org, team, currency = key
+    return MonthKey(month_of(start_ms), org, team, currency)
 
 
 def state(row: UsageRow, month: MonthRow, at_ms: int) -> tuple[Statement, MonthRow]:

@@ -166,6 +166,6 @@ def _too_large(topic: str, partition: int, key: bytes | None, size: int, most: i
 
 def _by_partition(sends: Iterable[Send]) -> Batches:
     grouped: dict[tuple[str, int], list[tuple[bytes | None, bytes | None]]] = defaultdict(list)
-    for send in sends:
-        grouped[send.topic, send.partition].append((send.key, send.value))
+    for topic, partition, key, value in sends:
+        grouped[topic, partition].append((key, value))
     return grouped

@@ -142,16 +142,16 @@ def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]
 
 def _first(statement: Statement, written: Written, topic: str, partition: int) -> bytes:
     """The JSON of a bill whose middle the lane has written."""
-    assert statement.revision == 0, "a row is written when its hour closes"
-    running = statement.running
+    _, revision, stated_ms, _, _, _, month, (cost, total_tokens, _), first_offset, last_offset, events = statement
+    assert revision == 0, "a row is written when its hour closes"
     head = (
         f'{{"schema":"{SCHEMA}","id":"{written.bill_id}","type":"{BILLING_HOURLY}","source":"{SOURCE}",'
-        f'"timestamp":"{format_ms(statement.stated_ms)}",'
+        f'"timestamp":"{format_ms(stated_ms)}",'
     )
     tail = (
-        f',"running_total":{{"month":"{statement.month}","cost":"{money_text(running.cost)}",'
-        f'"total_tokens":{running.total_tokens}}},"coverage":{{"topic":"{topic}","partition":{partition},'
-        f'"first_offset":{statement.first_offset},"last_offset":{statement.last_offset},"events":{statement.events}}}}}}}'
+        f',"running_total":{{"month":"{month}","cost":"{money_text(cost)}",'
+        f'"total_tokens":{total_tokens}}},"coverage":{{"topic":"{topic}","partition":{partition},'
+        f'"first_offset":{first_offset},"last_offset":{last_offset},"events":{events}}}}}}}'
     )
     return b"".join((head.encode(), written.bill, tail.encode()))
 
