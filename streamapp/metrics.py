@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter as CounterOf
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -166,8 +167,8 @@ class GroupMetrics:
         of each ended."""
         if count:
             self._statements.labels(self.group, kind).inc(count)
-        for seconds in ended_s:
-            self._bill_seconds.observe(max(0.0, seconds))
+        for seconds, times in CounterOf(ended_s).items():  # statements of one hour say the same
+            _observe(self._bill_seconds, max(0.0, seconds), times)
 
     def owns(self, topic: str, partitions: int) -> None:
         """So many are in hand."""
@@ -293,3 +294,9 @@ class LetterMetrics(Collector):
         yield gauges("stream_alerts_waiting", "Notifications in flight", ("destination",), waiting)
         yield GaugeMetricFamily("stream_incidents_open", "Open incidents", counts.open)
         yield GaugeMetricFamily("stream_letter_causes", "Distinct rejection causes tracked", counts.causes)
+
+
+def _observe(histogram: Histogram, amount: float, times: int) -> None:
+    """`Histogram.observe`, so many times at once."""
+    histogram._sum.inc(amount * times)
+    histogram._buckets[bisect_left(histogram._upper_bounds, amount)].inc(times)

@@ -62,6 +62,12 @@ class Used(Structure):
     )
 
 
+class Period(Structure):
+    """`period_t`: an hour as its bills have it."""
+
+    _fields_ = tuple((name, c_char_p) for name in ("type", "start", "end", "id"))
+
+
 class Taken(Structure):
     """`taken_t`: where what was counted for the latency table lies, and how much it is."""
 
@@ -103,7 +109,7 @@ _FUNCTIONS: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("rows_of", c_int64, (c_void_p, c_int64, POINTER(c_void_p))),
     ("usage_new", c_void_p, (*_LANE, c_int64)),
     ("usage_add", c_int, (c_void_p, POINTER(Used), c_int)),
-    ("usage_closed", c_int64, (c_void_p, c_int64, POINTER(c_void_p))),
+    ("bill_closed", c_int64, (c_void_p, c_int64, POINTER(Period), POINTER(c_int64), POINTER(c_void_p))),
     ("usage_limited", None, (c_void_p, c_int)),
     ("usage_bind", c_int, (c_void_p, c_int64, c_char_p, c_size_t, c_int64)),
     ("usage_left", c_int, (c_void_p, c_int64, c_uint64, c_uint64)),

@@ -50,13 +50,14 @@ Lines = tuple[tuple[str, str, Counters], ...]
 
 
 class Written(NamedTuple):
-    """What a row counts, by somebody who has written it down already."""
+    """What a row counts, by somebody who has written it down, and what it becomes when it is first stated."""
 
-    read: Callable[[bytes], Lines]
+    read: Callable[[bytes], Lines]  # the lines of `value`
     totals: Counters
-    lines: bytes  # as they are stored
-    stated: bytes  # as a bill has them, in the order of their names
-    stated_totals: bytes  # as a bill has them
+    key: bytes  # as it is stored
+    value: bytes  # as it is stored, once all of it is stated
+    bill_id: str
+    bill: bytes  # as the bill has it
 
 
 UNSTATED = Counters()
@@ -83,7 +84,7 @@ class UsageRow:
         while nothing is `written`."""
         if self._lines is None:
             assert self.written is not None, "a row counts something"
-            read = self.written.read(self.written.lines)
+            read = self.written.read(self.written.value)
             self._lines = {(provider, model): counters for provider, model, counters in read}
         return self._lines
 
@@ -185,12 +186,13 @@ class Statement(NamedTuple):
     @property
     def lines(self) -> Lines:
         """What it states by provider and model."""
-        return self.counted.read(self.counted.lines) if isinstance(self.counted, Written) else self.counted
+        return self.counted.read(self.counted.value) if isinstance(self.counted, Written) else self.counted
 
 
 def month_key(key: HourKey) -> MonthKey:
     """The month that an hour's deltas are summed into."""
-    return MonthKey(month_of(key.start_ms), key.org, key.team, key.currency)
+    start_ms, org, team, currency = key
+    return MonthKey(month_of(start_ms), org, team, currency)
 
 
 def state(row: UsageRow, month: MonthRow, at_ms: int) -> tuple[Statement, MonthRow]:

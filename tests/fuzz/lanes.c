@@ -5,7 +5,7 @@
 
 #include "calls.h"
 #include "latency.h"
-#include "usage.h"
+#include "bill.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -142,7 +142,8 @@ static size_t step(world_t *world, const uint8_t *data, size_t size) {
             return 2;
         case 'c': {
             const uint8_t *start;
-            usage_closed(world->lanes[USAGE], hour_ms, &start);
+            static const period_t PERIOD = {"type", "start", "end", "id"};
+            for (int64_t next = 0; bill_closed(world->lanes[USAGE], hour_ms, &PERIOD, &next, &start) > 0;) {}
             for (int i = 0; i < LANES; i++) lane_close(world->lanes[i], hour_ms);
             return 2;
         }

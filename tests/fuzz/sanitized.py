@@ -24,6 +24,7 @@ TESTS = (
     "tests/property/test_fast_path_calls.py",
     "tests/property/test_latency_histories.py",
     "tests/property/test_open_calls.py",
+    "tests/unit/test_first_bill.py",
     "tests/unit/test_hashes.py",
     "tests/unit/test_hostile_ids.py",
     "tests/unit/test_library_memory.py",

@@ -24,7 +24,7 @@ from tables.window import Rules
 
 def told(outcome: Outcome) -> Any:
     """Everything an outcome says, as values that compare."""
-    hours = {key: USAGE.readable(codec.hour_key(key), codec.pack_hour(row)) for key, row in outcome.hours.items()}
+    hours = {key: USAGE.readable(*codec.stored_hour(row)) for key, row in outcome.hours.items()}
     others = set(Outcome.__dataclass_fields__) - {"hours", "refusals", "statements"}
     statements = [(one._replace(counted=()), one.lines, event(one, "llm_usage", 0)) for one in outcome.statements]
     refused = [(refusal.record.offset, refusal.reason, refusal.error) for refusal in outcome.refusals]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import random
 from collections.abc import Callable
+from hashlib import sha256
 
 import pytest
 from hash_model import digest_of, nh, print_of, sip64, sip128
@@ -53,6 +54,14 @@ def test_the_library_and_the_model_agree_on_texts_of_every_length() -> None:
     for length in range(70):
         text = rng.randbytes(length)
         assert (compiled64(KEY, text), compiled128(KEY, text)) == (sip64(KEY, text), sip128(KEY, text))
+
+
+def test_sha256_is_the_one_of_the_standard_library_at_every_length() -> None:
+    rng = random.Random(3)
+    for length in range(200):
+        text, digest = rng.randbytes(length), ctypes.create_string_buffer(32)
+        library()["sha256"](text, ctypes.c_size_t(length), digest)
+        assert digest.raw == sha256(text).digest()
 
 
 @pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 511, 512, 513, 520, 1024, 1025, 16383, 16384, 16400, 40_000])

@@ -14,7 +14,7 @@ from usage_log import event
 from streamapp.errors import Misconfigured
 from streamapp.lane.build import LIBRARY, SOURCES, compiler
 from streamapp.lane.ids import CompactSeen
-from streamapp.lane.library import Run, library
+from streamapp.lane.library import Period, Run, library
 from streamapp.lane.records import payload_of
 from streamapp.meters.calls.lane import CompiledCalls
 from streamapp.meters.usage.lane import CompiledHours
@@ -71,11 +71,16 @@ def test_an_hour_that_is_closed_before_it_is_taken_takes_its_counts_along() -> N
     run = Run(-1, 1 << 62, 0)
     assert c.lane_run(lane, payload.data, payload.parts, 0, 1, ctypes.byref(run)) == 1
     start = ctypes.c_void_p()
-    assert c.usage_closed(lane, hour_ms, ctypes.byref(start)) > 0
+    period, following = Period(b"type", b"start", b"end", b"id"), ctypes.c_int64()
+    told = ctypes.byref(period), ctypes.byref(following), ctypes.byref(start)
+    assert c.bill_closed(lane, hour_ms, *told) > 0
+    assert following.value == 1
+    following.value = 0
     c.lane_close(lane, hour_ms)
     assert c.rows_count(lane) == 0
     assert c.rows_changed(lane, ctypes.byref(start)) == 0
-    assert c.rows_of(lane, hour_ms, ctypes.byref(start)) == c.usage_closed(lane, hour_ms, ctypes.byref(start)) == 0
+    assert c.rows_of(lane, hour_ms, ctypes.byref(start)) == 0
+    assert c.bill_closed(lane, hour_ms, *told) == 0
     c.lane_free(lane)
 
 

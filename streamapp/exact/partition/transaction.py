@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from itertools import islice
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -27,7 +26,7 @@ DENIED_S = 10.0
 BATCH_BYTES = 512 * 1024  # before compression; half the broker's default limit for a batch
 
 Pair = tuple[bytes | None, bytes | None]
-Batches = Mapping[tuple[str, int], Sequence[Pair]]
+Batches = Mapping[tuple[str, int], Collection[Pair]]
 """Topic and partition → the records for it, as key and value."""
 
 
@@ -113,7 +112,7 @@ class PartitionProducer:
         if not transaction.writes:
             return {}
         assert self.changelog is not None, "rows without a changelog"
-        return {(self.changelog, self.source.partition): list(transaction.writes.items())}
+        return {(self.changelog, self.source.partition): transaction.writes.items()}
 
     async def _hand_over(self, batches: Batches) -> list[tuple[asyncio.Future[Any], int]]:
         """Records to the producer, in as few batches as they need: for each, what will tell its first offset, and how
@@ -121,29 +120,39 @@ class PartitionProducer:
         pending: list[tuple[asyncio.Future[Any], int]] = []
         for (topic, partition), pairs in batches.items():
             most = message_bytes_max(topic)
-            for key, value in pairs:
-                if (size := len(key or b"") + len(value or b"")) > most:
-                    raise _too_large(topic, partition, key, size, most)
-            done = 0
-            while done < len(pairs):
-                batch = self._producer.create_batch()
-                count = _filled(batch, pairs, done)
+            for batch, count in _filled(self._producer.create_batch, pairs):
+                if batch.size() > most:  # else none of its records is
+                    _demand_fitting(topic, partition, pairs, most)
                 pending.append((await self._producer.send_batch(batch, topic, partition=partition), count))
-                done += count
         return pending
 
 
-def _filled(batch: BatchBuilder, pairs: Sequence[Pair], start: int) -> int:
-    """Put as many records into a batch as it takes, one at least. Its own `append`, around the one that is called here,
-    costs as much again for each record. Returns how many."""
-    append, count = batch._builder.append, 0
-    for key, value in islice(pairs, start, None):
+def _filled(create: Callable[[], BatchBuilder], pairs: Iterable[Pair]) -> Iterator[tuple[BatchBuilder, int]]:
+    """Batches with as many records as each takes, one at least, and how many these are. A batch's own `append`, around
+    the one that is called here, costs as much again for each record."""
+    batch, count = create(), 0
+    append = batch._builder.append
+    for key, value in pairs:
         if append(count, None, key, value, []) is None:
-            break
+            yield _closed(batch, count), count
+            batch, count = create(), 0
+            append = batch._builder.append
+            append(0, None, key, value, [])
         count += 1
+    if count:
+        yield _closed(batch, count), count
+
+
+def _closed(batch: BatchBuilder, count: int) -> BatchBuilder:
     batch._relative_offset = count
     batch.close()
-    return count
+    return batch
+
+
+def _demand_fitting(topic: str, partition: int, pairs: Collection[Pair], most: int) -> None:
+    for key, value in pairs:
+        if (size := len(key or b"") + len(value or b"")) > most:
+            raise _too_large(topic, partition, key, size, most)
 
 
 def _too_large(topic: str, partition: int, key: bytes | None, size: int, most: int) -> Misconfigured:
@@ -157,6 +166,6 @@ def _too_large(topic: str, partition: int, key: bytes | None, size: int, most: i
 
 def _by_partition(sends: Iterable[Send]) -> Batches:
     grouped: dict[tuple[str, int], list[tuple[bytes | None, bytes | None]]] = defaultdict(list)
-    for send in sends:
-        grouped[send.topic, send.partition].append((send.key, send.value))
+    for topic, partition, key, value in sends:
+        grouped[topic, partition].append((key, value))
     return grouped

@@ -134,3 +134,55 @@ uint32_t murmur2(const uint8_t *at, size_t length) {
     hash = (hash ^ (hash >> 13)) * m;
     return hash ^ (hash >> 15);
 }
+
+enum { BLOCK_BYTES = 64, LENGTH_BYTES = 8, ROUNDS = 64 };
+
+static inline uint32_t turned_right(uint32_t word, int bits) { return word >> bits | word << (32 - bits); }
+
+static void sha256_block(uint32_t state[8], const uint8_t *block) {
+    static const uint32_t FACTORS[ROUNDS] = {
+        0x428A2F98, 0x71374491, 0xB5C0FBCF, 0xE9B5DBA5, 0x3956C25B, 0x59F111F1, 0x923F82A4, 0xAB1C5ED5,
+        0xD807AA98, 0x12835B01, 0x243185BE, 0x550C7DC3, 0x72BE5D74, 0x80DEB1FE, 0x9BDC06A7, 0xC19BF174,
+        0xE49B69C1, 0xEFBE4786, 0x0FC19DC6, 0x240CA1CC, 0x2DE92C6F, 0x4A7484AA, 0x5CB0A9DC, 0x76F988DA,
+        0x983E5152, 0xA831C66D, 0xB00327C8, 0xBF597FC7, 0xC6E00BF3, 0xD5A79147, 0x06CA6351, 0x14292967,
+        0x27B70A85, 0x2E1B2138, 0x4D2C6DFC, 0x53380D13, 0x650A7354, 0x766A0ABB, 0x81C2C92E, 0x92722C85,
+        0xA2BFE8A1, 0xA81A664B, 0xC24B8B70, 0xC76C51A3, 0xD192E819, 0xD6990624, 0xF40E3585, 0x106AA070,
+        0x19A4C116, 0x1E376C08, 0x2748774C, 0x34B0BCB5, 0x391C0CB3, 0x4ED8AA4A, 0x5B9CCA4F, 0x682E6FF3,
+        0x748F82EE, 0x78A5636F, 0x84C87814, 0x8CC70208, 0x90BEFFFA, 0xA4506CEB, 0xBEF9A3F7, 0xC67178F2,
+    };
+    uint32_t words[ROUNDS];
+    for (int i = 0; i < 16; i++) words[i] = __builtin_bswap32(read32(block + 4 * i));
+    for (int i = 16; i < ROUNDS; i++) {
+        uint32_t early = words[i - 15], late = words[i - 2];
+        words[i] = words[i - 16] + words[i - 7] + (turned_right(early, 7) ^ turned_right(early, 18) ^ early >> 3) +
+                   (turned_right(late, 17) ^ turned_right(late, 19) ^ late >> 10);
+    }
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+    uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
+    for (int i = 0; i < ROUNDS; i++) {
+        uint32_t one = h + (turned_right(e, 6) ^ turned_right(e, 11) ^ turned_right(e, 25)) + ((e & f) ^ (~e & g)) +
+                       FACTORS[i] + words[i];
+        uint32_t two = (turned_right(a, 2) ^ turned_right(a, 13) ^ turned_right(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+        h = g, g = f, f = e, e = d + one;
+        d = c, c = b, b = a, a = one + two;
+    }
+    const uint32_t more[] = {a, b, c, d, e, f, g, h};
+    for (int i = 0; i < 8; i++) state[i] += more[i];
+}
+
+void sha256(const uint8_t *at, size_t length, uint8_t digest[SHA256_BYTES]) {
+    uint32_t state[8] = {0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19};
+    size_t rest = length % BLOCK_BYTES;
+    for (const uint8_t *end = at + length - rest; at < end; at += BLOCK_BYTES) sha256_block(state, at);
+    uint8_t last[2 * BLOCK_BYTES] = {0};
+    size_t padded = rest < BLOCK_BYTES - LENGTH_BYTES ? BLOCK_BYTES : 2 * BLOCK_BYTES;
+    if (rest) memcpy(last, at, rest);
+    last[rest] = 0x80;
+    uint64_t bits = __builtin_bswap64((uint64_t)length * 8);
+    memcpy(last + padded - LENGTH_BYTES, &bits, LENGTH_BYTES);
+    for (size_t i = 0; i < padded; i += BLOCK_BYTES) sha256_block(state, last + i);
+    for (int i = 0; i < 8; i++) {
+        uint32_t word = __builtin_bswap32(state[i]);
+        memcpy(digest + 4 * i, &word, sizeof word);
+    }
+}

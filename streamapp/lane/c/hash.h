@@ -1,5 +1,6 @@
 /* Hashes. SipHash is keyed: nobody who does not know the key can choose texts of one hash. XXH64 is not; only ids that were
- * stored before there were secrets are still compared by it. murmur2 is Kafka's (topics/partitioner.py). */
+ * stored before there were secrets are still compared by it. murmur2 is Kafka's (topics/partitioner.py). SHA-256 is that of ids
+ * that anybody can compute (schemas/values/ulid.py). */
 #ifndef HASH_H
 #define HASH_H
 
@@ -21,5 +22,8 @@ void map_seed(const uint8_t seed[16]);
 
 uint64_t xxh64(const uint8_t *at, size_t length, uint64_t seed);
 uint32_t murmur2(const uint8_t *at, size_t length);
+
+enum { SHA256_BYTES = 32 };
+void sha256(const uint8_t *at, size_t length, uint8_t digest[SHA256_BYTES]);
 
 #endif

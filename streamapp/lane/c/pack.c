@@ -32,6 +32,12 @@ size_t put_bytes(buffer_t *buffer, const void *bytes, size_t length) {
     return at;
 }
 
+void put_again(buffer_t *buffer, size_t at, size_t length) {
+    if (buffer->is_full || !room_for(buffer, length)) return;
+    memcpy(buffer->bytes + buffer->length, buffer->bytes + at, length);
+    buffer->length += length;
+}
+
 /* A letter, and a number behind it in so many bytes, the highest first. */
 static inline void put_tagged(buffer_t *buffer, uint8_t tag, uint64_t number, int width) {
     uint8_t *to = room_for(buffer, 9);

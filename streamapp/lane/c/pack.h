@@ -16,6 +16,9 @@ void buffer_free(buffer_t *buffer);
 /* Any bytes; returns where they begin. */
 size_t put_bytes(buffer_t *buffer, const void *bytes, size_t length);
 
+/* Once more what is there already, from `at` on. */
+void put_again(buffer_t *buffer, size_t at, size_t length);
+
 void put_nil(buffer_t *buffer);
 void put_flag(buffer_t *buffer, int flag);
 void put_array(buffer_t *buffer, size_t count);

@@ -1,16 +1,6 @@
-#include "usage.h"
+#include "bill.h"
 
 #define COST_END ((unsigned __int128)10000000000000000000ull * 10000000000000000000ull)
-
-typedef struct {
-    int64_t requests, errors, cache_hits, rounded;
-    unsigned __int128 prompt_tokens, completion_tokens, other_tokens, cost;
-} sums_t;
-
-typedef struct {
-    line_t base;
-    sums_t sums;
-} model_t;
 
 /* `limits`: those of the lane when the row was bound. `budget`: the number of the one it counts against, or NO_BUDGET. */
 typedef struct {
@@ -27,17 +17,6 @@ typedef struct {
     unsigned __int128 *left;
     int64_t left_count, left_room;
 } usage_lane_t;
-
-static void add_sums(sums_t *to, const sums_t *more) {
-    to->requests += more->requests;
-    to->errors += more->errors;
-    to->cache_hits += more->cache_hits;
-    to->rounded += more->rounded;
-    to->prompt_tokens += more->prompt_tokens;
-    to->completion_tokens += more->completion_tokens;
-    to->other_tokens += more->other_tokens;
-    to->cost += more->cost;
-}
 
 /* Count in the line whose key is in the lane's. */
 static int add(rows_lane_t *lane, hour_t *hour, size_t account_length, const sums_t *sums, const int64_t offsets[2],
@@ -61,9 +40,6 @@ static int add(rows_lane_t *lane, hour_t *hour, size_t account_length, const sum
     row->base.last_offset = offsets[1];
     return 1;
 }
-
-static unsigned __int128 whole(wide_t wide) { return (unsigned __int128)wide.high << 64 | wide.low; }
-static wide_t halves(unsigned __int128 number) { return (wide_t){(uint64_t)number, (uint64_t)(number >> 64)}; }
 
 int usage_add(lane_t *of, const used_t *used, int is_stored) {
     rows_lane_t *lane = (rows_lane_t *)of;
@@ -134,25 +110,6 @@ static verdict_t count(lane_t *of, hour_t *hour, const void *event, int64_t offs
     return done == NO_MEMORY ? OUT_OF_MEMORY : done < 0 ? NOT_PLAIN : COUNTED;
 }
 
-static void put_lines(rows_lane_t *lane, const hour_t *hour, const row_t *row) {
-    buffer_t *out = &lane->out;
-    put_array(out, (size_t)row->count);
-    for (const line_t *line = line_behind(hour, row->first); line; line = line_behind(hour, line->next)) {
-        const sums_t *sums = &((const model_t *)line)->sums;
-        span_t name = rows_name(hour, line);
-        put_array(out, 10);
-        put_bytes(out, name.at, name.length);
-        put_number(out, sums->requests);
-        put_number(out, sums->errors);
-        put_number(out, sums->cache_hits);
-        put_wide(out, sums->prompt_tokens);
-        put_wide(out, sums->completion_tokens);
-        put_money(out, sums->cost);
-        put_wide(out, sums->other_tokens);
-        put_number(out, sums->rounded);
-    }
-}
-
 /* A row of which nothing is stated. */
 static void put(rows_lane_t *lane, hour_t *hour, int64_t number) {
     static const uint8_t NOTHING[] = "\xC0\x98\0\0\0\0\0\xA5"
@@ -163,85 +120,7 @@ static void put(rows_lane_t *lane, hour_t *hour, int64_t number) {
     put_number(&lane->out, row->first_offset);
     put_number(&lane->out, row->last_offset);
     put_bytes(&lane->out, NOTHING, sizeof NOTHING - 1);
-    put_lines(lane, hour, row);
-}
-
-static inline void put_text(buffer_t *out, const char *text) { put_bytes(out, text, strlen(text)); }
-
-/* Behind a brace, or behind what a line has beside. */
-static void put_counts(buffer_t *out, const sums_t *sums) {
-    put_text(out, "\"requests\":");
-    put_digits(out, (uint64_t)sums->requests);
-    put_text(out, ",\"errors\":");
-    put_digits(out, (uint64_t)sums->errors);
-    put_text(out, ",\"cache_hits\":");
-    put_digits(out, (uint64_t)sums->cache_hits);
-    put_text(out, ",\"prompt_tokens\":");
-    put_digits(out, sums->prompt_tokens);
-    put_text(out, ",\"completion_tokens\":");
-    put_digits(out, sums->completion_tokens);
-    put_text(out, ",\"total_tokens\":");
-    put_digits(out, sums->prompt_tokens + sums->completion_tokens + sums->other_tokens);
-    put_text(out, ",\"cost\":\"");
-    put_fixed(out, sums->cost);
-    put_text(out, "\"}");
-}
-
-/* The lines as a bill has them: in the order of their names. */
-static void put_bill_lines(rows_lane_t *lane, const hour_t *hour, const row_t *row) {
-    buffer_t *out = &lane->out;
-    const named_t *sorted = rows_sorted(lane, hour, row);
-    out->is_full |= !sorted;
-    for (int64_t i = 0; sorted && i < row->count; i++) {
-        span_t name = sorted[i].name;
-        put_text(out, i ? ",{\"provider\":" : "[{\"provider\":");
-        put_json_string(out, take_name(&name));
-        put_text(out, ",\"model\":");
-        put_json_string(out, take_name(&name));
-        put_text(out, ",");
-        put_counts(out, &((const model_t *)sorted[i].line)->sums);
-    }
-    put_text(out, "]");
-}
-
-static void put_closed(rows_lane_t *lane, const hour_t *hour, int64_t number) {
-    static const closed_t EMPTY;
-    buffer_t *out = &lane->out;
-    const row_t *row = row_at(hour, number);
-    sums_t totals = {0};
-    for (const line_t *line = line_behind(hour, row->first); line; line = line_behind(hour, line->next))
-        add_sums(&totals, &((const model_t *)line)->sums);
-    size_t ends[5] = {put_bytes(out, &EMPTY, sizeof EMPTY) + sizeof EMPTY};
-    rows_put_key(lane, hour, number);
-    ends[1] = out->length;
-    put_lines(lane, hour, row);
-    ends[2] = out->length;
-    put_bill_lines(lane, hour, row);
-    ends[3] = out->length;
-    put_text(out, "{");
-    put_counts(out, &totals);
-    ends[4] = out->length;
-    if (out->is_full) return;
-    closed_t head = {
-        .key_length = (uint32_t)(ends[1] - ends[0]),
-        .lines_length = (uint32_t)(ends[2] - ends[1]),
-        .json_length = (uint32_t)(ends[3] - ends[2]),
-        .totals_length = (uint32_t)(ends[4] - ends[3]),
-        .first_offset = row->first_offset,
-        .last_offset = row->last_offset,
-        .totals = {totals.requests, totals.errors, totals.cache_hits, totals.rounded, halves(totals.prompt_tokens),
-                   halves(totals.completion_tokens), halves(totals.other_tokens), halves(totals.cost)},
-    };
-    memcpy(out->bytes + ends[0] - sizeof head, &head, sizeof head);
-}
-
-int64_t usage_closed(lane_t *of, int64_t hour_ms, const uint8_t **packed) {
-    rows_lane_t *lane = (rows_lane_t *)of;
-    const hour_t *hour = lane_hour(of, hour_ms);
-    lane->out.length = 0;
-    for (int64_t i = 0; hour && i < hour->rows.count; i++) put_closed(lane, hour, i);
-    *packed = lane->out.bytes;
-    return lane->out.is_full ? NO_MEMORY : (int64_t)lane->out.length;
+    bill_lines(lane, hour, row);
 }
 
 static void usage_free(lane_t *lane) {

@@ -29,13 +29,6 @@ typedef struct {
     int64_t first_offset, last_offset;
 } used_t;
 
-/* What a closed row begins with; then come its key, its lines as they are stored, and lines and sums as a bill has them. */
-typedef struct {
-    uint32_t key_length, lines_length, json_length, totals_length;
-    int64_t first_offset, last_offset;
-    counts_t totals;
-} closed_t;
-
 /* What the account behind it has spent in an hour. */
 typedef struct {
     wide_t cost;
@@ -49,10 +42,6 @@ lane_t *usage_new(ids_t *ids, int32_t partition, int32_t partitions, int64_t fut
 /* Count in an hour. `is_stored`: it is stored like that already, whatever the limit. Returns 1; NOT_THERE, and counts
  * nothing, when the hour is not open or the row's cost has more than 38 digits; NO_MEMORY. */
 int usage_add(lane_t *lane, const used_t *used, int is_stored);
-
-/* The rows of an hour that closes, back to back, each as `closed_t`. Returns how many bytes, which stay until the next call;
- * NO_MEMORY. */
-int64_t usage_closed(lane_t *lane, int64_t hour_ms, const uint8_t **packed);
 
 /* Whether any row may have a budget from now on. No row is bound any more, and nothing is left of any budget. */
 void usage_limited(lane_t *lane, int is_limited);

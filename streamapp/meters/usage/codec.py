@@ -47,10 +47,7 @@ def unpack_hour_key(key: bytes) -> HourKey:
 
 def pack_hour(row: UsageRow) -> bytes:
     """Value of an hour's row."""
-    if row.written is not None:
-        lines: Any = msgspec.Raw(row.written.lines)
-    else:
-        lines = [(*names, *line.numbers()) for names, line in row.lines.items()]
+    lines = [(*names, *line.numbers()) for names, line in row.lines.items()]
     return pack_row((row.settled, row.first_offset, row.last_offset, row.revision, row.stated.numbers(), lines))
 
 
@@ -70,6 +67,8 @@ def unpack_hour(key: bytes, value: bytes) -> UsageRow:
 
 def stored_hour(row: UsageRow) -> tuple[bytes, bytes]:
     """Key and value of an hour's row."""
+    if row.written is not None and row.revision is not None:
+        return row.written.key, row.written.value
     return hour_key(row.key), pack_hour(row)
 
 
@@ -78,9 +77,9 @@ def pack_names(names: Names) -> bytes:
     return _encode(names[0]) + _encode(names[1])
 
 
-def unpack_lines(lines: bytes) -> Lines:
-    """The lines of an hour's row."""
-    return _lines(_decode(lines))
+def unpack_lines(value: bytes) -> Lines:
+    """The lines of an hour's row, from its value."""
+    return _lines(_decode(value)[-1])
 
 
 def _lines(lines: list[Any]) -> Lines:

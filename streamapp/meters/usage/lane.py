@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from streamapp.lane.ids import CompactSeen
-from streamapp.lane.library import Used, Wide
+from streamapp.lane.library import Period, Used, Wide
 from streamapp.lane.walk import KeptRows, done, taken
 from streamapp.meters.usage import codec
+from streamapp.schemas.billing import BILLING_HOURLY
+from streamapp.schemas.values.timestamp import format_ms
+from streamapp.schemas.values.ulid import id_head
 from tables.counters import EXACT, Counters, Numbers
 from tables.usage.hourly import EVERY, HourKey, Names, UsageRow, Written
+from tables.window import HOUR_MS
 
 _CLOSED = struct.Struct("<4I6q8Q")  # `closed_t`
 _COST = struct.Struct("<3Q")  # `cost_t`
@@ -43,10 +47,13 @@ class CompiledHours(KeptRows):
         self._add(key, names, numbers, offset, offset, stored=False)
 
     def close(self, hour_ms: int) -> list[UsageRow]:
-        start = ctypes.c_void_p()
-        packed = taken(start, done(self._library.usage_closed(self._handle, hour_ms, ctypes.byref(start))))
+        start, following, period = ctypes.c_void_p(), ctypes.c_int64(), _period(hour_ms)
+        told = ctypes.byref(period), ctypes.byref(following), ctypes.byref(start)
+        rows: list[UsageRow] = []
+        while packed := taken(start, done(self._library.bill_closed(self._handle, hour_ms, *told))):
+            rows += _closed(packed, hour_ms)
         self.close_hour(hour_ms)
-        return list(_closed(packed))
+        return rows
 
     def rounded(self) -> int:
         count: int = self._library.rows_rounded(self._handle)
@@ -123,25 +130,33 @@ def _amount(low: int, high: int) -> Decimal:
     return EXACT.multiply(Decimal(high << 64 | low), _UNIT)
 
 
-def _closed(packed: bytes) -> Iterator[UsageRow]:
-    """Rows with what a bill needs of them."""
+def _period(hour_ms: int) -> Period:
+    end_ms = hour_ms + HOUR_MS
+    texts = (BILLING_HOURLY, format_ms(hour_ms), format_ms(end_ms), id_head(end_ms))
+    return Period(*(text.encode() for text in texts))
+
+
+def _closed(packed: bytes, hour_ms: int) -> Iterator[UsageRow]:
+    """Rows of an hour with what a bill needs of them."""
     at, size, head, multiply, read = 0, _CLOSED.size, _CLOSED.unpack_from, EXACT.multiply, codec.unpack_lines
+    account_at = size + len(codec.hour_prefix(hour_ms))
     while at < len(packed):
         (
-            key_length, lines_length, json_length, totals_length,
+            key_length, value_length, id_length, bill_length,
             first_offset, last_offset, requests, errors, cache_hits, rounded,
             prompt, prompt_high, completion, completion_high, other, other_high, units, units_high,
         ) = head(packed, at)  # fmt: skip
         if prompt_high | completion_high | other_high | units_high:
             prompt, completion = prompt_high << 64 | prompt, completion_high << 64 | completion
             other, units = other_high << 64 | other, units_high << 64 | units
-        lines_at = at + size + key_length
-        json_at = lines_at + lines_length
-        totals_at = json_at + json_length
-        row = UsageRow(codec.unpack_hour_key(packed[at + size : lines_at]))
+        value_at = at + size + key_length
+        id_at = value_at + value_length
+        bill_at = id_at + id_length
+        key, value, bill_id = packed[at + size : value_at], packed[value_at:id_at], packed[id_at:bill_at].decode()
+        row = UsageRow(HourKey(hour_ms, *codec.unpack(packed[at + account_at : value_at])))
         row.first_offset, row.last_offset = first_offset, last_offset
         cost = multiply(Decimal(units), _UNIT)
         totals = Counters(requests, errors, cache_hits, prompt, completion, cost, other, rounded)
-        at = totals_at + totals_length
-        row.write(Written(read, totals, packed[lines_at:json_at], packed[json_at:totals_at], packed[totals_at:at]))
+        at = bill_at + bill_length
+        row.write(Written(read, totals, key, value, bill_id, packed[bill_at:at]))
         yield row

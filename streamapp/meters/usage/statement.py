@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any
 
 import msgspec
 
 from streamapp.exact.partition.chunk import Send
 from streamapp.meters.usage import codec
 from streamapp.schemas.billing import BILLING_HOURLY, BILLING_REVISED
+from streamapp.schemas.envelope import SCHEMA
 from streamapp.schemas.values.money import money_text
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.schemas.values.ulid import statement_id
@@ -29,6 +29,8 @@ LINES_MAX = 250
 
 BYTES_MAX = 1_000_000
 """Of a statement. The topic's `max.message.bytes` is a little more: a key and the batch's head belong to it, too."""
+
+SOURCE = "billing-aggregator"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -79,9 +81,9 @@ class _Data(msgspec.Struct, gc=False):
     period_start: str
     period_end: str
     currency: str
-    totals: Any
-    delta: Any
-    lines: Any
+    totals: Counts
+    delta: Counts
+    lines: list[_Line]
     running_total: _Running
     coverage: _Coverage
 
@@ -107,11 +109,13 @@ def bill_id(key: HourKey, revision: int) -> str:
 
 def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]:
     """Id and JSON of the billing event that states usage read from `topic`-`partition`."""
+    if isinstance(statement.counted, Written):
+        value = _first(statement, statement.counted, topic, partition)
+        if len(value) <= BYTES_MAX:
+            return statement.counted.bill_id, value
     key, revision = statement.key, statement.revision
     event_id = bill_id(key, revision)
-    written = statement.counted if isinstance(statement.counted, Written) else None
-    lines: Any = msgspec.Raw(written.stated) if written else _lines(statement.lines)
-    totals: Any = msgspec.Raw(written.stated_totals) if written else Counts(*_counts(statement.totals))
+    totals = Counts(*_counts(statement.totals))
     running = statement.running
     data = _Data(
         event_id,
@@ -123,17 +127,33 @@ def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]
         key.currency,
         totals,
         totals if statement.delta is statement.totals else Counts(*_counts(statement.delta)),
-        lines,
+        _lines(statement.lines),
         _Running(statement.month, money_text(running.cost), running.total_tokens),
         _Coverage(topic, partition, statement.first_offset, statement.last_offset, statement.events),
     )
     kind, stated = BILLING_HOURLY if revision == 0 else BILLING_REVISED, format_ms(statement.stated_ms)
-    envelope = _Event("hanzo.stream.v1", event_id, kind, "billing-aggregator", stated, key.team, key.org, data)
+    envelope = _Event(SCHEMA, event_id, kind, SOURCE, stated, key.team, key.org, data)
     value = _encode(envelope)
     if len(value) > BYTES_MAX:
         data.lines = _lines(_fewer(statement.lines))
         value = _encode(envelope)
     return event_id, value
+
+
+def _first(statement: Statement, written: Written, topic: str, partition: int) -> bytes:
+    """The JSON of a bill whose middle the lane has written."""
+    _, revision, stated_ms, _, _, _, month, (cost, total_tokens, _), first_offset, last_offset, events = statement
+    assert revision == 0, "a row is written when its hour closes"
+    head = (
+        f'{{"schema":"{SCHEMA}","id":"{written.bill_id}","type":"{BILLING_HOURLY}","source":"{SOURCE}",'
+        f'"timestamp":"{format_ms(stated_ms)}",'
+    )
+    tail = (
+        f',"running_total":{{"month":"{month}","cost":"{money_text(cost)}",'
+        f'"total_tokens":{total_tokens}}},"coverage":{{"topic":"{topic}","partition":{partition},'
+        f'"first_offset":{first_offset},"last_offset":{last_offset},"events":{events}}}}}}}'
+    )
+    return b"".join((head.encode(), written.bill, tail.encode()))
 
 
 def send(statement: Statement, source: str, partition: int, bills: str, partitions: int) -> tuple[Send, Writes]:

@@ -118,10 +118,9 @@ class UsageView(TableView):
         def landed(outcome: Outcome) -> None:
             view.landed(outcome)
             counted(outcome)
-            revised = sum(1 for statement in outcome.statements if statement.revision)
-            metrics.stated("revised", revised)
-            ended_s = ages_s(self.clock(), (one.key.start_ms for one in outcome.statements if not one.revision))
-            metrics.stated("hourly", len(outcome.statements) - revised, ended_s)
+            billed = [one.key.start_ms for one in outcome.statements if not one.revision]
+            metrics.stated("revised", len(outcome.statements) - len(billed))
+            metrics.stated("hourly", len(billed), ages_s(self.clock(), billed))
             metrics.stated("budget", len(outcome.crossings))
 
         return landed

@@ -28,14 +28,15 @@ def event_id(now_ms: int, random80: bytes) -> str:
     pairs, rest = _PAIRS, int.from_bytes(random80)
     high, low = rest >> 40, rest & 0xFFFFFFFFFF
     return (
-        f"{_time_part(now_ms)}"
+        f"{id_head(now_ms)}"
         f"{pairs[high >> 30]}{pairs[high >> 20 & 1023]}{pairs[high >> 10 & 1023]}{pairs[high & 1023]}"
         f"{pairs[low >> 30]}{pairs[low >> 20 & 1023]}{pairs[low >> 10 & 1023]}{pairs[low & 1023]}"
     )
 
 
 @lru_cache(maxsize=256)  # statements of an hour have the same
-def _time_part(time: int) -> str:
+def id_head(time: int) -> str:
+    """How the ids of a millisecond begin: all but the random part."""
     pairs = _PAIRS
     return (
         f"{PREFIX}{pairs[time >> 40]}{pairs[time >> 30 & 1023]}{pairs[time >> 20 & 1023]}"
