@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter as CounterOf
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from platform import python_version
 
@@ -199,8 +199,7 @@ class GroupMetrics:
 
 
 class Told(Collector):
-    """Metrics that `collect` makes anew on each scrape, beside what every process tells. Whoever inherits calls this
-    `__init__` last: the first scrape is made there."""
+    """Metrics that `collect` makes anew on each scrape, beside what every process tells."""
 
     def __init__(self) -> None:
         self.registry = registry()
@@ -259,41 +258,6 @@ def waiting_families(oldest_s: float | None, waiting: int, redriven: int) -> tup
         GaugeMetricFamily("stream_dead_letters_oldest_waiting_seconds", older, oldest_s or 0.0),
         CounterMetricFamily("stream_dead_letters_redriven", "Dead letters that were sent again", redriven),
     )
-
-
-@dataclass
-class LetterCounts:
-    """Dead letters as the table has them. Keys are (source topic, who refused, reason), or a destination's name."""
-
-    totals: CounterOf[tuple[str, str, str]] = field(default_factory=CounterOf)
-    window: CounterOf[tuple[str, str, str]] = field(default_factory=CounterOf)
-    told: CounterOf[tuple[str, str]] = field(default_factory=CounterOf)  # destination, outcome
-    waiting: CounterOf[str] = field(default_factory=CounterOf)
-    open: int = 0
-    causes: int = 0
-
-
-class LetterMetrics(Collector):
-    """Counters that are read from the table when they are asked for: a restart does not set them back."""
-
-    def __init__(self, counts: Callable[[], LetterCounts]) -> None:
-        self._counts = counts
-
-    def describe(self) -> Iterator[Metric]:
-        return iter(())  # asked when it is registered, before there is a table
-
-    def collect(self) -> Iterator[Metric]:
-        counts, source = self._counts(), ("source_topic", "group", "reason")
-        about = "Dead letters, ever, by who refused what"
-        yield counters("stream_dead_letters", about, source, sorted(counts.totals.items()))
-        about = "Of these, in the present 5 minutes"
-        yield gauges("stream_dead_letters_window", about, source, sorted(counts.window.items()))
-        labels, about = ("destination", "outcome"), "Notifications finished, by outcome"
-        yield counters("stream_alerts", about, labels, sorted(counts.told.items()))
-        waiting = sorted(((name,), count) for name, count in counts.waiting.items())
-        yield gauges("stream_alerts_waiting", "Notifications in flight", ("destination",), waiting)
-        yield GaugeMetricFamily("stream_incidents_open", "Open incidents", counts.open)
-        yield GaugeMetricFamily("stream_letter_causes", "Distinct rejection causes tracked", counts.causes)
 
 
 def _observe(histogram: Histogram, amount: float, times: int) -> None:

@@ -191,9 +191,10 @@ class Broker:
         return jar_list
 
     def _take_data_dir(self) -> None:
-        self._lock = take(self.data_dir / "lock")
-        if self._lock is None:
+        lock = take(self.data_dir / "lock")
+        if lock is None:
             raise Refused(f"another broker runs on {self.data_dir}; stop it or choose another directory")
+        self._lock = lock
 
     def _write_config(self) -> None:
         protocol = str(self._client.get("security.protocol", "PLAINTEXT"))

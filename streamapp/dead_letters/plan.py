@@ -31,11 +31,11 @@ from streamapp.topics.partitioner import partition_for
 DROPPED = "it was dropped"
 SENT_BEFORE = "its record was already sent again"
 LETTER_HEADER = "hanzo-letter"  # names the dead letter that a record was sent again for
-STANDS: Mapping[str, str] = {
-    Reason.TOO_LATE: "its hour can no longer be revised: bill it by hand, then drop it",
-    Reason.CONFLICTING_DUPLICATE: "an event with this id counts already: patch the id, or drop it",
+STANDS: Mapping[str, tuple[str, str]] = {
+    Reason.TOO_LATE: ("timestamp", "its hour can no longer be revised: bill it by hand, then drop it"),
+    Reason.CONFLICTING_DUPLICATE: ("id", "an event with this id counts already: patch the id, or drop it"),
 }
-"""Reasons that stand as long as the record's bytes do, and what to do."""
+"""Reasons that stand as long as this field of the event does, and what to do."""
 
 ATTEMPTS_MAX = 5  # who was refused so often is not repaired by sending it again
 FRAME_BYTES = 512  # what Kafka adds to a record and its batch, generously
@@ -151,7 +151,7 @@ def plan(letter: Letter, done: Done, rules: Rules) -> Resend | Stays:
     records = tuple(Outgoing(letter.topic, partition, key, value, (*headers, *about)) for value in values)
     if max(map(_size, records)) > _most(letter.topic):
         return Stays(letter, f"the record is larger than {letter.topic} takes")
-    refused = _refused_again(letter.topic, values)
+    refused = _stands(letter, values) or _refused_again(letter.topic, values)
     if refused is not None:
         return Stays(letter, refused)
     moved = letter.record is not None and partition != letter.partition
@@ -175,11 +175,19 @@ def _obstacle(letter: Letter, done: Done, rules: Rules) -> str | None:
         return "the dead letter does not have the whole record, it was cut"
     if letter.attempt >= rules.attempts_max:
         return f"it was refused {rules.attempts_max} times or more: find the cause, then raise --max-attempts"
-    if letter.reason in STANDS and not rules.fix.changes:
-        return f"it would be refused again: {letter.reason}, {STANDS[letter.reason]}"
     if letter.reason == Reason.ORG_UNRESOLVED and not rules.fix.changes and rules.org_of(letter.team or "") is None:
         return "the directory (STREAM_DIRECTORY) does not know its team"
     return None
+
+
+def _stands(letter: Letter, values: Sequence[bytes | None]) -> str | None:
+    """Why the reason still holds of one of the values."""
+    if letter.reason not in STANDS:
+        return None
+    name, what_to_do = STANDS[letter.reason]
+    if all(_field(value, name) != _field(letter.value, name) for value in values):
+        return None
+    return f"it must not go again with this {name}: {letter.reason}, {what_to_do}"
 
 
 def _refused_again(topic: str, values: Sequence[bytes | None]) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 from streamapp.lane.ids import CompactSeen
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.lane import CompiledHours
-from streamapp.meters.usage.statement import bill_id, event
+from streamapp.meters.usage.statement import BYTES_MAX, bill_id, event
 from tables.counters import Numbers
 from tables.usage.hourly import HourKey, MonthRow, Statement, UsageRow, state
 from tables.window import HOUR_MS
@@ -63,6 +63,19 @@ def test_the_lane_writes_what_python_writes(owner: tuple[str, str, str], models:
     assert event(ours, "llm_usage", 3) == event(theirs, "llm_usage", 3)
     assert event(ours, "llm_usage", 3)[0] == bill_id(row.key, 0)
     assert codec.stored_hour(row) == codec.stored_hour(other)
+
+
+def test_a_bill_that_is_too_large_is_stated_with_fewer_lines() -> None:
+    lane = CompiledHours(CompactSeen(bytes(16)), 0, 1, 0)
+    lane.open(TEN, TEN + 26 * HOUR_MS)
+    for number in range(6_000):
+        lane.add(HourKey(TEN, *OWNERS[0]), ("p" * 100, f"{number} {'m' * 100}"), NUMBERS[0], number)
+    (row,) = lane.close(TEN)
+    assert row.written is not None
+    assert len(row.written.bill) > BYTES_MAX
+    billed = event(stated(row), "llm_usage", 3)
+    assert billed == event(stated(in_python(row)), "llm_usage", 3)
+    assert len(billed[1]) <= BYTES_MAX
 
 
 def test_a_row_that_goes_on_counting_is_no_longer_what_was_written() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from streamapp.metrics import GroupMetrics, LetterCounts, LetterMetrics
+from streamapp.meters.letters.metrics import LetterCounts, LetterMetrics
+from streamapp.metrics import GroupMetrics
 
 SOURCE = ("llm_usage", "billing-agg", "too_late")
 

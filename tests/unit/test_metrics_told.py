@@ -113,3 +113,14 @@ def test_every_request_to_a_destination_is_counted_by_how_it_ended() -> None:
     told = lines(metrics)
     assert 'stream_sink_errors_total{group="billing-ledger"} 1.0' in told
     assert 'stream_sink_request_seconds_count{group="billing-ledger"} 1.0' in told
+
+
+def test_statements_of_one_hour_are_observed_as_one_by_one() -> None:
+    at_once, one_by_one, ages = GroupMetrics("g"), GroupMetrics("g"), (-1.0, 300.0, 300.5, 300.5, 90_000.0, 300.0)
+    at_once.stated("hourly", len(ages), ages)
+    for age in ages:
+        one_by_one.stated("hourly", 1, [age])
+    told = [[line for line in lines(one) if line.startswith("stream_usage_to_bill")] for one in (at_once, one_by_one)]
+    assert told[0] == told[1]
+    assert 'stream_usage_to_bill_seconds_bucket{group="g",le="300.0"} 3.0' in told[0]
+    assert f'stream_usage_to_bill_seconds_sum{{group="g"}} {sum(age for age in ages if age > 0)}' in told[0]

@@ -19,7 +19,8 @@ from streamapp.access.wanted import matrix, principals, wanted
 from streamapp.broker.exporter import BEANS
 from streamapp.errors import StreamError
 from streamapp.llm_exposition import FAMILIES
-from streamapp.metrics import Families, GroupMetrics, LetterCounts, LetterMetrics, waiting_families
+from streamapp.meters.letters.metrics import LetterCounts, LetterMetrics
+from streamapp.metrics import Families, GroupMetrics, waiting_families
 from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import Standing
 from streamapp.registry.log import Log

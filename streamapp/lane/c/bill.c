@@ -182,7 +182,7 @@ int64_t bill_closed(lane_t *of, int64_t hour_ms, const period_t *period, int64_t
     rows_lane_t *lane = (rows_lane_t *)of;
     const hour_t *hour = lane_hour(of, hour_ms);
     lane->out.length = 0;
-    for (; hour && *next < hour->rows.count && lane->out.length < PIECE_BYTES; ++*next) put_closed(lane, hour, *next, period);
+    for (; hour && *next < hour->rows.count && !lane->out.is_full && lane->out.length < PIECE_BYTES; ++*next) put_closed(lane, hour, *next, period);
     *packed = lane->out.bytes;
     return lane->out.is_full ? NO_MEMORY : (int64_t)lane->out.length;
 }

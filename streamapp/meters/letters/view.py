@@ -7,9 +7,10 @@ from typing import Any, Literal
 from streamapp.clock import Clock
 from streamapp.exact.partition.task import TableTask
 from streamapp.facts_events import IncidentFacts
+from streamapp.meters.letters.metrics import LetterCounts, LetterMetrics
 from streamapp.meters.letters.parts import ToldLetters
 from streamapp.meters.view import TableView
-from streamapp.metrics import GroupMetrics, LetterCounts, LetterMetrics
+from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table
 from tables.letters.fold import WINDOW_MS
 from tables.letters.incident import AlertRules, CauseRow

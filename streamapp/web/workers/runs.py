@@ -41,17 +41,13 @@ class Runs(Generic[R]):
         with self._lock:
             self._look(rows)
             known = self._made.pop(question, {})
-            kept = {name: known[name] for name in self._runs if name in known}
-            found = []
             for name, run in self._runs.items():
-                if wanted(name):
-                    if name not in kept or kept[name][0] is not run:
-                        kept[name] = run, make(run)
-                    found.append(kept[name][1])
-            self._made[question] = kept
+                if wanted(name) and name not in known:
+                    known[name] = run, make(run)
+            self._made[question] = known
             for old in list(self._made)[:-QUESTIONS_MAX]:
                 del self._made[old]
-            return found
+            return [known[name][1] for name in self._runs if wanted(name)]
 
     def _look(self, rows: list[R]) -> None:
         """Runs that have not changed stay the same lists."""
@@ -59,6 +55,9 @@ class Runs(Generic[R]):
             found = {self._name(rows[at]): rows[at:end] for at, end in pairwise(self._ends(rows))}
             self._runs = {name: old if (old := self._runs.get(name)) == run else run for name, run in found.items()}
             self._seen = rows
+            for known in self._made.values():
+                for name in [name for name, (run, _) in known.items() if self._runs.get(name) is not run]:
+                    del known[name]
 
     def _ends(self, rows: list[R]) -> Iterator[int]:
         at = 0

@@ -144,7 +144,7 @@ def wanted(rows: list[HourFacts], query: SumsQuery, kept: Hours) -> list[HourFac
 def of_hours(rows: list[HourFacts], query: SumsQuery, kept: Hours) -> list[PartSums]:
     """Rows → sums, by partition, for whatever a row says by itself. Safe in a thread."""
     group = group_of(query.by)
-    if query.by == "team":  # which is in an hour once: there is nothing to keep
+    if query.by in ("team", "org"):  # which are in an hour once, or nearly so: there is little to keep
         return add_up(((row, group(row)) for row in wanted(rows, query, kept)), query)
     question = "sums", query.by, query.org, query.team
     hours = kept.each(rows, question, lambda run: _of_hour(named(run, *question[2:]), group), _span(query))

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from streamapp.dead_letters.done import Done, Receipt
+from streamapp.dead_letters.plan import STANDS
 from streamapp.dead_letters.read import Coordinates, Letter
 from streamapp.dead_letters.recent import Entry, Recent, entry
 from streamapp.errors import Denied, Misconfigured, Unavailable
@@ -146,7 +147,6 @@ def _one(one: Letter, found: Entry, done: Done) -> Page:
         (mask_text(name), None if content is None else mask_field(name, content.decode(errors="replace")))
         for name, content in one.headers
     ]
-    receipt = done.by_letter.get(one.id)
     commands = _commands(one)
     twin = {
         **_fact(found, done),
@@ -159,7 +159,7 @@ def _one(one: Letter, found: Entry, done: Done) -> Page:
     context = {
         "one": one,
         "state": done.state(one),
-        "receipt": receipt,
+        "receipt": done.by_letter.get(one.id),
         "error": show.visible(mask_text(one.error)),
         "advice": ADVICE.get(one.reason, OTHERWISE),
         "key": None if twin["key"] is None else show.visible(twin["key"]),
@@ -176,7 +176,7 @@ def _one(one: Letter, found: Entry, done: Done) -> Page:
         "record_url": event_url(written(one.record)) if one.record is not None else "",
         "act_url": {deed: f"/act?{urlencode({'do': deed, 'id': one.id}, errors='replace')}" for deed in DEEDS},
     }
-    return Page("letter.html", f"Letter {show.short_id(one.id)}", context, twin, place="letters")
+    return Page("letter.html", f"Dead letter {show.short_id(one.id)}", context, twin, place="letters")
 
 
 def letter_url(letter_id: str) -> str:
@@ -287,7 +287,7 @@ def _commands(one: Letter) -> dict[str, str]:
     name = one.id if one.id.replace("-", "_").isidentifier() else quote(one.id)
     return {
         "plan": f"streamapp dead-letters redrive {name} --dry-run",
-        "redrive": f"streamapp dead-letters redrive {name}",
+        **({} if one.reason in STANDS else {"redrive": f"streamapp dead-letters redrive {name}"}),
         "patch": f"streamapp dead-letters redrive {name} --patch fix.json",
         "raw": f"streamapp dead-letters show {name} --raw --output record.bin",
         "drop": f'streamapp dead-letters drop {name} --because "…"',
