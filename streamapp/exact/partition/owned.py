@@ -3,7 +3,7 @@
 A chunk's way, and what a failure costs at each step:
 
     1  decode and fold in memory     nothing happened; the chunk is folded again by whoever comes next
-    2  wait for the chunk before     the same. The chunks of other partitions do not wait
+    2  wait for the chunk before     the same
     3  one transaction: rows to the changelog, statements, dead letters, the source offset
                                      before its commit: nothing happened. Outcome unknown: the process stops, the
                                      next owner's `init_transactions` settles it and the committed offset tells
@@ -26,8 +26,6 @@ from streamapp.exact.partition.chunk import Chunk, Transaction
 from streamapp.schemas.values.trace import trace_id
 
 log = logging.getLogger(__name__)
-
-FOLDED_MAX = 2  # chunks of a partition in memory: one is committed, and the next is ready by then
 
 
 class LetGo(Exception):
@@ -88,7 +86,7 @@ class Partition:
         self.last_record_ms: int | None = None
         self._clock = clock
         self._on_commit = on_commit
-        self._under_way: list[asyncio.Task[None]] = []  # commits; each begins when the one before it has ended
+        self._under_way: asyncio.Task[None] | None = None
         self.rate = Rate()
         self._handed_over = self._applied = 0
         self._folded_records = 0  # since the last transaction
@@ -100,14 +98,11 @@ class Partition:
         return Chunk(self, self._handed_over, records, self.high_water)
 
     async def apply(self, chunk: Chunk) -> None:
-        """Do a chunk. Returns when it is folded; its transaction begins when the one before has committed. Two may be
-        folded and not committed: a third waits here, and whoever reads is held back."""
+        """Do a chunk. Returns when its transaction is under way and all before it have committed."""
         if self.released:
             return
         self._applied += 1
         assert chunk.number == self._applied, f"chunk {chunk.number} of partition {self.number} came out of turn"
-        if not await self.settled(FOLDED_MAX - 1):
-            return
         try:
             transaction = self._folded(chunk, self._clock())
         except Exception as error:
@@ -118,11 +113,11 @@ class Partition:
             self._oldest = first.timestamp, trace_id(getattr(first, "headers", ()))
         if transaction is None:
             return
+        if not await self.settled():  # let go while it waited: nothing of the chunk has happened
+            return
         records, self._folded_records = self._folded_records, 0
         oldest, self._oldest = self._oldest, None
-        before = next((commit for commit in self._under_way[-1:] if not commit.done()), None)
-        self._under_way.append(asyncio.create_task(self._commit(transaction, records, oldest, before)))
-        await asyncio.sleep(0)  # it begins before the next chunk is folded
+        self._under_way = asyncio.create_task(self._commit(transaction, records, oldest))
 
     def _folded(self, chunk: Chunk, now_ms: int) -> Transaction | None:
         if chunk.records:
@@ -142,13 +137,10 @@ class Partition:
         """The offset behind what was handed over, for the pages."""
         return self.high_water if self.at_end else self.fetch_next or 0
 
-    async def settled(self, most: int = 0) -> bool:
-        """Wait until no more than so many commits are under way. Returns whether the partition is still in hand."""
-        while self._under_way and (len(self._under_way) > most or self._under_way[0].done()):
-            first = self._under_way[0]
-            await asyncio.shield(first)
-            if self._under_way[:1] == [first]:  # whoever lets the partition go waits, too
-                del self._under_way[0]
+    async def settled(self) -> bool:
+        """Wait until nothing is under way. Returns whether the partition is still in hand."""
+        if self._under_way is not None:
+            await asyncio.shield(self._under_way)
         return not self.released
 
     async def release(self) -> None:
@@ -166,17 +158,7 @@ class Partition:
     def _silent(self, now_ms: int) -> bool:
         return now_ms - self.silent_since_ms >= self._idle_ms
 
-    async def _commit(
-        self,
-        transaction: Transaction,
-        records: int,
-        oldest: tuple[int, str] | None,
-        before: asyncio.Task[None] | None,
-    ) -> None:
-        if before is not None:
-            await asyncio.shield(before)
-            if self.released:  # let go while it waited: nothing of the chunk has happened
-                return
+    async def _commit(self, transaction: Transaction, records: int, oldest: tuple[int, str] | None) -> None:
         began = monotonic_s()
         try:
             await self.task.commit(transaction)
