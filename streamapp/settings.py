@@ -68,7 +68,7 @@ class WorkerSettings(_Section):
     """The chunk engine."""
 
     chunk_records: int = Field(5000, ge=1, le=50_000, description="Records folded in one transaction, at most")
-    chunk_linger_ms: int = Field(100, ge=0, le=5000, description="How long a small chunk waits for more records")
+    chunk_linger_ms: int = Field(75, ge=0, le=5000, description="How long a small chunk waits for more records")
     fetch_wait_ms: int = Field(
         900,
         ge=0,
