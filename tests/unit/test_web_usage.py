@@ -131,6 +131,17 @@ def test_the_page_is_the_exported_month_and_what_is_open_and_pending(tmp_path: P
         assert ("Pending, on no bill yet" in page) == (made is waits)
 
 
+def test_hours_of_a_time_are_sorted_by_cost_and_those_of_one_team_by_time() -> None:
+    paths = ["/usage.json?month=2025-01", "/usage.json?month=2025-01&team=team_a", "/usage.json"]
+    dear, of_a_team, all_ = (said["hours"] for said in asked(table(), *paths))
+    costs = [Decimal(one["cost"]) for one in dear]
+    assert costs == sorted(costs, reverse=True)
+    assert len(set(costs)) > 2
+    for newest in (of_a_team, all_):
+        starts = [one["start"] for one in newest if one["state"] != "open"]
+        assert starts == sorted(starts, reverse=True)
+
+
 def test_groups_are_sorted_by_cost_and_every_grouping_has_the_same_sum() -> None:
     paths = [f"/usage.json?month=2025-01&by={by}" for by in ("team", "org", "model", "day", "hour")]
     for path, said in zip(paths, asked(table(), *paths), strict=True):

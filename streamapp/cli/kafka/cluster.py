@@ -13,6 +13,7 @@ import click
 
 from streamapp.broker.quorum import refuse_static_recipe
 from streamapp.cli.group import Group
+from streamapp.cli.kafka.topics import NOT_AS_REGISTERED, WORK_TO_DO
 from streamapp.cli.printed import counted, json_option
 from streamapp.cli.reached import reached
 from streamapp.clock import monotonic_s, wall_ms
@@ -23,8 +24,6 @@ from streamapp.cluster.steps import Kind, Step
 from streamapp.errors import Refused, Unavailable
 from streamapp.schemas.values.timestamp import format_ms
 
-WORK_TO_DO = 2
-NOT_AS_WANTED = 1
 THROTTLE = 50_000_000
 POLL_S = 1.0
 
@@ -126,7 +125,7 @@ def check_command(wait_s: float, properties: Path | None, as_json: bool) -> None
             click.echo(f"! {_who(step)}{step}")
         click.echo(counted(len(steps), "finding") if steps else fine)
     # Leaders that are elsewhere after a restart risk nothing: Kafka gives them back by itself.
-    sys.exit(NOT_AS_WANTED if any(step.kind is not Kind.ELECT for step in steps) else 0)
+    sys.exit(NOT_AS_REGISTERED if any(step.kind is not Kind.ELECT for step in steps) else 0)
 
 
 def _settled(live: Live, wait_s: float) -> tuple[Step, ...]:

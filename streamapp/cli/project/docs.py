@@ -27,7 +27,7 @@ STALE = 1
 EXIT_CODES = (
     (0, "done; a check found nothing"),
     (1, "a check found something"),
-    (WORK_TO_DO, "wrong usage; `streamapp topics plan`, `access plan`: there is work to do"),
+    (WORK_TO_DO, "wrong usage; `streamapp topics plan`, `access plan`, `cluster plan`: there is work to do"),
     (EX_SOFTWARE, "a worker met an error that nobody foresaw; its log has the traceback"),
     (INTERRUPTED, "`streamapp run` was interrupted before it had verified"),
 )

@@ -109,6 +109,8 @@ async def _hours(site: Site, params: Params, span: Span) -> tuple[hours.HoursQue
         for key in ("org", "team", "state", "sort", "order", "after", "before", "limit")
         if params.get(key)
     } | span.filter
+    if span.is_chosen and not params.get("team"):  # who cost most then; of one team, and of all time, the newest hours
+        wanted.setdefault("sort", "cost")
     try:
         query = hours.hours_query(wanted)
     except ValueError as error:
