@@ -82,7 +82,7 @@ def test_it_goes_with_the_event(fresh_broker: Broker, start: Callable[..., Captu
     assert HEADERS[0] in resent(by_producer["gateway"], Fix(value=sent.value), tmp_path)
 
     record = Fetched(sent.offset, sent.timestamp_ms, sent.key, sent.value, sent.headers)
-    refused = letter(record, "too_late", "it is late", Origin("billing-agg", "llm_usage", 0), 1_000_000, 4)
+    refused = letter(record, "timestamp_in_future", "it is early", Origin("billing-agg", "llm_usage", 0), 1_000_000, 4)
     about = parsed(Record("dead_letter", 0, 0, 1_000_000, refused.key, refused.value))
     assert HEADERS[0] in resent(about, Fix(), tmp_path)
 

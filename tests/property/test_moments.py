@@ -237,5 +237,5 @@ def test_a_wrong_order_is_found_out(planted: str) -> None:
     find(
         HISTORIES,
         lambda history: reading(name, history, check=check).difference > 0,
-        settings=search(2400, phases=(Phase.generate,)),
+        settings=search(4800, phases=(Phase.generate,)),
     )
