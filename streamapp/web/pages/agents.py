@@ -24,7 +24,7 @@ from streamapp.web.workers.group import Group
 from streamapp.web.workers.source import AgentFacts
 
 GROUP = "rpc-billing"
-CONSUMERS_MAX = 50  # in the table; the JSON has all
+CONSUMERS_MAX = 25  # in the table; the JSON has all
 
 
 async def agents_page(site: Site, params: Params) -> Page:
