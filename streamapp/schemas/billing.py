@@ -28,6 +28,10 @@ class Counters(Model):
     cost: Money = Field(description="Sum of cost_usd as stated by the events, in `currency`.")
 
 
+COUNTERS = tuple(name for name in Counters.model_fields if name != "cost")
+"""The whole numbers among them, by name."""
+
+
 class Line(Counters):
     """The counters of one provider's model, or of all models of the hour that have no line of their own."""
 

@@ -12,13 +12,13 @@ from typing import IO, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streamapp.schemas.billing import COUNTERS
 from streamapp.schemas.values.money import EXACT, ZERO, money_text
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.sinks.ledger.database import Ledger
 from streamapp.sinks.ledger.rows import Bill
 
 Format = Literal["csv", "jsonl", "parquet"]
-COUNTERS = ("requests", "errors", "cache_hits", "prompt_tokens", "completion_tokens", "total_tokens")
 _SCHEMA = pa.schema(
     [
         ("bill_id", pa.string()),

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from streamapp.schemas.billing import COUNTERS
 from streamapp.web import show
 
 MARK_MS = 300_000  # revisions are stated at multiples of five minutes (decision 9)
 
 TWELFTH = Decimal("1E-12")
-COUNTERS = ("requests", "errors", "cache_hits", "prompt_tokens", "completion_tokens", "total_tokens")
 
 
 class Counters(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from functools import cache
 from itertools import chain
 from operator import attrgetter
 
+from streamapp.schemas.billing import COUNTERS
 from streamapp.web import show
 from streamapp.web.workers.hours import Hours, named, within
 from streamapp.web.workers.source import HourFacts
@@ -86,7 +87,6 @@ class Sum:
         self.add(found)
 
 
-COUNTERS = ("requests", "errors", "cache_hits", "prompt_tokens", "completion_tokens", "total_tokens")
 _COLUMNS = attrgetter(*COUNTERS, "cost", "pending_cost")
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
+from streamapp.schemas.billing import COUNTERS
 from streamapp.web import show
 from streamapp.web.pages import chart
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
@@ -20,7 +21,7 @@ from streamapp.web.workers.source import HourFacts
 
 KEPT = ("hour", "month", "from", "to", "compare", "by", "org", "team", "model", "state", "sort", "order", "limit")
 GROUPS_SHOWN = 500
-COUNTERS = ("hours", "requests", "errors", "cache_hits", "prompt_tokens", "completion_tokens", "total_tokens", "cost")
+FIGURES = ("hours", *COUNTERS, "cost")
 PARTS = ("billed", "open_cost", "pending_cost")
 """Of the cost. What is billed is what `streamapp bills export` writes."""
 
@@ -145,10 +146,10 @@ def change(line: sums.Line) -> tuple[Decimal, str]:
 def line_twin(line: sums.Line, names: Sequence[str], is_compared: bool) -> dict[str, Any]:
     """A line as JSON; `names`: of the parts of its group."""
     group = dict(zip(names, line.group, strict=False))
-    told = {**group, "currency": line.currency, **{name: getattr(line.now, name) for name in (*COUNTERS, *PARTS)}}
+    told = {**group, "currency": line.currency, **{name: getattr(line.now, name) for name in (*FIGURES, *PARTS)}}
     if not is_compared:
         return told
-    before = {name: getattr(line.before, name) for name in COUNTERS}
+    before = {name: getattr(line.before, name) for name in FIGURES}
     return {**told, "before": before, "change": change(line)[0]}
 
 
