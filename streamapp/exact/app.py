@@ -70,6 +70,13 @@ class PlacedWorker(faust.Worker):
         app.take_place()
         super().__init__(app, *services, **options)
 
+    async def start(self) -> None:
+        """Kafka may go between the app's first question and those of its clients."""
+        try:
+            await super().start()
+        except Exception as error:
+            failstop(self.app.denied(error), "starting the worker")
+
     def _schedule_shutdown(self, signal: Any) -> None:
         """Kafka's clients wait long for a broker that is away, and Kubernetes kills after 30 s. To end sooner loses
         nothing: the next owner settles what is under way."""
@@ -223,14 +230,15 @@ class StreamApp(faust.App):
             await self.sleep(WATCH_S)
             error = group_error(self.consumer)
             if error is not None and not self.should_stop:
-                failstop(self._denied(error), "being a member of its group")
+                failstop(self.denied(error), "being a member of its group")
 
     def _crash(self, reason: BaseException) -> None:
         """Faust tells that one of its services ended by an error. Its own way from here takes seconds, says little and
         ends with 1, whatever happened."""
-        failstop(self._denied(reason), "running its services")
+        failstop(self.denied(reason), "running its services")
 
-    def _denied(self, error: BaseException) -> BaseException:
+    def denied(self, error: BaseException) -> BaseException:
+        """The same; where it is about a right that this group's principal lacks, `Denied` that names it."""
         return denied(error, self.settings.kafka.sasl_username, "READ")
 
     async def on_stop(self) -> None:

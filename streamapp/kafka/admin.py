@@ -83,15 +83,14 @@ class Admin:
 
     def topics(self) -> frozenset[str]:
         """The names of all topics, ours and others."""
-        metadata = self._asked("list topics", lambda: self._client.list_topics(timeout=self._timeout_s))
-        return frozenset(metadata.topics)
+        return frozenset(self._metadata().topics)
 
     def partitions(self, topic: str) -> int:
         """How many a topic has. Raises `Misconfigured` when there is no such topic."""
-        metadata = self._asked("list topics", lambda: self._client.list_topics(timeout=self._timeout_s))
-        if topic not in metadata.topics:
+        topics = self._metadata().topics
+        if topic not in topics:
             raise self._translated(f"read {topic}", _NO_SUCH_TOPIC)
-        return len(metadata.topics[topic].partitions)
+        return len(topics[topic].partitions)
 
     def describe(self, names: Iterable[str], settings_of: Collection[str] | None = None) -> dict[str, TopicState]:
         """Name → state, of those that exist. `settings_of`: whose settings are read, which takes a right of its own;
@@ -134,8 +133,7 @@ class Admin:
 
     def broker_configs(self) -> dict[int, dict[str, str]]:
         """Of each broker that is there, its settings in force."""
-        metadata = self._asked("list brokers", lambda: self._client.list_topics(timeout=self._timeout_s))
-        resources = {number: ConfigResource(ConfigResource.Type.BROKER, str(number)) for number in metadata.brokers}
+        resources = {n: ConfigResource(ConfigResource.Type.BROKER, str(n)) for n in self._metadata().brokers}
         # librdkafka takes one broker a request.
         asked = {
             n: self._client.describe_configs([r], request_timeout=self._timeout_s)[r] for n, r in resources.items()
@@ -205,8 +203,7 @@ class Admin:
         return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
 
     def _every_partition(self) -> list[Partition]:
-        metadata = self._asked("list topics", lambda: self._client.list_topics(timeout=self._timeout_s))
-        return [(name, number) for name, topic in metadata.topics.items() for number in topic.partitions]
+        return [(name, number) for name, topic in self._metadata().topics.items() for number in topic.partitions]
 
     def group(self, name: str) -> GroupSeen:
         """Whether a group runs (its `state`, always said), and who is in it. Not where an event loop runs."""
@@ -241,6 +238,10 @@ class Admin:
                 raise self._translated(f"read the offsets of {', '.join(sorted(missing))}", _NO_SUCH_TOPIC)
             threading.Event().wait(LEADER_POLL_S)
         return {}
+
+    def _metadata(self) -> Any:
+        """What any broker knows: the cluster's id, its brokers and topics. No controller is waited for."""
+        return self._asked("list topics", lambda: self._client.list_topics(timeout=self._timeout_s))
 
     def _asked(self, what: str, answer: Callable[[], Any], right: Right | None = None, done: int | None = None) -> Any:
         """The answer, or None where Kafka says `done`; its exceptions translated. `right`: what it takes."""

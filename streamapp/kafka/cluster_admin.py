@@ -30,7 +30,7 @@ class ClusterAdmin(Admin):
 
     def replicas(self) -> tuple[frozenset[int], dict[Partition, Replicas]]:
         """The brokers that are there, and every partition of every topic."""
-        seen = self._asked("list topics", lambda: self._client.list_topics(timeout=self._timeout_s))
+        seen = self._metadata()
         rows = {
             (name, number): Replicas(tuple(part.replicas), frozenset(part.isrs), part.leader)
             for name, topic in seen.topics.items()
@@ -46,8 +46,7 @@ class ClusterAdmin(Admin):
 
     def cluster_id(self) -> str:
         """As `kafka-storage format` takes it."""
-        future = self._client.describe_cluster(request_timeout=self._timeout_s)
-        return str(self._asked("describe the cluster", future.result, Right("DESCRIBE", "cluster", CLUSTER)).cluster_id)
+        return str(self._metadata().cluster_id)
 
     def unset(self, kind: ConfigResource.Type, name: str, settings: Collection[str]) -> None:
         """Take settings away from a topic or a broker: those above them, or the defaults, are in force again."""

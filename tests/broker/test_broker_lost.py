@@ -207,8 +207,9 @@ def refused(world: World, group: str, words: str, worker: WorkerProcess, tries: 
     if worker.exit_code == 69 and tries:
         refused(world, group, words, world.start(group, **places), tries - 1, **places)
         return
-    assert worker.exit_code == 78, (group, worker.said()[-3000:])
-    assert re.search(words, worker.said()), (group, worker.said()[-3000:])
+    said = f"{group}: {worker.said()[-6000:]}"  # a text: of anything else pytest shows little
+    assert worker.exit_code == 78, said
+    assert re.search(words, worker.said()), said
 
 
 def section(text: str, title: str) -> list[tuple[str, str]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +56,24 @@ def test_it_ends_with_the_code_that_says_what_to_do(error: str) -> None:
     assert "stopped while testing: " in ended.stderr
     assert words in ended.stderr
     assert ("Traceback" in ended.stderr) == (code == 70)
+
+
+STARTED = """
+from faust.cli.faust import cli
+from streamapp.exact.needs import Needs
+Needs.demand = lambda self, patience_s: None  # Kafka was there
+cli(["-A", "streamapp.agents.billing_agg", "worker"])
+"""
+
+
+def test_kafka_that_goes_while_a_worker_starts_is_an_error_of_the_tree(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and never listens
+        kafka = f"127.0.0.1:{nobody.getsockname()[1]}"
+        places = {"STREAM_KAFKA__BOOTSTRAP_SERVERS": kafka, "STREAM_STATE_DIR": str(tmp_path), "STREAM_WEB__PORT": "0"}
+        ended = subprocess.run(
+            [sys.executable, "-c", STARTED], env=os.environ | places, capture_output=True, text=True, timeout=60
+        )
+    assert ended.returncode == 69, ended.stderr
+    assert "stopped while starting the worker: Kafka does not answer" in ended.stderr
+    assert "Traceback" not in ended.stderr
