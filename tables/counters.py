@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Rounded
 
+import msgspec
+
 EXACT = Context(prec=60, traps=[Inexact, Rounded, InvalidOperation, Overflow])
 """30 digits an event and 10^30 events fit; what would not fit raises instead of rounding."""
 
@@ -15,42 +17,21 @@ Numbers = tuple[int, int, int, int, int, Decimal, int, int]
 `other_tokens` and `rounded` end with the cost."""
 
 
-class Counters:
-    """Counts of one line or of a whole hour. Mutable: the fold adds to it in place.
+class Counters(msgspec.Struct, gc=False):
+    """Counts of one line or of a whole hour. Mutable: the fold adds to it in place. The collector need not look at the
+    hundred thousands of them: they name nothing that could name them.
 
     `other_tokens` stand in totals only: reasoning and tool tokens. `rounded` counts events whose cost was rounded.
     """
 
-    __slots__ = (
-        "cache_hits",
-        "completion_tokens",
-        "cost",
-        "errors",
-        "other_tokens",
-        "prompt_tokens",
-        "requests",
-        "rounded",
-    )
-
-    def __init__(
-        self,
-        requests: int = 0,
-        errors: int = 0,
-        cache_hits: int = 0,
-        prompt_tokens: int = 0,
-        completion_tokens: int = 0,
-        cost: Decimal = NOTHING,
-        other_tokens: int = 0,
-        rounded: int = 0,
-    ) -> None:
-        self.requests = requests
-        self.errors = errors
-        self.cache_hits = cache_hits
-        self.prompt_tokens = prompt_tokens
-        self.completion_tokens = completion_tokens
-        self.cost = cost
-        self.other_tokens = other_tokens
-        self.rounded = rounded
+    requests: int = 0
+    errors: int = 0
+    cache_hits: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: Decimal = NOTHING
+    other_tokens: int = 0
+    rounded: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -74,7 +55,7 @@ class Counters:
         return cls(requests, errors, cache_hits, prompt_tokens, completion_tokens, cost, other_tokens, rounded)
 
     def numbers(self) -> Numbers:
-        """The counts as a tuple, in the constructor's order."""
+        """The counts as a tuple, in the order of the fields."""
         return (
             self.requests,
             self.errors,
@@ -114,11 +95,3 @@ class Counters:
             self.other_tokens - other.other_tokens,
             self.rounded - other.rounded,
         )
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Counters) and self.numbers() == other.numbers()
-
-    __hash__ = None  # type: ignore[assignment]  # mutable
-
-    def __repr__(self) -> str:
-        return f"Counters{self.numbers()!r}"

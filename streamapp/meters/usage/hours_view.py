@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import islice
-from typing import NamedTuple
 
 import msgspec
 
@@ -155,7 +154,7 @@ class HoursView:
                 yield _decode_bill(value)
 
 
-class _Seen(NamedTuple):
+class _Seen(msgspec.Struct, frozen=True, gc=False):
     """What facts are made of: a row as it was when it changed last."""
 
     totals: Counters
