@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from searches import search
 
-from tables.counters import EXACT, NOTHING, Counters
+from tables.counters import EXACT, Counters
 
 COUNTS = st.integers(0, 2**70)
 COST = st.integers(0, 10**40).map(lambda pico: EXACT.scaleb(Decimal(pico), -12))
