@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ from aiohttp import web
 
 from streamapp.clock import Clock, Entropy, entropy
 from streamapp.errors import Misconfigured
+from streamapp.loopback import is_loopback
 from streamapp.settings_web import WebSettings
 from streamapp.web.entry.identity import NOBODY, Asker, Headers, Identity, bearer, digest, identity
 from streamapp.web.entry.rights import ROLES, TABLE, Role, Route, may
@@ -171,14 +171,6 @@ def gate(
         monitors=(lambda: monitors.value) if monitors is not None else tuple,
         table=table,
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach that address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _hostname(host: str) -> str:
