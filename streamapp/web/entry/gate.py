@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from streamapp.clock import Clock, Entropy, entropy
+from streamapp.clock import Clock, entropy
 from streamapp.errors import Misconfigured
 from streamapp.loopback import is_loopback
 from streamapp.settings_web import WebSettings
@@ -139,7 +139,6 @@ def gate(
     clock: Clock,
     *,
     peers: bool = True,
-    random: Entropy = entropy,
     table: Mapping[str, Route] = TABLE,
 ) -> Gate:
     """The gate of a server that listens on `host`. `peers`: other workers ask it, or are asked by it. Metrics that
@@ -165,7 +164,7 @@ def gate(
     monitors = SecretFile("STREAM_WEB__METRICS_TOKEN_FILE", file, secrets) if file is not None else None
     return Gate(
         who,
-        None if keys is None or is_open else Seals(keys, clock, random),
+        None if keys is None or is_open else Seals(keys, clock, entropy),
         is_open=is_open,
         origin=settings.origin,
         monitors=(lambda: monitors.value) if monitors is not None else tuple,
