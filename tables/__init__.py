@@ -18,7 +18,6 @@ hourly.py           the row, and what closing it states
 ledger.py           a partition of usage: records in; rows, statements and refusals out
 open_hours.py       the usage of open hours, and its fast path
 budget.py           limits of a month's spending, and crossing them
-expiry.py           hours and months that no record can reach any more
 
 calls/              metered calls by org, agent, consumer and currency
 recount.py          which settlement, open hour or account must have counted which calls

@@ -68,6 +68,7 @@ class Kafka:
         *,
         dating: Callable[[Seen], Dating],
         names: bool,
+        explained: bool,
     ) -> Seen:
         if not self.runs:
             raise Unavailable("Kafka does not answer")

@@ -70,6 +70,6 @@ def serve(app: StreamApp, view: TableView) -> None:
 
 
 def _rules(settings: Settings, fix: Fix) -> Rules:
-    from streamapp.capture import resending  # a worker whose pages never act needs none of capture
+    from streamapp.capture import again  # a worker whose pages never act needs none of capture
 
-    return resending.rules(settings, acting_user(settings), fix)
+    return again.rules(settings, acting_user(settings), fix)

@@ -1,4 +1,4 @@
-"""A dead letter of capture's → the records that capture would have written, had it taken the events. Pure.
+"""A dead letter of capture's → the records that capture would have written, had it taken the events.
 
 A dead letter about a whole body that was mended is as many records as the body has events, in one transaction; when one
 of them would still be refused, all of them wait. What the event's own bytes do not say comes from the dead letter: the
@@ -15,19 +15,32 @@ from streamapp.capture.intake import IP_HEADER, SENT_AT_HEADER, sent_ms_of, toke
 from streamapp.capture.reading import answers
 from streamapp.capture.reading.answers import Kind, Refusal
 from streamapp.capture.reading.body import unwrap
-from streamapp.capture.reading.events import arrival, captured
+from streamapp.capture.reading.events import SOURCE, arrival, captured
 from streamapp.capture.reading.moments import read_ms
 from streamapp.capture.reading.sent import Sent, read
 from streamapp.capture.reading.teams import Team, Teams
-from streamapp.dead_letters.plan import Entered
+from streamapp.dead_letters.plan import ATTEMPTS_MAX, Entered, Fix, Rules
 from streamapp.dead_letters.read import Letter
-from streamapp.directory import Directory
+from streamapp.directory import Directory, open_directory
+from streamapp.kafka.admin import Admin
+from streamapp.settings import KafkaSettings, Settings
+from streamapp.topics.registry import EVENT_TOPICS
 
 EVENTS_MAX = 10_000  # of one body: with their receipt they are one transaction
 
 
+def rules(settings: Settings, kafka: KafkaSettings, fix: Fix, attempts_max: int = ATTEMPTS_MAX) -> Rules:
+    """By which rules dead letters are sent again: the topics and the directory as they are now, and capture itself for
+    what it refused. Asks Kafka for partition counts as the user of `kafka`. Raises `StreamError`."""
+    there = Admin(kafka).describe([topic.name for topic in EVENT_TOPICS], settings_of=())
+    partitions = {name: state.partitions for name, state in there.items()}
+    directory = open_directory(settings.directory)
+    reentries = {SOURCE: Again(directory, settings.capture.body_bytes_max)}
+    return Rules(partitions, directory.org_of, fix, attempts_max, reentries)
+
+
 class Again:
-    """Capture takes its own dead letters once more: a `dead_letters.plan.Reentry`."""
+    """Capture takes its own dead letters once more: a `dead_letters.plan.Reentry`. Pure."""
 
     def __init__(self, directory: Directory, bytes_max: int) -> None:
         self._teams, self._bytes_max = Teams(directory), bytes_max

@@ -6,11 +6,11 @@ In this order, and the first that refuses ends it: unwrap · JSON · how many ·
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
-from streamapp.capture.quota import Buckets
 from streamapp.capture.reading import answers
 from streamapp.capture.reading.answers import Answer, Refusal, RefusedEvent, accepted, refused
 from streamapp.capture.reading.body import Unwrapped, form_fields, unwrap
@@ -37,6 +37,7 @@ from streamapp.settings import CaptureSettings
 UNPACKABLE = frozenset({"lz64"})  # of clients of long ago
 PLAIN = (b"{", b"[")  # what JSON begins with when nothing is around it
 IP_HEADER, SENT_AT_HEADER = "hanzo-ip", "hanzo-sent-at"  # of a letter about one event: what its bytes do not say
+BUCKETS_MAX = 100_000  # teams that are remembered; forgetting one only fills its bucket
 NOBODY = ""  # whose bucket pays for dead letters of no team
 
 
@@ -229,3 +230,26 @@ def sent_ms_of(sent: Sent, about: dict[str, str]) -> int | None:
         return sent_ms
     sent_ms = sent_query_ms(about.get("_"))
     return read_ms(about["sent_at"]) if sent_ms is None and "sent_at" in about else sent_ms
+
+
+class Buckets:
+    """How much a team may send: a bucket of tokens per name that fills at its quota, one second deep. Time comes in as
+    seconds of a clock that never steps."""
+
+    def __init__(self) -> None:
+        self._levels: dict[str, tuple[float, float]] = {}
+
+    def wait_s(self, name: str, per_second: float, count: int, now_s: float) -> int:
+        """0 and take `count`, or take nothing and return the seconds after which it is worth trying again.
+
+        A bucket with anything in it gives all that is asked for and owes the rest, so that a batch larger than the
+        quota of a second passes, too; on average no more than the quota does.
+        """
+        level, then_s = self._levels.get(name, (per_second, now_s))
+        level = min(per_second, level + (now_s - then_s) * per_second)
+        if level <= 0:
+            return max(1, ceil((1e-9 - level) / per_second)) if per_second > 0 else 60
+        if len(self._levels) >= BUCKETS_MAX and name not in self._levels:
+            self._levels.clear()
+        self._levels[name] = (level - count, now_s)
+        return 0

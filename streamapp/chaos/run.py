@@ -15,14 +15,14 @@ from pathlib import Path
 
 from streamapp.access.wanted import RECONCILER
 from streamapp.broker.broker import Broker
+from streamapp.broker.reachable import Reachable, reachable
 from streamapp.broker.secure import ADMIN
 from streamapp.chaos import stock as chaos_stock
 from streamapp.chaos.fleet import Fleet
-from streamapp.chaos.grounds import GATEWAY, Grounds, grounds
 from streamapp.chaos.load import TOPIC, Load
 from streamapp.chaos.plan import WORKERS_FIRST, Step
 from streamapp.chaos.report import ChaosReport, Done
-from streamapp.chaos.world import GROUP, World
+from streamapp.chaos.world import GROUP, PROPERTIES, World
 from streamapp.clock import Clock, monotonic_s, wall_ms
 from streamapp.errors import StreamError
 from streamapp.kafka.admin import Admin
@@ -34,6 +34,8 @@ from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
 from streamapp.topics.registry import TOPICS, group, topic
 from streamapp.verify.report import BillsReport
 
+GATEWAY = "llm-gateway"  # whose load it is
+SESSIONS_END = {"connections.max.reauth.ms": "20000"}  # many times in a run
 HISTORY_HOURS = 12
 LOAD_SHARE = 0.75  # of the run; the rest is for starting, draining and checking
 TICK_S = 0.1
@@ -67,7 +69,10 @@ class Chaos:
 
     def run(self) -> ChaosReport:
         """Raises what the stack raises when it cannot be started or does not come back; leaves no process behind."""
-        where = grounds(self.folder, self.settings.cache_dir, self.secure)
+        locks, properties = (self.folder / "security", SESSIONS_END) if self.secure else (None, {})
+        where = reachable(
+            self.folder / "broker", self.settings.cache_dir, locks, properties={**PROPERTIES, **properties}
+        )
         with where.broker as broker, self._workers(where) as (ours, stock):
             kafka = where.of(ADMIN)
             now_ms = self.clock()
@@ -121,7 +126,7 @@ class Chaos:
                 return
 
     @contextmanager
-    def _workers(self, where: Grounds) -> Iterator[tuple[Fleet, Fleet | None]]:
+    def _workers(self, where: Reachable) -> Iterator[tuple[Fleet, Fleet | None]]:
         apply(Admin(where.of(ADMIN)), TOPICS, 1)
         where.give_rights(chaos_stock.RIGHTS if self.with_stock else ())
         shared = {

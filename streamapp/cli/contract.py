@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import click
 
 from streamapp.cli.group import Group
-from streamapp.cli.printed import json_option
+from streamapp.cli.printed import json_option, print_json
 from streamapp.cli.reached import reached
 from streamapp.contract.check import Check, Finding, Seen
 from streamapp.contract.kit import write
@@ -58,7 +57,7 @@ def check(name: str, last: int, source: str, as_json: bool) -> None:
     records, found = of_source(looked, name, source)
     if as_json:
         facts = {"topic": name, "records": records, "findings": [one._asdict() for one in found]}
-        click.echo(json.dumps(facts, indent=2))  # in ASCII: half of a surrogate pair has no UTF-8
+        print_json(facts)
     elif found:
         click.echo("\n".join(lines(looked, name, found)))
     else:

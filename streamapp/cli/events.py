@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -13,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamapp.cli.moment import Moment
-from streamapp.cli.printed import console, counted, json_option, print_table
+from streamapp.cli.printed import console, counted, json_option, print_json, print_table
 from streamapp.cli.reached import reached
 from streamapp.clock import entropy, wall_ms
 from streamapp.dead_letters.recent import RecentLetters
@@ -119,7 +118,7 @@ def _show_trace(trace: Trace, as_json: bool) -> None:
             "searched": trace.searched,
             "not_searched": trace.not_searched,
         }
-        click.echo(json.dumps(plain(facts), indent=2))
+        print_json(plain(facts))
     else:
         _print_trace(trace, console())
     if not trace.sightings:
@@ -160,7 +159,7 @@ def _facts(event: Event) -> list[tuple[str, str]]:
 
 def _show_list(made: Listing, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(plain(listing_twin(made)), indent=2))
+        print_json(plain(listing_twin(made)))
         return
     table = Table("event", "record", "arrived", "call", "cost", "state")
     table.columns[4].justify = "right"

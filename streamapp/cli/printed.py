@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -37,6 +38,12 @@ def bars(shown: bool, *, percent: bool = False, transient: bool = False) -> Prog
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     columns[2:2] = [TaskProgressColumn()] * percent
     return Progress(*columns, console=Console(stderr=True), disable=not shown, transient=transient)
+
+
+def print_json(value: object) -> None:
+    """One value as JSON on standard output. In ASCII: half of a surrogate pair has no UTF-8, and a terminal is given no
+    control characters of strangers."""
+    click.echo(json.dumps(value, indent=2))
 
 
 def counted(count: int, noun: str) -> str:

@@ -1,7 +1,9 @@
-"""The settings of a command that needs Kafka, which is asked first."""
+"""What a command begins with: the settings, Kafka which is asked first, and what ends it."""
 
 from __future__ import annotations
 
+import signal
+import threading
 from functools import lru_cache
 
 from streamapp.kafka.admin import Admin
@@ -25,3 +27,11 @@ def reached() -> Settings:
 def _ask(kafka: KafkaSettings) -> None:
     demand_agreement(kafka)
     Admin(kafka, timeout_s=ANSWER_S).topics()
+
+
+def ended() -> threading.Event:
+    """What is set by Ctrl-C and by SIGTERM, for a command that then ends in its own way."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

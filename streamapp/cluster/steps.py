@@ -11,6 +11,7 @@ from streamapp.broker.quorum import VOTERS
 from streamapp.kafka.partitions import Partition
 
 OURS, OPERATOR = False, True
+NAMED = 3  # topics in a sentence
 
 
 class Kind(Enum):
@@ -133,7 +134,7 @@ class Step:
         return self.kind, self.node
 
 
-def _some(names: tuple[str, ...], shown: int = 3) -> str:
-    if len(names) <= shown:
+def _some(names: tuple[str, ...]) -> str:
+    if len(names) <= NAMED:
         return ", ".join(names)
-    return f"{', '.join(names[:shown])} and {len(names) - shown} more topics"
+    return f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more topics"

@@ -7,18 +7,18 @@ can refuse: a cost that was a float, an id for each attempt, a clock that is beh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, NamedTuple
+from zlib import crc32
 
-from streamapp.contract.partitioners import OTHERS
 from streamapp.schemas.catalog import JUDGES
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.values.money import DECIMALS
 from streamapp.schemas.values.strict_json import object_of
 from streamapp.schemas.values.timestamp import parse_ms
-from streamapp.topics.partitioner import partition_for
+from streamapp.topics.partitioner import murmur2, partition_for
 from streamapp.topics.registry import Topic
 
 AHEAD_MS = 5 * 60_000  # decision 9
@@ -35,6 +35,29 @@ ADVICE: Mapping[str, str] = {
     REUSED: "another event has this id: make an id for each event (a ULID, or a UUID of version 7)",
     TWICE: "the event was sent before, and counts once: turn idempotence on, send nothing again that was acknowledged",
 }
+
+
+Place = Callable[[bytes, int], int]
+
+
+def _fnv1a(key: bytes, partitions: int) -> int:
+    value = 0x811C9DC5
+    for byte in key:
+        value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
+    signed = value - (1 << 32) if value >> 31 else value
+    return abs(signed) % partitions  # Go's remainder has the sign of the number
+
+
+OTHERS: Mapping[str, Place] = {
+    "CRC32, which librdkafka's clients use by themselves: set partitioner=murmur2_random": (
+        lambda key, partitions: crc32(key) % partitions
+    ),
+    "FNV-1a, which sarama uses by itself: give it a murmur2 partitioner": _fnv1a,
+    "murmur2 without Java's mask, which @platformatic/kafka uses by itself: give it compatibilityPartitioner": (
+        lambda key, partitions: murmur2(key) % partitions
+    ),
+}
+"""Which function put a record on its partition, where it was not murmur2: what to say → the partition by it."""
 
 
 class Seen(NamedTuple):

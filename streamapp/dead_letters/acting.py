@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import jsonpatch
 
-from streamapp.clock import Clock, Entropy, entropy
+from streamapp.clock import Clock, entropy
 from streamapp.dead_letters.plan import Fix, Rules, Wanted
 from streamapp.dead_letters.receipts import Receipts
 from streamapp.dead_letters.recent import Recent
@@ -50,17 +50,15 @@ class Acting:
 class KafkaActing(Acting):
     """Does it. `rules` reads the directory and the topics as they are when it is called."""
 
-    def __init__(
-        self, kafka: Callable[[], KafkaSettings], rules: Callable[[Fix], Rules], clock: Clock, random: Entropy = entropy
-    ) -> None:
-        self._kafka, self._rules, self._clock, self._random = kafka, rules, clock, random
+    def __init__(self, kafka: Callable[[], KafkaSettings], rules: Callable[[Fix], Rules], clock: Clock) -> None:
+        self._kafka, self._rules, self._clock = kafka, rules, clock
         self._thread = ThreadPoolExecutor(1, "acting")
 
     async def plan(self, wanted: Wanted, upto: Mapping[int, Span], fix: Fix) -> Plan:
         return await self._do(lambda: planned(self._kafka(), upto, wanted, self._rules(fix), None))
 
     async def redrive(self, wanted: Wanted, upto: Mapping[int, Span], fix: Fix) -> int:
-        receipts = Receipts(None, f"page_{self._random(8).hex()}")
+        receipts = Receipts(None, f"page_{entropy(8).hex()}")
         return await self._do(
             lambda: redrive(
                 self._kafka(),

@@ -59,7 +59,8 @@ class ExactTable(faust.Table):
 
     async def fold(self, chunk: Chunk) -> None:
         """One chunk: rows, statements, dead letters and the source offset in one transaction, or nothing. Returns when
-        it is under way and every chunk before it has committed."""
+        it is under way and every chunk before it has committed. A sink gathers chunks into a batch that is kept once,
+        with its dead letters and the source offset: returns when what is due is under way and all before it is kept."""
         await chunk.partition.apply(chunk)
 
     # -- rows, read-only -----------------------------------------------------------------------------------------
@@ -192,12 +193,3 @@ class ExactTable(faust.Table):
 
     def persisted_offset(self, tp: Any) -> int | None:
         return None
-
-
-class Sink(ExactTable):
-    """What a destination outside Kafka has of the partitions in hand: how far it is, and whatever else its rows say."""
-
-    async def keep(self, chunk: Chunk) -> None:
-        """One chunk: gathered into a batch that is kept once, with its dead letters and the source offset. Returns when
-        what is due is under way and every batch before it is kept."""
-        await self.fold(chunk)

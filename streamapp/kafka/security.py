@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import Any
 
 from streamapp.errors import Misconfigured
 from streamapp.kafka.login import FilePassword
+from streamapp.loopback import is_loopback
 from streamapp.settings import KafkaSettings
 
 NOTHING_BEFORE_TLS_1_3 = "PSK-AES128-GCM-SHA256"
@@ -79,7 +79,7 @@ def check(kafka: KafkaSettings) -> None:
     """Raises `Misconfigured` where settings contradict each other."""
     problems = [*_about_login(kafka), *_about_files(kafka)]
     if kafka.security_protocol == "PLAINTEXT" and not kafka.allow_plaintext:
-        away = [server for server in kafka.bootstrap_servers.split(",") if not _is_loopback(server)]
+        away = [server for server in kafka.bootstrap_servers.split(",") if not _is_here(server)]
         if away:
             problems.append(
                 f"PLAINTEXT would send events unencrypted to {away[0].strip()}: set STREAM_KAFKA__SECURITY_PROTOCOL to "
@@ -114,9 +114,6 @@ def _about_files(kafka: KafkaSettings) -> Iterator[str]:
         yield "STREAM_KAFKA__SSL_CERTIFICATE_FILE needs STREAM_KAFKA__SECURITY_PROTOCOL SSL or SASL_SSL"
 
 
-def _is_loopback(server: str) -> bool:
-    host = server.strip().rpartition(":")[0].strip("[]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+def _is_here(server: str) -> bool:
+    host = server.strip().rpartition(":")[0]
+    return is_loopback(host) or host.endswith(".localhost")

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from streamapp.access.acl import USER, Acl
-from streamapp.broker.broker import Broker
 from streamapp.broker.exporter import agent
-from streamapp.broker.secure import ADMIN, Secured
+from streamapp.broker.reachable import Reachable, reachable
+from streamapp.broker.secure import ADMIN
 from streamapp.errors import Refused
-from streamapp.kafka.acls import AccessAdmin, apply
 from streamapp.local.jobs import SIMULATOR, Logins, same_for_all
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.topics.registry import PAGES
@@ -28,8 +27,7 @@ class LocalKafka:
         self.is_own = "bootstrap_servers" not in settings.kafka.model_fields_set
         self.logins = same_for_all(settings.kafka)
         self._settings = settings
-        self._secured: Secured | None = None
-        self._broker: Broker | None = None
+        self._here: Reachable | None = None
         if secure and not self.is_own:
             raise Refused("--secure is for a broker that is started here: unset STREAM_KAFKA__BOOTSTRAP_SERVERS")
         self._secure = secure
@@ -39,40 +37,31 @@ class LocalKafka:
         settings = self._settings
         if not self.is_own:
             return settings.kafka
-        folder = settings.broker.dir or settings.state_dir / "broker"
-        port, heap_mb = settings.broker.port, settings.broker.heap_mb
-        flags = agent(settings.cache_dir, settings.broker.metrics_port)
-        if not self._secure:
-            cache_dir = settings.cache_dir
-            self._broker = Broker(folder, port=port, cache_dir=cache_dir, heap_mb=heap_mb, jvm_flags=flags)
-            self._broker.start()
-            kafka = settings.kafka.model_copy(update={"bootstrap_servers": self._broker.bootstrap})
-            self.logins = same_for_all(kafka)
-            return kafka
-        self._secured = secured = Secured(settings.state_dir / "security", settings.cache_dir)
-        self._broker = secured.broker(folder, port=port, heap_mb=heap_mb, jvm_flags=flags)
-        self._broker.start()
-        bootstrap = self._broker.bootstrap
-        self.logins = Logins(lambda user: secured.settings(user, bootstrap), PAGES)
-        return secured.settings(ADMIN, bootstrap)
+        self._here = here = reachable(
+            settings.broker.dir or settings.state_dir / "broker",
+            settings.cache_dir,
+            settings.state_dir / "security" if self._secure else None,
+            settings.kafka,
+            port=settings.broker.port,
+            heap_mb=settings.broker.heap_mb,
+            jvm_flags=agent(settings.cache_dir, settings.broker.metrics_port),
+        )
+        here.broker.start()
+        self.logins = Logins(here.of, PAGES if self._secure else None)
+        return here.of(ADMIN)
 
     def give_rights(self, simulated: Iterable[str]) -> str:
         """To each principal what the registry says, and to the simulator what it writes in other services' place.
         Returns a line for people; empty where nobody is asked."""
-        if self._secured is None:
+        count = 0 if self._here is None else self._here.give_rights(of_simulator(simulated))
+        if not count:
             return ""
-        admin = AccessAdmin(self.logins.of(ADMIN))
-        given = apply(admin)
-        own = of_simulator(simulated)
-        admin.add(own)
-        admin.await_in_force(own)
-        count = len({acl.principal for acl in (*given.changes, *given.kept)})
         return f"Kafka asks who comes: {count} principals have the rights that `streamapp access matrix` shows."
 
     def told(self, command: str) -> str:
         """The command, told which Kafka it is where it would not find it by default, and who asks."""
         kafka = self.logins.of(GATEWAY)
-        if self._secured is not None:
+        if self._here is not None and self._here.secured is not None:
             file = self._settings.state_dir / "security" / f"{GATEWAY}.env"
             file.write_text("".join(f"{name}={value}\n" for name, value in kafka.variables()))
             return f"env $(cat {shown(str(file.resolve()))}) {command}"
@@ -82,16 +71,17 @@ class LocalKafka:
 
     def revive(self) -> str:
         """Start our broker again if it has ended. Returns a line for people; empty while it runs."""
-        if self._broker is None or self._broker.pid is not None:
+        if self._here is None or self._here.broker.pid is not None:
             return ""
-        self._broker.kill()  # lets go of its data
-        self._broker.start()
-        return f"The broker ended and is restarted (log: {self._broker.data_dir}/broker.log)"
+        broker = self._here.broker
+        broker.kill()  # lets go of its data
+        broker.start()
+        return f"The broker ended and is restarted (log: {broker.data_dir}/broker.log)"
 
     def stop(self) -> None:
         """Stop our broker."""
-        if self._broker is not None:
-            self._broker.stop()
+        if self._here is not None:
+            self._here.broker.stop()
 
 
 def of_simulator(topics: Iterable[str]) -> list[Acl]:

@@ -1,7 +1,7 @@
 """Who is told of an incident: the protocol of destinations, and what they are told.
 
 A notice carries counts, names of topics and services, a reason, the shape of an error and a link; no byte of a record.
-Destinations: `notices/log.py`, `notices/pager.py`, `notices/webhook.py`.
+The destinations are in `notices/destinations.py`.
 """
 
 from __future__ import annotations

@@ -13,13 +13,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Refused, Unavailable
 from streamapp.exact.partition.chunk import Transaction
-from streamapp.exact.partition.reading import RecordsConsumer, reading
+from streamapp.exact.partition.reading import RecordsConsumer
 from streamapp.exact.partition.takeover import started
 from streamapp.kafka.admin import Admin
 from streamapp.lane.records import Records
@@ -103,8 +103,7 @@ async def planned(
     if numbers and max(numbers) >= count:
         raise Misconfigured(f"{topic} has partitions 0 to {count - 1}, there is no {max(numbers)}")
     committed = await asyncio.to_thread(admin.committed, group, [(topic, n) for n in numbers])
-    async with translated(), reading(settings) as consumer:
-        starts, marks = await _marks(consumer, topic, numbers, where)
+    starts, marks = await asyncio.to_thread(_marks, admin, topic, numbers, where)
     moves = []
     for number in numbers:
         now = committed.get((topic, number))
@@ -150,16 +149,16 @@ async def chunks_of(
             yield records[first : first + most]
 
 
-async def _marks(
-    consumer: AIOKafkaConsumer, topic: str, numbers: Sequence[int], where: Where
-) -> tuple[dict[int, int], dict[int, int]]:
+def _marks(
+    admin: Admin, topic: str, numbers: Sequence[int], where: Where
+) -> tuple[Mapping[int, int], Mapping[int, int]]:
     """Where the log of each partition begins, and where reading is to begin."""
-    places = [TopicPartition(topic, number) for number in numbers]
-    starts = {at.partition: offset for at, offset in (await consumer.beginning_offsets(places)).items()}
+    places = [(topic, number) for number in numbers]
+    starts = {number: offset for (_, number), offset in admin.start_offsets(places).items()}
     if where.at_ms is not None:
-        ends = await consumer.end_offsets(places)
-        found = await consumer.offsets_for_times(dict.fromkeys(places, where.at_ms))
-        return starts, {at.partition: ends[at] if found[at] is None else found[at].offset for at in places}
+        ends = admin.end_offsets(places, committed=True)
+        found = admin.offsets_at(places, where.at_ms)
+        return starts, {place[1]: ends[place] if found[place] < 0 else found[place] for place in places}
     if where.offset is not None:
         return starts, dict.fromkeys(numbers, where.offset)
-    return starts, dict(where.offsets) if where.offsets is not None else starts
+    return starts, starts if where.offsets is None else where.offsets

@@ -19,15 +19,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from streamapp.clock import Clock
+from streamapp.dead_letters.read import Unreadable, letters
 from streamapp.exact.correction import Comparison, Kept, Range, Shadow
 from streamapp.exact.declaration import Declaration, MakeShadow, TableDeclaration
-from streamapp.exact.partition.letter import TOPIC as DEAD_LETTER
 from streamapp.exact.partition.reading import reading
 from streamapp.exact.partition.takeover import Hold, check, held
-from streamapp.kafka.log.reader import read
 from streamapp.kafka.security import confluent_config
 from streamapp.replay.offsets import Move, chunks_of, translated
 from streamapp.settings import Settings
@@ -90,14 +87,13 @@ def refusals(table: Declaration, settings: Settings) -> Mapping[int, frozenset[i
     """Partition → offsets of the topic that have a dead letter: the group's own, or, if it writes none, of the group
     that does. Blocks."""
     found: dict[int, set[int]] = {}
-    for record in read(confluent_config(settings.kafka), DEAD_LETTER):
-        try:
-            data = _read_letter(record.value or b"").data
-        except msgspec.DecodeError:
+    for one in letters(confluent_config(settings.kafka)):
+        if isinstance(one, Unreadable) or one.record is None:
             continue  # somebody else's, about something else
-        if data.source_topic == table.source.topic and (data.group == table.group or not table.letters):
-            last = data.source_offset if data.source_last_offset is None else data.source_last_offset
-            found.setdefault(data.source_partition, set()).update(range(data.source_offset, last + 1))
+        topic, partition, offset = one.record
+        if topic == table.source.topic and ((one.is_group and one.by == table.group) or not table.letters):
+            last = offset if one.last_offset is None else one.last_offset
+            found.setdefault(partition, set()).update(range(offset, last + 1))
     return {partition: frozenset(offsets) for partition, offsets in found.items()}
 
 
@@ -200,18 +196,3 @@ def _lead(table: TableDeclaration, move: Move) -> int:
 
 def _batches(changes: Sequence[Any]) -> Iterator[Sequence[Any]]:
     return (changes[at : at + CHANGES_MAX] for at in range(0, len(changes), CHANGES_MAX))
-
-
-class _LetterData(msgspec.Struct):
-    source_topic: str
-    source_partition: int
-    source_offset: int
-    group: str | None = None
-    source_last_offset: int | None = None
-
-
-class _Letter(msgspec.Struct):
-    data: _LetterData
-
-
-_read_letter = msgspec.json.Decoder(_Letter).decode

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from streamapp.schemas.envelope import Envelope
+from streamapp.schemas.envelope import Statement
 from streamapp.schemas.fields import Currency, Id, Integer, Label, Model, Money, Name, Timestamp
 
 BILLING_HOURLY = "billing.usage.hourly"
@@ -98,20 +97,13 @@ class RevisedData(BillingData):
     supersedes: Id
 
 
-class Stated(Envelope):
+class Stated(Statement):
     """A statement of an hour. Its Kafka key is the org."""
 
-    team_id: Name
-    org_id: Name
-    data: StatedData
+    own_id = "billing_id"
 
-    @model_validator(mode="after")
-    def _names_itself(self) -> Self:
-        if self.data.billing_id != self.id:
-            raise PydanticCustomError("billing_id", "data.billing_id is not the envelope's id")
-        if self.data.team_id != self.team_id:
-            raise PydanticCustomError("team_id", "data.team_id is not the envelope's team_id")
-        return self
+    team_id: Name
+    data: StatedData
 
 
 class BillingHourly(Stated):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from streamapp.schemas.billing import Offset
-from streamapp.schemas.envelope import Envelope
+from streamapp.schemas.envelope import Statement
 from streamapp.schemas.fields import Currency, Id, Model, Money, Name, Timestamp
 
 BUDGET_CROSSED = "billing.budget.crossed"
@@ -44,18 +43,11 @@ class CrossedData(Model):
     event: CrossedAt
 
 
-class BudgetCrossed(Envelope):
+class BudgetCrossed(Statement):
     """A limit was crossed. Its Kafka key is the org, its timestamp the watermark at the event."""
+
+    own_id = "crossing_id"
 
     type: Literal["billing.budget.crossed"]
     team_id: Name
-    org_id: Name
     data: CrossedData
-
-    @model_validator(mode="after")
-    def _names_itself(self) -> Self:
-        if self.data.crossing_id != self.id:
-            raise PydanticCustomError("crossing_id", "data.crossing_id is not the envelope's id")
-        if self.data.team_id != self.team_id:
-            raise PydanticCustomError("team_id", "data.team_id is not the envelope's team_id")
-        return self

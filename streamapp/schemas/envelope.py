@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from streamapp.schemas.fields import Id, Model, Name, Timestamp
@@ -33,3 +33,19 @@ class Envelope(Model):
     team_id: Name | None = Field(default=None, description="Team, and the record key of most topics.")
     org_id: Name | None = Field(default=None, description="Organization.")
     data: Payload
+
+
+class Statement(Envelope):
+    """What this project states. The data repeat the id in the field `own_id`, and the team where they name one. The
+    Kafka key is the org."""
+
+    own_id: ClassVar[str]
+
+    org_id: Name
+
+    @model_validator(mode="after")
+    def _names_itself(self) -> Self:
+        for field, mine in ((self.own_id, "id"), ("team_id", "team_id")):
+            if getattr(self.data, field, getattr(self, mine)) != getattr(self, mine):
+                raise PydanticCustomError(field, f"data.{field} is not the envelope's {mine}")
+        return self

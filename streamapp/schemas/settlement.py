@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from streamapp.schemas.billing import Coverage
-from streamapp.schemas.envelope import Envelope
+from streamapp.schemas.envelope import Statement
 from streamapp.schemas.fields import Count, Id, Integer, Label, Model, Money, Name, StatedCurrency, Timestamp
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.schemas.values.ulid import id_of
@@ -55,18 +54,13 @@ class SettledData(Model):
     coverage: Coverage
 
 
-class RpcSettled(Envelope):
+class RpcSettled(Statement):
     """A settlement. Its Kafka key is the org."""
 
-    type: Literal["billing.rpc.settled"]
-    org_id: Name
-    data: SettledData
+    own_id = "settlement_id"
 
-    @model_validator(mode="after")
-    def _names_itself(self) -> Self:
-        if self.data.settlement_id != self.id:
-            raise PydanticCustomError("settlement_id", "data.settlement_id is not the envelope's id")
-        return self
+    type: Literal["billing.rpc.settled"]
+    data: SettledData
 
 
 def settlement_id(org: str, agent: str, consumer: str, currency: str, period_end_ms: int) -> str:

@@ -6,7 +6,7 @@ Nothing is configured: the members of a group say where their pages are, because
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,12 +20,12 @@ from streamapp.kafka.groups import GroupSeen, Member, Seen, looked
 from streamapp.kafka.partitions import Partition
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import GROUPS
-from streamapp.watch.lag import NEVER_STARTED, GroupSeries, Memory, Series, Unread, dates, step, watched
+from streamapp.watch.lag import NEVER_STARTED, GroupSeries, Series, Unread
+from streamapp.watch.looks import Look, Looks
 
 State = Literal["running", "rebalancing", "no worker", "never started", "not visible", "unknown"]
 
 FRESH_MS = 3_000  # open pages ask once a second, and a look is some thirty requests (docs/adr/0029)
-Looked = Callable[..., Awaitable[Seen]]
 ANYWHERE = {"0.0.0.0": "", "::": ""}  # a worker that listens on every address is found at the one Kafka sees
 _STATES: Mapping[str, State] = {
     "stable": "running",
@@ -80,11 +80,10 @@ class KafkaStandings(Standings):
     """Asks Kafka, in a thread of its own. Nothing is started before the first question. Where Kafka has answered
     before, one question that it does not answer in time says little: it is away when it answers neither of two."""
 
-    def __init__(self, kafka: KafkaSettings, clock: Clock, timeout_s: float, looked: Looked = looked) -> None:
-        self._kafka, self._clock, self._timeout_s, self._looked = kafka, clock, timeout_s, looked
+    def __init__(self, kafka: KafkaSettings, clock: Clock, timeout_s: float, looked: Look = looked) -> None:
+        self._clock, self._timeout_s, self._looks = clock, timeout_s, Looks(kafka, clock, timeout_s, looked)
         self._thread = ThreadPoolExecutor(1, "standing")
         self._made: tuple[int, Mapping[str, Standing] | StreamError] | None = None
-        self._memory = Memory()
 
     async def now(self) -> Mapping[str, Standing]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._now)
@@ -113,16 +112,7 @@ class KafkaStandings(Standings):
             return await self._look(explained=False)
 
     async def _look(self, explained: bool = True) -> Mapping[str, Standing]:
-        registry, memory, now_ms = watched(), self._memory, self._clock()
-        seen = await self._looked(
-            self._kafka,
-            {one.group for one in registry},
-            {one.topic for one in registry},
-            self._timeout_s,
-            dating=lambda seen: dates(registry, memory, seen, now_ms),
-            explained=explained,
-        )
-        self._memory, series = step(registry, memory, seen, now_ms)
+        seen, series, _ = await self._looks.again(explained=explained)
         return standings(seen, series)
 
 

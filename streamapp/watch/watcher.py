@@ -16,7 +16,8 @@ from streamapp.errors import StreamError
 from streamapp.kafka.groups import Seen, looked
 from streamapp.settings import KafkaSettings
 from streamapp.watch import money
-from streamapp.watch.lag import REASONS, GroupSeries, Memory, Series, Watched, dates, step, watched
+from streamapp.watch.lag import REASONS, GroupSeries, Series, Watched
+from streamapp.watch.looks import Look, Looks
 from streamapp.watch.money import Money, Told
 
 ANSWER_S = 10.0
@@ -29,8 +30,6 @@ log = logging.getLogger(__name__)
 
 Ask = Callable[[Seen], Awaitable[Mapping[str, Told | None]]]
 """Who is in the groups → what their workers say of the money that is open."""
-Look = Callable[..., Awaitable[Seen]]
-"""How Kafka is asked: as `kafka.groups.looked`."""
 
 
 async def nobody(seen: Seen) -> Mapping[str, Told | None]:
@@ -73,10 +72,8 @@ class Watcher:
         timeout_s: float = ANSWER_S,
         looked: Look = looked,
     ) -> None:
-        self._kafka, self._clock, self.interval_s, self._timeout_s = kafka, clock, interval_s, timeout_s
-        self._registry = watched() if registry is None else registry
-        self._ask, self._looked = ask, looked
-        self._memory, self._purse = Memory(), money.NOTHING
+        self._clock, self.interval_s, self._ask, self._purse = clock, interval_s, ask, money.NOTHING
+        self._looks = Looks(kafka, clock, timeout_s, looked, registry)
         self._stepped_ms = clock()
         self.known = Known(_blind())
 
@@ -98,16 +95,7 @@ class Watcher:
         self._stepped_ms = self._clock()
 
     async def _look(self) -> None:
-        registry, memory, now_ms = self._registry, self._memory, self._clock()
-        seen = await self._looked(
-            self._kafka,
-            {one.group for one in registry},
-            {one.topic for one in registry},
-            self._timeout_s,
-            dating=lambda seen: dates(registry, memory, seen, now_ms),
-            names=True,
-        )
-        self._memory, series = step(registry, memory, seen, now_ms)
+        seen, series, now_ms = await self._looks.again(names=True)
         told = await self._ask(seen)
         billing = [one for one in money.billing() if one.name in series.groups]
         self._purse, sums = money.step(self._purse, series, told, billing)

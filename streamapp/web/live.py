@@ -35,12 +35,9 @@ class Live:
     """All open streams of this worker. `parts` renders the changing parts of the page at a path, by element id; they
     are shared by all who follow it. `allowed` raises `Problem` for somebody who may not, or no longer."""
 
-    def __init__(
-        self, parts: Parts, clock: Clock, clients_max: int = CLIENTS_MAX, allowed: Allowed = everybody
-    ) -> None:
+    def __init__(self, parts: Parts, clock: Clock, allowed: Allowed = everybody) -> None:
         self._parts, self._allowed = parts, allowed
         self._clock = clock
-        self._clients_max = clients_max
         self._stopping = asyncio.Event()
         self._shared: OrderedDict[str, tuple[int, asyncio.Task[tuple[dict[str, str], float]]]] = OrderedDict()
         self.clients = 0
@@ -61,7 +58,7 @@ class Live:
         await self._allowed(request, request.query.get("page", "/"))
         if request.query.get("once"):
             return await self._once(request)
-        if self.clients >= self._clients_max or self._stopping.is_set():
+        if self.clients >= CLIENTS_MAX or self._stopping.is_set():
             raise Problem(503, "Too many pages are open", "This page stays as it is; reload it to see what is new.")
         page, since_ms = _asked(request)
         first = await self._rendered(page, since_ms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Context, Decimal
 from functools import reduce
@@ -177,11 +177,32 @@ def visible(name: str) -> str:
     return escaped(name) or "(empty)"
 
 
+def visible_lines(text: str) -> str:
+    """Text of several lines as it may be shown."""
+    return "\n".join(visible(line) if line else "" for line in text.split("\n"))
+
+
+def linked(path: str, query: Mapping[str, object]) -> str:
+    """An address with what of the query is not empty."""
+    text = urlencode({name: value for name, value in query.items() if value}, errors="replace")
+    return f"{path}?{text}" if text else path
+
+
+def part(name: str) -> str:
+    """Any text as one part of a path."""
+    return quote(name, safe="", errors="replace")
+
+
+def _named(path: str, under: str, **names: str) -> str:
+    """A page by names: `under` with them, or `path` and a query where a path cannot carry one of them."""
+    if {*names.values()} & {"", ".", ".."}:
+        return f"{path}?{urlencode(names, errors='replace')}"
+    return "/".join((under, *map(part, names.values())))
+
+
 def team_url(org: str, team: str, under: str = "/teams") -> str:
     """The page of a team. Names are any text: parts that a path cannot carry travel in the query."""
-    if {org, team} & {"", ".", ".."}:
-        return f"{under}?" + urlencode({"org": org, "team": team}, errors="replace")
-    return f"{under}/{quote(org, safe='', errors='replace')}/{quote(team, safe='', errors='replace')}"
+    return _named(under, under, org=org, team=team)
 
 
 def budget_url(org: str, team: str) -> str:
@@ -191,33 +212,39 @@ def budget_url(org: str, team: str) -> str:
 
 def org_url(org: str) -> str:
     """The page of an org, like `team_url`."""
-    if org in {"", ".", ".."}:
-        return "/orgs?" + urlencode({"org": org}, errors="replace")
-    return f"/orgs/{quote(org, safe='', errors='replace')}"
+    return _named("/orgs", "/orgs", org=org)
 
 
 def agent_url(org: str, agent: str) -> str:
     """The meter of an agent, like `team_url`."""
-    if {org, agent} & {"", ".", ".."}:
-        return "/agent?" + urlencode({"org": org, "agent": agent}, errors="replace")
-    return f"/agents/{quote(org, safe='', errors='replace')}/{quote(agent, safe='', errors='replace')}"
+    return _named("/agent", "/agents", org=org, agent=agent)
 
 
 def settlement_url(settlement_id: str) -> str:
     """The page of a settlement."""
-    return f"/settlements/{quote(settlement_id, safe='', errors='replace')}"
+    return f"/settlements/{part(settlement_id)}"
 
 
 def bill_url(bill_id: str) -> str:
     """The page of a statement."""
-    return f"/bills/{quote(bill_id, safe='', errors='replace')}"
+    return f"/bills/{part(bill_id)}"
+
+
+def letter_url(letter_id: str) -> str:
+    """The page of a dead letter."""
+    return f"/letters/{part(letter_id)}"
+
+
+def event_url(name: str) -> str:
+    """The page of an event, by its id or its place in the log."""
+    return f"/events/{part(name)}"
 
 
 def table_url(name: str, group: str = "") -> str:
     """The page of a raw table; `group` where its name alone does not say whose it is."""
-    return f"/tables/{quote(name, safe='', errors='replace')}" + (f"?{urlencode({'group': group})}" if group else "")
+    return linked(f"/tables/{part(name)}", {"group": group})
 
 
 def group_url(name: str) -> str:
     """The page of a consumer group."""
-    return f"/groups/{quote(name, safe='', errors='replace')}"
+    return f"/groups/{part(name)}"

@@ -30,52 +30,49 @@ def _of(name: str, builder: Builder) -> Builder:
     return build
 
 
-PAGES: tuple[tuple[str, str, Builder], ...] = (
-    # aiohttp's pattern             the same over the quoted path           builder
-    ("/", r"/(?:index)?", front.front),
-    ("/groups/{group:[^/]+}", r"/groups/(?P<group>[^/]+)", front.one_group),
-    ("/charts", r"/charts", front.charts_page),
-    ("/usage", r"/usage", _of(front.BILLING, usage.usage_page)),
-    ("/orgs", r"/orgs", _of(front.BILLING, org.org_page)),
-    ("/orgs/{org:[^/]+}", r"/orgs/(?P<org>[^/]+)", _of(front.BILLING, org.org_page)),
-    ("/teams", r"/teams", _of(front.BILLING, accounts.team)),
-    (
-        "/teams/{org:[^/]+}/{team:[^/]+}",
-        r"/teams/(?P<org>[^/]+)/(?P<team>[^/]+)",
-        _of(front.BILLING, accounts.team),
-    ),
-    ("/budgets", r"/budgets", _of(front.BILLING, budgets.budgets)),
-    (
-        "/budgets/{org:[^/]+}/{team:[^/]+}",
-        r"/budgets/(?P<org>[^/]+)/(?P<team>[^/]+)",
-        _of(front.BILLING, budgets.budget),
-    ),
-    ("/agents", r"/agents", _of(SETTLING, agents.agents_page)),
-    ("/agent", r"/agent", _of(SETTLING, agents.agent_page)),
-    (
-        "/agents/{org:[^/]+}/{agent:[^/]+}",
-        r"/agents/(?P<org>[^/]+)/(?P<agent>[^/]+)",
-        _of(SETTLING, agents.agent_page),
-    ),
-    ("/settlements/{id:[^/]+}", r"/settlements/(?P<id>[^/]+)", _of(SETTLING, agents.settlement_page)),
-    ("/bills/{id:[^/]+}", r"/bills/(?P<id>[^/]+)", _of(front.BILLING, accounts.statement)),
-    ("/bills/{id:[^/]+}/calls", r"/bills/(?P<id>[^/]+)/calls", _of(front.BILLING, look.calls_of_bill)),
-    ("/settlements/{id:[^/]+}/calls", r"/settlements/(?P<id>[^/]+)/calls", _of(SETTLING, look.calls_of_settlement)),
-    ("/events", r"/events", look.events),
-    ("/events/{id:[^/]+}", r"/events/(?P<id>[^/]+)", look.event),
-    ("/search", r"/search", search.search),
-    ("/incidents", r"/incidents", incidents.incidents),
-    ("/letters", r"/letters", letters.letters),
-    ("/act", r"/act", act.act),
-    ("/letters/{id:[^/]+}", r"/letters/(?P<id>[^/]+)", letters.letter),
-    ("/letters/{id:[^/]+}/unmask", r"/letters/(?P<id>[^/]+)/unmask", unmask.unmask),
-    ("/latency", r"/latency", _of("llm-metrics", latency.latency)),
-    ("/schemas", r"/schemas", schemas.schemas),
-    ("/schemas/{type:[^/]+}", r"/schemas/(?P<type>[^/]+)", schemas.schema),
-    ("/tables", r"/tables", raw.tables),
-    ("/tables/{name:[^/]+}", r"/tables/(?P<name>[^/]+)", raw.table),
-    ("/tables/{name:[^/]+}/hours", r"/tables/(?P<name>[^/]+)/hours", raw.hours),
+def _over_path(path: str) -> str:
+    """/bills/{id} → the regular expression of the quoted path. The front page has a name, for its twin."""
+    return r"/(?:index)?" if path == "/" else re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
+
+
+_PAGES: tuple[tuple[str, Builder], ...] = (
+    ("/", front.front),
+    ("/groups/{group}", front.one_group),
+    ("/charts", front.charts_page),
+    ("/usage", _of(front.BILLING, usage.usage_page)),
+    ("/orgs", _of(front.BILLING, org.org_page)),
+    ("/orgs/{org}", _of(front.BILLING, org.org_page)),
+    ("/teams", _of(front.BILLING, accounts.team)),
+    ("/teams/{org}/{team}", _of(front.BILLING, accounts.team)),
+    ("/budgets", _of(front.BILLING, budgets.budgets)),
+    ("/budgets/{org}/{team}", _of(front.BILLING, budgets.budget)),
+    ("/agents", _of(SETTLING, agents.agents_page)),
+    ("/agent", _of(SETTLING, agents.agent_page)),
+    ("/agents/{org}/{agent}", _of(SETTLING, agents.agent_page)),
+    ("/settlements/{id}", _of(SETTLING, agents.settlement_page)),
+    ("/bills/{id}", _of(front.BILLING, accounts.statement)),
+    ("/bills/{id}/calls", _of(front.BILLING, look.calls_of_bill)),
+    ("/settlements/{id}/calls", _of(SETTLING, look.calls_of_settlement)),
+    ("/events", look.events),
+    ("/events/{id}", look.event),
+    ("/search", search.search),
+    ("/incidents", incidents.incidents),
+    ("/letters", letters.letters),
+    ("/act", act.act),
+    ("/letters/{id}", letters.letter),
+    ("/letters/{id}/unmask", unmask.unmask),
+    ("/latency", _of("llm-metrics", latency.latency)),
+    ("/schemas", schemas.schemas),
+    ("/schemas/{type}", schemas.schema),
+    ("/tables", raw.tables),
+    ("/tables/{name}", raw.table),
+    ("/tables/{name}/hours", raw.hours),
 )
+PAGES: tuple[tuple[str, str, Builder], ...] = tuple(
+    (path.replace("}", ":[^/]+}"), _over_path(path), builder) for path, builder in _PAGES
+)
+"""aiohttp's pattern, the same over the quoted path, what builds the page."""
+
 PLACES: tuple[tuple[str, str, str], ...] = (
     # `Page.place`  where      word
     ("overview", "/", "Overview"),
@@ -108,24 +105,9 @@ def canonical(pattern: str) -> str:
     return re.sub(r":[^{}]+\}", "}", pattern)
 
 
+WITHOUT_TWIN = ("/", "/act", "/letters/{id}/unmask")  # the front page's is by its name; the others are forms
 TWINS = (
     "/index.json",
-    "/charts.json",
-    "/usage.json",
-    "/orgs.json",
-    "/teams.json",
-    "/budgets.json",
-    "/events.json",
-    "/search.json",
-    "/incidents.json",
-    "/letters.json",
-    "/latency.json",
-    "/agents.json",
-    "/agent.json",
-    "/schemas.json",
-    "/tables.json",
-    "/bills/{id:[^/]+}/calls.json",
-    "/settlements/{id:[^/]+}/calls.json",
-    "/tables/{name:[^/]+}/hours.json",
+    *(f"{pattern}.json" for pattern, _, _ in PAGES if pattern[-1] != "}" and canonical(pattern) not in WITHOUT_TWIN),
 )
 """The JSON twins of lists, by name; `.json` behind any other page's address gives its own."""

@@ -21,10 +21,9 @@ from tables.outcome import Outcome, Position, Record, Rows
 from tables.seen import Seen, StoredIds, expiry_of
 from tables.unsettled import Due, HourFold
 from tables.usage.budget import FAR, Budgets, Crossing, Limits, NoLimits
-from tables.usage.expiry import expire
 from tables.usage.hourly import HourKey, MonthKey, MonthRow, UsageRow, month_key, state
 from tables.usage.open_hours import OpenHours
-from tables.window import HOUR_MS, Rules, hour_of, month_of
+from tables.window import HOUR_MS, Rules, hour_of, month_end, month_of
 
 MONTHS_MAX = 20_000  # that need not be read again at the next mark; ten megabytes
 
@@ -182,3 +181,22 @@ class Ledger(HourFold[Outcome, UsageRow]):
     def _after(counted_ms: int) -> int:
         """The first hour that nothing counted up to a moment can be in."""
         return 0 if counted_ms < 0 else hour_of(counted_ms) + HOUR_MS
+
+
+def expire(position: Position, rows: Rows, outcome: Outcome, limit_ms: int) -> None:
+    """Let go of what no record can reach any more (decision 9: expired): hours that ended at or before `limit_ms`, and
+    months when one has ended by then."""
+    until_ms = hour_of(max(limit_ms, 0))
+    if position.expired_ms < 0 or until_ms <= position.expired_ms:
+        position.expired_ms = max(position.expired_ms, until_ms)
+        return
+    stored = {row.key: row for row in rows.hours_ending(position.expired_ms, until_ms)}
+    for key in [key for key in outcome.hours if key.start_ms + HOUR_MS <= until_ms]:
+        stored[key] = outcome.hours.pop(key)
+    outcome.expired += [(key, -1 if row.revision is None else row.revision) for key, row in sorted(stored.items())]
+    if month_of(position.expired_ms) != month_of(until_ms):
+        now = [key for key in outcome.months if month_end(key.month) <= until_ms]
+        outcome.old_months += sorted({*rows.months_ending(until_ms), *now})
+        for month in now:
+            del outcome.months[month]
+    position.expired_ms = until_ms

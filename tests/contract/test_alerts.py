@@ -14,9 +14,7 @@ from pager_stand_in import ROUTING_KEY, stand_in
 from pager_stand_in import Pager as StandIn
 
 from streamapp.notices.alerts import Alerts, Backoff, Later, Never, Notice, Told
-from streamapp.notices.log import LogAlerts
-from streamapp.notices.pager import Pager
-from streamapp.notices.webhook import Webhook
+from streamapp.notices.destinations import LogAlerts, Pager, Webhook
 from streamapp.processes.child import free_port
 
 T = TypeVar("T")

@@ -15,7 +15,6 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from streamapp.capture.reading import answers
 from streamapp.capture.reading.answers import Kind
 from streamapp.capture.reading.ids import id_of, new_uuid, read_uuid
-from streamapp.capture.reading.libraries import library
 from streamapp.capture.reading.moments import happened_ms, read_ms, text_of
 from streamapp.capture.reading.sent import (
     UNSAID,
@@ -41,6 +40,16 @@ TOPIC = "events_plugin_ingestion"
 EVENT_BYTES_MAX = 900_000  # Kafka takes a megabyte, and the record's own frame needs some of it
 
 FLAT_MAX = 2 * DEPTH_MAX  # so few bytes cannot open and close more brackets than readers take
+
+NONE, OTHER = "none", "other"
+LIBRARIES = frozenset(
+    {
+        *("web", "js", "posthog-android", "posthog-dotnet", "posthog-elixir", "posthog-flutter", "posthog-go"),
+        *("posthog-ios", "posthog-java", "posthog-js-lite", "posthog-node", "posthog-php", "posthog-python"),
+        *("posthog-react-native", "posthog-ruby", "posthog-rs", "posthog-rust", "posthog-server", "posthog-unity"),
+    }
+)
+"""The client libraries that a metric tells apart. All other names are one label value, so labels are bounded."""
 
 _EMPTY = Raw(b"{}")
 _TOO_LARGE: Trouble = answers.EVENT_TOO_LARGE, f"the event is larger than {EVENT_BYTES_MAX} bytes"
@@ -154,3 +163,10 @@ def _text(value: Any) -> str:
         value = value.replace("\0", "\ufffd")  # databases behind us do not keep it
     text: str = value if len(value) <= CUT_AT else value[:CUT_AT]
     return text
+
+
+def library(said: Any) -> str:
+    """`$lib` of an event as a label."""
+    if said is None:
+        return NONE
+    return said if type(said) is str and said in LIBRARIES else OTHER

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from rich.table import Table
 
 from streamapp.cli.group import Group
 from streamapp.cli.moment import Moment
-from streamapp.cli.printed import bars, console, print_faults, print_table
+from streamapp.cli.printed import bars, console, print_faults, print_json, print_table
 from streamapp.cli.reached import reached
 from streamapp.errors import Misconfigured, StreamError, Unavailable
 from streamapp.settings import Settings, current
@@ -71,7 +70,7 @@ def verify_command(partition: int | None, no_kafka: bool, as_json: bool) -> None
     ok = report.ok and (pair is None or pair.difference == 0)
     if as_json:
         kafka = {"kafka": why_not or "compared", "log": None if pair is None else pair.as_json()}
-        click.echo(json.dumps({**report.as_json(), "ok": ok, **kafka}, indent=2, ensure_ascii=False))
+        print_json({**report.as_json(), "ok": ok, **kafka})
     else:
         _show(report, pair, why_not, ok)
     if not ok:
@@ -91,7 +90,7 @@ def ls_command(as_json: bool, **wanted: Any) -> None:
     records = sum(row.entry.count for row in rows if row.entry is not None)
     if as_json:
         facts = {"url": store.url, "objects": len(rows), "records": records, "entries": [_facts(row) for row in rows]}
-        click.echo(json.dumps(facts, indent=2))
+        print_json(facts)
         return
     table = Table("object", "records", "bytes", "events from", "to", "chain")
     for column in table.columns[1:3]:

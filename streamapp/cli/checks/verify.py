@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
-from streamapp.cli.printed import bars, print_faults, print_table
+from streamapp.cli.printed import bars, print_faults, print_json, print_table
 from streamapp.cli.printed import console as stdout
 from streamapp.cli.reached import reached
 from streamapp.kafka.log.reader import Record
@@ -69,7 +68,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     open_ledger(current().ledger)  # a wrong URL is refused before anything is read
     verdict = verify(reached(), show_progress=not as_json, names=names or NAMES)
     if as_json:
-        click.echo(json.dumps(verdict.as_json(), indent=2, ensure_ascii=False))
+        print_json(verdict.as_json())
     else:
         show_verdict(verdict, stdout())
     verdict.end()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -17,9 +16,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streamapp.capture import resending
+from streamapp.capture import again
 from streamapp.cli.dead_letters.options import filters, progress, source, wanted
-from streamapp.cli.printed import console, counted, print_table
+from streamapp.cli.printed import console, counted, print_json, print_table
 from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
 from streamapp.dead_letters.done import read_done
@@ -111,7 +110,7 @@ def redrive_command(
     settings, want = reached(), wanted(options, ids=frozenset(ids) or None)
     fix = Fix(patch, None if value is None else value.read_bytes())
     upto = extent(confluent_config(settings.kafka))
-    rules = resending.rules(settings, settings.kafka, fix, max_attempts)
+    rules = again.rules(settings, settings.kafka, fix, max_attempts)
     _refuse_unknown(settings, upto, ids)
     made = planned(settings.kafka, upto, want, rules, limit)
     _print_plan(made, console(stderr=str(receipt) == "-", quiet=as_json))
@@ -176,7 +175,7 @@ def _asks_nothing(as_json: bool, yes: bool, dry_run: bool) -> None:
 
 def _tell(as_json: bool, facts: Mapping[str, Any]) -> None:
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        print_json(facts)
 
 
 def _refuse_unknown(settings: Settings, upto: Mapping[int, Span], ids: tuple[str, ...]) -> None:

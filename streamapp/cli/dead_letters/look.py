@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from rich.table import Table
 from streamapp.cli.dead_letters.act import drop_command, redrive_command
 from streamapp.cli.dead_letters.options import facts, filters, place, source, wanted
 from streamapp.cli.group import Group
-from streamapp.cli.printed import console, counted, json_option, print_table
+from streamapp.cli.printed import console, counted, json_option, print_json, print_table
 from streamapp.cli.reached import reached
 from streamapp.dead_letters.done import read_done
 from streamapp.dead_letters.read import Letter, Unreadable, extent, letters
@@ -75,7 +74,7 @@ def list_command(state: str, limit: int, as_json: bool, **options: Any) -> None:
             newest.append(letter)
     shown = [facts(letter, done) for letter in reversed(newest)]
     if as_json:
-        click.echo(json.dumps({"matching": matching, "unreadable": unreadable, "letters": shown}, indent=2))
+        print_json({"matching": matching, "unreadable": unreadable, "letters": shown})
         return
     table = Table("id", "refused at", "source", "by", "reason", "team", "try", "state", "what was wrong")
     for letter, fact in zip(reversed(newest), shown, strict=True):
@@ -119,7 +118,7 @@ def show_command(letter_id: str, raw: bool, output: Path | None, as_json: bool) 
     ]
     fact["value"] = None if letter.value is None else mask_value(letter.value)
     if as_json:
-        click.echo(json.dumps(fact, indent=2))
+        print_json(fact)
         return
     _print_letter(letter, fact)
 
@@ -182,7 +181,7 @@ def stats_command(state: str, as_json: bool, **options: Any) -> None:
             ],
             "hours": dict(sorted(hours.items())),
         }
-        click.echo(json.dumps(made, indent=2))
+        print_json(made)
         return
     _print_stats(reasons, causes, hours)
     _say_unreadable(unreadable)

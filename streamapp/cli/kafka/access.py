@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -17,7 +16,7 @@ from streamapp.access.wanted import matrix, principals, wanted
 from streamapp.cli.group import Group
 from streamapp.cli.kafka.access_rotate import rotate_command
 from streamapp.cli.kafka.topics import NOT_AS_REGISTERED, WORK_TO_DO
-from streamapp.cli.printed import counted, json_option, print_table
+from streamapp.cli.printed import counted, json_option, print_json, print_table
 from streamapp.cli.reached import reached
 from streamapp.errors import Refused
 from streamapp.kafka.acls import AccessAdmin, apply, planned, prune
@@ -69,7 +68,10 @@ def prune_command(yes: bool, as_json: bool) -> None:
     if excess and not yes and not click.confirm(f"Take away {_rights(excess)}?"):
         raise Refused("nothing was taken away")
     prune(admin, excess)
-    click.echo(_as_json({"pruned": excess}) if as_json else f"{_rights(excess)} taken away")
+    if as_json:
+        _print_json(pruned=excess)
+    else:
+        click.echo(f"{_rights(excess)} taken away")
 
 
 @command.command(name="check")
@@ -90,7 +92,7 @@ def check_command(as_json: bool) -> None:
 def matrix_command(as_json: bool) -> None:
     """Print who may do what, by the registry: principal, resource, operations. Asks no cluster."""
     if as_json:
-        click.echo(_as_json({"principals": [one._asdict() for one in principals()], "rights": wanted()}))
+        _print_json(principals=[one._asdict() for one in principals()], rights=wanted())
         return
     table = Table("principal", "resource", "operations", box=box.SIMPLE_HEAD)
     for row in matrix(wanted()):
@@ -122,14 +124,13 @@ def _row(item: Any) -> Any:
     return {"text": str(item), **item._asdict()} if isinstance(item, Acl) else item
 
 
-def _as_json(told: Mapping[str, Iterable[Any]]) -> str:
-    return json.dumps({name: [_row(item) for item in items] for name, items in told.items()}, indent=2)
+def _print_json(**told: Iterable[Any]) -> None:
+    print_json({name: [_row(item) for item in items] for name, items in told.items()})
 
 
 def _print(found: AccessPlan, as_json: bool, last_line: str) -> None:
     if as_json:
-        told = {"changes": found.changes, "kept": found.kept, "excess": found.excess, "foreign": found.foreign}
-        click.echo(_as_json(told))
+        _print_json(changes=found.changes, kept=found.kept, excess=found.excess, foreign=found.foreign)
         return
     _lines("+", found.changes)
     for acl in found.excess:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydantic import SecretStr
 from streamapp.access import rotate
 from streamapp.access.wanted import principals
 from streamapp.broker.jars import held
-from streamapp.cli.printed import counted, json_option
+from streamapp.cli.printed import counted, json_option, print_json
 from streamapp.cli.reached import reached
 from streamapp.errors import Misconfigured, Refused
 from streamapp.kafka.acls import await_let_in, session_ms
@@ -106,7 +105,7 @@ def _places(
 
 def _tell(todo: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"changes": todo, "done": not dry_run}, indent=2))
+        print_json({"changes": todo, "done": not dry_run})
         return
     for line in todo:
         click.echo(line)

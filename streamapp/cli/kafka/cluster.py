@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import threading
@@ -14,7 +13,7 @@ import click
 from streamapp.broker.quorum import refuse_static_recipe
 from streamapp.cli.group import Group
 from streamapp.cli.kafka.topics import NOT_AS_REGISTERED, WORK_TO_DO
-from streamapp.cli.printed import counted, json_option
+from streamapp.cli.printed import counted, json_option, print_json
 from streamapp.cli.reached import reached
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.cluster.grow import Progress, grow, planned
@@ -56,7 +55,7 @@ def plan_command(brokers: str, as_json: bool) -> None:
     """
     steps = planned(_live().seen(), Want(int(brokers)))
     if as_json:
-        click.echo(json.dumps({"steps": [_row(step) for step in steps]}, indent=2, ensure_ascii=False))
+        print_json({"steps": [_row(step) for step in steps]})
     else:
         for number, step in enumerate(steps, 1):
             click.echo(f"{number}. {_who(step)}{step}\n   Why: {step.kind.why}.")
@@ -119,7 +118,7 @@ def check_command(wait_s: float, properties: Path | None, as_json: bool) -> None
             _settled(_live(), wait_s),
         )
     if as_json:
-        click.echo(json.dumps({"findings": [_row(step) for step in steps]}, indent=2, ensure_ascii=False))
+        print_json({"findings": [_row(step) for step in steps]})
     else:
         for step in steps:
             click.echo(f"! {_who(step)}{step}")

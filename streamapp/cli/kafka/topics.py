@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import Any
 import click
 
 from streamapp.cli.group import Group
-from streamapp.cli.printed import counted, json_option
+from streamapp.cli.printed import counted, json_option, print_json
 from streamapp.cli.reached import reached
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.provision import NotApplied, Undone, apply, checked, planned
@@ -69,7 +68,7 @@ def check_command(as_json: bool) -> None:
     found = checked(_admin(), TOPICS, _replicas())
     if as_json:
         rows = [{"text": str(item), **asdict(item)} for item in found]
-        click.echo(json.dumps({"findings": rows}, indent=2, ensure_ascii=False))
+        print_json({"findings": rows})
     else:
         for item in found:
             click.echo(f"! {item.kind}: {item}")
@@ -101,7 +100,7 @@ def _print(found: Plan, as_json: bool, last_line: str, undone: Sequence[Undone] 
             "drifts": [{"text": str(item), **asdict(item)} for item in found.drifts],
             "refused": [{**_change(item.change), "why": item.why, "advice": item.advice} for item in undone],
         }
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        print_json(told)
         return
     for change in found.changes:
         click.echo(f"+ {change}")

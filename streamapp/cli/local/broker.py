@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 
 from streamapp import settings
 from streamapp.broker import tools
-from streamapp.broker.broker import Broker, archive, classpath, tool_command
+from streamapp.broker.broker import archive, classpath, tool_command
 from streamapp.broker.exporter import agent
 from streamapp.broker.jars import KAFKA_VERSION, jars, kafka_dir, present
 from streamapp.broker.quorum import Member
-from streamapp.broker.secure import Secured
+from streamapp.broker.reachable import reachable
 from streamapp.broker.train import train
 from streamapp.broker.users import compiled
 from streamapp.cli.group import Group
+from streamapp.cli.reached import ended
 from streamapp.errors import Refused, Unavailable
 from streamapp.kafka.security import confluent_config
 
@@ -90,14 +89,11 @@ def start(
         "member": None if node is None else Member(node, tuple(controllers.split(",")), not cluster_id, cluster_id),
         "properties": _pairs(properties),
     }
-    secured = Secured(folder / "security", now.cache_dir) if secure else None
-    broker = secured.broker(folder, **options) if secured else Broker(folder, cache_dir=now.cache_dir, **options)
+    broker, _, secured = reachable(folder, now.cache_dir, folder / "security" if secure else None, **options)
     broker.start()
     if secured is not None:
         click.echo(secured.told(broker.bootstrap), err=True)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _sets(stop))
+    stop = ended()
     try:
         click.echo(broker.bootstrap)
         while not stop.wait(WATCH_S):
@@ -159,7 +155,3 @@ def tool(name: str | None, arguments: tuple[str, ...]) -> None:
 def _tell_of_fetching(cache_dir: Path) -> None:
     if not present(cache_dir):
         click.echo(f"fetching Apache Kafka {KAFKA_VERSION} (45 MB, once) …", err=True)
-
-
-def _sets(event: threading.Event) -> Callable[[int, FrameType | None], None]:
-    return lambda number, frame: event.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from streamapp.chaos.run import LOAD_SHARE, Chaos
 from streamapp.chaos.worker import BILLING
 from streamapp.cli.checks.verify import check
 from streamapp.cli.printed import console as stdout
-from streamapp.cli.printed import print_table
+from streamapp.cli.printed import print_json, print_table
 from streamapp.errors import Refused
 from streamapp.settings import current
 
@@ -83,7 +82,7 @@ def command(
             show=lambda sent, when: progress.update(task, completed=sent, description=when),
         ).run()
     if as_json:
-        click.echo(json.dumps(report.as_json(), indent=2))
+        print_json(report.as_json())
     else:
         show(report, stdout())
     if not report.ok:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import threading
-
 import click
 from rich.console import Console
 from rich.text import Text
@@ -13,6 +9,8 @@ from rich.text import Text
 from streamapp.agents.registry import AGENTS
 from streamapp.cli.checks.verify import Verdict, show_verdict, verify
 from streamapp.cli.printed import console as stdout
+from streamapp.cli.printed import print_json
+from streamapp.cli.reached import ended
 from streamapp.local.jobs import chosen_groups
 from streamapp.local.stack import PLAY_S, Stack
 from streamapp.local.state import wipe
@@ -47,9 +45,7 @@ def command(for_seconds: float | None, fresh: bool, secure: bool, only: tuple[st
     if as_json and for_seconds is None:
         raise click.UsageError("--json prints the verdict of a run that ends: add --for")
     console = Console(stderr=as_json, highlight=False)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = ended()
     settings = current()
     groups = chosen_groups(only)
     with Stack(settings, groups, console, stop, secure) as stack:
@@ -75,7 +71,7 @@ def command(for_seconds: float | None, fresh: bool, secure: bool, only: tuple[st
         stack.tell_rest()
         console.print(headline(verdict))
         if as_json:
-            click.echo(json.dumps(verdict.as_json(), indent=2, ensure_ascii=False))
+            print_json(verdict.as_json())
         else:
             show_verdict(verdict, console if console.is_terminal else stdout())
     verdict.end()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
 
 import click
 
 from streamapp.agents.registry import AGENTS
+from streamapp.cli.printed import print_json
 from streamapp.clock import monotonic_s
 from streamapp.errors import Refused, Unavailable
 from streamapp.local.state import is_in_use
@@ -74,7 +74,7 @@ def _scale(group: str, workers: int, as_json: bool) -> None:
     _, now = wanted.told()
     if as_json:
         processes = {name: now[name] for name in worker_names(group, workers)}
-        click.echo(json.dumps({"group": group, "workers": processes}, indent=2))
+        print_json({"group": group, "workers": processes})
         return
     click.echo(
         "\n".join(f"{name} runs (process {now[name]})" for name in worker_names(group, workers))

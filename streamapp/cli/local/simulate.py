@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from streamapp.cli.local.simulate_summary import Summary, show
 from streamapp.cli.moment import Moment
-from streamapp.cli.printed import console
-from streamapp.cli.reached import reached
+from streamapp.cli.printed import console, print_json
+from streamapp.cli.reached import ended, reached
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.directory import open_directory
 from streamapp.errors import Misconfigured
@@ -133,9 +131,7 @@ def command(
       streamapp simulate --topic audit_log --bad 0.5 --events 50  what ends in dead_letter
       streamapp simulate --continue --forever                     go on where the topics end
     """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = ended()
     settings = reached()
     streams = [one for one in STREAMS if one.topic in topics or not topics]
     missing = sorted({one.topic for one in streams} - Admin(settings.kafka).topics())
@@ -150,7 +146,7 @@ def command(
     pace = Pace(rate, live_rate if live else None, until_s, stop)
     summary = send(settings, spec, streams, since_ms, pace, show_progress=not as_json)
     if as_json:
-        click.echo(json.dumps(summary.as_json(spec), indent=2))
+        print_json(summary.as_json(spec))
     else:
         show(summary, spec, console())
 

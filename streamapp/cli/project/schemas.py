@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click
 
 from streamapp.cli.group import Group
-from streamapp.cli.printed import json_option
+from streamapp.cli.printed import json_option, print_json
 from streamapp.cli.reached import reached
 from streamapp.errors import Misconfigured, StreamError
 from streamapp.registry.rehearse import LAST, Rehearsal, lines, rehearse
@@ -34,7 +34,7 @@ def list_types(as_json: bool) -> None:
     """Print every event type with its topic and model."""
     if as_json:
         rows = [{"type": one.event_type, "topic": one.topic, "family": one.family} for one in CATALOG]
-        click.echo(json.dumps({"types": rows}, indent=2))
+        print_json({"types": rows})
         return
     width_type = max(len(entry.event_type) for entry in CATALOG)
     width_topic = max(len(entry.topic) for entry in CATALOG)
@@ -109,9 +109,7 @@ def check(folder: Path | None, real: bool, as_json: bool) -> None:
     fine = not problems and not any(one.refused for one in rehearsed)
     if as_json:
         told = [_as_json(one) for one in rehearsed]
-        click.echo(
-            json.dumps({"compatible": fine, "compared": len(older), "problems": problems, "rehearsed": told}, indent=2)
-        )
+        print_json({"compatible": fine, "compared": len(older), "problems": problems, "rehearsed": told})
     else:
         click.echo("".join(f"{line}\n" for line in (*problems, *chain.from_iterable(map(lines, rehearsed)))), nl=False)
     if why_not:
@@ -135,7 +133,10 @@ def rehearse_type(event_type: str, file: Path, last: int, as_json: bool) -> None
     event would be refused.
     """
     told = rehearse(reached().kafka, event_type, _read(file), last)
-    click.echo(json.dumps(_as_json(told), indent=2) if as_json else "\n".join(lines(told)))
+    if as_json:
+        print_json(_as_json(told))
+    else:
+        click.echo("\n".join(lines(told)))
     if told.refused:
         sys.exit(1)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
-from streamapp.cli.printed import print_table
+from streamapp.cli.printed import print_json, print_table
 from streamapp.settings import current
 from streamapp.settings_told import rows
 
@@ -23,7 +22,7 @@ def command(as_json: bool) -> None:
     """
     found = rows(current())
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in found], indent=2, ensure_ascii=False))
+        print_json([asdict(row) for row in found])
         return
     table = Table(box=None, pad_edge=False)
     for title in ("variable", "value", "source", "meaning"):

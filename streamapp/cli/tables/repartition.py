@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from streamapp.cli.printed import json_option
+from streamapp.cli.printed import json_option, print_json
 from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
 from streamapp.exact.declaration import TableDeclaration
@@ -44,7 +43,10 @@ def command(table: str, dry_run: bool, as_json: bool) -> None:
     declaration = declared(table)
     with TemporaryDirectory(prefix="streamapp-repartition-") as folder:
         moved = asyncio.run(_move(declaration, reached(), Path(folder), dry_run, show_progress=not as_json))
-    click.echo(json.dumps(as_object(table, moved, dry_run), indent=2) if as_json else sentence(table, moved, dry_run))
+    if as_json:
+        print_json(as_object(table, moved, dry_run))
+    else:
+        click.echo(sentence(table, moved, dry_run))
 
 
 async def _move(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -16,7 +15,7 @@ import click
 from rich.table import Table
 
 from streamapp.cli.moment import Moment
-from streamapp.cli.printed import console, print_table
+from streamapp.cli.printed import console, print_json, print_table
 from streamapp.cli.reached import reached
 from streamapp.cli.tables.rewrite import rewritten, span_of
 from streamapp.cli.tables.talk import Talk, advance
@@ -110,7 +109,7 @@ def command(
     else:
         result = asyncio.run(rewritten(span, reached(), talk))
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        print_json(result)
 
 
 def _whose(group: str | None, name: str | None, recompute: bool) -> tuple[str, TableDeclaration | None]:

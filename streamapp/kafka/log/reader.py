@@ -7,6 +7,7 @@ transaction wrote is never seen.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -53,16 +54,9 @@ def spans(config: Mapping[str, Any], topic: str, answer_seconds: float = ANSWER_
 
     Raises `Unavailable` when Kafka does not answer, `Misconfigured` when there is no such topic.
     """
-    heard = Heard()
-    consumer = raw_consumer(config, heard)
-    try:
+    with _asking(config, topic) as consumer:
         partitions = _partitions(consumer, topic, answer_seconds)
         return {partition: _span(consumer, topic, partition, answer_seconds) for partition in partitions}
-    except KafkaException as error:
-        consumer.poll(0)  # delivers what is heard
-        raise translated(heard.behind(error.args[0]), topic, config) from None
-    finally:
-        consumer.close()
 
 
 def at_time(
@@ -70,15 +64,22 @@ def at_time(
 ) -> dict[int, int]:
     """Of each partition the first offset whose record has this timestamp or a later one; where there is none, the end
     of the log. Raises as `spans`."""
-    heard = Heard()
-    consumer = raw_consumer(config, heard)
-    try:
+    with _asking(config, topic) as consumer:
         asked = [TopicPartition(topic, number, at_ms) for number in _partitions(consumer, topic, answer_seconds)]
         found = {one.partition: one.offset for one in consumer.offsets_for_times(asked, timeout=answer_seconds)}
         return {
             partition: offset if offset >= 0 else _span(consumer, topic, partition, answer_seconds).end
             for partition, offset in found.items()
         }
+
+
+@contextmanager
+def _asking(config: Mapping[str, Any], topic: str) -> Iterator[Any]:
+    """A consumer for one question about a topic. What it raises is translated."""
+    heard = Heard()
+    consumer = raw_consumer(config, heard)
+    try:
+        yield consumer
     except KafkaException as error:
         consumer.poll(0)  # delivers what is heard
         raise translated(heard.behind(error.args[0]), topic, config) from None
@@ -105,15 +106,9 @@ def read(
     ends = {partition: span.end for partition, span in wanted.items() if span.end > span.start}
     if not ends:  # nothing to connect for: an open page asks every other second
         return
-    heard = Heard()
-    consumer = raw_consumer(config, heard)
-    try:
+    with _asking(config, topic) as consumer:
         consumer.assign([TopicPartition(topic, partition, wanted[partition].start) for partition in ends])
         yield from _until(consumer, topic, ends, silence_seconds, headers, config)
-    except KafkaException as error:
-        raise translated(heard.behind(error.args[0]), topic, config) from None
-    finally:
-        consumer.close()
 
 
 def _until(

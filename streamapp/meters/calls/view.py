@@ -2,60 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
-from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.partition.owned import Partition
-from streamapp.exact.partition.task import TableTask
 from streamapp.facts import AccountFacts, AgentFacts, PartitionFacts
 from streamapp.facts_events import WindowFacts
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.accounts_view import ACCOUNTS_MAX, AccountsView
 from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.calls.settled import settlement_id
-from streamapp.meters.view import Sums, TableView
-from streamapp.metrics import GroupMetrics
-from streamapp.store.table import Table
+from streamapp.meters.listed import ListedView, add
+from streamapp.meters.view import Sums
 from tables.calls.ledger import CallsOutcome
 from tables.calls.settlement import Account, CallsKey
-from tables.counters import EXACT, NOTHING
+from tables.counters import EXACT
 from tables.window import DAY_MS, HOUR_MS, hour_of
 
-FRESH_S = 1.0  # a list of accounts is made at most once a second
 
-
-class RpcView(TableView):
+class RpcView(ListedView[AccountsView, AccountFacts]):
     """The pages of metered calls; implements `facts.AgentsView`, too."""
 
-    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table) -> None:
-        super().__init__(app, metrics, clock, table)
-        self._views: dict[int, AccountsView] = {}
-        self._made: tuple[float, list[AccountFacts]] = (-FRESH_S, [])
-        self._loading: asyncio.Task[None] | None = None
+    def _view(self, task: CallsTask, partitions: int) -> AccountsView:
+        return AccountsView(task, ACCOUNTS_MAX // partitions)
 
-    def taken(self, partitions: dict[int, Partition]) -> None:
-        """Other partitions are in hand now."""
-        if self._loading is not None:
-            self._loading.cancel()
-        share = ACCOUNTS_MAX // max(1, len(partitions))
-        self._views = {}
-        self._made = (-FRESH_S, [])
-        for number, partition in partitions.items():
-            assert isinstance(partition.task, TableTask)
-            self._views[number] = AccountsView(partition.task, share)
-        super().taken(partitions)
-        self._loading = asyncio.create_task(self._load(list(self._views.values())))
+    def _facts(self) -> list[AccountFacts]:
+        return [facts for view in self._views.values() for facts in view.accounts()]
 
     def accounts(self) -> list[AccountFacts]:
-        made_s, accounts = self._made
-        if monotonic_s() - made_s >= FRESH_S:
-            accounts = [facts for view in self._views.values() for facts in view.accounts()]
-            self._made = (monotonic_s(), accounts)
-        return list(accounts)
+        return self._listed()
 
     def agent(self, org: str, agent: str) -> list[AgentFacts]:
         return [facts for view in self._views.values() for facts in view.agent(org, agent)]
@@ -83,10 +60,6 @@ class RpcView(TableView):
 
         return landed
 
-    async def _load(self, views: list[AccountsView]) -> None:
-        for view in views:
-            await view.load(self.clock())
-
     def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
         ledger = self._views[partition.number].task.memory
         return replace(
@@ -106,10 +79,9 @@ class RpcView(TableView):
         open_: Sums = {}
         settled: Sums = {}
         for facts in self.accounts():
-            _add(open_, facts.currency, EXACT.add(facts.open_amount, facts.pending_amount))
+            add(open_, {facts.currency: EXACT.add(facts.open_amount, facts.pending_amount)})
         for view in self._views.values():
-            for currency, amount in view.settled.get(today, {}).items():
-                _add(settled, currency, amount)
+            add(settled, view.settled.get(today, {}))
         return open_, settled, {}
 
 
@@ -137,7 +109,3 @@ def _window(task: CallsTask, account: Account, at_ms: int) -> WindowFacts | None
         due_ms,
         tuple(stated),
     )
-
-
-def _add(sums: Sums, currency: str, amount: Any) -> None:
-    sums[currency] = EXACT.add(sums.get(currency, NOTHING), amount)

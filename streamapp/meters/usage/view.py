@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
@@ -12,61 +11,44 @@ from typing import Any, Literal
 
 import msgspec
 
-from streamapp.clock import Clock, monotonic_s
-from streamapp.exact.faust.failstop import failstop
 from streamapp.exact.partition.owned import Partition
-from streamapp.exact.partition.task import TableTask
 from streamapp.facts import HourFacts, PartitionFacts, TeamFacts
 from streamapp.facts_budget import BudgetFacts, Spending
 from streamapp.facts_events import WindowFacts
+from streamapp.meters.listed import ListedView, add
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.budget_view import BudgetView
 from streamapp.meters.usage.hours_view import CLOSED_MAX, HoursView
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.statement import Counts, bill_id
-from streamapp.meters.view import Sums, TableView, ages_s
-from streamapp.metrics import GroupMetrics
-from streamapp.store.table import Table
+from streamapp.meters.view import Sums, ages_s
 from tables.counters import EXACT, NOTHING, Counters
 from tables.outcome import Outcome
 from tables.usage.hourly import HourKey, MonthKey, UsageRow
 from tables.window import DAY_MS, HOUR_MS, hour_of, month_of
 
-FRESH_S = 1.0  # a list of hours is made at most once a second
 TEAM_HOURS_MAX = 744  # a month
 
 
-class UsageView(TableView):
+class UsageView(ListedView[HoursView, HourFacts]):
     """The hourly table's pages."""
 
-    def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table) -> None:
-        super().__init__(app, metrics, clock, table)
-        self._hours: dict[int, HoursView] = {}
-        self._made: tuple[float, list[HourFacts]] = (-FRESH_S, [])
-        self._budgets: dict[int, BudgetView] = {}
-        self._loading: asyncio.Task[None] | None = None
+    _budgets: Mapping[int, BudgetView] = {}
 
     def taken(self, partitions: dict[int, Partition]) -> None:
-        """Other partitions are in hand now."""
-        if self._loading is not None:
-            self._loading.cancel()
-        share = CLOSED_MAX // max(1, len(partitions))
-        self._hours, self._budgets = {}, {}
-        for number, partition in partitions.items():
-            assert isinstance(partition.task, TableTask)
-            self._hours[number] = HoursView(partition.task, share)
-            self._budgets[number] = BudgetView(partition.task)
         super().taken(partitions)
-        self._loading = asyncio.create_task(self._load(list(self._hours.values())))
+        self._budgets = {number: BudgetView(view.task) for number, view in self._views.items()}
+
+    def _view(self, task: UsageTask, partitions: int) -> HoursView:
+        return HoursView(task, CLOSED_MAX // partitions)
+
+    def _facts(self) -> list[HourFacts]:
+        hours = [facts for view in self._views.values() for facts in view.open()]
+        hours += [facts for view in self._views.values() for facts in view.closed()]
+        return sorted(hours, key=lambda facts: -facts.start_ms)
 
     def hours(self) -> list[HourFacts]:
-        made_s, hours = self._made
-        if monotonic_s() - made_s >= FRESH_S:
-            hours = [facts for view in self._hours.values() for facts in view.open()]
-            hours += [facts for view in self._hours.values() for facts in view.closed()]
-            hours.sort(key=lambda facts: -facts.start_ms)
-            self._made = (monotonic_s(), hours)
-        return list(hours)
+        return self._listed()
 
     def team(self, org: str, team: str) -> list[TeamFacts]:
         theirs = [facts for facts in self.hours() if facts.team == team and facts.org == org]
@@ -85,7 +67,7 @@ class UsageView(TableView):
         )
 
     def models(self, row: HourFacts) -> list[tuple[str, str, HourFacts]]:
-        view = self._hours.get(row.partition)
+        view = self._views.get(row.partition)
         key = HourKey(row.start_ms, row.org, row.team, row.currency)
         kept = None if view is None else view.task.memory.hour(key)
         if kept is None or view is None:
@@ -108,12 +90,12 @@ class UsageView(TableView):
             return []
         org, team, currency = names
         return [
-            facts for view in self._hours.values() if (facts := _window(self, view.task, org, team, currency, at_ms))
+            facts for view in self._views.values() if (facts := _window(self, view.task, org, team, currency, at_ms))
         ]
 
     def _told(self, task: UsageTask) -> Callable[[Outcome], None]:
         counted, number, metrics = super()._told(task), task.place.partition, self._metrics
-        view = self._hours[number]
+        view = self._views[number]
 
         def landed(outcome: Outcome) -> None:
             view.landed(outcome)
@@ -125,18 +107,11 @@ class UsageView(TableView):
 
         return landed
 
-    async def _load(self, views: list[HoursView]) -> None:
-        try:
-            for view in views:
-                await view.load(self.clock())
-        except Exception as error:
-            failstop(error, "reading the hours that were closed before")
-
     def _tasks(self) -> list[UsageTask]:
-        return [view.task for view in self._hours.values()]
+        return [view.task for view in self._views.values()]
 
     def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
-        ledger = self._hours[partition.number].task.memory
+        ledger = self._views[partition.number].task.memory
         open_hours = ledger.unsettled.open_rows
         return replace(
             super()._partition_facts(partition, now_s),
@@ -160,15 +135,14 @@ class UsageView(TableView):
         revised: Sums = {}
         for facts in self.hours():
             if facts.state == "open":
-                _add(open_, facts.currency, facts.cost)
-        for view in self._hours.values():
+                add(open_, {facts.currency: facts.cost})
+        for view in self._views.values():
             for sums, part in zip((closed, revised), view.stated.get(today, ({}, {})), strict=True):
-                for currency, cost in part.items():
-                    _add(sums, currency, cost)
+                add(sums, part)
         return open_, closed, revised
 
     def _team(self, org: str, team: str, currency: str, hours: list[HourFacts]) -> TeamFacts:
-        task = self._hours[hours[0].partition].task
+        task = self._views[hours[0].partition].task
         hours = hours[:TEAM_HOURS_MAX]
         months = dict.fromkeys(month_of(facts.start_ms) for facts in hours)
         rows = [row for facts in hours if (row := task.memory.hour(HourKey(facts.start_ms, org, team, currency)))]
@@ -249,7 +223,3 @@ def _lines(rows: list[UsageRow]) -> tuple[dict[str, Any], ...]:
 def _stated(line: Counters) -> dict[str, Any]:
     """The counters that a bill has, by name."""
     return {name: getattr(line, name) for name in Counts.__struct_fields__}
-
-
-def _add(sums: Sums, currency: str, cost: Decimal) -> None:
-    sums[currency] = EXACT.add(sums.get(currency, NOTHING), cost)

@@ -18,11 +18,11 @@ from obstore import exceptions
 from obstore.store import LocalStore, S3Store
 
 from streamapp.errors import Misconfigured, Unavailable
+from streamapp.loopback import is_loopback
 from streamapp.settings import ArchiveSettings
 
 RETRIES = 2  # of one call; who writes asks again anyway
 CONNECT_S = 5.0
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 ADVICE = "set STREAM_ARCHIVE__URL to an empty prefix, or find out who wrote it"
 
 Answer = TypeVar("Answer")
@@ -134,7 +134,7 @@ def _s3(settings: ArchiveSettings, url: str) -> S3Store:
     if endpoint.scheme not in ("http", "https"):
         raise Misconfigured(f"STREAM_ARCHIVE__ENDPOINT={settings.endpoint} is not an https:// address")
     plain = endpoint.scheme == "http"
-    if plain and endpoint.hostname not in LOOPBACK and not settings.allow_http:
+    if plain and not is_loopback(endpoint.hostname) and not settings.allow_http:
         raise Misconfigured(
             f"STREAM_ARCHIVE__ENDPOINT={settings.endpoint} is without TLS: use https://, or set "
             f"STREAM_ARCHIVE__ALLOW_HTTP=true in a network of your own"

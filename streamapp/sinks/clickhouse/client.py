@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from streamapp.errors import Misconfigured, Unavailable
+from streamapp.loopback import is_loopback
 from streamapp.settings import ClickHouseSettings
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5
 _ADDRESS = re.compile(r"https?://[^/]+/?|chdb:///.+")
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _FOR_A_PERSON = {
     # code → what to do: ClickHouse's ErrorCodes
@@ -104,7 +104,7 @@ class ClickHouse:
             return clickhouse_connect.get_client(dsn=url)
         at = urlsplit(url)
         password = settings.password.get_secret_value() if settings.password else ""
-        here = at.hostname in LOOPBACK  # never through a proxy of the environment: it would look on its own machine
+        here = is_loopback(at.hostname)  # never through a proxy of the environment: it would look on its own machine
         return clickhouse_connect.get_client(
             host=at.hostname or "",
             port=at.port or (8443 if at.scheme == "https" else 8123),
@@ -128,5 +128,5 @@ class ClickHouse:
         if code is not None or at.scheme == "chdb":
             return Unavailable(f"{where} does not do it: {what}")
         what = "nothing listens there" if "Connection refused" in str(error) else what
-        start = "; is `streamapp clickhouse` running?" if at.hostname in LOOPBACK else ""
+        start = "; is `streamapp clickhouse` running?" if is_loopback(at.hostname) else ""
         return Unavailable(f"{where} does not answer: {what}{start}")

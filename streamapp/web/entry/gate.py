@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from streamapp.clock import Clock, Entropy, entropy
+from streamapp.clock import Clock, entropy
 from streamapp.errors import Misconfigured
+from streamapp.loopback import is_loopback
 from streamapp.settings_web import WebSettings
 from streamapp.web.entry.identity import NOBODY, Asker, Headers, Identity, bearer, digest, identity
 from streamapp.web.entry.rights import ROLES, TABLE, Role, Route, may
@@ -139,7 +139,6 @@ def gate(
     clock: Clock,
     *,
     peers: bool = True,
-    random: Entropy = entropy,
     table: Mapping[str, Route] = TABLE,
 ) -> Gate:
     """The gate of a server that listens on `host`. `peers`: other workers ask it, or are asked by it. Metrics that
@@ -165,20 +164,12 @@ def gate(
     monitors = SecretFile("STREAM_WEB__METRICS_TOKEN_FILE", file, secrets) if file is not None else None
     return Gate(
         who,
-        None if keys is None or is_open else Seals(keys, clock, random),
+        None if keys is None or is_open else Seals(keys, clock, entropy),
         is_open=is_open,
         origin=settings.origin,
         monitors=(lambda: monitors.value) if monitors is not None else tuple,
         table=table,
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach that address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _hostname(host: str) -> str:

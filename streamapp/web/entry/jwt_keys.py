@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import jwt
 
 from streamapp.errors import Misconfigured
+from streamapp.loopback import is_loopback
 from streamapp.web.entry.secret_file import SecretFile
 from streamapp.web.problem import Problem
 
@@ -23,7 +24,6 @@ NEEDED = ["exp", "iss", "aud", "sub"]
 LEEWAY_S = 10
 ANSWER_S = 5.0
 TOKEN_MAX = 16_384
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class NotAccepted(Exception):
@@ -43,7 +43,7 @@ class Keys:
         self._thread: ThreadPoolExecutor | None = None
         self._asking, self._silent_until_s = asyncio.Lock(), 0.0  # by the loop's clock
         parts = urlsplit(where)
-        if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname)):
             self._client = jwt.PyJWKClient(where, timeout=ANSWER_S)
             self._thread = ThreadPoolExecutor(1, "jwks")  # it waits for the network: nobody else's threads are used up
         elif parts.scheme == "http":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +29,22 @@ def best(answers: list[Answer[list[Any]]]) -> Answer[list[Any]] | None:
     return max(known, key=lambda answer: (not answer.stale, len(answer.value or [])), default=None)
 
 
+def known(
+    answers: list[Answer[list[Any]]], whole: group.Group, what: str, advice: str
+) -> tuple[Answer[Any], list[Any]]:
+    """The same with what it says. Raises `Problem` when nobody who answers knows it."""
+    found = best(answers)
+    if found is None or not found.value:
+        raise unknown(what, advice, whole)
+    return found, found.value
+
+
+def said_by(found: Answer[Any], whole: group.Group, answers: Sequence[Answer[Any]] = ()) -> dict[str, Any]:
+    """What a page says of the worker that it has its facts from, and of silent ones."""
+    silent = notices(whole, answers)
+    return {"worker": found.worker, "stale": found.stale, "as_of_ms": found.as_of_ms, "notices": silent}
+
+
 def unknown(what: str, advice: str, whole: group.Group) -> Problem:
     """What to answer when nobody who answers knows it."""
     unheard = [show.visible(s.name) for s in whole.silent if s.partitions or s.as_of_ms is None]
@@ -43,20 +60,15 @@ async def team(site: Site, params: Params) -> Page:
     whole, answers = await asyncio.gather(
         site.group(), site.fleet.ask("team", {"org": org, "team": name}, list[TeamFacts])
     )
-    found = best(answers)
-    if found is None or not found.value:
-        advice = "Check both names, or look for the team on the page of usage. A team appears with its first event."
-        raise unknown(f"team {show.visible(name)} in {show.visible(org)}", advice, whole)
-    entries = [wire.team_with_decimals(entry) for entry in found.value]
+    advice = "Check both names, or look for the team on the page of usage. A team appears with its first event."
+    found, told = known(answers, whole, f"team {show.visible(name)} in {show.visible(org)}", advice)
+    entries = [wire.team_with_decimals(entry) for entry in told]
     context = {
         "org": org,
         "team": name,
         "entries": [(entry, chart.month_bars(entry.hours, entry.currency), _open(entry)) for entry in entries],
         "hours_max": TEAM_HOURS_MAX,
-        "worker": found.worker,
-        "stale": found.stale,
-        "as_of_ms": found.as_of_ms,
-        "notices": notices(whole, answers),
+        **said_by(found, whole, answers),
     }
     twin = {"org": org, "team": name, "worker": found.worker, "stale": found.stale, "currencies": entries}
     return Page("team.html", f"{show.visible(name)} · {show.visible(org)}", context, twin, place="usage")
@@ -118,10 +130,7 @@ async def statement(site: Site, params: Params) -> Page:
         "recorded": recorded,
         "of_ledger": found.worker == LEDGER,
         "raw_url": f"{show.bill_url(shown.id)}/statement",
-        "stale": found.stale,
-        "as_of_ms": found.as_of_ms,
-        "worker": found.worker,
-        "notices": notices(whole, []),
+        **said_by(found, whole),
     }
     return Page("bill.html", f"Bill {show.short_id(shown.id)}", context, twin, place="usage")
 

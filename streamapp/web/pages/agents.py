@@ -7,13 +7,12 @@ import hashlib
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 import orjson
 
 from streamapp.web import show
-from streamapp.web.pages.accounts import best, unknown
+from streamapp.web.pages.accounts import known, said_by
 from streamapp.web.pages.bill import Coverage, moment_ms
 from streamapp.web.pages.page import Params, Site, notices
 from streamapp.web.problem import Problem
@@ -61,8 +60,7 @@ async def agents_page(site: Site, params: Params) -> Page:
 def agents_url(params: Params, **changes: str) -> str:
     """The list with some parameters changed; a new sort begins with the first page."""
     kept = {key: params[key] for key in ("org", "agent", "sort", "limit") if params.get(key)}
-    text = urlencode({key: value for key, value in (kept | changes).items() if value}, errors="replace")
-    return "/agents" + (f"?{text}" if text else "")
+    return show.linked("/agents", kept | changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +80,15 @@ async def agent_page(site: Site, params: Params) -> Page:
     whole, answers = await asyncio.gather(
         site.group(), site.fleet.ask("agent", {"org": org, "agent": name}, list[AgentFacts])
     )
-    found = best(answers)
-    if found is None or not found.value:
-        advice = "Check both names, or look for the agent in the list of agents. It appears with its first call."
-        raise unknown(f"agent {show.visible(name)} of {show.visible(org)}", advice, whole)
-    entries = [(entry, _sums(entry)) for entry in found.value]
+    advice = "Check both names, or look for the agent in the list of agents. It appears with its first call."
+    found, told = known(answers, whole, f"agent {show.visible(name)} of {show.visible(org)}", advice)
+    entries = [(entry, _sums(entry)) for entry in told]
     context = {
         "org": org,
         "agent": name,
         "entries": entries,
         "consumers_max": CONSUMERS_MAX,
-        "worker": found.worker,
-        "stale": found.stale,
-        "as_of_ms": found.as_of_ms,
-        "notices": notices(whole, answers),
+        **said_by(found, whole, answers),
     }
 
     def twin() -> dict[str, Any]:
@@ -166,20 +159,18 @@ class Settlement(msgspec.Struct, frozen=True):
     data: _Data
 
 
-async def _settled(site: Site, params: Params) -> tuple[Group, Answer[list[str]]]:
+async def _settled(site: Site, params: Params) -> tuple[Group, Answer[list[str]], str]:
+    """The workers, the answer of the one that knows a settlement, and its exact text. Raises `Problem`."""
     whole, answers = await asyncio.gather(site.group(), site.fleet.ask("settlement", {"id": params["id"]}, list[str]))
-    found = best(answers)
-    if found is None or not found.value:
-        advice = "Check the id. Settlements are kept here for a week; older ones are in the ledger."
-        raise unknown(f"settlement {show.visible(params['id'])}", advice, whole)
-    return whole, found
+    advice = "Check the id. Settlements are kept here for a week; older ones are in the ledger."
+    found, (exact, *_) = known(answers, whole, f"settlement {show.visible(params['id'])}", advice)
+    return whole, found, exact
 
 
 async def settled(site: Site, params: Params) -> tuple[Settlement, list[int]]:
     """A settlement, and when it was stated, began and ended. Raises `Problem`."""
-    _, found = await _settled(site, params)
-    assert found.value is not None
-    return _read(found.value[0], found.worker)
+    _, found, exact = await _settled(site, params)
+    return _read(exact, found.worker)
 
 
 def _read(exact: str, worker: str) -> tuple[Settlement, list[int]]:
@@ -193,9 +184,7 @@ def _read(exact: str, worker: str) -> tuple[Settlement, list[int]]:
 
 async def settlement_page(site: Site, params: Params) -> Page:
     """`/settlements/{id}`: one settlement like a receipt."""
-    whole, found = await _settled(site, params)
-    assert found.value is not None
-    exact = found.value[0]
+    whole, found, exact = await _settled(site, params)
     one, times = _read(exact, found.worker)
     digest = hashlib.sha256(exact.encode()).hexdigest()
     context = {
@@ -208,10 +197,7 @@ async def settlement_page(site: Site, params: Params) -> Page:
         "exact_json": exact,
         "sha256": digest,
         "raw_url": f"{show.settlement_url(one.id)}/statement",
-        "stale": found.stale,
-        "as_of_ms": found.as_of_ms,
-        "worker": found.worker,
-        "notices": notices(whole, []),
+        **said_by(found, whole),
     }
     twin = {
         "id": one.id,
@@ -225,6 +211,5 @@ async def settlement_page(site: Site, params: Params) -> Page:
 
 async def settled_bytes(site: Site, params: Params) -> bytes:
     """`/settlements/{id}/statement`: the bytes as they stand in `billing_events`."""
-    _, found = await _settled(site, params)
-    assert found.value is not None
-    return found.value[0].encode()
+    _, _, exact = await _settled(site, params)
+    return exact.encode()

@@ -10,6 +10,7 @@ from yarl import URL
 
 from streamapp.errors import Unavailable
 from streamapp.web.peers import Sign
+from streamapp.web.workers.fleet import bounded
 
 ANSWER_BYTES_MAX = 4 << 20
 
@@ -30,11 +31,7 @@ async def asked(url: str, type_: type[T], timeout_s: float, sign: Sign) -> T:
             session.get(where, headers=sign(where.raw_path_qs)) as response,
         ):
             response.raise_for_status()
-            body = bytearray()
-            async for piece in response.content.iter_any():
-                body += piece
-                if len(body) > ANSWER_BYTES_MAX:
-                    raise ValueError("too long an answer")
+            body = await bounded(response, ANSWER_BYTES_MAX)
         return msgspec.json.decode(body, type=type_)
     except TimeoutError:
         raise Unavailable(f"no answer within {timeout_s:g} s") from None

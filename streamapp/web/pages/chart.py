@@ -52,18 +52,16 @@ def month_bars(hours: Sequence[HourFacts], currency: str) -> Bars | None:
     highest = max((hour.cost for hour in shown), default=Decimal(0))
     bars = []
     for hour in sorted(shown, key=lambda hour: hour.start_ms):
-        height = max(1.5, round(float(hour.cost / highest) * HEIGHT, 2)) if highest else 1.5
         label = f"{show.day_clock(hour.start_ms)} UTC: {show.money(hour.cost, currency)}, {hour.state}"
         place = (hour.start_ms - first_ms) // HOUR_MS * BAR
-        bars.append(Bar(place, round(HEIGHT - height, 2), height, hour.state, label))
+        bars.append(_bar(place, hour.cost, highest, hour.state, label))
     ticks = tuple((round((day - 1) / days * 100), f"{first:%b} {day}") for day in (1, 8, 15, 22, 29) if day <= days)
     return Bars(f"{first:%Y-%m}", days * 24 * BAR, HEIGHT, tuple(bars), ticks, highest)
 
 
 def span_bars(costs: Mapping[int, Decimal], currency: str, from_ms: int) -> Bars | None:
     """Bars of the hours of a span, or of its days where there are more than `HOURS_DRAWN`; None with fewer than
-    two of them. `costs`:
-    by the start of the hour."""
+    two of them. `costs`: by the start of the hour."""
     if not costs:
         return None
     first, last = max(from_ms, min(costs) - min(costs) % DAY_MS), max(costs)
@@ -79,13 +77,17 @@ def span_bars(costs: Mapping[int, Decimal], currency: str, from_ms: int) -> Bars
         return None
     bars = []
     for start, cost in sorted(sums.items()):
-        height = max(1.5, round(float(cost / highest) * HEIGHT, 2)) if highest else 1.5
         when = f"{show.day_clock(start)} UTC" if not by_day else show.rfc3339(start)[:10]
         label = f"{when}: {show.money(cost, currency)}"
-        bars.append(Bar((start - first) // step * BAR, round(HEIGHT - height, 2), height, "closed", label))
+        bars.append(_bar((start - first) // step * BAR, cost, highest, "closed", label))
     marks = sorted({0, count // 4, count // 2, count * 3 // 4})
     ticks = tuple((round(at / count * 100), _tick(first + at * step, by_day)) for at in marks)
     return Bars("day" if by_day else "hour", count * BAR, HEIGHT, tuple(bars), ticks, highest)
+
+
+def _bar(x: int, cost: Decimal, highest: Decimal, state: HourState, label: str) -> Bar:
+    height = max(1.5, round(float(cost / highest) * HEIGHT, 2)) if highest else 1.5
+    return Bar(x, round(HEIGHT - height, 2), height, state, label)
 
 
 def _tick(at_ms: int, by_day: bool) -> str:

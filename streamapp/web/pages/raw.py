@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from urllib.parse import urlencode
+from typing import TypeVar
 
 from streamapp.topics.registry import GROUPS
 from streamapp.web import show
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
-from streamapp.web.workers import group, local
+from streamapp.web.workers import group, keyset, local
+from streamapp.web.workers.fleet import Answer
 from streamapp.web.workers.source import RawRow, RowFacts
+
+R = TypeVar("R", RawRow, RowFacts)
 
 HOUR_MS = 3_600_000
 HOURS_MAX = 14 * 24
@@ -74,18 +78,8 @@ async def table(site: Site, params: Params) -> Page:
     """`/tables/{name}`: rows as they are stored, partition by partition, in the store's order of keys."""
     name, (wanted, limit) = params["name"], _rows_wanted(params)
     site, owner = await _home(site, name, params.get("group", ""))
-    whole, names, answers = await asyncio.gather(
-        site.group(), site.fleet.ask("tables", {}, list[str]), site.fleet.ask("rows", wanted, list[RawRow])
-    )
-    known = {one for answer in names for one in answer.value or []}
-    if name not in known:
-        raise Problem(404, f"No table of {owner} is called {show.visible(name)}", _tables_advice(known, whole))
-    found = [
-        (row, answer.worker, answer.stale)
-        for answer in answers
-        for row in answer.value or []
-        if not (answer.stale and row.partition in whole.owned_now)
-    ]
+    whole, answers = await _answers(site, name, owner, "rows", wanted, list[RawRow])
+    found = [(row, answer.worker, answer.stale) for answer, row in _rows(whole, answers)]
     found.sort(key=lambda item: item[0].partition)  # stable: a partition's rows come from one worker, in its order
     rows = [_shown(*item) for item in found[:limit]]
     more = len(found) > limit
@@ -93,7 +87,7 @@ async def table(site: Site, params: Params) -> Page:
     place = {"after": json.dumps([last.partition, *last.key]), "partition": params.get("partition", "")} if last else {}
     kept = ("group", "limit", "find")
     place |= {key: params.get(key, "") for key in kept} if last else {}
-    next_url = f"{show.table_url(name)}?{urlencode({k: v for k, v in place.items() if v})}" if last else ""
+    next_url = show.linked(show.table_url(name), place) if last else ""
     twin = {
         "table": name,
         "group": owner,
@@ -129,22 +123,12 @@ async def hours(site: Site, params: Params) -> Page:
     limit = _limit(params)
     site, owner = await _home(site, name, params.get("group", ""))
     since = {"from": str(site.clock() - int(text) * HOUR_MS), "limit": str(limit + 1)}
-    whole, named, answers = await asyncio.gather(
-        site.group(), site.fleet.ask("tables", {}, list[str]), site.fleet.ask("since", since, list[RowFacts])
-    )
-    known = {one for answer in named for one in answer.value or []}
-    if name not in known:
-        raise Problem(404, f"No table of {owner} is called {show.visible(name)}", _tables_advice(known, whole))
-    rows = [
-        (row, answer.stale)
-        for answer in answers
-        for row in answer.value or []
-        if not (answer.stale and row.partition in whole.owned_now)
-    ]
+    whole, answers = await _answers(site, name, owner, "since", since, list[RowFacts])
+    rows = [(row, answer.stale) for answer, row in _rows(whole, answers)]
     rows.sort(key=lambda item: local.newest_first(item[0]))
     more, rows = len(rows) > limit, rows[:limit]
     asked = {"group": params.get("group", ""), "hours": params.get("hours", ""), "limit": str(local.ROWS_MAX)}
-    most = f"{show.table_url(name)}/hours?{urlencode({key: value for key, value in asked.items() if value})}"
+    most = show.linked(f"{show.table_url(name)}/hours", asked)
     twin = {
         "table": name,
         "group": owner,
@@ -181,22 +165,40 @@ def _rows_wanted(params: Params) -> tuple[Params, int]:
 
 
 def _limit(params: Params) -> int:
-    text = params.get("limit") or "50"
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= local.ROWS_MAX):
-        raise Problem(400, "Those rows cannot be shown", WHICH_ROWS)
-    return int(text)
+    try:
+        return keyset.limit_of(params.get("limit") or "50")
+    except ValueError:
+        raise Problem(400, "Those rows cannot be shown", WHICH_ROWS) from None
 
 
 def _url(name: str, owner: str, partition: int | None, find: str) -> str:
     wanted = {"group": owner, "partition": "" if partition is None else str(partition), "find": find}
-    text = urlencode({key: value for key, value in wanted.items() if value})
-    return show.table_url(name) + (f"?{text}" if text else "")
+    return show.linked(show.table_url(name), wanted)
 
 
-def _tables_advice(known: set[str], whole: group.Group) -> str:
-    listed = ", ".join(show.visible(name) for name in sorted(known)) or "none yet"
-    silent = " A worker does not answer; it may know more." if whole.silent else ""
-    return f"The tables of this group: {listed}.{silent}"
+async def _answers(
+    site: Site, name: str, owner: str, question: str, wanted: Params, type_: type[list[R]]
+) -> tuple[group.Group, list[Answer[list[R]]]]:
+    """What the workers of a group tell of a table's rows. Raises `Problem` 404 when nobody knows such a table."""
+    whole, names, answers = await asyncio.gather(
+        site.group(), site.fleet.ask("tables", {}, list[str]), site.fleet.ask(question, wanted, type_)
+    )
+    known = {one for answer in names for one in answer.value or []}
+    if name not in known:
+        listed = ", ".join(show.visible(name) for name in sorted(known)) or "none yet"
+        silent = " A worker does not answer; it may know more." if whole.silent else ""
+        advice = f"The tables of this group: {listed}.{silent}"
+        raise Problem(404, f"No table of {owner} is called {show.visible(name)}", advice)
+    return whole, answers
+
+
+def _rows(whole: group.Group, answers: Sequence[Answer[list[R]]]) -> Iterator[tuple[Answer[list[R]], R]]:
+    """Every row with the answer it came in. What a silent worker knew of a partition that another one owns now is
+    dropped."""
+    for answer in answers:
+        for row in answer.value or []:
+            if not (answer.stale and row.partition in whole.owned_now):
+                yield answer, row
 
 
 def _shown(row: RawRow, owner: str, stale: bool) -> Shown:

@@ -187,12 +187,12 @@ class Fleet:
             del self._resting[url]
 
 
-async def bounded(response: aiohttp.ClientResponse) -> bytes:
+async def bounded(response: aiohttp.ClientResponse, most: int = ANSWER_BYTES_MAX) -> bytes:
     """An answer's body. Raises ValueError when it is longer than any answer of ours."""
-    body = await response.content.read(ANSWER_BYTES_MAX + 1)
-    while len(body) <= ANSWER_BYTES_MAX and (more := await response.content.read(ANSWER_BYTES_MAX)):
+    body = await response.content.read(most + 1)
+    while len(body) <= most and (more := await response.content.read(most)):
         body += more
-    if len(body) > ANSWER_BYTES_MAX:
+    if len(body) > most:
         raise ValueError("too long an answer")
     return body
 

@@ -108,6 +108,11 @@ class Line:
     now: Sum = field(default_factory=Sum)
     before: Sum = field(default_factory=Sum)
 
+    def add(self, other: Line) -> None:
+        """Count as much again."""
+        self.now.add(other.now)
+        self.before.add(other.before)
+
 
 @dataclass(slots=True)
 class PartSums:
@@ -224,8 +229,7 @@ def _together(part: PartSums, again: Mapping[tuple[int, str], Sequence[int]]) ->
     alls: dict[str, Line] = {}
     for line in part.groups:
         into = alls.setdefault(line.currency, Line((), line.currency))
-        into.now.add(line.now)
-        into.before.add(line.before)
+        into.add(line)
     for currency, into in alls.items():
         now, before = again.get((part.partition, currency), (0, 0))
         into.now.hours, into.before.hours = into.now.hours - now, into.before.hours - before
@@ -238,8 +242,7 @@ def _most(lines: list[Line]) -> list[Line]:
     rest: dict[str, Line] = {}
     for line in lines[GROUPS_MAX:]:
         into = rest.setdefault(line.currency, Line(OTHERS, line.currency))
-        into.now.add(line.now)
-        into.before.add(line.before)
+        into.add(line)
     return [*lines[:GROUPS_MAX], *rest.values()]
 
 
@@ -266,8 +269,7 @@ def merge(parts: Sequence[tuple[bool, list[PartSums]]], owned: frozenset[int]) -
             for known, lines in ((alls, part.all), (groups, part.groups)):
                 for line in lines:
                     into = known.setdefault((line.group, line.currency), Line(line.group, line.currency))
-                    into.now.add(line.now)
-                    into.before.add(line.before)
+                    into.add(line)
             for start, currency, cost in part.series:
                 at = series.setdefault(currency, {})
                 at[start] = show.EXACT.add(at.get(start, Decimal(0)), cost)

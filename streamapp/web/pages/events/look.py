@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import urlencode
 
 from streamapp.errors import Denied, Misconfigured, StreamError
 from streamapp.events.listing import SHOWN_MAX, TOPICS, Listing, between
@@ -77,7 +76,7 @@ async def event(site: Site, params: Params) -> Page:
         "not_searched": trace.not_searched,
     }
     status = 200 if trace.sightings else 404
-    context = {**NAMED, **NOT_LIVE, "trace": trace, "again": shown.event_url(wanted)}
+    context = {**NAMED, **NOT_LIVE, "trace": trace, "again": show.event_url(wanted)}
     return Page("event.html", f"Event {show.short_id(show.visible(wanted))}", context, twin, status, place="events")
 
 
@@ -159,15 +158,11 @@ def _part(params: Params, made: Listing, path: str) -> dict[str, Any]:
     first = _offset({"from": params.get("row", "")}, 0)
     first = first if first < len(made.sightings) else last
 
-    def url(row: int) -> str:
-        query = urlencode({**kept, **({"row": row} if row else {})}, errors="replace")
-        return f"{path}?{query}" if query else path
-
     return {
         "listed": made.sightings[first : first + ROWS],
         "first_row": first,
-        "rows_before": url(max(0, first - ROWS)) if first else "",
-        "rows_behind": url(first + ROWS) if first + ROWS < len(made.sightings) else "",
+        "rows_before": show.linked(path, {**kept, "row": max(0, first - ROWS)}) if first else "",
+        "rows_behind": show.linked(path, {**kept, "row": first + ROWS}) if first + ROWS < len(made.sightings) else "",
     }
 
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from streamapp.events.names import TEXT_MAX, moment_of, place_of, uuid_of
 from streamapp.web import show
 from streamapp.web.pages import agents
-from streamapp.web.pages.events.shown import event_url
 from streamapp.web.pages.front import BILLING
 from streamapp.web.pages.page import Params, Site
 from streamapp.web.problem import Problem
@@ -36,7 +35,7 @@ async def search(site: Site, params: Params) -> Page:
     if len(wanted) > TEXT_MAX:
         raise Problem(400, "That is too long to look for", f"At most {TEXT_MAX} characters.")
     if place_of(wanted) is not None:
-        return _moved(event_url(wanted))
+        return _moved(show.event_url(wanted))
     hits: list[Hit] = []
     silent: list[str] = []
     if wanted:
@@ -48,12 +47,12 @@ async def search(site: Site, params: Params) -> Page:
     if len(exact) == 1 and exact[0].kind in ("bill", "settlement"):
         return _moved(exact[0].url)
     if not hits and (moment_of(wanted) is not None or uuid_of(wanted) is not None):
-        return _moved(event_url(wanted))
+        return _moved(show.event_url(wanted))
     context = {
         "wanted": wanted,
         "hits": hits,
         "silent": silent,
-        "event_url": event_url(wanted) if wanted else "",
+        "event_url": show.event_url(wanted) if wanted else "",
         "live_status": 0,
     }
     twin = {"q": wanted, "hits": [hit._asdict() for hit in hits], "not_searched": silent}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 from streamapp.events.fate import Link
 from streamapp.events.listing import Listing
@@ -16,19 +15,14 @@ from streamapp.web import show
 SHOWN_CHARS_MAX = 20_000  # of a value; the log has all
 
 
-def event_url(name: str) -> str:
-    """The page of an event, by its id or its place in the log."""
-    return f"/events/{quote(name, safe='', errors='replace')}"
-
-
 def link_url(link: Link) -> str:
     """The page that a link means."""
     org, _, name = link.id.partition("\n")
     urls = {
         "bill": lambda: show.bill_url(link.id),
         "settlement": lambda: show.settlement_url(link.id),
-        "letter": lambda: f"/letters/{quote(link.id, safe='', errors='replace')}",
-        "event": lambda: event_url(link.id),
+        "letter": lambda: show.letter_url(link.id),
+        "event": lambda: show.event_url(link.id),
         "team": lambda: show.team_url(org, name),
         "agent": lambda: show.agent_url(org, name),
     }
@@ -46,7 +40,7 @@ def value_of(sighting: Sighting) -> str | None:
     if event is None or event.value is None:
         return None
     masked = mask_value(event.value)
-    return "\n".join(show.visible(line) if line else "" for line in masked[:SHOWN_CHARS_MAX].split("\n"))
+    return show.visible_lines(masked[:SHOWN_CHARS_MAX])
 
 
 def twin(sighting: Sighting) -> dict[str, Any]:

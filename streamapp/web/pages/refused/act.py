@@ -19,7 +19,7 @@ from streamapp.web import show
 from streamapp.web.entry.audit import DROPPED, REDRIVEN, Audit
 from streamapp.web.entry.identity import Asker
 from streamapp.web.pages.page import Params, Site
-from streamapp.web.pages.refused.letters import DEEDS, asked_letters, letter_url, letters_url
+from streamapp.web.pages.refused.letters import DEEDS, asked_letters, letters_url
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 
@@ -50,7 +50,7 @@ class Asked:
     @property
     def back(self) -> str:
         """The page it was asked from."""
-        return letter_url(self.letter_id) if self.letter_id else letters_url({}, cause=self.cause)
+        return show.letter_url(self.letter_id) if self.letter_id else letters_url({}, cause=self.cause)
 
 
 async def act(site: Site, params: Params) -> Page:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from streamapp.dead_letters.done import Done, Receipt
 from streamapp.dead_letters.plan import STANDS
@@ -22,7 +22,6 @@ from streamapp.schemas.values.mask import mask_text
 from streamapp.schemas.values.mask_json import mask_field, mask_value
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.web import show
-from streamapp.web.pages.events.shown import event_url
 from streamapp.web.pages.page import Params, Site, moment_in, not_visible
 from streamapp.web.pages.refused.advice import ADVICE, OTHERWISE
 from streamapp.web.problem import Problem
@@ -168,28 +167,22 @@ def _one(one: Letter, found: Entry, done: Done) -> Page:
         "headers": [
             (show.visible(name), content if content is None else show.visible(content)) for name, content in headers
         ],
-        "value": None if value is None else visible_lines(value[:SHOWN_CHARS_MAX]),
+        "value": None if value is None else show.visible_lines(value[:SHOWN_CHARS_MAX]),
         "shortened": value is not None and len(value) > SHOWN_CHARS_MAX,
         "cause": found.cause,
         "commands": commands,
-        "unmask_url": f"{letter_url(one.id)}/unmask",
-        "record_url": event_url(written(one.record)) if one.record is not None else "",
-        "act_url": {deed: f"/act?{urlencode({'do': deed, 'id': one.id}, errors='replace')}" for deed in DEEDS},
+        "unmask_url": f"{show.letter_url(one.id)}/unmask",
+        "record_url": show.event_url(written(one.record)) if one.record is not None else "",
+        "act_url": {deed: show.linked("/act", {"do": deed, "id": one.id}) for deed in DEEDS},
     }
     return Page("letter.html", f"Dead letter {show.short_id(one.id)}", context, twin, place="letters")
-
-
-def letter_url(letter_id: str) -> str:
-    """The page of a letter."""
-    return f"/letters/{quote(letter_id, safe='', errors='replace')}"
 
 
 def letters_url(params: Params, **changes: str) -> str:
     """The same list with something changed; whatever changes but the place in it starts from the first page."""
     keep = {key: params.get(key, "") for key in (*FILTERS, "state")}
     keep.update(changes)
-    text = urlencode({key: value for key, value in keep.items() if value}, errors="replace")
-    return f"/letters?{text}" if text else "/letters"
+    return show.linked("/letters", keep)
 
 
 async def asked_letters(answer: Any) -> Any:
@@ -239,7 +232,7 @@ def _cursor(one: Letter) -> str:
 def _row(one: Entry, done: Done) -> Row:
     error = show.visible(mask_text(one.letter.error))
     team = show.visible(mask_text(one.team)) if one.team else ""
-    return Row(one, one.letter, done.state(one.letter), error, team, letter_url(one.letter.id))
+    return Row(one, one.letter, done.state(one.letter), error, team, show.letter_url(one.letter.id))
 
 
 def _causes(waiting: list[Entry]) -> list[Cause]:
@@ -275,7 +268,7 @@ def _fact(one: Entry, done: Done) -> dict[str, Any]:
         "value_bytes": one.value_bytes,
         "sent": _named(receipt.sent) if receipt and receipt.sent else None,
         "dropped_because": (receipt.reason or None) if receipt else None,
-        "url": letter_url(letter.id),
+        "url": show.letter_url(letter.id),
     }
 
 
@@ -293,8 +286,3 @@ def _commands(one: Letter) -> dict[str, str]:
         "drop": f'streamapp dead-letters drop {name} --because "…"',
         "cause": f"streamapp dead-letters redrive --cause {one.cause}",
     }
-
-
-def visible_lines(text: str) -> str:
-    """Text of several lines as it may be shown."""
-    return "\n".join(show.visible(line) if line else "" for line in text.split("\n"))

@@ -11,7 +11,7 @@ from streamapp.web import show
 from streamapp.web.entry.audit import Audit
 from streamapp.web.entry.identity import Asker
 from streamapp.web.pages.page import Params, Site
-from streamapp.web.pages.refused.letters import SHOWN_CHARS_MAX, find, letter_url, visible_lines
+from streamapp.web.pages.refused.letters import SHOWN_CHARS_MAX, find
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 
@@ -61,8 +61,8 @@ def _page(one: Letter, part: str, reason: str, content: bytes | None) -> Page:
         "reason": reason,
         "reason_min": REASON_MIN,
         "reason_max": REASON_MAX,
-        "text": None if text is None else visible_lines(text[:SHOWN_CHARS_MAX]),
+        "text": None if text is None else show.visible_lines(text[:SHOWN_CHARS_MAX]),
         "shortened": text is not None and len(text) > SHOWN_CHARS_MAX,
-        "back": letter_url(one.id),
+        "back": show.letter_url(one.id),
     }
     return Page("unmask.html", f"Unmask {show.short_id(one.id)}", context, twin, place="letters")

@@ -32,8 +32,7 @@ async def org_page(site: Site, params: Params) -> Page:
     totals: dict[str, sums.Line] = {}
     for line in teams:
         into = totals.setdefault(line.currency, sums.Line((), line.currency))
-        into.now.add(line.now)
-        into.before.add(line.before)
+        into.add(line)
     months = [show.rfc3339(begin)[:7], show.rfc3339(before)[:7]]
     context = {
         "org": org,

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode
 
 from streamapp.schemas.billing import COUNTERS
 from streamapp.web import show
@@ -173,5 +172,4 @@ def usage_url(params: Params, path: str = "/usage", **changes: str) -> str:
     """The same list with something changed; whatever changes but the place in it starts from the first page."""
     keep = {key: params.get(key, "") for key in KEPT}
     keep.update(changes)
-    text = urlencode({key: value for key, value in keep.items() if value}, errors="replace")
-    return f"{path}?{text}" if text else path
+    return show.linked(path, keep)
