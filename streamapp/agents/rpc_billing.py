@@ -1,12 +1,24 @@
 """rpc-billing: agent_rpc_metering → settlements per org, agent, consumer and currency on billing_events.
 
-Each chunk of calls is one transaction: rows, settlements, dead letters and the offset, or nothing.
-
 faust -A streamapp.agents.rpc_billing worker -l info
 """
 
 from __future__ import annotations
 
-from streamapp.agents.worker import worker
+from typing import Any
 
-app, agent = worker(table="rpc_hourly")
+from streamapp.agents.pages import serve
+from streamapp.exact.app import StreamApp, chunks, starting
+from streamapp.meters.registry import declared
+
+with starting():
+    app = StreamApp("rpc-billing")
+    calls = app.ExactTable(declared("rpc_hourly"))
+serve(app, calls.view)
+
+
+@app.agent(calls.source)
+async def settle(stream: Any) -> None:
+    """Each chunk of calls is one transaction: rows, settlements, dead letters and the offset, or nothing."""
+    async for chunk in chunks(stream):
+        await calls.fold(chunk)

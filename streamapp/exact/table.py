@@ -59,8 +59,7 @@ class ExactTable(faust.Table):
 
     async def fold(self, chunk: Chunk) -> None:
         """One chunk: rows, statements, dead letters and the source offset in one transaction, or nothing. Returns when
-        it is under way and every chunk before it has committed. A sink gathers chunks into a batch that is kept once,
-        with its dead letters and the source offset: returns when what is due is under way and all before it is kept."""
+        it is under way and every chunk before it has committed."""
         await chunk.partition.apply(chunk)
 
     # -- rows, read-only -----------------------------------------------------------------------------------------
@@ -193,3 +192,12 @@ class ExactTable(faust.Table):
 
     def persisted_offset(self, tp: Any) -> int | None:
         return None
+
+
+class Sink(ExactTable):
+    """What a destination outside Kafka has of the partitions in hand: how far it is, and whatever else its rows say."""
+
+    async def keep(self, chunk: Chunk) -> None:
+        """One chunk: gathered into a batch that is kept once, with its dead letters and the source offset. Returns when
+        what is due is under way and every batch before it is kept."""
+        await self.fold(chunk)

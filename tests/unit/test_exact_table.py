@@ -28,7 +28,14 @@ from streamapp.topics import registry
 WITH_TABLE = [declared(name) for name, _ in TABLES]
 SINKS_DECLARED = [sinks.declared(name) for name, _ in sinks.SINKS]
 AGENT_OF = {group: module for group, module, _ in AGENTS}
-DECLARING = {"__future__", "streamapp.agents.worker"}
+DECLARING = {
+    "__future__",
+    "typing",
+    "streamapp.agents.pages",
+    "streamapp.exact.app",
+    "streamapp.meters.registry",
+    "streamapp.sinks.registry",
+}
 
 
 def faust(app: str, *command: str) -> subprocess.CompletedProcess[str]:
@@ -91,7 +98,7 @@ def test_a_sink_is_there_as_a_table_is() -> None:
     ("group", "command", "instead"),
     [
         ("billing-agg", ("reset",), "streamapp replay --group billing-agg"),
-        ("billing-agg", ("send", "@agent", "{}"), "streamapp.kafka.producer"),
+        ("billing-agg", ("send", "@bill", "{}"), "streamapp.kafka.producer"),
         ("billing-ledger", ("reset",), "an empty database"),
     ],
 )
