@@ -33,10 +33,11 @@ def console(stderr: bool = False, quiet: bool = False) -> Console:
 
 
 def bars(shown: bool, *, percent: bool = False, transient: bool = False) -> Progress:
-    """Progress bars on standard error."""
+    """Progress bars on standard error, where that is a terminal."""
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     columns[2:2] = [TaskProgressColumn()] * percent
-    return Progress(*columns, console=Console(stderr=True), disable=not shown, transient=transient)
+    err = Console(stderr=True)
+    return Progress(*columns, console=err, disable=not (shown and err.is_terminal), transient=transient)
 
 
 def counted(count: int, noun: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Context, Decimal
 from functools import reduce
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from streamapp.schemas.values.escaped import escaped
 
@@ -89,8 +89,8 @@ def latency(value_ms: float | None, unit: str) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """0.25 %: two digits that count; a dash where there is no whole."""
-    return "–" if not whole else f"{part / whole * 100:.3g} %" if part else "0 %"
+    """0.25 %: with two decimals, so that a column aligns; a dash where there is no whole."""
+    return "–" if not whole else f"{part / whole * 100:.2f} %"
 
 
 def rate(value: float) -> str:
@@ -201,6 +201,11 @@ def agent_url(org: str, agent: str) -> str:
     if {org, agent} & {"", ".", ".."}:
         return "/agent?" + urlencode({"org": org, "agent": agent}, errors="replace")
     return f"/agents/{quote(org, safe='', errors='replace')}/{quote(agent, safe='', errors='replace')}"
+
+
+def address(url: str) -> str:
+    """What the pages call a worker: where it answers."""
+    return visible(urlsplit(url).netloc or url)
 
 
 def settlement_url(settlement_id: str) -> str:
