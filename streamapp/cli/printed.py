@@ -63,7 +63,8 @@ def print_table(table: Table, out: Console | None = None) -> None:
         column.overflow = "fold"
     if table.show_header and len(table.columns) > 1 and out.width < PIPED:
         rows = Group(*_one_below_the_other(table, out))
-        fits = Measurement.get(out, out.options, table).minimum <= out.width
+        # Without the room of a pipe rich says that every table fits: it breaks words.
+        fits = Measurement.get(out, out.options.update(width=PIPED), table).minimum <= out.width
         if not fits or len(out.render_lines(rows)) < len(out.render_lines(table)):
             out.print(rows)
             return
