@@ -62,6 +62,8 @@ def print_table(table: Table, out: Console | None = None) -> None:
     for column in table.columns:
         column.overflow = "fold"
     if table.show_header and len(table.columns) > 1 and out.width < PIPED:
+        for column in table.columns:
+            column.no_wrap = not any(" " in _text(cell, out).plain for cell in (column.header, *column.cells))
         rows = Group(*_one_below_the_other(table, out))
         # Without the room of a pipe rich says that every table fits: it breaks words.
         fits = Measurement.get(out, out.options.update(width=PIPED), table).minimum <= out.width
@@ -71,13 +73,17 @@ def print_table(table: Table, out: Console | None = None) -> None:
     out.print(table)
 
 
+def _text(cell: object, out: Console) -> Text:
+    return cell.copy() if isinstance(cell, Text) else out.render_str(str(cell))
+
+
 def _one_below_the_other(table: Table, out: Console) -> Iterator[Text | Padding]:
     """Each row: its first cell, and below it the others that are not empty, with the heads of their columns."""
     if table.title:
         yield Text(str(table.title), style="italic")
     heads = [str(column.header) for column in table.columns]
     for cells in zip(*(column.cells for column in table.columns), strict=True):
-        texts = [cell.copy() if isinstance(cell, Text) else out.render_str(str(cell)) for cell in cells]
+        texts = [_text(cell, out) for cell in cells]
         yield Text.assemble((texts[0].plain, "bold"), overflow="fold")
         parts = [
             Text.assemble((f"{head} ", "dim"), text) for head, text in zip(heads, texts, strict=True) if text.plain
