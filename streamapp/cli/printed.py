@@ -62,8 +62,11 @@ def print_table(table: Table, out: Console | None = None) -> None:
     for column in table.columns:
         column.overflow = "fold"
     if table.show_header and len(table.columns) > 1 and out.width < PIPED:
-        for column in table.columns:
-            column.no_wrap = not any(" " in _text(cell, out).plain for cell in (column.header, *column.cells))
+        for column in table.columns:  # sentences wrap; a column of names is as wide as the longest
+            cells = [_text(cell, out) for cell in column.cells]
+            column.no_wrap = not any(" " in cell.plain for cell in cells)
+            if column.no_wrap:
+                column.min_width = max(cell.cell_len for cell in (_text(column.header, out), *cells))
         rows = Group(*_one_below_the_other(table, out))
         # Without the room of a pipe rich says that every table fits: it breaks words.
         fits = Measurement.get(out, out.options.update(width=PIPED), table).minimum <= out.width

@@ -65,6 +65,7 @@ def test_no_word_is_broken_to_make_a_table_fit() -> None:
     print_table(table, Console(file=out, width=80, force_terminal=True, no_color=True, color_system=None))
     assert "conflicting_duplicate" in out.getvalue()
     assert "events_plugin_ingestion" in out.getvalue()
+    assert "analytics-ingest" in out.getvalue()
 
 
 def test_a_pipe_gets_each_row_as_one_line() -> None:
