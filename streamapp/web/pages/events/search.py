@@ -45,7 +45,7 @@ async def search(site: Site, params: Params) -> Page:
             hits += found
             silent += [problem] if problem else []
     exact = [hit for hit in hits if hit.name == wanted]
-    if len(exact) == 1 and (len(hits) == 1 or exact[0].kind in ("bill", "settlement")):
+    if len(exact) == 1 and exact[0].kind in ("bill", "settlement"):
         return _moved(exact[0].url)
     if not hits and (moment_of(wanted) is not None or uuid_of(wanted) is not None):
         return _moved(event_url(wanted))
