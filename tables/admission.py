@@ -62,7 +62,7 @@ class OwnerAdmission:
         if record.timestamp <= 0:
             return Refusal(record, "record_timestamp_missing", "its record has no timestamp")
         if event.at_ms > record.timestamp + future_ms:
-            return Refusal(record, "timestamp_in_future", "timestamp is more than 5 minutes in the future")
+            return Refusal(record, "timestamp_in_future", "timestamp is more than five minutes in the future")
         return event
 
     def org(self, event: Any) -> str | None:

@@ -155,7 +155,7 @@ class Fold(ABC, Generic[Out, Row]):
         """Whether an event of a closed hour is older than the topic's retention behind the watermark: refused."""
         if at_ms >= self.position.watermark_ms - self.rules.retention_ms:
             return False
-        self._refuse(record, "too_late", "it is older than the topic's retention behind the watermark")
+        self._refuse(record, "too_late", "timestamp is further behind the newest event than the topic keeps records")
         return True
 
     def _refuse(self, record: Record, reason: str, error: str) -> None:

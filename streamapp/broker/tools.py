@@ -55,12 +55,12 @@ def properties(client: Mapping[str, Any]) -> dict[str, str]:
 def run(command: Sequence[str], client: Mapping[str, Any], arguments: Sequence[str], **how: Any) -> Any:
     """`subprocess.run` of a tool with the address of the broker, its login and these arguments.
 
-    `command` starts the tool's class. The login is in a file that only this user may read, and that is gone afterwards.
-    An address or a login among the arguments comes before ours.
+    `command` starts the tool's class; `client` is {} for one that asks no broker. The login is in a file that only this
+    user may read, and that is gone afterwards. An address or a login among the arguments comes before ours.
     """
     with tempfile.TemporaryDirectory(prefix="streamapp-") as folder:
         own: list[str] = []
-        if "--bootstrap-server" not in arguments and "--bootstrap-controller" not in arguments:
+        if client and "--bootstrap-server" not in arguments and "--bootstrap-controller" not in arguments:
             own += ["--bootstrap-server", client["bootstrap.servers"]]
         if (rows := properties(client)) and "--command-config" not in arguments:
             file = Path(folder) / "client.properties"

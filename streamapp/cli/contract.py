@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from streamapp.cli.group import Group
+from streamapp.cli.group import Choice, Group
 from streamapp.cli.printed import json_option, print_json
 from streamapp.cli.reached import reached
 from streamapp.contract.check import Check, Finding, Seen
@@ -37,7 +37,7 @@ def export(folder: Path) -> None:
 
 
 @command.command()
-@click.option("--topic", "name", required=True, type=click.Choice(list(JUDGES)), help="Whose records are looked at.")
+@click.option("--topic", "name", required=True, type=Choice(list(JUDGES)), help="Whose records are looked at.")
 @click.option("--last", default=10_000, show_default=True, type=click.IntRange(1), help="Offsets of each partition.")
 @click.option("--source", default="", help="Only what this producer wrote, by the `source` of its events.")
 @json_option

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from streamapp.cli.group import Choice
 from streamapp.cli.moment import Moment
 from streamapp.cli.printed import console, counted, json_option, print_json, print_table
 from streamapp.cli.reached import reached
@@ -37,6 +38,7 @@ from streamapp.web.workers.wire import plain
 
 ANSWER_S = 10.0  # a command waits for Kafka and for workers; a page cannot
 ME = Asker("streamapp events", frozenset({"reader"}))
+PRICED = ("llm_usage", "agent_rpc_metering")
 STYLES = {"refused": "red", "dropped": "dim", "duplicate": "dim", "pending": "yellow", "in flight": "yellow"}
 
 T = TypeVar("T")
@@ -46,9 +48,7 @@ T = TypeVar("T")
 @click.option("--id", "event_id", help="Follow one event: its id, or its place like llm_usage[3]@31617.")
 @click.option("--bill", "statement_id", help="The calls behind a bill or a settlement.")
 @click.option("--team", help="Events of this team; with --topic agent_rpc_metering, of this agent.")
-@click.option(
-    "--topic", type=click.Choice(TOPICS), default=TOPICS[0], show_default=True, help="Topic for --team and --tail."
-)
+@click.option("--topic", type=Choice(TOPICS), default=TOPICS[0], show_default=True, help="Topic for --team and --tail.")
 @click.option(
     "--from",
     "from_ms",
@@ -132,7 +132,7 @@ def _print_trace(trace: Trace, out: Console) -> None:
         table.add_row("", escape(mask_text(fate.sentence)))
         for name, text in [] if event is None else _facts(event):
             table.add_row(name, escape(mask_text(text)))
-        for link in fate.links:
+        for link in fate.links if event is None else [one for one in fate.links if one.kind != "team"]:
             table.add_row(link.kind, escape(link.id.replace("\n", " / ")))
         print_table(table, out)
     for sentence in trace.searched:
@@ -161,20 +161,23 @@ def _show_list(made: Listing, as_json: bool) -> None:
     if as_json:
         print_json(plain(listing_twin(made)))
         return
-    table = Table("event", "record", "arrived", "call", "cost", "state")
-    table.columns[4].justify = "right"
+    priced = made.topic in PRICED
+    table = Table("event", "record", "arrived", "call" if priced else "name", *["cost"] * priced, "state")
+    if priced:
+        table.columns[4].justify = "right"
     for event, fate in made.sightings:
         assert event is not None, "lists have records"
         call = event.details.get("model") or event.details.get("method") or event.details.get("event") or event.type
-        cost = "" if event.cost is None else f"{event.cost:f} {event.currency}"
+        cost = ["" if event.cost is None else f"{event.cost:f} {event.currency}"] * priced
         state = f"[{STYLES.get(fate.state, 'green')}]{fate.state}[/]"
-        table.add_row(escape(event.id), event.place, format_ms(event.arrived_ms), escape(mask_text(call)), cost, state)
+        table.add_row(escape(event.id), event.place, format_ms(event.arrived_ms), escape(mask_text(call)), *cost, state)
     out = console()
     if made.sightings:
         print_table(table, out)
     sums = ", ".join(f"{cost:.12f} {currency}" for currency, cost in sorted(made.cost.items()))
+    sums = f", {made.counted:,} counted{f': {sums}' if sums else ''}" if priced else ""
     out.print(
-        f"{counted(made.matching, 'event')}, {made.counted:,} counted{f': {sums}' if sums else ''}; "
-        f"{counted(made.read, 'record')} read" + ("" if made.whole else ", and there are more: choose a shorter time"),
+        f"{counted(made.matching, 'event')}{sums}; {counted(made.read, 'record')} read"
+        + ("" if made.whole else ", and there are more: choose a shorter time"),
         highlight=False,
     )

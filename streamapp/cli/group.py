@@ -1,10 +1,21 @@
-"""A group of commands: proposes what was probably meant, and lists its commands with whole sentences."""
+"""What was probably meant by a mistyped command or word of a list; groups list their commands with whole sentences."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 
 import click
+
+
+class Choice(click.Choice[str]):
+    """One word of a list. A mistyped one is told which were probably meant."""
+
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
+        """The same as click's, which lists all, or the nearest."""
+        near = get_close_matches(str(value), list(self.choices))
+        return (
+            f"{value!r}: did you mean {' or '.join(near)}?" if near else super().get_invalid_choice_message(value, ctx)
+        )
 
 
 class Group(click.Group):

@@ -34,10 +34,11 @@ def console(stderr: bool = False, quiet: bool = False) -> Console:
 
 
 def bars(shown: bool, *, percent: bool = False, transient: bool = False) -> Progress:
-    """Progress bars on standard error."""
+    """Progress bars on standard error, where that is a terminal."""
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     columns[2:2] = [TaskProgressColumn()] * percent
-    return Progress(*columns, console=Console(stderr=True), disable=not shown, transient=transient)
+    err = Console(stderr=True)
+    return Progress(*columns, console=err, disable=not (shown and err.is_terminal), transient=transient)
 
 
 def print_json(value: object) -> None:
@@ -68,12 +69,22 @@ def print_table(table: Table, out: Console | None = None) -> None:
     for column in table.columns:
         column.overflow = "fold"
     if table.show_header and len(table.columns) > 1 and out.width < PIPED:
+        for column in table.columns:  # sentences wrap; a column of names is as wide as the longest
+            cells = [_text(cell, out) for cell in column.cells]
+            column.no_wrap = not any(" " in cell.plain for cell in cells)
+            if column.no_wrap:
+                column.min_width = max(cell.cell_len for cell in (_text(column.header, out), *cells))
         rows = Group(*_one_below_the_other(table, out))
-        fits = Measurement.get(out, out.options, table).minimum <= out.width
+        # Without the room of a pipe rich says that every table fits: it breaks words.
+        fits = Measurement.get(out, out.options.update(width=PIPED), table).minimum <= out.width
         if not fits or len(out.render_lines(rows)) < len(out.render_lines(table)):
             out.print(rows)
             return
     out.print(table)
+
+
+def _text(cell: object, out: Console) -> Text:
+    return cell.copy() if isinstance(cell, Text) else out.render_str(str(cell))
 
 
 def _one_below_the_other(table: Table, out: Console) -> Iterator[Text | Padding]:
@@ -82,7 +93,7 @@ def _one_below_the_other(table: Table, out: Console) -> Iterator[Text | Padding]
         yield Text(str(table.title), style="italic")
     heads = [str(column.header) for column in table.columns]
     for cells in zip(*(column.cells for column in table.columns), strict=True):
-        texts = [cell.copy() if isinstance(cell, Text) else out.render_str(str(cell)) for cell in cells]
+        texts = [_text(cell, out) for cell in cells]
         yield Text.assemble((texts[0].plain, "bold"), overflow="fold")
         parts = [
             Text.assemble((f"{head} ", "dim"), text) for head, text in zip(heads, texts, strict=True) if text.plain

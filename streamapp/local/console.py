@@ -23,6 +23,7 @@ ASK_EVERY_S = 1.0
 ASK_TIMEOUT_S = 3.0
 LINE_EVERY_S = 10.0
 DOT = " · "
+BILLING = "billing-agg"
 NARROW = 100  # columns; below, the least important column is left out
 STATES = {"no worker": "starting", "never started": "starting", "running": "running", "rebalancing": "rebalancing"}
 
@@ -154,11 +155,12 @@ def summary(now: Now | None, incidents: int, *, lag: bool = True) -> list[str]:
     """The sums, each as a few words. Pure."""
     if now is None:
         return []
-    sums = [f"{now.events_per_s:,.0f} events/s"]
+    sums = [f"{_counted(round(now.events_per_s), 'event')}/s"]
     sums += [] if now.lag is None or not lag else [f"lag {now.lag:,}"]
-    billed = [f"{_amount(one.closed_today)} {one.currency}" for one in now.money if one.closed_today]
-    sums += [f"billed today {', '.join(billed)}"] if billed else []
-    sums += [] if now.open_hours is None else [f"{_counted(now.open_hours, 'bill')} open"]
+    if all(one.state == "running" for one in now.groups if one.group == BILLING):  # else a part of it is on its way
+        billed = [f"{_amount(one.closed_today)} {one.currency}" for one in now.money if one.closed_today]
+        sums += [f"billed today {', '.join(billed)}"] if billed else []
+        sums += [] if now.open_hours is None else [f"{_counted(now.open_hours, 'bill')} open"]
     if now.letters_waiting is not None:
         causes = f" in {_counted(incidents, 'incident')}" if incidents else ""
         sums.append(f"{_counted(now.letters_waiting, 'dead letter')}{causes}")

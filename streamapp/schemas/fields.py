@@ -73,16 +73,17 @@ def _utf8(text: str) -> str:
 
 def _moment(text: str) -> str:
     if parse_ms(text) is None:
-        raise PydanticCustomError(
-            "timestamp", "is not an RFC 3339 timestamp with Z or an offset, between 1970 and 9999"
-        )
+        if parse_ms(text + "Z") is not None:
+            raise PydanticCustomError("timestamp", "has no time zone: add Z or an offset")
+        raise PydanticCustomError("timestamp", "is not an RFC3339 timestamp with Z or an offset")
     return text
 
 
 def _cost(number: Any) -> Decimal:
     # `bool` is an int to Python, and a float has lost the digits that count.
     if type(number) is not int and type(number) is not Decimal:
-        raise PydanticCustomError("cost", "is not a finite JSON number")
+        what = "is text: send a JSON number, without quotes" if type(number) is str else "is not a finite JSON number"
+        raise PydanticCustomError("cost", what)
     try:
         return rounded_cost(number)
     except ValueError as error:

@@ -60,7 +60,7 @@ def findings(plan: Plan, seen: Seen) -> tuple[Finding, ...]:
 def _planned(plan: Plan) -> Iterator[Finding]:
     for change in plan.changes:
         if isinstance(change, Create):
-            yield Finding("missing", change.topic, "is missing", "streamapp topics apply")
+            yield Finding("missing", change.topic, "does not exist", "streamapp topics apply")
         else:
             yield Finding("drift", change.topic, f"is lower than registered ({change})", "streamapp topics apply")
     for drift in plan.drifts:

@@ -182,14 +182,14 @@ class Pages:
 
     async def settlement(self, request: web.Request) -> web.Response:
         """`/settlements/{id}/statement`: the stated bytes, nothing else."""
-        body = await agents.settled_bytes(
-            await self.site.at(sitemap.SETTLING), {"id": unquote(request.rel_url.raw_path.split("/")[2])}
-        )
+        settlement_id = unquote(request.rel_url.raw_path.split("/")[2])
+        body = await agents.settled_bytes(await self.site.at(sitemap.SETTLING), {"id": settlement_id})
         return web.Response(body=body, content_type="application/json")
 
-    async def bills(self, request: web.Request) -> web.Response:
-        """`/bills`: the closed hours are the list of bills."""
-        return web.Response(status=302, headers={"Location": "/usage?state=closed"})
+    async def listed(self, request: web.Request) -> web.StreamResponse:
+        """An address that was cut leads to the list; with a query it is a page, of names that no path can carry."""
+        where = {"Location": sitemap.LISTS[request.rel_url.raw_path]}
+        return await self.page(request) if request.rel_url.raw_query_string else web.Response(status=302, headers=where)
 
     async def moved(self, request: web.Request) -> web.Response:
         """`/hours`: where usage was before."""
@@ -240,7 +240,9 @@ async def _form(request: web.Request) -> dict[str, str]:
 
 
 def _nothing_here() -> Problem:
-    return Problem(404, "There is no page here", "Start from the overview, or look for a team on the page of usage.")
+    return Problem(
+        404, "There is no page here", "Start from the overview, or look for what you know of it: a name or an id."
+    )
 
 
 def demand_page(asker: Asker, path: str) -> None:
@@ -251,9 +253,9 @@ def demand_page(asker: Asker, path: str) -> None:
 
 def _table(site: Pages) -> list[web.RouteDef]:
     return [
-        *(web.get(path, site.page) for path, _, _ in sitemap.PAGES),
+        *(web.get(path, site.listed) for path in sitemap.LISTS),
+        *(web.get(path, site.page) for path, _, _ in sitemap.PAGES if path not in sitemap.LISTS),
         *(web.get(path, site.page) for path in sitemap.TWINS),
-        web.get("/bills", site.bills),
         web.get("/hours", site.moved),
         web.get("/hours.json", site.moved),
         web.get("/usage.csv", site.table),

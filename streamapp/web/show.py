@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Context, Decimal
 from functools import reduce
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from streamapp.schemas.values.escaped import escaped
 
@@ -89,8 +89,11 @@ def latency(value_ms: float | None, unit: str) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """0.25 %: two digits that count; a dash where there is no whole."""
-    return "–" if not whole else f"{part / whole * 100:.3g} %" if part else "0 %"
+    """0.25 %, < 0.01 %: with two decimals, so that a column aligns; a dash where there is no whole."""
+    if not whole:
+        return "–"
+    value = part / whole * 100
+    return "< 0.01 %" if 0 < value < 0.005 else f"{value:.2f} %"  # what is there is never shown as nothing
 
 
 def rate(value: float) -> str:
@@ -218,6 +221,11 @@ def org_url(org: str) -> str:
 def agent_url(org: str, agent: str) -> str:
     """The meter of an agent, like `team_url`."""
     return _named("/agent", "/agents", org=org, agent=agent)
+
+
+def address(url: str) -> str:
+    """What the pages call a worker: where it answers."""
+    return visible(urlsplit(url).netloc or url)
 
 
 def settlement_url(settlement_id: str) -> str:

@@ -4,7 +4,7 @@ every worker."""
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 
 from streamapp.web.pages import accounts, agents, front, raw, schemas
@@ -84,7 +84,16 @@ PLACES: tuple[tuple[str, str, str], ...] = (
     ("letters", "/letters", "Dead letters"),
     ("tables", "/tables", "Tables"),
 )
-"""What the head of every page links to. Seven short words fit a telephone."""
+"""What the head of every page links to. Eight short words fit a telephone."""
+LISTS: Mapping[str, str] = {
+    "/orgs": "/usage?by=org",
+    "/teams": "/usage?by=team",
+    "/agent": "/agents",
+    "/bills": "/usage?state=closed",
+    "/settlements": "/agents",
+    "/groups": "/",
+}
+"""An address that was cut, and what lists its kind."""
 
 _COMPILED = tuple((path, re.compile(pattern), builder) for path, pattern, builder in PAGES)
 

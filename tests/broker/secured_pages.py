@@ -20,6 +20,7 @@ from streamapp.topics.registry import GROUPS, port_offset
 from streamapp.web.entry.identity import digest
 from streamapp.web.entry.rights import ROLES, ROUTES, Role, may
 from streamapp.web.show import agent_url, budget_url, org_url, settlement_url
+from streamapp.web.sitemap import LISTS
 
 DATA_S = 600
 BEAT_S = 0.5  # between two looks: as an open page, and not more
@@ -184,7 +185,7 @@ def addresses(base: str) -> Iterator[tuple[str, Role | None]]:
         raise AssertionError(shown.last) from error
     names = shown.names()
     for route in ROUTES:
-        if route.path in NOT_PAGES or route.path in ("/bills", "/agent", "/teams", "/orgs"):
+        if route.path in NOT_PAGES or route.path in LISTS:
             continue
         known = next((name for name in sorted(names, key=len, reverse=True) if route.path.startswith(name)), "")
         for start in names.get(known, [""]):

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from streamapp.broker.tools import TOOLS, properties, run
 from streamapp.cli.local.broker import tool
 
+TEXT: dict[str, Any] = {"capture_output": True, "text": True}
 TELL = "import json, sys; file = sys.argv[-1]; print(json.dumps(sys.argv[1:-1])); print(open(file).read())"
 
 
@@ -40,6 +41,11 @@ def test_what_was_given_is_not_given_twice() -> None:
     given = ["--bootstrap-server", "other:1", "--command-config", "mine"]
     done = run([sys.executable, "-c", "import sys; print(sys.argv[1:])"], client, given, capture_output=True, text=True)
     assert done.stdout.strip() == str(given)
+
+
+def test_a_tool_that_reads_files_is_told_of_no_broker() -> None:
+    done = run([sys.executable, "-c", "import sys; print(sys.argv[1:])"], {}, ["--files", "0.log"], **TEXT)
+    assert done.stdout.strip() == str(["--files", "0.log"])
 
 
 def test_a_certificate_of_our_own_is_told_in_pem(tmp_path: Path) -> None:

@@ -39,6 +39,23 @@ def test_a_mistyped_command_is_told_the_one_that_was_meant(typed: str, meant: st
     assert f"No such command {typed!r}: did you mean {meant}?" in found.output
 
 
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (["stop", "billing"], "Invalid value for 'GROUP': 'billing': did you mean rpc-billing or billing-agg or"),
+        (["events", "--tail", "--topic", "llm_usag"], "'llm_usag': did you mean llm_usage?"),
+        (["verify", "--pair", "xyzzy"], "'xyzzy' is not one of 'usage=bills'"),
+        (
+            ["bills", "export", "--month", "2025-01", "--out", "x.xls"],
+            "x.xls says no format: end it in .csv, .jsonl or",
+        ),
+    ],
+)
+def test_a_mistyped_word_of_a_list_is_told_the_one_that_was_meant(typed: list[str], says: str) -> None:
+    found = CliRunner().invoke(command, typed)
+    assert (found.exit_code, says in found.output) == (2, True), found.output
+
+
 def test_a_run_whose_state_is_no_folder_says_so(tmp_path: Path) -> None:
     file = tmp_path / "state"
     file.write_text("")

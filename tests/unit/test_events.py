@@ -11,12 +11,14 @@ import pytest
 from letters_fake import letter
 from usage_log import value
 
+from streamapp.cli.events import _show_list
 from streamapp.dead_letters.done import Done, Receipt
 from streamapp.events import fate
 from streamapp.events.event import Event, event_of, is_called
-from streamapp.events.listing import between
+from streamapp.events.listing import Listing, between
 from streamapp.events.log import within
 from streamapp.events.names import moment_of, place_of, uuid_of, written
+from streamapp.events.trace import Sighting
 from streamapp.facts_events import WindowFacts
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.lane.ids import CompactSeen
@@ -94,6 +96,25 @@ def test_a_captured_event_has_two_names() -> None:
     assert is_called(record(raw=raw.replace(b"evt_a", b"evt\\u005fa")), "evt_a")
     assert not is_called(record(raw=raw), "019-7"), "the uuid is that of a captured event"
     assert not is_called(record(raw=b"{"), "evt_a")
+
+
+def test_a_list_of_captured_events_speaks_of_no_money(capsys: pytest.CaptureFixture[str]) -> None:
+    raw = b'{"id":"evt_a","team_id":"team_a","data":{"event":"signed_up","uuid":"019-7","distinct_id":"u"}}'
+    captured = event_of(record(raw=raw, topic="events_plugin_ingestion"))
+    _show_list(
+        Listing(
+            "events_plugin_ingestion", [Sighting(captured, fate.kept(replace(captured, refusal=""), 10**9))], 1, 12
+        ),
+        False,
+    )
+    printed = capsys.readouterr().out
+    assert ["signed_up" in printed, "kept" in printed, "1 event; 12 records read" in printed] == [True] * 3
+    assert not [word for word in ("cost", "call", "counted") if word in printed]
+    called = event_of(record())
+    _show_list(Listing("llm_usage", [Sighting(called, fate.in_flight(called, 7))], 1, 12), False)
+    printed = capsys.readouterr().out
+    assert "1 event, 0 counted; 12 records read" in printed
+    assert "0.250000000000 USD" in printed
 
 
 @pytest.mark.parametrize(

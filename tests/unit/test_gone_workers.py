@@ -141,13 +141,13 @@ def test_the_pages_name_who_left_until_somebody_marks_it_as_seen() -> None:
                 "other": {"STREAM_X": "2", "STREAM_Y": "3"},
             }
             text = (await reader.get("/groups/billing-agg"))[1]
-            assert "10.0.0.3:6066 left at Jan 17, 10:41 UTC; its partitions went to 10.0.0.1:6066" in text
-            assert "10.0.0.2:6066 left at Jan 17, 10:42 UTC; nobody has its partitions" in text
+            assert "10.0.0.3:6066 left on Jan 17, 10:41 UTC; its partitions went to 10.0.0.1:6066" in text
+            assert "10.0.0.2:6066 left on Jan 17, 10:42 UTC; nobody has its partitions" in text
             assert "workers differ" in text
             front = (await reader.get("/"))[1]
             assert "Version 1.2.3." in front
-            assert "10.0.0.3:6066 left at" in front
-            assert ("10.0.0.4:6066 left at" in front, "10.0.0.4:6066 left at" in text) == (False, True), "replaced"
+            assert "10.0.0.3:6066 left on" in front
+            assert ("10.0.0.4:6066 left on" in front, "10.0.0.4:6066 left on" in text) == (False, True), "replaced"
             one.forgets = other.forgets = True
             assert await posted(session, served[0].url, C) == 503, "nobody took it"
             one.forgets = other.forgets = False
@@ -160,6 +160,27 @@ def test_the_pages_name_who_left_until_somebody_marks_it_as_seen() -> None:
             silent: Any = await reader.json("/groups/billing-agg")
             assert [each["worker"] for each in silent["settings"]] == ["one"]
             assert "workers differ" not in (await reader.get("/groups/billing-agg"))[1]
+
+    asyncio.run(run())
+
+
+def test_many_that_left_are_one_sentence_and_are_marked_at_once() -> None:
+    world, audit = World(hours_back=2, hostile=False), FakeAudit()
+    one = Remembering(world, "one")
+    one.gone = tuple(GoneFacts(f"http://10.0.0.{n}:6066", world.now_ms, {n: A} if n < 9 else {}) for n in range(5, 10))
+
+    async def run() -> None:
+        async with serving(one, audit=audit) as served, aiohttp.ClientSession() as session:
+            reader = Reader(session, served[0].url)
+            front = (await reader.get("/"))[1]
+            named = "10.0.0.5:6066, 10.0.0.6:6066, 10.0.0.7:6066 and 2 more"
+            assert f"5 workers ({named}) left on Jan 17, 10:42 UTC; their partitions went to 10.0.0.1:6066." in front
+            assert front.count("left on") == 1
+            assert "Mark all as seen" in (await reader.get("/groups/billing-agg"))[1]
+            assert await posted(session, served[0].url, "") == 303
+            assert [facts["worker"] for _, facts in audit.written] == [each.url for each in one.gone]
+            assert all(each.seen for each in one.gone)
+            assert await posted(session, served[0].url, "") == 404, "all are marked"
 
     asyncio.run(run())
 

@@ -146,7 +146,12 @@ def test_every_sample_of_the_standard_has_the_base_envelope(sample: str) -> None
         (
             event("timestamp", "2025-01-15 10:30:00Z"),
             "invalid_envelope",
-            "timestamp is not an RFC 3339 timestamp with Z or an offset, between 1970 and 9999",
+            "timestamp is not an RFC3339 timestamp with Z or an offset",
+        ),
+        (
+            event("timestamp", "2025-01-15T10:30:00"),
+            "invalid_envelope",
+            "timestamp has no time zone: add Z or an offset",
         ),
         (event("data", []), "invalid_envelope", "data is not an object"),
         (event("data", ABSENT), "invalid_envelope", "data is missing"),
@@ -168,7 +173,7 @@ def test_every_sample_of_the_standard_has_the_base_envelope(sample: str) -> None
         (event("data.cache_hit", 1), "invalid_data", "data.cache_hit is not true or false"),
         (event("data.currency", "usd"), "invalid_data", "data.currency has characters that do not match ^[A-Z0-9]+$"),
         (event("data.cost_usd", ABSENT), "invalid_data", "data.cost_usd is missing"),
-        (event("data.cost_usd", "0.0038"), "invalid_cost", "data.cost_usd is not a finite JSON number"),
+        (event("data.cost_usd", "0.0038"), "invalid_cost", "data.cost_usd is text: send a JSON number, without quotes"),
         (event("data.cost_usd", None), "invalid_cost", "data.cost_usd is not a finite JSON number"),
         (event("data.cost_usd", True), "invalid_cost", "data.cost_usd is not a finite JSON number"),
         (cost("NaN"), "invalid_cost", "data.cost_usd is not a finite JSON number"),

@@ -56,6 +56,18 @@ def test_a_narrow_terminal_shows_rows_one_below_the_other_with_their_heads() -> 
     ]
 
 
+def test_no_word_is_broken_to_make_a_table_fit() -> None:
+    table = Table("topic", "refused by", "reason", "dead letters")
+    for _ in range(20):
+        table.add_row("audit_log", "audit-archive", "invalid_data", "1")
+    table.add_row("events_plugin_ingestion", "analytics-ingest", "conflicting_duplicate", "2")
+    out = io.StringIO()
+    print_table(table, Console(file=out, width=80, force_terminal=True, no_color=True, color_system=None))
+    assert "conflicting_duplicate" in out.getvalue()
+    assert "events_plugin_ingestion" in out.getvalue()
+    assert "analytics-ingest" in out.getvalue()
+
+
 def test_a_pipe_gets_each_row_as_one_line() -> None:
     lines = printed(PIPED, terminal=False)
     for row in ROWS:

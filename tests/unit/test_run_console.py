@@ -49,6 +49,12 @@ def test_incidents_are_counted_and_explained() -> None:
     assert summary(None, 3) == []
 
 
+@pytest.mark.parametrize("state", ["rebalancing", "restoring", "silent", "no worker"])
+def test_no_sum_of_money_is_told_while_a_part_of_it_is_on_its_way(state: str) -> None:
+    moving = Now([GroupNow("billing-agg", state), *NOW.groups[1:]], NOW.money, NOW.lag, 1.0, NOW.open_hours, 220)
+    assert summary(moving, 0) == ["1 event/s", "lag 1,234", *summary(NOW, 0)[-2:]]
+
+
 def test_lag_is_said_once() -> None:
     assert "lag 1,234" in summary(NOW, 0)
     assert not any(part.startswith("lag") for part in summary(NOW, 0, lag=False))

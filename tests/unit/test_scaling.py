@@ -72,6 +72,9 @@ def test_a_group_is_stopped_scaled_and_started_again(running: Supervisor, until:
     ]
     assert called(scale, ["billing-ledger", "1"]).exit_code == 0
     assert set(running.running) == {"billing-agg-1", "billing-agg-2", "billing-ledger"}
+    told = called(scale, ["billing-ledger", "5"])
+    assert "billing-ledger reads 4 partitions, each by one worker: more workers only wait" in told.stdout
+    assert called(scale, ["billing-ledger", "1"]).exit_code == 0
     assert called(scale, ["billing-agg", "10"]).exit_code == 2, "a host has no ports for more"
     assert "was started with --only" in str(called(stop, ["llm-metrics"]).exception)
 

@@ -17,6 +17,7 @@ from web_fake import FakeAudit, FakeWorker, World, serving
 from streamapp.dead_letters.plan import Wanted
 from streamapp.errors import Denied, Unavailable
 from streamapp.events.listing import TAIL
+from streamapp.web.sitemap import LISTS
 
 Ask = Callable[..., Awaitable[tuple[int, str]]]
 JSON = {"Accept": "application/json"}
@@ -125,6 +126,10 @@ def test_lists_and_the_search_box() -> None:
         assert (status, f"/teams/{bucket.org}/{bucket.team}" in text) == (200, True)
         assert "Nothing was found" in (await ask("/search?q=%3Cscript%3E"))[1]
         assert (await ask("/search?q="))[0] == 200
+        for path, listed in LISTS.items():
+            assert await ask(path) == (302, listed), "an address that was cut"
+            assert (await ask(listed))[0] != 404
+        assert (await ask("/orgs?org=nobody"))[0] == 404, "a name that no path can carry"
 
     visit(check, worker, letters=FakeLetters([]), events=log)
 

@@ -203,6 +203,7 @@ def test_every_route_answers_as_the_table_says_and_with_the_headers(tmp_path: Pa
                     assert status not in {401, 403, 500}, (route, role)
                 for name, value in HEADERS.items():
                     assert headers[name] == value or (name == "Cache-Control" and "static" in route.path), (route, name)
+                assert "Server" not in headers
                 if "text/html" in headers.get("Content-Type", ""):
                     assert "<script>" not in text
                     assert " style=" not in text

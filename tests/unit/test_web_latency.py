@@ -145,7 +145,7 @@ def test_a_window_and_a_filter_choose_what_is_drawn() -> None:
         _, minutes, _ = await reader.get("/latency?model=ZEN")
         assert 'data-step="60"' in minutes
         assert [f'data-chart="{name}"' in minutes for name in ("latency", "errors", "requests")] == [True] * 3
-        assert "0.1 %" in minutes, "one call of a thousand failed"
+        assert "0.10 %" in minutes, "one call of a thousand failed"
         assert "p95, ms" in minutes
         _, none, _ = await reader.get("/latency?model=nothing-like-it")
         assert "data-chart" not in none

@@ -148,15 +148,16 @@ def test_the_statement_is_served_byte_for_byte() -> None:
 def test_a_worker_that_stopped_is_named_and_its_rows_are_stale() -> None:
     async def check(reader: Reader, served: list[Served]) -> None:
         before = await reader.json("/usage?limit=500")
+        where = served[1].url.removeprefix("http://")
         await served[1].stop()
         served[0].view.world.now_ms += 2000
         after = await reader.json("/usage?limit=500")
         assert after["matching"] == before["matching"]
         assert {row["worker"] for row in after["hours"] if row["stale"]} == {"agg-1"}
         _, text, _ = await reader.get("/usage?limit=500")
-        assert "agg-1</b> does not answer" in text
+        assert f"{where}</b> does not answer" in text
         _, text, _ = await reader.get("/usage?org=never-asked")
-        assert "agg-1</b> does not answer" in text
+        assert f"{where}</b> does not answer" in text
         assert "missing here" in text
         assert (await reader.json("/"))["verdict"] == "stale"
         assert (await reader.json("/groups/billing-agg"))["silent"][0]["name"] == "agg-1"
@@ -306,7 +307,8 @@ def test_damaged_rows_are_said_and_those_of_the_other_workers_are_shown() -> Non
     async def check(reader: Reader, served: list[Served]) -> None:
         status, text, _ = await reader.get("/tables/usage_hourly")
         assert status == 200
-        assert "Worker <b>agg-1</b> does not answer (it answered with status 503)" in text
+        where = served[1].url.removeprefix("http://")
+        assert f"Worker <b>{where}</b> does not answer (it answered with status 503)" in text
         assert "its rows are missing here" in text
         assert text.count('data-key="') > 3
         reader.base = served[1].url

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import re
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,7 +81,7 @@ def table() -> Table:
 
 def test_why_an_hour_is_dearer_than_yesterday() -> None:
     path = "/usage.json?hour=2025-01-15T10:00&compare=day&team=team_a&by=model"
-    (said,) = asked(table(), path)
+    said, page = asked(table(), path, path.replace(".json", ""))
     assert [(one["model"], one["requests"], one["cost"], one["change"]) for one in said["groups"]] == [
         ("small", 1, "2.000000000000", "1.000000000000"),
         ("large", 2, "0.500000000001", "0.500000000001"),
@@ -92,6 +93,9 @@ def test_why_an_hour_is_dearer_than_yesterday() -> None:
         "1.500000000001",
     )
     assert (total["hours"], total["requests"]) == (1, 3)
+    words = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert "Jan 14, 10:00–11:00" in words, "what it is compared with"
+    assert "+ $1.00 +100.0 %" in words.replace("+$", "+ $"), "by how much each model is dearer"
 
 
 def billed(made: Table, folder: Path) -> Decimal:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
+from streamapp.cli.group import Choice
 from streamapp.cli.printed import bars, print_faults, print_json, print_table
 from streamapp.cli.printed import console as stdout
 from streamapp.cli.reached import reached
@@ -56,7 +57,7 @@ class Verdict:
 
 
 @click.command("verify")
-@click.option("--pair", "names", multiple=True, type=click.Choice(NAMES), help="Only this pair; may be repeated.")
+@click.option("--pair", "names", multiple=True, type=Choice(NAMES), help="Only this pair; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, without a progress bar.")
 def command(names: tuple[str, ...], as_json: bool) -> None:
     """Check every bill against the raw events, and every copy of it, independently of the workers' own code.

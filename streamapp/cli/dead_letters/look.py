@@ -14,7 +14,7 @@ from rich.table import Table
 
 from streamapp.cli.dead_letters.act import drop_command, redrive_command
 from streamapp.cli.dead_letters.options import facts, filters, place, source, wanted
-from streamapp.cli.group import Group
+from streamapp.cli.group import Choice, Group
 from streamapp.cli.printed import console, counted, json_option, print_json, print_table
 from streamapp.cli.reached import reached
 from streamapp.dead_letters.done import read_done
@@ -34,7 +34,7 @@ EVENT_LETTERS = 20  # of one event, the newest
 
 _state = click.option(
     "--state",
-    type=click.Choice((*STATES, "all")),
+    type=Choice((*STATES, "all")),
     default="waiting",
     show_default=True,
     help="Only dead letters in this state.",

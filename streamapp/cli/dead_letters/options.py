@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from streamapp.cli.group import Choice
 from streamapp.cli.moment import Moment
 from streamapp.cli.printed import bars
 from streamapp.dead_letters.done import Done
@@ -23,8 +24,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def filters(command: Command) -> Command:
     """Adds the options that `wanted` reads."""
-    reasons = click.Choice([reason.value for reason in Reason])
-    topics = click.Choice([topic.name for topic in EVENT_TOPICS])
+    reasons = Choice([reason.value for reason in Reason])
+    topics = Choice([topic.name for topic in EVENT_TOPICS])
     for option in reversed(
         (
             click.option("--topic", type=topics, help="Dead letters about records of this topic."),

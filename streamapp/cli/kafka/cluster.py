@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from streamapp.broker.quorum import refuse_static_recipe
-from streamapp.cli.group import Group
+from streamapp.cli.group import Choice, Group
 from streamapp.cli.kafka.topics import NOT_AS_REGISTERED, WORK_TO_DO
 from streamapp.cli.printed import counted, json_option, print_json
 from streamapp.cli.reached import reached
@@ -27,7 +27,7 @@ THROTTLE = 50_000_000
 POLL_S = 1.0
 
 _brokers = click.option(
-    "--brokers", type=click.Choice(["1", "3", "5", "7"]), default="3", help="How many are wanted.", show_default=True
+    "--brokers", type=Choice(["1", "3", "5", "7"]), default="3", help="How many are wanted.", show_default=True
 )
 
 

@@ -141,7 +141,8 @@ def tool(name: str | None, arguments: tuple[str, ...]) -> None:
         click.echo(click.get_current_context().get_help())
         click.echo("\nTools:\n" + "\n".join(f"  {each}" for each in names))
         return
-    main_class = names.get(name.removesuffix(".sh"))
+    name = name.removesuffix(".sh")
+    main_class = names.get(name)
     if main_class is None:
         near = get_close_matches(name, names, n=1)
         raise Refused(f"{name} is none of Kafka's tools{f'; did you mean {near[0]}?' if near else ''}")

@@ -18,6 +18,7 @@ from streamapp.chaos.report import ChaosReport
 from streamapp.chaos.run import LOAD_SHARE, Chaos
 from streamapp.chaos.worker import BILLING
 from streamapp.cli.checks.verify import check
+from streamapp.cli.group import Choice
 from streamapp.cli.printed import console as stdout
 from streamapp.cli.printed import print_json, print_table
 from streamapp.errors import Refused
@@ -32,7 +33,7 @@ KINDS = {fault.name.lower().replace("_", "-"): fault for fault in Fault}
 @click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(0.5), help="Approximate duration.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same events and the same faults.")
 @click.option("--stock/--no-stock", default=True, show_default=True, help="Also run a stock Faust counter, to compare.")
-@click.option("--only", "kinds", multiple=True, type=click.Choice([*KINDS]), help="Only this fault; may be repeated.")
+@click.option("--only", "kinds", multiple=True, type=Choice([*KINDS]), help="Only this fault; may be repeated.")
 @click.option("--secure", is_flag=True, help="Kafka with TLS, logins and rights: each process is a user of its own.")
 @click.option("--app", default=BILLING, show_default=True, help="Faust app of the workers under test, as for -A.")
 @click.option(

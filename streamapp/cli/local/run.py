@@ -8,6 +8,7 @@ from rich.text import Text
 
 from streamapp.agents.registry import AGENTS
 from streamapp.cli.checks.verify import Verdict, show_verdict, verify
+from streamapp.cli.group import Choice
 from streamapp.cli.printed import console as stdout
 from streamapp.cli.printed import print_json
 from streamapp.cli.reached import ended
@@ -18,7 +19,7 @@ from streamapp.settings import current
 from streamapp.verify.pairs import kept_by
 
 INTERRUPTED = 130  # as shells say it: ended by Ctrl-C before anything was verified
-GROUP = click.Choice([name for name, _, _ in AGENTS])
+GROUP = Choice([name for name, _, _ in AGENTS])
 
 
 @click.command(name="run")

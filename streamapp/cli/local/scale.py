@@ -7,6 +7,7 @@ import threading
 import click
 
 from streamapp.agents.registry import AGENTS
+from streamapp.cli.group import Choice
 from streamapp.cli.printed import print_json
 from streamapp.clock import monotonic_s
 from streamapp.errors import Refused, Unavailable
@@ -14,16 +15,19 @@ from streamapp.local.state import is_in_use
 from streamapp.local.wanted import WORKERS_MAX, Wanted, worker_names
 from streamapp.settings import current
 from streamapp.topics.registry import group as registered
+from streamapp.topics.registry import topic
 
-GROUP = click.Choice([name for name, _, _ in AGENTS])
+NAMES = [name for name, _, _ in AGENTS]
+GROUP = Choice(NAMES)
+GROUPS = f"Groups: {', '.join(NAMES)}."
 FOLLOWED_S = 90.0  # a worker that holds a transaction ends within 20 s; the run may still be starting
 LOOK_S = 0.2
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object: each worker's process.")
 
 
-@click.command()
-@click.argument("group", type=GROUP)
+@click.command(epilog=GROUPS)
+@click.argument("group", type=GROUP, metavar="GROUP")
 @_json
 def stop(group: str, as_json: bool) -> None:
     """Stop every worker of a group of `streamapp run`, and leave them stopped.
@@ -33,20 +37,21 @@ def stop(group: str, as_json: bool) -> None:
     _scale(group, 0, as_json)
 
 
-@click.command()
-@click.argument("group", type=GROUP)
+@click.command(epilog=GROUPS)
+@click.argument("group", type=GROUP, metavar="GROUP")
 @_json
 def start(group: str, as_json: bool) -> None:
     """Start a group's workers again, as many as it is registered with."""
     _scale(group, registered(group).consumers, as_json)
 
 
-@click.command()
-@click.argument("group", type=GROUP)
+@click.command(epilog=GROUPS)
+@click.argument("group", type=GROUP, metavar="GROUP")
 @click.argument("workers", type=click.IntRange(0, WORKERS_MAX))
 @_json
 def scale(group: str, workers: int, as_json: bool) -> None:
-    """Give a group of `streamapp run` so many workers. Kafka shares its partitions out among them.
+    """Give a group of `streamapp run` so many workers. Kafka shares its partitions out among them; more workers than
+    partitions wait for one to leave.
 
     \b
       streamapp scale billing-agg 4
@@ -80,6 +85,9 @@ def _scale(group: str, workers: int, as_json: bool) -> None:
         "\n".join(f"{name} runs (process {now[name]})" for name in worker_names(group, workers))
         or f"{group} is stopped: its records wait. Go on with: streamapp start {group}"
     )
+    useful = max(topic(name).partitions for name in registered(group).topics)
+    if workers > useful:
+        click.echo(f"{group} reads {useful} partitions, each by one worker: more workers only wait")
 
 
 def _followed(wanted: Wanted, group: str, workers: int) -> bool:

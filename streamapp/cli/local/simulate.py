@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from streamapp.cli.group import Choice
 from streamapp.cli.local.simulate_summary import Summary, show
 from streamapp.cli.moment import Moment
 from streamapp.cli.printed import console, print_json
@@ -35,7 +36,7 @@ SHOWN_EVERY = 512
 # So few that a broker on a very busy machine acknowledges them within the delivery timeout: the stream waits instead.
 PACED_BUFFER, FAST_BUFFER = 1_000, 10_000
 SHARE = click.FloatRange(0, 1)
-TOPIC = click.Choice([one.topic for one in STREAMS])
+TOPIC = Choice([one.topic for one in STREAMS])
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import IO, cast
 
 import click
 
-from streamapp.cli.group import Group
+from streamapp.cli.group import Choice, Group
 from streamapp.schemas.values.money import money_text
 from streamapp.settings import current
 from streamapp.sinks.ledger.database import open_ledger
@@ -47,7 +47,7 @@ def command() -> None:
 @command.command(name="export")
 @click.option("--month", required=True, type=Month(), help="The UTC month of the hours that are billed, like 2025-01.")
 @click.option(
-    "--format", "kind", type=click.Choice(FORMATS), help="Format [default: by the extension of --out, else csv]."
+    "--format", "kind", type=Choice(FORMATS), help="Format [default: by the extension of --out; csv without --out]."
 )
 @click.option("--org", default="", help="Only this org.")
 @click.option("--team", default="", help="Only this team.")
@@ -71,7 +71,9 @@ def export_command(
     standard error. A file is there as a whole, or not at all.
     """
     name, span = month
-    chosen = cast(Format, kind or (kind_of(out) if out else "") or "csv")
+    if kind is None and out is not None and not kind_of(out):
+        raise click.UsageError(f"{out.name} says no format: end it in .csv, .jsonl or .parquet, or add --format")
+    chosen = cast(Format, kind or (kind_of(out) if out else "csv"))
     if chosen == "parquet" and out is None and sys.stdout.isatty():
         raise click.UsageError("parquet is no text: name a file with --out, or send it into one")
     sums = asyncio.run(_written(span, out, chosen, org, team, lines))

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from streamapp.cli.group import Choice
 from streamapp.cli.printed import json_option, print_json
 from streamapp.cli.reached import reached
 from streamapp.clock import wall_ms
@@ -24,7 +25,7 @@ TABLES = sorted(name for name, changelog in registry.tables().items() if changel
 
 
 @click.command("repartition")
-@click.option("--table", default="usage_hourly", show_default=True, type=click.Choice(TABLES), help="Table to move.")
+@click.option("--table", default="usage_hourly", show_default=True, type=Choice(TABLES), help="Table to move.")
 @click.option(
     "--dry-run",
     is_flag=True,

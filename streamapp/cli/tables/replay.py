@@ -14,6 +14,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from streamapp.cli.group import Choice
 from streamapp.cli.moment import Moment
 from streamapp.cli.printed import console, print_json, print_table
 from streamapp.cli.reached import reached
@@ -22,8 +23,9 @@ from streamapp.cli.tables.talk import Talk, advance
 from streamapp.clock import wall_ms
 from streamapp.errors import Refused
 from streamapp.exact.declaration import TableDeclaration
+from streamapp.kafka.admin import Admin
 from streamapp.meters.registry import TABLES, declared
-from streamapp.replay.offsets import Move, Where, planned, put_back
+from streamapp.replay.offsets import SILENT_STATES, Move, Where, planned, put_back
 from streamapp.replay.recompute import Published, Recomputation, money, offsets_to_read, publish, recomputation
 from streamapp.settings import Settings
 from streamapp.topics import registry
@@ -48,10 +50,8 @@ class Offsets(click.ParamType):
 
 
 @click.command("replay")
-@click.option("--group", type=click.Choice(GROUPS), help="Consumer group whose records are read again.")
-@click.option(
-    "--table", "name", type=click.Choice([name for name, _ in TABLES]), help="Name the group by its table instead."
-)
+@click.option("--group", type=Choice(GROUPS), help="Consumer group whose records are read again.")
+@click.option("--table", "name", type=Choice([name for name, _ in TABLES]), help="Name the group by its table instead.")
 @click.option(
     "--to-datetime", "at_ms", type=Moment(), help="Start at the first record with this broker timestamp or later."
 )
@@ -134,8 +134,10 @@ async def _replay(
     only_shown = talk.dry_run and table is None  # a table is only compared with the log where nobody writes it
     moves = await planned(settings, group, topic, where, while_running=only_shown, tell=partial(click.echo, err=True))
     print_table(plan_table(moves, topic), talk.console)
-    if only_shown:
-        talk.console.print(f"A dry run may be made while {group} runs. Stop its workers before you do this.")
+    if only_shown and (await asyncio.to_thread(Admin(settings.kafka).group, group)).state not in SILENT_STATES:
+        talk.console.print(
+            f"{group} runs: stop its workers first, those of `streamapp run` by `streamapp stop {group}`"
+        )
     result: dict[str, Any] = {"group": group, "dry_run": talk.dry_run, "moves": [_move(move) for move in moves]}
     if table is not None:
         return result | await _recompute(table, moves, settings, talk)
@@ -146,7 +148,7 @@ async def _replay(
         partitions = "1 partition" if moved == 1 else f"{moved} partitions"
         talk.console.print(f"{partitions} put back; what was counted or kept will be read again and skipped")
     elif not records:
-        talk.console.print("0 records to read again: nothing to do")
+        talk.console.print(f"0 records to read again: {group} has read no partition beyond that place")
     return result | {"partitions_moved": moved}
 
 

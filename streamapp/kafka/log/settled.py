@@ -44,5 +44,9 @@ def settled(ends: Ends, topic: str, partitions: int, transaction_s: float) -> di
             starts = ends.start_offsets(wanted)
             return {number: Span(starts[topic, number], end) for (_, number), end in stable.items()}
         if monotonic_s() > until_s:
-            raise Unavailable(f"topic {topic}: a transaction on partitions {unsettled} does not end")
+            numbers = ", ".join(map(str, unsettled))
+            raise Unavailable(
+                f"{topic}, partition {numbers}: a transaction is open for longer than {transaction_s + ABORT_S:g} s; "
+                "try again, and if it stays, see `streamapp broker tool kafka-transactions`"
+            )
         threading.Event().wait(POLL_S)

@@ -180,3 +180,4 @@ async def protect(request: web.Request, response: web.StreamResponse) -> None:
     """For `Application.on_response_prepare`: the headers that every answer has."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers.pop("Server", None)  # which releases serve is nobody's business

@@ -16,7 +16,7 @@ from streamapp.web.pages.models import charts
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
-from streamapp.web.workers import group
+from streamapp.web.workers import gone, group
 
 BILLING = "billing-agg"
 CURRENCIES_MAX = 4  # in a figure; the twin has all
@@ -25,7 +25,8 @@ COUNTED = ("requests", "errors", "prompt_tokens", "completion_tokens", "total_to
 
 
 async def front(site: Site, params: Params) -> Page:
-    """`/`: one look says whether all is well."""
+    """`/`: one look says whether all is well. `verdict` and `level` of its twin `/index.json` are `ok`, `stale` (the
+    page says Warning) or `wrong` (Problem)."""
     extras = site.extras
     look, waiting, capture, drawn, agreed, incidents = await asyncio.gather(
         whole.look(site),
@@ -111,7 +112,7 @@ async def one_group(site: Site, params: Params) -> Page:
     context = {
         "one": one,
         "group": one.workers,
-        "left": group.gone_text,
+        "left": gone.text,
         "findings": found,
         "level": look.level,
         "settings": changed_settings([value for _, value in runs]),

@@ -165,7 +165,8 @@ async def look(site: Site, names: Sequence[str] = ()) -> Whole:
     )
     found = [(one.name, finding) for one in looks for finding in one.findings]
     if asked.value is None or asked.problem:
-        found.insert(0, ("", group.Finding("stale", _unheard(asked))))
+        level: group.Level = "wrong" if any(finding.level == "wrong" for _, finding in found) else "stale"
+        found.insert(0, ("", group.Finding(level, _unheard(asked))))  # the cause before what comes of it
     return Whole(looks, asked, tuple(sorted(found, key=lambda item: item[1].level != "wrong")))
 
 

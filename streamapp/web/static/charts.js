@@ -24,7 +24,7 @@
     for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
       if (value >= size) return `${+(value / size).toPrecision(3)} ${unit}`;
     }
-    return `${Math.round(value)} s`;
+    return `${value < 10 ? +value.toPrecision(2) : Math.round(value)} s`;
   };
   const words = (figure) => (value) => {
     const { chart, unit } = figure.dataset;

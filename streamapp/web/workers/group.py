@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
-from urllib.parse import urlsplit
 
 from streamapp.web import show
+from streamapp.web.workers import gone
 from streamapp.web.workers.fleet import Answer
 from streamapp.web.workers.source import GoneFacts, PartitionFacts, WorkerFacts
 
@@ -159,28 +159,8 @@ def gather(answers: Sequence[Answer[WorkerFacts]]) -> Group:
         missing=tuple(number for number in range(count or 0) if number not in owned),
         contested=tuple(sorted(contested)),
         partition_count=count,
-        gone=_gone(fresh, {s.url for s in silent}),
+        gone=gone.known(fresh, {s.url for s in silent}),
     )
-
-
-def _gone(fresh: Sequence[Answer[WorkerFacts]], silent: set[str]) -> tuple[GoneFacts, ...]:
-    """Who left, as anybody who answers remembers it, unless somebody knows that it was seen. One that the pages still
-    ask is named as silent. What one knows of a loss, seen or made good, is so."""
-    there = silent | {answer.url for answer in fresh}
-    found: dict[str, GoneFacts] = {}
-    for one in (one for answer in fresh for one in (answer.value.gone if answer.value else ())):
-        if one.url in there:
-            continue
-        known = found.get(one.url)
-        if known is not None:
-            seen, replaced = known.seen or one.seen, known.replaced or one.replaced
-            one = replace(max(known, one, key=_left), seen=seen, replaced=replaced)
-        found[one.url] = one
-    return tuple(sorted((one for one in found.values() if not one.seen), key=_left))
-
-
-def _left(one: GoneFacts) -> tuple[int, str]:
-    return one.at_ms, one.url
 
 
 def findings(group: Group, now_ms: int) -> list[Finding]:
@@ -191,11 +171,10 @@ def findings(group: Group, now_ms: int) -> list[Finding]:
         for _ in absent[:1]
     ]
     found += [
-        Finding("stale", f"Worker {show.visible(s.name)} does not answer ({s.problem})" + _what_is_shown(s, now_ms))
+        Finding("stale", f"Worker {show.address(s.url)} does not answer ({s.problem})" + _what_is_shown(s, now_ms))
         for s in group.silent
     ]
-    lost = [one for one in group.gone if not one.replaced]
-    found += [Finding("stale", gone_text(one), show.group_url(group.name)) for one in lost]
+    found += [Finding("stale", text, show.group_url(group.name)) for text in gone.texts(group.gone)]
     if group.missing:
         found.append(Finding("wrong", f"{_partitions(group.missing)} without an owner: nothing is counted there."))
     if group.contested:
@@ -206,14 +185,6 @@ def findings(group: Group, now_ms: int) -> list[Finding]:
     elif group.lag > LAG_WARN:
         found.append(Finding("stale", f"The group is {show.number(group.lag)} records behind and catching up."))
     return worst_first(*found)
-
-
-def gone_text(one: GoneFacts) -> str:
-    """Who left, when, and who does its work."""
-    to = dict.fromkeys(urlsplit(url).netloc or url for url in one.went_to.values() if url)
-    where = f"; its partitions went to {', '.join(to)}" if to else "" if one.went_to else "; it had no partition"
-    nobody = "; nobody has its partitions" if one.went_to and not to else ""
-    return f"Worker {urlsplit(one.url).netloc or one.url} left at {show.day_clock(one.at_ms)} UTC{where}{nobody}."
 
 
 def worst_first(*found: Finding) -> list[Finding]:

@@ -50,7 +50,8 @@ def span_of(params: dict[str, str], now_ms: int) -> Span:
         raise Problem(400, "That cannot be compared", "Compare with the hour, the day or the month before.")
     if params.get("hour"):
         begin = moment_of(params["hour"]) // HOUR_MS * HOUR_MS
-        end, words = begin + HOUR_MS, f"{show.day_clock(begin)}–{show.clock(begin + HOUR_MS)[:5]}"
+        end = begin + HOUR_MS
+        words = _words(begin, end)
     elif params.get("month"):
         month = month_of(params["month"])
         begin, end, words = *month_span(month), show.month_name(month)
@@ -59,7 +60,7 @@ def span_of(params: dict[str, str], now_ms: int) -> Span:
         end = _end_of(params["to"]) if params.get("to") else now_ms // HOUR_MS * HOUR_MS + HOUR_MS
         if end <= begin:
             raise Problem(400, "That span is empty", "`to` lies before `from`.")
-        words = f"{show.day_clock(begin)} – {show.day_clock(end)}" if begin else f"until {show.day_clock(end)}"
+        words = _words(begin, end) if begin else f"until {show.day_clock(end)}"
     else:
         begin = now_ms - now_ms % DAY_MS
         return _compared(Span(begin, begin + DAY_MS, "Today", False), compare, now_ms)
@@ -115,5 +116,11 @@ def _compared(span: Span, compare: str, now_ms: int) -> Span:
     else:
         shift = HOUR_MS if compare == "hour" else DAY_MS
         before = span.from_ms - shift, until_ms - shift
-    words = f"{show.day_clock(before[0])} – {show.day_clock(before[1])}"
-    return span._replace(before=before, before_words=words)
+    return span._replace(before=before, before_words=_words(*before))
+
+
+def _words(from_ms: int, until_ms: int) -> str:
+    """Nov 30, 10:00–11:00; the day stands twice where it differs."""
+    if from_ms // DAY_MS == (until_ms - 1) // DAY_MS:
+        return f"{show.day_clock(from_ms)}–{show.clock(until_ms)[:5]}"
+    return f"{show.day_clock(from_ms)} – {show.day_clock(until_ms)}"
