@@ -27,7 +27,7 @@ def test_every_agent_belongs_to_a_group_of_the_registry() -> None:
 
 def test_every_module_with_an_app_is_in_the_registry_of_agents() -> None:
     agents = [path for path in modules("streamapp") if path.parent.name == "agents"]
-    with_app = {path.stem for path in agents if "app, agent = worker(" in (PROJECT / path).read_text()}
+    with_app = {path.stem for path in agents if "app = StreamApp(" in (PROJECT / path).read_text()}
     assert {f"streamapp.agents.{stem}" for stem in with_app} == {module for _, module, _ in AGENTS}
 
 

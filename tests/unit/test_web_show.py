@@ -185,3 +185,10 @@ def test_bars_stand_in_their_hour() -> None:
     assert free is not None
     assert chart.month_bars([], "USD") is None
     assert chart.line([1.0]) == ""
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"), [(1, 400, "0.25 %"), (1, 1_000_000, "< 0.01 %"), (0, 9, "0.00 %"), (0, 0, "–")]
+)
+def test_a_share_that_is_there_is_never_shown_as_nothing(part: int, whole: int, text: str) -> None:
+    assert show.percent(part, whole) == text
