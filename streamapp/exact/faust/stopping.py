@@ -18,8 +18,15 @@ AGAIN_S = 0.1  # between two cancellations of what did not end
 class StoppableConsumer(aiokafka.AIOKafkaConsumer):
     """aiokafka's, whose `stop` ends its fetches, in whatever state they are."""
 
+    _stopping: asyncio.Future[None] | None = None  # kept, or the event loop forgets it
+
     async def stop(self) -> None:
-        """Stop. Does not wait for a broker that is away."""
+        """Stop. Does not wait for a broker that is away. It ends also when its caller is cancelled meanwhile, as a takeover
+        that a second rebalance cuts short is."""
+        self._stopping = asyncio.ensure_future(self._stop())
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
         if self._fetcher is not None and not self._closed:
             await _end_fetches(self._fetcher)
         await super().stop()
