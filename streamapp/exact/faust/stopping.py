@@ -21,8 +21,8 @@ class StoppableConsumer(aiokafka.AIOKafkaConsumer):
     _stopping: asyncio.Future[None] | None = None  # kept, or the event loop forgets it
 
     async def stop(self) -> None:
-        """Stop. Does not wait for a broker that is away. It ends also when its caller is cancelled meanwhile, as a takeover
-        that a second rebalance cuts short is."""
+        """Stop. Does not wait for a broker that is away, and ends also when its caller is cancelled meanwhile: a second
+        rebalance cuts a takeover short."""
         self._stopping = asyncio.ensure_future(self._stop())
         await asyncio.shield(self._stopping)
 
