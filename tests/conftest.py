@@ -15,6 +15,7 @@ PostgreSQL, folders and a block of ports of its own.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import resource
@@ -59,6 +60,8 @@ _sessions: list[int] = []  # the processes of pytest-xdist that run the tests
 # A run starts a hundred processes: each would compile everything anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# What is imported and collected stays for ever: the collector need not walk through it, neither now nor during a test.
+gc.disable()
 searches.register()
 # What stands beside the tests asserts, too: a failure shows the values, as one in a test does.
 pytest.register_assert_rewrite(
@@ -94,6 +97,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
     items[:] = order.dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
