@@ -36,18 +36,14 @@ import psycopg
 import pytest
 import searches
 from confluent_kafka.admin import NewTopic
-from emptied import SOON, Emptied
+from emptied import QUIET, SOON, Emptied
 from real_postgres import postgres_server
 from real_s3 import S3
 
 from streamapp.broker.broker import Broker
 from streamapp.broker.train import train
 from streamapp.clock import monotonic_s
-from streamapp.kafka.admin import Admin
 from streamapp.kafka.admin_client import AdminClient
-from streamapp.kafka.provision import apply
-from streamapp.settings import KafkaSettings
-from streamapp.topics.registry import TOPICS
 
 PROJECT = Path(__file__).parent.parent
 CACHE_DIR = PROJECT / ".cache"
@@ -140,7 +136,10 @@ def cache_dir() -> Path:
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, formatted: Path) -> Iterator[Broker]:
     """One running broker for the session. Do not stop it."""
-    keep = {"log.retention.ms": "-1"}  # tests send records of years ago; the broker looks for such every five minutes
+    keep = {
+        **QUIET,
+        "log.retention.ms": "-1",
+    }  # tests send records of years ago; the broker looks for such every five minutes
     running = Broker(tmp_path_factory.mktemp("broker"), cache_dir=cache_dir, properties=keep)
     shutil.copytree(formatted, running.data_dir / formatted.name)
     with running:
@@ -193,11 +192,7 @@ def fresh_broker(emptied: Emptied) -> Broker:
 @pytest.fixture
 def ready_broker(emptied: Emptied) -> Broker:
     """The same with the registry's topics, all empty."""
-    broker = emptied.next()
-    admin = Admin(KafkaSettings(bootstrap_servers=broker.bootstrap))
-    apply(admin, TOPICS, 1)
-    admin.committed("nobody", [])  # a broker that makes `__consumer_offsets` anew says at first that it has it not
-    return broker
+    return emptied.ready()
 
 
 @pytest.fixture
