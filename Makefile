@@ -68,8 +68,8 @@ ready:
 run: ready ## Start everything on this machine; FOR=120: stop after two minutes and verify; SECURE=1: Kafka with locks on
 	@$(BIN)/streamapp run $(if $(FOR),--for $(FOR)) $(if $(SECURE),--secure)
 
-# Three at once on two processors: the tests of the broker mostly wait. What they share is made before them.
-PYTEST = $(BIN)/pytest -n 3 --dist worksteal
+# Four at once on two processors: the tests of the broker mostly wait. What they share is made before them.
+PYTEST = $(BIN)/pytest -n 4 --dist worksteal
 tested: setup browser pgbouncer prometheus kcat check
 	STREAM_CACHE_DIR=.cache $(BIN)/streamapp broker prepare
 	PYTHONPATH=. $(BIN)/python tests/real_s3.py

@@ -15,6 +15,7 @@ PostgreSQL, folders and a block of ports of its own.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import resource
@@ -35,18 +36,14 @@ import psycopg
 import pytest
 import searches
 from confluent_kafka.admin import NewTopic
-from emptied import SOON, Emptied
+from emptied import QUIET, SOON, Emptied
 from real_postgres import postgres_server
 from real_s3 import S3
 
 from streamapp.broker.broker import Broker
 from streamapp.broker.train import train
 from streamapp.clock import monotonic_s
-from streamapp.kafka.admin import Admin
 from streamapp.kafka.admin_client import AdminClient
-from streamapp.kafka.provision import apply
-from streamapp.settings import KafkaSettings
-from streamapp.topics.registry import TOPICS
 
 PROJECT = Path(__file__).parent.parent
 CACHE_DIR = PROJECT / ".cache"
@@ -59,6 +56,8 @@ _sessions: list[int] = []  # the processes of pytest-xdist that run the tests
 # A run starts a hundred processes: each would compile everything anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# What is imported and collected stays for ever: the collector need not walk through it, neither now nor during a test.
+gc.disable()
 searches.register()
 # What stands beside the tests asserts, too: a failure shows the values, as one in a test does.
 pytest.register_assert_rewrite(
@@ -96,6 +95,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = order.dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodeready(node: Any) -> None:
     """pytest-xdist has started a process."""
@@ -131,7 +136,10 @@ def cache_dir() -> Path:
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, formatted: Path) -> Iterator[Broker]:
     """One running broker for the session. Do not stop it."""
-    keep = {"log.retention.ms": "-1"}  # tests send records of years ago; the broker looks for such every five minutes
+    keep = {
+        **QUIET,
+        "log.retention.ms": "-1",
+    }  # tests send records of years ago; the broker looks for such every five minutes
     running = Broker(tmp_path_factory.mktemp("broker"), cache_dir=cache_dir, properties=keep)
     shutil.copytree(formatted, running.data_dir / formatted.name)
     with running:
@@ -184,11 +192,7 @@ def fresh_broker(emptied: Emptied) -> Broker:
 @pytest.fixture
 def ready_broker(emptied: Emptied) -> Broker:
     """The same with the registry's topics, all empty."""
-    broker = emptied.next()
-    admin = Admin(KafkaSettings(bootstrap_servers=broker.bootstrap))
-    apply(admin, TOPICS, 1)
-    admin.committed("nobody", [])  # a broker that makes `__consumer_offsets` anew says at first that it has it not
-    return broker
+    return emptied.ready()
 
 
 @pytest.fixture

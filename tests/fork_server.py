@@ -21,6 +21,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from streamapp.clock import wall_ms
+from streamapp.web import render, static
+
 PRELOADED = (
     "faust.cli.faust",
     "confluent_kafka.admin",
@@ -106,6 +109,7 @@ def become(request: dict[str, Any], parent: int) -> None:
 if __name__ == "__main__":
     for name in PRELOADED:
         importlib.import_module(name)
+    render.Renderer(wall_ms, static.Files(), ())  # every worker compiles the same templates
     gc.freeze()
     me = os.getpid()
     become(serve(), me)

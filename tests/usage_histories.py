@@ -56,9 +56,9 @@ def logs(draw: st.DrawFn, jump_ms: int = 4 * HOUR_MS) -> list[Rec]:
             old = draw(st.sampled_from(log))
             record = replace(old, value=(old.value or b"").replace(b'"gateway"', b'"elsewhere"'), timestamp=now_ms)
         elif kind == "broken":
-            record.value = content[:-1]
+            record = replace(record, value=content[:-1])
         elif kind == "keyless":
-            record.key = None
+            record = replace(record, key=None)
         log.append(replace(record, offset=number))
     end_ms = now_ms + 5 * HOUR_MS  # closes every hour, whatever the rules
     last = Rec(b"team_a", value("last", end_ms, "team_a", "org_last"), end_ms, offset=len(log))

@@ -101,7 +101,7 @@ class SetLimits:
         return sorted(limits, key=lambda limit: limit.amount)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Rec:
     """A record of the source topic."""
 

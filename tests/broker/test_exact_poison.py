@@ -56,7 +56,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, emptied: Emptied) -> Iterator
     bad = cases(hour_ms, now_ms)
     teams = [f"team_{number}" for number in range(len(POISONS))]
     good = [Sent(team.encode(), value(f"good-{team}", hour_ms, team)) for team in teams]
-    with cluster(emptied.next(), tmp_path_factory.mktemp("poison")) as stack:
+    with cluster(emptied.ready(), tmp_path_factory.mktemp("poison")) as stack:
         stack.send([*good, *(case.sent for case in bad)])
         worker = stack.start(billing__idle_seconds=0.5)
         stack.drain(worker)

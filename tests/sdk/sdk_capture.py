@@ -16,6 +16,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import forked
 from conftest import wait_until
 
 from streamapp.broker.broker import Broker
@@ -182,7 +183,9 @@ def capture(
         **settings,
     }
     assignments = [f"{name}={value}" for name, value in environment.items()]
-    process = Child("/usr/bin/env", [*assignments, sys.executable, "-m", "streamapp", "capture"], log)
+    process = Child(
+        "/usr/bin/env", [*assignments, sys.executable, "-m", "streamapp", "capture"], log, start=forked.started
+    )
 
     def ready() -> bool:
         assert not process.exited.is_set(), log.read_text()[-3000:]

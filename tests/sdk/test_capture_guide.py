@@ -39,7 +39,7 @@ def rows(heading: str) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory, emptied: Emptied) -> Iterator[Running]:
-    with capture(emptied.next(), tmp_path_factory.mktemp("capture"), {TEAM: GUIDE_TOKEN}) as running:
+    with capture(emptied.ready(), tmp_path_factory.mktemp("capture"), {TEAM: GUIDE_TOKEN}) as running:
         yield running
 
 

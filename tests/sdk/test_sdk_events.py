@@ -47,7 +47,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory, emptied: Emptied) -> Iterator[Running]:
     """One capture for all clients; each case is a team of its own."""
-    with capture(emptied.next(), tmp_path_factory.mktemp("capture"), TEAMS) as running:
+    with capture(emptied.ready(), tmp_path_factory.mktemp("capture"), TEAMS) as running:
         yield running
 
 

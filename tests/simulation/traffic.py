@@ -50,9 +50,9 @@ class Traffic:
             at_ms -= at_ms % (5 * MINUTE_MS)  # right on a mark
         record = self._usage(team, at_ms, None if kind == "orgless" or team == "team_listed" else "org_" + team[-1])
         if kind == "poison":
-            record.value = rng.choice([None, b"", b"{", b"null", (record.value or b"")[:-1]])
+            record = replace(record, value=rng.choice([None, b"", b"{", b"null", (record.value or b"")[:-1]]))
         if kind == "homeless":
-            record.key = rng.choice([None, b"", STRANGER.encode() if team != STRANGER else b"team_a"])
+            record = replace(record, key=rng.choice([None, b"", STRANGER.encode() if team != STRANGER else b"team_a"]))
         self._append(number, record, now_ms)
 
     def finish(self, now_ms: int) -> None:

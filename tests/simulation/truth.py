@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
@@ -26,7 +26,13 @@ class Truth:
     """The log's content: sums per bucket, refusals per offset, and what each month had come to at each event."""
 
     def __init__(
-        self, log: list[Rec], homes: dict[str, int], grace_ms: int, retention_ms: int, future_ms: int, remember_ms: int
+        self,
+        log: Sequence[Rec],
+        homes: dict[str, int],
+        grace_ms: int,
+        retention_ms: int,
+        future_ms: int,
+        remember_ms: int,
     ) -> None:
         self.sums: dict[Bucket, Sums] = {}
         self.offsets: dict[Bucket, list[int]] = defaultdict(list)

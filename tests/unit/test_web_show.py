@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from web_fake import GRACE_MS, NOW_MS, FakeWorker, World
 
-from streamapp.web import render, show
+from streamapp.web import render, show, static
 from streamapp.web.pages import bill, chart
 from streamapp.web.workers import group, wire
 from streamapp.web.workers.fleet import Answer
@@ -192,3 +192,12 @@ def test_bars_stand_in_their_hour() -> None:
 )
 def test_a_share_that_is_there_is_never_shown_as_nothing(part: int, whole: int, text: str) -> None:
     assert show.percent(part, whole) == text
+
+
+def test_a_template_is_compiled_once_for_all_renderers_of_a_process() -> None:
+    files = static.Files()
+    render.Renderer(lambda: NOW_MS, files, ())
+    codes = {**render.COMPILED.codes}
+    render.Renderer(lambda: NOW_MS, files, ())
+    assert codes
+    assert all(render.COMPILED.codes[name] is code for name, code in codes.items())
