@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any, Literal, Protocol, runtime_checkable
 
 HourState = Literal["open", "closed", "revised"]
-PartitionState = Literal["taking over", "restoring", "running", "idle"]
 Span = Literal["minute", "hour"]
 
 
@@ -23,7 +22,7 @@ class PartitionFacts:
 
     topic: str
     partition: int
-    state: PartitionState
+    state: Literal["running", "idle"]
     watermark_ms: int | None  # highest accepted event time
     position: int  # next source offset the table will apply
     high_water: int  # end of the partition
@@ -77,6 +76,8 @@ class WorkerFacts:
     open_events: dict[str, int] | None = None  # currency → events in `open_cost`; None: the table does not tell money
     version: str = ""
     gone: tuple[GoneFacts, ...] = ()  # of this group
+    taking: tuple[int, ...] = ()  # partitions that it takes over now: not among `partitions` yet
+    summing: bool = False  # `closed_cost_today` and `revised_cost_today` lack what was stated before the takeover
 
 
 @dataclass(slots=True)  # frozen ones take four times as long to make, and each bill makes one
@@ -203,9 +204,7 @@ class AgentFacts:
 class RawRow:
     """A row of the table as it is stored."""
 
-    key: tuple[
-        Any, ...
-    ]  # ("hour", start_ms, org, team, currency), ("month", …), ("bill", id), ("ids", …), ("position",)
+    key: tuple[Any, ...]  # ("hour", start_ms, org, team, currency), ("month", …), ("bill", id), ("position",)
     row: Any  # JSON-able
     partition: int
     last_offset: int | None = None  # of the newest record counted in this row, where the row knows it

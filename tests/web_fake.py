@@ -273,6 +273,8 @@ class FakeWorker:
         self.owned = set(partitions)
         self.others: list[FakeWorker] = []
         self.changed: dict[int, dict[str, Any]] = {}  # partition → fields that differ
+        self.taking: tuple[int, ...] = ()
+        self.summing = False
 
     def worker(self) -> WorkerFacts:
         today = self.world.now_ms // 86_400_000 * 86_400_000
@@ -294,6 +296,8 @@ class FakeWorker:
             revised_cost_today=amounts[2],
             dead_letters=round(self.world.dead_letters * share),
             partition_count=PARTITIONS,
+            taking=self.taking,
+            summing=self.summing,
             recent_events_per_s=tuple(point * share for point in self.world.curve),
             open_events={"USD": sum(usage["requests"] for b in self._mine() if b.open for usage in _usages(b))},
         )

@@ -75,6 +75,8 @@ class PlacedWorker(faust.Worker):
         try:
             await super().start()
         except Exception as error:
+            if self.should_stop:
+                raise
             failstop(self.app.denied(error), "starting the worker")
 
     def _schedule_shutdown(self, signal: Any) -> None:

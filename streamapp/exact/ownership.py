@@ -26,14 +26,10 @@ class Ownership:
         self.folder = folder
         self._take_over = take_over
         self._taking: asyncio.Future[dict[int, Partition]] | None = None
+        self.taking: tuple[int, ...] = ()  # partitions of the takeover under way
         self.taken: Callable[[dict[int, Partition]], None] = lambda partitions: None  # told what is in hand now
         self.rebalanced: Callable[[], None] = lambda: None  # told of each rebalance
         self.took_over: Callable[[float], None] = lambda seconds: None  # told how long a takeover took
-
-    @property
-    def moving(self) -> bool:
-        """Whether a takeover is under way."""
-        return self._taking is not None
 
     async def take_over(self, numbers: Iterable[int]) -> None:
         """Take these partitions over; they are the only ones afterwards. Fail-stop when it goes wrong."""
@@ -43,6 +39,7 @@ class Ownership:
         wanted = sorted(numbers)
         if not wanted:
             return
+        self.taking = tuple(wanted)
         taking = self._taking = asyncio.ensure_future(self._take_over(wanted, self.folder))
         try:
             self.partitions = await asyncio.shield(taking)
@@ -54,14 +51,14 @@ class Ownership:
             failstop(error, f"taking over {self.topic} {wanted}")
         finally:
             if self._taking is taking:
-                self._taking = None
+                self._taking, self.taking = None, ()
 
     async def release(self) -> None:
         """Let every partition go: the chunk under way is finished, nothing else is begun."""
         if self._taking is not None:
             self._taking.cancel()
             await asyncio.wait([self._taking])
-            self._taking = None
+            self._taking, self.taking = None, ()
         partitions, self.partitions = self.partitions, {}
         self.taken({})
         for partition in partitions.values():

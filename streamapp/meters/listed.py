@@ -63,6 +63,9 @@ class ListedView(TableView, Generic[View, Facts]):
             self._made = (monotonic_s(), facts)
         return list(facts)
 
+    def _summing(self) -> bool:
+        return self._loading is not None and not self._loading.done()
+
     async def _load(self, views: Iterable[View]) -> None:
         try:
             for view in views:

@@ -64,6 +64,8 @@ class TableView:
             missing_topics=self.app.needs.missing,
             version=VERSION,
             gone=self._members.gone(),
+            taking=self.app.ownership.taking,
+            summing=self._summing(),
             open_events=self._open_events(),
             recent_events_per_s=tuple(float(sum(counts)) for counts in zip(*recent, strict=True)),
         )
@@ -204,6 +206,10 @@ class TableView:
 
     def _money(self) -> tuple[Sums, Sums, Sums]:
         return {}, {}, {}
+
+    def _summing(self) -> bool:
+        """Whether `_money` lacks something that was stated before the takeover."""
+        return False
 
     def _letters(self) -> int:
         return self._metrics.letters

@@ -75,7 +75,8 @@ def _moment(text: str) -> str:
     if parse_ms(text) is None:
         if parse_ms(text + "Z") is not None:
             raise PydanticCustomError("timestamp", "has no time zone: add Z or an offset")
-        raise PydanticCustomError("timestamp", "is not an RFC3339 timestamp with Z or an offset")
+        what = "is not an RFC 3339 timestamp with Z or an offset, between 1970 and 9999"
+        raise PydanticCustomError("timestamp", what)
     return text
 
 

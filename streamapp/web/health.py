@@ -12,7 +12,6 @@ def of(facts: WorkerFacts, now: int, tells_all: bool, ready: bool = False) -> tu
     """Body and status of `/health`, or of `/health/ready`: not while partitions are taken over. Strangers are told the
     state alone."""
     stuck = [p.partition for p in facts.partitions if group.stuck(p, now)]
-    moving = [p.partition for p in facts.partitions if p.state in {"taking over", "restoring"}]
     absent = facts.missing_topics
     state = (
         "topics missing"
@@ -20,7 +19,7 @@ def of(facts: WorkerFacts, now: int, tells_all: bool, ready: bool = False) -> tu
         else "stuck"
         if stuck
         else "starting"
-        if moving
+        if facts.taking
         else "ok"
         if facts.partitions
         else "standby"
@@ -31,9 +30,9 @@ def of(facts: WorkerFacts, now: int, tells_all: bool, ready: bool = False) -> tu
         "started_ms": facts.started_ms,
         "partitions": len(facts.partitions),
         "stuck": stuck,
-        "starting": moving,
+        "starting": facts.taking,
         "missing_topics": absent,
         "lag": sum(p.lag for p in facts.partitions),
     }
     body = {"status": state, **(details if tells_all else {})}
-    return body, 503 if stuck or absent or (ready and moving) else 200
+    return body, 503 if stuck or absent or (ready and facts.taking) else 200

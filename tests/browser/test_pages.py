@@ -143,9 +143,8 @@ def test_empty_failing_and_stale_states_are_designed(width: int) -> None:
         await served[1].stop()
         served[0].view.changed = {
             1: {"high_water": 300_000, "last_commit_ms": served[0].view.world.now_ms - 95_000},
-            2: {"state": "restoring"},
         }
-        served[0].view.owned = {0, 1, 2}
+        served[0].view.owned, served[0].view.taking = {0, 1}, (2,)
         served[0].view.world.now_ms += 5000
         for name, path in {"wrong-front": "/", "wrong-group": "/groups/billing-agg", "stale-hours": "/usage"}.items():
             await page.goto(served[0].url + path)

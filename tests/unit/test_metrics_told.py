@@ -80,11 +80,13 @@ def test_rebalances_and_takeovers_are_counted(tmp_path: Path) -> None:
 
     async def run() -> None:
         async def take(numbers: Sequence[int], folder: Path) -> dict[int, Partition]:
+            assert ownership.taking == tuple(numbers) == (0, 1)
             return {number: partition(metrics) for number in numbers}
 
         ownership = Ownership("llm_usage", take, tmp_path)
         ownership.rebalanced, ownership.took_over = metrics.rebalances.inc, metrics.took_over
         await ownership.take_over({0, 1})
+        assert ownership.taking == ()
         await ownership.take_over(())  # others have everything
         await ownership.release()
 

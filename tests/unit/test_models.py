@@ -146,7 +146,7 @@ def test_every_sample_of_the_standard_has_the_base_envelope(sample: str) -> None
         (
             event("timestamp", "2025-01-15 10:30:00Z"),
             "invalid_envelope",
-            "timestamp is not an RFC3339 timestamp with Z or an offset",
+            "timestamp is not an RFC 3339 timestamp with Z or an offset, between 1970 and 9999",
         ),
         (
             event("timestamp", "2025-01-15T10:30:00"),

@@ -58,7 +58,7 @@ def view(
         slot=SimpleNamespace(instance_id="audit-archive-host-0"),
         consumer=SimpleNamespace(topic_partitions=lambda topic: 4),
         needs=SimpleNamespace(missing=()),
-        ownership=SimpleNamespace(topic="audit_log", partitions={2: partition}),
+        ownership=SimpleNamespace(topic="audit_log", partitions={2: partition}, taking=()),
     )
     return SinkView(app, metrics, lambda: 0, marks("archive")), task
 

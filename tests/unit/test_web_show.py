@@ -175,6 +175,21 @@ def test_a_silent_worker_is_named_until_it_was_replaced() -> None:
     assert len(whole.workers) == 1  # its money is not counted twice
 
 
+def test_a_takeover_is_told_and_no_sum_lacks_a_part_meanwhile() -> None:
+    one, two = FakeWorker(WORLD, "one", range(4), "http://1"), FakeWorker(WORLD, "two", range(4, 7), "http://2")
+    two.taking = (7,)
+    whole = group.gather(answers(one, two))
+    assert (whole.taking, whole.missing) == ((7,), ())
+    assert [finding.text for finding in group.findings(whole, NOW_MS)] == [
+        "Partition 7 is being taken over: a worker reads the rows."
+    ]
+    assert {row[2:] for row in whole.money()} == {(None, None)}
+    two.owned, two.taking, two.summing = {4, 5, 6, 7}, (), True
+    assert {row[2:] for row in group.gather(answers(one, two)).money()} == {(None, None)}
+    two.summing = False
+    assert all(None not in row for row in group.gather(answers(one, two)).money())
+
+
 def test_bars_stand_in_their_hour() -> None:
     hours = FakeWorker(WORLD, "a").team("org_hanzo", "team_abc123")[0].hours
     bars = chart.month_bars(hours, "USD")

@@ -16,7 +16,6 @@ from streamapp.web.workers.kept import Heard
 
 UNKNOWN = Standing("unknown")
 LOSS_WARN_S, LOSS_CRITICAL_S = 24 * 3600, 4 * 3600  # as the alerts
-MOVING = frozenset({"taking over", "restoring"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +56,10 @@ class GroupLook:
     @property
     def state(self) -> str:
         """Kafka's word; where workers know better, theirs."""
+        if self.answering and self.workers.taking:
+            return "restoring"
         if self.answering:
-            moving = any(owned.facts.state in MOVING for owned in self.workers.partitions if not owned.stale)
-            return "restoring" if moving else "running" if self.standing.state != "rebalancing" else "rebalancing"
+            return "rebalancing" if self.standing.state == "rebalancing" else "running"
         return "silent" if self.workers.silent else self.standing.state
 
     @property

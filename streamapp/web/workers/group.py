@@ -69,6 +69,11 @@ class Group:
         return sorted({facts.version for facts, stale in self.workers if not stale and facts.version})
 
     @property
+    def taking(self) -> tuple[int, ...]:
+        """Partitions that workers take over now."""
+        return tuple(sorted(number for facts, stale in self.workers if not stale for number in facts.taking))
+
+    @property
     def lag(self) -> int:
         """Records not yet applied, over all partitions."""
         return sum(owned.facts.lag for owned in self.partitions)
@@ -108,16 +113,18 @@ class Group:
         """Written since each worker started."""
         return sum(facts.dead_letters for facts, _ in self.workers)
 
-    def money(self) -> list[tuple[str, Decimal, Decimal, Decimal]]:
-        """(currency, open, closed today, revised today), the currency with most money first."""
-        found: list[tuple[str, Decimal, Decimal, Decimal]] = []
+    def money(self) -> list[tuple[str, Decimal, Decimal | None, Decimal | None]]:
+        """(currency, open, closed today, revised today), the currency with most money first. None: a part of the sum is
+        on its way to a worker."""
+        found: list[tuple[str, Decimal, Decimal | None, Decimal | None]] = []
+        part = any(facts.summing for facts, stale in self.workers if not stale) or bool(self.taking)
         facts = [facts for facts, _ in self.workers]
         for currency in {c for f in facts for c in (*f.open_cost, *f.closed_cost_today, *f.revised_cost_today)}:
             opened = show.total(f.open_cost.get(currency, Decimal(0)) for f in facts)
             closed = show.total(f.closed_cost_today.get(currency, Decimal(0)) for f in facts)
             revised = show.total(f.revised_cost_today.get(currency, Decimal(0)) for f in facts)
-            found.append((currency, opened, closed, revised))
-        return sorted(found, key=lambda row: (-row[1] - row[2], row[0]))
+            found.append((currency, opened, None if part else closed, None if part else revised))
+        return sorted(found, key=lambda row: (-row[1] - (row[2] or 0), row[0]))
 
 
 def added(curves: Sequence[Sequence[float]]) -> list[float]:
@@ -150,13 +157,14 @@ def gather(answers: Sequence[Answer[WorkerFacts]]) -> Group:
             workers.append((answer.value, True))  # its money is still only there
         numbers = tuple(sorted(f.partition for f in left))
         silent.append(Silent(answer.worker, answer.url, answer.problem, answer.as_of_ms, numbers))
+    taking = {number for answer in fresh if answer.value for number in answer.value.taking}
     count = max((f.partition_count for f, _ in workers if f.partition_count is not None), default=None)
     return Group(
         name=workers[0][0].group if workers else "",
         workers=tuple(workers),
         partitions=tuple(owned[number] for number in sorted(owned)),
         silent=tuple(silent),
-        missing=tuple(number for number in range(count or 0) if number not in owned),
+        missing=tuple(number for number in range(count or 0) if number not in owned and number not in taking),
         contested=tuple(sorted(contested)),
         partition_count=count,
         gone=gone.known(fresh, {s.url for s in silent}),
@@ -175,6 +183,8 @@ def findings(group: Group, now_ms: int) -> list[Finding]:
         for s in group.silent
     ]
     found += [Finding("stale", text, show.group_url(group.name)) for text in gone.texts(group.gone)]
+    if group.taking:
+        found.append(Finding("stale", f"{_partitions(group.taking)} being taken over: a worker reads the rows."))
     if group.missing:
         found.append(Finding("wrong", f"{_partitions(group.missing)} without an owner: nothing is counted there."))
     if group.contested:
@@ -222,8 +232,6 @@ _ODD = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|0x[0-9a-f]+")  # what differs betw
 
 def _fault(facts: PartitionFacts, now_ms: int) -> tuple[Level, Verbs, str]:
     """What is wrong with a partition: how bad, the verb for one and for several, and the rest; empty: nothing is."""
-    if facts.state in {"taking over", "restoring"}:
-        return "stale", _IS, f"{facts.state}."
     if facts.trouble is not None:
         return "wrong", _STANDS, f"still: {show.visible(facts.trouble)}"
     if stuck(facts, now_ms):
@@ -234,8 +242,6 @@ def _fault(facts: PartitionFacts, now_ms: int) -> tuple[Level, Verbs, str]:
 def stuck(facts: PartitionFacts, now_ms: int) -> bool:
     """Records wait, and for longer than a healthy worker ever takes nothing was committed, nor all of it read; or
     what it writes to has not answered for as long. All may be read then: what is read is not kept."""
-    if facts.state not in {"running", "idle"}:
-        return False
     if facts.trouble_since_ms is not None and now_ms - facts.trouble_since_ms > STUCK_MS:
         return True
     if facts.lag <= facts.gathered:
