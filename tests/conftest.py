@@ -136,10 +136,8 @@ def cache_dir() -> Path:
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, formatted: Path) -> Iterator[Broker]:
     """One running broker for the session. Do not stop it."""
-    keep = {
-        **QUIET,
-        "log.retention.ms": "-1",
-    }  # tests send records of years ago; the broker looks for such every five minutes
+    # Tests send records of years ago; the broker looks for such every five minutes.
+    keep = {**QUIET, "log.retention.ms": "-1"}
     running = Broker(tmp_path_factory.mktemp("broker"), cache_dir=cache_dir, properties=keep)
     shutil.copytree(formatted, running.data_dir / formatted.name)
     with running:
