@@ -168,7 +168,7 @@ def test_a_worker_of_another_group_that_falls_silent_is_named() -> None:
         twin = await eventually(stage, lambda: reader.json("/"), lambda twin: states(twin)["audit-archive"] == "silent")
         assert twin["findings"][0]["group"] == "audit-archive"
         where = stage.first("audit-archive").url.removeprefix("http://")
-        assert f"Worker {where} does not answer (no connection)" in twin["findings"][0]["text"]
+        assert f"Worker audit-archive-host-0 at {where} does not answer (no connection)" in twin["findings"][0]["text"]
         text = (await reader.get("/groups/audit-archive"))[1]
         assert "stale-row" in text
 
