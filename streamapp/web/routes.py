@@ -187,9 +187,12 @@ class Pages:
         return web.Response(body=body, content_type="application/json")
 
     async def listed(self, request: web.Request) -> web.StreamResponse:
-        """An address that was cut leads to the list; with a query it is a page, of names that no path can carry."""
-        where = {"Location": sitemap.LISTS[request.rel_url.raw_path]}
-        return await self.page(request) if request.rel_url.raw_query_string else web.Response(status=302, headers=where)
+        """An address that was cut leads to the list. With a query it is a page where there is one: of names that no
+        path can carry. With `.json` behind it, a cut address is 404: programs do not cut addresses."""
+        path = request.rel_url.raw_path
+        if request.rel_url.raw_query_string and sitemap.matches(path):
+            return await self.page(request)
+        return web.Response(status=302, headers={"Location": sitemap.LISTS[path]})
 
     async def moved(self, request: web.Request) -> web.Response:
         """`/hours`: where usage was before."""

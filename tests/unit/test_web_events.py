@@ -129,6 +129,9 @@ def test_lists_and_the_search_box() -> None:
         for path, listed in LISTS.items():
             assert await ask(path) == (302, listed), "an address that was cut"
             assert (await ask(listed))[0] != 404
+            assert (await ask(f"{path}.json"))[0] == (503 if path == "/agent" else 404), "no worker of rpc-billing"
+        for path in ("/bills", "/groups", "/settlements"):
+            assert await ask(f"{path}?x=1") == (302, LISTS[path]), "no page has this address"
         assert (await ask("/orgs?org=nobody"))[0] == 404, "a name that no path can carry"
 
     visit(check, worker, letters=FakeLetters([]), events=log)
