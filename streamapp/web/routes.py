@@ -187,12 +187,12 @@ class Pages:
         return web.Response(body=body, content_type="application/json")
 
     async def listed(self, request: web.Request) -> web.StreamResponse:
-        """An address that was cut leads to the list. With a query it is a page where there is one: of names that no
-        path can carry. With `.json` behind it, a cut address is 404: programs do not cut addresses."""
+        """An address that was cut leads to the list; with a query it is its page, if there is one."""
         path = request.rel_url.raw_path
-        if request.rel_url.raw_query_string and sitemap.matches(path):
-            return await self.page(request)
-        return web.Response(status=302, headers={"Location": sitemap.LISTS[path]})
+        is_page = request.rel_url.raw_query_string and sitemap.matches(path)  # of names that no path can carry
+        return (
+            await self.page(request) if is_page else web.Response(status=302, headers={"Location": sitemap.LISTS[path]})
+        )
 
     async def moved(self, request: web.Request) -> web.Response:
         """`/hours`: where usage was before."""
@@ -243,9 +243,7 @@ async def _form(request: web.Request) -> dict[str, str]:
 
 
 def _nothing_here() -> Problem:
-    return Problem(
-        404, "There is no page here", "Start from the overview, or look for what you know of it: a name or an id."
-    )
+    return Problem(404, "There is no page here", "Start from the overview, or look for a name or an id.")
 
 
 def demand_page(asker: Asker, path: str) -> None:
