@@ -188,11 +188,10 @@ class Pages:
 
     async def listed(self, request: web.Request) -> web.StreamResponse:
         """An address that was cut leads to the list; with a query it is its page, if there is one."""
-        path = request.rel_url.raw_path
-        is_page = request.rel_url.raw_query_string and sitemap.matches(path)  # of names that no path can carry
-        return (
-            await self.page(request) if is_page else web.Response(status=302, headers={"Location": sitemap.LISTS[path]})
-        )
+        path, query = request.rel_url.raw_path, request.rel_url.raw_query_string
+        if query and sitemap.matches(path):  # of names that no path can carry
+            return await self.page(request)
+        return web.Response(status=302, headers={"Location": sitemap.LISTS[path]})
 
     async def moved(self, request: web.Request) -> web.Response:
         """`/hours`: where usage was before."""
