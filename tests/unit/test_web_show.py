@@ -175,6 +175,11 @@ def test_a_silent_worker_is_named_until_it_was_replaced() -> None:
     assert len(whole.workers) == 1  # its money is not counted twice
 
 
+def test_a_worker_is_named_by_its_name_and_where_it_answers() -> None:
+    assert show.worker("agg-1", "http://10.0.0.3:6066") == "agg-1 at 10.0.0.3:6066"
+    assert show.worker("http://10.0.0.3:6066", "http://10.0.0.3:6066") == "10.0.0.3:6066", "it has told no name"
+
+
 def test_bars_stand_in_their_hour() -> None:
     hours = FakeWorker(WORLD, "a").team("org_hanzo", "team_abc123")[0].hours
     bars = chart.month_bars(hours, "USD")
