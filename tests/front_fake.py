@@ -35,9 +35,10 @@ class Remembering(FakeWorker):
         return list(self.runs)
 
     forgets = False
+    forgotten: tuple[str, ...] = ()
 
     def mark_seen(self, url: str, at_ms: int) -> bool:
-        if self.forgets:
+        if self.forgets or url in self.forgotten:
             return False
         marked = (GoneFacts(one.url, one.at_ms, one.went_to, one.seen or one.url == url) for one in self.gone)
         self.gone = tuple(marked)

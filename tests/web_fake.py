@@ -5,6 +5,7 @@ One `World` is the truth of the whole group; each `FakeWorker` shows the partiti
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import random
@@ -471,8 +472,11 @@ class FakeStandings(Standings):
         self.views = views
         self.said: dict[str, Standing] = {}
         self.problem = ""
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def now(self) -> Mapping[str, Standing]:
+        await self.answers.wait()
         if self.problem:
             raise Unavailable(self.problem)
         return {group.name: self.said.get(group.name) or self._of(group.name) for group in GROUPS}

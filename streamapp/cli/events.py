@@ -20,7 +20,7 @@ from streamapp.dead_letters.recent import RecentLetters
 from streamapp.errors import Refused
 from streamapp.events.event import Event
 from streamapp.events.kept import ArchiveObjects, captured_store
-from streamapp.events.listing import TAIL, TOPICS, Listing, between
+from streamapp.events.listing import PRICED, TAIL, TOPICS, Listing, between
 from streamapp.events.log import KafkaEventLog
 from streamapp.events.names import place_of
 from streamapp.events.trace import Trace
@@ -38,7 +38,6 @@ from streamapp.web.workers.wire import plain
 
 ANSWER_S = 10.0  # a command waits for Kafka and for workers; a page cannot
 ME = Asker("streamapp events", frozenset({"reader"}))
-PRICED = ("llm_usage", "agent_rpc_metering")
 STYLES = {"refused": "red", "dropped": "dim", "duplicate": "dim", "pending": "yellow", "in flight": "yellow"}
 
 T = TypeVar("T")

@@ -12,10 +12,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 import click
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.measure import Measurement
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -33,12 +42,17 @@ def console(stderr: bool = False, quiet: bool = False) -> Console:
     return made if made.is_terminal else Console(stderr=stderr, highlight=False, quiet=quiet, width=PIPED)
 
 
-def bars(shown: bool, *, percent: bool = False, transient: bool = False) -> Progress:
-    """Progress bars on standard error, where that is a terminal."""
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    columns[2:2] = [TaskProgressColumn()] * percent
+def progress(shown: bool, *columns: ProgressColumn, transient: bool = False) -> Progress:
+    """How far it is, on standard error, where that is a terminal."""
     err = Console(stderr=True)
     return Progress(*columns, console=err, disable=not (shown and err.is_terminal), transient=transient)
+
+
+def bars(shown: bool, *, percent: bool = False, transient: bool = False) -> Progress:
+    """Bars of what has an end."""
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    columns[2:2] = [TaskProgressColumn()] * percent
+    return progress(shown, *columns, transient=transient)
 
 
 def print_json(value: object) -> None:
@@ -73,7 +87,9 @@ def print_table(table: Table, out: Console | None = None) -> None:
             cells = [_text(cell, out) for cell in column.cells]
             column.no_wrap = not any(" " in cell.plain for cell in cells)
             if column.no_wrap:
-                column.min_width = max(cell.cell_len for cell in (_text(column.header, out), *cells))
+                column.min_width = max(
+                    cell_len(line) for cell in (_text(column.header, out), *cells) for line in cell.plain.split("\n")
+                )
         rows = Group(*_one_below_the_other(table, out))
         # Without the room of a pipe rich says that every table fits: it breaks words.
         fits = Measurement.get(out, out.options.update(width=PIPED), table).minimum <= out.width

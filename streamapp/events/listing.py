@@ -26,7 +26,8 @@ SHOWN_MAX = 500
 TAIL = 100  # newest events
 TAIL_OFFSETS = 2_000  # read for it, of all partitions together
 TURN = 50  # records that are judged in one go: some milliseconds
-TOPICS = ("llm_usage", "agent_rpc_metering", "events_plugin_ingestion")
+PRICED = ("llm_usage", "agent_rpc_metering")  # their events are calls that count, and cost
+TOPICS = (*PRICED, "events_plugin_ingestion")
 
 HOUR_MS = 3_600_000
 

@@ -187,9 +187,11 @@ class Pages:
         return web.Response(body=body, content_type="application/json")
 
     async def listed(self, request: web.Request) -> web.StreamResponse:
-        """An address that was cut leads to the list; with a query it is a page, of names that no path can carry."""
-        where = {"Location": sitemap.LISTS[request.rel_url.raw_path]}
-        return await self.page(request) if request.rel_url.raw_query_string else web.Response(status=302, headers=where)
+        """An address that was cut leads to the list; with a query it is its page, if there is one."""
+        path, query = request.rel_url.raw_path, request.rel_url.raw_query_string
+        if query and sitemap.matches(path):  # of names that no path can carry
+            return await self.page(request)
+        return web.Response(status=302, headers={"Location": sitemap.LISTS[path]})
 
     async def moved(self, request: web.Request) -> web.Response:
         """`/hours`: where usage was before."""
@@ -240,9 +242,7 @@ async def _form(request: web.Request) -> dict[str, str]:
 
 
 def _nothing_here() -> Problem:
-    return Problem(
-        404, "There is no page here", "Start from the overview, or look for what you know of it: a name or an id."
-    )
+    return Problem(404, "There is no page here", "Start from the overview, or look for a name or an id.")
 
 
 def demand_page(asker: Asker, path: str) -> None:

@@ -223,8 +223,14 @@ def agent_url(org: str, agent: str) -> str:
     return _named("/agent", "/agents", org=org, agent=agent)
 
 
+def worker(name: str, url: str) -> str:
+    """A worker as sentences of the pages name it: by its name, with where it answers. Before it has told its name, it
+    has only that."""
+    return address(url) if name in ("", url) else f"{visible(name)} at {address(url)}"
+
+
 def address(url: str) -> str:
-    """What the pages call a worker: where it answers."""
+    """Where a worker answers: what is known of one that left."""
     return visible(urlsplit(url).netloc or url)
 
 

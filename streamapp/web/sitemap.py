@@ -93,7 +93,7 @@ LISTS: Mapping[str, str] = {
     "/settlements": "/agents",
     "/groups": "/",
 }
-"""An address that was cut, and what lists its kind."""
+"""An address that was cut, and what lists its kind. With `.json` behind, it leads nowhere."""
 
 _COMPILED = tuple((path, re.compile(pattern), builder) for path, pattern, builder in PAGES)
 

@@ -126,7 +126,7 @@ def test_stock_tools_run(broker: Broker, make_topic: Callable[..., str], unique:
 
 
 def test_stock_tools_run_by_the_names_of_their_scripts(
-    broker: Broker, make_topic: Callable[..., str], cache_dir: Path
+    broker: Broker, make_topic: Callable[..., str], cache_dir: Path, tmp_path: Path
 ) -> None:
     topic = make_topic()
     where = {"STREAM_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap, "STREAM_CACHE_DIR": str(cache_dir)}
@@ -144,6 +144,8 @@ def test_stock_tools_run_by_the_names_of_their_scripts(
         ("kafka-configs", ("--describe", "--entity-type", "topics", "--entity-name", topic)),
     ):
         assert topic in told(name, *arguments)
+    (segment := tmp_path / "00000000000000000000.log").touch()
+    assert "Log starting offset: 0" in told("kafka-dump-log", "--files", str(segment)), "it is told of no broker"
 
 
 def test_the_broker_listens_on_loopback_only(broker: Broker) -> None:

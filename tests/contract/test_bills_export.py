@@ -96,6 +96,8 @@ def test_every_format_has_the_sum_that_the_check_counts(
     assert sums(list(csv.DictReader(io.StringIO(written.stdout)))) == billed()
     parsed = [json.loads(line) for line in run(ledger, "--format", "jsonl", *lines).stdout.splitlines()]
     assert sums(parsed) == billed()
+    run(ledger, "--out", str(tmp_path / "january"), *lines)
+    assert (tmp_path / "january").read_text() == written.stdout, "a name without a suffix"
     out = tmp_path / "january.parquet"
     run(ledger, "--out", str(out), *lines)
     rows = pq.read_table(out).to_pylist()

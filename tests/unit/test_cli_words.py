@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from streamapp.agents.registry import AGENTS
 from streamapp.cli import command
 from streamapp.cli.moment import Moment
 from streamapp.errors import Misconfigured
@@ -54,6 +55,12 @@ def test_a_mistyped_command_is_told_the_one_that_was_meant(typed: str, meant: st
 def test_a_mistyped_word_of_a_list_is_told_the_one_that_was_meant(typed: list[str], says: str) -> None:
     found = CliRunner().invoke(command, typed)
     assert (found.exit_code, says in found.output) == (2, True), found.output
+
+
+@pytest.mark.parametrize("name", ["scale", "start", "stop"])
+def test_the_help_names_each_group_on_a_line(name: str) -> None:
+    told = CliRunner().invoke(command, [name, "--help"], terminal_width=80).output
+    assert {f"    {group}" for group, _, _ in AGENTS} <= set(told.splitlines()), told
 
 
 def test_a_run_whose_state_is_no_folder_says_so(tmp_path: Path) -> None:

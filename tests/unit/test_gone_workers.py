@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import pytest
 from front_fake import Remembering
 from gates import credentials, settings
 from test_web_gate import Asked
@@ -24,6 +26,7 @@ from streamapp.settings import KafkaSettings, Settings
 from streamapp.settings_told import MASK, changed, is_own, rows
 from streamapp.web.entry.gate import gate
 from streamapp.web.pages.front import changed_settings
+from streamapp.web.workers.gone import text
 
 A, B, C, D = (f"http://10.0.0.{number}:6066" for number in (1, 2, 3, 4))
 
@@ -176,13 +179,74 @@ def test_many_that_left_are_one_sentence_and_are_marked_at_once() -> None:
             named = "10.0.0.5:6066, 10.0.0.6:6066, 10.0.0.7:6066 and 2 more"
             assert f"5 workers ({named}) left on Jan 17, 10:42 UTC; their partitions went to 10.0.0.1:6066." in front
             assert front.count("left on") == 1
-            assert "Mark all as seen" in (await reader.get("/groups/billing-agg"))[1]
-            assert await posted(session, served[0].url, "") == 303
-            assert [facts["worker"] for _, facts in audit.written] == [each.url for each in one.gone]
-            assert all(each.seen for each in one.gone)
-            assert await posted(session, served[0].url, "") == 404, "all are marked"
+            page = (await reader.get("/groups/billing-agg"))[1]
+            assert "Mark all as seen" in page
+            shown = dict(re.findall(r'name="(all|at_ms)" value="(\d+)"', page))
+            assert shown == {"all": "1", "at_ms": str(world.now_ms)}
+            for unclear in ({}, {"worker": ""}, {"at_ms": shown["at_ms"]}):
+                assert (await answered(session, served[0].url, **unclear))[0] == 404, "nobody is named"
+            for moment in ({}, {"at_ms": ""}, {"at_ms": "now"}):
+                assert (await answered(session, served[0].url, all="1", **moment))[0] == 400
+            assert audit.written == []
+            one.gone += (GoneFacts(C, world.now_ms + 1, {9: A}),)  # after the page was made
+            status, twin = await answered(session, served[0].url, **shown)
+            assert (status, twin["workers"]) == (303, [each.url for each in one.gone[:-1]])
+            assert [facts["worker"] for _, facts in audit.written] == twin["workers"]
+            assert [each.seen for each in one.gone] == [True] * 5 + [False]
+            assert (await answered(session, served[0].url, **shown))[0] == 404, "all are marked"
 
     asyncio.run(run())
+
+
+def test_what_could_not_be_marked_is_told_and_the_others_are_marked() -> None:
+    world, audit = World(hours_back=1, hostile=False), FakeAudit()
+    one = Remembering(world, "one")
+    one.gone = tuple(GoneFacts(url, world.now_ms, {4: A}) for url in (A, B, C, D))
+    one.forgotten = (B, C)
+
+    async def run() -> None:
+        async with serving(one, audit=audit) as served, aiohttp.ClientSession() as session:
+            reader, url = Reader(session, served[0].url), served[0].url
+            assert len(await gone(reader)) == 4
+            status, twin = await answered(session, url, all="1", at_ms=str(world.now_ms))
+            assert (status, twin["error"]) == (503, "2 of 4 are marked as seen")
+            assert twin["advice"] == (
+                "Not 10.0.0.2:6066, 10.0.0.3:6066: No worker of billing-agg that remembers it answers."
+            )
+            assert await gone(reader) == [B, C], "the page is made anew"
+            audit.failure = Unavailable("Kafka is away")
+            status, twin = await answered(session, url, worker=B)
+            assert (status, twin["error"]) == (503, "It is not marked as seen")
+            assert twin["advice"] == "The act cannot be kept in audit_log: Kafka is away."
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("before_ms", "when"),
+    [
+        (0, "left on Jan 17, 10:42 UTC"),
+        (600_000, "left on Jan 17, between 10:32 and 10:42 UTC"),
+        (86_400_000, "left between Jan 16, 10:42 and Jan 17, 10:42 UTC"),
+    ],
+)
+def test_many_that_left_are_told_with_the_first_and_the_last_moment(before_ms: int, when: str) -> None:
+    now_ms = World(hours_back=1, hostile=False).now_ms
+    left = [GoneFacts(B, now_ms - before_ms, {4: A}), GoneFacts(C, now_ms - before_ms // 2, {5: A})]
+    assert when in text(*left, GoneFacts(D, now_ms, {6: A}))
+
+
+async def gone(reader: Reader) -> list[str]:
+    twin: Any = await reader.json("/groups/billing-agg")
+    return [each["url"] for each in twin["gone"]]
+
+
+async def answered(session: aiohttp.ClientSession, url: str, **form: str) -> tuple[int, Any]:
+    """The status and the twin of an act."""
+    asked = {"do": "seen", "group": "billing-agg", **form}
+    headers = {"Origin": url, "Accept": "application/json"}
+    async with session.post(f"{url}/act", data=asked, headers=headers, allow_redirects=False) as answer:
+        return answer.status, await answer.json()
 
 
 async def posted(session: aiohttp.ClientSession, url: str, worker: str, **headers: str) -> int:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
-from streamapp.cli.printed import PIPED, print_table
+from streamapp.cli import printed as printed_module
+from streamapp.cli.printed import PIPED, bars, print_table
 
+CLI = Path(printed_module.__file__).parent
 LONG = "stream.sink.with.a.name.that.nobody.breaks.and.that.is.longer.than.a.narrow.terminal.has.columns"
 ROWS = [
     (
@@ -66,6 +70,25 @@ def test_no_word_is_broken_to_make_a_table_fit() -> None:
     assert "conflicting_duplicate" in out.getvalue()
     assert "events_plugin_ingestion" in out.getvalue()
     assert "analytics-ingest" in out.getvalue()
+
+
+def test_a_cell_of_several_lines_is_as_wide_as_the_widest() -> None:
+    table = Table("group", "partitions")
+    for _ in range(8):
+        table.add_row("billing-agg", "llm_usage[0-7]\nllm_usage[8-15]")
+    out = io.StringIO()
+    print_table(table, Console(file=out, width=40, force_terminal=True, no_color=True, color_system=None))
+    assert out.getvalue().splitlines()[-3:-1] == [
+        "│ billing-agg │ llm_usage[0-7]  │",
+        "│             │ llm_usage[8-15] │",
+    ]
+
+
+def test_no_command_draws_its_own_bars_so_all_are_for_terminals_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    assert [path.name for path in CLI.rglob("*.py") if re.search(r"\bProgress\(", path.read_text())] == ["printed.py"]
+    with bars(True) as shown:
+        shown.update(shown.add_task("sending", total=2), completed=2)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_pipe_gets_each_row_as_one_line() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from web_fake import FakeAudit, FakeWorker, World, serving
 from streamapp.dead_letters.plan import Wanted
 from streamapp.errors import Denied, Unavailable
 from streamapp.events.listing import TAIL
+from streamapp.kafka.log.reader import Record
 from streamapp.web.sitemap import LISTS
 
 Ask = Callable[..., Awaitable[tuple[int, str]]]
@@ -102,14 +104,20 @@ def test_without_the_right_to_read_there_is_one_quiet_word() -> None:
 def test_lists_and_the_search_box() -> None:
     world, log, bill, worker = traced()
     bucket = world.bills[bill]
+    raw = b'{"id":"evt_a","team_id":"team_a","data":{"event":"signed_up","uuid":"019-7","distinct_id":"u"}}'
+    log.records.append(Record("events_plugin_ingestion", 0, 0, world.now_ms, b"team_a", raw))
 
     async def check(ask: Ask) -> None:
         tail = json.loads((await ask("/events.json"))[1])
         assert len(tail["events"]) == TAIL == 100
+        captured = (await ask("/events?topic=events_plugin_ingestion"))[1]
         first, second, beyond = [(await ask(path))[1] for path in ("/events", "/events?row=50", "/events?row=1000")]
         assert ["100 events found" in text for text in (first, second, beyond)] == [True] * 3
         assert ["Rows 51 to 100" in text for text in (first, second, beyond)] == [False, True, True]
         assert "Rows 1 to 50<" in first
+        heads = [set(re.findall('data-label="(Call|Name|Cost)"', text)) for text in (first, captured)]
+        assert heads == [{"Call", "Cost"}, {"Name"}]
+        assert ["A duplicate of" in text for text in (first, captured)] == [True, False]
         assert 'rel="prev" href="/events">' in second, "no bare question mark"
         parts = json.loads((await ask("/live?page=/events&once=1"))[1])
         assert "What became of it" in parts["live-events"]
@@ -129,6 +137,9 @@ def test_lists_and_the_search_box() -> None:
         for path, listed in LISTS.items():
             assert await ask(path) == (302, listed), "an address that was cut"
             assert (await ask(listed))[0] != 404
+            assert (await ask(f"{path}.json"))[0] == (503 if path == "/agent" else 404), "no worker of rpc-billing"
+        for path in ("/bills", "/groups", "/settlements"):
+            assert await ask(f"{path}?x=1") == (302, LISTS[path]), "no page has this address"
         assert (await ask("/orgs?org=nobody"))[0] == 404, "a name that no path can carry"
 
     visit(check, worker, letters=FakeLetters([]), events=log)

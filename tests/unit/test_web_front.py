@@ -160,6 +160,27 @@ def test_before_kafka_has_ever_answered_the_own_workers_are_there() -> None:
     visit(check)
 
 
+def test_what_comes_of_kafka_being_away_stands_behind_it() -> None:
+    async def check(reader: Reader, stage: Stage) -> None:
+        stage.views[0].changed = {0: {"trouble": "the store is away"}}
+        stage.kafka.answers.clear()
+
+        async def two() -> list[tuple[str, bool]]:
+            twin = await reader.json("/")
+            assert twin["verdict"] == "wrong"
+            return [(one["level"], "Kafka" in one["text"]) for one in twin["findings"][:2]]
+
+        assert await two() == [("wrong", False), ("stale", True)], "one waits for its first answer"
+        stage.kafka.problem = "Kafka at 127.0.0.1:9092 does not answer"
+        stage.kafka.answers.set()
+        await eventually(stage, two, lambda found: found == [("wrong", True), ("wrong", False)])
+        stage.views[0].changed = {}
+        twin = await eventually(stage, lambda: reader.json("/"), lambda twin: twin["verdict"] == "stale")
+        assert twin["findings"][0]["level"] == "stale"
+
+    visit(check)
+
+
 def test_a_worker_of_another_group_that_falls_silent_is_named() -> None:
     async def check(reader: Reader, stage: Stage) -> None:
         await everywhere(reader, stage)
@@ -168,7 +189,7 @@ def test_a_worker_of_another_group_that_falls_silent_is_named() -> None:
         twin = await eventually(stage, lambda: reader.json("/"), lambda twin: states(twin)["audit-archive"] == "silent")
         assert twin["findings"][0]["group"] == "audit-archive"
         where = stage.first("audit-archive").url.removeprefix("http://")
-        assert f"Worker {where} does not answer (no connection)" in twin["findings"][0]["text"]
+        assert f"Worker audit-archive-host-0 at {where} does not answer (no connection)" in twin["findings"][0]["text"]
         text = (await reader.get("/groups/audit-archive"))[1]
         assert "stale-row" in text
 

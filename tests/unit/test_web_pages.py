@@ -155,9 +155,9 @@ def test_a_worker_that_stopped_is_named_and_its_rows_are_stale() -> None:
         assert after["matching"] == before["matching"]
         assert {row["worker"] for row in after["hours"] if row["stale"]} == {"agg-1"}
         _, text, _ = await reader.get("/usage?limit=500")
-        assert f"{where}</b> does not answer" in text
+        assert f"Worker <b>agg-1 at {where}</b> does not answer" in text
         _, text, _ = await reader.get("/usage?org=never-asked")
-        assert f"{where}</b> does not answer" in text
+        assert f"Worker <b>agg-1 at {where}</b> does not answer" in text
         assert "missing here" in text
         assert (await reader.json("/"))["verdict"] == "stale"
         assert (await reader.json("/groups/billing-agg"))["silent"][0]["name"] == "agg-1"
@@ -308,7 +308,7 @@ def test_damaged_rows_are_said_and_those_of_the_other_workers_are_shown() -> Non
         status, text, _ = await reader.get("/tables/usage_hourly")
         assert status == 200
         where = served[1].url.removeprefix("http://")
-        assert f"Worker <b>{where}</b> does not answer (it answered with status 503)" in text
+        assert f"Worker <b>agg-1 at {where}</b> does not answer (it answered with status 503)" in text
         assert "its rows are missing here" in text
         assert text.count('data-key="') > 3
         reader.base = served[1].url

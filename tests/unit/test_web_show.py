@@ -190,6 +190,11 @@ def test_a_takeover_is_told_and_no_sum_lacks_a_part_meanwhile() -> None:
     assert all(None not in row for row in group.gather(answers(one, two)).money())
 
 
+def test_a_worker_is_named_by_its_name_and_where_it_answers() -> None:
+    assert show.worker("agg-1", "http://10.0.0.3:6066") == "agg-1 at 10.0.0.3:6066"
+    assert show.worker("http://10.0.0.3:6066", "http://10.0.0.3:6066") == "10.0.0.3:6066", "it has told no name"
+
+
 def test_bars_stand_in_their_hour() -> None:
     hours = FakeWorker(WORLD, "a").team("org_hanzo", "team_abc123")[0].hours
     bars = chart.month_bars(hours, "USD")

@@ -228,6 +228,20 @@ def test_the_span_before_is_an_hour_a_day_or_a_month_earlier() -> None:
 
 
 @pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"hour": "2025-01-15T10:00"}, "Jan 15, 10:00–11:00"),
+        ({"hour": "2025-01-15T23:00"}, "Jan 15, 23:00–24:00"),
+        ({"from": "2025-01-14", "to": "2025-01-14"}, "Jan 14, 00:00–24:00"),
+        ({"from": "2025-01-14T23:00", "to": "2025-01-15T01:00"}, "Jan 14, 23:00 – Jan 15, 01:00"),
+        ({"from": "2025-01-13", "to": "2025-01-14"}, "Jan 13, 00:00 – Jan 15, 00:00"),
+    ],
+)
+def test_a_span_has_words_that_say_where_it_ends(params: dict[str, str], words: str) -> None:
+    assert span_of(params, at("18:30")).words == words
+
+
+@pytest.mark.parametrize(
     "params", [{"month": "2025-13"}, {"from": "soon"}, {"from": "2025-01-02", "to": "2025-01-01"}, {"compare": "year"}]
 )
 def test_a_span_that_cannot_be_is_refused(params: dict[str, str]) -> None:

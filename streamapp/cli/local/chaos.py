@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from streamapp.chaos.plan import Fault, plan
@@ -19,8 +18,8 @@ from streamapp.chaos.run import LOAD_SHARE, Chaos
 from streamapp.chaos.worker import BILLING
 from streamapp.cli.checks.verify import check
 from streamapp.cli.group import Choice
+from streamapp.cli.printed import bars, print_json, print_table
 from streamapp.cli.printed import console as stdout
-from streamapp.cli.printed import print_json, print_table
 from streamapp.errors import Refused
 from streamapp.settings import current
 
@@ -59,13 +58,11 @@ def command(
     seed; from five minutes on, the broker is also away for 25 and for 60 seconds.
     Ends with 0 when nothing is lost, doubled or wrong and every fault was recovered from, else with 1.
     """
-    console = Console(stderr=True, quiet=as_json)
     events = events or round(EVENTS_A_MINUTE * minutes)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up, as after Ctrl-C
     with (
         _folder(keep) as folder,
-        Progress(*columns, console=console, disable=as_json) as progress,
+        bars(not as_json) as progress,
     ):
         task = progress.add_task("starting", total=events)
         report = Chaos(
@@ -79,7 +76,7 @@ def command(
             app,
             secure,
             verify=lambda settings: check(settings, show_progress=False),
-            say=lambda text: console.print(text, highlight=False),
+            say=lambda text: None if as_json else progress.console.print(text, highlight=False),
             show=lambda sent, when: progress.update(task, completed=sent, description=when),
         ).run()
     if as_json:

@@ -19,7 +19,7 @@ from streamapp.topics.registry import topic
 
 NAMES = [name for name, _, _ in AGENTS]
 GROUP = Choice(NAMES)
-GROUPS = f"Groups: {', '.join(NAMES)}."
+GROUPS = "\n".join(["\b", "Groups:", *(f"  {name}" for name in NAMES)])  # a line each: a name is not broken
 FOLLOWED_S = 90.0  # a worker that holds a transaction ends within 20 s; the run may still be starting
 LOOK_S = 0.2
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from streamapp.cli import printed
 from streamapp.cli.group import Choice
 from streamapp.cli.local.simulate_summary import Summary, show
 from streamapp.cli.moment import Moment
@@ -201,7 +201,7 @@ def send(
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     shares = sum(one.share for one in streams)
     with (
-        Progress(*columns, console=Console(stderr=True), disable=not show_progress) as progress,
+        printed.progress(show_progress, *columns) as progress,
         RawProducer(settings.kafka, buffer_records=PACED_BUFFER if pace.rate else FAST_BUFFER) as out,
     ):
         bars = {one.topic: progress.add_task(one.topic, total=spec.events * one.share // shares) for one in streams}

@@ -47,7 +47,7 @@ def command() -> None:
 @command.command(name="export")
 @click.option("--month", required=True, type=Month(), help="The UTC month of the hours that are billed, like 2025-01.")
 @click.option(
-    "--format", "kind", type=Choice(FORMATS), help="Format [default: by the extension of --out; csv without --out]."
+    "--format", "kind", type=Choice(FORMATS), help="Format [default: by the extension of --out; csv without one]."
 )
 @click.option("--org", default="", help="Only this org.")
 @click.option("--team", default="", help="Only this team.")
@@ -71,9 +71,10 @@ def export_command(
     standard error. A file is there as a whole, or not at all.
     """
     name, span = month
-    if kind is None and out is not None and not kind_of(out):
+    named = kind_of(out) if out is not None else ""
+    if kind is None and out is not None and out.suffix and not named:
         raise click.UsageError(f"{out.name} says no format: end it in .csv, .jsonl or .parquet, or add --format")
-    chosen = cast(Format, kind or (kind_of(out) if out else "csv"))
+    chosen = cast(Format, kind or named or "csv")
     if chosen == "parquet" and out is None and sys.stdout.isatty():
         raise click.UsageError("parquet is no text: name a file with --out, or send it into one")
     sums = asyncio.run(_written(span, out, chosen, org, team, lines))

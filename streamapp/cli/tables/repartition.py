@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from streamapp.cli import printed
 from streamapp.cli.group import Choice
 from streamapp.cli.printed import json_option, print_json
 from streamapp.cli.reached import reached
@@ -54,7 +54,7 @@ async def _move(
     declaration: TableDeclaration, settings: Settings, folder: Path, dry_run: bool, show_progress: bool
 ) -> Moved:
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), disable=not show_progress, transient=True) as progress:
+    with printed.progress(show_progress, *columns, transient=True) as progress:
         task = progress.add_task("restore", total=None)
 
         return await repartition(

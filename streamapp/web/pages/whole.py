@@ -165,8 +165,8 @@ async def look(site: Site, names: Sequence[str] = ()) -> Whole:
     )
     found = [(one.name, finding) for one in looks for finding in one.findings]
     if asked.value is None or asked.problem:
-        level: group.Level = "wrong" if any(finding.level == "wrong" for _, finding in found) else "stale"
-        found.insert(0, ("", group.Finding(level, _unheard(asked))))  # the cause before what comes of it
+        is_cause = asked.problem and any(finding.level == "wrong" for _, finding in found)  # it stands before them
+        found.insert(0, ("", group.Finding("wrong" if is_cause else "stale", _unheard(asked))))
     return Whole(looks, asked, tuple(sorted(found, key=lambda item: item[1].level != "wrong")))
 
 

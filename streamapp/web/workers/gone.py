@@ -10,6 +10,7 @@ from streamapp.web.workers.fleet import Answer
 from streamapp.web.workers.source import GoneFacts, WorkerFacts
 
 NAMED_MAX = 3
+DAY_MS = 86_400_000
 
 
 def known(fresh: Sequence[Answer[WorkerFacts]], silent: set[str]) -> tuple[GoneFacts, ...]:
@@ -52,7 +53,17 @@ def text(*lost: GoneFacts) -> str:
     went = [url for one in lost for url in one.went_to.values()]
     to = sorted({show.address(url) for url in went if url})
     where = f"{whose} went to {_some(to)}" if to else f"nobody has {whose}" if went else f"{it} had no partition"
-    return f"{who} left on {show.day_clock(max(one.at_ms for one in lost))} UTC; {where}."
+    return f"{who} left {_when(lost)} UTC; {where}."
+
+
+def _when(lost: Sequence[GoneFacts]) -> str:
+    """`on Jan 17, 10:41`, or between which moments: the day stands twice where it differs."""
+    first, last = min(one.at_ms for one in lost), max(one.at_ms for one in lost)
+    begin, end = show.day_clock(first), show.day_clock(last)
+    if begin == end:
+        return f"on {end}"
+    same_day = first // DAY_MS == last // DAY_MS
+    return f"on {begin[:-5]}between {begin[-5:]} and {end[-5:]}" if same_day else f"between {begin} and {end}"
 
 
 def _some(names: Sequence[str]) -> str:

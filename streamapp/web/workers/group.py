@@ -179,7 +179,9 @@ def findings(group: Group, now_ms: int) -> list[Finding]:
         for _ in absent[:1]
     ]
     found += [
-        Finding("stale", f"Worker {show.address(s.url)} does not answer ({s.problem})" + _what_is_shown(s, now_ms))
+        Finding(
+            "stale", f"Worker {show.worker(s.name, s.url)} does not answer ({s.problem})" + _what_is_shown(s, now_ms)
+        )
         for s in group.silent
     ]
     found += [Finding("stale", text, show.group_url(group.name)) for text in gone.texts(group.gone)]

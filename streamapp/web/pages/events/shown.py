@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamapp.events.fate import Link
-from streamapp.events.listing import Listing
+from streamapp.events.listing import PRICED, Listing
 from streamapp.events.trace import Sighting
 from streamapp.schemas.values.mask import mask_text
 from streamapp.schemas.values.mask_json import mask_value
@@ -27,6 +27,11 @@ def link_url(link: Link) -> str:
         "agent": lambda: show.agent_url(org, name),
     }
     return urls[link.kind]()
+
+
+def is_priced(topic: str) -> bool:
+    """Whether its events are calls with a cost."""
+    return topic in PRICED
 
 
 def detail(name: str, text: str) -> str:

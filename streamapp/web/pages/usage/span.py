@@ -120,7 +120,7 @@ def _compared(span: Span, compare: str, now_ms: int) -> Span:
 
 
 def _words(from_ms: int, until_ms: int) -> str:
-    """Nov 30, 10:00–11:00; the day stands twice where it differs."""
+    """Nov 30, 10:00–11:00, and 24:00 for the end of a day; the day stands twice where it differs."""
     if from_ms // DAY_MS == (until_ms - 1) // DAY_MS:
-        return f"{show.day_clock(from_ms)}–{show.clock(until_ms)[:5]}"
+        return f"{show.day_clock(from_ms)}–{show.clock(until_ms)[:5] if until_ms % DAY_MS else '24:00'}"
     return f"{show.day_clock(from_ms)} – {show.day_clock(until_ms)}"
