@@ -72,4 +72,4 @@ def serve(app: StreamApp, view: TableView) -> None:
 def _rules(settings: Settings, fix: Fix) -> Rules:
     from streamapp.capture import again  # a worker whose pages never act needs none of capture
 
-    return again.rules(settings, acting_user(settings), fix)
+    return again.resending(settings, acting_user(settings), fix)

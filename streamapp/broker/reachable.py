@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from streamapp.access.acl import Acl
 from streamapp.broker.broker import Broker
 from streamapp.broker.secure import ADMIN, Secured
-from streamapp.kafka.acls import AccessAdmin, apply
 from streamapp.settings import KafkaSettings
 
 
@@ -25,6 +24,8 @@ class Reachable(NamedTuple):
         now. Without locks nobody is asked: does nothing, returns 0."""
         if self.secured is None:
             return 0
+        from streamapp.kafka.acls import AccessAdmin, apply  # aiokafka comes with it: `streamapp broker` needs none
+
         admin, others = AccessAdmin(self.of(ADMIN)), tuple(others)
         given = apply(admin)
         admin.add(others)

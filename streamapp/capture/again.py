@@ -29,7 +29,7 @@ from streamapp.topics.registry import EVENT_TOPICS
 EVENTS_MAX = 10_000  # of one body: with their receipt they are one transaction
 
 
-def rules(settings: Settings, kafka: KafkaSettings, fix: Fix, attempts_max: int = ATTEMPTS_MAX) -> Rules:
+def resending(settings: Settings, kafka: KafkaSettings, fix: Fix, attempts_max: int = ATTEMPTS_MAX) -> Rules:
     """By which rules dead letters are sent again: the topics and the directory as they are now, and capture itself for
     what it refused. Asks Kafka for partition counts as the user of `kafka`. Raises `StreamError`."""
     there = Admin(kafka).describe([topic.name for topic in EVENT_TOPICS], settings_of=())

@@ -1,9 +1,7 @@
-"""What a command begins with: the settings, Kafka which is asked first, and what ends it."""
+"""What a command begins with: the settings, and Kafka which is asked first."""
 
 from __future__ import annotations
 
-import signal
-import threading
 from functools import lru_cache
 
 from streamapp.kafka.admin import Admin
@@ -27,11 +25,3 @@ def reached() -> Settings:
 def _ask(kafka: KafkaSettings) -> None:
     demand_agreement(kafka)
     Admin(kafka, timeout_s=ANSWER_S).topics()
-
-
-def ended() -> threading.Event:
-    """What is set by Ctrl-C and by SIGTERM, for a command that then ends in its own way."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop

@@ -5,9 +5,9 @@ from __future__ import annotations
 import binascii
 import json
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ from streamapp.topics.registry import EVENT_TOPICS
 Coordinates = tuple[str, int, int]
 """Topic, partition, offset."""
 
+Made = TypeVar("Made")
+
 _BY_TEAM = frozenset(topic.name for topic in EVENT_TOPICS if topic.key == "team_id")
 
 
@@ -29,6 +31,16 @@ class Unreadable(NamedTuple):
 
     where: str
     problem: str
+
+
+class Refusal(NamedTuple):
+    """Which records were refused, and by whom: a dead letter without its bytes. To decode those takes the most time."""
+
+    topic: str
+    partition: int | None  # None: the record never reached its topic
+    offsets: range
+    by: str
+    is_group: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,33 +134,54 @@ _decode = msgspec.json.Decoder(_Envelope).decode
 
 def parse(record: Record) -> Letter | Unreadable:
     """What a record of `dead_letter` says. Never raises."""
+    return _made(record, _letter)
+
+
+def refusal(record: Record) -> Refusal | Unreadable:
+    """The same without the bytes of what was refused. Never raises."""
+    return _made(record, _refusal)
+
+
+def _made(record: Record, make: Callable[[Record, _Envelope, str, int], Made]) -> Made | Unreadable:
     where = f"{record.topic}[{record.partition}]@{record.offset}"
     try:
         envelope = _decode(record.value or b"")
-        data = envelope.data
-        failed_ms, by = parse_ms(data.failed_at), data.group or data.producer
+        failed_ms, by = parse_ms(envelope.data.failed_at), envelope.data.group or envelope.data.producer
         if envelope.type != EVENT_REJECTED or failed_ms is None or by is None:
             return Unreadable(where, f"it is no {EVENT_REJECTED} with its failed_at and its group or producer")
-        return Letter(
-            envelope.id,
-            (record.topic, record.partition, record.offset),
-            data.source_topic,
-            data.source_partition,
-            data.source_offset,
-            by,
-            data.group is not None,
-            data.reason,
-            data.error,
-            _bytes(data.key_b64),
-            _bytes(data.value_b64),
-            tuple((header.key, _bytes(header.value_b64)) for header in data.headers),
-            failed_ms,
-            data.attempt,
-            data.truncated,
-            data.source_last_offset,
-        )
+        return make(record, envelope, by, failed_ms)
     except (msgspec.MsgspecError, binascii.Error, ValueError, RecursionError) as error:
         return Unreadable(where, str(error))
+
+
+def _letter(record: Record, envelope: _Envelope, by: str, failed_ms: int) -> Letter:
+    data = envelope.data
+    return Letter(
+        envelope.id,
+        (record.topic, record.partition, record.offset),
+        data.source_topic,
+        data.source_partition,
+        data.source_offset,
+        by,
+        data.group is not None,
+        data.reason,
+        data.error,
+        _bytes(data.key_b64),
+        _bytes(data.value_b64),
+        tuple((header.key, _bytes(header.value_b64)) for header in data.headers),
+        failed_ms,
+        data.attempt,
+        data.truncated,
+        data.source_last_offset,
+    )
+
+
+def _refusal(_: Record, envelope: _Envelope, by: str, failed_ms: int) -> Refusal:
+    data, offsets = envelope.data, range(0)
+    if data.source_offset is not None:
+        last = data.source_offset if data.source_last_offset is None else data.source_last_offset
+        offsets = range(data.source_offset, last + 1)
+    return Refusal(data.source_topic, data.source_partition, offsets, by, data.group is not None)
 
 
 def letters(config: Mapping[str, Any], upto: Mapping[int, Span] | None = None) -> Iterator[Letter | Unreadable]:
@@ -157,6 +190,11 @@ def letters(config: Mapping[str, Any], upto: Mapping[int, Span] | None = None) -
     Raises `Unavailable` or `Misconfigured`.
     """
     return map(parse, read(config, TOPIC, upto))
+
+
+def refusals(config: Mapping[str, Any]) -> Iterator[Refusal | Unreadable]:
+    """Everything on `dead_letter` without the bytes of what was refused. Raises as `letters`."""
+    return map(refusal, read(config, TOPIC))
 
 
 def extent(config: Mapping[str, Any]) -> dict[int, Span]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.faust.failstop import failstop
@@ -30,7 +31,10 @@ Facts = TypeVar("Facts")
 
 
 class ListedView(TableView, Generic[View, Facts]):
-    """`_view` makes the view of a partition, `_facts` the list."""
+    """`_view` makes the view of a partition, `_facts` the list of what `listed` names. A row that cannot be read is
+    damage: it stops the worker, as wherever else it is met."""
+
+    listed: ClassVar[str]
 
     def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table) -> None:
         super().__init__(app, metrics, clock, table)
@@ -71,10 +75,9 @@ class ListedView(TableView, Generic[View, Facts]):
             for view in views:
                 await view.load(self.clock())
         except Exception as error:
-            failstop(error, "reading what was there before")
+            failstop(error, f"reading the {self.listed} for the pages")
 
 
-def add(sums: Sums, more: Mapping[str, Any]) -> None:
+def add(sums: Sums, currency: str, amount: Decimal) -> None:
     """Add money by currency, exactly."""
-    for currency, amount in more.items():
-        sums[currency] = EXACT.add(sums.get(currency, NOTHING), amount)
+    sums[currency] = EXACT.add(sums.get(currency, NOTHING), amount)

@@ -21,7 +21,7 @@ SUMMARY_CHARS_MAX = 1024  # PagerDuty's
 CLIENT = "Hanzo Stream"
 ROUTING_KEY_CHARS = 32
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("streamapp.notices")  # stays wherever the code stands: people filter by it
 
 
 class LogAlerts:

@@ -158,7 +158,8 @@ def _marks(
     if where.at_ms is not None:
         ends = admin.end_offsets(places, committed=True)
         found = admin.offsets_at(places, where.at_ms)
-        return starts, {place[1]: ends[place] if found[place] < 0 else found[place] for place in places}
+        # An offset that is found may lie behind the last stable one: there an open transaction has begun.
+        return starts, {at[1]: ends[at] if found[at] < 0 else min(found[at], ends[at]) for at in places}
     if where.offset is not None:
         return starts, dict.fromkeys(numbers, where.offset)
     return starts, starts if where.offsets is None else where.offsets

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamapp.clock import Clock
-from streamapp.dead_letters.read import Unreadable, letters
+from streamapp.dead_letters import read
 from streamapp.exact.correction import Comparison, Kept, Range, Shadow
 from streamapp.exact.declaration import Declaration, MakeShadow, TableDeclaration
 from streamapp.exact.partition.reading import reading
@@ -44,12 +44,21 @@ class Recomputation:
 
     table: TableDeclaration
     hold: Hold
+    unreadable: int = 0  # records on dead_letter
     comparisons: list[Comparison] = field(default_factory=list)
 
     @property
     def changes(self) -> int:
         """How many rows are not what the log says."""
         return sum(len(found.changes) for found in self.comparisons)
+
+
+class Refusals(NamedTuple):
+    """What dead letters say of a topic. `offsets`: partition → offsets that were refused. `unreadable`: how many
+    records on `dead_letter` say nothing."""
+
+    offsets: Mapping[int, frozenset[int]]
+    unreadable: int
 
 
 class Published(NamedTuple):
@@ -72,10 +81,11 @@ async def recomputation(
     async with translated(), held(source, settings, numbers, folder) as hold:
         for number in numbers:
             check(source, number, stored_position(hold.stores[number]), hold.situation)
-        made = Recomputation(table, hold)
+        # Read behind the fence: the group writes no more of them.
         refused = await asyncio.to_thread(refusals, table, settings)
+        made = Recomputation(table, hold, refused.unreadable)
         for move in moves:
-            known = refused.get(move.partition, frozenset())
+            known = refused.offsets.get(move.partition, frozenset())
             found = await _compared(made, settings, move, known, make_shadow, told)
             if found is not None:
                 made.comparisons.append(found)
@@ -83,18 +93,24 @@ async def recomputation(
         await hold.release()
 
 
-def refusals(table: Declaration, settings: Settings) -> Mapping[int, frozenset[int]]:
-    """Partition → offsets of the topic that have a dead letter: the group's own, or, if it writes none, of the group
-    that does. Blocks."""
+def refusals(table: Declaration, settings: Settings) -> Refusals:
+    """What the topic has dead letters about. Blocks."""
+    return refusals_of(table, read.refusals(confluent_config(settings.kafka)))
+
+
+def refusals_of(table: Declaration, all_: Iterable[read.Refusal | read.Unreadable]) -> Refusals:
+    """Of all refusals those of the table's topic: by the group itself, or, if it writes no dead letters, by the group
+    that does."""
     found: dict[int, set[int]] = {}
-    for one in letters(confluent_config(settings.kafka)):
-        if isinstance(one, Unreadable) or one.record is None:
-            continue  # somebody else's, about something else
-        topic, partition, offset = one.record
-        if topic == table.source.topic and ((one.is_group and one.by == table.group) or not table.letters):
-            last = offset if one.last_offset is None else one.last_offset
-            found.setdefault(partition, set()).update(range(offset, last + 1))
-    return {partition: frozenset(offsets) for partition, offsets in found.items()}
+    unreadable = 0
+    for one in all_:
+        if isinstance(one, read.Unreadable):
+            unreadable += 1
+        elif one.partition is None or one.topic != table.source.topic:
+            continue  # about something else
+        elif (one.is_group and one.by == table.group) or not table.letters:
+            found.setdefault(one.partition, set()).update(one.offsets)
+    return Refusals({partition: frozenset(offsets) for partition, offsets in found.items()}, unreadable)
 
 
 def offsets_to_read(table: TableDeclaration, moves: Sequence[Move]) -> int:

@@ -46,7 +46,8 @@ class Range(NamedTuple):
 @dataclass
 class Rewritten:
     """What a rewrite found, and did. `refused`: records with a dead letter of the group. `left_alone`: records that
-    today's code would refuse. `removed`: rows that were replaced and are gone."""
+    today's code would refuse. `removed`: rows that were replaced and are gone. `unreadable`: records on `dead_letter`
+    that say nothing."""
 
     records: int = 0
     same: int = 0
@@ -55,6 +56,7 @@ class Rewritten:
     refused: int = 0
     left_alone: int = 0
     removed: int = 0
+    unreadable: int = 0
 
     def note(self, records: int, refused: int, left_alone: int) -> None:
         self.records += records
@@ -105,10 +107,11 @@ async def rewrite(
     rewriter, done = sink.rewriter(settings), Rewritten()
     try:
         refused = await asyncio.to_thread(refusals, sink, settings)
+        done.unreadable = refused.unreadable
         await rewriter.begin(now_ms)
         async with translated(), reading(settings) as consumer:
             for range_ in of:
-                known = refused.get(range_.partition, frozenset())
+                known = refused.offsets.get(range_.partition, frozenset())
                 spans = await rewriter.batches(place_of(sink, range_.partition), range_.first, range_.end)
                 chunks = partial(_chunks, settings, consumer, sink.source.topic, range_.partition)
                 async with aclosing(_readings(sink, settings, chunks, spans, range_, known, done)) as readings:

@@ -45,7 +45,8 @@ class Statement(Envelope):
 
     @model_validator(mode="after")
     def _names_itself(self) -> Self:
-        for field, mine in ((self.own_id, "id"), ("team_id", "team_id")):
-            if getattr(self.data, field, getattr(self, mine)) != getattr(self, mine):
-                raise PydanticCustomError(field, f"data.{field} is not the envelope's {mine}")
+        if getattr(self.data, self.own_id) != self.id:
+            raise PydanticCustomError(self.own_id, f"data.{self.own_id} is not the envelope's id")
+        if getattr(self.data, "team_id", self.team_id) != self.team_id:
+            raise PydanticCustomError("team_id", "data.team_id is not the envelope's team_id")
         return self

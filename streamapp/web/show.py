@@ -191,7 +191,7 @@ def linked(path: str, query: Mapping[str, object]) -> str:
     return f"{path}?{text}" if text else path
 
 
-def part(name: str) -> str:
+def path_part(name: str) -> str:
     """Any text as one part of a path."""
     return quote(name, safe="", errors="replace")
 
@@ -200,7 +200,7 @@ def _named(path: str, under: str, **names: str) -> str:
     """A page by names: `under` with them, or `path` and a query where a path cannot carry one of them."""
     if {*names.values()} & {"", ".", ".."}:
         return f"{path}?{urlencode(names, errors='replace')}"
-    return "/".join((under, *map(part, names.values())))
+    return "/".join((under, *map(path_part, names.values())))
 
 
 def team_url(org: str, team: str, under: str = "/teams") -> str:
@@ -236,29 +236,29 @@ def address(url: str) -> str:
 
 def settlement_url(settlement_id: str) -> str:
     """The page of a settlement."""
-    return f"/settlements/{part(settlement_id)}"
+    return f"/settlements/{path_part(settlement_id)}"
 
 
 def bill_url(bill_id: str) -> str:
     """The page of a statement."""
-    return f"/bills/{part(bill_id)}"
+    return f"/bills/{path_part(bill_id)}"
 
 
 def letter_url(letter_id: str) -> str:
     """The page of a dead letter."""
-    return f"/letters/{part(letter_id)}"
+    return f"/letters/{path_part(letter_id)}"
 
 
 def event_url(name: str) -> str:
     """The page of an event, by its id or its place in the log."""
-    return f"/events/{part(name)}"
+    return f"/events/{path_part(name)}"
 
 
 def table_url(name: str, group: str = "") -> str:
     """The page of a raw table; `group` where its name alone does not say whose it is."""
-    return linked(f"/tables/{part(name)}", {"group": group})
+    return linked(f"/tables/{path_part(name)}", {"group": group})
 
 
 def group_url(name: str) -> str:
     """The page of a consumer group."""
-    return f"/groups/{part(name)}"
+    return f"/groups/{path_part(name)}"

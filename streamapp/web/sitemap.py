@@ -30,7 +30,7 @@ def _of(name: str, builder: Builder) -> Builder:
     return build
 
 
-def _over_path(path: str) -> str:
+def _path_pattern(path: str) -> str:
     """/bills/{id} → the regular expression of the quoted path. The front page has a name, for its twin."""
     return r"/(?:index)?" if path == "/" else re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
 
@@ -69,7 +69,7 @@ _PAGES: tuple[tuple[str, Builder], ...] = (
     ("/tables/{name}/hours", raw.hours),
 )
 PAGES: tuple[tuple[str, str, Builder], ...] = tuple(
-    (path.replace("}", ":[^/]+}"), _over_path(path), builder) for path, builder in _PAGES
+    (path.replace("}", ":[^/]+}"), _path_pattern(path), builder) for path, builder in _PAGES
 )
 """aiohttp's pattern, the same over the quoted path, what builds the page."""
 

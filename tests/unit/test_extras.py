@@ -27,3 +27,11 @@ def test_every_command_is_there_without_the_extra(command: str) -> None:
     code = f"{blocked}; from streamapp.cli import command; command(['{command}', '--help'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_broker_s_command_starts_without_the_client_of_the_workers() -> None:
+    code = (
+        "import sys; sys.modules['aiokafka'] = None; from streamapp.cli import command; command(['broker', '--help'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -77,3 +77,36 @@ def test_kafka_that_goes_while_a_worker_starts_is_an_error_of_the_tree(tmp_path:
     assert ended.returncode == 69, ended.stderr
     assert "stopped while starting the worker: Kafka does not answer" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+LISTED = """
+import asyncio
+from types import SimpleNamespace
+from unittest.mock import Mock
+from streamapp.exact.partition.task import TableTask
+from {module} import {view}
+class Failing:
+    task = Mock()
+    async def load(self, now_ms):
+        raise ValueError("a row of 3 bytes")
+async def main():
+    view = {view}(None, None, lambda: 0, None)
+    view._view = lambda task, partitions: Failing()
+    view.taken({{0: SimpleNamespace(task=Mock(spec=TableTask), number=0)}})
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "view", "listed"),
+    [
+        ("streamapp.meters.usage.view", "UsageView", "hours"),
+        ("streamapp.meters.calls.view", "RpcView", "accounts"),
+    ],
+)
+def test_a_row_that_cannot_be_read_for_the_pages_stops_the_worker(module: str, view: str, listed: str) -> None:
+    command = [sys.executable, "-c", LISTED.format(module=module, view=view)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 70, ended.stderr
+    assert f"stopped while reading the {listed} for the pages: ValueError: a row of 3 bytes" in ended.stderr

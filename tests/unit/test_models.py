@@ -10,10 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from streamapp.schemas.billing import BillingHourly, BillingRevised
+from streamapp.schemas.budget import BudgetCrossed
 from streamapp.schemas.dead_letter import EventRejected
-from streamapp.schemas.envelope import Envelope
+from streamapp.schemas.envelope import Envelope, Statement
 from streamapp.schemas.fields import UNUSABLE
 from streamapp.schemas.judging.decode import Reason, Rejected, Usage, decode_usage
+from streamapp.schemas.settlement import RpcSettled
 from streamapp.schemas.values.strict_json import Malformed, NotANumber, parse
 
 USAGE_SAMPLE = """{
@@ -353,6 +355,57 @@ def test_bills() -> None:
 def test_an_hourly_bill_that_is_refused(changed: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         BillingHourly.model_validate(bill("billing.usage.hourly", **changed))
+
+
+def statement(event_type: str, own_id: str, **data: object) -> dict[str, object]:
+    base: dict[str, object] = json.loads(BASE_SAMPLE) | {"id": "evt_1", "type": event_type}
+    period = {"period_start": "2025-01-15T10:00:00.000Z", "period_end": "2025-01-15T11:00:00.000Z"}
+    return base | {"data": {own_id: "evt_1", "currency": "AI", **period, **data}}
+
+
+def settlement(**changed: object) -> dict[str, object]:
+    data: dict[str, object] = {
+        "agent": "agent_1",
+        "consumer": "consumer_1",
+        "amount": "0.001000000000",
+        "request_count": 1,
+        "chain": "hanzo",
+        "chain_id": 1,
+        "methods": {"call": {"count": 1, "cost": "0.001000000000"}},
+        "coverage": {"topic": "rpc_metering", "partition": 0, "first_offset": 0, "last_offset": 0, "events": 1},
+    }
+    return statement("billing.rpc.settled", "settlement_id", **data | changed)
+
+
+def crossing(**changed: object) -> dict[str, object]:
+    data: dict[str, object] = {
+        "team_id": "team_abc123",
+        "month": "2025-01",
+        "currency": "USD",
+        "limit": {"kind": "soft", "amount": "1.000000000000"},
+        "cost": "1.000000000000",
+        "event": {"id": "evt_2", "topic": "llm_usage", "partition": 0, "offset": 0},
+    }
+    return statement("billing.budget.crossed", "crossing_id", **data | changed)
+
+
+def test_every_statement_repeats_its_id_and_its_team() -> None:
+    RpcSettled.model_validate(settlement())
+    with pytest.raises(ValidationError, match="settlement_id is not the envelope's id"):
+        RpcSettled.model_validate(settlement(settlement_id="evt_2"))
+    BudgetCrossed.model_validate(crossing())
+    with pytest.raises(ValidationError, match="crossing_id is not the envelope's id"):
+        BudgetCrossed.model_validate(crossing(crossing_id="evt_2"))
+    with pytest.raises(ValidationError, match="team_id is not the envelope's team_id"):
+        BudgetCrossed.model_validate(crossing(team_id="team_other"))
+
+
+def test_a_statement_whose_data_lack_its_id_is_never_taken() -> None:
+    class Nameless(Statement):
+        own_id = "no_such_field"
+
+    with pytest.raises(AttributeError):
+        Nameless.model_validate(json.loads(BASE_SAMPLE))
 
 
 def test_a_revision_needs_the_one_before() -> None:

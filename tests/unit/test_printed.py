@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamapp.cli import printed as printed_module
-from streamapp.cli.printed import PIPED, bars, print_table
+from streamapp.cli.printed import PIPED, bars, print_json, print_table
 
 CLI = Path(printed_module.__file__).parent
 LONG = "stream.sink.with.a.name.that.nobody.breaks.and.that.is.longer.than.a.narrow.terminal.has.columns"
@@ -95,3 +96,11 @@ def test_a_pipe_gets_each_row_as_one_line() -> None:
     lines = printed(PIPED, terminal=False)
     for row in ROWS:
         assert any(all(cell in line for cell in cells([row])) for line in lines), row
+
+
+def test_json_is_ascii_whatever_a_stranger_wrote(capsys: pytest.CaptureFixture[str]) -> None:
+    written = "\x9b\u202e\ud800"
+    print_json(written)
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert json.loads(out) == written

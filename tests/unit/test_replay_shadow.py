@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import click
 import msgspec
@@ -17,11 +17,15 @@ from usage_log import DIRECTORY, Rec, Table, at, event
 
 from streamapp.cli.moment import Moment
 from streamapp.cli.tables.replay import Offsets, signed
+from streamapp.cli.tables.talk import unreadable
+from streamapp.dead_letters.read import refusal
 from streamapp.exact.correction import Comparison
+from streamapp.kafka.admin import Admin
+from streamapp.kafka.log.reader import Record
 from streamapp.meters.registry import declared
 from streamapp.meters.usage import codec
-from streamapp.replay.offsets import Move, Where
-from streamapp.replay.recompute import money
+from streamapp.replay.offsets import Move, Where, _marks
+from streamapp.replay.recompute import Refusals, money, refusals_of
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.store.position import POSITION_KEY, pack_position
 from streamapp.store.rows import stored_position
@@ -312,3 +316,76 @@ def test_where_to() -> None:
 
 def test_a_move_never_goes_ahead() -> None:
     assert [Move(0, 0, committed, 5).records for committed in (None, 5, 8)] == [0, 0, 3]
+
+
+# -- dead letters ----------------------------------------------------------------------------------------------------
+
+
+def dead(**changed: object) -> bytes:
+    data = {
+        "source_topic": "llm_usage",
+        "source_partition": 3,
+        "source_offset": 17,
+        "group": "billing-agg",
+        "reason": "invalid_cost",
+        "error": "data.cost_usd is negative",
+        "failed_at": "2025-01-15T10:30:00.123Z",
+        "attempt": 1,
+        "key_b64": None,
+        "value_b64": "e30=",
+    }
+    letter = {"id": "evt_1", "type": "stream.event.rejected", "data": data | changed}
+    return json.dumps(letter).encode()
+
+
+def refused_by(table: str, *values: bytes) -> Refusals:
+    records = [Record("dead_letter", 0, offset, 0, b"", value) for offset, value in enumerate(values)]
+    return refusals_of(declared(table), map(refusal, records))
+
+
+def test_what_says_nothing_on_dead_letter_is_counted_and_the_others_stand() -> None:
+    batch = UnreadableBatch.of(bytes(70), 0, 4, "does not match its checksum")
+    no_text = dead(source_offset=1).replace(b"llm_usage", b"llm_\xff")
+    found = refused_by("usage_hourly", batch, no_text, dead(), dead(source_offset=20, source_last_offset=22))
+    assert found == Refusals({3: frozenset((17, 20, 21, 22))}, 2)
+    assert unreadable(found.unreadable).strip().startswith("2 records on dead_letter cannot be read: ")
+    assert unreadable(0) == ""
+
+
+def test_refusals_of_others_are_not_the_table_s() -> None:
+    strangers = (
+        dead(group="llm-metrics"),
+        dead(group=None, producer="billing-agg"),
+        dead(source_topic="rpc_metering"),
+        dead(source_partition=None, source_offset=None),
+    )
+    assert refused_by("usage_hourly", *strangers) == Refusals({}, 0)
+
+
+def test_bytes_that_nobody_needs_are_not_decoded() -> None:
+    assert refused_by("usage_hourly", dead(value_b64="?")) == Refusals({3: frozenset((17,))}, 0)
+
+
+# -- where to --------------------------------------------------------------------------------------------------------
+
+
+class Marks:
+    """An open transaction began at offset 5; the newest record is 8."""
+
+    def __init__(self, found: int) -> None:
+        self.found = found
+
+    def start_offsets(self, places: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        return dict.fromkeys(places, 0)
+
+    def end_offsets(self, places: list[tuple[str, int]], committed: bool) -> dict[tuple[str, int], int]:
+        return dict.fromkeys(places, 5 if committed else 9)
+
+    def offsets_at(self, places: list[tuple[str, int]], at_ms: int) -> dict[tuple[str, int], int]:
+        return dict.fromkeys(places, self.found)
+
+
+@pytest.mark.parametrize(("found", "to"), [(-1, 5), (3, 3), (8, 5)])
+def test_a_moment_is_never_behind_the_last_stable_offset(found: int, to: int) -> None:
+    admin = cast(Admin, Marks(found))
+    assert _marks(admin, "llm_usage", [0], Where(at_ms=1)) == ({0: 0}, {0: to})

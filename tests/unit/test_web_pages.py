@@ -18,7 +18,7 @@ from yarl import URL
 
 from streamapp.errors import Unavailable
 from streamapp.store.rocks import Damaged
-from streamapp.web import live, show
+from streamapp.web import live, show, sitemap
 from streamapp.web.routes import mount
 from streamapp.web.workers import fleet
 from streamapp.web.workers.source import RowFacts
@@ -87,6 +87,13 @@ def test_every_page_has_its_json_twin(path: str) -> None:
         assert json.loads(by_accept[1])
 
     visit(check, FakeWorker(WORLD, "agg-0"))
+
+
+def test_only_forms_have_no_twin() -> None:
+    named = {sitemap.canonical(pattern) for pattern, _, _ in sitemap.PAGES if not pattern.endswith("}")}
+    without = {path for path in named if f"{path}.json" not in map(sitemap.canonical, sitemap.TWINS)}
+    assert without == {"/", "/act", "/letters/{id}/unmask"}
+    assert "/index.json" in sitemap.TWINS
 
 
 def test_a_key_of_another_worker_is_found_there() -> None:

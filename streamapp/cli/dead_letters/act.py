@@ -110,7 +110,7 @@ def redrive_command(
     settings, want = reached(), wanted(options, ids=frozenset(ids) or None)
     fix = Fix(patch, None if value is None else value.read_bytes())
     upto = extent(confluent_config(settings.kafka))
-    rules = again.rules(settings, settings.kafka, fix, max_attempts)
+    rules = again.resending(settings, settings.kafka, fix, max_attempts)
     _refuse_unknown(settings, upto, ids)
     made = planned(settings.kafka, upto, want, rules, limit)
     _print_plan(made, console(stderr=str(receipt) == "-", quiet=as_json))

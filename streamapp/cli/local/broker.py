@@ -21,7 +21,7 @@ from streamapp.broker.reachable import reachable
 from streamapp.broker.train import train
 from streamapp.broker.users import compiled
 from streamapp.cli.group import Group
-from streamapp.cli.reached import ended
+from streamapp.cli.local.signals import ended_by_signal
 from streamapp.errors import Refused, Unavailable
 from streamapp.kafka.security import confluent_config
 
@@ -93,7 +93,7 @@ def start(
     broker.start()
     if secured is not None:
         click.echo(secured.told(broker.bootstrap), err=True)
-    stop = ended()
+    stop = ended_by_signal()
     try:
         click.echo(broker.bootstrap)
         while not stop.wait(WATCH_S):

@@ -9,9 +9,9 @@ from rich.text import Text
 from streamapp.agents.registry import AGENTS
 from streamapp.cli.checks.verify import Verdict, show_verdict, verify
 from streamapp.cli.group import Choice
+from streamapp.cli.local.signals import ended_by_signal
 from streamapp.cli.printed import console as stdout
 from streamapp.cli.printed import print_json
-from streamapp.cli.reached import ended
 from streamapp.local.jobs import chosen_groups
 from streamapp.local.stack import PLAY_S, Stack
 from streamapp.local.state import wipe
@@ -46,7 +46,7 @@ def command(for_seconds: float | None, fresh: bool, secure: bool, only: tuple[st
     if as_json and for_seconds is None:
         raise click.UsageError("--json prints the verdict of a run that ends: add --for")
     console = Console(stderr=as_json, highlight=False)
-    stop = ended()
+    stop = ended_by_signal()
     settings = current()
     groups = chosen_groups(only)
     with Stack(settings, groups, console, stop, secure) as stack:

@@ -14,10 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from streamapp.cli import printed
 from streamapp.cli.group import Choice
+from streamapp.cli.local.signals import ended_by_signal
 from streamapp.cli.local.simulate_summary import Summary, show
 from streamapp.cli.moment import Moment
 from streamapp.cli.printed import console, print_json
-from streamapp.cli.reached import ended, reached
+from streamapp.cli.reached import reached
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.directory import open_directory
 from streamapp.errors import Misconfigured
@@ -132,7 +133,7 @@ def command(
       streamapp simulate --topic audit_log --bad 0.5 --events 50  what ends in dead_letter
       streamapp simulate --continue --forever                     go on where the topics end
     """
-    stop = ended()
+    stop = ended_by_signal()
     settings = reached()
     streams = [one for one in STREAMS if one.topic in topics or not topics]
     missing = sorted({one.topic for one in streams} - Admin(settings.kafka).topics())

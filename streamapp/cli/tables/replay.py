@@ -19,7 +19,7 @@ from streamapp.cli.moment import Moment
 from streamapp.cli.printed import console, print_json, print_table
 from streamapp.cli.reached import reached
 from streamapp.cli.tables.rewrite import rewritten, span_of
-from streamapp.cli.tables.talk import Talk, advance
+from streamapp.cli.tables.talk import Talk, advance, unreadable
 from streamapp.clock import wall_ms
 from streamapp.errors import Refused
 from streamapp.exact.declaration import TableDeclaration
@@ -190,7 +190,7 @@ def summary(made: Recomputation) -> str:
         text += f"\nout of reach: {counts['out_of_reach']:,}, not all of their records lie in the range"
     if counts["contradicted"]:
         text += f"\nleft alone: {counts['contradicted']:,}, some of their events would be refused today"
-    return text
+    return text + unreadable(made.unreadable)
 
 
 def signed(amount: Decimal, currency: str) -> str:
@@ -206,6 +206,7 @@ def _counts(made: Recomputation) -> dict[str, Any]:
         "changes": made.changes,
         "out_of_reach": sum(one.out_of_reach for one in found),
         "contradicted": sum(one.contradicted for one in found),
+        "unreadable": made.unreadable,
         "money": {currency: format(amount, "f") for currency, amount in money(found).items()},
     }
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import click
 from rich.table import Table
 
-from streamapp.cli.tables.talk import Talk, advance
+from streamapp.cli.tables.talk import Talk, advance, unreadable
 from streamapp.clock import wall_ms
 from streamapp.errors import Refused
 from streamapp.replay.rewrite import Range, Rewritten, ranges, rewrite
@@ -79,4 +79,4 @@ def summary(found: Rewritten) -> str:
         text += f"\nrefused before: {found.refused:,}, redrive their dead letters"
     if found.left_alone:
         text += f"\nleft alone: {found.left_alone:,}, today's code would refuse them"
-    return text
+    return text + unreadable(found.unreadable)

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from streamapp.cli.printed import bars
+from streamapp.cli.printed import bars, counted
 
 
 class Talk:
@@ -25,6 +25,13 @@ class Talk:
 
     def progress(self) -> Progress:
         return bars(not self.console.quiet, percent=True)
+
+
+def unreadable(count: int) -> str:
+    """What is said of records on `dead_letter` that tell nothing, behind a summary; empty where there are none."""
+    if not count:
+        return ""
+    return f"\n{counted(count, 'record')} on dead_letter cannot be read: what they refused is judged anew"
 
 
 def advance(progress: Progress, task: Any) -> Any:

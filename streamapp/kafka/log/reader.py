@@ -75,7 +75,7 @@ def at_time(
 
 @contextmanager
 def _asking(config: Mapping[str, Any], topic: str) -> Iterator[Any]:
-    """A consumer for one question about a topic. What it raises is translated."""
+    """A consumer for questions about a topic, or for a reading of it. What it raises is translated."""
     heard = Heard()
     consumer = raw_consumer(config, heard)
     try:

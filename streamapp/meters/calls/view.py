@@ -25,6 +25,8 @@ from tables.window import DAY_MS, HOUR_MS, hour_of
 class RpcView(ListedView[AccountsView, AccountFacts]):
     """The pages of metered calls; implements `facts.AgentsView`, too."""
 
+    listed = "accounts"
+
     def _view(self, task: CallsTask, partitions: int) -> AccountsView:
         return AccountsView(task, ACCOUNTS_MAX // partitions)
 
@@ -79,9 +81,10 @@ class RpcView(ListedView[AccountsView, AccountFacts]):
         open_: Sums = {}
         settled: Sums = {}
         for facts in self.accounts():
-            add(open_, {facts.currency: EXACT.add(facts.open_amount, facts.pending_amount)})
+            add(open_, facts.currency, EXACT.add(facts.open_amount, facts.pending_amount))
         for view in self._views.values():
-            add(settled, view.settled.get(today, {}))
+            for currency, amount in view.settled.get(today, {}).items():
+                add(settled, currency, amount)
         return open_, settled, {}
 
 

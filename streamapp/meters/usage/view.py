@@ -33,6 +33,7 @@ TEAM_HOURS_MAX = 744  # a month
 class UsageView(ListedView[HoursView, HourFacts]):
     """The hourly table's pages."""
 
+    listed = "hours"
     _budgets: Mapping[int, BudgetView] = {}
 
     def taken(self, partitions: dict[int, Partition]) -> None:
@@ -135,10 +136,11 @@ class UsageView(ListedView[HoursView, HourFacts]):
         revised: Sums = {}
         for facts in self.hours():
             if facts.state == "open":
-                add(open_, {facts.currency: facts.cost})
+                add(open_, facts.currency, facts.cost)
         for view in self._views.values():
             for sums, part in zip((closed, revised), view.stated.get(today, ({}, {})), strict=True):
-                add(sums, part)
+                for currency, amount in part.items():
+                    add(sums, currency, amount)
         return open_, closed, revised
 
     def _team(self, org: str, team: str, currency: str, hours: list[HourFacts]) -> TeamFacts:

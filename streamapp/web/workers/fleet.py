@@ -31,7 +31,7 @@ REST_MS = 3_000
 KNOWN_MS = 600_000
 KNOWN_MAX = 256  # answers kept for the day a worker falls silent; the biggest is one page of hours
 FLIGHTS_MAX = 256
-ANSWER_BYTES_MAX = 32 * 1024 * 1024
+WORKER_ANSWER_BYTES_MAX = 32 * 1024 * 1024
 PEERS_MAX = 64
 WORKER_HEADER = "X-Stream-Worker"
 REFUSED = {
@@ -187,8 +187,8 @@ class Fleet:
             del self._resting[url]
 
 
-async def bounded(response: aiohttp.ClientResponse, most: int = ANSWER_BYTES_MAX) -> bytes:
-    """An answer's body. Raises ValueError when it is longer than any answer of ours."""
+async def bounded(response: aiohttp.ClientResponse, most: int = WORKER_ANSWER_BYTES_MAX) -> bytes:
+    """An answer's body. Raises ValueError when it is longer than `most` bytes."""
     body = await response.content.read(most + 1)
     while len(body) <= most and (more := await response.content.read(most)):
         body += more
