@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import os
 from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,19 @@ def test_every_format_has_the_sum_that_the_check_counts(
     assert sums(rows) == billed()
     assert [row["bill_id"] for row in rows] == [row["bill_id"] for row in parsed]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_pipe_is_written_to_and_never_replaced(ledger: dict[str, str], tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        written = run(ledger)
+        run(ledger, "--out", str(pipe))
+        assert pipe.is_fifo()
+        assert os.read(reader, 1 << 20).decode() == written.stdout
+    finally:
+        os.close(reader)
 
 
 def test_a_bill_is_there_once_with_its_highest_revision(ledger: dict[str, str]) -> None:

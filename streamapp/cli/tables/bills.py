@@ -93,6 +93,9 @@ async def _written(span: tuple[int, int], out: Path | None, kind: Format, org: s
     try:
         if out is None:
             return await export(ledger, span, sys.stdout.buffer, kind, org=org, team=team, lines=lines)
+        if out.exists() and not out.is_file():  # a pipe or a device is written to, and never replaced
+            with out.open("wb") as special:
+                return await export(ledger, span, special, kind, org=org, team=team, lines=lines)
         with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}-", delete=False) as file:
             try:
                 sums = await export(ledger, span, cast(IO[bytes], file), kind, org=org, team=team, lines=lines)
