@@ -115,7 +115,7 @@ def test_a_pipe_is_written_to_and_never_replaced(ledger: dict[str, str], tmp_pat
         written = run(ledger)
         run(ledger, "--out", str(pipe))
         assert pipe.is_fifo()
-        assert os.read(reader, 1 << 20).decode() == written.stdout
+        assert os.read(reader, 1 << 20).decode().replace("\r\n", "\n") == written.stdout
     finally:
         os.close(reader)
 

@@ -93,8 +93,8 @@ async def _written(span: tuple[int, int], out: Path | None, kind: Format, org: s
     try:
         if out is None:
             return await export(ledger, span, sys.stdout.buffer, kind, org=org, team=team, lines=lines)
-        if out.exists() and not out.is_file():  # a pipe or a device is written to, and never replaced
-            with out.open("wb") as special:
+        if _is_special(out):
+            with open(out, "wb") as special:
                 return await export(ledger, span, special, kind, org=org, team=team, lines=lines)
         with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}-", delete=False) as file:
             try:
@@ -106,3 +106,8 @@ async def _written(span: tuple[int, int], out: Path | None, kind: Format, org: s
         return sums
     finally:
         await ledger.close()
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe or a device: it is written to, and never replaced."""
+    return path.exists() and not path.is_file()
