@@ -7,6 +7,8 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
@@ -91,23 +93,25 @@ async def _written(span: tuple[int, int], out: Path | None, kind: Format, org: s
     ledger = open_ledger(settings.ledger)
     await ledger.open(create=False)
     try:
-        if out is None:
-            return await export(ledger, span, sys.stdout.buffer, kind, org=org, team=team, lines=lines)
-        if _is_special(out):
-            with open(out, "wb") as special:
-                return await export(ledger, span, special, kind, org=org, team=team, lines=lines)
-        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}-", delete=False) as file:
-            try:
-                sums = await export(ledger, span, cast(IO[bytes], file), kind, org=org, team=team, lines=lines)
-            except BaseException:
-                os.unlink(file.name)
-                raise
-        os.replace(file.name, out)
-        return sums
+        with _target(out) as file:
+            return await export(ledger, span, file, kind, org=org, team=team, lines=lines)
     finally:
         await ledger.close()
 
 
-def _is_special(path: Path) -> bool:
-    """Whether it is a pipe or a device: it is written to, and never replaced."""
-    return path.exists() and not path.is_file()
+@contextmanager
+def _target(out: Path | None) -> Iterator[IO[bytes]]:
+    """Where the bills go. A file is there as a whole or not at all; a pipe or a device is written to, never replaced."""
+    if out is None:
+        yield sys.stdout.buffer
+    elif out.exists() and not out.is_file():
+        with out.open("wb") as special:
+            yield special
+    else:
+        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}-", delete=False) as file:
+            try:
+                yield cast(IO[bytes], file)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+        os.replace(file.name, out)
