@@ -101,7 +101,7 @@ async def _written(span: tuple[int, int], out: Path | None, kind: Format, org: s
 
 @contextmanager
 def _target(out: Path | None) -> Iterator[IO[bytes]]:
-    """Where the bills go. A file is there as a whole or not at all; a pipe or a device is written to, never replaced."""
+    """Where the bills go. A file is there as a whole or not at all; a pipe or a device is written to, not replaced."""
     if out is None:
         yield sys.stdout.buffer
     elif out.exists() and not out.is_file():
