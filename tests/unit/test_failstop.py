@@ -93,7 +93,7 @@ async def main():
     view = {view}(None, None, lambda: 0, None)
     view._view = lambda task, partitions: Failing()
     view.taken({{0: SimpleNamespace(task=Mock(spec=TableTask), number=0)}})
-    await asyncio.sleep(60)
+    await asyncio.Event().wait()
 asyncio.run(main())
 """
 

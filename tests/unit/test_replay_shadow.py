@@ -12,6 +12,7 @@ from typing import Any, cast
 import click
 import msgspec
 import pytest
+from letters_log import refusal as dead_letter
 from recounts import compared, land, published
 from usage_log import DIRECTORY, Rec, Table, at, event
 
@@ -322,19 +323,8 @@ def test_a_move_never_goes_ahead() -> None:
 
 
 def dead(**changed: object) -> bytes:
-    data = {
-        "source_topic": "llm_usage",
-        "source_partition": 3,
-        "source_offset": 17,
-        "group": "billing-agg",
-        "reason": "invalid_cost",
-        "error": "data.cost_usd is negative",
-        "failed_at": "2025-01-15T10:30:00.123Z",
-        "attempt": 1,
-        "key_b64": None,
-        "value_b64": "e30=",
-    }
-    letter = {"id": "evt_1", "type": "stream.event.rejected", "data": data | changed}
+    letter = json.loads(dead_letter(17))
+    letter["data"] |= {"source_partition": 3, **changed}
     return json.dumps(letter).encode()
 
 
