@@ -49,6 +49,7 @@ from streamapp.kafka.trouble import (
 from streamapp.settings import KafkaSettings
 
 LEADER_POLL_S = 0.05
+COORDINATOR_S = 5.0  # a question to a group's coordinator that takes longer is asked anew
 ON_TOPIC = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
 
 _SEE = Right("DESCRIBE", "cluster", CLUSTER)
@@ -190,16 +191,19 @@ class Admin:
         # group's coordinator is not there yet, as in the first moments of a cluster.
         level = "read_committed" if settled else "read_uncommitted"
         settings = {"group.id": group, "enable.auto.commit": False, "isolation.level": level}
-        consumer = connected(Consumer, {**self._config, **settings}, self._trouble)
-        try:
-            found = self._patiently(
-                f"read the offsets of group {group}", lambda: consumer.committed(request, timeout=self._timeout_s)
-            )
-        except Unavailable:
-            self.group(group)  # librdkafka does not tell a refusal from silence
-            raise
-        finally:
-            consumer.close()
+
+        def ask() -> Any:
+            # A new consumer each time: one that waits for a coordinator does not look whether it has moved.
+            consumer = connected(Consumer, {**self._config, **settings}, self._trouble)
+            try:
+                return consumer.committed(request, timeout=min(self._timeout_s, COORDINATOR_S))
+            except KafkaException:
+                self.group(group)  # librdkafka does not tell a refusal from silence
+                raise
+            finally:
+                consumer.close()
+
+        found = self._patiently(f"read the offsets of group {group}", ask)
         return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
 
     def _every_partition(self) -> list[Partition]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 import pytest
@@ -24,6 +25,7 @@ from streamapp.kafka.security import confluent_config
 EVENTS_TOPIC = "events_plugin_ingestion"
 LOCKED_RATE = 100
 UNDER_WAY_S = 7  # of acknowledgements: as long as an election takes at most, the other brokers' partitions go on
+CHUNKS: dict[str, Any] = {"worker__chunk_records": 5_000, "worker__chunk_linger_ms": 100}
 DRAINED = 2_000  # records a second that are billed at least, behind a load that was faster
 
 
@@ -125,15 +127,22 @@ def test_a_cluster_with_locks_on_grows_under_load(tmp_path: Path, cache_dir: Pat
 
 def begun(one: Cluster) -> WorkerProcess:
     """A worker with chunks as in use: those of other tests are small, to be hurt often."""
-    return one.start_ready(worker__chunk_records=5_000, worker__chunk_linger_ms=100)
+    return one.start_ready(**CHUNKS)
 
 
 def still_there(one: Cluster, worker: WorkerProcess) -> WorkerProcess:
-    """An outage of more than 30 s ends a worker with 69, and its supervisor starts it again. Other codes are faults."""
-    if worker.runs:
-        return worker
-    assert worker.exit_code == 69, worker.said()[-3000:]
-    return begun(one)
+    """An outage of more than 30 s ends a worker with 69, and its supervisor starts it again, until it has taken over.
+    Other codes are faults."""
+
+    def there() -> object:
+        nonlocal worker
+        if not worker.runs:
+            assert worker.exit_code == 69, worker.said()[-3000:]
+            worker = one.start(**CHUNKS)
+        return worker.takeovers()
+
+    one.wait(there, 180)
+    return worker
 
 
 def nothing_is_lost_or_doubled(one: Cluster, feed: Acked) -> None:
