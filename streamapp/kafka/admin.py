@@ -185,16 +185,16 @@ class Admin:
         `settled`: wait until no transaction is open that commits offsets of the group. A worker that was killed leaves
         one open for a minute, or until its successor ends it.
         """
-        wanted = self._every_partition() if partitions is None else list(partitions)
-        request = [TopicPartition(topic, partition) for topic, partition in wanted]
+        wanted = self._every_partition() if partitions is None else partitions
+        request = [TopicPartition(*place) for place in wanted]
         # A consumer asks, because librdkafka's admin request for the same crashes the process (2.16.1) when the
         # group's coordinator is not there yet, as in the first moments of a cluster.
         level = "read_committed" if settled else "read_uncommitted"
-        settings = {"group.id": group, "enable.auto.commit": False, "isolation.level": level}
+        settings = {**self._config, "group.id": group, "enable.auto.commit": False, "isolation.level": level}
 
         def ask() -> Any:
             # A new consumer each time: one that waits for a coordinator does not look whether it has moved.
-            consumer = connected(Consumer, {**self._config, **settings}, self._trouble)
+            consumer = connected(Consumer, settings, self._trouble)
             try:
                 return consumer.committed(request, timeout=min(self._timeout_s, COORDINATOR_S))
             except KafkaException:
@@ -258,8 +258,7 @@ class Admin:
             raise self._translated(what, error, right) from None
 
     def _patiently(self, what: str, answer: Callable[[], Any]) -> Any:
-        """The same for questions to a group's coordinator, which a cluster may only be looking for: ask until the
-        time is over."""
+        """The same of a group's coordinator, which a cluster may only be looking for: ask until the time is over."""
         deadline_s = monotonic_s() + self._timeout_s
         while True:
             try:

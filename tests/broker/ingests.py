@@ -97,7 +97,11 @@ class Ingest:
     def send(self, count: int) -> None:
         """So many events more."""
         producer = Producer(
-            {"bootstrap.servers": self.broker.bootstrap, "enable.idempotence": True, "partitioner": "murmur2_random"}
+            {
+                "bootstrap.servers": self.broker.bootstrap,
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+            }
         )
         for number in range(self.sent, self.sent + count):
             producer.produce(TOPIC, event(number), f"team_{number % 40}".encode())

@@ -70,9 +70,9 @@ class Events:
         records = [Record(value, first + number) for number, value in enumerate(values)]
         return [row_of(accepted(record.value), record, self.keep_ip) for record in records]
 
-    def insert(self, rows: list[Row], token: str | None = None) -> None:
+    def insert(self, rows: list[Row], token: str | None = None, *, again: bool = False) -> None:
         own = token_of(PLACE, rows[0].offset, rows[-1].offset)
-        self.events.insert(self.block(3, rows), token or own)
+        self.events.insert(self.block(3, rows), token or own, again=again)
 
     def block(self, partition: int, rows: list[Row]) -> Any:
         """In two chunks, when there is more than one."""
@@ -82,6 +82,11 @@ class Events:
     def ask(self, what: str, rest: str = "") -> list[tuple[Any, ...]]:
         database = self.clickhouse.database
         return [tuple(row) for row in self.clickhouse.rows(f"SELECT {what} FROM {database}.events{rest}")]
+
+    def lose(self, which: str) -> None:
+        """These rows are gone; their tokens are not."""
+        statement = f"ALTER TABLE {self.clickhouse.database}.events DELETE WHERE {which}"
+        self.clickhouse.command(f"{statement} SETTINGS mutations_sync = 2")
 
     @property
     def count(self) -> int:

@@ -2,14 +2,19 @@
 
 A block is one insert of consecutive records of a partition. Its token is made from their offsets, and ClickHouse leaves
 out an insert whose token it knows: a block may be written again after a crash, also by two workers at once.
+
+A server without replicas notes a token before it has the rows. One that ends in between knows the token of rows that it
+lost. So whoever writes a block again looks whether its rows are there.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.exact.partition.place import Place
@@ -19,6 +24,8 @@ from streamapp.sinks.clickhouse.schema import EVENTS, migrate
 
 if TYPE_CHECKING:
     import pyarrow
+
+log = logging.getLogger(__name__)
 
 TEXTS = ("uuid", "event", "properties", "team_id", "distinct_id", "session_id")
 NUMBERS = ("timestamp", "created_at", "_offset")
@@ -66,19 +73,43 @@ class AnalyticsEvents:
             return block
         return block.append_column("_revision", pa.repeat(pa.scalar(revision, pa.uint64()), whole.num_rows))
 
-    def insert(self, block: pyarrow.Table, token: str) -> None:
-        """Keep a block; one that is there already is left alone. Raises `Unavailable` to be asked again.
+    def insert(self, block: pyarrow.Table, token: str, *, again: bool) -> None:
+        """Keep a block; one that is there already is left alone. `again`: somebody may have begun to write it. Raises
+        `Unavailable` to be asked again.
 
         A table that was dropped is made again, empty, before the next attempt: see `clickhouse_schema.migrate`.
         """
         self.open()
         try:
             self._clickhouse.insert(EVENTS, block, token)
+            if again and (lost := self._lost(block)).num_rows:
+                log.warning("ClickHouse knew the block %s and had lost %d rows of it: inserted", token, lost.num_rows)
+                self._clickhouse.insert(EVENTS, lost, f"{token}:{uuid4()}")
         except (Misconfigured, Unavailable) as error:
             if getattr(error.__cause__, "code", None) not in GONE:
                 raise
             self._opened = False
             raise Unavailable(f"{error}; it is made again, empty") from error
+
+    def _lost(self, block: pyarrow.Table) -> pyarrow.Table:
+        """The rows of a block that are not in the table. A row that ClickHouse has replaced by a newer copy is among
+        them: it comes once more, and is replaced once more."""
+        import pyarrow as pa
+
+        columns = block.to_pydict()
+        offsets, days = columns["_offset"], (at.date() for at in columns["timestamp"])
+        keys = zip(days, *(columns[name] for name in ("team_id", "event", "distinct_id", "uuid")), strict=True)
+        wanted = {key: at for at, key in enumerate(keys)}  # of copies in one block an insert keeps the last
+        kept = {
+            offset
+            for (offset,) in self._clickhouse.rows(
+                f"SELECT DISTINCT _offset FROM {self._clickhouse.database}.{EVENTS} "
+                f"WHERE _topic = '{columns['_topic'][0]}' AND _partition = {columns['_partition'][0]} "
+                f"AND _offset BETWEEN {min(offsets)} AND {max(offsets)} "
+                f"AND _revision = {columns.get('_revision', [0])[0]}"
+            )
+        }
+        return block.take(pa.array([at for at in wanted.values() if offsets[at] not in kept], pa.int64()))
 
     def open(self) -> None:
         """Bring the database to the newest step. Raises as `migrate` does."""

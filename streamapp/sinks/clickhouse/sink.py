@@ -15,7 +15,7 @@ from streamapp.sinks.clickhouse.events import AnalyticsEvents, token_of
 from streamapp.sinks.clickhouse.rewrite import EventsRewriter
 from streamapp.sinks.declaration import SinkDeclaration
 from streamapp.sinks.destination import Destination, Sealed
-from streamapp.sinks.marks import Extent, marks
+from streamapp.sinks.marks import Extent, Mark, marks
 from streamapp.sinks.task import Bounds, Read
 
 Columns = Any
@@ -28,14 +28,23 @@ class EventBlocks(Destination[Columns]):
     def __init__(self, events: AnalyticsEvents) -> None:
         self._events = events
         self._one_at_a_time = asyncio.Lock()
+        self._begun: set[str] = set()  # tokens that somebody has used, and may have had no answer to
 
     def seal(self, place: Place, extent: Extent, rows: Sequence[Columns], state: bytes) -> Sealed:
         return Sealed(self._events.block(place.topic, place.partition, rows), b"")
 
     async def write(self, place: Place, extent: Extent, sealed: Sealed) -> None:
         token = token_of(place, extent.first, extent.last)
+        again = token in self._begun
+        self._begun.add(token)
         async with self._one_at_a_time:
-            await asyncio.to_thread(self._events.insert, sealed.content, token)
+            await asyncio.to_thread(self._events.insert, sealed.content, token, again=again)
+        self._begun.discard(token)
+
+    async def holds(self, place: Place, mark: Mark) -> bool:
+        """Not known. A former owner may have begun to write it."""
+        self._begun.add(token_of(place, mark.extent.first, mark.extent.last))
+        return False
 
 
 def read(settings: Settings) -> Read[Columns]:

@@ -14,8 +14,8 @@ _insert = AnalyticsEvents.insert
 _inserts = count(1)
 
 
-def insert(events: AnalyticsEvents, block: Any, token: str) -> None:
-    _insert(events, block, token)
+def insert(events: AnalyticsEvents, block: Any, token: str, *, again: bool) -> None:
+    _insert(events, block, token, again=again)
     if next(_inserts) == 5:
         os._exit(9)
 
