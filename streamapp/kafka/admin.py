@@ -185,8 +185,7 @@ class Admin:
         `settled`: wait until no transaction is open that commits offsets of the group. A worker that was killed leaves
         one open for a minute, or until its successor ends it.
         """
-        wanted = self._every_partition() if partitions is None else partitions
-        request = [TopicPartition(*place) for place in wanted]
+        request = [TopicPartition(*at) for at in (self._every_partition() if partitions is None else partitions)]
         # A consumer asks, because librdkafka's admin request for the same crashes the process (2.16.1) when the
         # group's coordinator is not there yet, as in the first moments of a cluster.
         level = "read_committed" if settled else "read_uncommitted"
