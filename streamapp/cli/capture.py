@@ -15,8 +15,8 @@ from streamapp.capture.intake import Intake
 from streamapp.capture.reading.teams import Teams
 from streamapp.capture.server import listen, serve
 from streamapp.clock import wall_ms
-from streamapp.directory import open_directory
-from streamapp.kafka.handshake import demand_agreement
+from streamapp.directory.teams import open_directory
+from streamapp.kafka.clients.handshake import demand_agreement
 from streamapp.kafka.produce.loop_producer import LoopProducer
 from streamapp.settings import Settings, current
 from streamapp.web.entry.gate import Gate, gate

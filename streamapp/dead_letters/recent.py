@@ -17,8 +17,8 @@ from streamapp.clock import Clock
 from streamapp.dead_letters.done import DONE_TOPIC, Done, Rows
 from streamapp.dead_letters.read import Coordinates, Letter, Unreadable, parse
 from streamapp.errors import StreamError, Unavailable
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Span, read, spans
-from streamapp.kafka.security import confluent_config
 from streamapp.schemas.judging.letter import TOPIC
 from streamapp.settings import KafkaSettings
 

@@ -12,7 +12,7 @@ from streamapp.dead_letters.done import Done
 from streamapp.dead_letters.read import Coordinates, Letter
 from streamapp.events.event import Event
 from streamapp.events.names import written
-from streamapp.facts_events import PlaceFacts, WindowFacts
+from streamapp.facts.events import PlaceFacts, WindowFacts
 from streamapp.schemas.judging.cause import shape
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.topics.registry import GROUPS

@@ -28,8 +28,8 @@ from streamapp.access.wanted import principals, wanted
 from streamapp.clock import monotonic_s
 from streamapp.errors import Denied, Refused, Unavailable
 from streamapp.kafka.admin import Admin, Missing
-from streamapp.kafka.aio import aiokafka_config
-from streamapp.kafka.handshake import disagreement
+from streamapp.kafka.clients.aio import aiokafka_config
+from streamapp.kafka.clients.handshake import disagreement
 from streamapp.kafka.trouble import Right, lacks
 from streamapp.settings import KafkaSettings
 

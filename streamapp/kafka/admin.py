@@ -28,12 +28,12 @@ from confluent_kafka.admin import (
 from streamapp.access.acl import CLUSTER
 from streamapp.clock import monotonic_s
 from streamapp.errors import Denied, Misconfigured, Refused, StreamError, Unavailable
-from streamapp.kafka.admin_client import AdminClient, Trouble
+from streamapp.kafka.clients.admin_client import AdminClient, Trouble
+from streamapp.kafka.clients.handshake import disagreement
+from streamapp.kafka.clients.login import connected
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.groups import GroupSeen, look
-from streamapp.kafka.handshake import disagreement
-from streamapp.kafka.login import connected
 from streamapp.kafka.partitions import Partition
-from streamapp.kafka.security import confluent_config
 from streamapp.kafka.trouble import (
     FORBIDDEN,
     LEADERLESS,

@@ -29,8 +29,8 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest, OffsetResetStrategy
 
 from streamapp.errors import Unavailable
-from streamapp.kafka.aio import aiokafka_config
-from streamapp.kafka.handshake import disagreement
+from streamapp.kafka.clients.aio import aiokafka_config
+from streamapp.kafka.clients.handshake import disagreement
 from streamapp.kafka.partitions import Partition
 from streamapp.settings import KafkaSettings
 

@@ -9,12 +9,12 @@ from typing import Any
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.partition.owned import Partition
 from streamapp.exact.partition.task import Keeps, TableTask
-from streamapp.facts import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
-from streamapp.facts_events import PlaceFacts, WindowFacts
+from streamapp.facts.events import PlaceFacts, WindowFacts
+from streamapp.facts.worker import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 from streamapp.meters.members import Members
 from streamapp.meters.places import place
 from streamapp.metrics import VERSION, GroupMetrics
-from streamapp.settings_told import changed
+from streamapp.settings.told import changed
 from streamapp.store.rows import Store
 from streamapp.store.table import RowKey, Table
 from tables.outcome import Folded

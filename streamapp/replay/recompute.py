@@ -25,7 +25,7 @@ from streamapp.exact.correction import Comparison, Kept, Range, Shadow
 from streamapp.exact.declaration import Declaration, MakeShadow, TableDeclaration
 from streamapp.exact.partition.reading import reading
 from streamapp.exact.partition.takeover import Hold, check, held
-from streamapp.kafka.security import confluent_config
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.replay.offsets import Move, chunks_of, translated
 from streamapp.settings import Settings
 from streamapp.store.rocks import RocksStore

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from streamapp.errors import Refused
 from streamapp.metrics import OPENMETRICS, TEXT, wants_openmetrics
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web.entry.gate import ASKER, Gate, protect
 from streamapp.web.monitor import beside
 from streamapp.web.problem import Problem

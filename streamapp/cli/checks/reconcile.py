@@ -10,7 +10,7 @@ import threading
 import click
 
 from streamapp.clock import wall_ms
-from streamapp.kafka.handshake import demand_agreement
+from streamapp.kafka.clients.handshake import demand_agreement
 from streamapp.reconcile.reconciler import Reconciler, check_topics
 from streamapp.reconcile.server import PORT, application
 from streamapp.settings import Settings, current

@@ -8,7 +8,7 @@ import logging
 import click
 
 from streamapp.clock import wall_ms
-from streamapp.kafka.handshake import demand_agreement
+from streamapp.kafka.clients.handshake import demand_agreement
 from streamapp.registry.log import Log
 from streamapp.registry.registry import Registry
 from streamapp.registry.server import PORT, application, rights

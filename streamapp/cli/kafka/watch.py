@@ -8,7 +8,7 @@ import logging
 import click
 
 from streamapp.clock import wall_ms
-from streamapp.kafka.handshake import demand_agreement
+from streamapp.kafka.clients.handshake import demand_agreement
 from streamapp.settings import Settings, current
 from streamapp.watch.metrics import WatchMetrics
 from streamapp.watch.watcher import Watcher

@@ -14,7 +14,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
 from streamapp.errors import Unavailable
-from streamapp.kafka.aio import naming_rights, same_for_aiokafka
+from streamapp.kafka.clients.aio import naming_rights, same_for_aiokafka
 from streamapp.kafka.log.batch import FORMAT, FORMAT_AT, LENGTH_END, Head, Unreadable, end_of
 from streamapp.schemas.judging.rejected import UnreadableBatch
 

@@ -10,7 +10,7 @@ from itertools import islice
 
 import msgspec
 
-from streamapp.facts import AccountFacts, AgentFacts, MethodFacts
+from streamapp.facts.worker import AccountFacts, AgentFacts, MethodFacts
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.calls.settled import settlement_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from streamapp.facts_budget import BudgetFacts, LimitFacts, MonthTally, Spending
+from streamapp.facts.budget import BudgetFacts, LimitFacts, MonthTally, Spending
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.topics.partitioner import partition_for

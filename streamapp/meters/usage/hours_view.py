@@ -10,7 +10,7 @@ from itertools import islice
 
 import msgspec
 
-from streamapp.facts import HourFacts
+from streamapp.facts.worker import HourFacts
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.statement import bill_id

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import msgspec
 
 from streamapp.exact.partition.owned import Partition
-from streamapp.facts import HourFacts, PartitionFacts, TeamFacts
-from streamapp.facts_budget import BudgetFacts, Spending
-from streamapp.facts_events import WindowFacts
+from streamapp.facts.budget import BudgetFacts, Spending
+from streamapp.facts.events import WindowFacts
+from streamapp.facts.worker import HourFacts, PartitionFacts, TeamFacts
 from streamapp.meters.listed import ListedView, add
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.budget_view import BudgetView

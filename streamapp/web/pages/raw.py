@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
+from streamapp.facts.worker import RawRow, RowFacts
 from streamapp.topics.registry import GROUPS
 from streamapp.web import show
+from streamapp.web.lists import keyset
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
-from streamapp.web.workers import group, keyset, local
+from streamapp.web.workers import group, local
 from streamapp.web.workers.fleet import Answer
-from streamapp.web.workers.source import RawRow, RowFacts
 
 R = TypeVar("R", RawRow, RowFacts)
 

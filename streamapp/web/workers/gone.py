@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from streamapp.facts.worker import GoneFacts, WorkerFacts
 from streamapp.web import show
 from streamapp.web.workers.fleet import Answer
-from streamapp.web.workers.source import GoneFacts, WorkerFacts
 
 NAMED_MAX = 3
 DAY_MS = 86_400_000

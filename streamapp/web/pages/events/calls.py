@@ -15,9 +15,9 @@ from streamapp.kafka.log.reader import Span
 from streamapp.web import show
 from streamapp.web.pages.agents import GROUP as SETTLING
 from streamapp.web.pages.agents import Settlement
-from streamapp.web.pages.bill import Coverage, Statement, read_all
 from streamapp.web.pages.events.asking import Seeker
-from streamapp.web.pages.front import BILLING
+from streamapp.web.pages.front.front import BILLING
+from streamapp.web.pages.usage.bill import Coverage, Statement, read_all
 
 
 @dataclass(frozen=True, slots=True)

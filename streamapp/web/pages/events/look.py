@@ -12,10 +12,11 @@ from streamapp.events.names import TEXT_MAX, place_of
 from streamapp.events.trace import Trace
 from streamapp.topics.registry import EVENT_TOPICS
 from streamapp.web import show
-from streamapp.web.pages import accounts, agents, bill
+from streamapp.web.pages import agents
 from streamapp.web.pages.events import shown
 from streamapp.web.pages.events.calls import Behind, of_bill, of_settlement
 from streamapp.web.pages.page import Params, Site, moment_in
+from streamapp.web.pages.usage import accounts, bill
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from streamapp.facts.budget import BudgetFacts, Spending
 from streamapp.web import show
-from streamapp.web.pages.accounts import best, unknown
 from streamapp.web.pages.page import FIRST_EVENT, Notices, Params, Site, notices
+from streamapp.web.pages.usage.accounts import best, unknown
 from streamapp.web.pages.usage.span import month_of
 from streamapp.web.render import Page
 from streamapp.web.workers.fleet import Answer
-from streamapp.web.workers.source import BudgetFacts, Spending
 
 SHOWN = 50
 

@@ -13,10 +13,10 @@ from functools import cache
 from itertools import chain
 from operator import attrgetter
 
+from streamapp.facts.worker import HourFacts
 from streamapp.schemas.billing import COUNTERS
 from streamapp.web import show
-from streamapp.web.workers.hours import Hours, named, within
-from streamapp.web.workers.source import HourFacts
+from streamapp.web.lists.hours import Hours, named, within
 
 DAY_MS = 86_400_000
 BY = ("", "hour", "day", "org", "team", "model")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from streamapp.settings_words import host_ports
+from streamapp.settings.words import host_ports
 
 
 class KafkaSettings(BaseModel):

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from streamapp.directory_index import SAME, make
+from streamapp.directory.index import SAME, make
 from streamapp.errors import Misconfigured
 
 log = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ class _Reading:
         self._process: subprocess.Popen[str] | None = None
         self._made = 0, ""
         if path.exists() and path.stat().st_size > SMALL_BYTES:
-            command = [sys.executable, "-m", "streamapp.directory_index", str(path), str(index)]
+            command = [sys.executable, "-m", "streamapp.directory.index", str(path), str(index)]
             self._process = subprocess.Popen(
                 [*command, *filter(None, [known])], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
             )

@@ -16,10 +16,10 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsConfigDict
 
 from streamapp.errors import Misconfigured
-from streamapp.settings_files import Sourced, named
-from streamapp.settings_kafka import KafkaSettings as KafkaSettings
-from streamapp.settings_web import WebSettings
-from streamapp.settings_words import unknown
+from streamapp.settings.files import Sourced, named
+from streamapp.settings.kafka import KafkaSettings as KafkaSettings
+from streamapp.settings.web import WebSettings
+from streamapp.settings.words import unknown
 
 PREFIX, DELIMITER = "STREAM_", "__"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from streamapp.errors import Misconfigured
-from streamapp.kafka.login import FilePassword
+from streamapp.kafka.clients.login import FilePassword
 from streamapp.loopback import is_loopback
 from streamapp.settings import KafkaSettings
 

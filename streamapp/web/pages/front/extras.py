@@ -13,13 +13,13 @@ import aiohttp
 
 from streamapp.clock import Clock
 from streamapp.dead_letters.recent import ENTRIES_MAX
+from streamapp.facts.events import IncidentFacts
 from streamapp.web.outside import Outside
-from streamapp.web.pages.lags import Hours
+from streamapp.web.pages.front.lags import Hours
 from streamapp.web.pages.models.charts import Charts, Feed
 from streamapp.web.pages.subjects import Registered
 from streamapp.web.workers.fleets import Fleets
 from streamapp.web.workers.kept import Kept
-from streamapp.web.workers.source import IncidentFacts
 
 LETTERS = "letters"  # the table of dead letters: its worker tells Prometheus, too, what waits
 LETTERS_MS = 10_000  # each look connects to Kafka three times (docs/adr/0029)

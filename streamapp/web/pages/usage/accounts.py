@@ -10,14 +10,15 @@ from typing import Any
 import msgspec
 import orjson
 
+from streamapp.facts.worker import TeamFacts
 from streamapp.web import show
-from streamapp.web.pages import bill, chart
+from streamapp.web.pages import chart
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
+from streamapp.web.pages.usage import bill
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 from streamapp.web.workers import group, wire
 from streamapp.web.workers.fleet import Answer
-from streamapp.web.workers.source import TeamFacts
 
 LEDGER = "the ledger"
 TEAM_HOURS_MAX = 24  # a day in the table; the chart has the month, `/usage` has all

@@ -12,7 +12,7 @@ import struct
 from contextlib import suppress
 
 from streamapp.errors import Misconfigured
-from streamapp.kafka.security import password, ssl_context
+from streamapp.kafka.clients.security import password, ssl_context
 from streamapp.settings import KafkaSettings
 
 ANSWER_S = 5.0  # for all brokers together

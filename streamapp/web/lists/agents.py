@@ -12,11 +12,11 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
+from streamapp.facts.worker import AccountFacts
 from streamapp.web import show
-from streamapp.web.workers import keyset
-from streamapp.web.workers.keyset import Key
-from streamapp.web.workers.runs import Runs
-from streamapp.web.workers.source import AccountFacts
+from streamapp.web.lists import keyset
+from streamapp.web.lists.keyset import Key
+from streamapp.web.lists.runs import Runs
 
 SORTS = ("agent", "calls", "open", "pending", "settled")
 

@@ -1,7 +1,7 @@
 """The team directory as a file of two indexes, made by a process of its own: a directory of a million teams takes
 gigabytes and half a minute to parse, and none of that may happen in a worker.
 
-    python -m streamapp.directory_index TOML INDEX [DIGEST]
+    python -m streamapp.directory.index TOML INDEX [DIGEST]
 
 Exit code 0: INDEX is there, the digest of TOML is on standard output. 3: the file still has DIGEST; nothing is made.
 2: the file cannot be used, and standard output says why.

@@ -15,10 +15,10 @@ from itertools import compress
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
-from streamapp.web.workers import keyset
-from streamapp.web.workers.keyset import Down, Key
-from streamapp.web.workers.runs import Runs
-from streamapp.web.workers.source import HourFacts
+from streamapp.facts.worker import HourFacts
+from streamapp.web.lists import keyset
+from streamapp.web.lists.keyset import Down, Key
+from streamapp.web.lists.runs import Runs
 
 EVER_MS = 1 << 62
 SORTS = ("live", "hour", "org", "team", "state", "requests", "tokens", "cost")

@@ -1,4 +1,4 @@
-"""What the pages need to know of what teams spend in a month; as `facts.py`."""
+"""What the pages need to know of what teams spend in a month; as `worker.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
-from streamapp.facts import HourFacts
+from streamapp.facts.worker import HourFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streamapp.settings_told import is_own
+from streamapp.settings.told import is_own
 from streamapp.topics import registry
 from streamapp.web import show
-from streamapp.web.pages import chart, lags, reconciliation, whole
-from streamapp.web.pages.extras import Incidents, Waiting
+from streamapp.web.pages import chart
+from streamapp.web.pages.front import lags, reconciliation, whole
+from streamapp.web.pages.front.extras import Incidents, Waiting
 from streamapp.web.pages.models import charts
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site
 from streamapp.web.problem import Problem

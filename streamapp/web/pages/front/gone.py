@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from streamapp.errors import StreamError
-from streamapp.facts import GoneFacts
+from streamapp.facts.worker import GoneFacts
 from streamapp.topics.registry import GROUPS
 from streamapp.web import show
 from streamapp.web.entry.audit import SEEN, Audit

@@ -23,8 +23,8 @@ from pydantic import SecretStr
 
 from streamapp.access.acl import CLUSTER
 from streamapp.errors import Denied
-from streamapp.kafka.login import FilePassword
-from streamapp.kafka.security import SSL_FILES, check, password, ssl_context
+from streamapp.kafka.clients.login import FilePassword
+from streamapp.kafka.clients.security import SSL_FILES, check, password, ssl_context
 from streamapp.kafka.trouble import Right, lacks
 from streamapp.settings import KafkaSettings
 
