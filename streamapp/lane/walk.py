@@ -63,7 +63,7 @@ class Walk:
 
 
 class KeptRows(Walk):
-    """A lane that keeps the rows of its open hours (`c/rows.c`), as they are stored."""
+    """A lane that keeps the rows of its open hours (`c/tables/rows.c`), as they are stored."""
 
     def __init__(self, new: str, seen: CompactSeen, partition: int, partitions: int, *more: Any) -> None:
         super().__init__(new, seen, partition, partitions, *more)
