@@ -163,7 +163,7 @@ class MonthRow(NamedTuple):
     crossed: tuple[Crossed, ...] = ()
 
 
-class Statement(NamedTuple):
+class HourStatement(NamedTuple):
     """One bill or revision, ready to be written down."""
 
     key: HourKey
@@ -195,7 +195,7 @@ def month_key(key: HourKey) -> MonthKey:
     return MonthKey(month_of(start_ms), org, team, currency)
 
 
-def state(row: UsageRow, month: MonthRow, at_ms: int) -> tuple[Statement, MonthRow]:
+def state(row: UsageRow, month: MonthRow, at_ms: int) -> tuple[HourStatement, MonthRow]:
     """State what the row holds: its next revision, and the month with the difference added.
 
     Changes the row: afterwards it is settled.
@@ -207,7 +207,7 @@ def state(row: UsageRow, month: MonthRow, at_ms: int) -> tuple[Statement, MonthR
     month = MonthRow(EXACT.add(month.cost, delta.cost), month.total_tokens + delta.total_tokens, month.crossed)
     counted = row.written or tuple([(*names, Counters(*line.numbers())) for names, line in row.lines.items()])
     period, first, last = month_of(row.key.start_ms), row.first_offset, row.last_offset
-    statement = Statement(
+    statement = HourStatement(
         row.key, row.revision, at_ms, totals, delta, counted, period, month, first, last, totals.requests
     )
     return statement, month

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from aiokafka import conn, errors
+from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.admin import SaslAuthenticateRequest, SaslHandShakeRequest
 from pydantic import SecretStr
 
@@ -50,6 +51,18 @@ def aiokafka_config(kafka: KafkaSettings) -> dict[str, Any]:
         config["sasl_plain_username"] = kafka.sasl_username
         config["sasl_plain_password"] = password(kafka)
     return config
+
+
+@asynccontextmanager
+async def asking(config: Mapping[str, Any], timeout_s: float) -> AsyncIterator[Any]:
+    """aiokafka's bare client, for a few questions. `config`: as `aiokafka_config` makes it; `timeout_s`: of a request.
+    Raises aiokafka's errors."""
+    client = AIOKafkaClient(**config, request_timeout_ms=max(1, round(timeout_s * 1000)))
+    try:
+        await client.bootstrap()
+        yield client
+    finally:
+        await client.close()
 
 
 def same_for_aiokafka(config: Mapping[str, Any]) -> dict[str, Any]:

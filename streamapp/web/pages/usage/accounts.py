@@ -13,7 +13,7 @@ import orjson
 from streamapp.facts.worker import TeamFacts
 from streamapp.web import show
 from streamapp.web.pages import chart
-from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
+from streamapp.web.pages.page import FIRST_EVENT, Notices, Params, Site, notices
 from streamapp.web.pages.usage import bill
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
@@ -35,14 +35,15 @@ def known(
 ) -> tuple[Answer[Any], list[Any]]:
     """The same with what it says. Raises `Problem` when nobody who answers knows it."""
     found = best(answers)
-    if found is None or not found.value:
+    if found is None:
         raise unknown(what, advice, whole)
-    return found, found.value
+    return found, found.value or []
 
 
-def said_by(found: Answer[Any], whole: group.Group, answers: Sequence[Answer[Any]] = ()) -> dict[str, Any]:
-    """What a page says of the worker that it has its facts from, and of silent ones."""
-    silent = notices(whole, answers)
+def said_by(found: Answer[Any], whole: group.Group | None, answers: Sequence[Answer[Any]] = ()) -> dict[str, Any]:
+    """What a page says of the worker that it has its facts from, and of silent ones. `whole`: None if it has no need to
+    ask who is silent."""
+    silent = Notices((), ()) if whole is None else notices(whole, answers)
     return {"worker": found.worker, "stale": found.stale, "as_of_ms": found.as_of_ms, "notices": silent}
 
 
@@ -86,35 +87,36 @@ async def stated(site: Site, params: Params) -> tuple[group.Group, Answer[list[s
         site.group(), site.fleet.ask("bill", {"id": params["id"]}, list[str]), site.ledger.chain(params["id"])
     )
     found = best(answers)
-    if (found is None or not found.value) and kept:
+    if found is None and kept:
         found = Answer(LEDGER, "", [one.stated.decode() for one in kept], site.clock())
-    if found is None or not found.value:
+    if found is None:
         advice = "Check the id. Workers keep bills for 14 days; older ones are in the ledger (docs/ledger.md)."
         raise unknown(f"bill {show.visible(params['id'])}", advice, whole)
     return whole, found, {msgspec.json.decode(one.stated)["id"]: one.recorded_ms for one in kept}
 
 
+def revisions(found: Answer[list[str]], wanted: str, grace_ms: int) -> tuple[list[bill.Revision], bill.Revision]:
+    """All revisions of a bill's bucket, read, and the one with this id. Raises `Problem` 503."""
+    try:
+        every = bill.read_all([text.encode() for text in found.value or []], grace_ms)
+    except (msgspec.MsgspecError, ValueError):
+        every = []
+    one = next((each for each in every if each.id == wanted), None)
+    if one is None:
+        advice = f"Worker {show.visible(found.worker)} answered with bytes that are no hourly statement."
+        raise Problem(503, "This statement cannot be read", advice)
+    return every, one
+
+
 async def statement(site: Site, params: Params) -> Page:
     """`/bills/{id}`: one statement like an invoice, with all revisions of its bucket."""
     whole, found, recorded = await stated(site, params)
-    exact = [text.encode() for text in found.value or []]
-    try:
-        statements = bill.read_all(exact, site.grace_ms)
-    except (msgspec.MsgspecError, ValueError):
-        statements = []
-    ids = [one.id for one in statements]
-    if params["id"] not in ids:
-        raise Problem(
-            503,
-            "This statement cannot be read",
-            f"Worker {show.visible(found.worker)} answered with bytes that are no hourly statement.",
-        )
-    shown = statements[ids.index(params["id"])]
+    statements, shown = revisions(found, params["id"], site.grace_ms)
     twin = {
         "id": shown.id,
         "worker": found.worker,
         "stale": found.stale,
-        "newest": ids[-1],
+        "newest": statements[-1].id,
         "cause": shown.cause,
         "sha256": shown.sha256,
         "recorded_ms": recorded.get(shown.id),

@@ -83,7 +83,7 @@ Cause = Literal["hour closed", "late events", "silence"]
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class Revision:
     """One revision, read."""
 
     id: str
@@ -116,13 +116,13 @@ class Statement:
         return f"{events} arrived after the hour had closed. The revision was issued at the next five-minute mark."
 
 
-def read(stated: bytes, grace_ms: int) -> Statement:
+def read(stated: bytes, grace_ms: int) -> Revision:
     """Raises msgspec.MsgspecError or ValueError when it is no hourly statement."""
     envelope = msgspec.json.decode(stated, type=_Envelope)
     at, data = moment_ms(envelope.timestamp), envelope.data
     start, end = moment_ms(data.period_start), moment_ms(data.period_end)
     at_mark = at % MARK_MS == 0 or at == end + grace_ms
-    return Statement(
+    return Revision(
         id=envelope.id,
         type=envelope.type,
         cause="silence" if not at_mark else "late events" if data.revision else "hour closed",
@@ -136,12 +136,12 @@ def read(stated: bytes, grace_ms: int) -> Statement:
     )
 
 
-def read_all(stated: list[bytes], grace_ms: int) -> list[Statement]:
+def read_all(stated: list[bytes], grace_ms: int) -> list[Revision]:
     """Every revision that can be read, revision 0 first."""
     return sorted((read(one, grace_ms) for one in stated), key=lambda one: one.data.revision)
 
 
-def reasonable(statements: list[Statement]) -> list[str]:
+def reasonable(statements: list[Revision]) -> list[str]:
     """What does not add up between the revisions, as sentences; empty when the whole chain is sound."""
     wrong: list[str] = []
     for one in statements:
@@ -164,7 +164,7 @@ def per_thousand(part: Counters) -> Decimal | None:
     return (part.cost * 1000 / part.total_tokens).quantize(TWELFTH)
 
 
-def changes(one: Statement) -> list[tuple[str, int]]:
+def changes(one: Revision) -> list[tuple[str, int]]:
     """Counters that a revision changed, with the difference."""
     found: list[tuple[str, Any]] = [(name.replace("_", " "), getattr(one.data.delta, name)) for name in COUNTERS]
     return [(name.removesuffix("s") if abs(value) == 1 else name, value) for name, value in found if value]
