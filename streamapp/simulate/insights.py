@@ -77,7 +77,7 @@ def insights_stream(spec: StreamSpec, times: Iterable[int] | None = None) -> Ite
 def _builder(sites: Sequence[Site], rng: Random) -> Callable[[int], tuple[bytes, bytes]]:
     """Moment → key and value of a new good event."""
     site_draws = draws(rng, sites, zipf(len(sites)))
-    what_draws = draws(rng, HAPPENINGS, [what.weight for what in HAPPENINGS])
+    what_draws = draws(rng, HAPPENINGS)
     browser_draws = draws(rng, [browser.text for browser in BROWSERS], [browser.weight for browser in BROWSERS])
     id_rests, stamp, bits = ids(rng), stamps(), rng.getrandbits
 

@@ -107,7 +107,7 @@ def _agent(rng: Random, number: int, consumers: Sequence[str], who: Tenants) -> 
 def _builder(agents: Sequence[Agent], rng: Random) -> Callable[[int], tuple[bytes, bytes]]:
     """Moment → key and value of a new good event."""
     agent_draws = draws(rng, agents, zipf(len(agents)))
-    method_draws = draws(rng, METHODS, [method.weight for method in METHODS])
+    method_draws = draws(rng, METHODS)
     ending_draws = draws(rng, [ending.text for ending in ENDINGS], [ending.weight for ending in ENDINGS])
     tokens = token_table(rng, 300, 1.1)
     id_rests, stamp, bits = ids(rng), stamps(), rng.getrandbits

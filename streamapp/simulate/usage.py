@@ -30,8 +30,8 @@ def _builder(spec: StreamSpec, rng: Random) -> Callable[[int], tuple[bytes, byte
     """Moment → key and value of a new good event."""
     customers = teams(rng, tenants(rng, spec.teams, spec.directory))
     team_draws = draws(rng, customers, zipf(spec.teams))
-    model_draws = draws(rng, MODELS, [model.weight for model in MODELS])
-    outcome_draws = draws(rng, OUTCOMES, [outcome.weight for outcome in OUTCOMES])
+    model_draws = draws(rng, MODELS)
+    outcome_draws = draws(rng, OUTCOMES)
     prompts, completions = token_table(rng, 420, 1.2), token_table(rng, 210, 1.0)
     id_rests, stamp, bits = ids(rng), stamps(), rng.getrandbits
 

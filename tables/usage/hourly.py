@@ -17,9 +17,6 @@ from typing import NamedTuple
 from tables.counters import EXACT, NOTHING, Counters, Numbers
 from tables.window import HOUR_MS, month_of
 
-EVERY = 1 << 62
-"""A limit that nothing reaches."""
-
 Names = tuple[str, str]
 """Provider and model."""
 

@@ -19,9 +19,9 @@ from streamapp.meters.usage.store import Overlay
 from streamapp.store.rows import Store, Writes
 from tables.counters import EXACT, Counters, Numbers
 from tables.outcome import Outcome
-from tables.usage.hourly import EVERY, OTHER, HourKey, UsageRow, month_key, state
+from tables.usage.hourly import OTHER, HourKey, UsageRow, month_key, state
 from tables.usage.ledger import Ledger
-from tables.window import HOUR_MS
+from tables.window import EVERY, HOUR_MS
 
 Lines = dict[tuple[str, str], Numbers]
 
