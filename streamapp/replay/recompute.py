@@ -170,7 +170,7 @@ async def _compared(
         done = _lead(table, move)
         async with reading(settings) as consumer:
             most = settings.worker.chunk_records
-            async for records in chunks_of(consumer, table.source.topic, number, done, position.next_offset, most):
+            async for records in chunks_of(consumer, most, table.source.topic, number, done, position.next_offset):
                 begins.note(records)
                 await shadow.count(records)
                 told(records[-1].offset + 1 - done)

@@ -211,18 +211,27 @@ def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
             f"{states[source.changelog].partitions}: {source.table.how_to_grow}"
         )
     refuse_deleting(source.changelog, states[source.changelog].configs)
+    outputs = {name: states[name].partitions for name in source.outputs}
+    return situation(
+        source, numbers, admin, topic.topic_id, states[source.changelog].topic_id, topic.partitions, outputs
+    )
+
+
+def situation(
+    source: Source,
+    numbers: Iterable[int],
+    admin: Admin,
+    topic_id: str,
+    changelog_id: str,
+    partitions: int,
+    outputs: dict[str, int],
+) -> Situation:
+    """What the topics are is known; ask about offsets. Blocks."""
     mine = [(source.topic, number) for number in numbers]
     starts, ends = admin.start_offsets(mine), admin.end_offsets(mine)
     committed = admin.committed(source.group, mine, settled=True)
-    return Situation(
-        topic_id=topic.topic_id,
-        changelog_id=states[source.changelog].topic_id,
-        partitions=topic.partitions,
-        outputs={name: states[name].partitions for name in source.outputs},
-        committed={number: offset for (_, number), offset in committed.items()},
-        starts={number: start for (_, number), start in starts.items()},
-        ends={number: end for (_, number), end in ends.items()},
-    )
+    by_number = ({number: offset for (_, number), offset in found.items()} for found in (committed, starts, ends))
+    return Situation(topic_id, changelog_id, partitions, outputs, *by_number)
 
 
 def check(source: Source, number: int, position: StoredPosition | None, situation: Situation) -> None:
