@@ -9,7 +9,7 @@ from typing import NamedTuple
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.exact.needs import missing_text
-from streamapp.exact.partition.takeover import Situation, Source, situation
+from streamapp.exact.partition.takeover import Situation, Source, situated
 from streamapp.kafka.admin import Admin
 from streamapp.store.position import StoredPosition
 
@@ -56,7 +56,7 @@ def stage_of(positions: Iterable[StoredPosition], changelog: int, topic: int) ->
 
 def survey(source: Source, admin: Admin, found: Found, old: int) -> Situation:
     """What the workers of the `old` partitions would be told. Blocks."""
-    return situation(source, range(old), admin, found.topic_id, found.changelog_id, old, dict(found.outputs))
+    return situated(source, range(old), admin, (found.topic_id, found.changelog_id), old, dict(found.outputs))
 
 
 def look(source: Source, admin: Admin) -> Found:

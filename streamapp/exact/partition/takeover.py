@@ -212,26 +212,19 @@ def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
         )
     refuse_deleting(source.changelog, states[source.changelog].configs)
     outputs = {name: states[name].partitions for name in source.outputs}
-    return situation(
-        source, numbers, admin, topic.topic_id, states[source.changelog].topic_id, topic.partitions, outputs
-    )
+    ids = topic.topic_id, states[source.changelog].topic_id
+    return situated(source, numbers, admin, ids, topic.partitions, outputs)
 
 
-def situation(
-    source: Source,
-    numbers: Iterable[int],
-    admin: Admin,
-    topic_id: str,
-    changelog_id: str,
-    partitions: int,
-    outputs: dict[str, int],
+def situated(
+    source: Source, numbers: Iterable[int], admin: Admin, ids: tuple[str, str], partitions: int, outputs: dict[str, int]
 ) -> Situation:
-    """What the topics are is known; ask about offsets. Blocks."""
+    """The topics are known, the source and its changelog by their `ids`; ask about offsets. Blocks."""
     mine = [(source.topic, number) for number in numbers]
     starts, ends = admin.start_offsets(mine), admin.end_offsets(mine)
     committed = admin.committed(source.group, mine, settled=True)
     by_number = ({number: offset for (_, number), offset in found.items()} for found in (committed, starts, ends))
-    return Situation(topic_id, changelog_id, partitions, outputs, *by_number)
+    return Situation(*ids, partitions, outputs, *by_number)
 
 
 def check(source: Source, number: int, position: StoredPosition | None, situation: Situation) -> None:
