@@ -57,7 +57,7 @@ $(JARS): streamapp/broker/jars.lock | $(TOOLS)
 	@$(BIN)/python -m streamapp.broker.jars fetch .cache && touch $@ || echo "\`streamapp run\` will fetch Kafka again"
 
 # The fast path is C. Without a compiler on the machine, one comes as a Python package.
-$(LANE)/lane.so: $(wildcard $(LANE)/c/*.[ch]) $(LANE)/build.py | $(TOOLS)
+$(LANE)/lane.so: $(wildcard $(LANE)/c/*/*.[ch]) $(LANE)/build.py | $(TOOLS)
 	@command -v cc gcc clang >/dev/null || $(INSTALL) ziglang==0.17.1
 	@$(BIN)/python $(LANE)/build.py
 

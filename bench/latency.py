@@ -31,7 +31,7 @@ from bench.load import CACHE, ROOM, SOURCE, Step, broker, producer
 from bench.watch import started
 from streamapp.broker.train import train
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.kafka.provision import apply
 from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.settings import KafkaSettings

@@ -19,7 +19,7 @@ from bench.events import PARTITIONS, Event, Shape, generate
 from streamapp.broker.broker import Broker
 from streamapp.broker.train import train
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.kafka.provision import apply
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import TOPICS

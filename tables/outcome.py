@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tables.seen import StoredIds
 from tables.usage.budget import Crossing
-from tables.usage.hourly import HourKey, MonthKey, MonthRow, Statement, UsageRow
+from tables.usage.hourly import HourKey, HourStatement, MonthKey, MonthRow, UsageRow
 
 
 class Record(Protocol):
@@ -76,7 +76,7 @@ class Outcome(Folded):
     open: Mapping[bytes, bytes] = field(default_factory=dict)
     hours: dict[HourKey, UsageRow] = field(default_factory=dict)
     months: dict[MonthKey, MonthRow] = field(default_factory=dict)
-    statements: list[Statement] = field(default_factory=list)
+    statements: list[HourStatement] = field(default_factory=list)
     crossings: list[Crossing] = field(default_factory=list)
     expired: list[tuple[HourKey, int]] = field(default_factory=list)  # key, newest revision
     old_months: list[MonthKey] = field(default_factory=list)

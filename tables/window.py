@@ -12,6 +12,9 @@ DAY_MS = 24 * HOUR_MS
 MARK_MS = 5 * MINUTE_MS
 """Late usage is stated at multiples of this."""
 
+EVERY = 1 << 62
+"""As `Rules.names_max`: all names are told apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

@@ -12,7 +12,7 @@ from streamapp.dead_letters.plan import Fix, Rules, Stays, Wanted, plan
 from streamapp.dead_letters.read import Letter
 from streamapp.dead_letters.recent import Recent
 from streamapp.dead_letters.redrive import Plan
-from streamapp.facts_events import IncidentFacts
+from streamapp.facts.events import IncidentFacts
 from streamapp.kafka.log.reader import Span
 
 

@@ -14,7 +14,7 @@ from memory_pipeline import MemoryPipeline
 from streamapp.capture.app import App
 from streamapp.capture.intake import Intake
 from streamapp.capture.reading.teams import Teams
-from streamapp.directory import Directory, FileDirectory
+from streamapp.directory.teams import Directory, FileDirectory
 from streamapp.settings import CaptureSettings
 from streamapp.web.entry.gate import Gate
 

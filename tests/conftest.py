@@ -43,7 +43,7 @@ from real_s3 import S3
 from streamapp.broker.broker import Broker
 from streamapp.broker.train import train
 from streamapp.clock import monotonic_s
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 
 PROJECT = Path(__file__).parent.parent
 CACHE_DIR = PROJECT / ".cache"

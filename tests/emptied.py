@@ -19,7 +19,7 @@ from streamapp.broker.broker import Broker
 from streamapp.clock import monotonic_s
 from streamapp.errors import StreamError
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.kafka.provision import apply, have
 from streamapp.settings import KafkaSettings
 from streamapp.topics.plan import plan

@@ -11,7 +11,7 @@ from web_fake import GRACE_MS, HOUR_MS, FakeWorker, World
 
 from streamapp.events.event import event_of
 from streamapp.events.log import EventLog, Stretch, within
-from streamapp.facts_events import PlaceFacts, WindowFacts
+from streamapp.facts.events import PlaceFacts, WindowFacts
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.schemas.values.ulid import event_id
 from streamapp.topics.partitioner import partition_for

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 from web_fake import FakeWorker, World
 
-from streamapp.facts import CallFacts, GoneFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
+from streamapp.facts.worker import CallFacts, GoneFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 from streamapp.topics import registry
 from streamapp.web.show import exact
 from tables.latency.spread import Spread

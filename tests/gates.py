@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from multidict import CIMultiDict
 from pydantic import SecretStr
 
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web.entry.identity import digest
 from streamapp.web.entry.rights import ROLES, Role
 

@@ -21,9 +21,9 @@ from streamapp.dead_letters.done import Done
 from streamapp.dead_letters.recent import Recent, entry
 from streamapp.events.event import event_of
 from streamapp.events.log import Stretch, within
-from streamapp.facts import AccountFacts, AgentFacts, HourFacts, RawRow, RowFacts, TeamFacts
-from streamapp.facts_budget import BudgetFacts
-from streamapp.facts_events import PlaceFacts
+from streamapp.facts.budget import BudgetFacts
+from streamapp.facts.events import PlaceFacts
+from streamapp.facts.worker import AccountFacts, AgentFacts, HourFacts, RawRow, RowFacts, TeamFacts
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.accounts_view import AccountsView

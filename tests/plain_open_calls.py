@@ -8,7 +8,7 @@ from decimal import Decimal
 from streamapp.meters.calls.rpc_codec import hour_key, pack_hour
 from tables.calls.settlement import OTHER_METHOD, CallsKey, HourCalls, Payment
 from tables.fast_path import NoFastPath
-from tables.usage.hourly import EVERY
+from tables.window import EVERY
 
 
 def stored_hour(row: HourCalls) -> tuple[bytes, bytes]:

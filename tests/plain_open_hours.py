@@ -9,7 +9,8 @@ from streamapp.meters.usage.codec import stored_hour
 from tables.counters import NOTHING, Numbers
 from tables.fast_path import NoFastPath
 from tables.unsettled import RowsInMemory
-from tables.usage.hourly import EVERY, HourKey, Names, UsageRow
+from tables.usage.hourly import HourKey, Names, UsageRow
+from tables.window import EVERY
 
 
 class PlainHours(NoFastPath, RowsInMemory[UsageRow]):

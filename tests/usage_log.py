@@ -21,7 +21,7 @@ from streamapp.topics.partitioner import partition_for
 from tables.admission import OwnerAdmission
 from tables.latency.windows import LatencyOutcome
 from tables.outcome import Outcome
-from tables.usage.hourly import Statement
+from tables.usage.hourly import HourStatement
 from tables.window import Rules
 
 DAY = "2025-01-15"
@@ -198,7 +198,7 @@ class Table:
         self.commit(transaction)
         return self.outcomes[-1]
 
-    def statements(self) -> list[Statement]:
+    def statements(self) -> list[HourStatement]:
         """Everything stated so far."""
         return [statement for outcome in self.outcomes for statement in outcome.statements]
 
@@ -218,7 +218,7 @@ def without_lane(table: Table) -> None:
     ledger.lane = ledger.unsettled.rows = hours
 
 
-def stated(of: Outcome | Sequence[Statement] | None) -> list[str]:
+def stated(of: Outcome | Sequence[HourStatement] | None) -> list[str]:
     """Statements as lines to read: hour, team, revision, records counted, the mark."""
     statements = of.statements if isinstance(of, Outcome) else of or ()
     return [

@@ -22,7 +22,8 @@ from streamapp.dead_letters.acting import Acting
 from streamapp.dead_letters.recent import Letters
 from streamapp.errors import Unavailable
 from streamapp.events.log import EventLog
-from streamapp.facts_budget import BudgetFacts, LimitFacts, MonthTally, Spending
+from streamapp.facts.budget import BudgetFacts, LimitFacts, MonthTally, Spending
+from streamapp.facts.worker import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 from streamapp.topics.registry import GROUPS
 from streamapp.watch.lag import Unread
 from streamapp.watch.standing import Standing, Standings
@@ -30,13 +31,12 @@ from streamapp.web.entry.audit import UNMASKED, Audit
 from streamapp.web.entry.gate import Gate
 from streamapp.web.entry.identity import Everybody
 from streamapp.web.outside import Outside
-from streamapp.web.pages.lags import Hours
-from streamapp.web.pages.reconciliation import Reconciliation
+from streamapp.web.pages.front.lags import Hours
+from streamapp.web.pages.front.reconciliation import Reconciliation
 from streamapp.web.pages.subjects import Registered
 from streamapp.web.pages.usage.kept import KeptBills
 from streamapp.web.routes import Pages, mount
 from streamapp.web.show import exact, rfc3339, total
-from streamapp.web.workers.source import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 
 HOUR_MS = 3_600_000
 GRACE_MS = 300_000

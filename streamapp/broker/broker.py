@@ -27,7 +27,7 @@ from streamapp.broker.quorum import VOTERS, Member, format_arguments, refuse_sta
 from streamapp.clock import monotonic_s
 from streamapp.errors import Refused, Unavailable
 from streamapp.extras import java
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.processes.child import HOST, Child, free_port, listens, refuse_taken_port
 from streamapp.processes.lock import take
 

@@ -18,7 +18,7 @@ from streamapp.broker.broker import Broker, archive, classpath
 from streamapp.broker.jars import held
 from streamapp.broker.properties import AOT_CLASSES_ONLY
 from streamapp.errors import Unavailable
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 
 STOP_TIMEOUT_S = 120  # the JVM writes the cache while it stops: 8 s on an idle machine
 ANSWER_S = 30

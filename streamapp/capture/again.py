@@ -21,7 +21,7 @@ from streamapp.capture.reading.sent import Sent, read
 from streamapp.capture.reading.teams import Team, Teams
 from streamapp.dead_letters.plan import ATTEMPTS_MAX, Entered, Fix, Rules
 from streamapp.dead_letters.read import Letter
-from streamapp.directory import Directory, open_directory
+from streamapp.directory.teams import Directory, open_directory
 from streamapp.kafka.admin import Admin
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.topics.registry import EVENT_TOPICS

@@ -26,9 +26,9 @@ from streamapp.chaos.world import GROUP, PROPERTIES, World
 from streamapp.clock import Clock, monotonic_s, wall_ms
 from streamapp.errors import StreamError
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.provision import apply
-from streamapp.kafka.security import confluent_config
 from streamapp.settings import Settings
 from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
 from streamapp.topics.registry import TOPICS, group, topic

@@ -15,11 +15,12 @@ from streamapp.capture.intake import Intake
 from streamapp.capture.reading.teams import Teams
 from streamapp.capture.server import listen, serve
 from streamapp.clock import wall_ms
-from streamapp.directory import open_directory
-from streamapp.kafka.handshake import demand_agreement
+from streamapp.directory.teams import open_directory
+from streamapp.kafka.clients.handshake import demand_agreement
 from streamapp.kafka.produce.loop_producer import LoopProducer
 from streamapp.settings import Settings, current
 from streamapp.web.entry.gate import Gate, gate
+from streamapp.web.job import LOG_FORMAT
 from streamapp.web.monitor import Handler, listen_apart
 
 log = logging.getLogger("streamapp.capture")
@@ -34,7 +35,7 @@ def command() -> None:
     A request is answered 200 when all replicas have its events. Several processes may share one port. SIGTERM finishes
     what is under way. What it answers when: /openapi.json. Exit code 78 when Kafka answers and has not its topics.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     settings = current()
     # Capture is made to be reached from everywhere: without AUTH its description and its metrics are public, too.
     door = None

@@ -14,8 +14,8 @@ from streamapp.cli.reached import reached
 from streamapp.contract.check import Check, Finding, Seen
 from streamapp.contract.kit import write
 from streamapp.errors import Refused
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Span, read, spans
-from streamapp.kafka.security import confluent_config
 from streamapp.schemas.catalog import JUDGES
 from streamapp.schemas.values.escaped import escaped
 from streamapp.topics.registry import topic

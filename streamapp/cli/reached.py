@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.handshake import demand_agreement
+from streamapp.kafka.clients.handshake import demand_agreement
 from streamapp.settings import KafkaSettings, Settings, current
 
 ANSWER_S = 10.0

@@ -18,9 +18,9 @@ from streamapp.broker.broker import tool_command
 from streamapp.cluster.plan import Have, Node
 from streamapp.cluster.steps import Kind, Step
 from streamapp.errors import Refused, Unavailable
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.cluster_admin import ClusterAdmin
 from streamapp.kafka.partitions import Partition
-from streamapp.kafka.security import confluent_config
 from streamapp.settings import KafkaSettings
 from streamapp.topics.plan import MIN_IN_SYNC
 

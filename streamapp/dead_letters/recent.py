@@ -17,9 +17,11 @@ from streamapp.clock import Clock
 from streamapp.dead_letters.done import DONE_TOPIC, Done, Rows
 from streamapp.dead_letters.read import Coordinates, Letter, Unreadable, parse
 from streamapp.errors import StreamError, Unavailable
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Span, read, spans
-from streamapp.kafka.security import confluent_config
 from streamapp.schemas.judging.letter import TOPIC
+from streamapp.schemas.values.mask import mask_text
+from streamapp.schemas.values.timestamp import format_ms
 from streamapp.settings import KafkaSettings
 
 ENTRIES_MAX = 5_000  # what a person may page through; the command line looks through all
@@ -166,6 +168,27 @@ class RecentLetters(Letters):
     def _forget(self) -> None:
         self._entries.clear()
         self._read_to, self._unreadable = {}, 0
+
+
+def told(one: Entry, done: Done) -> dict[str, Any]:
+    """A dead letter as plain JSON types, masked: what the pages and the commands both tell."""
+    letter, receipt = one.letter, done.by_letter.get(one.letter.id)
+    return {
+        "id": letter.id,
+        "state": done.state(letter),
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "reason": letter.reason,
+        "error": mask_text(letter.error),
+        "cause": one.cause,
+        "team": mask_text(one.team) if one.team else None,
+        "failed_at": format_ms(letter.failed_ms),
+        "attempt": letter.attempt,
+        "truncated": letter.truncated,
+        "value_bytes": one.value_bytes,
+        "dropped_because": (receipt.reason or None) if receipt else None,
+    }
 
 
 def entry(letter: Letter) -> Entry:

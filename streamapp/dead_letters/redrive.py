@@ -26,9 +26,9 @@ from streamapp.dead_letters.plan import DROPPED, SENT_BEFORE, Resend, Rules, Sta
 from streamapp.dead_letters.read import Letter, letters
 from streamapp.dead_letters.receipts import Receipts
 from streamapp.errors import Refused
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Span
 from streamapp.kafka.produce.transacted import TransactedProducer
-from streamapp.kafka.security import confluent_config
 from streamapp.schemas.values.mask import mask_text
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import REDRIVE_ID

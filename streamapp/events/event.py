@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -12,9 +12,7 @@ import msgspec
 from streamapp.dead_letters.read import Coordinates
 from streamapp.events.names import written
 from streamapp.kafka.log.reader import Record
-from streamapp.schemas.catalog import JUDGES
-from streamapp.schemas.judging.decode import decode_usage
-from streamapp.schemas.judging.decode_metering import decode_metering
+from streamapp.kafka.produce.outgoing import READERS
 from streamapp.schemas.judging.metering import Metering
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.judging.usage import Usage
@@ -28,13 +26,6 @@ DETAILS: Mapping[str, tuple[str, ...]] = {
     "audit_log": ("user_id", "application", "action"),
 }
 """Fields of the payload that say which call it was, by topic."""
-
-_READ: Mapping[str, Callable[[bytes | None], Any]] = {
-    **JUDGES,
-    "llm_usage": decode_usage,
-    "agent_rpc_metering": decode_metering,
-}
-"""The judges of event topics; where groups have a reader that is faster and as strict, that one."""
 
 LETTER_HEADER = "hanzo-letter"
 CAPTURED = "events_plugin_ingestion"
@@ -69,7 +60,7 @@ class Event:
 
 def event_of(record: Record) -> Event:
     """What a record says. Never raises: what cannot be read is empty."""
-    judge = _READ.get(record.topic)
+    judge = READERS.get(record.topic)
     verdict = None if judge is None else judge(record.value)
     tree = _tree_of_good(record.value) if isinstance(verdict, Usage | Metering) else object_of(record.value)
     data = tree.get("data")

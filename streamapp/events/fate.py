@@ -12,7 +12,7 @@ from streamapp.dead_letters.done import Done
 from streamapp.dead_letters.read import Coordinates, Letter
 from streamapp.events.event import Event
 from streamapp.events.names import written
-from streamapp.facts_events import PlaceFacts, WindowFacts
+from streamapp.facts.events import PlaceFacts, WindowFacts
 from streamapp.schemas.judging.cause import shape
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.topics.registry import GROUPS
@@ -67,7 +67,7 @@ class _Data(msgspec.Struct):
     period_end: str = ""
 
 
-class Statement(msgspec.Struct):
+class Covering(msgspec.Struct):
     """A statement, as far as it matters here."""
 
     id: str
@@ -75,15 +75,15 @@ class Statement(msgspec.Struct):
     data: _Data
 
 
-_decode = msgspec.json.Decoder(Statement).decode
+_decode = msgspec.json.Decoder(Covering).decode
 
 
-def statements(facts: WindowFacts) -> list[Statement]:
+def statements(facts: WindowFacts) -> list[Covering]:
     """What was stated of a window, oldest first."""
     return [_decode(text.encode()) for text in facts.statements]
 
 
-def covering(facts: WindowFacts, offset: int) -> Statement | None:
+def covering(facts: WindowFacts, offset: int) -> Covering | None:
     """The first statement that includes the record: coverage grows with every revision."""
     return next((one for one in statements(facts) if offset <= one.data.coverage.last_offset), None)
 
@@ -148,7 +148,7 @@ def counted(event: Event, facts: WindowFacts | None) -> Fate:
     return Fate("unknown", f"Its hour, from {hour} UTC, is stated, and no statement kept here includes it.", (), facts)
 
 
-def _stated(event: Event, facts: WindowFacts, found: Statement, hour: str) -> Fate:
+def _stated(event: Event, facts: WindowFacts, found: Covering, hour: str) -> Fate:
     if event.at[0] == "agent_rpc_metering":
         link = Link("settlement", found.id, "settlement")
         return Fate("settled", f"Counted in the hour from {hour} UTC, and settled.", (link, _owner(facts)), facts)

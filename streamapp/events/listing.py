@@ -17,7 +17,7 @@ from streamapp.events import fate
 from streamapp.events.event import Event, event_of
 from streamapp.events.log import EventLog, Stretch
 from streamapp.events.trace import Sighting, Tracer
-from streamapp.facts_events import WindowFacts
+from streamapp.facts.events import WindowFacts
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.schemas.values.money import EXACT
 from streamapp.topics.partitioner import partition_for

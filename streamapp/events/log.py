@@ -14,8 +14,8 @@ from typing import NamedTuple, TypeVar
 
 from streamapp.dead_letters.read import Coordinates
 from streamapp.errors import Denied, StreamError, Unavailable
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Record, Span, at_time, read, spans
-from streamapp.kafka.security import confluent_config
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.settings import KafkaSettings
 

@@ -22,8 +22,8 @@ from streamapp.events.event import Event, event_of, is_called
 from streamapp.events.log import OFFSETS_MAX, EventLog, at_offset
 from streamapp.events.names import moment_of, uuid_of
 from streamapp.events.sources import Ask, Objects, Store
-from streamapp.facts import WorkerFacts
-from streamapp.facts_events import PlaceFacts, WindowFacts
+from streamapp.facts.events import PlaceFacts, WindowFacts
+from streamapp.facts.worker import WorkerFacts
 from streamapp.kafka.log.reader import Span
 
 BEFORE_MS = 60_000  # an id is made before its record comes; clocks differ

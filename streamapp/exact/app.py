@@ -37,7 +37,7 @@ from streamapp.exact.ownership import Ownership, TakeOver
 from streamapp.exact.partition.chunk import Chunk
 from streamapp.exact.slot import Slot, take_slot
 from streamapp.exact.table import ExactTable, ReadOnlyTopic, Sink
-from streamapp.kafka.aio import denied
+from streamapp.kafka.clients.aio import denied
 from streamapp.kafka.trouble import PROPAGATION_S, Right
 from streamapp.settings import Settings
 from streamapp.topics import registry

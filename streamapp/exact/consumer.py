@@ -22,7 +22,7 @@ from streamapp.exact.faust.failstop import failstop
 from streamapp.exact.faust.leave import LeavingConsumer
 from streamapp.exact.ownership import Ownership
 from streamapp.exact.partition.chunk import Chunk
-from streamapp.kafka.aio import aiokafka_config, denied
+from streamapp.kafka.clients.aio import aiokafka_config, denied
 from streamapp.lane.records import Records, Stretch
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from streamapp.clock import Clock
-from streamapp.directory import Directory, EmptyDirectory, open_directory
+from streamapp.directory.teams import Directory, EmptyDirectory, open_directory
 from streamapp.exact.correction import Correction, Kept
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.letter import TOPIC as DEAD_LETTER

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from streamapp.clock import monotonic_s
 from streamapp.errors import Denied, Misconfigured, Unavailable
 from streamapp.kafka.acls import AccessAdmin
-from streamapp.kafka.handshake import demand_agreement
+from streamapp.kafka.clients.handshake import demand_agreement
 from streamapp.kafka.trouble import Right, lacks
 from streamapp.settings import KafkaSettings
 

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any
 
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError as ClientError
 from aiokafka.protocol.admin import DescribeAclsRequest
 from confluent_kafka import KafkaError, TopicCollection
@@ -28,8 +27,8 @@ from streamapp.access.wanted import principals, wanted
 from streamapp.clock import monotonic_s
 from streamapp.errors import Denied, Refused, Unavailable
 from streamapp.kafka.admin import Admin, Missing
-from streamapp.kafka.aio import aiokafka_config
-from streamapp.kafka.handshake import disagreement
+from streamapp.kafka.clients.aio import aiokafka_config, asking
+from streamapp.kafka.clients.handshake import disagreement
 from streamapp.kafka.trouble import Right, lacks
 from streamapp.settings import KafkaSettings
 
@@ -37,7 +36,7 @@ SETTLE_TIMEOUT_S = 60
 SETTLE_POLL_S = 0.02
 LOGIN_TIMEOUT_S = 180.0  # a mounted secret takes up to two minutes to change
 LOGIN_POLL_S = 0.5
-ANSWER_MS = 10_000
+ANSWER_S = 10
 ANY = 1  # Kafka's number for any resource type, any kind of pattern, any operation, any permission
 
 PREFIXED, ALLOW = 4, 3
@@ -106,17 +105,14 @@ class AccessAdmin(Admin):
     async def _of_every_broker(self) -> list[frozenset[Acl]]:
         """The lists of each broker. aiokafka asks: librdkafka (2.16.1) chooses the broker, and takes a refusal for an
         empty list. Raises as every call."""
-        client = AIOKafkaClient(**aiokafka_config(self._kafka), request_timeout_ms=round(self._timeout_s * 1000))
         request = DescribeAclsRequest(ANY, None, ANY, None, None, ANY, ANY)
         try:
-            await client.bootstrap()
-            nodes = [broker.nodeId for broker in client.cluster.brokers()]
-            return [self._entries(await client.send(node, request)) for node in nodes]
+            async with asking(aiokafka_config(self._kafka), self._timeout_s) as client:
+                nodes = [broker.nodeId for broker in client.cluster.brokers()]
+                return [self._entries(await client.send(node, request)) for node in nodes]
         except ClientError as error:
             away = Unavailable(f"Kafka at {self._bootstrap} does not tell its access control lists: {error}")
             raise await asyncio.to_thread(disagreement, self._kafka) or away from None
-        finally:
-            await client.close()
 
     def _entries(self, answer: Any) -> frozenset[Acl]:
         if answer.error_code:
@@ -203,12 +199,9 @@ def await_let_in(kafka: KafkaSettings) -> int:
 
 async def _logged_in(kafka: KafkaSettings) -> int:
     """How many brokers let us in; 0 when one of them does not, or is away."""
-    client = AIOKafkaClient(**aiokafka_config(kafka), request_timeout_ms=ANSWER_MS)
     try:
-        await client.bootstrap()
-        nodes = [broker.nodeId for broker in client.cluster.brokers()]
-        return len(nodes) if all([await client.ready(node) for node in nodes]) else 0
+        async with asking(aiokafka_config(kafka), ANSWER_S) as client:
+            nodes = [broker.nodeId for broker in client.cluster.brokers()]
+            return len(nodes) if all([await client.ready(node) for node in nodes]) else 0
     except ClientError:
         return 0
-    finally:
-        await client.close()

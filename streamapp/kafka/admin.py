@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import (
@@ -28,12 +27,12 @@ from confluent_kafka.admin import (
 from streamapp.access.acl import CLUSTER
 from streamapp.clock import monotonic_s
 from streamapp.errors import Denied, Misconfigured, Refused, StreamError, Unavailable
-from streamapp.kafka.admin_client import AdminClient, Trouble
+from streamapp.kafka.clients.admin_client import AdminClient, Trouble
+from streamapp.kafka.clients.handshake import disagreement
+from streamapp.kafka.clients.login import connected
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.groups import GroupSeen, look
-from streamapp.kafka.handshake import disagreement
-from streamapp.kafka.login import connected
 from streamapp.kafka.partitions import Partition
-from streamapp.kafka.security import confluent_config
 from streamapp.kafka.trouble import (
     FORBIDDEN,
     LEADERLESS,
@@ -47,6 +46,7 @@ from streamapp.kafka.trouble import (
     not_let_in,
 )
 from streamapp.settings import KafkaSettings
+from streamapp.topics.plan import TopicState
 
 LEADER_POLL_S = 0.05
 COORDINATOR_S = 5.0  # a question to a group's coordinator that takes longer is asked anew
@@ -54,20 +54,6 @@ ON_TOPIC = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
 
 _SEE = Right("DESCRIBE", "cluster", CLUSTER)
 _NO_SUCH_TOPIC = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
-
-
-@dataclass(frozen=True, slots=True)
-class TopicState:
-    """A topic as the cluster has it. `configs` are the values in force, `overridden` those set on the topic itself.
-    `replication_factor` and `in_sync` are those of the partition with the fewest."""
-
-    name: str
-    topic_id: str
-    partitions: int
-    replication_factor: int
-    in_sync: int
-    configs: Mapping[str, str]
-    overridden: frozenset[str]
 
 
 class Admin:
@@ -114,7 +100,6 @@ class Admin:
             except Missing:
                 continue
             found[name] = TopicState(
-                name=name,
                 topic_id=str(topic.topic_id),
                 partitions=len(topic.partitions),
                 replication_factor=min(len(partition.replicas) for partition in topic.partitions),

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from aiokafka import TopicPartition
-from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
@@ -29,8 +28,8 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest, OffsetResetStrategy
 
 from streamapp.errors import Unavailable
-from streamapp.kafka.aio import aiokafka_config
-from streamapp.kafka.handshake import disagreement
+from streamapp.kafka.clients.aio import aiokafka_config, asking
+from streamapp.kafka.clients.handshake import disagreement
 from streamapp.kafka.partitions import Partition
 from streamapp.settings import KafkaSettings
 
@@ -138,10 +137,8 @@ async def _look(
     names: bool,
 ) -> Seen:
     where = f"Kafka at {kafka.bootstrap_servers}"
-    client = AIOKafkaClient(**aiokafka_config(kafka), request_timeout_ms=max(1, round(timeout_s * 1000)))
     try:
-        async with asyncio.timeout(timeout_s):
-            await client.bootstrap()
+        async with asyncio.timeout(timeout_s), asking(aiokafka_config(kafka), timeout_s) as client:
             # Nothing may be under way while something else is awaited alone: it would end unheard, with a traceback.
             cluster = await client.fetch_all_metadata()
             denied = await _denied(client, [name for name in topics if not cluster.partitions_for_topic(name)])
@@ -166,8 +163,6 @@ async def _look(
         raise Unavailable(f"{where} does not answer") from None
     except KafkaError as error:
         raise Unavailable(f"{where} says: {error}") from None
-    finally:
-        await client.close()
 
 
 async def _group(client: Any, name: str) -> GroupSeen:

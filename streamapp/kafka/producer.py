@@ -23,8 +23,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.clock import Clock, wall_ms
 from streamapp.errors import Refused
-from streamapp.kafka.handshake import demand_agreement
-from streamapp.kafka.login import connected
+from streamapp.kafka.clients.handshake import demand_agreement
+from streamapp.kafka.clients.login import connected
 from streamapp.kafka.produce.outgoing import (
     Event,
     EventRefused,
@@ -37,7 +37,7 @@ from streamapp.kafka.produce.outgoing import (
     unsent,
 )
 from streamapp.kafka.produce.raw_producer import CLOSE_SLACK_S, RawProducer, Serving, producer_config
-from streamapp.kafka.refusal import LETTER_BYTES_MAX, not_taken, refusal
+from streamapp.kafka.produce.refusal import LETTER_BYTES_MAX, not_taken, refusal
 from streamapp.kafka.trouble import Heard, to_mend
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.llm_usage import LLM_USAGE

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka import KafkaError
 
 from streamapp.clock import monotonic_s
 from streamapp.errors import Denied, Misconfigured, Refused, Unavailable
-from streamapp.kafka.admin import Admin, TopicState
+from streamapp.kafka.admin import Admin
 from streamapp.kafka.trouble import Forbidden
 from streamapp.topics.findings import Finding, Seen, findings
-from streamapp.topics.plan import RAISED_ALONG, AddPartitions, Change, Create, Have, Plan, RaiseConfig, plan
+from streamapp.topics.plan import RAISED_ALONG, AddPartitions, Change, Create, Plan, RaiseConfig, TopicState, plan
 from streamapp.topics.registry import Topic
 
 SETTLE_TIMEOUT_S = 60  # a controller on a busy machine publishes topics one after the other
@@ -44,7 +44,7 @@ class NotApplied(Misconfigured):
         super().__init__("\n".join([*lines, "then run `streamapp topics apply` again: it does what is left"]))
 
 
-def have(admin: Admin, topics: Iterable[Topic]) -> dict[str, Have]:
+def have(admin: Admin, topics: Iterable[Topic]) -> dict[str, TopicState]:
     """What the cluster has of these topics and of `RAISED_ALONG`. Asks for no other topic's state."""
     names = frozenset(item.name for item in topics)
     try:
@@ -54,7 +54,7 @@ def have(admin: Admin, topics: Iterable[Topic]) -> dict[str, Have]:
     partitions = [(name, n) for name in names.intersection(states) for n in range(states[name].partitions)]
     ends = admin.end_offsets(partitions)
     written = {name for (name, _), offset in ends.items() if offset > 0}
-    return {name: _have(state, name in written or name not in names) for name, state in states.items()}
+    return {name: replace(state, written=name in written or name not in names) for name, state in states.items()}
 
 
 def planned(admin: Admin, topics: Iterable[Topic], replication_factor: int) -> Plan:
@@ -158,14 +158,3 @@ def _await_done(
         if monotonic_s() > end_s:
             raise Unavailable(f"Kafka took the changes, but does not show them after {SETTLE_TIMEOUT_S} s: {left[0]}")
         threading.Event().wait(SETTLE_POLL_S)
-
-
-def _have(state: TopicState, written: bool) -> Have:
-    return Have(
-        partitions=state.partitions,
-        replication_factor=state.replication_factor,
-        configs=state.configs,
-        overridden=state.overridden,
-        written=written,
-        in_sync=state.in_sync,
-    )

@@ -25,8 +25,8 @@ FLAGS = ("-std=c11", "-O3", *WARNINGS, *HARDENED, "-fPIC", "-shared")
 def sources_digest() -> str:
     """What the library must say it was made from."""
     digest = hashlib.sha256(" ".join(FLAGS).encode())
-    for path in sorted(SOURCES.glob("*.[ch]")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(SOURCES.rglob("*.[ch]")):
+        digest.update(path.relative_to(SOURCES).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -45,11 +45,11 @@ def build(*options: str, target: Path = LIBRARY) -> None:
     command = compiler()
     if command is None:
         raise FileNotFoundError("no C compiler: install gcc or clang, or the Python package ziglang")
-    sources = sorted(str(path) for path in SOURCES.glob("*.c"))
+    sources = sorted(str(path) for path in SOURCES.rglob("*.c"))
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / target.name
         stamp = f'-DSOURCES="{sources_digest()}"'
-        subprocess.run([*command, *FLAGS, *options, stamp, *sources, "-o", str(made)], check=True)
+        subprocess.run([*command, *FLAGS, f"-I{SOURCES}", *options, stamp, *sources, "-o", str(made)], check=True)
         made.replace(target)
 
 

@@ -1,7 +1,7 @@
 """The C reader's tables of fields, written from the models: `python -m streamapp.lane.events` after a model changes.
 
 What a field must be is read from the model's JSON Schema; the order is that in which producers write the fields, as the
-decoders' structs have it. `c/events.h` is kept in the repository, so that a compiler is all that a build needs;
+decoders' structs have it. `c/read/events.h` is kept in the repository, so that a compiler is all that a build needs;
 tests/unit/test_declared_once.py holds it to the models.
 """
 
@@ -24,7 +24,7 @@ from streamapp.schemas.llm_usage import LlmUsage
 from streamapp.schemas.rpc_metering import RpcMetered
 from streamapp.schemas.values.money import PRICE_PATTERN
 
-HEADER = SOURCES / "events.h"
+HEADER = SOURCES / "read" / "events.h"
 
 
 class Declared(NamedTuple):
@@ -85,7 +85,7 @@ def fields(declared: Declared) -> tuple[list[Field], list[Field]]:
 
 
 def header() -> str:
-    """What stands in `c/events.h`."""
+    """What stands in `c/read/events.h`."""
     lines = [
         "/* Written by `python -m streamapp.lane.events` from the models in streamapp/schemas/; never by hand. A macro",
         " * for each object: FIELD(IN, name, kind, is required, least and greatest length, words, default). */",

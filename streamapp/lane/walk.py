@@ -7,12 +7,12 @@ import struct
 import weakref
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from streamapp.lane.ids import CompactSeen
 from streamapp.lane.library import Run, library
 from streamapp.lane.records import Records, Stretch, payload_of
-from tables.window import HOUR_MS
+from tables.window import EVERY, HOUR_MS
 
 _NO_MEMORY = -2
 _LENGTHS = struct.Struct("<2I")
@@ -63,10 +63,15 @@ class Walk:
 
 
 class KeptRows(Walk):
-    """A lane that keeps the rows of its open hours (`c/rows.c`), as they are stored."""
+    """A lane that keeps the rows of its open hours (`c/tables/rows.c`), as they are stored. Each has lines, of which
+    `names_max` are told apart. `NEW` makes it."""
 
-    def __init__(self, new: str, seen: CompactSeen, partition: int, partitions: int, *more: Any) -> None:
-        super().__init__(new, seen, partition, partitions, *more)
+    NEW: ClassVar[str]
+
+    def __init__(
+        self, seen: CompactSeen, partition: int, partitions: int, future_ms: int, names_max: int = EVERY
+    ) -> None:
+        super().__init__(self.NEW, seen, partition, partitions, future_ms, names_max)
         self.hours: list[int] = []  # that are open
 
     def open(self, hour_ms: int, expiry_ms: int, is_new: bool = False) -> None:

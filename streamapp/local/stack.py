@@ -19,7 +19,7 @@ from rich.console import Console
 
 from streamapp.broker.jars import KAFKA_VERSION, present
 from streamapp.clock import monotonic_s
-from streamapp.directory import open_directory
+from streamapp.directory.teams import open_directory
 from streamapp.errors import Misconfigured, Refused, StreamError, Unavailable
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.provision import apply

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.faust.failstop import failstop
 from streamapp.exact.partition.owned import Partition
 from streamapp.exact.partition.task import TableTask
-from streamapp.meters.view import Sums, TableView
+from streamapp.meters.view import TableView
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table
-from tables.counters import EXACT, NOTHING
 
 FRESH_S = 1.0
 
@@ -76,8 +74,3 @@ class ListedView(TableView, Generic[View, Facts]):
                 await view.load(self.clock())
         except Exception as error:
             failstop(error, f"reading the {self.listed} for the pages")
-
-
-def add(sums: Sums, currency: str, amount: Decimal) -> None:
-    """Add money by currency, exactly."""
-    sums[currency] = EXACT.add(sums.get(currency, NOTHING), amount)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from streamapp.facts import GoneFacts
+from streamapp.facts.worker import GoneFacts
 
 GONE_MAX = 64
 

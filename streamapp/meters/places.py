@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from streamapp.facts_events import PlaceFacts
+from streamapp.facts.events import PlaceFacts
 from streamapp.lane.ids import CompactSeen
 from streamapp.store.ids import ids_key, unpack_ids
 from streamapp.store.rows import Store

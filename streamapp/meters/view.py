@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.partition.owned import Partition
 from streamapp.exact.partition.task import Keeps, TableTask
-from streamapp.facts import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
-from streamapp.facts_events import PlaceFacts, WindowFacts
+from streamapp.facts.events import PlaceFacts, WindowFacts
+from streamapp.facts.worker import CallFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
 from streamapp.meters.members import Members
 from streamapp.meters.places import place
 from streamapp.metrics import VERSION, GroupMetrics
-from streamapp.settings_told import changed
+from streamapp.settings.told import changed
 from streamapp.store.rows import Store
 from streamapp.store.table import RowKey, Table
+from tables.counters import EXACT, NOTHING
 from tables.outcome import Folded
 from tables.window import HOUR_MS
 
 Sums = dict[str, Decimal]
 """Currency → money."""
+
+K = TypeVar("K")
+
+
+def add(sums: dict[K, Decimal], key: K, amount: Decimal) -> None:
+    """Add money, exactly."""
+    sums[key] = EXACT.add(sums.get(key, NOTHING), amount)
 
 
 UNREADABLE = "unreadable"

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import Reconciler
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web import job
 from streamapp.web.entry.gate import Gate
 

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 from streamapp.errors import Misconfigured
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Record, Span, read
 from streamapp.kafka.produce.transacted import Outgoing, TransactedProducer
-from streamapp.kafka.security import confluent_config
 from streamapp.registry.records import Change, written
 from streamapp.registry.records import read as read_record
 from streamapp.schemas.judging.rejected import UnreadableBatch

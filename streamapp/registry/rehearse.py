@@ -11,8 +11,8 @@ import orjson
 from jsonschema_rs import Draft202012Validator, ValidationError
 
 from streamapp.errors import Misconfigured
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Record, Span, read, spans
-from streamapp.kafka.security import confluent_config
 from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.schemas.released import newest as newest_released

@@ -14,7 +14,7 @@ from streamapp.registry.answers import Failure
 from streamapp.registry.reading import Reading
 from streamapp.registry.registry import STARTING, Registry
 from streamapp.registry.writing import Writing
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web import job
 from streamapp.web.entry.gate import Gate
 from streamapp.web.entry.rights import TABLE, Route

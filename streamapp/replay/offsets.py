@@ -135,7 +135,7 @@ async def translated() -> AsyncIterator[None]:
 
 
 async def chunks_of(
-    consumer: RecordsConsumer, topic: str, number: int, start: int, end: int, most: int
+    consumer: RecordsConsumer, most: int, topic: str, number: int, start: int, end: int
 ) -> AsyncIterator[Records]:
     """The records of a partition with offsets from `start` up to and without `end`, at most so many at a time. A batch
     that cannot be read is one of them, as in a worker's chunk."""

@@ -25,7 +25,7 @@ from streamapp.exact.correction import Comparison, Kept, Range, Shadow
 from streamapp.exact.declaration import Declaration, MakeShadow, TableDeclaration
 from streamapp.exact.partition.reading import reading
 from streamapp.exact.partition.takeover import Hold, check, held
-from streamapp.kafka.security import confluent_config
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.replay.offsets import Move, chunks_of, translated
 from streamapp.settings import Settings
 from streamapp.store.rocks import RocksStore
@@ -170,7 +170,7 @@ async def _compared(
         done = _lead(table, move)
         async with reading(settings) as consumer:
             most = settings.worker.chunk_records
-            async for records in chunks_of(consumer, table.source.topic, number, done, position.next_offset, most):
+            async for records in chunks_of(consumer, most, table.source.topic, number, done, position.next_offset):
                 begins.note(records)
                 await shadow.count(records)
                 told(records[-1].offset + 1 - done)

@@ -181,7 +181,7 @@ class TableMove:
         task = self.make_task(place, self.stores[number], self.producers[number], position)
         start, end = 0 if position is None else position.next_offset, situation.ends[number]
         count, most = 0, self.settings.worker.chunk_records
-        async for records in chunks_of(consumer, source.topic, number, start, end, most):
+        async for records in chunks_of(consumer, most, source.topic, number, start, end):
             # From the first record on that came by the new number, the others are for the worker that has the rows.
             staying = takewhile(lambda record: not settles(record.key, number, old, new), records)
             fit = records[: sum(1 for _ in staying)]

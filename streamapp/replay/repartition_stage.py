@@ -9,7 +9,7 @@ from typing import NamedTuple
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.exact.needs import missing_text
-from streamapp.exact.partition.takeover import Situation, Source
+from streamapp.exact.partition.takeover import Situation, Source, situated
 from streamapp.kafka.admin import Admin
 from streamapp.store.position import StoredPosition
 
@@ -56,18 +56,7 @@ def stage_of(positions: Iterable[StoredPosition], changelog: int, topic: int) ->
 
 def survey(source: Source, admin: Admin, found: Found, old: int) -> Situation:
     """What the workers of the `old` partitions would be told. Blocks."""
-    mine = [(source.topic, number) for number in range(old)]
-    starts, ends = admin.start_offsets(mine), admin.end_offsets(mine)
-    committed = admin.committed(source.group, mine, settled=True)
-    return Situation(
-        topic_id=found.topic_id,
-        changelog_id=found.changelog_id,
-        partitions=old,
-        outputs=dict(found.outputs),
-        committed={number: offset for (_, number), offset in committed.items()},
-        starts={number: offset for (_, number), offset in starts.items()},
-        ends={number: offset for (_, number), offset in ends.items()},
-    )
+    return situated(source, range(old), admin, (found.topic_id, found.changelog_id), old, dict(found.outputs))
 
 
 def look(source: Source, admin: Admin) -> Found:

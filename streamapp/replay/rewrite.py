@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from streamapp.errors import Misconfigured, Refused
 from streamapp.exact.partition.place import Place
-from streamapp.exact.partition.reading import RecordsConsumer, reading
+from streamapp.exact.partition.reading import reading
 from streamapp.kafka.admin import Admin
 from streamapp.lane.records import Records, values_bytes
 from streamapp.replay.offsets import chunks_of, translated
@@ -104,7 +104,7 @@ async def rewrite(
     rows cannot be made again, and what its destination raises."""
     if sink.rewriter is None:
         raise Refused(f"--rewrite is for sinks whose rows can be made again; those of {sink.group} cannot")
-    rewriter, done = sink.rewriter(settings), Rewritten()
+    rewriter, done, most = sink.rewriter(settings), Rewritten(), settings.worker.chunk_records
     try:
         refused = await asyncio.to_thread(refusals, sink, settings)
         done.unreadable = refused.unreadable
@@ -113,7 +113,7 @@ async def rewrite(
             for range_ in of:
                 known = refused.offsets.get(range_.partition, frozenset())
                 spans = await rewriter.batches(place_of(sink, range_.partition), range_.first, range_.end)
-                chunks = partial(_chunks, settings, consumer, sink.source.topic, range_.partition)
+                chunks = partial(chunks_of, consumer, most, sink.source.topic, range_.partition)
                 async with aclosing(_readings(sink, settings, chunks, spans, range_, known, done)) as readings:
                     at = range_.first
                     async for each in readings:
@@ -126,12 +126,6 @@ async def rewrite(
     finally:
         await rewriter.close()
     return done
-
-
-def _chunks(
-    settings: Settings, consumer: RecordsConsumer, topic: str, partition: int, first: int, end: int
-) -> AsyncIterator[Records]:
-    return chunks_of(consumer, topic, partition, first, end, settings.worker.chunk_records)
 
 
 async def _one(rewriter: Rewriter, each: Reading, done: Rewritten, dry_run: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from streamapp.schemas.envelope import Statement
+from streamapp.schemas.envelope import StatementEnvelope
 from streamapp.schemas.fields import Currency, Id, Integer, Label, Model, Money, Name, Timestamp
 
 BILLING_HOURLY = "billing.usage.hourly"
@@ -97,7 +97,7 @@ class RevisedData(BillingData):
     supersedes: Id
 
 
-class Stated(Statement):
+class Stated(StatementEnvelope):
     """A statement of an hour. Its Kafka key is the org."""
 
     own_id = "billing_id"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from streamapp.schemas.billing import Offset
-from streamapp.schemas.envelope import Statement
+from streamapp.schemas.envelope import StatementEnvelope
 from streamapp.schemas.fields import Currency, Id, Model, Money, Name, Timestamp
 
 BUDGET_CROSSED = "billing.budget.crossed"
@@ -43,7 +43,7 @@ class CrossedData(Model):
     event: CrossedAt
 
 
-class BudgetCrossed(Statement):
+class BudgetCrossed(StatementEnvelope):
     """A limit was crossed. Its Kafka key is the org, its timestamp the watermark at the event."""
 
     own_id = "crossing_id"

@@ -35,7 +35,7 @@ class Envelope(Model):
     data: Payload
 
 
-class Statement(Envelope):
+class StatementEnvelope(Envelope):
     """What this project states. The data repeat the id in the field `own_id`, and the team where they name one. The
     Kafka key is the org."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from streamapp.schemas.billing import Coverage
-from streamapp.schemas.envelope import Statement
+from streamapp.schemas.envelope import StatementEnvelope
 from streamapp.schemas.fields import Count, Id, Integer, Label, Model, Money, Name, StatedCurrency, Timestamp
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.schemas.values.ulid import id_of
@@ -54,7 +54,7 @@ class SettledData(Model):
     coverage: Coverage
 
 
-class RpcSettled(Statement):
+class RpcSettled(StatementEnvelope):
     """A settlement. Its Kafka key is the org."""
 
     own_id = "settlement_id"

@@ -16,6 +16,7 @@ from streamapp.simulate.text import ids, stamps
 from streamapp.simulate.world import draws, owner, tenants, zipf
 
 LATE_HOURS_MAX = 13 * 24
+OTHER = b'"user_agent":"', b'"user_agent":"another '
 SECRET_SHARE = 5  # of 16: events of an action with a secret that tell it
 USERS = 512
 AGENTS = (
@@ -69,17 +70,13 @@ def audit_stream(spec: StreamSpec, times: Iterable[int] | None = None) -> Iterat
     who = tenants(Random(spec.seed), spec.teams, spec.directory)
     homes = dict.fromkeys(org for _, org in who.teams)
     orgs = [Org(org.encode(), owner(None, org), f"{number}.example.com") for number, org in enumerate(homes)]
-    return stream(Source(_builder(orgs, rng), _altered, None, POISONS, LATE_HOURS_MAX), spec, rng, times)
-
-
-def _altered(value: bytes) -> bytes:
-    return value.replace(b'"user_agent":"', b'"user_agent":"another ', 1)
+    return stream(Source(_builder(orgs, rng), OTHER, None, POISONS, LATE_HOURS_MAX), spec, rng, times)
 
 
 def _builder(orgs: Sequence[Org], rng: Random) -> Callable[[int], tuple[bytes, bytes]]:
     """Moment → key and value of a new good event."""
     org_draws = draws(rng, orgs, zipf(len(orgs)))
-    action_draws = draws(rng, ACTIONS, [action.weight for action in ACTIONS])
+    action_draws = draws(rng, ACTIONS)
     id_rests, stamp, bits = ids(rng), stamps(), rng.getrandbits
 
     def build(at_ms: int) -> tuple[bytes, bytes]:

@@ -16,6 +16,7 @@ from streamapp.simulate.text import ids, stamps
 from streamapp.simulate.world import draws, owner, tenants, zipf
 
 LATE_HOURS_MAX = 6 * 24  # the topic keeps seven days
+OTHER = b'"$lib":"web"', b'"$lib":"web","$again":true'
 UNDER_WAY_MS_MAX = 4_095  # between the event and the client's request
 PAGES = ("/", "/dashboard", "/usage", "/billing", "/models/zen-72b", "/docs", "/settings/keys", "/chat")
 
@@ -70,17 +71,13 @@ def insights_stream(spec: StreamSpec, times: Iterable[int] | None = None) -> Ite
     rng = Random(f"events_plugin_ingestion/{spec.seed}")
     who = tenants(Random(spec.seed), spec.teams, spec.directory)
     sites = [Site(team.encode(), owner(team, org), rng.randint(5, 2_000)) for team, org in who.teams]
-    return stream(Source(_builder(sites, rng), _altered, None, POISONS, LATE_HOURS_MAX), spec, rng, times)
-
-
-def _altered(value: bytes) -> bytes:
-    return value.replace(b'"$lib":"web"', b'"$lib":"web","$again":true', 1)
+    return stream(Source(_builder(sites, rng), OTHER, None, POISONS, LATE_HOURS_MAX), spec, rng, times)
 
 
 def _builder(sites: Sequence[Site], rng: Random) -> Callable[[int], tuple[bytes, bytes]]:
     """Moment → key and value of a new good event."""
     site_draws = draws(rng, sites, zipf(len(sites)))
-    what_draws = draws(rng, HAPPENINGS, [what.weight for what in HAPPENINGS])
+    what_draws = draws(rng, HAPPENINGS)
     browser_draws = draws(rng, [browser.text for browser in BROWSERS], [browser.weight for browser in BROWSERS])
     id_rests, stamp, bits = ids(rng), stamps(), rng.getrandbits
 

@@ -25,6 +25,7 @@ from streamapp.simulate.text import ids, stamps
 from streamapp.simulate.world import Tenants, draws, owner, tenants, token_table, zipf
 
 LATE_HOURS_MAX = 6 * 24  # the topic keeps seven days
+OTHER = b'"quantity":', b'"quantity":1'
 CONSUMERS_PER_AGENT_MAX = 24
 OTHER_CURRENCY_EVERY = 6  # of agents: one is paid in USDC, the next one in LUX, the others in AI
 FREE_EVERY = 8  # of an agent's consumers: one is on its free tier
@@ -81,11 +82,7 @@ def rpc_stream(spec: StreamSpec, times: Iterable[int] | None = None) -> Iterator
     """One record for each moment, which is when it is sent; `spec.teams` is also how many agents there are."""
     rng = Random(f"agent_rpc_metering/{spec.seed}")
     builder = _builder(_agents(rng, tenants(Random(spec.seed), spec.teams, spec.directory)), rng)
-    return stream(Source(builder, _altered, Reason.CONFLICTING_DUPLICATE, POISONS, LATE_HOURS_MAX), spec, rng, times)
-
-
-def _altered(value: bytes) -> bytes:
-    return value.replace(b'"quantity":', b'"quantity":1', 1)
+    return stream(Source(builder, OTHER, Reason.CONFLICTING_DUPLICATE, POISONS, LATE_HOURS_MAX), spec, rng, times)
 
 
 def _agents(rng: Random, who: Tenants) -> tuple[Agent, ...]:
@@ -110,7 +107,7 @@ def _agent(rng: Random, number: int, consumers: Sequence[str], who: Tenants) -> 
 def _builder(agents: Sequence[Agent], rng: Random) -> Callable[[int], tuple[bytes, bytes]]:
     """Moment → key and value of a new good event."""
     agent_draws = draws(rng, agents, zipf(len(agents)))
-    method_draws = draws(rng, METHODS, [method.weight for method in METHODS])
+    method_draws = draws(rng, METHODS)
     ending_draws = draws(rng, [ending.text for ending in ENDINGS], [ending.weight for ending in ENDINGS])
     tokens = token_table(rng, 300, 1.1)
     id_rests, stamp, bits = ids(rng), stamps(), rng.getrandbits

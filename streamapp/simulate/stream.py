@@ -78,14 +78,14 @@ class Source(NamedTuple):
     """What a stream has of its own.
 
     build           moment → key and value of a new good event; the value has the envelope of `simulate_poison.Sound`
-    alter           a good event's value → other bytes under the same id
+    other           what stands in every good event's value, and what makes other bytes of it under the same id
     conflict        what `dead_letter` says of those; None: nothing, the stream's readers keep both
     poisons         what goes wrong
     late_hours_max  a late event is not older: topics do not keep it longer, or it would be refused
     """
 
     build: Callable[[int], tuple[bytes, bytes]]
-    alter: Callable[[bytes], bytes]
+    other: tuple[bytes, bytes]
     conflict: Reason | None
     poisons: tuple[Poison, ...]
     late_hours_max: int
@@ -147,7 +147,7 @@ class _Kept:
 
 def _again(source: Source, rng: Random, one: _Sent) -> SimulatedRecord:
     if rng.random() < CONFLICT_SHARE:
-        return SimulatedRecord(one.key, source.alter(one.value), Kind.CONFLICTING, source.conflict)
+        return SimulatedRecord(one.key, one.value.replace(*source.other, 1), Kind.CONFLICTING, source.conflict)
     return SimulatedRecord(one.key, one.value, Kind.DUPLICATE)
 
 

@@ -16,25 +16,22 @@ __all__ = ["HOUR_MS", "Kind", "SimulatedRecord", "UsageSpec", "history", "usage_
 UsageSpec = StreamSpec
 PICO = 10**12
 LATE_HOURS_MAX = 13 * 24  # older than the topic's 14 days would be refused
+OTHER = b'"latency_ms":', b'"latency_ms":1'
 
 
 def usage_stream(spec: StreamSpec, times: Iterable[int] | None = None) -> Iterator[SimulatedRecord]:
     """One record for each moment, which is when it is sent, `history(spec)` by default."""
     rng = Random(spec.seed)
-    source = Source(_builder(spec, rng), _altered, Reason.CONFLICTING_DUPLICATE, POISONS, LATE_HOURS_MAX)
+    source = Source(_builder(spec, rng), OTHER, Reason.CONFLICTING_DUPLICATE, POISONS, LATE_HOURS_MAX)
     return stream(source, spec, rng, times)
-
-
-def _altered(value: bytes) -> bytes:
-    return value.replace(b'"latency_ms":', b'"latency_ms":1', 1)
 
 
 def _builder(spec: StreamSpec, rng: Random) -> Callable[[int], tuple[bytes, bytes]]:
     """Moment → key and value of a new good event."""
     customers = teams(rng, tenants(rng, spec.teams, spec.directory))
     team_draws = draws(rng, customers, zipf(spec.teams))
-    model_draws = draws(rng, MODELS, [model.weight for model in MODELS])
-    outcome_draws = draws(rng, OUTCOMES, [outcome.weight for outcome in OUTCOMES])
+    model_draws = draws(rng, MODELS)
+    outcome_draws = draws(rng, OUTCOMES)
     prompts, completions = token_table(rng, 420, 1.2), token_table(rng, 210, 1.0)
     id_rests, stamp, bits = ids(rng), stamps(), rng.getrandbits
 

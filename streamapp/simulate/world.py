@@ -100,9 +100,9 @@ def teams(rng: Random, who: Tenants) -> tuple[Team, ...]:
     return tuple(_team(rng, number, name, org, who) for number, (name, org) in enumerate(who.teams))
 
 
-def draws(rng: Random, things: Sequence[Any], weights: Sequence[float]) -> Iterator[Any]:
-    """An endless stream of things, each as often as its weight says."""
-    sums = list(accumulate(weights))
+def draws(rng: Random, things: Sequence[Any], weights: Sequence[float] | None = None) -> Iterator[Any]:
+    """An endless stream of things, each as often as its weight says: by default its field `weight`."""
+    sums = list(accumulate([thing.weight for thing in things] if weights is None else weights))
     while True:
         yield from rng.choices(things, cum_weights=sums, k=DRAWS)
 

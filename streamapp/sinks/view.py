@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from streamapp.exact.partition.owned import Partition
-from streamapp.facts import PartitionFacts
+from streamapp.facts.worker import PartitionFacts
 from streamapp.meters.view import TableView
 from streamapp.sinks.task import SinkTask
 

@@ -23,20 +23,21 @@ RAISED_ALONG = ("__consumer_offsets", "__transaction_state", "__share_group_stat
 
 
 @dataclass(frozen=True, slots=True)
-class Have:
+class TopicState:
     """A topic as the cluster has it. `configs` are the values in force, `overridden` those set on the topic itself.
 
     `replication_factor` and `in_sync` are those of the partition that has the fewest: replicas, and replicas in sync.
     While a partition is reassigned, Kafka counts its new replicas from the beginning, in sync or not.
-    `written` says whether any record was ever written to it.
+    `written` says whether any record was ever written to it, where that was asked.
     """
 
     partitions: int
     replication_factor: int
     configs: Mapping[str, str]
     overridden: frozenset[str]
-    written: bool
     in_sync: int
+    topic_id: str = ""
+    written: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Plan:
         return not self.changes and not self.drifts
 
 
-def plan(topics: Iterable[Topic], have: Mapping[str, Have], replication_factor: int) -> Plan:
+def plan(topics: Iterable[Topic], have: Mapping[str, TopicState], replication_factor: int) -> Plan:
     """What makes the cluster match the registry, in the order of the registry; then what `RAISED_ALONG` needs."""
     topics = tuple(topics)
     grown = _Grown(topics, have)
@@ -145,7 +146,7 @@ def wanted_configs(item: Topic, replicas: int) -> dict[str, str]:
 class _Grown:
     """How many partitions each topic will have."""
 
-    def __init__(self, topics: tuple[Topic, ...], have: Mapping[str, Have]) -> None:
+    def __init__(self, topics: tuple[Topic, ...], have: Mapping[str, TopicState]) -> None:
         self.have = have
         self._topics = {item.name: item for item in topics}
 
@@ -181,7 +182,7 @@ def _create(item: Topic, grown: _Grown, replication_factor: int, configs: Mappin
     return Create(item.name, grown.partitions(item), replication_factor, tuple(sorted(configs.items())))
 
 
-def _partitions(item: Topic, now: Have, grown: _Grown) -> Iterator[Change | Drift]:
+def _partitions(item: Topic, now: TopicState, grown: _Grown) -> Iterator[Change | Drift]:
     wanted = item.partitions if item.keyed else grown.partitions(item)
     whose = "the registry says" if wanted == item.partitions else f"{item.follows} has"
     if now.partitions > wanted:
@@ -202,7 +203,7 @@ def _partitions(item: Topic, now: Have, grown: _Grown) -> Iterator[Change | Drif
             yield AddPartitions(item.name, now.partitions, wanted)
 
 
-def _replication(item: Topic, now: Have, wanted: int) -> Iterator[Drift]:
+def _replication(item: Topic, now: TopicState, wanted: int) -> Iterator[Drift]:
     if now.replication_factor != wanted:
         yield Drift(
             item.name,
@@ -211,7 +212,7 @@ def _replication(item: Topic, now: Have, wanted: int) -> Iterator[Drift]:
         )
 
 
-def _raised_along(topic: str, now: Have, wanted: int) -> Iterator[Change | Drift]:
+def _raised_along(topic: str, now: TopicState, wanted: int) -> Iterator[Change | Drift]:
     """More replicas than ours are right; so is every other setting: it is its owner's."""
     if now.replication_factor < wanted:
         yield Drift(
@@ -223,7 +224,7 @@ def _raised_along(topic: str, now: Have, wanted: int) -> Iterator[Change | Drift
         yield _two_in_sync(topic, now)
 
 
-def _two_in_sync(topic: str, now: Have) -> Change | Drift:
+def _two_in_sync(topic: str, now: TopicState) -> Change | Drift:
     if now.in_sync >= REPLICAS_FOR_TWO:
         return RaiseConfig(topic, MIN_IN_SYNC, "1", "2")
     # Raised now, acks=all would fail until the new replicas have caught up.
@@ -234,7 +235,7 @@ def _two_in_sync(topic: str, now: Have) -> Change | Drift:
     )
 
 
-def _configs(item: Topic, now: Have, wanted: Mapping[str, str]) -> Iterator[Change | Drift]:
+def _configs(item: Topic, now: TopicState, wanted: Mapping[str, str]) -> Iterator[Change | Drift]:
     for name, value in sorted(wanted.items()):
         have = now.configs.get(name, "unknown")
         if have == value:

@@ -68,57 +68,17 @@ class Group:
         return self.user or self.name
 
 
+_IN_BASE64 = (("max.message.bytes", str(4 * MIB)),)  # a dead letter carries the rejected bytes, beside the reason
 EVENT_TOPICS: tuple[Topic, ...] = (
+    # name, partitions, retention, record key, producers beside groups (`Group.to`), consumers
+    Topic("events_plugin_ingestion", 16, 7 * DAY_MS, "team_id", ("insights-capture",), ("analytics-ingest",)),
+    Topic("llm_usage", 8, 14 * DAY_MS, "team_id", ("llm-gateway",), ("billing-agg", "llm-metrics", "analytics")),
+    Topic("billing_events", 4, 30 * DAY_MS, "org_id", (), ("billing-ledger", "commerce", "reporting")),
     Topic(
-        name="events_plugin_ingestion",
-        partitions=16,
-        retention_ms=7 * DAY_MS,
-        key="team_id",
-        producers=("insights-capture",),
-        consumers=("analytics-ingest",),
+        "audit_log", 4, 90 * DAY_MS, "org_id", ("iam-service", PAGES, EVERY_SERVICE), ("audit-archive", "compliance")
     ),
-    Topic(
-        name="llm_usage",
-        partitions=8,
-        retention_ms=14 * DAY_MS,
-        key="team_id",
-        producers=("llm-gateway",),
-        consumers=("billing-agg", "llm-metrics", "analytics"),
-    ),
-    Topic(
-        name="billing_events",
-        partitions=4,
-        retention_ms=30 * DAY_MS,
-        key="org_id",
-        producers=(),  # groups: `Group.to`
-        consumers=("billing-ledger", "commerce", "reporting"),
-    ),
-    Topic(
-        name="audit_log",
-        partitions=4,
-        retention_ms=90 * DAY_MS,
-        key="org_id",
-        producers=("iam-service", PAGES, EVERY_SERVICE),
-        consumers=("audit-archive", "compliance"),
-    ),
-    Topic(
-        name="agent_rpc_metering",
-        partitions=8,
-        retention_ms=7 * DAY_MS,
-        key="agent_id",
-        producers=("bot-gateway",),
-        consumers=("rpc-billing",),
-    ),
-    Topic(
-        name="dead_letter",
-        partitions=1,
-        retention_ms=30 * DAY_MS,
-        key="source_topic",
-        producers=EVERYBODY_WRITES,
-        consumers=("dead-letter-monitor",),
-        # A dead letter carries the rejected bytes in base64, beside the reason.
-        configs=(("max.message.bytes", str(4 * MIB)),),
-    ),
+    Topic("agent_rpc_metering", 8, 7 * DAY_MS, "agent_id", ("bot-gateway",), ("rpc-billing",)),
+    Topic("dead_letter", 1, 30 * DAY_MS, "source_topic", EVERYBODY_WRITES, ("dead-letter-monitor",), _IN_BASE64),
 )
 
 # Kafka compacts closed segments only: an hour keeps the log that a restore must read short at any traffic. A row may

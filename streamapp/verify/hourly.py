@@ -107,9 +107,7 @@ class Statements:
                 made.count(record, taken.event, taken.org, intake.has_read(record))
         report.waiting += intake.unlettered
         made.settle(sides)
-        for (partition, offset), about in letters.items():
-            if offset >= sides.start(sides.pair.source, partition):
-                report.wrong.add(about[0].where, f"there is no record {sides.pair.source}[{partition}]@{offset}")
+        intake.unmatched()
 
     def _plausible(self, reason: str, record: Record) -> bool:
         return reason not in BY_ITSELF or isinstance(self.read(record), Poison)

@@ -84,6 +84,15 @@ class Intake(Generic[E]):
             self.duplicates += 1
         return Taken(event, org, home, is_new=False)
 
+    def unmatched(self) -> None:
+        """Dead letters about records that were not read. Called at the end."""
+        topic = self._sides.pair.source
+        for (partition, offset), about in self.letters.items():
+            if offset < self._sides.start(topic, partition):
+                self._report.out_of_reach += len(about)
+            else:
+                self._report.wrong.add(about[0].where, f"there is no record {topic}[{partition}]@{offset}")
+
     def _is_refused(self, record: Record) -> bool:
         """Whether the group has refused the record. Its dead letters are used up."""
         about = self.letters.pop((record.partition, record.offset), ())

@@ -17,12 +17,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from streamapp.directory import Directory, Limit, open_directory
+from streamapp.directory.teams import Directory, Limit, open_directory
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Record, Span, read
 from streamapp.kafka.log.settled import Ends, settled
 from streamapp.kafka.partitions import Partition
-from streamapp.kafka.security import confluent_config
 from streamapp.settings import KafkaSettings
 from streamapp.verify.read.letters import Batches, as_refused
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from streamapp.facts.worker import WorkerFacts
 from streamapp.web.workers import group
-from streamapp.web.workers.source import WorkerFacts
 
 
 def of(facts: WorkerFacts, now: int, tells_all: bool, ready: bool = False) -> tuple[dict[str, Any], int]:

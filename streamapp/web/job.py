@@ -6,16 +6,22 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import orjson
 from aiohttp import web
 
+from streamapp.clock import wall_ms
 from streamapp.errors import Refused
+from streamapp.kafka.clients.handshake import demand_agreement
 from streamapp.metrics import OPENMETRICS, TEXT, wants_openmetrics
-from streamapp.settings_web import WebSettings
-from streamapp.web.entry.gate import ASKER, Gate, protect
+from streamapp.settings import Settings, current
+from streamapp.settings.web import WebSettings
+from streamapp.web.entry.gate import ASKER, Gate, gate, protect
 from streamapp.web.monitor import beside
 from streamapp.web.problem import Problem
+
+LOG_FORMAT = "%(asctime)s [%(levelname)s] %(name)s: %(message)s"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -70,6 +76,16 @@ def application(
     app.add_routes([web.get(path, page) for path in pages])
     beside(app, settings, 0, own)
     return app
+
+
+def begun(host: Callable[[Settings], str], **gate_: Any) -> tuple[Settings, Gate]:
+    """What such a process begins with: it logs, knows who may ask, and Kafka speaks as the settings say. `host`: where
+    it listens; `gate_`: for its gate. Raises `Misconfigured`."""
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    settings = current()
+    its_gate = gate(settings.web, host(settings), wall_ms, **gate_)
+    demand_agreement(settings.kafka)
+    return settings, its_gate
 
 
 async def listen(app: web.Application, host: str, port: int, variable: str) -> tuple[web.AppRunner, int]:

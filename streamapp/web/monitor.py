@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 
 from streamapp.errors import Refused
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web.entry.gate import ASKER, MONITOR, protect
 
 PORTS_MAX = 64  # tried from the wanted one on: several processes of one host may have the same setting

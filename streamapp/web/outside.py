@@ -13,8 +13,8 @@ from streamapp.events.sources import Objects, Store
 from streamapp.watch.standing import Standings
 from streamapp.web.entry.audit import Audit
 from streamapp.web.pages.asked import nobody
-from streamapp.web.pages.lags import Hours
-from streamapp.web.pages.reconciliation import NoReconciliation, Reconciliation
+from streamapp.web.pages.front.lags import Hours
+from streamapp.web.pages.front.reconciliation import NoReconciliation, Reconciliation
 from streamapp.web.pages.subjects import Registered
 from streamapp.web.pages.usage.kept import KeptBills
 

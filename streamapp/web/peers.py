@@ -16,7 +16,7 @@ import msgspec
 
 from streamapp.clock import Clock, Entropy
 from streamapp.errors import Misconfigured
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web.entry.identity import Asker
 from streamapp.web.entry.rights import ROLES, Role
 from streamapp.web.entry.secret_file import SecretFile, secrets

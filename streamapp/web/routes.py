@@ -15,22 +15,24 @@ from aiohttp import web
 
 from streamapp.clock import Clock
 from streamapp.errors import Unavailable
+from streamapp.facts.worker import WorkerView
 from streamapp.metrics import OPENMETRICS, TEXT, waiting_letters, wants_openmetrics
 from streamapp.web import health, live, render, sitemap, static
 from streamapp.web.entry.gate import ASKER, Gate, demand, protect
 from streamapp.web.entry.identity import Asker
 from streamapp.web.entry.rights import LOCAL, TABLE, may
 from streamapp.web.outside import Outside
-from streamapp.web.pages import accounts, agents, extras, front, gone
+from streamapp.web.pages import agents
 from streamapp.web.pages import page as pages
 from streamapp.web.pages.events.asking import Seeker, of_pages
+from streamapp.web.pages.front import extras, front, gone
 from streamapp.web.pages.models import latency
 from streamapp.web.pages.refused import act, unmask
+from streamapp.web.pages.usage import accounts
 from streamapp.web.peers import ASKING, WORKER
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 from streamapp.web.workers import fleet, fleets, local, wire
-from streamapp.web.workers.source import WorkerView
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ GRACE_MS = 300_000
 PATH_MAX = 4096
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_STATED = {"bills": (front.BILLING, accounts.stated_bytes), "settlements": (sitemap.SETTLING, agents.settled_bytes)}
 
 
 class Pages:
@@ -175,15 +179,10 @@ class Pages:
         return web.Response(body=self.view.metrics(openmetrics, more), headers=headers)
 
     async def statement(self, request: web.Request) -> web.Response:
-        """`/bills/{id}/statement`: the stated bytes, nothing else."""
-        bill_id = unquote(request.rel_url.raw_path.split("/")[2])
-        body = await accounts.stated_bytes(await self.site.at(front.BILLING), {"id": bill_id})
-        return web.Response(body=body, content_type="application/json")
-
-    async def settlement(self, request: web.Request) -> web.Response:
-        """`/settlements/{id}/statement`: the stated bytes, nothing else."""
-        settlement_id = unquote(request.rel_url.raw_path.split("/")[2])
-        body = await agents.settled_bytes(await self.site.at(sitemap.SETTLING), {"id": settlement_id})
+        """`/bills/{id}/statement`, `/settlements/{id}/statement`: the stated bytes, nothing else."""
+        _, kind, asked_id, _ = request.rel_url.raw_path.split("/")
+        group, exact = _STATED[kind]
+        body = await exact(await self.site.at(group), {"id": unquote(asked_id)})
         return web.Response(body=body, content_type="application/json")
 
     async def listed(self, request: web.Request) -> web.StreamResponse:
@@ -260,7 +259,7 @@ def _table(site: Pages) -> list[web.RouteDef]:
         web.get("/hours.json", site.moved),
         web.get("/usage.csv", site.table),
         web.get("/bills/{id:[^/]+}/statement", site.statement),
-        web.get("/settlements/{id:[^/]+}/statement", site.settlement),
+        web.get("/settlements/{id:[^/]+}/statement", site.statement),
         web.post("/act", site.act),
         web.post("/letters/{id:[^/]+}/unmask", site.unmask),
         web.get("/live", site.live.serve),

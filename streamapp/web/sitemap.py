@@ -7,12 +7,13 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 
-from streamapp.web.pages import accounts, agents, front, raw, schemas
+from streamapp.web.pages import agents, raw, schemas
 from streamapp.web.pages import page as pages
 from streamapp.web.pages.events import look, search
+from streamapp.web.pages.front import front
 from streamapp.web.pages.models import latency
 from streamapp.web.pages.refused import act, incidents, letters, unmask
-from streamapp.web.pages.usage import budgets, org, usage
+from streamapp.web.pages.usage import accounts, budgets, org, usage
 from streamapp.web.render import Page
 
 Builder = Callable[[pages.Site, dict[str, str]], Awaitable[Page]]

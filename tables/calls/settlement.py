@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from tables.counters import EXACT, NOTHING
-from tables.usage.hourly import EVERY
+from tables.window import EVERY
 
 ELSEWHERE = 1 << 62
 """So far below their numbers lie offsets of calls that an account has brought along from another partition."""

@@ -17,9 +17,6 @@ from typing import NamedTuple
 from tables.counters import EXACT, NOTHING, Counters, Numbers
 from tables.window import HOUR_MS, month_of
 
-EVERY = 1 << 62
-"""A limit that nothing reaches."""
-
 Names = tuple[str, str]
 """Provider and model."""
 
@@ -163,7 +160,7 @@ class MonthRow(NamedTuple):
     crossed: tuple[Crossed, ...] = ()
 
 
-class Statement(NamedTuple):
+class HourStatement(NamedTuple):
     """One bill or revision, ready to be written down."""
 
     key: HourKey
@@ -195,7 +192,7 @@ def month_key(key: HourKey) -> MonthKey:
     return MonthKey(month_of(start_ms), org, team, currency)
 
 
-def state(row: UsageRow, month: MonthRow, at_ms: int) -> tuple[Statement, MonthRow]:
+def state(row: UsageRow, month: MonthRow, at_ms: int) -> tuple[HourStatement, MonthRow]:
     """State what the row holds: its next revision, and the month with the difference added.
 
     Changes the row: afterwards it is settled.
@@ -207,7 +204,7 @@ def state(row: UsageRow, month: MonthRow, at_ms: int) -> tuple[Statement, MonthR
     month = MonthRow(EXACT.add(month.cost, delta.cost), month.total_tokens + delta.total_tokens, month.crossed)
     counted = row.written or tuple([(*names, Counters(*line.numbers())) for names, line in row.lines.items()])
     period, first, last = month_of(row.key.start_ms), row.first_offset, row.last_offset
-    statement = Statement(
+    statement = HourStatement(
         row.key, row.revision, at_ms, totals, delta, counted, period, month, first, last, totals.requests
     )
     return statement, month

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from streamapp.clock import monotonic_s
-from streamapp.directory import FileDirectory
+from streamapp.directory.teams import FileDirectory
 
 
 def rss_mb() -> int:

@@ -25,15 +25,15 @@ from streamapp.clock import wall_ms
 from streamapp.errors import Denied, Misconfigured
 from streamapp.kafka.acls import AccessAdmin
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.admin_client import AdminClient
-from streamapp.kafka.aio import aiokafka_config
+from streamapp.kafka.clients.admin_client import AdminClient
+from streamapp.kafka.clients.aio import aiokafka_config
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.raw_batch import batch_at
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.produce.loop_producer import Group, LoopProducer
 from streamapp.kafka.produce.outgoing import EventRefused, WriteDenied
 from streamapp.kafka.produce.transacted import TransactedProducer
 from streamapp.kafka.producer import EventProducer, RawProducer, UsageProducer
-from streamapp.kafka.security import confluent_config
 from streamapp.kafka.trouble import NO_RIGHT
 from streamapp.local.jobs import SIMULATOR
 from streamapp.local.kafka import of_simulator

@@ -28,12 +28,12 @@ from streamapp.exact.partition.transaction import PartitionProducer
 from streamapp.kafka import provision
 from streamapp.kafka.acls import AccessAdmin, apply
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.aio import aiokafka_config, naming_rights
+from streamapp.kafka.clients.aio import aiokafka_config, naming_rights
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Span, read
 from streamapp.kafka.produce.loop_producer import LoopProducer
 from streamapp.kafka.produce.transacted import Outgoing, TransactedProducer
 from streamapp.kafka.producer import EventProducer, RawProducer
-from streamapp.kafka.security import confluent_config
 from streamapp.kafka.trouble import Right
 from streamapp.local.reading import readings, standings
 from streamapp.settings import BillingSettings, KafkaSettings, Settings

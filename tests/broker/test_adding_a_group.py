@@ -29,7 +29,7 @@ from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.kafka.log.reader import Record, read
 from streamapp.processes.child import free_port
 from streamapp.schemas.values.timestamp import format_ms

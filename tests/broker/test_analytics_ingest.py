@@ -13,7 +13,7 @@ from conftest import wait_until
 from ingests import GROUP, TOPIC, Ingest
 
 from streamapp.broker.broker import Broker
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 
 PLANTED = Path(__file__).parent / "planted"
 

@@ -23,7 +23,7 @@ from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
 from streamapp.cli.checks.verify import verify
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.provision import apply
 from streamapp.settings import KafkaSettings, Settings

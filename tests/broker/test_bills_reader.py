@@ -14,13 +14,13 @@ from kept_bills import Kept, billed, ledger_of
 
 from streamapp.broker.broker import Broker
 from streamapp.errors import Misconfigured, Refused
-from streamapp.kafka.admin_client import AdminClient
 from streamapp.kafka.bills.event import Unreadable
 from streamapp.kafka.bills.reader import BillsReader
+from streamapp.kafka.clients.admin_client import AdminClient
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import spans
 from streamapp.kafka.produce.raw_producer import RawProducer
 from streamapp.kafka.produce.transacted import Outgoing, TransactedProducer
-from streamapp.kafka.security import confluent_config
 from streamapp.settings import KafkaSettings
 from streamapp.topics.partitioner import partition_for
 

@@ -21,7 +21,7 @@ from conftest import wait_until
 from streamapp.broker.broker import Broker
 from streamapp.clock import monotonic_s
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.provision import apply
 from streamapp.processes.child import free_port

@@ -10,7 +10,7 @@ from workers import CHANGELOG, Sent, cluster, refused_to_start
 
 from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.topics.partitioner import partition_for
 
 HOUR_MS = 3_600_000

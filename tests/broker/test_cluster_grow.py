@@ -19,8 +19,8 @@ from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import monotonic_s
 from streamapp.cluster.live import Live
 from streamapp.cluster.plan import Want, plan
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import read
-from streamapp.kafka.security import confluent_config
 
 EVENTS_TOPIC = "events_plugin_ingestion"
 LOCKED_RATE = 100

@@ -22,7 +22,7 @@ from streamapp.cluster.grow import Progress, grow
 from streamapp.cluster.live import Live
 from streamapp.cluster.plan import Want, plan, refusals
 from streamapp.errors import Refused, Unavailable
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.kafka.log.reader import read
 
 TOPIC = "llm_usage"

@@ -20,7 +20,7 @@ from workers import Cluster, Sent, cluster, counted
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.producer import EventRefused, UsageProducer
 from streamapp.kafka.provision import apply

@@ -23,7 +23,7 @@ from workers import Cluster, Sent, cluster
 
 from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.schemas.values.ulid import event_id
 from streamapp.topics.partitioner import partition_for
 from streamapp.topics.registry import port_offset

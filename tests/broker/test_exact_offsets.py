@@ -9,7 +9,7 @@ from workers import CHANGELOG, GROUP, USAGE, Cluster, Sent, cluster, refused_to_
 
 from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
 
 

@@ -27,9 +27,9 @@ from streamapp.contract.samples import USAGE
 from streamapp.contract.vectors import POISONS, REPEATED, Vector, vectors
 from streamapp.errors import Denied, Refused
 from streamapp.kafka.bills.reader import BillsReader
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Record, Span, read, spans
 from streamapp.kafka.produce.raw_producer import RawProducer
-from streamapp.kafka.security import confluent_config
 from streamapp.schemas.judging.decode import Usage, decode_usage
 from streamapp.schemas.values.strict_json import parse
 from streamapp.topics.partitioner import partition_for

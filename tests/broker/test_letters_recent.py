@@ -14,10 +14,10 @@ from streamapp.dead_letters.done import DONE_TOPIC, Receipt, read_done, row, tom
 from streamapp.dead_letters.recent import FRESH_MS, RecentLetters
 from streamapp.errors import Refused, StreamError, Unavailable
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.produce.raw_producer import RawProducer
 from streamapp.kafka.produce.transacted import TransactedProducer
-from streamapp.kafka.security import confluent_config
 from streamapp.settings import KafkaSettings
 
 

@@ -13,7 +13,7 @@ from workers import cluster, refused_to_start
 
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.kafka.provision import apply
 from streamapp.processes.child import free_port
 from streamapp.topics.registry import TOPICS

@@ -11,9 +11,9 @@ from streamapp.broker.broker import Broker
 from streamapp.clock import wall_ms
 from streamapp.errors import Refused
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.provision import apply
-from streamapp.kafka.security import confluent_config
 from streamapp.schemas.audit import AuditEvent
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import TOPICS

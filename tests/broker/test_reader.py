@@ -17,7 +17,7 @@ from verify_logs import TEN, Logs
 from streamapp.broker.broker import Broker
 from streamapp.cli.checks.verify import command
 from streamapp.errors import Misconfigured, Unavailable
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.kafka.log.reader import Record, Span, read, spans
 from streamapp.settings import KafkaSettings, current
 from streamapp.verify.reading import LogReader

@@ -26,7 +26,7 @@ from workers import CHANGELOG, GROUP, NEVER_S, PARTITIONS, USAGE, Cluster, Sent,
 from streamapp.broker.broker import Broker
 from streamapp.cli.tables.replay import command
 from streamapp.clock import wall_ms
-from streamapp.directory import open_directory
+from streamapp.directory.teams import open_directory
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.codec import unpack_hour

@@ -32,10 +32,10 @@ from streamapp.clock import monotonic_s, wall_ms
 from streamapp.errors import Misconfigured, StreamError
 from streamapp.kafka.acls import AccessAdmin, apply
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.aio import aiokafka_config
+from streamapp.kafka.clients.aio import aiokafka_config
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.produce.raw_producer import RawProducer
-from streamapp.kafka.security import confluent_config
 from streamapp.processes.child import HOST, free_port
 from streamapp.settings import KafkaSettings
 from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream

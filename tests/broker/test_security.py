@@ -25,15 +25,15 @@ from streamapp.errors import Misconfigured, StreamError
 from streamapp.exact.needs import topics_there
 from streamapp.kafka.acls import AccessAdmin
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.admin_client import AdminClient
-from streamapp.kafka.aio import aiokafka_config
+from streamapp.kafka.clients.admin_client import AdminClient
+from streamapp.kafka.clients.aio import aiokafka_config
+from streamapp.kafka.clients.handshake import demand_agreement
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.groups import look
-from streamapp.kafka.handshake import demand_agreement
 from streamapp.kafka.log.reader import read
 from streamapp.kafka.produce.loop_producer import LoopProducer
 from streamapp.kafka.produce.transacted import TransactedProducer
 from streamapp.kafka.producer import EventProducer, RawProducer, UsageProducer
-from streamapp.kafka.security import confluent_config
 from streamapp.kafka.trouble import Right
 from streamapp.processes.child import HOST, free_port
 from streamapp.settings import KafkaSettings

@@ -84,7 +84,7 @@ def test_plan_apply_check_and_apply_again(fresh_broker: Broker, run: Callable[..
     ]
 
     states = admin.describe(item.name for item in TOPICS)
-    assert {(s.name, s.partitions) for s in states.values()} == {(t.name, t.partitions) for t in TOPICS}
+    assert {(name, s.partitions) for name, s in states.items()} == {(t.name, t.partitions) for t in TOPICS}
     for item in EVENT_TOPICS:
         assert states[item.name].configs["retention.ms"] == str(item.retention_ms)
     assert states[CHANGELOG].configs["cleanup.policy"] == "compact"

@@ -158,7 +158,7 @@ async def _stock(bootstrap: str) -> tuple[list[int], str]:
 async def _ours(settings: Settings, topic: str, end: int) -> list[Any]:
     """What a replay reads of the topic."""
     async with reading(settings) as consumer:
-        chunks = [records async for records in chunks_of(consumer, topic, 0, 0, end, 3)]
+        chunks = [records async for records in chunks_of(consumer, 3, topic, 0, 0, end)]
         assert max(map(len, chunks)) <= 3
         return [record for records in chunks for record in records]
 

@@ -28,7 +28,7 @@ from streamapp.agents.registry import AGENTS
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
 from streamapp.clock import wall_ms
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.kafka.log.reader import read
 from streamapp.schemas.judging.letter import Refused, letter
 from streamapp.schemas.judging.rejected import UnreadableBatch

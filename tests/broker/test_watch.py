@@ -22,7 +22,7 @@ from streamapp.broker.broker import Broker
 from streamapp.broker.exporter import agent
 from streamapp.clock import wall_ms
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.kafka.groups import Seen
 from streamapp.kafka.provision import apply
 from streamapp.processes.child import free_port

@@ -22,10 +22,10 @@ from streamapp.chaos.worker import BILLING, WorkerProcess
 from streamapp.cli.checks.verify import check
 from streamapp.clock import monotonic_s, wall_ms
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.provision import apply
-from streamapp.kafka.security import confluent_config
 from streamapp.processes.child import free_port
 from streamapp.settings import BillingSettings, KafkaSettings, Settings
 from streamapp.simulate.usage import HOUR_MS, SimulatedRecord, UsageSpec, usage_stream

@@ -24,7 +24,7 @@ from playwright.async_api import Page
 from test_pages import SCREENSHOTS, opened, overflow, shoot
 from web_fake import FakeAudit, World, serving
 
-from streamapp.facts import GoneFacts
+from streamapp.facts.worker import GoneFacts
 from streamapp.web import show
 from streamapp.web.entry.gate import Gate
 from streamapp.web.entry.identity import Asker, Headers

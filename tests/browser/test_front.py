@@ -16,7 +16,7 @@ from web_fake import FakeStandings, FakeWatch, Served, World, serving
 
 from streamapp.watch.lag import Unread
 from streamapp.watch.standing import Standing
-from streamapp.web.pages.lags import Minute
+from streamapp.web.pages.front.lags import Minute
 
 pytest_plugins = ("chromium",)
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "batch.h"
-#include "columns.h"
+#include "read/batch.h"
+#include "read/columns.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "calls.h"
-#include "latency.h"
-#include "bill.h"
+#include "tables/calls.h"
+#include "tables/latency.h"
+#include "tables/bill.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,7 +1,7 @@
 /* Any bytes as a record's value: each reader takes them or leaves them, and what it takes lies within them. */
 #include <stdlib.h>
 
-#include "calls.h"
+#include "tables/calls.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -25,7 +25,7 @@ LONGEST_RUN_S = 25  # an input that takes longer is a fault, too
 def built(name: str) -> Path:
     """The harness with all of the library's sources."""
     program = OUT / name
-    sources = sorted(map(str, SOURCES.glob("*.c")))
+    sources = sorted(map(str, SOURCES.rglob("*.c")))
     strict = ("-fno-sanitize-recover=all", '-DSOURCES="fuzz"', f"-I{SOURCES}")
     subprocess.run(["clang", *FLAGS, *strict, str(HERE / f"{name}.c"), *sources, "-o", str(program)], check=True)
     return program

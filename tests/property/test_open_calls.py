@@ -16,8 +16,7 @@ from streamapp.meters.calls.rpc_codec import unpack_hour
 from tables.calls.open_calls import OpenCalls
 from tables.calls.settlement import Account, CallsKey, Payment
 from tables.counters import EXACT
-from tables.usage.hourly import EVERY
-from tables.window import HOUR_MS
+from tables.window import EVERY, HOUR_MS
 
 HOURS = (HOUR_MS * 482_472, HOUR_MS * 482_473)
 NAMES = st.text(min_size=1, max_size=300) | st.sampled_from(["a", "ä", "a" * 31, "a" * 32, "b" * 255, "b" * 256, "\0"])

@@ -10,8 +10,8 @@ from confluent_kafka.admin import NewTopic
 
 from streamapp.broker.broker import Broker
 from streamapp.errors import StreamError
-from streamapp.kafka.admin_client import AdminClient
-from streamapp.kafka.security import confluent_config
+from streamapp.kafka.clients.admin_client import AdminClient
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.registry.log import Log
 from streamapp.registry.records import Highest, Version, written
 from streamapp.schemas.released import ID_MAX

@@ -13,8 +13,8 @@ from confluent_kafka import Producer
 from streamapp.broker.broker import Broker
 from streamapp.cli.project.schemas import Older, command, rehearsed_all
 from streamapp.errors import Misconfigured, Unavailable
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Record
-from streamapp.kafka.security import confluent_config
 from streamapp.registry.rehearse import First, Rehearsal, judged, lines, newest
 from streamapp.schemas.catalog import json_schema
 from streamapp.schemas.example import example

@@ -26,8 +26,8 @@ from streamapp.cli.local.simulate import command as simulate_command
 from streamapp.clock import wall_ms
 from streamapp.local.jobs import SERVICES, service_jobs, simulate_job, worker_jobs
 from streamapp.settings import Settings, load
-from streamapp.settings_told import rows
-from streamapp.settings_web import WebSettings
+from streamapp.settings.told import rows
+from streamapp.settings.web import WebSettings
 from streamapp.topics import registry
 from streamapp.web.entry.gate import gate
 

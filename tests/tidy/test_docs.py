@@ -18,7 +18,7 @@ from project import PROJECT, found, names, read, tracked
 
 from streamapp.cli import command as streamapp
 from streamapp.settings import Settings
-from streamapp.settings_told import rows
+from streamapp.settings.told import rows
 
 BY_HAND = [
     path

@@ -24,7 +24,7 @@ del admin
 PROGRAM = """
 import gc, threading, weakref
 from streamapp.kafka.admin import Admin
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.settings import KafkaSettings
 
 gc.disable()

@@ -18,7 +18,7 @@ from letters_fake import FakeLetters, letter
 from multidict import CIMultiDict
 from web_fake import FakeAudit, FakeWorker, World, serving
 
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web.entry.gate import gate
 
 SECTION = re.compile(r"^## Behind oauth2-proxy$(.*?)^## ", re.MULTILINE | re.DOTALL)

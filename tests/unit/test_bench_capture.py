@@ -18,7 +18,7 @@ from bench.capture.figures import Figures, Load, problems_of, report
 from bench.capture.fronts import FRONTS, fronts
 from bench.capture.load import Load as Sender
 from bench.capture.load import whole
-from streamapp.directory import FileDirectory
+from streamapp.directory.teams import FileDirectory
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"status": 1}'
 

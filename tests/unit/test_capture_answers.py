@@ -16,7 +16,7 @@ from memory_pipeline import MemoryPipeline
 
 from streamapp.capture.intake import Ask
 from streamapp.capture.reading.answers import KINDS, RETRIED
-from streamapp.directory import EmptyDirectory
+from streamapp.directory.teams import EmptyDirectory
 from streamapp.schemas.dead_letter import EventRejected
 from streamapp.schemas.values.strict_json import parse
 

@@ -12,8 +12,8 @@ from conftest import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.directory import SMALL_BYTES, EmptyDirectory, FileDirectory, Limit
-from streamapp.directory_index import Team, fast_teams, teams_of
+from streamapp.directory.index import Team, fast_teams, teams_of
+from streamapp.directory.teams import SMALL_BYTES, EmptyDirectory, FileDirectory, Limit
 from streamapp.errors import Misconfigured
 
 PAD = "# " + "x" * SMALL_BYTES + "\n"

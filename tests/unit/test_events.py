@@ -19,7 +19,7 @@ from streamapp.events.listing import Listing, between
 from streamapp.events.log import within
 from streamapp.events.names import moment_of, place_of, uuid_of, written
 from streamapp.events.trace import Sighting
-from streamapp.facts_events import WindowFacts
+from streamapp.facts.events import WindowFacts
 from streamapp.kafka.log.reader import Record, Span
 from streamapp.lane.ids import CompactSeen
 from streamapp.meters.places import place

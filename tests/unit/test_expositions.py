@@ -15,11 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from promtool import check_metrics
 from web_fake import FakeWorker, World, serving
 
-from streamapp import llm_exposition
 from streamapp.agents.registry import AGENTS
 from streamapp.capture.counters import Counters
 from streamapp.dead_letters.done import Receipt
-from streamapp.llm_exposition import PartitionCounts, Quantiles
+from streamapp.meters.latency import exposition
+from streamapp.meters.latency.exposition import PartitionCounts, Quantiles
 from streamapp.meters.registry import TABLES
 from streamapp.meters.registry import declared as declared_table
 from streamapp.metrics import TEXT, GroupMetrics, waiting_letters, wants_openmetrics
@@ -103,7 +103,7 @@ def test_a_worker_tells_what_means_something_for_its_group(group: str) -> None:
 def test_an_exemplar_names_the_trace_for_whoever_reads_openmetrics() -> None:
     assert wants_openmetrics("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5")
     assert not wants_openmetrics("text/plain")
-    more = llm_exposition.counters([PartitionCounts(0, {}, {"too_late": 1}, 2)], openmetrics=True).encode()
+    more = exposition.counters([PartitionCounts(0, {}, {"too_late": 1}, 2)], openmetrics=True).encode()
     text = worker("llm-metrics").exposition(openmetrics=True, more=more + waiting_letters(5.0, 1, 2, True))
     found = read_openmetrics(text)
     assert found["hanzo_llm_duplicates"].samples[0].value == 2
@@ -171,7 +171,7 @@ def test_a_worker_of_llm_metrics_tells_at_most_1500_series() -> None:
         for one in all_series
         for window in ("1m", "1h")
     ]
-    more = llm_exposition.gauges(quantiles, 0).encode() + llm_exposition.counters(counts).encode()
+    more = exposition.gauges(quantiles, 0).encode() + exposition.counters(counts).encode()
     text = worker("llm-metrics").exposition(more=more)
     check_metrics(text)
     told = Counter(line.partition("{")[0] for line in text.decode().splitlines() if line[0] != "#")

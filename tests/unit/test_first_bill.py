@@ -9,9 +9,9 @@ import pytest
 from streamapp.lane.ids import CompactSeen
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.lane import CompiledHours
-from streamapp.meters.usage.statement import BYTES_MAX, bill_id, event
+from streamapp.meters.usage.statement import BYTES_MAX, bill_id, event, has_lines
 from tables.counters import Numbers
-from tables.usage.hourly import HourKey, MonthRow, Statement, UsageRow, state
+from tables.usage.hourly import HourKey, HourStatement, MonthRow, UsageRow, state
 from tables.window import HOUR_MS
 
 TEN = 482_473 * HOUR_MS
@@ -49,7 +49,7 @@ def in_python(row: UsageRow) -> UsageRow:
     return copy
 
 
-def stated(row: UsageRow) -> Statement:
+def stated(row: UsageRow) -> HourStatement:
     return state(row, MonthRow(Decimal("1.000000000000"), 9), TEN + HOUR_MS + 300_000)[0]
 
 
@@ -63,6 +63,9 @@ def test_the_lane_writes_what_python_writes(owner: tuple[str, str, str], models:
     assert event(ours, "llm_usage", 3) == event(theirs, "llm_usage", 3)
     assert event(ours, "llm_usage", 3)[0] == bill_id(row.key, 0)
     assert codec.stored_hour(row) == codec.stored_hour(other)
+    lines = tuple((*names, line) for names, line in row.lines.items())
+    assert has_lines(event(ours, "llm_usage", 3)[1], lines[::-1])
+    assert not has_lines(event(ours, "llm_usage", 3)[1], lines[1:])
 
 
 def test_a_bill_that_is_too_large_is_stated_with_fewer_lines() -> None:

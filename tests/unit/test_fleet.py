@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from web_fake import NOW_MS, FakeWorker, World
 
-from streamapp.facts import WorkerFacts
+from streamapp.facts.worker import WorkerFacts
 from streamapp.web.workers import fleet, wire
 
 VIEW = FakeWorker(World(hours_back=1, hostile=False), "agg-0")

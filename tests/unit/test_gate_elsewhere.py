@@ -16,11 +16,11 @@ from streamapp.clock import entropy, wall_ms
 from streamapp.reconcile.reconciler import Reconciler
 from streamapp.reconcile.server import PORT, application
 from streamapp.settings import Settings
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web.entry.gate import HEADERS, gate
 from streamapp.web.entry.rights import ROLES, TABLE, may
 from streamapp.web.job import listen
-from streamapp.web.pages.reconciliation import AskedReconciliation
+from streamapp.web.pages.front.reconciliation import AskedReconciliation
 from streamapp.web.peers import Seals, unsigned
 
 

@@ -20,12 +20,12 @@ from web_fake import FakeAudit, FakeWorker, World, serving
 from yarl import URL
 
 from streamapp.errors import Unavailable
-from streamapp.facts import GoneFacts
+from streamapp.facts.worker import GoneFacts
 from streamapp.meters.members import GONE_MAX, Members
 from streamapp.settings import KafkaSettings, Settings
-from streamapp.settings_told import MASK, changed, is_own, rows
+from streamapp.settings.told import MASK, changed, is_own, rows
 from streamapp.web.entry.gate import gate
-from streamapp.web.pages.front import changed_settings
+from streamapp.web.pages.front.front import changed_settings
 from streamapp.web.workers.gone import text
 
 A, B, C, D = (f"http://10.0.0.{number}:6066" for number in (1, 2, 3, 4))

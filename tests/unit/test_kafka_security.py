@@ -16,9 +16,9 @@ from conftest import wait_until
 from pydantic import SecretStr
 
 from streamapp.errors import Misconfigured
-from streamapp.kafka.aio import METADATA_MS, aiokafka_config
-from streamapp.kafka.login import connected
-from streamapp.kafka.security import NOTHING_BEFORE_TLS_1_3, confluent_config
+from streamapp.kafka.clients.aio import METADATA_MS, aiokafka_config
+from streamapp.kafka.clients.login import connected
+from streamapp.kafka.clients.security import NOTHING_BEFORE_TLS_1_3, confluent_config
 from streamapp.settings import KafkaSettings
 
 LOGIN = KafkaSettings(

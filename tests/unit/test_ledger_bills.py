@@ -10,10 +10,10 @@ from usage_log import Table, at, event, stated
 from streamapp.meters.usage import codec
 from tables.counters import Counters
 from tables.outcome import Outcome
-from tables.usage.hourly import HourKey, MonthKey, Statement
+from tables.usage.hourly import HourKey, HourStatement, MonthKey
 
 
-def only(outcome: Outcome) -> Statement:
+def only(outcome: Outcome) -> HourStatement:
     (statement,) = outcome.statements
     return statement
 

@@ -86,7 +86,7 @@ def test_an_hour_that_is_closed_before_it_is_taken_takes_its_counts_along() -> N
 
 def test_a_machine_that_is_big_endian_is_refused_by_the_compiler(tmp_path: Path) -> None:
     big = ("-U__BYTE_ORDER__", "-D__BYTE_ORDER__=__ORDER_BIG_ENDIAN__", "-fsyntax-only")
-    for header in ("hash.h", "text.h", "batch.h", "pack.h"):
+    for header in ("base/hash.h", "read/text.h", "read/batch.h", "base/pack.h"):
         said = compiled(f'#include "{header}"\n', tmp_path, *big)
         assert said.returncode != 0
         assert "little-endian" in said.stderr
@@ -96,7 +96,7 @@ def test_a_machine_that_is_big_endian_is_refused_by_the_compiler(tmp_path: Path)
 def test_a_table_with_more_fields_than_bits_does_not_compile(fields: int, tmp_path: Path) -> None:
     table = " ".join(f"FIELD(IN, field_{number}, FLAG, 0, 0, 0, NULL, 0)" for number in range(fields))
     said = compiled(
-        f"""#include "event.c"
+        f"""#include "read/event.c"
         #define MANY(FIELD, IN) {table}
         EVENT_TYPE(many, MANY);
         EVENT(many, LLM_USAGE, MANY);

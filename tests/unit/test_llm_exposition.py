@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamapp.llm_exposition import PartitionCounts, Quantiles, counters, gauges
+from streamapp.meters.latency.exposition import PartitionCounts, Quantiles, counters, gauges
 from tables.latency.tally import Series, Tally
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from streamapp.schemas.billing import BillingHourly, BillingRevised
 from streamapp.schemas.budget import BudgetCrossed
 from streamapp.schemas.dead_letter import EventRejected
-from streamapp.schemas.envelope import Envelope, Statement
+from streamapp.schemas.envelope import Envelope, StatementEnvelope
 from streamapp.schemas.fields import UNUSABLE
 from streamapp.schemas.judging.decode import Reason, Rejected, Usage, decode_usage
 from streamapp.schemas.settlement import RpcSettled
@@ -401,7 +401,7 @@ def test_every_statement_repeats_its_id_and_its_team() -> None:
 
 
 def test_a_statement_whose_data_lack_its_id_is_never_taken() -> None:
-    class Nameless(Statement):
+    class Nameless(StatementEnvelope):
         own_id = "no_such_field"
 
     with pytest.raises(AttributeError):

@@ -21,7 +21,7 @@ from streamapp.processes.child import free_port
 from streamapp.reconcile.reconciler import Reconciler
 from streamapp.reconcile.server import PORT, application
 from streamapp.settings import Settings
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web.entry.gate import gate
 from streamapp.web.job import listen
 from streamapp.web.monitor import beside, listen_apart

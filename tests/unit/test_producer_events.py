@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from streamapp.kafka.produce.outgoing import Event, NotAcknowledged, prepare
 from streamapp.kafka.produce.raw_producer import producer_config
+from streamapp.kafka.produce.refusal import refusal
 from streamapp.kafka.producer import AuditProducer, EventProducer, MeteringProducer, UsageProducer
-from streamapp.kafka.refusal import refusal
 from streamapp.schemas.catalog import JUDGES, json_schema
 from streamapp.schemas.judging.decode import Usage, decode_usage
 from streamapp.schemas.judging.rejected import Reason, Rejected

@@ -93,7 +93,7 @@ BOMB = packed_batch(5, LIMIT // 4, 1_700_000_000_000, b"k")
 
 
 async def _chunks(log: RecordsConsumer, start: int, end: int) -> list[list[int]]:
-    return [[one.offset for one in records] async for records in chunks_of(log, "topic", 0, start, end, 3)]
+    return [[one.offset for one in records] async for records in chunks_of(log, 3, "topic", 0, start, end)]
 
 
 def test_a_batch_that_cannot_be_read_is_fetched_once_more_and_is_one_record() -> None:

@@ -19,7 +19,7 @@ from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import STUCK_S, Reconciler
 from streamapp.reconcile.server import PORT, application
 from streamapp.settings import ReconcileSettings, Settings
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.topics.findings import KINDS, Finding
 from streamapp.verify.pairs import NAMES, PAIRS, wanted
 from streamapp.verify.report import PairReport

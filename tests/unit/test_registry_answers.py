@@ -24,7 +24,7 @@ from streamapp.registry.state import beginning
 from streamapp.registry.writing import Writing
 from streamapp.schemas.released import Released
 from streamapp.settings import KafkaSettings
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web.entry.gate import gate
 from streamapp.web.job import listen
 

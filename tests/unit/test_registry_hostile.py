@@ -19,7 +19,7 @@ from streamapp.registry.registry import Registry
 from streamapp.registry.rules import Invalid, parsed, problems, understood
 from streamapp.registry.server import application, rights
 from streamapp.settings import KafkaSettings
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web.entry.gate import gate
 from streamapp.web.job import listen
 

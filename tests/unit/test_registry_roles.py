@@ -18,7 +18,7 @@ from streamapp.registry.registry import Registry
 from streamapp.registry.server import application, health, rights
 from streamapp.schemas.released import newest
 from streamapp.settings import KafkaSettings
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web.entry.gate import gate
 from streamapp.web.entry.identity import digest
 from streamapp.web.job import UNWELL, listen

@@ -7,10 +7,10 @@ from aiokafka import errors
 from confluent_kafka import KafkaError
 
 from streamapp.errors import Denied, Misconfigured
-from streamapp.kafka.aio import denied, naming_rights
+from streamapp.kafka.clients.aio import denied, naming_rights
 from streamapp.kafka.groups import GroupSeen, Seen
 from streamapp.kafka.produce.outgoing import Event, NotAcknowledged, NotWritable, WriteDenied
-from streamapp.kafka.refusal import not_taken
+from streamapp.kafka.produce.refusal import not_taken
 from streamapp.kafka.trouble import Right, lacks, to_mend
 from streamapp.local.reading import demand_rights
 

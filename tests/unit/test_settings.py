@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from streamapp.cli.project.settings import command
 from streamapp.errors import Misconfigured
 from streamapp.settings import DELIMITER, PREFIX, Settings, current, load
-from streamapp.settings_told import MASK, rows
-from streamapp.settings_words import variables
+from streamapp.settings.told import MASK, rows
+from streamapp.settings.words import variables
 
 
 def test_every_setting_has_a_meaning_and_a_name_of_its_own() -> None:

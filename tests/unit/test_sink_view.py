@@ -14,7 +14,7 @@ from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.owned import LetGo, Partition
 from streamapp.exact.partition.place import Place
 from streamapp.exact.partition.poison import PoisonLimit
-from streamapp.facts import PartitionFacts
+from streamapp.facts.worker import PartitionFacts
 from streamapp.metrics import GroupMetrics
 from streamapp.sinks.destination import Destination, Sealed
 from streamapp.sinks.marks import BATCH_KEY, INTENT_KEY, Extent, Mark, marks, pack_mark

@@ -12,9 +12,9 @@ from streamapp.topics.plan import (
     RAISED_ALONG,
     AddPartitions,
     Create,
-    Have,
     Plan,
     RaiseConfig,
+    TopicState,
     plan,
     wanted_configs,
 )
@@ -25,20 +25,20 @@ ROWS = topic("billing-agg-usage_hourly-changelog")
 EVENTS = topic("billing_events")
 
 
-def as_registered(item: Topic, replication_factor: int = 1) -> Have:
+def as_registered(item: Topic, replication_factor: int = 1) -> TopicState:
     configs = wanted_configs(item, replication_factor)
-    return Have(
+    return TopicState(
         item.partitions, replication_factor, configs, frozenset(configs), written=False, in_sync=replication_factor
     )
 
 
-def with_configs(item: Topic, **changed: str) -> Have:
+def with_configs(item: Topic, **changed: str) -> TopicState:
     have = as_registered(item)
     configs = {**have.configs, **{name.replace("_", "."): value for name, value in changed.items()}}
     return replace(have, configs=configs, overridden=frozenset(configs))
 
 
-def cluster(**changed: Have) -> dict[str, Have]:
+def cluster(**changed: TopicState) -> dict[str, TopicState]:
     return {**{item.name: as_registered(item) for item in TOPICS}, **changed}
 
 
@@ -97,7 +97,7 @@ def test_what_is_acknowledged_waits_for_the_reassignment() -> None:
 @pytest.mark.parametrize("name", RAISED_ALONG)
 def test_kafkas_own_topics_are_raised_along(name: str) -> None:
     theirs = {"cleanup.policy": "compact", "segment.bytes": "104857600", "min.insync.replicas": "1"}
-    one = Have(50, 1, theirs, frozenset({"segment.bytes"}), written=True, in_sync=1)
+    one = TopicState(50, 1, theirs, frozenset({"segment.bytes"}), written=True, in_sync=1)
     assert plan(TOPICS, cluster(**{name: one}), 1).is_clean
     (drift,) = plan([], {name: one}, 3).drifts
     assert str(drift).startswith(f"{name}: 1 replicas, wanted are 3; add replicas with `streamapp cluster grow`")
@@ -199,7 +199,7 @@ def test_rows_of_every_table_hold_their_topic() -> None:
 
 
 def test_foreign_topics_are_not_looked_at() -> None:
-    foreign = Have(1, 1, {"retention.ms": "1"}, frozenset({"retention.ms"}), written=True, in_sync=1)
+    foreign = TopicState(1, 1, {"retention.ms": "1"}, frozenset({"retention.ms"}), written=True, in_sync=1)
     assert plan(TOPICS, cluster(somebody_elses=foreign), 1).is_clean
 
 
@@ -223,12 +223,12 @@ def test_after_the_changes_no_change_is_left_and_nothing_shrank(data: st.DataObj
         assert after[name].partitions >= was.partitions
 
 
-def applied(have: dict[str, Have], todo: Plan) -> dict[str, Have]:
+def applied(have: dict[str, TopicState], todo: Plan) -> dict[str, TopicState]:
     after = dict(have)
     for change in todo.changes:
         match change:
             case Create(name, partitions, replication_factor, configs):
-                after[name] = Have(
+                after[name] = TopicState(
                     partitions,
                     replication_factor,
                     dict(configs),

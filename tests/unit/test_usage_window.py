@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from usage_log import Table, at, clock, event, without_lane
 
-from streamapp.facts_events import WindowFacts
+from streamapp.facts.events import WindowFacts
 from streamapp.meters.usage.view import UsageView
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table as TableKind

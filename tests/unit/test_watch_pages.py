@@ -23,7 +23,7 @@ from streamapp.errors import Unavailable
 from streamapp.kafka.groups import GroupSeen, Member, Seen
 from streamapp.metrics import OPENMETRICS
 from streamapp.settings import KafkaSettings
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.topics.registry import GROUPS
 from streamapp.watch import money
 from streamapp.watch.lag import REASONS, GroupSeries, Memory, Series, Unread, Watched, step
@@ -33,7 +33,7 @@ from streamapp.watch.watcher import Known, Watcher
 from streamapp.web.entry.gate import gate
 from streamapp.web.entry.rights import ROLES, TABLE, may
 from streamapp.web.job import application, listen
-from streamapp.web.pages.lags import Minute, ask_watch
+from streamapp.web.pages.front.lags import Minute, ask_watch
 from streamapp.web.peers import Seals, unsigned
 from streamapp.web.workers.open_money import OpenMoney
 

@@ -14,7 +14,7 @@ from rpc_log import Calls, call
 from test_web_pages import Reader, pair
 from web_fake import FakeWorker, Served, World, serving
 
-from streamapp.facts import AccountFacts, AgentFacts
+from streamapp.facts.worker import AccountFacts, AgentFacts
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.accounts_view import AccountsView
 from streamapp.web import show

@@ -11,7 +11,7 @@ import aiohttp
 from usage_log import SetLimits, Table, at, event
 from web_fake import FakeWorker, World, serving
 
-from streamapp.facts_budget import BudgetFacts, Spending
+from streamapp.facts.budget import BudgetFacts, Spending
 from streamapp.meters.usage.view import UsageView
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table as TableKind

@@ -225,7 +225,9 @@ def test_one_address_is_enough_for_the_pages_of_every_group() -> None:
         assert (await mine.json("/tables/accounts"))["rows"] == rows["rows"]
         page = await mine.json("/tables/accounts?group=rpc-billing&limit=3")
         assert "group=rpc-billing" in page["next"]
-        listed = {(one["group"], one["name"]) for one in (await mine.json("/tables"))["tables"]}
+        told = (await mine.json("/tables"))["tables"]
+        assert {one["name"]: one["about"].split(",")[0] for one in told}["usage_hourly"] == "usage by org"
+        listed = {(one["group"], one["name"]) for one in told}
         assert listed == {
             ("billing-agg", "usage_hourly"),
             ("rpc-billing", "accounts"),

@@ -43,9 +43,9 @@ from web_fake import FakeAudit, FakeStandings, FakeWorker, Served, World, servin
 
 from streamapp.clock import entropy
 from streamapp.errors import Denied, Misconfigured, Unavailable
-from streamapp.kafka.security import confluent_config
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.settings import KafkaSettings, Settings
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.watch.standing import Standing
 from streamapp.watch.user import pages_user
 from streamapp.web.entry.gate import HEADERS, Gate, gate

@@ -9,9 +9,9 @@ from time import process_time
 import pytest
 from web_fake import FakeWorker, World
 
-from streamapp.web.workers import hours, keyset
-from streamapp.web.workers.hours import hours_query
-from streamapp.web.workers.source import HourFacts
+from streamapp.facts.worker import HourFacts
+from streamapp.web.lists import hours, keyset
+from streamapp.web.lists.hours import hours_query
 
 WORLD = World(hours_back=60)
 HALVES = (FakeWorker(WORLD, "a", range(3)), FakeWorker(WORLD, "b", range(3, 8)))

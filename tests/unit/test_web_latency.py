@@ -10,9 +10,9 @@ from typing import Any
 from test_web_pages import Reader, visit
 from web_fake import NOW_MS, FakeWorker, Served, World
 
+from streamapp.facts.worker import CallFacts, Span
 from streamapp.web import show
 from streamapp.web.pages.models.latency import charts_of
-from streamapp.web.workers.source import CallFacts, Span
 from tables.latency.spread import Spread
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000

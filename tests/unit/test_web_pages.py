@@ -17,11 +17,11 @@ from web_fake import HOSTILE, NOW_MS, OPEN, FakeWorker, Served, World, serving
 from yarl import URL
 
 from streamapp.errors import Unavailable
+from streamapp.facts.worker import RowFacts
 from streamapp.store.rocks import Damaged
 from streamapp.web import live, show, sitemap
 from streamapp.web.routes import mount
 from streamapp.web.workers import fleet
-from streamapp.web.workers.source import RowFacts
 
 HOUR_MS = 3_600_000
 HTML = {"Accept": "text/html"}

@@ -16,10 +16,10 @@ from streamapp.errors import Unavailable
 from streamapp.reconcile.reconciler import Reconciler
 from streamapp.reconcile.server import PORT, application
 from streamapp.settings import Settings
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.verify.report import PairReport
 from streamapp.web.job import listen
-from streamapp.web.pages.reconciliation import (
+from streamapp.web.pages.front.reconciliation import (
     KNOWN_MS,
     LATE_MS,
     REST_MS,

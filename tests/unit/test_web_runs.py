@@ -8,9 +8,10 @@ from decimal import Decimal
 
 from web_fake import FakeWorker, World
 
-from streamapp.web.workers import agents_list, hours, runs, sums
-from streamapp.web.workers.hours import hours_query
-from streamapp.web.workers.source import AccountFacts, HourFacts
+from streamapp.facts.worker import AccountFacts, HourFacts
+from streamapp.web.lists import agents as agents_list
+from streamapp.web.lists import hours, runs, sums
+from streamapp.web.lists.hours import hours_query
 
 HOUR_MS = 3_600_000
 ROWS = FakeWorker(World(hours_back=60), "a").hours()

@@ -19,7 +19,7 @@ from streamapp.registry.server import application, rights
 from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.released import ID_MAX, Released, newest, subject_of
 from streamapp.settings import KafkaSettings
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web.entry.gate import gate
 from streamapp.web.entry.identity import digest
 from streamapp.web.job import listen

@@ -8,11 +8,12 @@ from decimal import Decimal
 import pytest
 from web_fake import GRACE_MS, NOW_MS, FakeWorker, World
 
+from streamapp.facts.worker import TeamFacts, WorkerFacts
 from streamapp.web import render, show, static
-from streamapp.web.pages import bill, chart
+from streamapp.web.pages import chart
+from streamapp.web.pages.usage import bill
 from streamapp.web.workers import group, wire
 from streamapp.web.workers.fleet import Answer
-from streamapp.web.workers.source import TeamFacts, WorkerFacts
 
 WORLD = World(hours_back=40)
 

@@ -12,7 +12,7 @@ import pytest
 from usage_log import Table, at, event, without_lane
 from web_fake import FakeWorker, World, serving
 
-from streamapp.facts import TeamFacts
+from streamapp.facts.worker import TeamFacts
 from streamapp.meters.usage.view import UsageView
 from streamapp.metrics import GroupMetrics
 from streamapp.store.table import Table as TableKind

@@ -17,7 +17,7 @@ from exported_month import exported
 from usage_log import Table, at, event
 from web_fake import FakeWorker, World, serving
 
-from streamapp.facts import HourFacts
+from streamapp.facts.worker import HourFacts
 from streamapp.meters.usage import statement
 from streamapp.meters.usage.view import UsageView
 from streamapp.metrics import GroupMetrics

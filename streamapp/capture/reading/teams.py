@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from streamapp.capture.reading import answers
 from streamapp.capture.reading.answers import Refusal
-from streamapp.directory import Directory
+from streamapp.directory.teams import Directory
 
 TOKEN_MAX = 64  # longer than any project token; PostHog's own limit
 PERSONAL = "phx_"

@@ -10,13 +10,12 @@ import threading
 import click
 
 from streamapp.clock import wall_ms
-from streamapp.kafka.handshake import demand_agreement
 from streamapp.reconcile.reconciler import Reconciler, check_topics
 from streamapp.reconcile.server import PORT, application
-from streamapp.settings import Settings, current
+from streamapp.settings import Settings
 from streamapp.verify.pairs import NAMES, wanted
-from streamapp.web.entry.gate import Gate, gate
-from streamapp.web.job import serve
+from streamapp.web.entry.gate import Gate
+from streamapp.web.job import begun, serve
 
 NICE = 10  # it reads logs from their beginning: workers come first
 
@@ -31,12 +30,8 @@ def command() -> None:
     stream_reconciliation_difference of each pair and stream_topics_findings of each kind, /reconciliation.json and
     /health. A check that fails, because Kafka or a destination is away, does not end it.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s")
     os.nice(NICE)
-    settings = current()
-    door = gate(settings.web, settings.reconcile.host, wall_ms)
-    demand_agreement(settings.kafka)
-    asyncio.run(_run(settings, door))
+    asyncio.run(_run(*begun(lambda settings: settings.reconcile.host)))
 
 
 async def _run(settings: Settings, door: Gate) -> None:

@@ -27,8 +27,8 @@ from streamapp.dead_letters.read import extent
 from streamapp.dead_letters.receipts import receipts_to
 from streamapp.dead_letters.redrive import Plan, drop, planned, redrive, to_drop, unknown
 from streamapp.errors import Refused
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Span
-from streamapp.kafka.security import confluent_config
 from streamapp.schemas.values.mask import mask_text
 from streamapp.schemas.values.strict_json import parse
 from streamapp.settings import Settings

@@ -20,7 +20,7 @@ from streamapp.cli.reached import reached
 from streamapp.dead_letters.done import read_done
 from streamapp.dead_letters.read import Letter, Unreadable, extent, letters
 from streamapp.errors import Refused
-from streamapp.kafka.security import confluent_config
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.schemas.judging.cause import shape
 from streamapp.schemas.values.mask import mask_text
 from streamapp.schemas.values.mask_json import mask_field, mask_value

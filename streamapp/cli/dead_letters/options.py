@@ -14,8 +14,8 @@ from streamapp.cli.printed import bars
 from streamapp.dead_letters.done import Done
 from streamapp.dead_letters.plan import Wanted
 from streamapp.dead_letters.read import Coordinates, Letter
+from streamapp.dead_letters.recent import entry, told
 from streamapp.schemas.judging.rejected import Reason
-from streamapp.schemas.values.mask import mask_text
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.topics.registry import EVENT_TOPICS
 
@@ -69,24 +69,10 @@ def place(sent: Coordinates) -> str:
 def facts(letter: Letter, done: Done) -> dict[str, Any]:
     """A dead letter as plain JSON types, without its bytes, masked."""
     receipt = done.by_letter.get(letter.id)
-    where = dict(zip(("topic", "partition", "offset"), letter.at, strict=True))
     return {
-        "id": letter.id,
-        "state": done.state(letter),
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
+        **told(entry(letter), done),
         "group" if letter.is_group else "producer": letter.by,
-        "reason": letter.reason,
-        "error": mask_text(letter.error),
-        "cause": letter.cause,
-        "team": mask_text(letter.team or "") or None,
-        "failed_at": format_ms(letter.failed_ms),
-        "attempt": letter.attempt,
-        "truncated": letter.truncated,
-        "value_bytes": None if letter.value is None else len(letter.value),
-        "letter": where,
+        "letter": dict(zip(("topic", "partition", "offset"), letter.at, strict=True)),
         "sent": receipt.sent if receipt else None,
         "done_at": format_ms(receipt.at_ms) if receipt else None,
-        "dropped_because": receipt.reason or None if receipt else None,
     }

@@ -113,10 +113,8 @@ def check_command(wait_s: float, properties: Path | None, as_json: bool) -> None
         fine = f"{properties}: the voters are left to the log, or it is a cluster of one node"
         steps: tuple[Step, ...] = ()
     else:
-        fine, steps = (
-            "the cluster is as its number of brokers allows; more brokers: streamapp cluster plan",
-            _settled(_live(), wait_s),
-        )
+        fine = "the cluster is as its number of brokers allows; more brokers: streamapp cluster plan"
+        steps = _settled(_live(), wait_s)
     if as_json:
         print_json({"findings": [_row(step) for step in steps]})
     else:

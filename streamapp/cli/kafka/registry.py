@@ -7,14 +7,12 @@ import logging
 
 import click
 
-from streamapp.clock import wall_ms
-from streamapp.kafka.handshake import demand_agreement
 from streamapp.registry.log import Log
 from streamapp.registry.registry import Registry
 from streamapp.registry.server import PORT, application, rights
-from streamapp.settings import Settings, current
-from streamapp.web.entry.gate import Gate, gate
-from streamapp.web.job import serve
+from streamapp.settings import Settings
+from streamapp.web.entry.gate import Gate
+from streamapp.web.job import begun, serve
 
 log = logging.getLogger("streamapp.registry")
 
@@ -27,11 +25,7 @@ def command() -> None:
     teams register is kept in the topic _schemas; that takes the role operator, and Kafka. Several may run: whoever
     writes last fences the other. Its principal is schema-registry. Serves /metrics and /health, too.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s")
-    settings = current()
-    door = gate(settings.web, settings.registry.host, wall_ms, peers=False, table=rights())
-    demand_agreement(settings.kafka)
-    asyncio.run(_run(settings, door))
+    asyncio.run(_run(*begun(lambda settings: settings.registry.host, peers=False, table=rights())))
 
 
 async def _run(settings: Settings, door: Gate) -> None:

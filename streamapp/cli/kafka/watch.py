@@ -8,12 +8,11 @@ import logging
 import click
 
 from streamapp.clock import wall_ms
-from streamapp.kafka.handshake import demand_agreement
-from streamapp.settings import Settings, current
+from streamapp.settings import Settings
 from streamapp.watch.metrics import WatchMetrics
 from streamapp.watch.watcher import Watcher
-from streamapp.web.entry.gate import Gate, gate
-from streamapp.web.job import application, serve
+from streamapp.web.entry.gate import Gate
+from streamapp.web.job import application, begun, serve
 from streamapp.web.workers.open_money import OpenMoney
 
 log = logging.getLogger("streamapp.watch")
@@ -28,12 +27,8 @@ def command() -> None:
     stream_lag_seconds, stream_seconds_to_loss and others, /watch.json with the last hour, and /health. Asks the workers
     of billing groups for the money that is open. Kafka or workers that are away do not end it.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s")
     logging.getLogger("aiokafka").setLevel(logging.WARNING)  # each look logs in
-    settings = current()
-    door = gate(settings.web, settings.watch.host, wall_ms)
-    demand_agreement(settings.kafka)
-    asyncio.run(_run(settings, door))
+    asyncio.run(_run(*begun(lambda settings: settings.watch.host)))
 
 
 async def _run(settings: Settings, door: Gate) -> None:

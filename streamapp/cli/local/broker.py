@@ -23,7 +23,7 @@ from streamapp.broker.users import compiled
 from streamapp.cli.group import Group
 from streamapp.cli.local.signals import ended_by_signal
 from streamapp.errors import Refused, Unavailable
-from streamapp.kafka.security import confluent_config
+from streamapp.kafka.clients.security import confluent_config
 
 WATCH_S = 0.5
 ANY_PORT = 1  # the agent is fetched, and listens nowhere yet

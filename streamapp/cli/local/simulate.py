@@ -20,12 +20,12 @@ from streamapp.cli.moment import Moment
 from streamapp.cli.printed import console, print_json
 from streamapp.cli.reached import reached
 from streamapp.clock import monotonic_s, wall_ms
-from streamapp.directory import open_directory
+from streamapp.directory.teams import open_directory
 from streamapp.errors import Misconfigured
 from streamapp.kafka.admin import Admin
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.tail import newest_values
 from streamapp.kafka.producer import RawProducer
-from streamapp.kafka.security import confluent_config
 from streamapp.schemas.values.timestamp import parse_ms
 from streamapp.settings import Settings
 from streamapp.simulate.stream import HOUR_MS, StreamSpec, history

@@ -18,7 +18,7 @@ from streamapp.cli.local.run import INTERRUPTED
 from streamapp.cli.project.reference import Handed, metric_rows, reference
 from streamapp.exact.faust.failstop import EX_SOFTWARE
 from streamapp.settings import Settings
-from streamapp.settings_told import rows
+from streamapp.settings.told import rows
 from streamapp.web.routes import Pages
 from streamapp.web.sitemap import PAGES
 

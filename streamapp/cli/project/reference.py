@@ -18,7 +18,7 @@ from prometheus_client import Metric
 from streamapp.access.wanted import matrix, principals, wanted
 from streamapp.broker.exporter import BEANS
 from streamapp.errors import StreamError
-from streamapp.llm_exposition import FAMILIES
+from streamapp.meters.latency.exposition import FAMILIES
 from streamapp.meters.letters.metrics import LetterCounts, LetterMetrics
 from streamapp.metrics import Families, GroupMetrics, waiting_families
 from streamapp.reconcile.metrics import ReconcileMetrics

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from streamapp.cli.printed import print_json, print_table
 from streamapp.settings import current
-from streamapp.settings_told import rows
+from streamapp.settings.told import rows
 
 
 @click.command(name="settings")

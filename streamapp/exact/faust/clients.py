@@ -6,7 +6,7 @@ from typing import Any
 
 import faust
 
-from streamapp.kafka.aio import aiokafka_config
+from streamapp.kafka.clients.aio import aiokafka_config
 from streamapp.settings import KafkaSettings
 
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from aiokafka import errors
 
 from streamapp.errors import StreamError, Unavailable
-from streamapp.kafka.aio import behind
+from streamapp.kafka.clients.aio import behind
 
 log = logging.getLogger(__name__)
 

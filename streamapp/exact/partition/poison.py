@@ -4,10 +4,9 @@ What is refused comes from outside, one record at a time; when nearly everything
 ours, and dead letters would only hide it. Nothing of the chunk that goes over the limit has happened: after the repair
 it is read again.
 
-The counts are part of the position row. A worker that is
-started again goes on counting where the last one stopped, and stops at the same record; so a supervisor that starts it
-over and over writes no dead letter more. Whoever has found that the records are bad indeed says up to which moment:
-those no longer count.
+The counts are part of the position row. A worker that is started again goes on counting where the last one stopped,
+and stops at the same record; so a supervisor that starts it over and over writes no dead letter more. Whoever has found
+that the records are bad indeed says up to which moment: those no longer count.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from aiokafka import TopicPartition
 
 from streamapp.exact.faust.batches import WholeBatches, keep_batches
 from streamapp.exact.faust.stopping import StoppableConsumer
-from streamapp.kafka.aio import aiokafka_config, naming_rights
+from streamapp.kafka.clients.aio import aiokafka_config, naming_rights
 from streamapp.lane.records import Records
 from streamapp.settings import Settings
 

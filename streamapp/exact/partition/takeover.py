@@ -213,18 +213,20 @@ def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
             f"{states[source.changelog].partitions}: {source.table.how_to_grow}"
         )
     refuse_deleting(source.changelog, states[source.changelog].configs)
+    outputs = {name: states[name].partitions for name in source.outputs}
+    ids = topic.topic_id, states[source.changelog].topic_id
+    return situated(source, numbers, admin, ids, topic.partitions, outputs)
+
+
+def situated(
+    source: Source, numbers: Iterable[int], admin: Admin, ids: tuple[str, str], partitions: int, outputs: dict[str, int]
+) -> Situation:
+    """The topics are known, the source and its changelog by their `ids`; ask about offsets. Blocks."""
     mine = [(source.topic, number) for number in numbers]
     starts, ends = admin.start_offsets(mine), admin.end_offsets(mine)
     committed = admin.committed(source.group, mine, settled=True)
-    return Situation(
-        topic_id=topic.topic_id,
-        changelog_id=states[source.changelog].topic_id,
-        partitions=topic.partitions,
-        outputs={name: states[name].partitions for name in source.outputs},
-        committed={number: offset for (_, number), offset in committed.items()},
-        starts={number: start for (_, number), start in starts.items()},
-        ends={number: end for (_, number), end in ends.items()},
-    )
+    by_number = ({number: offset for (_, number), offset in found.items()} for found in (committed, starts, ends))
+    return Situation(*ids, partitions, outputs, *by_number)
 
 
 def check(source: Source, number: int, position: StoredPosition | None, situation: Situation) -> None:

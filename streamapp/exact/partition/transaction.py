@@ -16,7 +16,7 @@ from aiokafka.structs import OffsetAndMetadata
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.exact.partition.chunk import Send, Transaction
 from streamapp.kafka.acls import write_denied
-from streamapp.kafka.aio import aiokafka_config, naming_rights
+from streamapp.kafka.clients.aio import aiokafka_config, naming_rights
 from streamapp.kafka.log.lz4 import use_fast_lz4
 from streamapp.settings import KafkaSettings
 from streamapp.topics.registry import message_bytes_max, transactional_ids

@@ -20,9 +20,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from streamapp.errors import Denied, Misconfigured, Refused, StreamError
 from streamapp.kafka.bills.event import BILLS, Stated, Unreadable
 from streamapp.kafka.bills.pending import Pending, begin_at
-from streamapp.kafka.handshake import demand_agreement
+from streamapp.kafka.clients.handshake import demand_agreement
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import DAMAGED, damaged, raw_consumer, spans, translated
-from streamapp.kafka.security import confluent_config
 from streamapp.kafka.trouble import Heard, Right, lacks
 from streamapp.settings import KafkaSettings
 

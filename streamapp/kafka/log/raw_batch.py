@@ -8,13 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
 from streamapp.errors import Unavailable
-from streamapp.kafka.aio import naming_rights, same_for_aiokafka
+from streamapp.kafka.clients.aio import asking, naming_rights, same_for_aiokafka
 from streamapp.kafka.log.batch import FORMAT, FORMAT_AT, LENGTH_END, Head, Unreadable, end_of
 from streamapp.schemas.judging.rejected import UnreadableBatch
 
@@ -50,11 +49,9 @@ def batch_at(config: Mapping[str, Any], topic: str, partition: int, offset: int,
 
 
 async def _fetched(config: Mapping[str, Any], at: TopicPartition, offset: int, timeout_s: float) -> bytes:
-    client = AIOKafkaClient(**same_for_aiokafka(config), request_timeout_ms=round(timeout_s * 1000))
     try:
         with naming_rights(config.get("sasl.username"), "READ"):
-            async with asyncio.timeout(timeout_s):
-                await client.bootstrap()
+            async with asyncio.timeout(timeout_s), asking(same_for_aiokafka(config), timeout_s) as client:
                 await client.add_topic(at.topic)
                 cluster = await client.fetch_all_metadata()
                 node = cluster.leader_for_partition(at)
@@ -68,5 +65,3 @@ async def _fetched(config: Mapping[str, Any], at: TopicPartition, offset: int, t
         raise Unavailable(f"topic {at.topic}: Kafka does not answer within {timeout_s:g} s") from None
     except KafkaError as error:
         raise Unavailable(f"topic {at.topic}: Kafka says: {error}") from None
-    finally:
-        await client.close()

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from streamapp.clock import monotonic_s
 from streamapp.errors import Denied, Misconfigured, StreamError, Unavailable
 from streamapp.extras import command
-from streamapp.kafka.login import connected
+from streamapp.kafka.clients.login import connected
 from streamapp.kafka.trouble import LOGIN_REFUSED, NO_RIGHT, Heard, Right, lacks, to_mend
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.topics.registry import keeps_rows

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.errors import Misconfigured
 from streamapp.kafka.acls import write_denied
-from streamapp.kafka.login import connected
+from streamapp.kafka.clients.login import connected
 from streamapp.kafka.produce.raw_producer import CLOSE_SLACK_S, Serving, producer_config
 from streamapp.kafka.trouble import MISSING, NO_HOME, NO_RIGHT, Heard, to_mend
 from streamapp.settings import KafkaSettings

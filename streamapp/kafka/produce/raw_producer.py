@@ -10,9 +10,9 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.errors import DeliveryFailed, Misconfigured
-from streamapp.kafka.handshake import demand_agreement
-from streamapp.kafka.login import connected
-from streamapp.kafka.security import confluent_config
+from streamapp.kafka.clients.handshake import demand_agreement
+from streamapp.kafka.clients.login import connected
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.trouble import PROPAGATION_S, Heard, spoken, to_mend
 from streamapp.settings import KafkaSettings
 

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.errors import DeliveryFailed, Refused, StreamError, Unavailable
 from streamapp.kafka.acls import write_denied
-from streamapp.kafka.login import connected
+from streamapp.kafka.clients.login import connected
 from streamapp.kafka.produce.raw_producer import CLOSE_SLACK_S, producer_config
 from streamapp.kafka.trouble import Heard, spoken, to_mend
 from streamapp.settings import KafkaSettings

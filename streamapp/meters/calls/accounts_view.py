@@ -10,11 +10,11 @@ from itertools import islice
 
 import msgspec
 
-from streamapp.facts import AccountFacts, AgentFacts, MethodFacts
+from streamapp.facts.worker import AccountFacts, AgentFacts, MethodFacts
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.calls.settled import settlement_id
-from streamapp.meters.view import Sums
+from streamapp.meters.view import Sums, add
 from tables.calls.ledger import CallsOutcome
 from tables.calls.settlement import Account, AccountRow, HourCalls, Methods, MethodSum, cost_of, method_of
 from tables.counters import EXACT, NOTHING
@@ -154,8 +154,7 @@ class AccountsView:
         )
 
     def _sum(self, end_ms: int, currency: str, amount: Decimal) -> None:
-        sums = self.settled[end_ms // DAY_MS * DAY_MS]
-        sums[currency] = EXACT.add(sums.get(currency, NOTHING), amount)
+        add(self.settled[end_ms // DAY_MS * DAY_MS], currency, amount)
 
 
 def _added(methods: Methods) -> MethodSum:

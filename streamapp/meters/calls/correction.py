@@ -19,7 +19,7 @@ from streamapp.exact.correction import Change, Comparison, Kept, Money, Range, S
 from streamapp.exact.declaration import Making
 from streamapp.exact.partition.task import Opening, Parts
 from streamapp.meters.calls import rpc_codec
-from streamapp.schemas.values.timestamp import parse_ms
+from streamapp.schemas.values.timestamp import written_ms
 from streamapp.store.rows import Store, Writes
 from tables.calls.recount import AccountCalls, Chains, Closing, Counted, Marks, Recount, difference
 from tables.calls.settlement import (
@@ -67,8 +67,7 @@ def settled_of(store: Store) -> Chains:
     for _, value in store.scan(b"s", b"t"):
         event = _decode(value)
         data, coverage = event.data, event.data.coverage
-        start_ms, end_ms = parse_ms(data.period_start), parse_ms(data.period_end)
-        assert start_ms is not None and end_ms is not None, "a settlement of ours has a period"  # noqa: PT018
+        start_ms, end_ms = written_ms(data.period_start), written_ms(data.period_end)
         account = Account(event.org_id, data.agent, data.consumer, data.currency)
         at = start_ms, end_ms, coverage.partition, coverage.first_offset, coverage.last_offset
         chains[account].append(Closing(*at, _methods(data.methods), _methods(data.carried)))

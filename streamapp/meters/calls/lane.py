@@ -6,13 +6,11 @@ import ctypes
 from collections.abc import Iterator
 from decimal import Decimal
 
-from streamapp.lane.ids import CompactSeen
 from streamapp.lane.library import Added
 from streamapp.lane.walk import KeptRows, done
 from streamapp.meters.calls import rpc_codec
 from tables.calls.settlement import CallsKey, HourCalls, Payment
 from tables.counters import EXACT
-from tables.usage.hourly import EVERY
 
 _LOW = (1 << 64) - 1
 _UNITS = Decimal("1E12")
@@ -22,10 +20,7 @@ class CompiledCalls(KeptRows):
     """`tables.calls.open_calls.OpenCalls` in C. Plain calls are counted with the ids of `seen`; `partition` of
     `partitions` is where its agents are at home; `names_max` methods of a row are told apart."""
 
-    def __init__(
-        self, seen: CompactSeen, partition: int, partitions: int, future_ms: int, names_max: int = EVERY
-    ) -> None:
-        super().__init__("calls_new", seen, partition, partitions, future_ms, names_max)
+    NEW = "calls_new"
 
     def admit(self, row: HourCalls) -> None:
         assert row.payment is not None, "a row has calls"

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from streamapp.schemas.values.timestamp import parse_ms
+from streamapp.schemas.values.timestamp import written_ms
 from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
 from streamapp.store import rows
 from streamapp.store.rows import Store, unsettled_rows
@@ -251,6 +251,5 @@ _decode_settled = msgspec.json.Decoder(_Settled).decode
 
 def _period(value: bytes) -> tuple[Account, int]:
     event = _decode_settled(value)
-    end_ms = parse_ms(event.data.period_end)
-    assert end_ms is not None, "a settlement of ours has a period"
-    return Account(event.org_id, event.data.agent, event.data.consumer, event.data.currency), end_ms
+    account = Account(event.org_id, event.data.agent, event.data.consumer, event.data.currency)
+    return account, written_ms(event.data.period_end)

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Literal
 
 from streamapp.exact.partition.owned import Partition
-from streamapp.facts import AccountFacts, AgentFacts, PartitionFacts
-from streamapp.facts_events import WindowFacts
+from streamapp.facts.events import WindowFacts
+from streamapp.facts.worker import AccountFacts, AgentFacts, PartitionFacts
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.accounts_view import ACCOUNTS_MAX, AccountsView
 from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.calls.settled import settlement_id
-from streamapp.meters.listed import ListedView, add
-from streamapp.meters.view import Sums
+from streamapp.meters.listed import ListedView
+from streamapp.meters.view import Sums, add
 from tables.calls.ledger import CallsOutcome
 from tables.calls.settlement import Account, CallsKey
 from tables.counters import EXACT

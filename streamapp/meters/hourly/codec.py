@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from streamapp.facts import RowFacts
+from streamapp.facts.worker import RowFacts
 from streamapp.meters.hourly.statements import Statements
 from streamapp.store.rows import Overlay, Store, unsettled_rows
 from streamapp.store.table import RowKey, Table

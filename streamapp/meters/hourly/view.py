@@ -11,7 +11,7 @@ from typing import Any
 from streamapp.clock import Clock
 from streamapp.exact.partition.owned import Partition
 from streamapp.exact.partition.task import TableTask
-from streamapp.facts import PartitionFacts, RowFacts
+from streamapp.facts.worker import PartitionFacts, RowFacts
 from streamapp.meters.hourly.codec import ROWS_END, RowTable
 from streamapp.meters.view import TableView, ages_s
 from streamapp.metrics import GroupMetrics

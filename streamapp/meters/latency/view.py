@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streamapp import llm_exposition
-from streamapp.facts import CallFacts, Span
-from streamapp.llm_exposition import PartitionCounts
-from streamapp.meters.latency import codec
+from streamapp.facts.worker import CallFacts, Span
+from streamapp.meters.latency import codec, exposition
+from streamapp.meters.latency.exposition import PartitionCounts
 from streamapp.meters.view import TableView
 from streamapp.store.rows import Store
 from tables.latency.fold import DUPLICATE
@@ -20,7 +19,7 @@ class LatencyView(TableView):
 
     def metrics(self, openmetrics: bool = False, more: bytes = b"") -> bytes:
         counts = [_counts(number, store) for number, store in self._stores().items()]
-        return super().metrics(openmetrics, llm_exposition.counters(counts, openmetrics).encode() + more)
+        return super().metrics(openmetrics, exposition.counters(counts, openmetrics).encode() + more)
 
     def calls(self, partition: int, span: Span, from_ms: int, until_ms: int, each: bool) -> list[CallFacts]:
         store = self._stores().get(partition)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from streamapp.clock import Clock
 from streamapp.exact.partition.task import TableTask
-from streamapp.facts_events import IncidentFacts
+from streamapp.facts.events import IncidentFacts
 from streamapp.meters.letters.metrics import LetterCounts, LetterMetrics
 from streamapp.meters.letters.parts import ToldLetters
 from streamapp.meters.view import TableView

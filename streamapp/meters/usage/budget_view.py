@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from streamapp.facts_budget import BudgetFacts, LimitFacts, MonthTally, Spending
+from streamapp.facts.budget import BudgetFacts, LimitFacts, MonthTally, Spending
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.parts import UsageTask
+from streamapp.meters.view import add
 from streamapp.topics.partitioner import partition_for
-from tables.counters import EXACT, NOTHING
+from tables.counters import EXACT
 from tables.usage.budget import DAY, Pace, pace
 from tables.usage.hourly import HourKey, MonthKey, month_key
 from tables.window import HOUR_MS, hour_of, month_of
@@ -51,12 +52,12 @@ class BudgetView:
         for hour, cost in (*ledger.lane.costs(), *late):
             if month_of(hour.start_ms) == month:
                 key = month_key(hour)
-                spent[key] = EXACT.add(spent.get(key, NOTHING), cost)
+                add(spent, key, cost)
         org, team = org.casefold(), team.casefold()
         found = {key: cost for key, cost in spent.items() if org in key.org.casefold() and team in key.team.casefold()}
         sums: dict[str, Decimal] = {}
         for key, cost in found.items():
-            sums[key.currency] = EXACT.add(sums.get(key.currency, NOTHING), cost)
+            add(sums, key.currency, cost)
         highest = sorted(found, key=lambda key: (found[key].copy_negate(), key))[:most]
         tally = MonthTally(self._task.place.partition, len(found), sums)
         return Spending([self._facts(key) for key in highest], [tally])

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from streamapp.schemas.values.timestamp import parse_ms
+from streamapp.schemas.values.timestamp import written_ms
 from streamapp.schemas.values.ulid import RANDOM_BYTES, event_id
 from tables.counters import Counters
 from tables.usage.hourly import Crossed, HourKey, Lines, MonthKey, MonthRow, Names, UsageRow
@@ -205,9 +205,7 @@ def bucket_of(bill: bytes) -> HourKey:
     """The bucket that a stored statement is about."""
     event = _decode_json(bill)
     data = event["data"]
-    start_ms = parse_ms(data["period_start"])
-    assert start_ms is not None, "a statement of ours has a period"
-    return HourKey(start_ms, event["org_id"], event["team_id"], data["currency"])
+    return HourKey(written_ms(data["period_start"]), event["org_id"], event["team_id"], data["currency"])
 
 
 _decode_json = msgspec.json.Decoder().decode

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from typing import NamedTuple
-
-import msgspec
 
 from streamapp.exact.correction import Comparison, Hours, Kept, Money, Range, Shadow, compare_hours
 from streamapp.exact.declaration import Making
@@ -22,9 +19,9 @@ from streamapp.meters.usage.store import Overlay
 from streamapp.store.rows import Store, Writes
 from tables.counters import EXACT, Counters, Numbers
 from tables.outcome import Outcome
-from tables.usage.hourly import EVERY, OTHER, HourKey, UsageRow, month_key, state
+from tables.usage.hourly import OTHER, HourKey, UsageRow, month_key, state
 from tables.usage.ledger import Ledger
-from tables.window import HOUR_MS
+from tables.window import EVERY, HOUR_MS
 
 Lines = dict[tuple[str, str], Numbers]
 
@@ -119,8 +116,7 @@ def _stated_already(row: UsageRow, store: Store) -> bool:
     bill = store.get(codec.bill_key(statement.bill_id(row.key, row.revision)))
     if bill is None:
         return False
-    lines = {(line.provider, line.model): line.counters().numbers() for line in _read_bill(bill).data.lines}
-    return lines == _lines_of(row)
+    return statement.has_lines(bill, tuple((*names, line) for names, line in row.lines.items()))
 
 
 def _stored(store: Store, key: HourKey) -> UsageRow | None:
@@ -164,30 +160,3 @@ HOURS = Hours(
     home=lambda key: key.team,
     change=_change,
 )
-
-
-class _Line(msgspec.Struct):
-    provider: str
-    model: str
-    requests: int
-    errors: int
-    cache_hits: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost: Decimal
-
-    def counters(self) -> Counters:
-        return Counters(
-            self.requests, self.errors, self.cache_hits, self.prompt_tokens, self.completion_tokens, self.cost
-        )
-
-
-class _BillData(msgspec.Struct):
-    lines: list[_Line]
-
-
-class _Bill(msgspec.Struct):
-    data: _BillData
-
-
-_read_bill = msgspec.json.Decoder(_Bill).decode

@@ -10,12 +10,12 @@ from itertools import islice
 
 import msgspec
 
-from streamapp.facts import HourFacts
+from streamapp.facts.worker import HourFacts
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.statement import bill_id
-from streamapp.meters.view import Sums
-from tables.counters import EXACT, NOTHING, Counters
+from streamapp.meters.view import Sums, add
+from tables.counters import NOTHING, Counters
 from tables.outcome import Outcome
 from tables.usage.hourly import HourKey, UsageRow
 from tables.window import DAY_MS, HOUR_MS
@@ -42,7 +42,7 @@ class HoursView:
         sums: dict[tuple[int, bool, str], Decimal] = {}
         for statement in outcome.statements:
             alike = statement.key.start_ms, statement.revision > 0, statement.key.currency
-            sums[alike] = EXACT.add(sums.get(alike, NOTHING), statement.delta.cost)
+            add(sums, alike, statement.delta.cost)
         for (start_ms, is_revision, currency), cost in sums.items():
             self._sum(start_ms - start_ms % DAY_MS, is_revision, currency, cost)
         closed = self._closed
@@ -143,8 +143,7 @@ class HoursView:
         )
 
     def _sum(self, day_ms: int, is_revision: bool, currency: str, cost: Decimal) -> None:
-        part = self.stated[day_ms][is_revision]
-        part[currency] = EXACT.add(part.get(currency, NOTHING), cost)
+        add(self.stated[day_ms][is_revision], currency, cost)
 
     def _bills_of(self, day_ms: int) -> Iterator[_Bill]:
         """Statements of a day's hours (their end is in their ids), except those stated since the takeover."""

@@ -7,7 +7,6 @@ import struct
 from collections.abc import Iterator
 from decimal import Decimal
 
-from streamapp.lane.ids import CompactSeen
 from streamapp.lane.library import Period, Used, Wide
 from streamapp.lane.walk import KeptRows, done, taken
 from streamapp.meters.usage import codec
@@ -15,7 +14,7 @@ from streamapp.schemas.billing import BILLING_HOURLY
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.schemas.values.ulid import id_head
 from tables.counters import EXACT, Counters, Numbers
-from tables.usage.hourly import EVERY, HourKey, Names, UsageRow, Written
+from tables.usage.hourly import HourKey, Names, UsageRow, Written
 from tables.window import HOUR_MS
 
 _CLOSED = struct.Struct("<4I6q8Q")  # `closed_t`
@@ -29,10 +28,7 @@ class CompiledHours(KeptRows):
     """`tables.usage.open_hours.OpenHours` in C. Plain records are counted with the ids of `seen`; `partition` of
     `partitions` is where their teams are at home; `names_max` lines of a row are told apart."""
 
-    def __init__(
-        self, seen: CompactSeen, partition: int, partitions: int, future_ms: int, names_max: int = EVERY
-    ) -> None:
-        super().__init__("usage_new", seen, partition, partitions, future_ms, names_max)
+    NEW = "usage_new"
 
     def admit(self, row: UsageRow) -> None:
         for names, line in row.lines.items():

@@ -21,7 +21,7 @@ from streamapp.schemas.values.ulid import statement_id
 from streamapp.store.rows import Writes
 from streamapp.topics.partitioner import partition_for
 from tables.counters import Counters
-from tables.usage.hourly import OTHER, HourKey, Lines, Statement, Written
+from tables.usage.hourly import OTHER, HourKey, HourStatement, Lines, Written
 from tables.window import HOUR_MS
 
 LINES_MAX = 250
@@ -99,6 +99,9 @@ class _Event(msgspec.Struct, gc=False):
     data: _Data
 
 
+_decode = msgspec.json.Decoder(_Event).decode
+
+
 @lru_cache(maxsize=10_000)  # a statement, its row and the pages ask for it one after the other
 def bill_id(key: HourKey, revision: int) -> str:
     """The id of a bucket's revision: anybody who knows the bucket can compute it (decision 12)."""
@@ -107,7 +110,7 @@ def bill_id(key: HourKey, revision: int) -> str:
     return statement_id(kind, key.org, key.team, key.currency, key.start_ms, end_ms, revision)
 
 
-def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]:
+def event(statement: HourStatement, topic: str, partition: int) -> tuple[str, bytes]:
     """Id and JSON of the billing event that states usage read from `topic`-`partition`."""
     if isinstance(statement.counted, Written):
         value = _first(statement, statement.counted, topic, partition)
@@ -140,7 +143,7 @@ def event(statement: Statement, topic: str, partition: int) -> tuple[str, bytes]
     return event_id, value
 
 
-def _first(statement: Statement, written: Written, topic: str, partition: int) -> bytes:
+def _first(statement: HourStatement, written: Written, topic: str, partition: int) -> bytes:
     """The JSON of a bill whose middle the lane has written."""
     _, revision, stated_ms, _, _, _, month, (cost, total_tokens, _), first_offset, last_offset, events = statement
     assert revision == 0, "a row is written when its hour closes"
@@ -156,11 +159,16 @@ def _first(statement: Statement, written: Written, topic: str, partition: int) -
     return b"".join((head.encode(), written.bill, tail.encode()))
 
 
-def send(statement: Statement, source: str, partition: int, bills: str, partitions: int) -> tuple[Send, Writes]:
+def send(statement: HourStatement, source: str, partition: int, bills: str, partitions: int) -> tuple[Send, Writes]:
     """The record for topic `bills`, keyed by org, and the table row that keeps what was stated."""
     event_id, value = event(statement, source, partition)
     key = statement.key.org.encode()
     return Send(bills, partition_for(key, partitions), key, value), {codec.bill_key(event_id): value}
+
+
+def has_lines(bill: bytes, lines: Lines) -> bool:
+    """Whether a bill of ours states these lines, and no others."""
+    return _decode(bill).data.lines == _lines(lines)
 
 
 def _lines(lines: Lines) -> list[_Line]:

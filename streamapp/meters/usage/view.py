@@ -12,16 +12,16 @@ from typing import Any, Literal
 import msgspec
 
 from streamapp.exact.partition.owned import Partition
-from streamapp.facts import HourFacts, PartitionFacts, TeamFacts
-from streamapp.facts_budget import BudgetFacts, Spending
-from streamapp.facts_events import WindowFacts
-from streamapp.meters.listed import ListedView, add
+from streamapp.facts.budget import BudgetFacts, Spending
+from streamapp.facts.events import WindowFacts
+from streamapp.facts.worker import HourFacts, PartitionFacts, TeamFacts
+from streamapp.meters.listed import ListedView
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.budget_view import BudgetView
 from streamapp.meters.usage.hours_view import CLOSED_MAX, HoursView
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.statement import Counts, bill_id
-from streamapp.meters.view import Sums, ages_s
+from streamapp.meters.view import Sums, add, ages_s
 from tables.counters import EXACT, NOTHING, Counters
 from tables.outcome import Outcome
 from tables.usage.hourly import HourKey, MonthKey, UsageRow

@@ -38,6 +38,13 @@ def parse_ms(text: str) -> int | None:
         return _parse(text)
 
 
+def written_ms(text: str) -> int:
+    """The same of a time that is known to be one: we wrote it, or it was judged before."""
+    at_ms = parse_ms(text)
+    assert at_ms is not None, text
+    return at_ms
+
+
 @lru_cache(maxsize=1024)  # statements name the same few hours and marks
 def format_ms(at_ms: int) -> str:
     """`2025-01-15T10:30:00.123Z`. Defined for 0 ≤ at_ms < the year 10000."""

@@ -127,7 +127,7 @@ def token_of(place: Place, first: int, last: int) -> str:
 
 
 def row_of(event: CapturedEvent, record: Any, keep_ip: bool) -> Row:
-    """The row of an event that was judged by itself; `lane/c/columns.c` makes the same of plain ones."""
+    """The row of an event that was judged by itself; `lane/c/read/columns.c` makes the same of plain ones."""
     properties = queryable(event.properties)
     properties = _with_ip(properties, event.ip) if keep_ip else properties
     created_ms = min(max(record.timestamp, 0), KEPT_UNTIL_MS - 1)

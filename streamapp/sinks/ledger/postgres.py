@@ -23,10 +23,8 @@ _TYPES = {"str": "text", "str | None": "text", "int": "bigint", "Decimal": "nume
 
 
 def _insert_into(kind: type[Row]) -> str:
-    names, types = (
-        ", ".join(COLUMNS[kind]),
-        ["timestamptz" if field.name.endswith("_ms") else _TYPES[str(field.type)] for field in fields(kind)],
-    )
+    names = ", ".join(COLUMNS[kind])
+    types = ["timestamptz" if field.name.endswith("_ms") else _TYPES[str(field.type)] for field in fields(kind)]
     lists = ", ".join(f"${at}::{type_}[]" for at, type_ in enumerate(types, 1))
     return (
         f"INSERT INTO {TABLES[kind]} ({names}) SELECT * FROM unnest({lists}) ON CONFLICT (id) DO NOTHING RETURNING id"

@@ -14,7 +14,7 @@ from streamapp.schemas.catalog import CATALOG
 from streamapp.schemas.judging.judge import first_problem, read_envelope
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.settlement import RPC_SETTLED, RpcSettled
-from streamapp.schemas.values.timestamp import parse_ms
+from streamapp.schemas.values.timestamp import written_ms
 from tables.cause import quoted
 
 INT64_MAX = 2**63 - 1  # BIGINT
@@ -126,8 +126,8 @@ def _usage_bill(model: type[BillingHourly] | type[BillingRevised], tree: object,
         event.org_id,
         data.team_id,
         data.currency,
-        _ms(data.period_start),
-        _ms(data.period_end),
+        written_ms(data.period_start),
+        written_ms(data.period_end),
         data.totals.cost,
         data.delta.cost,
         data.totals.requests,
@@ -145,8 +145,8 @@ def _settlement(tree: object, origin: _Origin) -> Settlement:
         data.agent,
         data.consumer,
         data.currency,
-        _ms(data.period_start),
-        _ms(data.period_end),
+        written_ms(data.period_start),
+        written_ms(data.period_end),
         data.amount,
         data.request_count,
         data.chain,
@@ -161,9 +161,3 @@ _ROWS: dict[str, Callable[[object, _Origin], Row]] = {
     RPC_SETTLED: _settlement,
 }
 _NOT_KEPT = {entry.event_type for entry in CATALOG if entry.topic == "billing_events"} - _ROWS.keys()
-
-
-def _ms(text: str) -> int:
-    at_ms = parse_ms(text)
-    assert at_ms is not None, text
-    return at_ms

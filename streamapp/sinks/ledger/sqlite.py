@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.schemas.values.money import money_of, money_text
-from streamapp.schemas.values.timestamp import format_ms, parse_ms
+from streamapp.schemas.values.timestamp import format_ms, written_ms
 from streamapp.sinks.ledger.database import COLUMNS, TABLES, Codec, Ledger, check_same, new_ids, not_ready
 from streamapp.sinks.ledger.rows import Row
 from streamapp.sinks.ledger.schema import Words, versions
@@ -40,7 +40,7 @@ class SqliteLedger(Ledger):
     """`Ledger` in the file `path`, which is made with its folder if it is not there."""
 
     def __init__(self, path: str, busy_seconds: float = BUSY_SECONDS) -> None:
-        super().__init__(_STORED, Codec(_ms, money_of), "IN (SELECT value FROM json_each($1))")
+        super().__init__(_STORED, Codec(written_ms, money_of), "IN (SELECT value FROM json_each($1))")
         self._path = Path(path)
         self._busy_seconds = busy_seconds
         self._thread: ThreadPoolExecutor | None = None
@@ -120,9 +120,7 @@ class SqliteLedger(Ledger):
     def _migrate(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(MIGRATIONS):
-            raise Misconfigured(
-                f"the ledger {self._path} has schema {version}, this program knows {len(MIGRATIONS)}: use a newer one"
-            )
+            raise not_ready(str(self._path), version, len(MIGRATIONS))
         for statement in (statement for migration in MIGRATIONS[version:] for statement in migration):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
@@ -152,9 +150,3 @@ class SqliteLedger(Ledger):
                     check_same(row, connection.execute(known, (row.id,)).fetchone()[0])
             connection.execute(_ADVANCE, (topic, partition, next_offset))
         return new
-
-
-def _ms(text: str) -> int:
-    at_ms = parse_ms(text)
-    assert at_ms is not None, text
-    return at_ms

@@ -133,9 +133,7 @@ def _must_bill(record: Record) -> Item | str:
     if isinstance(event, Poison) or event.get("type") not in (HOURLY, REVISED):
         return "the record there is no bill"
     stated = statement(record, event)
-    if isinstance(
-        stated, str
-    ):  # refused: it has a dead letter instead, unless the ledger's reader is laxer than this one
+    if isinstance(stated, str):  # it has a dead letter instead, unless the ledger's reader is laxer than this one
         return f"the record there {stated}"
     bucket = stated.bucket
     row = Bill(

@@ -180,14 +180,6 @@ class _Audit:
         if covered != must and counted.requests:  # an hour whose usage went to another org covers nothing
             yield f"coverage is {covered}, must be {must}"
 
-    def unmatched(self) -> None:
-        """Dead letters about records that were not read."""
-        for (partition, offset), letters in self.intake.letters.items():
-            if offset < self.sides.start(USAGE_TOPIC, partition):
-                self.report.out_of_reach += len(letters)
-            else:
-                self.report.wrong.add(letters[0].where, f"there is no record {USAGE_TOPIC}[{partition}]@{offset}")
-
 
 def audit(sides: Sides, lines_min: int = LINES_MIN) -> None:
     """Check bills against usage and dead letters; each is read once, in the order dead letters, bills, usage.
@@ -216,7 +208,7 @@ def audit(sides: Sides, lines_min: int = LINES_MIN) -> None:
             made.settle(bucket, hour)
     for bucket, chain in chains.items():
         made.compare(bucket, chain)
-    made.unmatched()
+    intake.unmatched()
     redrives.check(sides.records(RECEIPTS_TOPIC), USAGE_TOPIC, sides.start, report)
     report.compare_hours()
     report.rejected = intake.rejected

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Record, Span, read
-from streamapp.kafka.security import confluent_config
 from streamapp.schemas.judging.audit_line import keeps_secret
 from streamapp.schemas.judging.judge_audit import judge_audit
 from streamapp.schemas.judging.rejected import Rejected

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from streamapp.kafka.log.reader import Record
 from streamapp.verify.read.event import EXACT, ZERO, Poison, at, parse
-from streamapp.verify.read.statement import HOURLY, OTHER, REVISED, Bucket, Statement, statement
+from streamapp.verify.read.statement import HOURLY, OTHER, REVISED, Bucket, StatedBill, statement
 from streamapp.verify.read.totals import Totals, total
 from streamapp.verify.report import BillsReport
 
@@ -18,7 +18,7 @@ from streamapp.verify.report import BillsReport
 class Chain(NamedTuple):
     """What all statements of one bucket come to: the newest one, and the sum of deltas of those that were read."""
 
-    latest: Statement
+    latest: StatedBill
     deltas: Totals
     whole: bool  # from revision 0 on; else the beginning has left the log
     begun: int  # the partition that the first statement covers
@@ -77,7 +77,7 @@ class _Books:
     running: dict[tuple[str, str, str, str], tuple[Decimal, int]] = field(default_factory=dict)
     seen: dict[str, bytes] = field(default_factory=dict)  # id → digest of its bytes
 
-    def is_new(self, stated: Statement, record: Record) -> bool:
+    def is_new(self, stated: StatedBill, record: Record) -> bool:
         digest = hashlib.sha256(record.value or b"").digest()
         before = self.seen.setdefault(stated.id, digest)
         if before is digest:
@@ -90,7 +90,7 @@ class _Books:
             self.report.wrong.add(stated.where, what)
         return False
 
-    def add(self, stated: Statement, cut: bool) -> None:
+    def add(self, stated: StatedBill, cut: bool) -> None:
         problems = [*stated.problems, *self._chained(stated, cut), *self._run(stated, cut)]
         if problems:
             self.report.wrong.add(
@@ -100,7 +100,7 @@ class _Books:
         self.report.numbers["revisions"] += stated.data.revision > 0
         self.report.add_money("billed", stated.bucket.currency, stated.data.delta.cost)
 
-    def _chained(self, stated: Statement, cut: bool) -> Iterator[str]:
+    def _chained(self, stated: StatedBill, cut: bool) -> Iterator[str]:
         """Revisions follow one another, and each delta is the difference of two totals."""
         chain = self.chains.get(stated.bucket)
         if chain is None:
@@ -125,7 +125,7 @@ class _Books:
         latest = stated if stated.data.revision > before.data.revision else before
         self.chains[stated.bucket] = chain._replace(latest=latest, deltas=chain.deltas.plus(stated.data.delta))
 
-    def _run(self, stated: Statement, cut: bool) -> Iterator[str]:
+    def _run(self, stated: StatedBill, cut: bool) -> Iterator[str]:
         """The running total is the sum of all deltas in the log so far."""
         key = (stated.bucket.org, stated.bucket.team, stated.bucket.currency, stated.data.running_total.month)
         running = stated.data.running_total

@@ -79,7 +79,7 @@ class Bucket(NamedTuple):
         return f"{self.org}/{self.team} {self.currency} {time_text(self.start_ms)}"
 
 
-class Statement(NamedTuple):
+class StatedBill(NamedTuple):
     """One bill. `lines`: by provider and model. `problems` are sentences about what does not hold within it."""
 
     where: str
@@ -105,14 +105,14 @@ def id_of(end_ms: int, what: Sequence[str | int]) -> str:
     return "evt_" + "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
-def statement(record: Record, event: dict[str, Any]) -> Statement | str:
+def statement(record: Record, event: dict[str, Any]) -> StatedBill | str:
     """The statement a usage bill makes, or in one sentence why it cannot be read."""
     try:
         read = msgspec.convert(event, _Event, dec_hook=money)
         data = read.data
         bucket = Bucket(read.org_id, data.team_id, data.currency, time_ms(data.period_start))
         lines = {_names(line): NOTHING.plus(line) for line in data.lines}
-        stated = Statement(at(record), read.id, read.type, bucket, data, lines, ())
+        stated = StatedBill(at(record), read.id, read.type, bucket, data, lines, ())
         problems = tuple(_problems(record, read, stated))
         data.lines = []  # they are in `lines`: a check keeps the newest statement of every bucket
         return stated._replace(problems=problems)
@@ -120,7 +120,7 @@ def statement(record: Record, event: dict[str, Any]) -> Statement | str:
         return f"is not a statement that can be read: {error}"
 
 
-def _problems(record: Record, event: _Event, stated: Statement) -> Iterator[str]:
+def _problems(record: Record, event: _Event, stated: StatedBill) -> Iterator[str]:
     data, bucket = event.data, stated.bucket
     kind = HOURLY if data.revision == 0 else REVISED
     rules = (

@@ -10,7 +10,7 @@ from aiohttp import web
 from streamapp.clock import Clock, entropy
 from streamapp.errors import Misconfigured
 from streamapp.loopback import is_loopback
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web.entry.identity import NOBODY, Asker, Headers, Identity, bearer, digest, identity
 from streamapp.web.entry.rights import ROLES, TABLE, Role, Route, may
 from streamapp.web.entry.secret_file import SecretFile, secrets

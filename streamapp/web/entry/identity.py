@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from streamapp.errors import Misconfigured
-from streamapp.settings_web import WebSettings
+from streamapp.settings.web import WebSettings
 from streamapp.web.entry.jwt_keys import Keys, NotAccepted
 from streamapp.web.entry.rights import ROLES, Role, names
 from streamapp.web.entry.secret_file import SecretFile, secrets

@@ -11,16 +11,16 @@ from typing import Any
 import msgspec
 import orjson
 
+from streamapp.facts.worker import AgentFacts
 from streamapp.web import show
-from streamapp.web.pages.accounts import known, said_by
-from streamapp.web.pages.bill import Coverage, moment_ms
+from streamapp.web.lists import agents as agents_list
 from streamapp.web.pages.page import Params, Site, notices
+from streamapp.web.pages.usage.accounts import known, said_by
+from streamapp.web.pages.usage.bill import Coverage, moment_ms
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
-from streamapp.web.workers import agents_list
 from streamapp.web.workers.fleet import Answer
 from streamapp.web.workers.group import Group
-from streamapp.web.workers.source import AgentFacts
 
 GROUP = "rpc-billing"
 CONSUMERS_MAX = 25  # in the table; the JSON has all

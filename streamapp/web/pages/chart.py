@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from streamapp.facts.worker import HourFacts, HourState
 from streamapp.web import show
-from streamapp.web.workers.source import HourFacts, HourState
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

@@ -9,15 +9,15 @@ from typing import Any
 from streamapp.clock import Clock
 from streamapp.dead_letters.acting import Acting
 from streamapp.dead_letters.recent import Letters
+from streamapp.facts.worker import WorkerFacts
 from streamapp.web import show
 from streamapp.web.pages.events.asking import Seeker
-from streamapp.web.pages.extras import Extras
+from streamapp.web.pages.front.extras import Extras
 from streamapp.web.pages.usage.kept import KeptBills
 from streamapp.web.problem import Problem
 from streamapp.web.workers import group
 from streamapp.web.workers.fleet import Answer, Fleet
 from streamapp.web.workers.fleets import Fleets
-from streamapp.web.workers.source import WorkerFacts
 
 Params = dict[str, str]
 

@@ -6,16 +6,20 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import TypeVar
 
+from streamapp.facts.worker import RawRow, RowFacts
+from streamapp.meters import registry as meters
+from streamapp.sinks import registry as sinks
 from streamapp.topics.registry import GROUPS
 from streamapp.web import show
+from streamapp.web.lists import keyset
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
-from streamapp.web.workers import group, keyset, local
+from streamapp.web.workers import group, local
 from streamapp.web.workers.fleet import Answer
-from streamapp.web.workers.source import RawRow, RowFacts
 
 R = TypeVar("R", RawRow, RowFacts)
 
@@ -29,14 +33,22 @@ WHICH_ROWS = (
 
 async def tables(site: Site, params: Params) -> Page:
     """`/tables`: every table of every group."""
-    whole, found = await asyncio.gather(site.group(), _everywhere(site))
-    listed = [(name, owner, show.table_url(name, owner)) for owner, names in found.items() for name in names]
-    twin = {
-        "tables": [{"name": name, "group": owner, "url": url} for name, owner, url in listed],
-        "silent": whole.silent,
-    }
+    whole, found, about = await asyncio.gather(site.group(), _everywhere(site), asyncio.to_thread(_about))
+    listed = [
+        {"name": name, "group": owner, "about": about.get(name, ""), "url": show.table_url(name, owner)}
+        for owner, names in found.items()
+        for name in names
+    ]
+    twin = {"tables": listed, "silent": whole.silent}
     context = {"tables": listed, "notices": notices(whole, []), "first_event": FIRST_EVENT}
     return Page("tables.html", "Tables", context, twin, place="tables")
+
+
+@cache
+def _about() -> dict[str, str]:
+    """Table → what it holds, as its declaration says. The first time the modules of all groups are imported."""
+    tables = [meters.declared(name) for name, _ in meters.TABLES], [sinks.declared(name) for name, _ in sinks.SINKS]
+    return {one.name: one.help for each in tables for one in each}
 
 
 async def _everywhere(site: Site) -> dict[str, list[str]]:

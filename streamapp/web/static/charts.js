@@ -26,6 +26,12 @@
     }
     return `${value < 10 ? +value.toPrecision(2) : Math.round(value)} s`;
   };
+  // Durations that hardly differ would have the same words at each mark of an axis that does not begin at 0.
+  const fromZero = (own) => {
+    const found = own();
+    if (found && found.priceRange) found.priceRange.minValue = 0;
+    return found;
+  };
   const words = (figure) => (value) => {
     const { chart, unit } = figure.dataset;
     if (chart === "cost") return money(value, unit);
@@ -63,6 +69,7 @@
     });
     const common = { priceLineVisible: false, lastValueVisible: false };
     const lines = "lines" in figure.dataset;
+    if (figure.dataset.unit === "s" && figure.dataset.chart !== "latency") common.autoscaleInfoProvider = fromZero;
     const series = new Map();
     for (const [, name] of JSON.parse(figure.dataset.points)) {
       series.set(name, lines

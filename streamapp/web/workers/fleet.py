@@ -20,9 +20,9 @@ import msgspec
 from yarl import URL
 
 from streamapp.clock import Clock
+from streamapp.facts.worker import WorkerView
 from streamapp.web.peers import Sign, unsigned
 from streamapp.web.workers import local, wire
-from streamapp.web.workers.source import WorkerView
 
 T = TypeVar("T")
 

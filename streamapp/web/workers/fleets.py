@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from streamapp.clock import Clock
+from streamapp.facts.worker import WorkerFacts, WorkerView
 from streamapp.watch.standing import Standing, Standings
 from streamapp.web.peers import Sign, unsigned
 from streamapp.web.workers.fleet import Answer, Fleet
 from streamapp.web.workers.kept import Kept
-from streamapp.web.workers.source import WorkerFacts, WorkerView
 
 SAID_MS = 900  # an open page asks once a second
 GONE = frozenset({"no worker", "never started"})

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from streamapp.facts.worker import GoneFacts, WorkerFacts
 from streamapp.web import show
 from streamapp.web.workers.fleet import Answer
-from streamapp.web.workers.source import GoneFacts, WorkerFacts
 
 NAMED_MAX = 3
 DAY_MS = 86_400_000
@@ -45,11 +45,8 @@ def text(*lost: GoneFacts) -> str:
     if len(lost) == 1:
         who, whose, it = f"Worker {show.address(lost[0].url)}", "its partitions", "it"
     else:
-        who, whose, it = (
-            f"{len(lost)} workers ({_some([show.address(one.url) for one in lost])})",
-            "their partitions",
-            "they",
-        )
+        addresses = _some([show.address(one.url) for one in lost])
+        who, whose, it = f"{len(lost)} workers ({addresses})", "their partitions", "they"
     went = [url for one in lost for url in one.went_to.values()]
     to = sorted({show.address(url) for url in went if url})
     where = f"{whose} went to {_some(to)}" if to else f"nobody has {whose}" if went else f"{it} had no partition"

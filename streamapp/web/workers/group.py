@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from streamapp.facts.worker import GoneFacts, PartitionFacts, WorkerFacts
 from streamapp.web import show
 from streamapp.web.workers import gone
 from streamapp.web.workers.fleet import Answer
-from streamapp.web.workers.source import GoneFacts, PartitionFacts, WorkerFacts
 
 Level = Literal["ok", "stale", "wrong"]
 

@@ -12,30 +12,24 @@ from typing import Any
 
 import msgspec
 
-from streamapp.web.workers import agents_list, hours, sums
-from streamapp.web.workers.runs import Of
-from streamapp.web.workers.source import (
+from streamapp.facts.budget import BudgetFacts, BudgetsView, ModelsView, Spending
+from streamapp.facts.events import IncidentFacts, IncidentsView, PlaceFacts, TracesView, WindowFacts
+from streamapp.facts.worker import (
     AgentFacts,
     AgentsView,
-    BudgetFacts,
-    BudgetsView,
-    IncidentFacts,
-    IncidentsView,
-    ModelsView,
     PartitionCalls,
-    PlaceFacts,
     RawRow,
     RowFacts,
     RowsView,
     RunningView,
     Span,
-    Spending,
     TeamFacts,
-    TracesView,
-    WindowFacts,
     WorkerFacts,
     WorkerView,
 )
+from streamapp.web.lists import agents as agents_list
+from streamapp.web.lists import hours, sums
+from streamapp.web.lists.runs import Of
 
 ROWS_MAX = 500
 FIND_MAX = 20_000  # rows of a partition that are looked through for a key

@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import partial
 
 from streamapp.clock import Clock
+from streamapp.facts.worker import WorkerFacts
 from streamapp.kafka.groups import Seen
 from streamapp.watch.money import CURRENCY, Told, billing
 from streamapp.watch.standing import address
@@ -15,7 +16,6 @@ from streamapp.web import show
 from streamapp.web.peers import Sign, unsigned
 from streamapp.web.workers.fleet import Fleet
 from streamapp.web.workers.group import gather
-from streamapp.web.workers.source import WorkerFacts
 
 
 class OpenMoney:

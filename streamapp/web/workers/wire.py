@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 import orjson
 
+from streamapp.facts.worker import TeamFacts
 from streamapp.web import show
-from streamapp.web.workers.source import TeamFacts
 
 T = TypeVar("T")
 

@@ -15,9 +15,9 @@ from streamapp.kafka.log.reader import Span
 from streamapp.web import show
 from streamapp.web.pages.agents import GROUP as SETTLING
 from streamapp.web.pages.agents import Settlement
-from streamapp.web.pages.bill import Coverage, Statement, read_all
 from streamapp.web.pages.events.asking import Seeker
-from streamapp.web.pages.front import BILLING
+from streamapp.web.pages.front.front import BILLING
+from streamapp.web.pages.usage.bill import Coverage, Revision, read_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Behind:
         return await seeker.list.behind(covered.topic, covered.partition, span, self.fits, self.key, self.keeps)
 
 
-def of_bill(one: Statement) -> Behind:
+def of_bill(one: Revision) -> Behind:
     """The calls of one revision and of those before it."""
     data = one.data
     names, key = (data.team_id, data.currency), data.team_id.encode()

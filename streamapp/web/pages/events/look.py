@@ -12,10 +12,11 @@ from streamapp.events.names import TEXT_MAX, place_of
 from streamapp.events.trace import Trace
 from streamapp.topics.registry import EVENT_TOPICS
 from streamapp.web import show
-from streamapp.web.pages import accounts, agents, bill
+from streamapp.web.pages import agents
 from streamapp.web.pages.events import shown
 from streamapp.web.pages.events.calls import Behind, of_bill, of_settlement
 from streamapp.web.pages.page import Params, Site, moment_in
+from streamapp.web.pages.usage import accounts
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 
@@ -83,10 +84,7 @@ async def event(site: Site, params: Params) -> Page:
 async def calls_of_bill(site: Site, params: Params) -> Page:
     """`/bills/{id}/calls`: the calls that a bill is made of, with what became of each."""
     _, found, _ = await accounts.stated(site, params)
-    every = bill.read_all([text.encode() for text in found.value or []], site.grace_ms)
-    one = next((each for each in every if each.id == params["id"]), None)
-    if one is None:
-        raise Problem(503, "This statement cannot be read", f"Worker {show.visible(found.worker)} answered otherwise.")
+    _, one = accounts.revisions(found, params["id"], site.grace_ms)
     head = {
         "what": "bill",
         "title": f"{show.day_clock(one.start_ms)} UTC, {one.data.team_id}",

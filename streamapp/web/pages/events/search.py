@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 from streamapp.events.names import TEXT_MAX, moment_of, place_of, uuid_of
 from streamapp.web import show
+from streamapp.web.lists import agents as agents_list
+from streamapp.web.lists import hours
 from streamapp.web.pages import agents
-from streamapp.web.pages.front import BILLING
+from streamapp.web.pages.front.front import BILLING
 from streamapp.web.pages.page import Params, Site
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
-from streamapp.web.workers import agents_list, hours
 
 HITS_MAX = 20  # of each kind
 

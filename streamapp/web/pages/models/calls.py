@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeVar
 
+from streamapp.facts.worker import CallFacts, PartitionCalls, Span, WorkerFacts
 from streamapp.web import show
 from streamapp.web.workers.fleet import Fleet
-from streamapp.web.workers.source import CallFacts, PartitionCalls, Span, WorkerFacts
 from tables.latency.spread import Spread, add_bins
 
 K = TypeVar("K", bound=Hashable)

@@ -8,15 +8,15 @@ from typing import Any
 
 import orjson
 
-from streamapp import llm_exposition
-from streamapp.llm_exposition import QUANTILES, Quantiles
+from streamapp.facts.worker import CallFacts, Span
+from streamapp.meters.latency import exposition
+from streamapp.meters.latency.exposition import QUANTILES, Quantiles
 from streamapp.web import show
 from streamapp.web.pages.models.calls import Calls, Figures, ask, summed
 from streamapp.web.pages.models.charts import Panel
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
-from streamapp.web.workers.source import CallFacts, Span
 from tables.latency.tally import Series
 from tables.window import HOUR_MS, MINUTE_MS
 
@@ -126,7 +126,7 @@ def _gauges(found: list[Calls], unanswered: int, openmetrics: bool) -> bytes:
         for (window, _, _), calls in zip(WINDOWS, found, strict=True)
         for series, figures in summed(calls.calls, _series).items()
     ]
-    return llm_exposition.gauges(quantiles, unanswered, openmetrics).encode()
+    return exposition.gauges(quantiles, unanswered, openmetrics).encode()
 
 
 def _ttft(figures: Figures) -> tuple[float, ...] | None:

@@ -142,13 +142,10 @@ def _asked(params: Mapping[str, str]) -> Asked:
 
 
 def _page(asked: Asked, plan: Plan | None, count: int, note: str, *, done: int = -1, older: bool = False) -> Page:
-    sends = (
-        [] if plan is None else [(topic, reason, how, many) for (topic, reason, how), many in plan.sends.most_common()]
-    )
-    stays = (
-        [] if plan is None else [(topic, reason, why, many) for (topic, reason, why), many in plan.stays.most_common()]
-    )
-    examples = [] if plan is None else [_example(step) for step in plan.examples]
+    plan = plan or Plan()
+    sends = [(*what, many) for what, many in plan.sends.most_common()]
+    stays = [(*what, many) for what, many in plan.stays.most_common()]
+    examples = [_example(step) for step in plan.examples]
     command = f"streamapp dead-letters {asked.deed} " + (asked.letter_id or f"--cause {asked.cause}")
     context = {
         "asked": asked,

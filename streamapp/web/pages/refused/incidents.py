@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamapp.web.pages.extras import MONITOR
+from streamapp.web.pages.front.extras import MONITOR
 from streamapp.web.pages.page import Params, Site, not_visible
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page

@@ -11,16 +11,15 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import quote
 
-from streamapp.dead_letters.done import Done, Receipt
+from streamapp.dead_letters.done import Done
 from streamapp.dead_letters.plan import STANDS
 from streamapp.dead_letters.read import Coordinates, Letter
-from streamapp.dead_letters.recent import Entry, Recent, entry
+from streamapp.dead_letters.recent import Entry, Recent, entry, told
 from streamapp.errors import Denied, Misconfigured, Unavailable
 from streamapp.events.names import written
 from streamapp.schemas.judging.cause import shape
 from streamapp.schemas.values.mask import mask_text
 from streamapp.schemas.values.mask_json import mask_field, mask_value
-from streamapp.schemas.values.timestamp import format_ms
 from streamapp.web import show
 from streamapp.web.pages.page import Params, Site, moment_in, not_visible
 from streamapp.web.pages.refused.advice import ADVICE, OTHERWISE
@@ -249,27 +248,9 @@ def _causes(waiting: list[Entry]) -> list[Cause]:
 
 
 def _fact(one: Entry, done: Done) -> dict[str, Any]:
-    letter = one.letter
-    receipt: Receipt | None = done.by_letter.get(letter.id)
-    return {
-        "id": letter.id,
-        "state": done.state(letter),
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "by": letter.by,
-        "reason": letter.reason,
-        "error": mask_text(letter.error),
-        "cause": one.cause,
-        "team": mask_text(one.team) if one.team else None,
-        "failed_at": format_ms(letter.failed_ms),
-        "attempt": letter.attempt,
-        "truncated": letter.truncated,
-        "value_bytes": one.value_bytes,
-        "sent": _named(receipt.sent) if receipt and receipt.sent else None,
-        "dropped_because": (receipt.reason or None) if receipt else None,
-        "url": show.letter_url(letter.id),
-    }
+    letter, receipt = one.letter, done.by_letter.get(one.letter.id)
+    sent = _named(receipt.sent) if receipt and receipt.sent else None
+    return {**told(one, done), "by": letter.by, "sent": sent, "url": show.letter_url(letter.id)}
 
 
 def _named(at: Coordinates) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from streamapp.facts.budget import BudgetFacts, Spending
 from streamapp.web import show
-from streamapp.web.pages.accounts import best, unknown
-from streamapp.web.pages.page import FIRST_EVENT, Notices, Params, Site, notices
+from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
+from streamapp.web.pages.usage.accounts import best, known, said_by
 from streamapp.web.pages.usage.span import month_of
 from streamapp.web.render import Page
 from streamapp.web.workers.fleet import Answer
-from streamapp.web.workers.source import BudgetFacts, Spending
 
 SHOWN = 50
 
@@ -30,29 +30,19 @@ async def budget(site: Site, params: Params) -> Page:
     wanted = {"org": org, "team": name, "month": month_asked(params)}
     own = await site.fleet.own("budgets", wanted)
     answers = [own] if own and own.value else await site.fleet.ask("budgets", wanted, list[BudgetFacts], share_ms=0)
-    found = best(answers)
-    silent = Notices((), ())
-    if found is None or not found.value or found.stale:  # a gateway that has its figure waits for nothing else
+    found, whole = best(answers), None
+    if found is None or found.stale:  # a gateway that has its figure waits for nothing else
         whole = await site.group()
-        if found is None or not found.value:
-            advice = "Check both names. A team appears with its first event, or when the directory has a limit for it."
-            raise unknown(f"usage of team {show.visible(name)} in {show.visible(org)}", advice, whole)
-        silent = notices(whole, answers)
-    context = {
-        "org": org,
-        "team": name,
-        "months": found.value,
-        "worker": found.worker,
-        "stale": found.stale,
-        "as_of_ms": found.as_of_ms,
-        "notices": silent,
-    }
+        advice = "Check both names. A team appears with its first event, or when the directory has a limit for it."
+        found, _ = known(answers, whole, f"usage of team {show.visible(name)} in {show.visible(org)}", advice)
+    months: list[BudgetFacts] = found.value or []
+    context = {"org": org, "team": name, "months": months, **said_by(found, whole, answers)}
     twin = {
         "org": org,
         "team": name,
         "worker": found.worker,
         "stale": found.stale,
-        "currencies": [told(facts) for facts in found.value],
+        "currencies": [told(facts) for facts in months],
     }
     return Page("budget.html", f"Budget of {show.visible(name)}", context, twin, place="budgets", is_small=True)
 

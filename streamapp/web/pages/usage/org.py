@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from streamapp.web import show
-from streamapp.web.pages.accounts import unknown
+from streamapp.web.lists import sums
 from streamapp.web.pages.page import Params, Site, notices
+from streamapp.web.pages.usage.accounts import unknown
 from streamapp.web.pages.usage.span import month_before, month_of, month_span
 from streamapp.web.pages.usage.usage import change, line_twin
 from streamapp.web.render import Page
-from streamapp.web.workers import sums
 
 
 async def org_page(site: Site, params: Params) -> Page:

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from streamapp.facts.worker import HourFacts
 from streamapp.schemas.billing import COUNTERS
 from streamapp.web import show
+from streamapp.web.lists import hours, sums
 from streamapp.web.pages import chart
 from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
 from streamapp.web.pages.usage.span import Span, span_of
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
-from streamapp.web.workers import hours, sums
 from streamapp.web.workers.fleet import Answer
-from streamapp.web.workers.source import HourFacts
 
 KEPT = ("hour", "month", "from", "to", "compare", "by", "org", "team", "model", "state", "sort", "order", "limit")
 GROUPS_SHOWN = 500
