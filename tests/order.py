@@ -16,7 +16,7 @@ import pytest
 ALONE = {"emptied", "new_broker"}
 ROOMS = ("sdk", "broker", "browser", "simulation", "contract", "property")
 """Folders of tests, the slowest first; the others are quick."""
-SHARED = {"chromium": 6.0, "locked_fixtures": 3.0, "broker": 1.5, "emptied": 3.0}
+SHARED = {"chromium": 9.0, "locked_fixtures": 3.0, "broker": 1.5, "emptied": 3.0}
 """Plugins and fixtures that start something for the session → about how many seconds a test with it takes."""
 OTHERS_S = {"broker": 4.0}
 """The same of a test in a folder, where it shares nothing; elsewhere `QUICK_S`."""
