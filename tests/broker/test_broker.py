@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -156,7 +157,10 @@ def test_the_broker_listens_on_loopback_only(broker: Broker) -> None:
             socket.create_connection(("127.0.0.2", port), timeout=5)
 
 
-def test_it_does_not_outlive_a_killed_parent(tmp_path: Path, cache_dir: Path, until: Callable[..., None]) -> None:
+def test_it_does_not_outlive_a_killed_parent(
+    formatted: Path, tmp_path: Path, cache_dir: Path, until: Callable[..., None]
+) -> None:
+    shutil.copytree(formatted, tmp_path / formatted.name)
     script = (
         "import sys; from pathlib import Path; from streamapp.broker.broker import Broker\n"
         f"b = Broker(Path({str(tmp_path)!r}), cache_dir=Path({str(cache_dir)!r})); b.start()\n"
@@ -171,8 +175,11 @@ def test_it_does_not_outlive_a_killed_parent(tmp_path: Path, cache_dir: Path, un
 
 
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
-def test_the_command_prints_its_address_and_stops_cleanly(tmp_path: Path, cache_dir: Path, number: int) -> None:
+def test_the_command_prints_its_address_and_stops_cleanly(
+    formatted: Path, tmp_path: Path, cache_dir: Path, number: int
+) -> None:
     port = free_port()
+    shutil.copytree(formatted, tmp_path / "b" / formatted.name)
     command = [sys.executable, "-m", "streamapp", "broker", "start", "--dir", str(tmp_path / "b"), "--port", str(port)]
     environment = {**os.environ, "STREAM_CACHE_DIR": str(cache_dir)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
