@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -62,8 +63,9 @@ DISAGREEMENTS = [
 
 
 @pytest.fixture(scope="module")
-def listeners(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Listeners]:
+def listeners(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, formatted: Path) -> Iterator[Listeners]:
     made = Listeners(tmp_path_factory.mktemp("listeners"), cache_dir)
+    shutil.copytree(formatted, made.broker.data_dir / formatted.name)
     with made.broker:
         yield made
 
