@@ -162,9 +162,9 @@ def test_every_client_of_ours_names_a_wrong_password(listeners: Listeners) -> No
             out.send("llm_usage", b"k", b"v")
 
     asks: dict[str, Callable[[], object]] = {
-        "Admin": Admin(wrong, timeout_s=5).topics,
+        "Admin": Admin(wrong, timeout_s=10).topics,
         "a worker": topics_there(wrong, [Right("READ", "topic", "llm_usage")]),
-        "a look at groups": lambda: look(wrong, ("g",), (), 5),
+        "a look at groups": lambda: look(wrong, ("g",), (), 10),
         "a look at lists": AccessAdmin(wrong).acls,
         "a reader": lambda: [*read(confluent_config(wrong), "llm_usage")],
         "a transaction": lambda: TransactedProducer(wrong, "dead-letters-done").__enter__(),
