@@ -29,9 +29,14 @@ def dealt(items: Sequence[pytest.Item], processes: int) -> list[pytest.Item]:
     modules.sort(key=_quickness)
     slow = [tests for tests in modules if _quickness(tests)[1] < len(ROOMS)]
     parts = _cut(sorted(slow, key=_share), processes)
-    for tests in modules[len(slow) :]:
-        min(parts, key=len).extend(tests)
-    return [item for part in parts for item in part]
+    quick = [item for tests in modules[len(slow) :] for item in tests]
+    left = len(items)
+    for number, part in enumerate(parts):  # as pytest-xdist cuts the list: no slow test is at the end of another's part
+        size = left // (processes - number)
+        room = max(0, size - len(part))
+        part += quick[:room]
+        quick, left = quick[room:], left - size
+    return [item for part in parts for item in part] + quick
 
 
 def _cut(modules: Sequence[list[pytest.Item]], processes: int) -> list[list[pytest.Item]]:
