@@ -58,6 +58,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 # What is imported and collected stays for ever: the collector need not walk through it, neither now nor during a test.
 gc.disable()
+# With it jsonschema checks IRIs, whose grammar takes each process a second to make. No schema here has any but that of
+# `make sbom`, whose tool checks its document itself.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 searches.register()
 # What stands beside the tests asserts, too: a failure shows the values, as one in a test does.
 pytest.register_assert_rewrite(

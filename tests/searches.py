@@ -1,4 +1,4 @@
-"""How long a search goes on: an eighth of its examples in `make test`, all of them in `make test-all`.
+"""How long a search goes on: a sixteenth of its examples in `make test`, all of them in `make test-all`.
 
 Hypothesis's own option chooses: `pytest --hypothesis-profile=long`. Tests that are marked `long` run in that profile
 only; `docs/long-tests.md` names the shorter test of each promise.
@@ -30,7 +30,7 @@ def is_long() -> bool:
 
 def of(number: int) -> int:
     """How many of `number` examples or histories are tried in this run."""
-    return number if is_long() else max(1, number // 8)
+    return number if is_long() else max(1, number // 16)
 
 
 def search(examples: int, **more: Any) -> settings:

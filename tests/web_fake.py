@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, cast
 
 from aiohttp import web
@@ -89,17 +90,17 @@ Usage = dict[str, int]
 COUNTERS = ("requests", "errors", "cache_hits", "prompt_tokens", "completion_tokens", "total_tokens")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Stage:
-    """What a bucket gained between two statements: per (provider, model), counters and cost."""
+    """What a bucket gained between two statements: per (provider, model), counters and cost. It stays as it is."""
 
     lines: dict[tuple[str, str], tuple[Usage, Decimal]]
     stated_ms: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Bucket:
-    """One hour of one team."""
+    """One hour of one team. Stages are only added: what was worked out of the same ones is worked out once."""
 
     org: str
     team: str
@@ -110,11 +111,29 @@ class Bucket:
     stages: list[Stage] = field(default_factory=list)
     open: bool = False
     pending: bool = False
+    _lines: dict[int, dict[tuple[str, str], tuple[Usage, Decimal]]] = field(default_factory=dict)
+    _sums: dict[int, tuple[Usage, Decimal]] = field(default_factory=dict)
+    _ids: dict[int, str] = field(default_factory=dict)
 
     def lines(self, upto: int | None = None) -> dict[tuple[str, str], tuple[Usage, Decimal]]:
         """All stages added, or the first `upto`."""
+        number = len(self.stages[:upto])
+        if number not in self._lines:
+            self._lines[number] = self._added(number)
+        return self._lines[number]
+
+    def sums(self, upto: int | None = None) -> tuple[Usage, Decimal]:
+        """Counters and cost of these lines together."""
+        number = len(self.stages[:upto])
+        if number not in self._sums:
+            self._sums[number] = add_up(self.lines(number).values())
+        return self._sums[number]
+
+    def _added(self, number: int) -> dict[tuple[str, str], tuple[Usage, Decimal]]:
+        if number == 1:
+            return self.stages[0].lines
         found: dict[tuple[str, str], tuple[Usage, Decimal]] = {}
-        for stage in self.stages[:upto]:
+        for stage in self.stages[:number]:
             for name, (usage, cost) in stage.lines.items():
                 old, old_cost = found.get(name, (dict.fromkeys(COUNTERS, 0), Decimal(0)))
                 found[name] = ({c: old[c] + usage[c] for c in COUNTERS}, old_cost + cost)
@@ -122,6 +141,11 @@ class Bucket:
 
     def bill_id(self, revision: int) -> str:
         """Deterministic, like the real one."""
+        if revision not in self._ids:
+            self._ids[revision] = self._id(revision)
+        return self._ids[revision]
+
+    def _id(self, revision: int) -> str:
         text = json.dumps([self.org, self.team, self.currency, self.start_ms, revision])
         number = (self.start_ms + HOUR_MS) << 80 | int.from_bytes(hashlib.sha256(text.encode()).digest()[:10], "big")
         letters = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -154,7 +178,11 @@ class World:
             for team in TEAMS + (HOSTILE if hostile else ()):
                 self._fill(*team, hours_back)
         self.buckets.sort(key=lambda b: -b.start_ms)
-        self.bills = {b.bill_id(r): b for b in self.buckets if not b.open for r in range(self.revisions(b))}
+
+    @cached_property
+    def bills(self) -> dict[str, Bucket]:
+        """Every statement's id. An hour that is open has none, and stays open."""
+        return {b.bill_id(r): b for b in self.buckets if not b.open for r in range(self.revisions(b))}
 
     def clock(self) -> int:
         """Milliseconds, moving only with `advance`."""
@@ -212,7 +240,7 @@ class World:
 
     def statement(self, bucket: Bucket, revision: int) -> bytes:
         """The envelope of one revision, as stated."""
-        usage, cost = add_up(bucket.lines(revision + 1).values())
+        usage, cost = bucket.sums(revision + 1)
         delta, delta_cost = add_up(bucket.stages[revision].lines.values())
         data = {
             "billing_id": bucket.bill_id(revision),
@@ -339,7 +367,7 @@ class FakeWorker:
         return [self._hour(bucket) for bucket in self._mine()]
 
     def _hour(self, bucket: Bucket) -> HourFacts:
-        usage, cost = add_up(bucket.lines().values())
+        usage, cost = bucket.sums()
         revision = None if bucket.open else self.world.revisions(bucket) - 1
         counters: dict[str, Any] = dict(usage)
         return HourFacts(
@@ -358,7 +386,7 @@ class FakeWorker:
             last_offset=bucket.first_offset + usage["requests"] * 3,
             closes_at_ms=bucket.start_ms + HOUR_MS + GRACE_MS,
             watermark_ms=self.world.now_ms - 900 - 130 * bucket.partition,
-            pending_cost=cost - add_up(bucket.lines(max(0, revision or 0) + 1 if bucket.pending else None).values())[1],
+            pending_cost=cost - bucket.sums(max(0, revision or 0) + 1 if bucket.pending else None)[1],
         )
 
     def team(self, org: str, team: str) -> list[TeamFacts]:
@@ -369,7 +397,7 @@ class FakeWorker:
         lines: dict[tuple[str, str], list[tuple[Usage, Decimal]]] = {}
         month = rfc3339(mine[0].start_ms)[:7]
         for bucket in mine:
-            usage, cost = add_up(bucket.lines().values())
+            usage, cost = bucket.sums()
             if not bucket.open:
                 sums = months.setdefault(rfc3339(bucket.start_ms)[:7], [Decimal(0), 0])
                 sums[0], sums[1] = sums[0] + cost, sums[1] + usage["total_tokens"]
@@ -407,7 +435,7 @@ class FakeWorker:
         sums: dict[tuple[str, str, int], list[Decimal]] = {}
         for bucket in self._mine():
             if rfc3339(bucket.start_ms)[:7] == month:
-                cost = add_up(bucket.lines().values())[1]
+                cost = bucket.sums()[1]
                 both = sums.setdefault((bucket.org, bucket.team, bucket.partition), [Decimal(0), Decimal(0)])
                 both[bucket.open] += cost
         found = []
@@ -440,7 +468,7 @@ class FakeWorker:
             RawRow(
                 key,
                 {
-                    "cost": exact(add_up(rows[key].lines().values())[1]),
+                    "cost": exact(rows[key].sums()[1]),
                     "stages": len(rows[key].stages),
                     "open": rows[key].open,
                 },

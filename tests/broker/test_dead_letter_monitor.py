@@ -28,7 +28,7 @@ from streamapp.topics.registry import TOPICS
 
 GROUP = "dead-letter-monitor"
 AGENT = "streamapp.agents.dead_letter_monitor"
-LETTERS = of(10_000)
+LETTERS = max(1_250, of(10_000))
 CAUSES = [("too_late", "it is {} days old"), ("invalid_cost", "cost '{}' is negative"), ("unknown_type", "type '{}'")]
 QUIET_S = 300
 COUNTED = re.compile(r'^stream_dead_letters_total\{group="billing-agg",reason="(\w+)",.*\} ([0-9.]+)$', re.MULTILINE)

@@ -19,6 +19,7 @@ from jsonschema import Draft7Validator
 from kept_bills import billed
 from locked import Locked
 from sdk_packages import packages
+from searches import is_long
 from usage_log import Rec, Table
 
 from streamapp.broker.secure import ADMIN
@@ -62,7 +63,7 @@ def test_every_vector_arrives_where_and_as_it_is(language: str, kit: Path, locke
     """Each topic's records are sent by the principal that the standard lets write there, who has no other right."""
     config = confluent_config(locked.settings(ADMIN))
     command = LANGUAGES[language](kit, cache_dir)
-    for name in POISONS:
+    for name in POISONS if is_long() or language != "java" else ["llm_usage"]:  # a start of Java costs most of it
         before = spans(config, name)
         sender, sent = environment(locked.settings(PRINCIPALS[name])), list(vectors(name))
         told = output_of([*command, str(kit / "vectors" / f"{name}.jsonl")], sender)

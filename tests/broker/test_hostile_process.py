@@ -27,7 +27,7 @@ BODIES = 150  # that hypothesis finds
 WARM_ROUNDS, ROUNDS = 2, 6  # in which all of them are sent again, eight at once; memory is measured between
 GROWTH_KB_MAX = 24 << 10  # what an allocator keeps; one body of the largest that is let go too late is more
 PEAK_KB_MAX = 64 << 10  # above that, for what is under way: the largest is a bomb that unpacks to 20 MiB
-LARGE = [gzip.compress(b"\0" * (60 << 20)), b"x" * (21 << 20), b"[" * 2_000_000, b'{"token":' * 100_000]
+LARGE = [gzip.compress(b"\0" * (60 << 20), 1), b"x" * (21 << 20), b"[" * 2_000_000, b'{"token":' * 100_000]
 
 
 class Expected(NamedTuple):

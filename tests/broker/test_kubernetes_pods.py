@@ -85,7 +85,7 @@ def test_what_the_manifests_say_runs_on_a_broker_with_locks_on(cluster: Cluster)
     assert asked(pods["billing-agg"][1], "/usage")[0] == 401  # pages ask for a token
     for name, metric in (("capture", b"stream_capture_"), ("watch", b"stream_watch_"), ("billing-agg", b"stream_")):
         status, body = asked(pods[name][2], "/metrics")
-        assert (status, metric in body) == (200, True), name
+        assert (status, metric in body) == (200, True), f"{name}: {pods[name][0].said()}"
     for name, (pod, _, _) in pods.items():
         assert pod.child is not None
         os.kill(pod.child.pid, signal.SIGTERM)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from broker_lag import consuming
 from confluent_kafka import Consumer, Producer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
@@ -216,6 +217,7 @@ def test_while_kafka_is_away_nothing_is_said_of_groups_and_that_is_said(broker: 
     assert not [line for line in text.splitlines() if line.startswith("stream_watch_last_success")]
 
 
+@pytest.mark.long  # two starts of a broker with its exporter, which no cache of Java makes quick
 def test_a_broker_that_is_down_is_told_once_and_what_waits_again_when_it_is_back(
     new_broker: Callable[..., Broker], formatted: Path, cache_dir: Path, until: Callable[..., None]
 ) -> None:

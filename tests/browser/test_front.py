@@ -175,12 +175,12 @@ def test_without_scripts_the_charts_are_pictures_and_a_table() -> None:
 HELD = "navigator.locks.query().then((found) => found.held.length)"
 
 
-def test_nine_visible_pages_of_one_worker_all_load_and_go_on() -> None:
+def test_seven_visible_pages_of_one_worker_all_load_and_go_on() -> None:
     """A browser has six connections to a host: three of the pages have a stream, the others ask again and again."""
 
     async def check(browser: Browser, served: list[Served], teller: Teller) -> None:
         context = await browser.new_context()
-        pages = [await context.new_page() for _ in range(9)]
+        pages = [await context.new_page() for _ in range(7)]
         for page in pages:
             await page.goto(served[0].url)
             await expect(page.locator("#pulse")).to_have_text("Live")

@@ -36,7 +36,7 @@ def sent_by(mode: str) -> dict[str, Any]:
     }[mode]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [pytest.param(one, marks=[pytest.mark.long] * (one == "jwt")) for one in MODES])
 def test_a_browser_reads_follows_and_unmasks(tmp_path: Path, mode: str) -> None:
     one, audit, world = letter(value=SECRET), FakeAudit(), World(hours_back=1)
     door = gate(settings(tmp_path, mode, jwt_header="X-Id-Token"), "0.0.0.0", world.clock)

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import Phase, assume, find, given
 from hypothesis import strategies as st
 from moments_world import KeptLedger, Step, World
-from searches import search
+from searches import is_long, search
 
 from streamapp.errors import Misconfigured
 from streamapp.reconcile.reconciler import ROUNDS_DIFFERING, Reconciler
@@ -229,13 +229,19 @@ PLANTED = {
     "ledger of settlements early": ("settlements=ledger", early_ledger("settlements=ledger")),
     "archive early": ("audit=archive", early_archive),
 }
+RARE = {
+    "dead letters of counted usage early",
+    "ledger of settlements early",
+}  # hundreds of histories until one shows it
 
 
-@pytest.mark.parametrize("planted", PLANTED)
+@pytest.mark.parametrize(
+    "planted", [pytest.param(name, marks=pytest.mark.long) if name in RARE else name for name in PLANTED]
+)
 def test_a_wrong_order_is_found_out(planted: str) -> None:
     name, check = PLANTED[planted]
     find(
         HISTORIES,
         lambda history: reading(name, history, check=check).difference > 0,
-        settings=search(4800, phases=(Phase.generate,)),
+        settings=search(4800 if is_long() else 9600, phases=(Phase.generate,)),
     )

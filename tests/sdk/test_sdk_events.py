@@ -100,7 +100,10 @@ def of_event(arrived: list[Arrived], event: str) -> dict[str, Any]:
     return one
 
 
-@pytest.mark.parametrize(("name", "flavor"), CASES)
+@pytest.mark.parametrize(
+    ("name", "flavor"),
+    [pytest.param(*one, marks=[pytest.mark.long] * (one == ("browser", "late"))) for one in CASES],
+)
 def test_what_a_client_sends_arrives_as_the_standard_says(
     front: Running, modules: Path, name: str, flavor: str
 ) -> None:

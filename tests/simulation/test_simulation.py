@@ -18,6 +18,8 @@ from streamapp.errors import Misconfigured
 
 HISTORIES = of(250)  # at about 30 ms each
 HISTORIES_UNTIL_FOUND = 60
+SEEDS = pytest.mark.parametrize("seed", [2, pytest.param(3, marks=pytest.mark.long)])
+"""Of worlds in which something happens at every step: each step is a history."""
 
 
 def live(kind: type[World], seed: int) -> World:
@@ -78,7 +80,7 @@ def quiet_world(seed: int) -> World:
 
 
 @pytest.mark.parametrize("wiped", [False, True])
-@pytest.mark.parametrize("seed", [2, 3])
+@SEEDS
 def test_a_crash_at_every_single_step(seed: int, wiped: bool) -> None:
     steps = 0
     while True:
@@ -97,7 +99,7 @@ def test_a_crash_at_every_single_step(seed: int, wiped: bool) -> None:
     assert steps > 50
 
 
-@pytest.mark.parametrize("seed", [2, 3])
+@SEEDS
 def test_an_owner_frozen_at_any_step_changes_nothing_when_it_wakes_up_after_a_takeover(seed: int) -> None:
     steps = 0
     while True:

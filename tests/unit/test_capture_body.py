@@ -94,7 +94,7 @@ def test_nothing_unpacks_to_more_than_the_limit() -> None:
 
 
 def test_a_bomb_is_refused_before_it_costs_memory() -> None:
-    bomb = gzip.compress(b"\0" * (500 << 20), 9)
+    bomb = gzip.compress(b"\0" * (100 << 20), 9)
     assert len(bomb) < 1 << 20
     tracemalloc.start()
     try:

@@ -40,7 +40,7 @@ GROUPS = {declared_table(name).group: declared_table(name) for name, _ in TABLES
 PARTITIONS = 4  # of llm_usage, of each of the standard's two consumers
 MODELS = 15
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-WORLD = World()
+WORLD = World(hours_back=2)
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
 

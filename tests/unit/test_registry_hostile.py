@@ -163,7 +163,7 @@ def test_every_hostile_schema_is_answered_422_in_the_registrys_form() -> None:
     [
         (b"[" * 100_000, {}, 400),
         (b"x" * (2 << 20), {}, 413),
-        (zlib.compress(b"x" * (64 << 20)), {"Content-Encoding": "deflate"}, 413),
+        (zlib.compress(b"x" * (16 << 20), 1), {"Content-Encoding": "deflate"}, 413),
         (b"{}", {"Content-Type": "text/plain"}, 415),
         (b"{}", {"Origin": "http://elsewhere.example"}, 403),
         (b"[]", {}, 400),
