@@ -23,7 +23,7 @@ from streamapp.broker.broker import Broker, archive, classpath
 from streamapp.broker.jars import LOCK, file_name, jars, read_lock
 from streamapp.broker.train import train
 from streamapp.errors import Refused, Unavailable
-from streamapp.kafka.admin_client import AdminClient
+from streamapp.kafka.clients.admin_client import AdminClient
 from streamapp.processes.child import free_port
 
 GROUP_TOOL = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
