@@ -106,7 +106,7 @@ class AnalyticsEvents:
                 f"SELECT DISTINCT _offset FROM {self._clickhouse.database}.{EVENTS} "
                 f"WHERE _topic = '{columns['_topic'][0]}' AND _partition = {columns['_partition'][0]} "
                 f"AND _offset BETWEEN {min(offsets)} AND {max(offsets)} "
-                f"AND _revision = {columns.get('_revision', [0])[0]}"
+                f"AND _revision >= {columns.get('_revision', [0])[0]}"
             )
         }
         return block.take(pa.array([at for at in wanted.values() if offsets[at] not in kept], pa.int64()))
