@@ -14,22 +14,22 @@ from itertools import groupby
 import pytest
 
 ALONE = {"emptied", "new_broker"}
-ROOMS = ("sdk", "broker", "browser", "simulation", "contract", "property")
+ROOMS = ("sdk", "broker", "browser", "registry", "simulation", "contract", "property")
 """Folders of tests, the slowest first; the others are quick."""
+QUICK = (2, len(ROOMS))
 SHARED = {"chromium": 9.0, "locked_fixtures": 3.0, "broker": 1.5, "emptied": 3.0}
 """Plugins and fixtures that start something for the session → about how many seconds a test with it takes."""
-OTHERS_S = {"broker": 4.0}
+OTHERS_S = {"broker": 4.0, "registry": 1.0}
 """The same of a test in a folder, where it shares nothing; elsewhere `QUICK_S`."""
 QUICK_S = 0.1
 
 
 def dealt(items: Sequence[pytest.Item], processes: int) -> list[pytest.Item]:
-    """The tests for so many processes. A module stays together: what it shares is made once."""
+    """All tests, for so many processes. A slow module stays together: what it shares is made once."""
     modules = [list(tests) for _, tests in groupby(items, lambda item: item.path)]
-    modules.sort(key=_quickness)
-    slow = [tests for tests in modules if _quickness(tests)[1] < len(ROOMS)]
+    slow = [tests for tests in modules if _quickness(tests) < QUICK]
     parts = _cut(sorted(slow, key=_share), processes)
-    quick = [item for tests in modules[len(slow) :] for item in tests]
+    quick = [item for tests in modules if _quickness(tests) >= QUICK for item in tests]
     left = len(items)
     for number, part in enumerate(parts):  # as pytest-xdist cuts the list: no slow test is at the end of another's part
         size = left // (processes - number)
@@ -72,10 +72,9 @@ def _seconds(tests: Sequence[pytest.Item]) -> float:
     return len(tests) * max((SHARED[name] for name in _shared(tests)), default=alone_s)
 
 
-def _quickness(tests: Iterable[pytest.Item]) -> tuple[int, int]:
+def _quickness(tests: Sequence[pytest.Item]) -> tuple[int, int]:
     """Sorts slow modules first: those with longer limits or brokers of their own, then by folder."""
-    items = list(tests)
-    room = items[0].path.parent.name
-    long = any(item.get_closest_marker("timeout") for item in items)
-    alone = any(ALONE & set(getattr(item, "fixturenames", ())) for item in items)
+    room = tests[0].path.parent.name
+    long = any(item.get_closest_marker("timeout") for item in tests)
+    alone = any(ALONE & set(getattr(item, "fixturenames", ())) for item in tests)
     return 0 if long else 1 if alone else 2, ROOMS.index(room) if room in ROOMS else len(ROOMS)

@@ -303,6 +303,7 @@ class FakeWorker:
         self.others: list[FakeWorker] = []
         self.changed: dict[int, dict[str, Any]] = {}  # partition → fields that differ
         self.taking: tuple[int, ...] = ()
+        self.joined = True
         self.summing = False
 
     def worker(self) -> WorkerFacts:
@@ -326,6 +327,7 @@ class FakeWorker:
             dead_letters=round(self.world.dead_letters * share),
             partition_count=PARTITIONS,
             taking=self.taking,
+            joined=self.joined,
             summing=self.summing,
             recent_events_per_s=tuple(point * share for point in self.world.curve),
             open_events={"USD": sum(usage["requests"] for b in self._mine() if b.open for usage in _usages(b))},

@@ -11,7 +11,7 @@ from streamapp.kafka.produce.loop_producer import Group
 
 
 class Pipeline(Protocol):
-    """Takes records and tells when they are safe. `kafka.loop_producer.LoopProducer` is one."""
+    """Takes records and tells when they are safe. `kafka.produce.loop_producer.LoopProducer` is one."""
 
     @property
     def records(self) -> int:

@@ -82,6 +82,11 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         consumer.leave_on_stop = self.app.settings.worker.leave_on_stop
         return consumer
 
+    def topic_partitions(self, topic: str) -> int | None:
+        """None also while aiokafka's consumer connects: the web server is asked before it has a coordinator."""
+        consumer = self._consumer
+        return None if consumer is None or consumer._coordinator is None else super().topic_partitions(topic)
+
     def fetched_to_end(self, tp: TP) -> tuple[bool, int]:
         """Whether everything readable was handed out, by the newest fetch; and the end it told."""
         subscription = self._ensure_consumer()._subscription.subscription

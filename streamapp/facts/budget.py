@@ -1,4 +1,4 @@
-"""What the pages need to know of what teams spend in a month; as `worker.py`."""
+"""What the pages need to know of what teams spend in a month; as `facts/worker.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages need to know of one event and of incidents. The rules of `worker.py` hold here, too."""
+"""What the pages need to know of one event and of incidents. The rules of `facts/worker.py` hold here, too."""
 
 from __future__ import annotations
 

@@ -77,6 +77,7 @@ class WorkerFacts:
     version: str = ""
     gone: tuple[GoneFacts, ...] = ()  # of this group
     taking: tuple[int, ...] = ()  # partitions that it takes over now: not among `partitions` yet
+    joined: bool = True  # the group has told it what its partitions are; there may be none
     summing: bool = False  # `closed_cost_today` and `revised_cost_today` lack what was stated before the takeover
 
 

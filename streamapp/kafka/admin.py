@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from confluent_kafka import (
@@ -49,7 +51,7 @@ from streamapp.settings import KafkaSettings
 from streamapp.topics.plan import TopicState
 
 LEADER_POLL_S = 0.05
-COORDINATOR_S = 5.0  # a question to a group's coordinator that takes longer is asked anew
+COORDINATOR_S = 5.0  # a question to a group's coordinator that takes longer is asked anew, and has twice as long then
 ON_TOPIC = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
 
 _SEE = Right("DESCRIBE", "cluster", CLUSTER)
@@ -176,29 +178,39 @@ class Admin:
         level = "read_committed" if settled else "read_uncommitted"
         settings = {**self._config, "group.id": group, "enable.auto.commit": False, "isolation.level": level}
 
-        def ask() -> Any:
-            # A new consumer each time: one that waits for a coordinator does not look whether it has moved.
-            consumer = connected(Consumer, settings, self._trouble)
+        end_s, share_s = monotonic_s() + self._timeout_s, COORDINATOR_S
+        while True:
+            left_s = max(end_s - monotonic_s(), LEADER_POLL_S)
+            ask = partial(self._committed, settings, request, min(share_s, left_s))
             try:
-                return consumer.committed(request, timeout=min(self._timeout_s, COORDINATOR_S))
-            except KafkaException:
-                self.group(group)  # librdkafka does not tell a refusal from silence
-                raise
-            finally:
-                consumer.close()
+                found = self._asked(f"read the offsets of group {group}", ask)
+                return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
+            except Unavailable:
+                with suppress(Unavailable):  # librdkafka does not tell a refusal from silence
+                    self.group(group, min(share_s, left_s))
+                if monotonic_s() > end_s:
+                    raise
+            share_s *= 2
 
-        found = self._patiently(f"read the offsets of group {group}", ask)
-        return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
+    def _committed(self, settings: Mapping[str, Any], of: list[TopicPartition], timeout_s: float) -> Any:
+        """A consumer's answer. Each question has a consumer of its own: one that waits for a coordinator does not look
+        whether that has moved."""
+        consumer = connected(Consumer, settings, self._trouble)
+        try:
+            return consumer.committed(of, timeout=timeout_s)
+        finally:
+            consumer.close()
 
     def _every_partition(self) -> list[Partition]:
         return [(name, number) for name, topic in self._metadata().topics.items() for number in topic.partitions]
 
-    def group(self, name: str) -> GroupSeen:
+    def group(self, name: str, within_s: float | None = None) -> GroupSeen:
         """Whether a group runs (its `state`, always said), and who is in it. Not where an event loop runs."""
         # aiokafka asks: librdkafka (2.16.1) does not find a coordinator again that was away, and may end the process.
-        deadline_s = monotonic_s() + self._timeout_s
+        patience_s = self._timeout_s if within_s is None else within_s
+        deadline_s = monotonic_s() + patience_s
         while True:
-            seen = look(self._kafka, (name,), (), self._timeout_s).groups[name]
+            seen = look(self._kafka, (name,), (), patience_s).groups[name]
             if seen.state:
                 return seen
             if seen.denied:
@@ -240,17 +252,6 @@ class Admin:
             if error.code() == done:
                 return None
             raise self._translated(what, error, right) from None
-
-    def _patiently(self, what: str, answer: Callable[[], Any]) -> Any:
-        """The same of a group's coordinator, which a cluster may only be looking for: ask until the time is over."""
-        deadline_s = monotonic_s() + self._timeout_s
-        while True:
-            try:
-                return self._asked(what, answer)
-            except Unavailable:
-                if monotonic_s() > deadline_s:
-                    raise
-            threading.Event().wait(LEADER_POLL_S)
 
     def _translated(self, what: str, error: KafkaError, right: Right | None = None) -> StreamError:
         if error.code() in MISSING:

@@ -73,6 +73,7 @@ class TableView:
             version=VERSION,
             gone=self._members.gone(),
             taking=self.app.ownership.taking,
+            joined=bool(self.app.assignor.external_topics_metadata()),
             summing=self._summing(),
             open_events=self._open_events(),
             recent_events_per_s=tuple(float(sum(counts)) for counts in zip(*recent, strict=True)),

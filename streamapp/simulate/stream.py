@@ -77,7 +77,7 @@ class StreamSpec:
 class Source(NamedTuple):
     """What a stream has of its own.
 
-    build           moment → key and value of a new good event; the value has the envelope of `simulate_poison.Sound`
+    build           moment → key and value of a new good event; the value has the envelope of `poison.Sound`
     other           what stands in every good event's value, and what makes other bytes of it under the same id
     conflict        what `dead_letter` says of those; None: nothing, the stream's readers keep both
     poisons         what goes wrong

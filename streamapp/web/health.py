@@ -9,8 +9,9 @@ from streamapp.web.workers import group
 
 
 def of(facts: WorkerFacts, now: int, tells_all: bool, ready: bool = False) -> tuple[dict[str, Any], int]:
-    """Body and status of `/health`, or of `/health/ready`: not while partitions are taken over. Strangers are told the
-    state alone."""
+    """Body and status of `/health`, or of `/health/ready`: not before the worker has joined its group, nor while it
+    takes partitions over. Strangers are told the state alone."""
+    starting = bool(facts.taking) or not facts.joined
     stuck = [p.partition for p in facts.partitions if group.stuck(p, now)]
     absent = facts.missing_topics
     state = (
@@ -19,7 +20,7 @@ def of(facts: WorkerFacts, now: int, tells_all: bool, ready: bool = False) -> tu
         else "stuck"
         if stuck
         else "starting"
-        if facts.taking
+        if starting
         else "ok"
         if facts.partitions
         else "standby"
@@ -35,4 +36,4 @@ def of(facts: WorkerFacts, now: int, tells_all: bool, ready: bool = False) -> tu
         "lag": sum(p.lag for p in facts.partitions),
     }
     body = {"status": state, **(details if tells_all else {})}
-    return body, 503 if stuck or absent or (ready and facts.taking) else 200
+    return body, 503 if stuck or absent or (ready and starting) else 200

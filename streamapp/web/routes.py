@@ -144,8 +144,8 @@ class Pages:
 
     async def health(self, request: web.Request) -> web.Response:
         """`/health`: 200 while this worker does its work, 503 when a partition of it stands still or a topic that it
-        needs is missing; a viewer is told more than the status. `/health/ready`: 503 also while partitions are taken
-        over."""
+        needs is missing; a viewer is told more than the status. `/health/ready`: 503 also until it has joined its
+        group, and while partitions are taken over."""
         ready = request.rel_url.raw_path == "/health/ready"
         body, status = health.of(self.view.worker(), self.clock(), may(request[ASKER].roles, "monitor"), ready)
         return web.Response(body=wire.json_bytes(body), status=status, content_type="application/json")
@@ -180,8 +180,8 @@ class Pages:
 
     async def statement(self, request: web.Request) -> web.Response:
         """`/bills/{id}/statement`, `/settlements/{id}/statement`: the stated bytes, nothing else."""
-        _, kind, asked_id, _ = request.rel_url.raw_path.split("/")
-        group, exact = _STATED[kind]
+        asked_id = request.rel_url.raw_path.split("/")[2]
+        group, exact = _STATED[request.path.split("/")[1]]
         body = await exact(await self.site.at(group), {"id": unquote(asked_id)})
         return web.Response(body=body, content_type="application/json")
 

@@ -70,6 +70,32 @@ def test_rows_that_were_lost_behind_their_token_come_again(events: Events) -> No
         assert events.ask("_offset", " ORDER BY _offset") == [(row.offset,) for row in rows]
 
 
+def test_a_repair_that_was_lost_itself_is_made_again(events: Events) -> None:
+    rows = events.rows(*(captured(n) for n in range(20)))
+    events.insert(rows)
+    for _ in range(3):
+        events.lose("_offset >= 5")
+        events.insert(rows, again=True)
+    assert events.count == 20
+
+
+def test_rows_of_a_topic_before_are_not_taken_for_those_of_a_block(events: Events) -> None:
+    """A topic that was made anew has the same offsets."""
+    before, rows = events.rows(*map(captured, range(5))), events.rows(*map(captured, range(5, 10)))
+    events.insert(rows)
+    events.lose("1")
+    events.insert(before, "of the topic before")
+    events.insert(rows, again=True)
+    assert events.count == 10
+
+
+def test_rows_of_any_time_are_found_where_they_are(events: Events) -> None:
+    rows = events.rows(*(captured(n, at) for n, at in enumerate((0, AT_MS, 4_102_444_799_999))))
+    events.insert(rows)
+    events.insert(rows, again=True)
+    assert events.count == 3
+
+
 def test_copies_in_a_block_that_is_written_again_are_one_row(events: Events) -> None:
     rows = events.rows(captured(1), captured(2), captured(1))
     events.insert(rows)
@@ -155,7 +181,7 @@ def test_a_bad_row_is_refused_before_and_the_others_are_kept(events: Events) -> 
     columns = EventColumns(keep_ip=False)
     reasons = [refusal.reason for refusal in columns.read(records)]
     assert reasons == [Reason.INVALID_DATA, Reason.MALFORMED_JSON, Reason.EMPTY_VALUE]
-    events.events.insert(events.events.block(TOPIC, 3, [columns.arrow()]), "token", again=False)
+    events.events.insert(events.events.block(TOPIC, 3, [columns.arrow()]), "token")
     assert events.ask("_offset") == [(0,)]
 
 

@@ -78,6 +78,9 @@ def test_a_bill_that_is_too_large_is_stated_with_fewer_lines() -> None:
     assert len(row.written.bill) > BYTES_MAX
     billed = event(stated(row), "llm_usage", 3)
     assert billed == event(stated(in_python(row)), "llm_usage", 3)
+    lines = tuple((*names, line) for names, line in row.lines.items())
+    assert has_lines(billed[1], lines)
+    assert not has_lines(billed[1], lines[1:])
     assert len(billed[1]) <= BYTES_MAX
 
 

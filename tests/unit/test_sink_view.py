@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from streamapp.errors import Unavailable
+from streamapp.exact.consumer import ChunkConsumerThread
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.owned import LetGo, Partition
 from streamapp.exact.partition.place import Place
@@ -57,10 +58,21 @@ def view(
         conf=SimpleNamespace(id="audit-archive", canonical_url="http://127.0.0.1:6086"),
         slot=SimpleNamespace(instance_id="audit-archive-host-0"),
         consumer=SimpleNamespace(topic_partitions=lambda topic: 4),
+        assignor=SimpleNamespace(external_topics_metadata=dict),
         needs=SimpleNamespace(missing=()),
         ownership=SimpleNamespace(topic="audit_log", partitions={2: partition}, taking=()),
     )
     return SinkView(app, metrics, lambda: 0, marks("archive")), task
+
+
+def test_a_worker_is_shown_while_its_consumer_connects() -> None:
+    """The web server is asked before aiokafka's consumer has a coordinator, which it makes when Kafka has answered."""
+    shown, _ = view(GroupMetrics("audit-archive"))
+    thread = object.__new__(ChunkConsumerThread)
+    thread._consumer = SimpleNamespace(_coordinator=None)
+    shown.app.consumer = thread
+    worker = shown.worker()
+    assert (worker.partition_count, worker.joined) == (None, False)
 
 
 def facts(shown: SinkView) -> PartitionFacts:

@@ -368,7 +368,10 @@ def test_health_and_metrics() -> None:
         assert (await reader.json("/health"))["starting"] == [2]
         assert (await reader.get("/health/ready"))[0] == 503
         assert (await reader.get("/health/live"))[0] == 200
-        worker.taking, worker.changed = (), {2: {"high_water": 10**9, "last_commit_ms": WORLD.now_ms - 60_000}}
+        worker.taking, worker.joined = (), False
+        assert (await reader.json("/health"))["status"] == "starting"
+        assert (await reader.get("/health/ready"))[0] == 503
+        worker.joined, worker.changed = True, {2: {"high_water": 10**9, "last_commit_ms": WORLD.now_ms - 60_000}}
         status, text, _ = await reader.get("/health")
         assert (status, json.loads(text)["stuck"]) == (503, [2])
         assert "stream_events_total 1" in (await reader.get("/metrics"))[1]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -223,10 +223,18 @@ def situated(
 ) -> Situation:
     """The topics are known, the source and its changelog by their `ids`; ask about offsets. Blocks."""
     mine = [(source.topic, number) for number in numbers]
-    starts, ends = admin.start_offsets(mine), admin.end_offsets(mine)
-    committed = admin.committed(source.group, mine, settled=True)
-    by_number = ({number: offset for (_, number), offset in found.items()} for found in (committed, starts, ends))
-    return Situation(*ids, partitions, outputs, *by_number)
+    return Situation(
+        *ids,
+        partitions,
+        outputs,
+        starts=_by_number(admin.start_offsets(mine)),
+        ends=_by_number(admin.end_offsets(mine)),
+        committed=_by_number(admin.committed(source.group, mine, settled=True)),
+    )
+
+
+def _by_number(offsets: Mapping[tuple[str, int], int]) -> dict[int, int]:
+    return {number: offset for (_, number), offset in offsets.items()}
 
 
 def check(source: Source, number: int, position: StoredPosition | None, situation: Situation) -> None:

@@ -14,11 +14,11 @@ import re
 from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import uuid4
 
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.exact.partition.place import Place
 from streamapp.schemas.judging.insights import KEPT_UNTIL_MS, CapturedEvent
+from streamapp.schemas.values.timestamp import DAY_MS
 from streamapp.sinks.clickhouse.client import ClickHouse
 from streamapp.sinks.clickhouse.schema import EVENTS, migrate
 
@@ -32,6 +32,7 @@ NUMBERS = ("timestamp", "created_at", "_offset")
 DIGITS_MAX = 20  # of an integer that may fit, with its sign
 _WIDE = re.compile(r"[0-9]{19}|[0-9][eE]")  # a number, or part of a text, that has to be looked at
 _WORD = re.compile(r'"(?:[^"\\]++|\\.)*+"|-?[0-9][0-9.eE+-]*', re.DOTALL)
+REPAIRS_MAX = 5  # of one block: rows that somebody deletes all the time are not inserted for ever
 GONE = (60, 81)  # ClickHouse's codes: no such table, no such database
 _ORDER = (*TEXTS[:3], "timestamp", *TEXTS[3:], "created_at", "_topic", "_partition", "_offset")
 
@@ -55,7 +56,7 @@ class AnalyticsEvents:
 
     def __init__(self, clickhouse: ClickHouse) -> None:
         self._clickhouse = clickhouse
-        self._opened = False
+        self._opened = self._replicated = False
 
     def block(
         self, topic: str, partition: int, rows: Sequence[pyarrow.RecordBatch], revision: int = 0
@@ -73,48 +74,60 @@ class AnalyticsEvents:
             return block
         return block.append_column("_revision", pa.repeat(pa.scalar(revision, pa.uint64()), whole.num_rows))
 
-    def insert(self, block: pyarrow.Table, token: str, *, again: bool) -> None:
+    def insert(self, block: pyarrow.Table, token: str, *, again: bool = False) -> None:
         """Keep a block; one that is there already is left alone. `again`: somebody may have begun to write it. Raises
         `Unavailable` to be asked again.
 
-        A table that was dropped is made again, empty, before the next attempt: see `clickhouse_schema.migrate`.
+        A table that was dropped is made again, empty, before the next attempt: see `schema.migrate`.
         """
         self.open()
         try:
             self._clickhouse.insert(EVENTS, block, token)
-            if again and (lost := self._lost(block)).num_rows:
-                log.warning("ClickHouse knew the block %s and had lost %d rows of it: inserted", token, lost.num_rows)
-                self._clickhouse.insert(EVENTS, lost, f"{token}:{uuid4()}")
+            if again and not self._replicated:
+                self._repair(block, token)
         except (Misconfigured, Unavailable) as error:
             if getattr(error.__cause__, "code", None) not in GONE:
                 raise
             self._opened = False
             raise Unavailable(f"{error}; it is made again, empty") from error
 
-    def _lost(self, block: pyarrow.Table) -> pyarrow.Table:
-        """The rows of a block that are not in the table. A row that ClickHouse has replaced by a newer copy is among
-        them: it comes once more, and is replaced once more."""
+    def _repair(self, block: pyarrow.Table, token: str) -> None:
+        """Insert what ClickHouse does not have of a block that it was given. Whoever does the same at the same time
+        uses the same tokens, and each of them may have been noted by a server that ended, too."""
+        for number in range(REPAIRS_MAX):
+            absent = self._absent(block)
+            if not absent.num_rows:
+                return
+            log.warning("ClickHouse does not have %d rows of the block %s: inserted", absent.num_rows, token)
+            self._clickhouse.insert(EVENTS, absent, f"{token}:again-{number}")
+
+    def _absent(self, block: pyarrow.Table) -> pyarrow.Table:
+        """The rows of a block that are not in the table. One that was replaced by a newer copy is among them: it comes
+        once more, and is replaced once more."""
         import pyarrow as pa
 
-        columns = block.to_pydict()
-        offsets, days = columns["_offset"], (at.date() for at in columns["timestamp"])
-        keys = zip(days, *(columns[name] for name in ("team_id", "event", "distinct_id", "uuid")), strict=True)
+        columns = {name: block[name].to_pylist() for name in ("team_id", "event", "distinct_id", "uuid", "_offset")}
+        times, offsets, uuids = block["timestamp"].cast(pa.int64()).to_pylist(), columns["_offset"], columns["uuid"]
+        keys = zip((at_ms // DAY_MS for at_ms in times), *list(columns.values())[:4], strict=True)
         wanted = {key: at for at, key in enumerate(keys)}  # of copies in one block an insert keeps the last
-        kept = {
-            offset
-            for (offset,) in self._clickhouse.rows(
-                f"SELECT DISTINCT _offset FROM {self._clickhouse.database}.{EVENTS} "
-                f"WHERE _topic = '{columns['_topic'][0]}' AND _partition = {columns['_partition'][0]} "
-                f"AND _offset BETWEEN {min(offsets)} AND {max(offsets)} "
-                f"AND _revision >= {columns.get('_revision', [0])[0]}"
-            )
-        }
-        return block.take(pa.array([at for at in wanted.values() if offsets[at] not in kept], pa.int64()))
+        found = self._clickhouse.rows(
+            f"SELECT _offset, toString(uuid) FROM {self._clickhouse.database}.{EVENTS} "
+            f"WHERE _topic = '{block['_topic'][0]}' AND _partition = {block['_partition'][0]} "
+            f"AND _offset BETWEEN {min(offsets)} AND {max(offsets)} "
+            f"AND timestamp BETWEEN fromUnixTimestamp64Milli({min(times)}) AND fromUnixTimestamp64Milli({max(times)})"
+        )
+        kept = {(offset, uuid) for offset, uuid in found}
+        return block.take(pa.array([at for at in wanted.values() if (offsets[at], uuids[at]) not in kept], pa.int64()))
 
     def open(self) -> None:
         """Bring the database to the newest step. Raises as `migrate` does."""
         if not self._opened:
             migrate(self._clickhouse)
+            ((engine,),) = self._clickhouse.rows(
+                f"SELECT engine FROM system.tables WHERE database = '{self._clickhouse.database}' AND name = '{EVENTS}'"
+            )
+            # They note a token and its rows in one step, and another replica may not have them yet.
+            self._replicated = engine.startswith(("Replicated", "Shared"))
             self._opened = True
 
     def close(self) -> None:

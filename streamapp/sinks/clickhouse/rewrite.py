@@ -62,7 +62,7 @@ class EventsRewriter:
             return
         block = self._events.block(place.topic, place.partition, batches, self._revision)
         token = f"{place.topic}:{place.partition}:{reading.first}-{reading.last}:{self._revision}"
-        await asyncio.to_thread(self._events.insert, block, token, again=True)
+        await asyncio.to_thread(self._events.insert, block, token)
 
     async def finish(self) -> int:
         """Raises `Unavailable` where ClickHouse cannot remove them."""

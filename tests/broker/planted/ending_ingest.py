@@ -14,7 +14,7 @@ _insert = AnalyticsEvents.insert
 _inserts = count(1)
 
 
-def insert(events: AnalyticsEvents, block: Any, token: str, *, again: bool) -> None:
+def insert(events: AnalyticsEvents, block: Any, token: str, *, again: bool = False) -> None:
     _insert(events, block, token, again=again)
     if next(_inserts) == 5:
         os._exit(9)
