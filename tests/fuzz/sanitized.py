@@ -55,7 +55,8 @@ def main() -> int:
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
     # -s: what a sanitizer says before it aborts must not be kept by pytest.
-    command = [sys.executable, "-m", "pytest", "-q", "-s", "-x", "-p", "no:cacheprovider", "-k", OTHERWISE, *TESTS]
+    pytest = [sys.executable, "-m", "pytest", "-q", "-s", "-x", "-p", "no:cacheprovider", "--hypothesis-profile=long"]
+    command = [*pytest, "-k", OTHERWISE, *TESTS]
     return subprocess.run(command, cwd=COPY, env=watched, check=False).returncode
 
 
