@@ -125,7 +125,7 @@ def test_any_history_ends_in_the_bills_of_the_oracle() -> None:
         ),
     )
     expected = {"Died", "OutcomeUnknown", "Fenced", "idle close", "reset", "expired"}
-    often = 5 if is_long() else 1
+    often = 5
     assert {name for name in expected if happened[name] < often} == set(), happened
     assert happened["a frozen owner wrote"] == 0
 
