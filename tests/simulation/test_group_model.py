@@ -19,7 +19,8 @@ from searches import is_long
 from streamapp.errors import Misconfigured
 from tables.window import DAY_MS, HOUR_MS, MINUTE_MS
 
-EXAMPLES, STEPS = (240 if is_long() else 80), 40
+EXAMPLES = 240 if is_long() else 80
+STEPS = 40
 
 TEAM = st.integers(0, len(TEAMS) - 1)
 PARTITION = st.integers(0, PARTITIONS - 1)
