@@ -77,7 +77,7 @@ tested: setup browser pgbouncer prometheus kcat check
 	PYTHONPATH=. $(BIN)/python tests/kubernetes/manifests.py
 	PYTHONPATH=. $(BIN)/python tests/registry/go_client.py
 
-test: tested ## Check and run the tests without the long ones (docs/long-tests.md); searches try a sixteenth of their examples
+test: tested ## Check and run the tests without the long ones (docs/long-tests.md); searches try a sixteenth of their examples, at least eight
 	$(PYTEST)
 
 test-all: cargo tested ## Check and run every test, every search at its full length

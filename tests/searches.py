@@ -1,4 +1,4 @@
-"""How long a search goes on: a sixteenth of its examples in `make test`, all of them in `make test-all`.
+"""How long a search goes on: a sixteenth of its examples in `make test`, at least eight; all in `make test-all`.
 
 Hypothesis's own option chooses: `pytest --hypothesis-profile=long`. Tests that are marked `long` run in that profile
 only; `docs/long-tests.md` names the shorter test of each promise.
@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 LONG = "long"
 SHORT = "short"
+LEAST = 8  # Hypothesis begins with the simplest example: a few alone try next to nothing
 
 
 def register() -> None:
@@ -28,11 +29,11 @@ def is_long() -> bool:
     return bool(settings.get_current_profile_name() == LONG)
 
 
-def of(number: int) -> int:
-    """How many of `number` examples or histories are tried in this run."""
-    return number if is_long() else max(1, number // 16)
+def of(number: int, least: int = LEAST) -> int:
+    """How many of `number` examples or histories are tried in this run. `least`: fewer where each is dear."""
+    return number if is_long() else min(number, max(least, number // 16))
 
 
-def search(examples: int, **more: Any) -> settings:
+def search(examples: int, least: int = LEAST, **more: Any) -> settings:
     """The settings of a property test that tries `examples` inputs when it is long."""
-    return settings(**{"max_examples": of(examples), "deadline": None, "database": None, **more})
+    return settings(**{"max_examples": of(examples, least), "deadline": None, "database": None, **more})

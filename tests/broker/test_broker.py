@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -21,6 +22,7 @@ from conftest import create_topic
 from streamapp.broker import users
 from streamapp.broker.broker import Broker, archive, classpath
 from streamapp.broker.jars import LOCK, file_name, jars, read_lock
+from streamapp.broker.tools import TOOLS
 from streamapp.broker.train import train
 from streamapp.errors import Refused, Unavailable
 from streamapp.kafka.clients.admin_client import AdminClient
@@ -144,6 +146,14 @@ def test_stock_tools_run_by_the_names_of_their_scripts(
         assert topic in told(name, *arguments)
     (segment := tmp_path / "00000000000000000000.log").touch()
     assert "Log starting offset: 0" in told("kafka-dump-log", "--files", str(segment)), "it is told of no broker"
+
+
+def test_every_tool_has_its_class_in_the_jars(cache_dir: Path) -> None:
+    there = set[str]()
+    for jar in jars(cache_dir, lock=LOCK):
+        with ZipFile(jar) as opened:
+            there.update(opened.namelist())
+    assert [name for name, of in TOOLS if f"{of.replace('.', '/')}.class" not in there] == []
 
 
 def test_the_broker_listens_on_loopback_only(broker: Broker) -> None:

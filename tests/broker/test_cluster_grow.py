@@ -26,6 +26,7 @@ EVENTS_TOPIC = "events_plugin_ingestion"
 LOCKED_RATE = 100
 UNDER_WAY_S = 7  # of acknowledgements: as long as an election takes at most, the other brokers' partitions go on
 CHUNKS: dict[str, Any] = {"worker__chunk_records": 5_000, "worker__chunk_linger_ms": 100}
+STARTS_MAX = 2  # of a worker whose broker is back
 DRAINED = 2_000  # records a second that are billed at least, behind a load that was faster
 
 
@@ -132,12 +133,15 @@ def begun(one: Cluster) -> WorkerProcess:
 
 def still_there(one: Cluster, worker: WorkerProcess) -> WorkerProcess:
     """An outage of more than 30 s ends a worker with 69, and its supervisor starts it again, until it has taken over.
-    Other codes are faults."""
+    Other codes are faults, and so are more starts than two."""
+    starts = 0
 
     def there() -> object:
-        nonlocal worker
+        nonlocal worker, starts
         if not worker.runs:
             assert worker.exit_code == 69, worker.said()[-3000:]
+            starts += 1
+            assert starts <= STARTS_MAX, worker.said()[-3000:]
             worker = one.start(**CHUNKS)
         return worker.takeovers()
 

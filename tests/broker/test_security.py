@@ -148,7 +148,7 @@ def test_every_client_of_ours_names_tls_1_3(listeners: Listeners) -> None:
 
 def test_every_client_of_ours_names_a_wrong_password(listeners: Listeners) -> None:
     """In one sentence, and without the password."""
-    wrong = listeners.settings("LOGIN", sasl_password=SecretStr("guessed"), delivery_timeout_seconds=3)
+    wrong = listeners.settings("LOGIN", sasl_password=SecretStr("guessed"), delivery_timeout_seconds=10)
 
     async def captured() -> None:
         await demand_topics(LoopProducer(wrong, bytes_max=8 << 20, records_max=1000))
@@ -174,9 +174,10 @@ def test_every_client_of_ours_names_a_wrong_password(listeners: Listeners) -> No
     }
 
     def refused(ask: Callable[[], object]) -> str:
-        with pytest.raises(StreamError) as raised:
-            ask()
-        return f"{type(raised.value).__name__}: {raised.value}"
+        try:
+            return f"nothing is raised: {ask()!r}"
+        except StreamError as error:
+            return f"{type(error).__name__}: {error}"
 
     with ThreadPoolExecutor(len(asks)) as pool:  # each asks until its time is over
         told = dict(zip(asks, pool.map(refused, asks.values()), strict=True))

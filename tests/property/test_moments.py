@@ -18,7 +18,7 @@ import pytest
 from hypothesis import Phase, assume, find, given
 from hypothesis import strategies as st
 from moments_world import KeptLedger, Step, World
-from searches import is_long, search
+from searches import search
 
 from streamapp.errors import Misconfigured
 from streamapp.reconcile.reconciler import ROUNDS_DIFFERING, Reconciler
@@ -118,7 +118,7 @@ def test_an_archive_that_grows_is_whole(history: list[Step]) -> None:
 
 @pytest.mark.parametrize(("name", "fault"), FAULTS)
 @given(HISTORIES, HISTORIES, HISTORIES)
-@search(16)
+@search(16, least=4)  # of each of the faults
 def test_what_is_lost_or_doubled_is_reported(
     name: str, fault: str, before: list[Step], after: list[Step], meanwhile: list[Step]
 ) -> None:
@@ -243,5 +243,5 @@ def test_a_wrong_order_is_found_out(planted: str) -> None:
     find(
         HISTORIES,
         lambda history: reading(name, history, check=check).difference > 0,
-        settings=search(4800 if is_long() else 9600, phases=(Phase.generate,)),
+        settings=search(9600, phases=(Phase.generate,)),
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from latency_log import LatencyTable, summed
-from searches import is_long, search
+from searches import of, search
 from usage_log import Rec, at, value
 
 from streamapp.meters.latency import codec
@@ -17,7 +17,7 @@ from tables.latency.tally import ALL, NUMBERS, OTHERS, Name, Series, Tally
 from tables.latency.windows import HOUR, MINUTE, WindowKey
 from tables.window import HOUR_MS, MINUTE_MS
 
-INVENTED = 100_000 if is_long() else 10_000
+INVENTED = of(160_000)
 REAL = 5
 
 

@@ -179,10 +179,11 @@ def test_a_worker_that_stopped_is_named_and_its_rows_are_stale() -> None:
 
 def test_a_frozen_worker_slows_one_page_not_every_page() -> None:
     async def check(reader: Reader, served: list[Served]) -> None:
-        release, asked = asyncio.Event(), list[str]()
+        release, arrived, asked = asyncio.Event(), asyncio.Event(), list[str]()
 
         async def hang(request: web.Request) -> web.Response:
             asked.append(request.path)
+            arrived.set()
             await release.wait()
             return web.Response()
 
@@ -194,6 +195,7 @@ def test_a_frozen_worker_slows_one_page_not_every_page() -> None:
         frozen = FakeWorker(WORLD, "frozen", (), f"http://127.0.0.1:{runner.addresses[0][1]}")
         served[0].view.others = [frozen]
         assert "no answer within 0.5 s" in (await reader.get("/"))[1]
+        await asyncio.wait_for(arrived.wait(), 10)  # on a busy machine the page may be there first
         asked.clear()
         assert "no answer within 0.5 s" in (await reader.get("/usage"))[1]
         assert asked == [], "it rests: no page waits for it again"
