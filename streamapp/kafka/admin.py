@@ -51,7 +51,7 @@ from streamapp.settings import KafkaSettings
 from streamapp.topics.plan import TopicState
 
 LEADER_POLL_S = 0.05
-COORDINATOR_S = 5.0  # a question to a group's coordinator that takes longer is asked anew, and has twice as long then
+COORDINATOR_S = 5.0  # a question to a group's coordinator that takes longer is asked anew, each time with more patience
 ON_TOPIC = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
 
 _SEE = Right("DESCRIBE", "cluster", CLUSTER)
@@ -178,19 +178,20 @@ class Admin:
         level = "read_committed" if settled else "read_uncommitted"
         settings = {**self._config, "group.id": group, "enable.auto.commit": False, "isolation.level": level}
 
-        end_s, share_s = monotonic_s() + self._timeout_s, COORDINATOR_S
+        began_s = monotonic_s()
         while True:
-            left_s = max(end_s - monotonic_s(), LEADER_POLL_S)
-            ask = partial(self._committed, settings, request, min(share_s, left_s))
+            spent_s = monotonic_s() - began_s
+            share_s = min(max(spent_s, COORDINATOR_S), max(self._timeout_s - spent_s, LEADER_POLL_S))
+            ask = partial(self._committed, settings, request, share_s)
             try:
                 found = self._asked(f"read the offsets of group {group}", ask)
                 return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
             except Unavailable:
                 with suppress(Unavailable):  # librdkafka does not tell a refusal from silence
-                    self.group(group, min(share_s, left_s))
-                if monotonic_s() > end_s:
+                    self.group(group, share_s)
+                if monotonic_s() - began_s > self._timeout_s:
                     raise
-            share_s *= 2
+            threading.Event().wait(LEADER_POLL_S)
 
     def _committed(self, settings: Mapping[str, Any], of: list[TopicPartition], timeout_s: float) -> Any:
         """A consumer's answer. Each question has a consumer of its own: one that waits for a coordinator does not look

@@ -106,9 +106,11 @@ class AnalyticsEvents:
         once more, and is replaced once more."""
         import pyarrow as pa
 
-        columns = {name: block[name].to_pylist() for name in ("team_id", "event", "distinct_id", "uuid", "_offset")}
-        times, offsets, uuids = block["timestamp"].cast(pa.int64()).to_pylist(), columns["_offset"], columns["uuid"]
-        keys = zip((at_ms // DAY_MS for at_ms in times), *list(columns.values())[:4], strict=True)
+        teams, events, users, uuids, offsets = (
+            block[name].to_pylist() for name in ("team_id", "event", "distinct_id", "uuid", "_offset")
+        )
+        times = block["timestamp"].cast(pa.int64()).to_pylist()
+        keys = zip(teams, (at_ms // DAY_MS for at_ms in times), events, users, uuids, strict=True)
         wanted = {key: at for at, key in enumerate(keys)}  # of copies in one block an insert keeps the last
         found = self._clickhouse.rows(
             f"SELECT _offset, toString(uuid) FROM {self._clickhouse.database}.{EVENTS} "
@@ -116,7 +118,7 @@ class AnalyticsEvents:
             f"AND _offset BETWEEN {min(offsets)} AND {max(offsets)} "
             f"AND timestamp BETWEEN fromUnixTimestamp64Milli({min(times)}) AND fromUnixTimestamp64Milli({max(times)})"
         )
-        kept = {(offset, uuid) for offset, uuid in found}
+        kept = {tuple(place) for place in found}
         return block.take(pa.array([at for at in wanted.values() if (offsets[at], uuids[at]) not in kept], pa.int64()))
 
     def open(self) -> None:
