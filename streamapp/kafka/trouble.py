@@ -21,6 +21,8 @@ NO_ANSWER = frozenset(
         KafkaError._ALL_BROKERS_DOWN,
         KafkaError._TIMED_OUT,
         KafkaError._RESOLVE,
+        KafkaError._DESTROY_BROKER,  # a broker left the cluster's metadata, and librdkafka closed its connection
+        KafkaError._WAIT_COORD,
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.NOT_CONTROLLER,
         KafkaError.COORDINATOR_NOT_AVAILABLE,

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import forked
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
+from streamapp.errors import Unavailable
+from streamapp.kafka.admin import Admin
 from streamapp.processes.child import free_port
+from streamapp.settings import KafkaSettings
 
 COMMANDS = [
     "topics plan",
@@ -54,3 +58,23 @@ def test_a_ledger_that_is_none_is_refused_before_a_progress_bar(tmp_path: Path) 
     found = ran("verify", tmp_path, STREAM_LEDGER_URL="mysql://u:secret@h/d")
     assert (found.returncode, found.stdout, found.stderr.count("\n")) == (78, "", 1), found.stderr
     assert "STREAM_LEDGER_URL (mysql://…) is not usable" in found.stderr
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        KafkaError._TRANSPORT,
+        KafkaError._DESTROY_BROKER,  # while a node of a cluster restarts
+        KafkaError._WAIT_COORD,
+        KafkaError.NOT_COORDINATOR,
+    ],
+)
+def test_a_broker_that_went_away_during_a_question_is_no_refusal(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = Admin(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+
+    def gone(*_: object, **__: object) -> None:
+        raise KafkaException(KafkaError(code))
+
+    monkeypatch.setattr(admin._client, "list_topics", gone)
+    with pytest.raises(Unavailable, match="does not answer"):
+        admin.topics()
