@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -53,6 +54,13 @@ from streamapp.topics.plan import TopicState
 LEADER_POLL_S = 0.05
 COORDINATOR_S = 5.0  # a question to a group's coordinator that takes longer is asked anew, each time with more patience
 ON_TOPIC = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
+
+UNSETTLED = (
+    "the offsets of group %s were not settled within %.0f s: a transaction that commits some of them is still open; "
+    "going on from those that are committed"
+)
+
+log = logging.getLogger(__name__)
 
 _SEE = Right("DESCRIBE", "cluster", CLUSTER)
 _NO_SUCH_TOPIC = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
@@ -169,27 +177,32 @@ class Admin:
     ) -> dict[Partition, int]:
         """The offsets a group has committed, of these partitions or of all; empty when it never did.
 
-        `settled`: wait until no transaction is open that commits offsets of the group. A worker that was killed leaves
-        one open for a minute, or until its successor ends it.
+        `settled`: wait until no transaction is open that commits offsets of the group, for half of the time at most. A
+        worker that was killed leaves one open for a minute, or until its successor ends it.
         """
-        request = [TopicPartition(*at) for at in (self._every_partition() if partitions is None else partitions)]
+        places = [*(self._every_partition() if partitions is None else partitions)]
+        request = [TopicPartition(*at) for at in places]
         # A consumer asks, because librdkafka's admin request for the same crashes the process (2.16.1) when the
         # group's coordinator is not there yet, as in the first moments of a cluster.
         level = "read_committed" if settled else "read_uncommitted"
         settings = {**self._config, "group.id": group, "enable.auto.commit": False, "isolation.level": level}
-
-        began_s = monotonic_s()
+        began_s, spent_s = monotonic_s(), 0.0
         while True:
-            spent_s = monotonic_s() - began_s
             share_s = min(max(spent_s, COORDINATOR_S), max(self._timeout_s - spent_s, LEADER_POLL_S))
-            ask = partial(self._committed, settings, request, share_s)
             try:
-                found = self._asked(f"read the offsets of group {group}", ask)
+                found = self._asked(
+                    f"read the offsets of group {group}", partial(self._committed, settings, request, share_s)
+                )
                 return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
             except Unavailable:
-                with suppress(Unavailable):  # librdkafka does not tell a refusal from silence
-                    self.group(group, share_s)
-                if monotonic_s() - began_s > self._timeout_s:
+                committed = None
+                with suppress(Unavailable):  # librdkafka tells neither a refusal nor an open transaction from silence
+                    committed = self.group(group, share_s).committed
+                spent_s = monotonic_s() - began_s
+                if committed is not None and spent_s > self._timeout_s / 2:
+                    log.warning(UNSETTLED, group, spent_s)
+                    return {at: committed[at] for at in places if at in committed}
+                if spent_s > self._timeout_s:
                     raise
             threading.Event().wait(LEADER_POLL_S)
 

@@ -6,12 +6,15 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from late_commits import left_late, unverified
 from searches import of
-from workers import CHANGELOG, PARTITIONS, cluster
+from workers import CHANGELOG, GROUP, PARTITIONS, USAGE, cluster
 
 from streamapp.broker.broker import Broker
 from streamapp.chaos.worker import WorkerProcess
+from streamapp.kafka.admin import Admin
 from streamapp.processes.child import free_port
+from streamapp.topics.registry import transactional_ids
 
 TAKEOVER_S_MAX = 5.0  # 0.1 to 0.5 s on an idle machine; most of a takeover under load is waiting for a processor
 
@@ -32,6 +35,31 @@ def test_workers_with_state_folders_of_their_own_share_the_partitions(ready_brok
             return {*map(len, owned)} == {PARTITIONS // 2} and {*chain(*owned)} == {*range(PARTITIONS)}
 
         stack.wait(shared, 30, *workers)
+
+
+def test_an_offset_commit_behind_its_transactions_end_is_ended_by_the_next_owner(
+    ready_broker: Broker, tmp_path: Path
+) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
+        with unverified(stack.kafka):
+            left_late(stack.kafka, GROUP, USAGE, 3, f"{transactional_ids(GROUP, USAGE)}3")
+        worker = stack.start()
+        stack.wait(lambda: worker.takeovers(), TAKEOVER_S_MAX * 2, worker)
+        assert "not settled" not in worker.said()
+        assert stack.admin.committed(GROUP, [(USAGE, 3)], settled=True) == {(USAGE, 3): 0}
+
+
+def test_another_transaction_that_does_not_end_is_waited_for_and_named(
+    ready_broker: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with cluster(ready_broker, tmp_path) as stack:
+        with unverified(stack.kafka):
+            left_late(stack.kafka, GROUP, USAGE, 3, "a client that is not ours")
+        admin = Admin(stack.kafka, timeout_s=2)
+        assert admin.committed(GROUP, [(USAGE, 3)]) == {(USAGE, 3): 0}
+        assert not caplog.messages
+        assert admin.committed(GROUP, [(USAGE, 3)], settled=True) == {(USAGE, 3): 0}
+        assert [GROUP in said and "not settled" in said for said in caplog.messages] == [True]
 
 
 @pytest.mark.long

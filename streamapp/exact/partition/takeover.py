@@ -1,6 +1,6 @@
 """Taking partitions over, in this order:
 
-1  start each partition's transactional producer      fences every former owner, aborts what it left open
+1  start each partition's transactional producer      fences every former owner, ends what it left open
 2  ask Kafka what the topic is and what was committed   now nobody else can move it
 3  restore the local rows to the end of the changelog; a destination with an offset of its own is followed
 4  compare: what the table counted, what the group committed   refuse to start where they contradict
