@@ -36,7 +36,8 @@ class Released(NamedTuple):
 
 def subject_of(event_type: str) -> str:
     """`llm.usage.completed` → `llm_usage-llm.usage.completed`. Raises KeyError for an unknown type."""
-    return f"{_topics()[event_type]}-{event_type}"
+    topics = {entry.event_type: entry.topic for entry in CATALOG}
+    return f"{topics[event_type]}-{event_type}"
 
 
 def type_of(subject: str) -> str:
@@ -80,9 +81,7 @@ def read(folder: Path) -> list[Released]:
 
 def unreleased(known: Iterable[Released]) -> dict[str, dict[str, Any]]:
     """Subject → schema as the models have it now, of every subject whose newest version is another one."""
-    newest_of: dict[str, Mapping[str, Any]] = {}
-    for one in sorted(known, key=lambda one: one.version):
-        newest_of[one.subject] = one.schema
+    newest_of = {one.subject: one.schema for one in sorted(known, key=lambda one: one.version)}
     return {subject: schema for subject, schema in _wanted().items() if newest_of.get(subject) != schema}
 
 
@@ -141,7 +140,3 @@ def _wanted() -> dict[str, dict[str, Any]]:
         by_topic.setdefault(entry.topic, {})[entry.event_type] = json_schema(entry.event_type)
     wanted = {f"{topic}-{name}": schema for topic, each in by_topic.items() for name, schema in each.items()}
     return wanted | {aliased(topic): of_topic(each) for topic, each in by_topic.items()}
-
-
-def _topics() -> dict[str, str]:
-    return {entry.event_type: entry.topic for entry in CATALOG}
