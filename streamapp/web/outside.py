@@ -12,10 +12,9 @@ from streamapp.events.log import EventLog
 from streamapp.events.sources import Objects, Store
 from streamapp.watch.standing import Standings
 from streamapp.web.entry.audit import Audit
-from streamapp.web.pages.asked import nobody
+from streamapp.web.pages.asked import Registered, nobody
 from streamapp.web.pages.front.lags import Hours
 from streamapp.web.pages.front.reconciliation import Reconciliation
-from streamapp.web.pages.subjects import Registered
 from streamapp.web.pages.usage.kept import KeptBills
 
 _NO_WATCH, _NO_REGISTRY = partial(nobody, "the watch"), partial(nobody, "the registry")
