@@ -32,9 +32,9 @@ from streamapp.web.entry.audit import UNMASKED, Audit
 from streamapp.web.entry.gate import Gate
 from streamapp.web.entry.identity import Everybody
 from streamapp.web.outside import Outside
+from streamapp.web.pages.asked import Registered
 from streamapp.web.pages.front.lags import Hours
 from streamapp.web.pages.front.reconciliation import Reconciliation
-from streamapp.web.pages.subjects import Registered
 from streamapp.web.pages.usage.kept import KeptBills
 from streamapp.web.routes import Pages, mount
 from streamapp.web.show import exact, rfc3339, total

@@ -21,9 +21,9 @@ from streamapp.web.entry.audit import KafkaAudit
 from streamapp.web.entry.gate import gate as gate_of
 from streamapp.web.monitor import beside
 from streamapp.web.outside import Outside
+from streamapp.web.pages.asked import ask_registry
 from streamapp.web.pages.front.lags import ask_watch
 from streamapp.web.pages.front.reconciliation import AskedReconciliation
-from streamapp.web.pages.subjects import ask_registry
 from streamapp.web.routes import mount
 
 

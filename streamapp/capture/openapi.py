@@ -115,16 +115,11 @@ def _pages() -> Node:
         JSON,
         {"anyOf": [_state("kafka_away"), missing, overloaded]},
     )
+    ready = {"200": _text("Kafka answers and has the topics", JSON, _state("ready")), "503": away}
     told = {
         "/health/live": ("The process runs", {"200": _text("it does", JSON, _state("live"))}),
-        "/health/ready": (
-            "Whether events would be taken",
-            {"200": _text("Kafka answers and has the topics", JSON, _state("ready")), "503": away},
-        ),
-        "/health": (
-            "The same as /health/ready",
-            {"200": _text("Kafka answers and has the topics", JSON, _state("ready")), "503": away},
-        ),
+        "/health/ready": ("Whether events would be taken", ready),
+        "/health": ("The same as /health/ready", ready),
         "/metrics": ("For Prometheus", {**by_role, "200": _text("its text format", "text/plain", {"type": "string"})}),
         "/openapi.json": ("This document", {**by_role, "200": _text("as JSON", JSON, {"type": "object"})}),
     }

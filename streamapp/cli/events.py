@@ -32,7 +32,7 @@ from streamapp.watch.user import pages_user
 from streamapp.web.entry.identity import Asker
 from streamapp.web.pages.events.asking import Seeker, of_command
 from streamapp.web.pages.events.calls import calls_behind
-from streamapp.web.pages.events.shown import listing_twin, twin
+from streamapp.web.pages.events.shown import listing_twin, trace_twin
 from streamapp.web.peers import ASKING, Seals, keys_of, unsigned
 from streamapp.web.workers.wire import plain
 
@@ -111,13 +111,7 @@ async def _traced(seeker: Seeker, wanted: str) -> Trace:
 
 def _show_trace(trace: Trace, as_json: bool) -> None:
     if as_json:
-        facts = {
-            "wanted": trace.wanted,
-            "found": [twin(one) for one in trace.sightings],
-            "searched": trace.searched,
-            "not_searched": trace.not_searched,
-        }
-        print_json(plain(facts))
+        print_json(plain(trace_twin(trace)))
     else:
         _print_trace(trace, console())
     if not trace.sightings:

@@ -68,11 +68,9 @@ def service_ports(settings: Settings) -> dict[str, int]:
 
 def settings_here(settings: Settings, ports: Mapping[str, int]) -> Settings:
     """The settings of somebody who finds the services that run here."""
-    found: dict[str, Any] = {}
-    for service in SERVICES:
-        if service.found_by is not None and service.name in ports:
-            address = {service.found_by: f"http://{HOST}:{ports[service.name]}"}
-            found[service.name] = getattr(settings, service.name).model_copy(update=address)
+    found = {
+        section: getattr(settings, section).model_copy(update={field: url}) for section, field, url in _addresses(ports)
+    }
     return settings.model_copy(update=found)
 
 
@@ -206,8 +204,13 @@ def stage_of(name: str) -> int:
 
 def _found(ports: Mapping[str, int]) -> list[tuple[str, str]]:
     """Where the services are that run here, as environment."""
+    return [(f"STREAM_{section.upper()}__{field.upper()}", url) for section, field, url in _addresses(ports)]
+
+
+def _addresses(ports: Mapping[str, int]) -> list[tuple[str, str, str]]:
+    """Section and field of the settings that tell where a service is, and its address, of those that run here."""
     return [
-        (f"STREAM_{service.name.upper()}__{service.found_by.upper()}", f"http://{HOST}:{ports[service.name]}")
+        (service.name, service.found_by, f"http://{HOST}:{ports[service.name]}")
         for service in SERVICES
         if service.found_by is not None and service.name in ports
     ]

@@ -13,11 +13,13 @@ from streamapp.registry.records import Version, guid
 from streamapp.registry.registry import Registry
 from streamapp.registry.rules import POLICY
 from streamapp.registry.state import State
+from streamapp.web.monitor import Handler
 
 T = TypeVar("T")
 
 NEWEST = frozenset({"latest", "-1"})
 VERSION_MAX = 2**31 - 1
+DELETED_ONLY = ("deletedOnly", "deleted_only")
 
 
 def as_told(one: Version) -> dict[str, Any]:
@@ -41,10 +43,10 @@ class Reading:
     def routes(self) -> list[web.RouteDef]:
         """What is answered to a GET."""
         of = {
-            "/": self.root,
-            "/contexts": self.contexts,
+            "/": _always({}),
+            "/contexts": _always(["."]),
             "/schemas": self.schemas,
-            "/schemas/types": self.types,
+            "/schemas/types": _always(["JSON"]),
             "/schemas/ids/{id}": self.by_id,
             "/schemas/ids/{id}/schema": self.text_by_id,
             "/schemas/ids/{id}/subjects": self.subjects_by_id,
@@ -72,15 +74,6 @@ class Reading:
             await self._registry.sure()
             found = look(self._registry.state)
         return found
-
-    async def root(self, request: web.Request) -> web.Response:
-        return answer({})
-
-    async def contexts(self, request: web.Request) -> web.Response:
-        return answer(["."])
-
-    async def types(self, request: web.Request) -> web.Response:
-        return answer(["JSON"])
 
     async def schemas(self, request: web.Request) -> web.Response:
         prefix, state = request.query.get("subjectPrefix", ""), self._registry.state
@@ -118,17 +111,17 @@ class Reading:
     async def subjects(self, request: web.Request) -> web.Response:
         prefix, state = request.query.get("subjectPrefix", ""), self._registry.state
         alive = state.subjects()
-        found = state.subjects(deleted=True) if flag(request, "deleted", "deletedOnly", "deleted_only") else alive
-        if flag(request, "deletedOnly", "deleted_only"):
+        found = state.subjects(deleted=True) if flag(request, "deleted", *DELETED_ONLY) else alive
+        if flag(request, *DELETED_ONLY):
             found = [name for name in found if name not in set(alive)]
         return answer(page(request, [name for name in found if name.startswith(prefix)]))
 
     async def versions(self, request: web.Request) -> web.Response:
-        subject, deleted = request.match_info["subject"], flag(request, "deleted", "deletedOnly", "deleted_only")
+        subject, deleted = request.match_info["subject"], flag(request, "deleted", *DELETED_ONLY)
         found = await self.known(lambda state: state.of(subject, deleted=deleted) or None, subject)
         if found is None:
             raise no_subject(subject)
-        if flag(request, "deletedOnly", "deleted_only"):
+        if flag(request, *DELETED_ONLY):
             found = [one for one in found if one.deleted]
         return answer(page(request, [one.version for one in found]))
 
@@ -196,6 +189,13 @@ class Reading:
         if found is None:
             raise Failure(answers.SCHEMA_NOT_FOUND, f"Schema {wanted} not found")
         return found
+
+
+def _always(body: object) -> Handler:
+    async def told(request: web.Request) -> web.Response:
+        return answer(body)
+
+    return told
 
 
 def no_subject(subject: str) -> Failure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from aiohttp import web
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -18,13 +18,12 @@ from streamapp.settings.web import WebSettings
 from streamapp.web import job
 from streamapp.web.entry.gate import Gate
 from streamapp.web.entry.rights import TABLE, Route
+from streamapp.web.monitor import Handler
 from streamapp.web.problem import Problem
 
 PORT = "STREAM_REGISTRY__PORT"
 BODY_BYTES_MAX = 1 << 20
 PAGES_ASK = "/schemas"  # for what other teams registered
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def rights() -> Mapping[str, Route]:

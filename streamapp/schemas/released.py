@@ -1,8 +1,9 @@
-"""The released schemas: one file per subject and version in this repository (decision 31).
+"""The released schemas: one file per event type and version in this repository (decision 31).
 
 `versions/<subject>/<version>.json` never changes once it is released, and `versions/ids.txt` gives each its id, one
 line each. A subject is `<topic>-<event type>`; `<topic>-value` is an alias for whoever asks by topic: any event of the
-topic's types. `streamapp schemas release` adds the next version of what has changed in the models.
+topic's types. The alias of one type shares that type's id, and its file. `streamapp schemas release` adds the next
+version of what has changed in the models.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Released(NamedTuple):
 
 def subject_of(event_type: str) -> str:
     """`llm.usage.completed` → `llm_usage-llm.usage.completed`. Raises KeyError for an unknown type."""
-    return f"{_topics()[event_type]}-{event_type}"
+    topics = {entry.event_type: entry.topic for entry in CATALOG}
+    return f"{topics[event_type]}-{event_type}"
 
 
 def type_of(subject: str) -> str:
@@ -65,38 +67,40 @@ def newest(event_type: str) -> Released:
 
 
 def read(folder: Path) -> list[Released]:
-    """The versions in a folder, by id."""
+    """The versions in a folder, by id. One without a file of its own has the document that its id names first."""
     lines = (folder / IDS).read_text(encoding="utf-8").splitlines() if (folder / IDS).is_file() else []
-    found = []
+    found: list[Released] = []
     for line in lines:
         number, subject, version = line.split()
-        document = json.loads((folder / subject / f"{version}.json").read_text(encoding="utf-8"))
+        path = folder / subject / f"{version}.json"
+        same = next((one.schema for one in found if one.id == int(number)), None)
+        document = json.loads(path.read_text(encoding="utf-8")) if same is None or path.is_file() else same
         found.append(Released(subject, int(version), int(number), document))
     return found
 
 
 def unreleased(known: Iterable[Released]) -> dict[str, dict[str, Any]]:
     """Subject → schema as the models have it now, of every subject whose newest version is another one."""
-    newest_of: dict[str, Mapping[str, Any]] = {}
-    for one in sorted(known, key=lambda one: one.version):
-        newest_of[one.subject] = one.schema
+    newest_of = {one.subject: one.schema for one in sorted(known, key=lambda one: one.version)}
     return {subject: schema for subject, schema in _wanted().items() if newest_of.get(subject) != schema}
 
 
 def write(folder: Path, schemas: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-    """Make the next version of each subject. An id belongs to a document: an alias of one type shares that type's."""
+    """Make the next version of each subject; the files that were written. An id belongs to a document: an alias of one
+    type shares that type's."""
     known, paths = read(folder), []
     for subject, schema in schemas.items():
         version = max((one.version for one in known if one.subject == subject), default=0) + 1
         same = next((one.id for one in known if one.schema == schema), None)
         number = max((one.id for one in known), default=0) + 1 if same is None else same
         known.append(Released(subject, version, number, schema))
-        path = folder / subject / f"{version}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(file_text(schema), encoding="utf-8")
+        if same is None:
+            path = folder / subject / f"{version}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(file_text(schema), encoding="utf-8")
+            paths.append(path)
         with (folder / IDS).open("a", encoding="utf-8") as ids:
             ids.write(f"{number} {subject} {version}\n")
-        paths.append(path)
     return paths
 
 
@@ -136,7 +140,3 @@ def _wanted() -> dict[str, dict[str, Any]]:
         by_topic.setdefault(entry.topic, {})[entry.event_type] = json_schema(entry.event_type)
     wanted = {f"{topic}-{name}": schema for topic, each in by_topic.items() for name, schema in each.items()}
     return wanted | {aliased(topic): of_topic(each) for topic, each in by_topic.items()}
-
-
-def _topics() -> dict[str, str]:
-    return {entry.event_type: entry.topic for entry in CATALOG}

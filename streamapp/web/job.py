@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -18,12 +18,10 @@ from streamapp.metrics import OPENMETRICS, TEXT, wants_openmetrics
 from streamapp.settings import Settings, current
 from streamapp.settings.web import WebSettings
 from streamapp.web.entry.gate import ASKER, Gate, gate, protect
-from streamapp.web.monitor import beside
+from streamapp.web.monitor import Handler, beside
 from streamapp.web.problem import Problem
 
 LOG_FORMAT = "%(asctime)s [%(levelname)s] %(name)s: %(message)s"
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 UNWELL = {"/health": {"stuck"}, "/health/ready": {"stuck", "starting"}}
 """Path → the words of `health` that are answered with 503."""

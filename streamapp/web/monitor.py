@@ -6,7 +6,7 @@ Nobody is asked for a token there: the network decides who reaches it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -51,15 +51,11 @@ async def listen_apart(settings: WebSettings, offset: int, pages: Mapping[str, H
 
 def beside(app: web.Application, settings: WebSettings, offset: int, pages: Mapping[str, Handler]) -> None:
     """The same while an application serves."""
-    started: list[web.AppRunner] = []
 
-    async def start(_: web.Application) -> None:
-        if runner := await listen_apart(settings, offset, pages):
-            started.append(runner)
-
-    async def end(_: web.Application) -> None:
-        for runner in started:
+    async def apart(_: web.Application) -> AsyncIterator[None]:
+        runner = await listen_apart(settings, offset, pages)
+        yield
+        if runner is not None:
             await runner.cleanup()
 
-    app.on_startup.append(start)
-    app.on_cleanup.append(end)
+    app.cleanup_ctx.append(apart)

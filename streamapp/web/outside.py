@@ -12,10 +12,9 @@ from streamapp.events.log import EventLog
 from streamapp.events.sources import Objects, Store
 from streamapp.watch.standing import Standings
 from streamapp.web.entry.audit import Audit
-from streamapp.web.pages.asked import nobody
+from streamapp.web.pages.asked import Registered, nobody
 from streamapp.web.pages.front.lags import Hours
-from streamapp.web.pages.front.reconciliation import NoReconciliation, Reconciliation
-from streamapp.web.pages.subjects import Registered
+from streamapp.web.pages.front.reconciliation import Reconciliation
 from streamapp.web.pages.usage.kept import KeptBills
 
 _NO_WATCH, _NO_REGISTRY = partial(nobody, "the watch"), partial(nobody, "the registry")
@@ -35,7 +34,7 @@ class Outside:
     ledger: KeptBills = field(default_factory=KeptBills)
     store: Store | None = None
     archive: Objects | None = None
-    reconciliation: Reconciliation = field(default_factory=NoReconciliation)
+    reconciliation: Reconciliation = field(default_factory=Reconciliation)
     watch: Callable[[], Awaitable[Hours]] = _NO_WATCH
     subjects: Callable[[], Awaitable[list[Registered]]] = _NO_REGISTRY
     capture_url: str = ""

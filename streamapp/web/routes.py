@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
@@ -20,7 +19,8 @@ from streamapp.metrics import OPENMETRICS, TEXT, waiting_letters, wants_openmetr
 from streamapp.web import health, live, render, sitemap, static
 from streamapp.web.entry.gate import ASKER, Gate, demand, protect
 from streamapp.web.entry.identity import Asker
-from streamapp.web.entry.rights import LOCAL, TABLE, may
+from streamapp.web.entry.rights import TABLE, may
+from streamapp.web.monitor import Handler
 from streamapp.web.outside import Outside
 from streamapp.web.pages import agents
 from streamapp.web.pages import page as pages
@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 
 GRACE_MS = 300_000
 PATH_MAX = 4096
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _STATED = {"bills": (front.BILLING, accounts.stated_bytes), "settlements": (sitemap.SETTLING, agents.settled_bytes)}
 
@@ -113,13 +111,12 @@ class Pages:
 
     async def local(self, request: web.Request) -> web.Response:
         """`/_local/{topic}`: what this worker alone knows, for the other workers."""
-        topic = request.match_info["topic"]
-        answer = local.ANSWERS.get(topic)
-        if answer is None:
+        topic = local.ANSWERS.get(request.match_info["topic"])
+        if topic is None:
             raise _nothing_here()
-        demand(request[ASKER], LOCAL[topic])
+        demand(request[ASKER], topic.least)
         try:
-            value = await answer(self.view, dict(request.query))
+            value = await topic.answer(self.view, dict(request.query))
         except ValueError as error:
             raise Problem(400, "The question is not understood", str(error)) from None
         headers = {fleet.WORKER_HEADER: fleet.header_name(self.view.worker().name)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Context, Decimal
 from functools import reduce
@@ -152,13 +152,8 @@ def month_name(month: str) -> str:
 
 def age(from_ms: int, now_ms: int) -> str:
     """How long ago, in the largest fitting unit."""
-    seconds = max(0, (now_ms - from_ms) // 1000)
-    if seconds < 2:
-        return "just now"
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+    seconds = (now_ms - from_ms) // 1000
+    return "just now" if seconds < 2 else f"{duration(seconds)} ago"
 
 
 def duration(seconds: float) -> str:
@@ -234,31 +229,16 @@ def address(url: str) -> str:
     return visible(urlsplit(url).netloc or url)
 
 
-def settlement_url(settlement_id: str) -> str:
-    """The page of a settlement."""
-    return f"/settlements/{path_part(settlement_id)}"
-
-
-def bill_url(bill_id: str) -> str:
-    """The page of a statement."""
-    return f"/bills/{path_part(bill_id)}"
-
-
-def letter_url(letter_id: str) -> str:
-    """The page of a dead letter."""
-    return f"/letters/{path_part(letter_id)}"
-
-
-def event_url(name: str) -> str:
-    """The page of an event, by its id or its place in the log."""
-    return f"/events/{path_part(name)}"
-
-
 def table_url(name: str, group: str = "") -> str:
     """The page of a raw table; `group` where its name alone does not say whose it is."""
     return linked(f"/tables/{path_part(name)}", {"group": group})
 
 
-def group_url(name: str) -> str:
-    """The page of a consumer group."""
-    return f"/groups/{path_part(name)}"
+def _page_of(kind: str) -> Callable[[str], str]:
+    return lambda name: f"/{kind}/{path_part(name)}"
+
+
+bill_url, settlement_url, letter_url = _page_of("bills"), _page_of("settlements"), _page_of("letters")
+event_url = _page_of("events")
+"""By the event's id, or its place in the log."""
+group_url = _page_of("groups")

@@ -31,9 +31,9 @@ def _of(name: str, builder: Builder) -> Builder:
     return build
 
 
-def _path_pattern(path: str) -> str:
+def _quoted(path: str) -> re.Pattern[str]:
     """/bills/{id} → the regular expression of the quoted path. The front page has a name, for its twin."""
-    return r"/(?:index)?" if path == "/" else re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
+    return re.compile(r"/(?:index)?" if path == "/" else re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
 
 
 _PAGES: tuple[tuple[str, Builder], ...] = (
@@ -69,8 +69,8 @@ _PAGES: tuple[tuple[str, Builder], ...] = (
     ("/tables/{name}", raw.table),
     ("/tables/{name}/hours", raw.hours),
 )
-PAGES: tuple[tuple[str, str, Builder], ...] = tuple(
-    (path.replace("}", ":[^/]+}"), _path_pattern(path), builder) for path, builder in _PAGES
+PAGES: tuple[tuple[str, re.Pattern[str], Builder], ...] = tuple(
+    (path.replace("}", ":[^/]+}"), _quoted(path), builder) for path, builder in _PAGES
 )
 """aiohttp's pattern, the same over the quoted path, what builds the page."""
 
@@ -96,8 +96,6 @@ LISTS: Mapping[str, str] = {
 }
 """An address that was cut, and what lists its kind. With `.json` behind, it leads nowhere."""
 
-_COMPILED = tuple((path, re.compile(pattern), builder) for path, pattern, builder in PAGES)
-
 
 def matches(path: str) -> list[tuple[str, str, re.Match[str], Builder]]:
     """The pages that a path may mean: it, aiohttp's pattern, the match, the builder. A name may itself end in `.json`:
@@ -105,8 +103,8 @@ def matches(path: str) -> list[tuple[str, str, re.Match[str], Builder]]:
     return [
         (candidate, pattern, match, builder)
         for candidate in dict.fromkeys((path, path.removesuffix(".json")))
-        for pattern, compiled, builder in _COMPILED
-        if (match := compiled.fullmatch(candidate))
+        for pattern, quoted, builder in PAGES
+        if (match := quoted.fullmatch(candidate))
     ]
 
 

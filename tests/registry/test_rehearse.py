@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from confluent_kafka import Producer
 
 from streamapp.broker.broker import Broker
-from streamapp.cli.project.schemas import Older, command, rehearsed_all
+from streamapp.cli.project.schemas import command, rehearsed_all
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.kafka.clients.security import confluent_config
 from streamapp.kafka.log.reader import Record
@@ -67,7 +67,7 @@ def test_check_rehearses_the_models_on_events_of_the_version_before() -> None:
             raise Unavailable("Kafka is away")
         return judged(event_type, "llm_usage", new, records, now)
 
-    older = [Older(TYPE, {}), Older(TYPE, before), Older("gone", {}), Older("b", {}), Older("c", before)]
+    older = [(TYPE, {}), (TYPE, before), ("gone", {}), ("b", {}), ("c", before)]
     (told,), why_not = rehearsed_all(older, {TYPE: stricter(), "b": before, "c": before}, ask)
     assert (told.event_type, told.events, told.refused, told.not_valid_now) == (TYPE, 4, 3, 0)
     assert why_not == "b: not rehearsed: Kafka is away"

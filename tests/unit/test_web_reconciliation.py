@@ -25,7 +25,7 @@ from streamapp.web.pages.front.reconciliation import (
     REST_MS,
     AskedReconciliation,
     Facts,
-    NoReconciliation,
+    Reconciliation,
 )
 
 
@@ -191,4 +191,4 @@ def test_a_silent_job_is_said_in_words_and_leaves_the_verdict() -> None:
 
 
 def test_a_page_that_was_not_told_where_the_job_is() -> None:
-    assert asyncio.run(NoReconciliation().now()).level == "ok"
+    assert asyncio.run(Reconciliation().now()).level == "ok"

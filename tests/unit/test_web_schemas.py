@@ -23,9 +23,8 @@ from streamapp.settings.web import WebSettings
 from streamapp.web.entry.gate import gate
 from streamapp.web.entry.identity import digest
 from streamapp.web.job import listen
-from streamapp.web.pages.asked import ANSWER_BYTES_MAX
+from streamapp.web.pages.asked import ANSWER_BYTES_MAX, ask_registry
 from streamapp.web.pages.schemas import changes, kinds
-from streamapp.web.pages.subjects import ask_registry
 from streamapp.web.peers import Sign, unsigned
 
 USAGE = "llm.usage.completed"

@@ -13,11 +13,9 @@ from uuid import UUID
 
 from xxhash import xxh3_128_digest
 
-from streamapp.schemas.values.ulid import PREFIX
+from streamapp.schemas.values.ulid import ALPHABET, PAIRS, PREFIX
 
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
-_LETTERS = "".join(_ALPHABET[byte & 31] for byte in range(256)).encode()  # five bits of each byte: 16 letters, 80 bits
+_LETTERS = "".join(ALPHABET[byte & 31] for byte in range(256)).encode()  # five bits of each byte: 16 letters, 80 bits
 _SHAPES = bytes(ord("h") if chr(byte) in "0123456789abcdef" else byte for byte in range(256))
 _SHAPE = b"hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh"
 
@@ -45,11 +43,11 @@ def id_of(uuid: str, team: bytes) -> str:
     """`evt_` and a ULID."""
     made_ms = int(uuid[:8] + uuid[9:13], 16) if uuid[14] == "7" else 0
     letters = xxh3_128_digest(team + uuid.encode()).translate(_LETTERS).decode()
-    return _high(made_ms >> 10) + _PAIRS[made_ms & 1023] + letters
+    return _high(made_ms >> 10) + PAIRS[made_ms & 1023] + letters
 
 
 @lru_cache(maxsize=4096)
 def _high(seconds: int) -> str:
     """The first eight letters, which change about every second."""
-    letters = (_PAIRS[seconds >> shift & 1023] for shift in (30, 20, 10, 0))
+    letters = (PAIRS[seconds >> shift & 1023] for shift in (30, 20, 10, 0))
     return PREFIX + "".join(letters)

@@ -20,6 +20,7 @@ from streamapp.capture import again
 from streamapp.cli.dead_letters.options import filters, progress, source, wanted
 from streamapp.cli.printed import console, counted, print_json, print_table
 from streamapp.cli.reached import reached
+from streamapp.cli.tables.talk import demand_silence, json_option, yes_option
 from streamapp.clock import wall_ms
 from streamapp.dead_letters.done import read_done
 from streamapp.dead_letters.plan import ATTEMPTS_MAX, Fix, Wanted
@@ -36,8 +37,6 @@ from streamapp.settings import Settings
 _ids = click.argument("ids", nargs=-1, metavar="[ID]...")
 _limit = click.option("--limit", type=click.IntRange(1), help="At most this many, oldest first.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Show the plan; change nothing.")
-_yes = click.option("--yes", is_flag=True, help="Do not ask.")
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object; needs --yes or --dry-run.")
 
 
 class Patch(click.ParamType):
@@ -80,8 +79,8 @@ class Patch(click.ParamType):
 )
 @_limit
 @_dry_run
-@_yes
-@_json
+@yes_option
+@json_option
 def redrive_command(
     ids: tuple[str, ...],
     patch: jsonpatch.JsonPatch | None,
@@ -104,7 +103,7 @@ def redrive_command(
     """
     if value is not None and (patch is not None or len(ids) != 1):
         raise click.UsageError("--value is for one ID, and without --patch")
-    _asks_nothing(as_json, yes, dry_run)
+    demand_silence(as_json, yes, dry_run)
     if as_json and str(receipt) == "-":
         raise click.UsageError("--json and --receipt - both print to standard output: name a file for the receipts")
     settings, want = reached(), wanted(options, ids=frozenset(ids) or None)
@@ -137,8 +136,8 @@ def redrive_command(
 @click.option("--undo", is_flag=True, help="Take a drop back: the dead letters wait again.")
 @_limit
 @_dry_run
-@_yes
-@_json
+@yes_option
+@json_option
 def drop_command(
     ids: tuple[str, ...],
     because: str,
@@ -152,7 +151,7 @@ def drop_command(
     """Mark dead letters as dealt with: they no longer wait, and are not sent again. Nothing is deleted."""
     if bool(because) == undo:
         raise click.UsageError("say why with --because, or take it back with --undo")
-    _asks_nothing(as_json, yes, dry_run)
+    demand_silence(as_json, yes, dry_run)
     settings = reached()
     want: Wanted = wanted(options, ids=frozenset(ids) or None)
     upto = extent(confluent_config(settings.kafka))
@@ -166,11 +165,6 @@ def drop_command(
         done = drop(settings.kafka, upto, want, reason=because, undo=undo, limit=limit, clock=wall_ms, told=advance)
     click.echo(f"{counted(done, 'dead letter')} {'waiting again' if undo else 'dropped'}", err=True)
     _tell(as_json, {"matching": count, "undo": undo, "dry_run": False, "changed": done})
-
-
-def _asks_nothing(as_json: bool, yes: bool, dry_run: bool) -> None:
-    if as_json and not (yes or dry_run):
-        raise click.UsageError("--json asks no questions: add --yes or --dry-run")
 
 
 def _tell(as_json: bool, facts: Mapping[str, Any]) -> None:

@@ -13,13 +13,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamapp.cli.dead_letters.act import drop_command, redrive_command
-from streamapp.cli.dead_letters.options import facts, filters, place, source, wanted
+from streamapp.cli.dead_letters.options import facts, filters, source, wanted
 from streamapp.cli.group import Choice, Group
 from streamapp.cli.printed import console, counted, json_option, print_json, print_table
 from streamapp.cli.reached import reached
 from streamapp.dead_letters.done import read_done
 from streamapp.dead_letters.read import Letter, Unreadable, extent, letters
 from streamapp.errors import Refused
+from streamapp.events.names import written
 from streamapp.kafka.clients.security import confluent_config
 from streamapp.schemas.judging.cause import shape
 from streamapp.schemas.values.mask import mask_text
@@ -130,12 +131,12 @@ def _print_letter(letter: Letter, fact: dict[str, Any]) -> None:
         table.add_row(name, escape("–" if fact[name] is None else str(fact[name])))
     table.add_row("refused by", escape(letter.by))
     table.add_row("source", escape(source(letter)))
-    table.add_row("letter", f"{letter.at[0]}[{letter.at[1]}]@{letter.at[2]}")
+    table.add_row("letter", written(letter.at))
     for name in ("sent", "done_at", "dropped_because"):
         if fact[name] is not None:
             table.add_row(
                 "sent to" if name == "sent" else name.replace("_", " "),
-                escape(place(fact[name]) if name == "sent" else str(fact[name])),
+                escape(written(fact[name]) if name == "sent" else str(fact[name])),
             )
     for header in fact["headers"]:
         table.add_row(f"header {escape(header['key'])}", escape(str(header["value"])))

@@ -13,8 +13,9 @@ from streamapp.cli.moment import Moment
 from streamapp.cli.printed import bars
 from streamapp.dead_letters.done import Done
 from streamapp.dead_letters.plan import Wanted
-from streamapp.dead_letters.read import Coordinates, Letter
+from streamapp.dead_letters.read import Letter
 from streamapp.dead_letters.recent import entry, told
+from streamapp.events.names import written
 from streamapp.schemas.judging.rejected import Reason
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.topics.registry import EVENT_TOPICS
@@ -57,13 +58,7 @@ def progress(text: str, total: int, shown: bool = True) -> Iterator[Callable[[in
 
 def source(letter: Letter) -> str:
     """Where the record is, or that it never was there."""
-    return letter.topic if letter.record is None else f"{letter.topic}[{letter.partition}]@{letter.offset}"
-
-
-def place(sent: Coordinates) -> str:
-    """`llm_usage[4]@31617`."""
-    topic, partition, offset = sent
-    return f"{topic}[{partition}]@{offset}"
+    return letter.topic if letter.record is None else written(letter.record)
 
 
 def facts(letter: Letter, done: Done) -> dict[str, Any]:

@@ -6,9 +6,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from streamapp.agents.registry import AGENTS
 from streamapp.cli.checks.verify import Verdict, show_verdict, verify
-from streamapp.cli.group import Choice
+from streamapp.cli.local.scale import GROUP
 from streamapp.cli.local.signals import ended_by_signal
 from streamapp.cli.printed import console as stdout
 from streamapp.cli.printed import print_json
@@ -19,7 +18,6 @@ from streamapp.settings import current
 from streamapp.verify.pairs import kept_by
 
 INTERRUPTED = 130  # as shells say it: ended by Ctrl-C before anything was verified
-GROUP = Choice([name for name, _, _ in AGENTS])
 
 
 @click.command(name="run")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from streamapp.cli.printed import print_table
 from streamapp.schemas.values.timestamp import format_ms
@@ -65,10 +65,8 @@ def show(summary: Summary, spec: StreamSpec, console: Console) -> None:
     """Print the summary for a person: a column for each topic."""
     names = sorted(summary.topics, key=lambda topic: -summary.topics[topic].sent)
     topics = [summary.topics[name] for name in names]
-    table = Table(title=f"Simulated from {format_ms(spec.start_ms)} to {format_ms(spec.end_ms)}")
-    table.add_column("")
-    for name in names:
-        table.add_column(name, justify="right")
+    title = f"Simulated from {format_ms(spec.start_ms)} to {format_ms(spec.end_ms)}"
+    table = Table("", *(Column(name, justify="right") for name in names), title=title)
     table.add_row("sent", *(f"{one.sent:,}" for one in topics))
     for kind in sorted({kind for one in topics for kind in one.kinds}):
         table.add_row(kind, *(_count(one.kinds[kind]) for one in topics))

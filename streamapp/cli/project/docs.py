@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from streamapp.capture.reading.answers import KINDS
 from streamapp.cli.kafka.topics import WORK_TO_DO
 from streamapp.cli.lists import LISTS
 from streamapp.cli.local.run import INTERRUPTED
-from streamapp.cli.project.reference import Handed, metric_rows, reference
+from streamapp.cli.project.reference import Handed, first_line, metric_rows, reference
 from streamapp.exact.faust.failstop import EX_SOFTWARE
 from streamapp.settings import Settings
 from streamapp.settings.told import rows
@@ -68,7 +67,7 @@ def handed() -> Handed:
         settings=[(row.variable, row.default, row.meaning) for row in settings],
         commands=commands,
         agents={group: module for group, module, _ in AGENTS},
-        pages=list(dict.fromkeys(_first_line(page.__doc__) for page in pages)),
+        pages=list(dict.fromkeys(first_line(page) for page in pages)),
         answers=[(str(kind.status), kind.slug, kind.meaning) for kind in KINDS],
         capture_metrics=list(metric_rows(_counters().collect())),
         exit_codes=EXIT_CODES,
@@ -91,7 +90,3 @@ def _commands(command: click.Command, name: str) -> Iterator[tuple[str, str]]:
             found = command.get_command(context, child)
             assert found is not None, child
             yield from _commands(found, f"{name} {child}")
-
-
-def _first_line(text: str | None) -> str:
-    return inspect.cleandoc(text or "").split("\n\n")[0].replace("\n", " ")

@@ -173,7 +173,7 @@ def _access() -> Iterator[str]:
 
 def _types() -> Iterator[str]:
     rows = (
-        (_code(entry.event_type), _code(entry.topic), _code(entry.model.__name__), _first_line(entry.model))
+        (_code(entry.event_type), _code(entry.topic), _code(entry.model.__name__), first_line(entry.model))
         for entry in CATALOG
     )
     return _table(("type", "topic", "model", "meaning"), rows)
@@ -260,7 +260,7 @@ def _exit_codes(handed: Handed) -> Iterator[str]:
         codes.setdefault(code, []).append(meaning)
     for error in _tree(StreamError):
         if error.__module__ == StreamError.__module__ and error is not StreamError:
-            codes.setdefault(error.exit_code, []).append(f"`{error.__name__}`: {_first_line(error)}")
+            codes.setdefault(error.exit_code, []).append(f"`{error.__name__}`: {first_line(error)}")
     return _table(("code", "meaning"), ((str(code), " · ".join(codes[code])) for code in sorted(codes)))
 
 
@@ -270,5 +270,6 @@ def _tree(error: type[StreamError]) -> Iterator[type[StreamError]]:
         yield from _tree(branch)
 
 
-def _first_line(thing: type) -> str:
+def first_line(thing: object) -> str:
+    """What the documentation of a thing begins with."""
     return inspect.cleandoc(thing.__doc__ or "").split("\n\n")[0].replace("\n", " ")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
@@ -141,23 +141,19 @@ def rehearse_type(event_type: str, file: Path, last: int, as_json: bool) -> None
         sys.exit(1)
 
 
-class Older(NamedTuple):
-    """An earlier schema of a type."""
-
-    event_type: str
-    schema: Mapping[str, Any]
-
+Older = tuple[str, Mapping[str, Any]]
+"""A type, and an earlier schema of it."""
 
 Rehearse = Callable[[str, Mapping[str, Any], Mapping[str, Any]], Rehearsal]
 """Type, the schema to try, the schema that counted events are valid under; raises `StreamError`."""
 
 
 def _released() -> list[Older]:
-    return [Older(type_of(one.subject), one.schema) for one in released() if type_of(one.subject)]
+    return [(type_of(one.subject), one.schema) for one in released() if type_of(one.subject)]
 
 
 def _exported(folder: Path) -> list[Older]:
-    found = [Older(path.stem, _read(path)) for path in sorted(folder.glob("*.json"))]
+    found: list[Older] = [(path.stem, _read(path)) for path in sorted(folder.glob("*.json"))]
     if not found:
         raise Misconfigured(
             f"{folder} holds no exported schemas; write them with: streamapp schemas export --dir {folder}"

@@ -24,9 +24,7 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json([asdict(row) for row in found])
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("variable", "value", "source", "meaning"):
-        table.add_column(title)
+    table = Table("variable", "value", "source", "meaning", box=None, pad_edge=False)
     for row in found:
         style = "bold" if row.source == "environment" else None
         table.add_row(row.variable, escape(row.value), row.source, escape(row.meaning), style=style)

@@ -19,7 +19,7 @@ from streamapp.cli.moment import Moment
 from streamapp.cli.printed import console, print_json, print_table
 from streamapp.cli.reached import reached
 from streamapp.cli.tables.rewrite import rewritten, span_of
-from streamapp.cli.tables.talk import Talk, advance, unreadable
+from streamapp.cli.tables.talk import Talk, advance, demand_silence, dry_run_option, json_option, unreadable, yes_option
 from streamapp.clock import wall_ms
 from streamapp.errors import Refused
 from streamapp.exact.declaration import TableDeclaration
@@ -63,9 +63,9 @@ class Offsets(click.ParamType):
 @click.option("--rewrite", is_flag=True, help="Make a sink's rows of --from … --to again; its workers go on.")
 @click.option("--from", "from_ms", type=Moment(), help="With --rewrite: records with this broker timestamp or later.")
 @click.option("--to", "to_ms", type=Moment(), help="With --rewrite: records before this broker timestamp.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; needs --yes or --dry-run.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@dry_run_option
+@json_option
+@yes_option
 def command(
     group: str | None,
     name: str | None,
@@ -99,8 +99,7 @@ def command(
         raise click.UsageError("say where to: one of --to-datetime, --to-offset and --to-earliest; or --rewrite")
     if (group is None) == (name is None):
         raise click.UsageError("say whose records: one of --group and --table")
-    if as_json and not (yes or dry_run):
-        raise click.UsageError("--json asks no questions: add --yes or --dry-run")
+    demand_silence(as_json, yes, dry_run)
     talk = Talk(console(quiet=as_json), dry_run, yes)
     span = span_of(group, from_ms, to_ms) if rewrite else None
     if span is None:

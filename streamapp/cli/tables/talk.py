@@ -10,6 +10,16 @@ from rich.progress import Progress
 
 from streamapp.cli.printed import bars, counted
 
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object; needs --yes or --dry-run.")
+
+
+def demand_silence(as_json: bool, yes: bool, dry_run: bool) -> None:
+    """Raises `UsageError` for JSON beside a question."""
+    if as_json and not (yes or dry_run):
+        raise click.UsageError("--json asks no questions: add --yes or --dry-run")
+
 
 class Talk:
     """What is said and asked on the way."""

@@ -21,12 +21,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streamapp.schemas.audit import TEXT_MAX
+from streamapp.schemas.judging.decode import is_well_formed
 from streamapp.schemas.judging.judge_audit import PYTHON_TYPE, judge_audit
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.judging.usage import Id, Name
 from streamapp.schemas.values.mask import MASKED, is_secret, mask_in_text
 from streamapp.schemas.values.mask_json import Rules, mask_tree, quoted, read, written
-from streamapp.schemas.values.strict_json import DEPTH_MAX
 from streamapp.schemas.values.timestamp import parse_ms
 
 Text = Annotated[str, Meta(max_length=TEXT_MAX)]
@@ -166,12 +166,7 @@ def _fast(raw: bytes | None) -> tuple[int, bool] | None:
             if _is_audit_type(event.type) is None:
                 return None
             _remember(event.type)
-        name = event.id
-        if not raw.isascii():
-            raw.decode()  # msgspec skips unknown fields without looking at their UTF-8
-        if " " in name or not name.isascii() or not name.isprintable():
-            return None
-        if len(raw) > 2 * DEPTH_MAX and raw.count(b"{") + raw.count(b"[") > DEPTH_MAX:
+        if not is_well_formed(raw, event.id):
             return None
         at_ms = parse_ms(event.timestamp)
         return None if at_ms is None else (at_ms, plain)
@@ -210,11 +205,12 @@ def _key(key: bytes | None) -> bytes:
 
 def _headers(headers: Sequence[tuple[str, bytes | None]]) -> bytes:
     shown = [
-        {"key": name, "value_b64": None if content is None else b64encode(_masked(name, content)).decode()}
+        {
+            "key": name,
+            "value_b64": None
+            if content is None
+            else b64encode(MASKED.encode() if keeps_secret(name) else content).decode(),
+        }
         for name, content in headers
     ]
     return b'"headers":%b,"event":' % json.dumps(shown, separators=(",", ":")).encode()
-
-
-def _masked(name: str, content: bytes) -> bytes:
-    return MASKED.encode() if keeps_secret(name) else content

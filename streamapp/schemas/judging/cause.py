@@ -21,7 +21,8 @@ _NUMBER = re.compile(r"(?<![\w.])[-+]?\d++(?:[.,:TZ+-]++\d++)*+Z?")
 
 def cause_of(topic: str, by: str, reason: str, error: str) -> Cause:
     """What a dead letter says → its cause. Whoever tells dead letters apart does it by the cause's `id`."""
-    return Cause(_name(topic), _name(by), _name(reason), shape(error))
+    topic, by, reason = (text[:NAME_CHARS_MAX] for text in (topic, by, reason))
+    return Cause(topic, by, reason, shape(error))
 
 
 def shape(error: str) -> str:
@@ -40,7 +41,3 @@ def _shaped(text: str) -> str:
         text = pattern.sub("…", text)
     text = mask_text(text)
     return text[:SHAPE_CHARS_MAX]
-
-
-def _name(text: str) -> str:
-    return text[:NAME_CHARS_MAX]

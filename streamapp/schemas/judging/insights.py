@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 
 from streamapp.schemas.captured import CUT_AT, EVENT_CAPTURED, EventCaptured
+from streamapp.schemas.judging.decode import is_well_formed
 from streamapp.schemas.judging.judge import Court, judge
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.judging.usage import Id, Label, Name
-from streamapp.schemas.values.strict_json import DEPTH_MAX
-from streamapp.schemas.values.timestamp import parse_ms
+from streamapp.schemas.values.timestamp import parse_ms, written_ms
 
 KEPT_UNTIL_MS = 4_102_444_800_000  # 2100-01-01: ClickHouse's dates end in 2149, and nothing of then has happened
-FLAT_MAX = 2 * DEPTH_MAX  # so few bytes cannot open and close more than DEPTH_MAX brackets
 
 
 Cut = Annotated[str, msgspec.Meta(min_length=1, max_length=CUT_AT)]
@@ -85,18 +84,12 @@ def judge_captured(raw: bytes | None) -> CapturedEvent | Rejected:
     if isinstance(event, Rejected):
         return event
     assert raw is not None
-    data, at_ms = event.data, parse_ms(event.timestamp)
-    assert at_ms is not None
+    data, at_ms = event.data, written_ms(event.timestamp)
     try:
-        properties = bytes(_decode_properties(raw).data.properties).decode()
+        properties = bytes(_decode_properties(raw).data.properties)
     except msgspec.DecodeError as error:
         return Rejected(Reason.MALFORMED_JSON, f"properties cannot be read: {error}")
-    uuid = data.uuid or uuid_of(event.id)
-    return _in_time(
-        CapturedEvent(
-            uuid, data.event, properties, at_ms, event.team_id, data.distinct_id, data.session_id or "", data.ip or ""
-        )
-    )
+    return _in_time(_row(data, data.uuid or uuid_of(event.id), properties, at_ms, event.team_id))
 
 
 def decode_captured(
@@ -118,27 +111,21 @@ def _fast(raw: bytes) -> CapturedEvent | None:
     event = _decode(raw)
     # Patterns are looked at here: in the decoder they cost a third of all.
     name, data = event.id, event.data
-    if " " in name or not name.isascii() or not name.isprintable():
+    if not is_well_formed(raw, name):
         return None
     if data.uuid is not None and data.uuid.translate(_ZEROS) != _UUID:
         return None
     at_ms, properties = parse_ms(event.timestamp), bytes(data.properties)
-    deep = len(raw) > FLAT_MAX and raw.count(b"{") + raw.count(b"[") > DEPTH_MAX
     sent = data.sent_at is None or parse_ms(data.sent_at) is not None
-    if at_ms is None or deep or not sent or properties[:1] != b"{":
+    if at_ms is None or not sent or properties[:1] != b"{":
         return None
-    if not raw.isascii():
-        raw.decode()  # msgspec passes over unknown fields and properties without looking at their UTF-8
-    return CapturedEvent(
-        data.uuid or uuid_of(name),
-        data.event,
-        properties.decode(),
-        at_ms,
-        event.team_id,
-        data.distinct_id,
-        data.session_id or "",
-        data.ip or "",
-    )
+    return _row(data, data.uuid or uuid_of(name), properties, at_ms, event.team_id)
+
+
+def _row(data: Any, uuid: str, properties: bytes, at_ms: int, team: str) -> CapturedEvent:
+    """Of a payload as either reader has it."""
+    session, ip = data.session_id or "", data.ip or ""
+    return CapturedEvent(uuid, data.event, properties.decode(), at_ms, team, data.distinct_id, session, ip)
 
 
 def _in_time(event: CapturedEvent) -> CapturedEvent | Rejected:

@@ -20,7 +20,7 @@ from streamapp.schemas.llm_usage import LLM_USAGE, LlmUsage
 from streamapp.schemas.rpc_metering import RPC_METERED, CallStatus, RpcMetered
 from streamapp.schemas.values.money import ZERO, exact_amount
 from streamapp.schemas.values.strict_json import Malformed, NotANumber, parse
-from streamapp.schemas.values.timestamp import parse_ms
+from streamapp.schemas.values.timestamp import written_ms
 from tables.cause import quoted
 
 _SENTENCES: dict[str, str] = {
@@ -83,10 +83,9 @@ def judge_of(event_type: str, model: type[Envelope], money: str = "cost_usd") ->
     that is the cost. Never raises."""
 
     def made(event: Envelope, tree: dict[str, Any]) -> Judged:
-        at_ms, data = parse_ms(event.timestamp), event.data
-        assert at_ms is not None
+        data = event.data
         is_rounded = getattr(data, money, None) != tree["data"].get(money)
-        return Judged(event.id, at_ms, event.team_id, event.org_id, data, is_rounded)
+        return Judged(event.id, written_ms(event.timestamp), event.team_id, event.org_id, data, is_rounded)
 
     court = Court(event_type, model, made, money, (), {"cost": Reason.INVALID_COST})
     return lambda raw: judge(raw, court)
@@ -201,22 +200,18 @@ def held(struct: type[Held], model: Model, **more: Any) -> Held:
 _ATTRIBUTES = {"schema": "schema_"}  # where a field's name is not that of its attribute
 
 
-def _moment(event: Envelope) -> int:
-    at_ms = parse_ms(event.timestamp)
-    assert at_ms is not None
-    return at_ms
-
-
 def _usage(event: LlmUsage, tree: dict[str, Any]) -> Usage:
     is_rounded = event.data.cost_usd != tree["data"]["cost_usd"]
-    return held(Usage, event, data=held(UsageData, event.data), at_ms=_moment(event), is_rounded=is_rounded)
+    return held(
+        Usage, event, data=held(UsageData, event.data), at_ms=written_ms(event.timestamp), is_rounded=is_rounded
+    )
 
 
 def _metering(event: RpcMetered, _: dict[str, Any]) -> Metering:
     data = held(MeteringData, event.data)
     charged = data.status == CallStatus.SUCCESS.value and not data.free_tier
     amount = exact_amount(data.price, data.quantity) if charged else ZERO
-    return held(Metering, event, data=data, at_ms=_moment(event), amount=amount)
+    return held(Metering, event, data=data, at_ms=written_ms(event.timestamp), amount=amount)
 
 
 _USAGE: Court[LlmUsage, Usage] = Court(

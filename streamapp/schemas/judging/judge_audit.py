@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from streamapp.schemas.audit import AUDIT_TYPE, AuditEvent
 from streamapp.schemas.judging.judge import first_problem, read_envelope
 from streamapp.schemas.judging.rejected import Reason, Rejected
-from streamapp.schemas.values.timestamp import parse_ms
+from streamapp.schemas.values.timestamp import written_ms
 from tables.cause import quoted
 
 # To Python `$` is also before a last line break, to the models it is not.
@@ -41,6 +41,4 @@ def judge_audit(raw: bytes | None) -> Audited | Rejected:
         event = AuditEvent.model_validate(tree)
     except ValidationError as error:
         return Rejected(Reason.INVALID_DATA, first_problem(error))
-    at_ms = parse_ms(event.timestamp)
-    assert at_ms is not None
-    return Audited(event.type, event.org_id, at_ms)
+    return Audited(event.type, event.org_id, written_ms(event.timestamp))

@@ -18,14 +18,14 @@ PREFIX = "evt_"
 
 _encode = msgspec.json.Encoder().encode
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS = tuple(high + low for high in ALPHABET for low in ALPHABET)  # ten bits at a time, not five
+PAIRS = tuple(high + low for high in ALPHABET for low in ALPHABET)  # ten bits at a time, not five
 
 
 def event_id(now_ms: int, random80: bytes) -> str:
     """A new event's id, to be made once per logical event and kept for every attempt to send it."""
     assert 0 <= now_ms <= TIME_MAX_MS, now_ms
     assert len(random80) == RANDOM_BYTES, len(random80)
-    pairs, rest = _PAIRS, int.from_bytes(random80)
+    pairs, rest = PAIRS, int.from_bytes(random80)
     high, low = rest >> 40, rest & 0xFFFFFFFFFF
     return (
         f"{id_head(now_ms)}"
@@ -37,7 +37,7 @@ def event_id(now_ms: int, random80: bytes) -> str:
 @lru_cache(maxsize=256)  # statements of an hour have the same
 def id_head(time: int) -> str:
     """How the ids of a millisecond begin: all but the random part."""
-    pairs = _PAIRS
+    pairs = PAIRS
     return (
         f"{PREFIX}{pairs[time >> 40]}{pairs[time >> 30 & 1023]}{pairs[time >> 20 & 1023]}"
         f"{pairs[time >> 10 & 1023]}{pairs[time & 1023]}"

@@ -13,12 +13,20 @@ from streamapp.errors import Refused, StreamError, Unavailable
 from streamapp.kafka.producer import EventProducer
 from streamapp.schemas.judging.rejected import Rejected
 from streamapp.settings import KafkaSettings
+from streamapp.web.problem import Problem
 
 UNMASKED = "stream.page.unmasked"
 REDRIVEN, DROPPED = "stream.page.redriven", "stream.page.dropped"
 SEEN = "stream.page.seen"
+REASON_MIN, REASON_MAX = 10, 500
 NO_ORG = "stream"
 """The org of what was done to a record that has none that an event may have."""
+
+
+def demand_reason(reason: str) -> None:
+    """Raises `Problem` 400 for one that says nothing, or too much."""
+    if not REASON_MIN <= len(reason) <= REASON_MAX:
+        raise Problem(400, "A reason is needed", f"Say why in {REASON_MIN} to {REASON_MAX} characters: it is kept.")
 
 
 class Audit:

@@ -77,38 +77,12 @@ ROUTES: tuple[Route, ...] = (
     Route("/bills/{id}/calls", "reader"),
     Route("/settlements/{id}/calls", "reader"),
     Route("/search", "viewer"),
-    Route("/_local/{topic}", "viewer", peers="only"),  # and the least role of the topic, see LOCAL
+    Route("/_local/{topic}", "viewer", peers="only"),  # and the least role of the topic, see workers/local.py
     Route("/reconciliation.json", "viewer", peers="also"),  # of `streamapp reconcile`
     Route("/watch.json", "viewer", peers="also"),  # of `streamapp watch`
     Route("/openapi.json", "viewer"),  # of capture
     Route("/{rest}", "viewer"),  # there is no such page
 )
-
-LOCAL: Mapping[str, Role] = {
-    "worker": "viewer",
-    "settings": "viewer",
-    # The one that acts: it changes what workers remember, nothing of the stream. `/act` has asked for an Origin and
-    # kept it in audit_log; no browser can send the header of peers from a page.
-    "seen": "operator",
-    "hours": "viewer",
-    "names": "viewer",
-    "sums": "viewer",
-    "team": "viewer",
-    "bill": "viewer",
-    "budgets": "viewer",
-    "spending": "viewer",
-    "agents": "viewer",
-    "agent": "viewer",
-    "settlement": "viewer",
-    "tables": "viewer",
-    "rows": "reader",
-    "since": "reader",
-    "calls": "viewer",
-    "place": "reader",
-    "window": "reader",
-    "incidents": "viewer",
-}
-"""What workers ask each other, and the least role of the person for whom they ask."""
 
 TABLE: Mapping[str, Route] = {route.path: route for route in ROUTES}
 

@@ -44,6 +44,11 @@ class AgentRow:
     settlements: int
     settled_until_ms: int | None
 
+    @property
+    def total(self) -> Decimal:
+        """What all calls cost."""
+        return show.total((self.open, self.pending, self.settled))
+
 
 @dataclass(frozen=True, slots=True)
 class AgentsQuery:
@@ -101,7 +106,7 @@ def select(accounts: Iterable[AccountFacts], query: AgentsQuery, kept: Accounts)
     found = kept.each(sorted_, question, lambda run: _listed(run, query))
     runs = [(one.keys, keyset.ahead(one.keys, edge, _itself, False)) for one in found]
     nearest = [key[1:] for key in keyset.nearest(runs, query.limit + 1, _itself)]
-    rows = [_row(one.groups[names]) for names in nearest for one in found if names in one.groups]
+    rows = [added(one.groups[names]) for names in nearest for one in found if names in one.groups]
     return AgentsSlice(rows, {one.partition: len(one.keys) for one in found if one.keys})
 
 
@@ -167,7 +172,8 @@ def _edge(query: AgentsQuery) -> Key | None:
     return keyset.parsed(query.after, tuple[kind, str, str, str])  # type: ignore[valid-type]
 
 
-def _row(accounts: Sequence[AccountFacts]) -> AgentRow:
+def added(accounts: Sequence[AccountFacts]) -> AgentRow:
+    """The accounts of an agent in one currency; there is one at least."""
     first = accounts[0]
     return AgentRow(
         org=first.org,

@@ -224,12 +224,17 @@ def _added(rows: Iterable[HourFacts | HourSum]) -> Sum:
     return found
 
 
+def by_currency(lines: Iterable[Line], group: Group = ()) -> dict[str, Line]:
+    """Currency → all of these in one line."""
+    found: dict[str, Line] = {}
+    for line in lines:
+        found.setdefault(line.currency, Line(group, line.currency)).add(line)
+    return found
+
+
 def _together(part: PartSums, again: Mapping[tuple[int, str], Sequence[int]]) -> list[Line]:
     """All groups of a currency in one line, each hour counted once."""
-    alls: dict[str, Line] = {}
-    for line in part.groups:
-        into = alls.setdefault(line.currency, Line((), line.currency))
-        into.add(line)
+    alls = by_currency(part.groups)
     for currency, into in alls.items():
         now, before = again.get((part.partition, currency), (0, 0))
         into.now.hours, into.before.hours = into.now.hours - now, into.before.hours - before
@@ -239,11 +244,7 @@ def _together(part: PartSums, again: Mapping[tuple[int, str], Sequence[int]]) ->
 def _most(lines: list[Line]) -> list[Line]:
     """The groups that cost most; all others together in one of each currency."""
     lines.sort(key=lambda line: (max(line.now.cost, line.before.cost).copy_negate(), line.group))
-    rest: dict[str, Line] = {}
-    for line in lines[GROUPS_MAX:]:
-        into = rest.setdefault(line.currency, Line(OTHERS, line.currency))
-        into.add(line)
-    return [*lines[:GROUPS_MAX], *rest.values()]
+    return [*lines[:GROUPS_MAX], *by_currency(lines[GROUPS_MAX:], OTHERS).values()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,8 +269,7 @@ def merge(parts: Sequence[tuple[bool, list[PartSums]]], owned: frozenset[int]) -
         for part in mine:
             for known, lines in ((alls, part.all), (groups, part.groups)):
                 for line in lines:
-                    into = known.setdefault((line.group, line.currency), Line(line.group, line.currency))
-                    into.add(line)
+                    known.setdefault((line.group, line.currency), Line(line.group, line.currency)).add(line)
             for start, currency, cost in part.series:
                 at = series.setdefault(currency, {})
                 at[start] = show.EXACT.add(at.get(start, Decimal(0)), cost)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import asdict, dataclass
-from decimal import Decimal
+from dataclasses import asdict
 from typing import Any
 
-import msgspec
 import orjson
 
 from streamapp.facts.worker import AgentFacts
+from streamapp.schemas.settlement import RpcSettled
+from streamapp.schemas.values.timestamp import written_ms
 from streamapp.web import show
 from streamapp.web.lists import agents as agents_list
+from streamapp.web.lists.agents import AgentRow
 from streamapp.web.pages.page import Params, Site, notices
 from streamapp.web.pages.usage.accounts import known, said_by
-from streamapp.web.pages.usage.bill import Coverage, moment_ms
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 from streamapp.web.workers.fleet import Answer
@@ -63,17 +63,6 @@ def agents_url(params: Params, **changes: str) -> str:
     return show.linked("/agents", kept | changes)
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """An agent's accounts in one currency, added up."""
-
-    calls: int
-    open: Decimal
-    pending: Decimal
-    settled: Decimal
-    total: Decimal
-
-
 async def agent_page(site: Site, params: Params) -> Page:
     """`/agents/{org}/{agent}`: the meter, by method and by consumer."""
     org, name = params.get("org", ""), params.get("agent", "")
@@ -82,7 +71,7 @@ async def agent_page(site: Site, params: Params) -> Page:
     )
     advice = "Check both names, or look for the agent in the list of agents. It appears with its first call."
     found, told = known(answers, whole, f"agent {show.visible(name)} of {show.visible(org)}", advice)
-    entries = [(entry, _sums(entry)) for entry in told]
+    entries = [(entry, agents_list.added(entry.accounts)) for entry in told]
     context = {
         "org": org,
         "agent": name,
@@ -103,16 +92,7 @@ async def agent_page(site: Site, params: Params) -> Page:
     return Page("agent.html", f"{show.visible(name)} · {show.visible(org)}", context, twin, place="agents")
 
 
-def _sums(entry: AgentFacts) -> Sums:
-    open_, pending, settled = (
-        show.total(getattr(one, name) for one in entry.accounts)
-        for name in ("open_amount", "pending_amount", "settled_amount")
-    )
-    calls = sum(one.calls for one in entry.accounts)
-    return Sums(calls, open_, pending, settled, show.total((open_, pending, settled)))
-
-
-def _usage_report(entry: AgentFacts, sums: Sums) -> dict[str, Any]:
+def _usage_report(entry: AgentFacts, sums: AgentRow) -> dict[str, Any]:
     """As HIP-25's usage report: methods with count and cost, and the total."""
     return {
         "currency": entry.currency,
@@ -129,36 +109,6 @@ def _usage_report(entry: AgentFacts, sums: Sums) -> dict[str, Any]:
     }
 
 
-class _Method(msgspec.Struct, frozen=True):
-    count: int
-    cost: Decimal
-
-
-class _Data(msgspec.Struct, frozen=True):
-    settlement_id: str
-    agent: str
-    consumer: str
-    amount: Decimal
-    request_count: int
-    period_start: str
-    period_end: str
-    currency: str
-    chain: str
-    chain_id: int
-    methods: dict[str, _Method]
-    coverage: Coverage
-    agent_wallet: str | None = None
-    consumer_wallet: str | None = None
-    carried: dict[str, _Method] = {}
-
-
-class Settlement(msgspec.Struct, frozen=True):
-    id: str
-    timestamp: str
-    org_id: str
-    data: _Data
-
-
 async def _settled(site: Site, params: Params) -> tuple[Group, Answer[list[str]], str]:
     """The workers, the answer of the one that knows a settlement, and its exact text. Raises `Problem`."""
     whole, answers = await asyncio.gather(site.group(), site.fleet.ask("settlement", {"id": params["id"]}, list[str]))
@@ -167,19 +117,19 @@ async def _settled(site: Site, params: Params) -> tuple[Group, Answer[list[str]]
     return whole, found, exact
 
 
-async def settled(site: Site, params: Params) -> tuple[Settlement, list[int]]:
+async def settled(site: Site, params: Params) -> tuple[RpcSettled, list[int]]:
     """A settlement, and when it was stated, began and ended. Raises `Problem`."""
     _, found, exact = await _settled(site, params)
     return _read(exact, found.worker)
 
 
-def _read(exact: str, worker: str) -> tuple[Settlement, list[int]]:
+def _read(exact: str, worker: str) -> tuple[RpcSettled, list[int]]:
     try:
-        one = msgspec.json.decode(exact, type=Settlement)
-        return one, [moment_ms(text) for text in (one.timestamp, one.data.period_start, one.data.period_end)]
-    except (msgspec.MsgspecError, ValueError):
+        one = RpcSettled.model_validate_json(exact)
+    except ValueError:
         advice = f"Worker {show.visible(worker)} answered with bytes that are no settlement."
         raise Problem(503, "This settlement cannot be read", advice) from None
+    return one, [written_ms(text) for text in (one.timestamp, one.data.period_start, one.data.period_end)]
 
 
 async def settlement_page(site: Site, params: Params) -> Page:
@@ -187,13 +137,13 @@ async def settlement_page(site: Site, params: Params) -> Page:
     whole, found, exact = await _settled(site, params)
     one, times = _read(exact, found.worker)
     digest = hashlib.sha256(exact.encode()).hexdigest()
+    costs = [*(part.cost for part in one.data.methods.values()), *(part.cost for part in one.data.carried.values())]
     context = {
         "one": one,
         "stated_ms": times[0],
         "start_ms": times[1],
         "end_ms": times[2],
-        "adds_up": show.total(part.cost for part in (*one.data.methods.values(), *one.data.carried.values()))
-        == one.data.amount,
+        "adds_up": show.total(costs) == one.data.amount,
         "exact_json": exact,
         "sha256": digest,
         "raw_url": f"{show.settlement_url(one.id)}/statement",

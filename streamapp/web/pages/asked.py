@@ -9,7 +9,7 @@ import msgspec
 from yarl import URL
 
 from streamapp.errors import Unavailable
-from streamapp.web.peers import Sign
+from streamapp.web.peers import Sign, unsigned
 from streamapp.web.workers.fleet import bounded
 
 ANSWER_BYTES_MAX = 4 << 20
@@ -41,3 +41,17 @@ async def asked(url: str, type_: type[T], timeout_s: float, sign: Sign) -> T:
         raise Unavailable("no connection") from None
     except (msgspec.MsgspecError, ValueError):
         raise Unavailable("its answer could not be read") from None
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """A version that the schema registry serves."""
+
+    subject: str
+    version: int
+    id: int
+
+
+async def ask_registry(url: str, timeout_s: float, sign: Sign = unsigned) -> list[Registered]:
+    """What the registry at `url` serves; only the newest version of each subject, because older ones add up. Raises
+    `Unavailable`."""
+    return await asked(url.rstrip("/") + "/schemas?latestOnly=true", list[Registered], timeout_s, sign)

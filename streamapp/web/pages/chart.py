@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 
 from streamapp.facts.worker import HourFacts, HourState
 from streamapp.web import show
+from tables.window import HOUR_MS, month_end, month_of, month_start
 
-HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 HOURS_DRAWN = 96
 BAR = 4  # units a bar and its gap are wide
@@ -45,9 +43,8 @@ def month_bars(hours: Sequence[HourFacts], currency: str) -> Bars | None:
     """Bars over the month of the newest hour; None without hours."""
     if not hours:
         return None
-    newest = show.moment(max(hour.start_ms for hour in hours))
-    first = datetime(newest.year, newest.month, 1, tzinfo=UTC)
-    first_ms, days = int(first.timestamp()) * 1000, monthrange(newest.year, newest.month)[1]
+    month = month_of(max(hour.start_ms for hour in hours))
+    first_ms, days = month_start(month), (month_end(month) - month_start(month)) // DAY_MS
     shown = [hour for hour in hours if 0 <= hour.start_ms - first_ms < days * 24 * HOUR_MS]
     highest = max((hour.cost for hour in shown), default=Decimal(0))
     bars = []
@@ -55,8 +52,9 @@ def month_bars(hours: Sequence[HourFacts], currency: str) -> Bars | None:
         label = f"{show.day_clock(hour.start_ms)} UTC: {show.money(hour.cost, currency)}, {hour.state}"
         place = (hour.start_ms - first_ms) // HOUR_MS * BAR
         bars.append(_bar(place, hour.cost, highest, hour.state, label))
-    ticks = tuple((round((day - 1) / days * 100), f"{first:%b} {day}") for day in (1, 8, 15, 22, 29) if day <= days)
-    return Bars(f"{first:%Y-%m}", days * 24 * BAR, HEIGHT, tuple(bars), ticks, highest)
+    name = show.moment(first_ms).strftime("%b")
+    ticks = tuple((round((day - 1) / days * 100), f"{name} {day}") for day in (1, 8, 15, 22, 29) if day <= days)
+    return Bars(month, days * 24 * BAR, HEIGHT, tuple(bars), ticks, highest)
 
 
 def span_bars(costs: Mapping[int, Decimal], currency: str, from_ms: int) -> Bars | None:

@@ -65,6 +65,11 @@ class Site:
         return group.gather(await self.fleet.ask("worker", {}, WorkerFacts))
 
 
+async def tables_of(fleet: Fleet) -> list[str]:
+    """The names of a group's tables, of those whose workers answer."""
+    return sorted({name for answer in await fleet.ask("tables", {}, list[str]) for name in answer.value or []})
+
+
 def not_visible(name: str) -> Problem:
     """What this worker's Kafka user may not see: no failure, and nothing to wait for. `name`: the group that can."""
     advice = (

@@ -15,15 +15,15 @@ from streamapp.sinks import registry as sinks
 from streamapp.topics.registry import GROUPS
 from streamapp.web import show
 from streamapp.web.lists import keyset
-from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices
+from streamapp.web.pages.page import FIRST_EVENT, Params, Site, notices, tables_of
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 from streamapp.web.workers import group, local
 from streamapp.web.workers.fleet import Answer
+from tables.window import HOUR_MS
 
 R = TypeVar("R", RawRow, RowFacts)
 
-HOUR_MS = 3_600_000
 HOURS_MAX = 14 * 24
 WHICH_ROWS = (
     f"In the address, limit is a number from 1 to {local.ROWS_MAX}, partition a number, and after a key as the links "
@@ -55,8 +55,7 @@ async def _everywhere(site: Site) -> dict[str, list[str]]:
     """Group → its tables, of those whose workers answer."""
     await site.fleets.standings.sure()
     names = [one.name for one in GROUPS]
-    answers = await asyncio.gather(*(site.fleets.of(name).ask("tables", {}, list[str]) for name in names))
-    known = [sorted({one for answer in each for one in answer.value or []}) for each in answers]
+    known = await asyncio.gather(*(tables_of(site.fleets.of(name)) for name in names))
     return {name: tables for name, tables in zip(names, known, strict=True) if tables}
 
 
@@ -66,9 +65,8 @@ async def _home(site: Site, name: str, owner: str) -> tuple[Site, str]:
     if owner and owner not in {one.name for one in GROUPS}:
         raise Problem(404, f"No group is called {show.visible(owner)}", "See all tables: /tables")
     if not owner:
-        answers = await site.fleet.ask("tables", {}, list[str])
         owner = own
-        if not any(name in (answer.value or []) for answer in answers):
+        if name not in await tables_of(site.fleet):
             owner = next((one for one, names in (await _everywhere(site)).items() if name in names), own)
     return await site.at(owner), owner
 
@@ -192,12 +190,11 @@ async def _answers(
     site: Site, name: str, owner: str, question: str, wanted: Params, type_: type[list[R]]
 ) -> tuple[group.Group, list[Answer[list[R]]]]:
     """What the workers of a group tell of a table's rows. Raises `Problem` 404 when nobody knows such a table."""
-    whole, names, answers = await asyncio.gather(
-        site.group(), site.fleet.ask("tables", {}, list[str]), site.fleet.ask(question, wanted, type_)
+    whole, known, answers = await asyncio.gather(
+        site.group(), tables_of(site.fleet), site.fleet.ask(question, wanted, type_)
     )
-    known = {one for answer in names for one in answer.value or []}
     if name not in known:
-        listed = ", ".join(show.visible(name) for name in sorted(known)) or "none yet"
+        listed = ", ".join(map(show.visible, known)) or "none yet"
         silent = " A worker does not answer; it may know more." if whole.silent else ""
         advice = f"The tables of this group: {listed}.{silent}"
         raise Problem(404, f"No table of {owner} is called {show.visible(name)}", advice)

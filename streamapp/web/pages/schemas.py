@@ -16,8 +16,8 @@ from streamapp.schemas.example import example
 from streamapp.schemas.released import Released, file_text, released, type_of
 from streamapp.topics.registry import GROUPS, topic, writers
 from streamapp.web import show
+from streamapp.web.pages.asked import Registered
 from streamapp.web.pages.page import Params, Site
-from streamapp.web.pages.subjects import Registered
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
@@ -57,12 +57,6 @@ class Answer(Generic[T]):
         return bool(self.problem)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    at_ms: int
-    value: Any
-
-
 class Fleet:
     """All workers of a group, seen from this one; `view` is this worker's if it belongs to the group, else None."""
 
@@ -81,7 +75,7 @@ class Fleet:
         self._timeout = aiohttp.ClientTimeout(total=peer_timeout_s)
         self._timeout_s = peer_timeout_s
         self._flights: OrderedDict[str, tuple[int, asyncio.Task[list[Answer[Any]]]]] = OrderedDict()
-        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], Answer[Any]] = OrderedDict()
         self._names: dict[str, str] = {}
         self._resting: dict[str, tuple[int, str]] = {}
         self._self: tuple[str, str] | None = None
@@ -110,7 +104,7 @@ class Fleet:
         """What this worker itself answers; None when it is of another group."""
         if self.view is None:
             return None
-        value = await local.ANSWERS[topic](self.view, params)
+        value = await local.ANSWERS[topic].answer(self.view, params)
         return Answer(*self._mine(self.view), value, self.clock())
 
     def _mine(self, view: WorkerView) -> tuple[str, str]:
@@ -128,7 +122,7 @@ class Fleet:
         answers = self._peers(peers, question, type_)
         if self.view is None or mine is None:
             return await answers
-        value, others = await asyncio.gather(local.ANSWERS[topic](self.view, params), answers)
+        value, others = await asyncio.gather(local.ANSWERS[topic].answer(self.view, params), answers)
         return [Answer(*mine, value, self.clock()), *others]
 
     async def _peers(self, peers: list[str], question: str, type_: type[T]) -> list[Answer[T]]:
@@ -161,22 +155,23 @@ class Fleet:
         except ValueError:
             return self._rest(url, question, "its answer could not be read")
         self._resting.pop(url, None)
-        self._remember(url, question, value)
-        return Answer(self._names[url], url, value, self.clock())
+        answer = Answer(self._names[url], url, value, self.clock())
+        self._remember(question, answer)
+        return answer
 
     def _rest(self, url: str, question: str, why: str) -> Answer[Any]:
         self._resting[url] = (self.clock() + REST_MS, why)
         return self._silent(url, question, why)
 
     def _silent(self, url: str, question: str, why: str) -> Answer[Any]:
-        known = self._known.get((url, question))
-        if known is None or self.clock() - known.at_ms > KNOWN_MS:
-            return Answer(self._names.get(url, url), url, None, None, why)
-        return Answer(self._names.get(url, url), url, known.value, known.at_ms, why)
+        known, name = self._known.get((url, question)), self._names.get(url, url)
+        if known is None or self.clock() - (known.as_of_ms or 0) > KNOWN_MS:
+            return Answer(name, url, None, None, why)
+        return replace(known, worker=name, problem=why)
 
-    def _remember(self, url: str, question: str, value: Any) -> None:
-        self._known[(url, question)] = _Known(self.clock(), value)
-        self._known.move_to_end((url, question))
+    def _remember(self, question: str, answer: Answer[Any]) -> None:
+        self._known[answer.url, question] = answer
+        self._known.move_to_end((answer.url, question))
         while len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
 

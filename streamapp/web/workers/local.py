@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,6 +27,7 @@ from streamapp.facts.worker import (
     WorkerFacts,
     WorkerView,
 )
+from streamapp.web.entry.rights import Role
 from streamapp.web.lists import agents as agents_list
 from streamapp.web.lists import hours, sums
 from streamapp.web.lists.runs import Of
@@ -242,25 +243,34 @@ def row_key(text: str) -> tuple[Any, ...]:
     return tuple(parts)
 
 
-ANSWERS: dict[str, Callable[[WorkerView, Params], Awaitable[Any]]] = {
-    "worker": worker,
-    "settings": settings,
-    "seen": seen,
-    "hours": hours_slice,
-    "names": names,
-    "sums": sums_of,
-    "team": team,
-    "bill": bill,
-    "budgets": budgets,
-    "spending": spending,
-    "agents": agents_slice,
-    "agent": agent,
-    "settlement": settlement,
-    "tables": tables,
-    "rows": rows,
-    "since": since,
-    "calls": calls,
-    "place": place,
-    "window": window,
-    "incidents": incidents,
+class Topic(NamedTuple):
+    """What workers ask each other, and the least role of the person for whom they ask."""
+
+    least: Role
+    answer: Callable[[WorkerView, Params], Awaitable[Any]]
+
+
+ANSWERS: Mapping[str, Topic] = {
+    "worker": Topic("viewer", worker),
+    "settings": Topic("viewer", settings),
+    # The one that acts: it changes what workers remember, nothing of the stream. `/act` has asked for an Origin and
+    # kept it in audit_log; no browser can send the header of peers from a page.
+    "seen": Topic("operator", seen),
+    "hours": Topic("viewer", hours_slice),
+    "names": Topic("viewer", names),
+    "sums": Topic("viewer", sums_of),
+    "team": Topic("viewer", team),
+    "bill": Topic("viewer", bill),
+    "budgets": Topic("viewer", budgets),
+    "spending": Topic("viewer", spending),
+    "agents": Topic("viewer", agents_slice),
+    "agent": Topic("viewer", agent),
+    "settlement": Topic("viewer", settlement),
+    "tables": Topic("viewer", tables),
+    "rows": Topic("reader", rows),
+    "since": Topic("reader", since),
+    "calls": Topic("viewer", calls),
+    "place": Topic("reader", place),
+    "window": Topic("reader", window),
+    "incidents": Topic("viewer", incidents),
 }

@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-import msgspec
-
 from streamapp.errors import Refused, Unavailable
 from streamapp.events.event import Event
 from streamapp.events.fate import Fate
 from streamapp.events.listing import Listing
 from streamapp.kafka.log.reader import Span
+from streamapp.schemas.billing import Coverage
+from streamapp.schemas.settlement import RpcSettled
 from streamapp.web import show
 from streamapp.web.pages.agents import GROUP as SETTLING
-from streamapp.web.pages.agents import Settlement
 from streamapp.web.pages.events.asking import Seeker
 from streamapp.web.pages.front.front import BILLING
-from streamapp.web.pages.usage.bill import Coverage, Revision, read_all
+from streamapp.web.pages.usage.bill import Revision, read_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def of_bill(one: Revision) -> Behind:
     return Behind(one.id, one.org, names, key, data.coverage, data.totals.cost, data.currency, *times)
 
 
-def of_settlement(one: Settlement) -> Behind:
+def of_settlement(one: RpcSettled) -> Behind:
     """The calls of a settlement. What it corrects of earlier ones has no calls here."""
     data = one.data
     amount = show.total((data.amount, -show.total(part.cost for part in data.carried.values())))
@@ -81,7 +80,7 @@ async def calls_behind(seeker: Seeker, statement_id: str) -> Listing:
         if question == "bill":
             shown = next(one for one in read_all([text.encode() for text in texts], 0) if one.id == statement_id)
             return await _listed(seeker, of_bill(shown))
-        return await _listed(seeker, of_settlement(msgspec.json.decode(texts[0], type=Settlement)))
+        return await _listed(seeker, of_settlement(RpcSettled.model_validate_json(texts[0])))
     if silent:
         raise Unavailable(f"bill {statement_id} is not known to those who answer; {', '.join(silent)} does not answer")
     raise Refused(f"no bill and no settlement has the id {statement_id}; workers keep bills for 14 days")

@@ -70,15 +70,10 @@ async def event(site: Site, params: Params) -> Page:
         raise Problem(404, f"There is no event topic {show.visible(place[0])}", "A place is like llm_usage[3]@31617.")
     else:
         trace = await _asked(place[0], site.events.trace.at(place))
-    twin = {
-        "wanted": trace.wanted,
-        "found": [shown.twin(one) for one in trace.sightings],
-        "searched": trace.searched,
-        "not_searched": trace.not_searched,
-    }
     status = 200 if trace.sightings else 404
     context = {**NAMED, **NOT_LIVE, "trace": trace, "again": show.event_url(wanted)}
-    return Page("event.html", f"Event {show.short_id(show.visible(wanted))}", context, twin, status, place="events")
+    title = f"Event {show.short_id(show.visible(wanted))}"
+    return Page("event.html", title, context, shown.trace_twin(trace), status, place="events")
 
 
 async def calls_of_bill(site: Site, params: Params) -> Page:

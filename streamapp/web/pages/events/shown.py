@@ -6,7 +6,7 @@ from typing import Any
 
 from streamapp.events.fate import Link
 from streamapp.events.listing import PRICED, Listing
-from streamapp.events.trace import Sighting
+from streamapp.events.trace import Sighting, Trace
 from streamapp.schemas.values.mask import mask_text
 from streamapp.schemas.values.mask_json import mask_value
 from streamapp.schemas.values.timestamp import format_ms
@@ -78,6 +78,16 @@ def twin(sighting: Sighting) -> dict[str, Any]:
         if window is None
         else {"state": window.state, "start": format_ms(window.start_ms), "due_ms": window.due_ms},
         "sent_again_for": event.letter or None,
+    }
+
+
+def trace_twin(trace: Trace) -> dict[str, Any]:
+    """Where an event is, for machines."""
+    return {
+        "wanted": trace.wanted,
+        "found": [twin(one) for one in trace.sightings],
+        "searched": trace.searched,
+        "not_searched": trace.not_searched,
     }
 
 

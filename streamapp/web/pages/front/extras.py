@@ -15,9 +15,9 @@ from streamapp.clock import Clock
 from streamapp.dead_letters.recent import ENTRIES_MAX
 from streamapp.facts.events import IncidentFacts
 from streamapp.web.outside import Outside
+from streamapp.web.pages.asked import Registered
 from streamapp.web.pages.front.lags import Hours
 from streamapp.web.pages.models.charts import Charts, Feed
-from streamapp.web.pages.subjects import Registered
 from streamapp.web.workers.fleets import Fleets
 from streamapp.web.workers.kept import Kept
 

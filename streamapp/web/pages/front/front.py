@@ -14,7 +14,7 @@ from streamapp.web.pages import chart
 from streamapp.web.pages.front import lags, reconciliation, whole
 from streamapp.web.pages.front.extras import Incidents, Waiting
 from streamapp.web.pages.models import charts
-from streamapp.web.pages.page import FIRST_EVENT, Params, Site
+from streamapp.web.pages.page import FIRST_EVENT, Params, Site, tables_of
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 from streamapp.web.workers import gone, group
@@ -99,7 +99,7 @@ async def one_group(site: Site, params: Params) -> Page:
     look, hour, settings = await asyncio.gather(whole.look(site, (name,)), site.extras.lags.get(), asked)
     one, minutes = look.of(name), lags.whole((hour.value or {}).get(name, ()))
     found = [finding for _, finding in look.findings]
-    tables = await _tables(site, name) if one.answering else []
+    tables = await tables_of(site.fleets.of(name)) if one.answering else []
     runs = [(told.worker, told.value) for told in settings if not told.stale and told.value is not None]
     twin = {
         **_twin(one, site.clock()),
@@ -175,11 +175,6 @@ def changed_settings(told: Sequence[Sequence[tuple[str, str]]]) -> list[ChangedS
         values = {each.get(variable) for each in known}
         found.append(ChangedSetting(variable, tuple(sorted(values, key=lambda value: (value is None, value or "")))))
     return found
-
-
-async def _tables(site: Site, name: str) -> list[str]:
-    answers = await site.fleets.of(name).ask("tables", {}, list[str])
-    return sorted({one for answer in answers for one in answer.value or []})
 
 
 def _twin(one: whole.GroupLook, now_ms: int) -> dict[str, Any]:

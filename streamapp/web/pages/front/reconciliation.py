@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 
@@ -92,20 +92,14 @@ class Facts:
         return [Finding(pair.level, _sentence(pair)) for pair in self.pairs if pair.level != "ok"]
 
 
-class Reconciliation(Protocol):
-    """Where the front page gets it from."""
-
-    async def now(self) -> Facts: ...
-
-
-class NoReconciliation:
-    """For pages that are not told where the job is."""
+class Reconciliation:
+    """Where the front page gets it from. This one is for pages that are not told where the job is."""
 
     async def now(self) -> Facts:
         return Facts(asked=False)
 
 
-class AskedReconciliation:
+class AskedReconciliation(Reconciliation):
     """The job at `url`. Never raises, and never takes longer than `timeout_s`."""
 
     def __init__(self, url: str, timeout_s: float, clock: Clock, sign: Sign = unsigned) -> None:

@@ -122,15 +122,16 @@ async def gauges(site: Site, openmetrics: bool) -> bytes:
 
 def _gauges(found: list[Calls], unanswered: int, openmetrics: bool) -> bytes:
     quantiles = [
-        Quantiles(series, window, _seconds(figures.latency.quantiles(*QUANTILES)), _seconds(_ttft(figures)))
+        Quantiles(
+            series,
+            window,
+            _seconds(figures.latency.quantiles(*QUANTILES)),
+            _seconds(figures.ttft.quantiles(*QUANTILES)),
+        )
         for (window, _, _), calls in zip(WINDOWS, found, strict=True)
         for series, figures in summed(calls.calls, _series).items()
     ]
     return exposition.gauges(quantiles, unanswered, openmetrics).encode()
-
-
-def _ttft(figures: Figures) -> tuple[float, ...] | None:
-    return figures.ttft.quantiles(*QUANTILES)
 
 
 def _seconds(values_us: tuple[float, ...] | None) -> list[float] | None:

@@ -16,14 +16,12 @@ from streamapp.errors import Denied, StreamError
 from streamapp.kafka.log.reader import Span
 from streamapp.schemas.values.mask import mask_text
 from streamapp.web import show
-from streamapp.web.entry.audit import DROPPED, REDRIVEN, Audit
+from streamapp.web.entry.audit import DROPPED, REASON_MAX, REASON_MIN, REDRIVEN, Audit, demand_reason
 from streamapp.web.entry.identity import Asker
 from streamapp.web.pages.page import Params, Site
 from streamapp.web.pages.refused.letters import DEEDS, asked_letters, letters_url
 from streamapp.web.problem import Problem
 from streamapp.web.render import Page
-
-REASON_MIN, REASON_MAX = 10, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +64,8 @@ async def acted(site: Site, audit: Audit, asker: Asker, form: Mapping[str, str])
     asked = _asked(form)
     if form.get("step") != "apply":
         return await _planned(site, asked, "")
-    if asked.deed == "drop" and not REASON_MIN <= len(asked.because) <= REASON_MAX:
-        raise Problem(400, "A reason is needed", f"Say why in {REASON_MIN} to {REASON_MAX} characters: it is kept.")
+    if asked.deed == "drop":
+        demand_reason(asked.because)
     upto = spanned(await asked_letters(site.letters.recent()), asked.wanted)
     plan, count = await _plan(site, asked, upto)
     if form.get("count") != str(count):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from streamapp.dead_letters.read import Letter
 from streamapp.errors import StreamError
 from streamapp.web import show
-from streamapp.web.entry.audit import Audit
+from streamapp.web.entry.audit import REASON_MAX, REASON_MIN, Audit, demand_reason
 from streamapp.web.entry.identity import Asker
 from streamapp.web.pages.page import Params, Site
 from streamapp.web.pages.refused.letters import SHOWN_CHARS_MAX, find
@@ -16,7 +16,6 @@ from streamapp.web.problem import Problem
 from streamapp.web.render import Page
 
 PARTS = ("value", "key")
-REASON_MIN, REASON_MAX = 10, 500
 
 
 async def unmask(site: Site, params: Params) -> Page:
@@ -31,8 +30,7 @@ async def unmasked(site: Site, audit: Audit, asker: Asker, params: Params, form:
     part, reason = form.get("part", "value"), " ".join(form.get("reason", "").split())
     if part not in PARTS:
         raise Problem(400, "That cannot be unmasked", f"part is one of {', '.join(PARTS)}.")
-    if not REASON_MIN <= len(reason) <= REASON_MAX:
-        raise Problem(400, "A reason is needed", f"Say why in {REASON_MIN} to {REASON_MAX} characters: it is kept.")
+    demand_reason(reason)
     org = one.event.get("org_id")
     facts = {
         "user_id": asker.name,

@@ -99,7 +99,7 @@ def revisions(found: Answer[list[str]], wanted: str, grace_ms: int) -> tuple[lis
     """All revisions of a bill's bucket, read, and the one with this id. Raises `Problem` 503."""
     try:
         every = bill.read_all([text.encode() for text in found.value or []], grace_ms)
-    except (msgspec.MsgspecError, ValueError):
+    except ValueError:
         every = []
     one = next((each for each in every if each.id == wanted), None)
     if one is None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any, Literal
 
-import msgspec
-
-from streamapp.schemas.billing import COUNTERS
+from streamapp.schemas.billing import COUNTERS, BillingData, Counters, Stated
+from streamapp.schemas.values.timestamp import written_ms
 from streamapp.web import show
 
 MARK_MS = 300_000  # revisions are stated at multiples of five minutes (decision 9)
@@ -19,64 +17,10 @@ MARK_MS = 300_000  # revisions are stated at multiples of five minutes (decision
 TWELFTH = Decimal("1E-12")
 
 
-class Counters(msgspec.Struct, frozen=True):
-    """The counters of totals, delta and lines."""
+class _Statement(Stated):
+    """A statement of an hour, first or revised."""
 
-    requests: int
-    errors: int
-    cache_hits: int
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    cost: Decimal
-
-
-class Line(Counters, frozen=True):
-    """One provider and model."""
-
-    provider: str
-    model: str
-
-
-class RunningTotal(msgspec.Struct, frozen=True):
-    """Sum of every delta stated so far in the month."""
-
-    month: str
-    cost: Decimal
-    total_tokens: int
-
-
-class Coverage(msgspec.Struct, frozen=True):
-    """Where the counted records lie in the log."""
-
-    topic: str
-    partition: int
-    first_offset: int
-    last_offset: int
-    events: int
-
-
-class _Data(msgspec.Struct, frozen=True):
-    billing_id: str
-    revision: int
-    supersedes: str | None
-    team_id: str
-    period_start: str
-    period_end: str
-    currency: str
-    totals: Counters
-    delta: Counters
-    lines: list[Line]
-    running_total: RunningTotal
-    coverage: Coverage
-
-
-class _Envelope(msgspec.Struct, frozen=True):
-    id: str
-    type: str
-    timestamp: str
-    org_id: str
-    data: _Data
+    data: BillingData
 
 
 Cause = Literal["hour closed", "late events", "silence"]
@@ -93,7 +37,7 @@ class Revision:
     org: str
     start_ms: int
     end_ms: int
-    data: _Data
+    data: BillingData
     exact: str  # the stated bytes, as text
     sha256: str
 
@@ -117,10 +61,10 @@ class Revision:
 
 
 def read(stated: bytes, grace_ms: int) -> Revision:
-    """Raises msgspec.MsgspecError or ValueError when it is no hourly statement."""
-    envelope = msgspec.json.decode(stated, type=_Envelope)
-    at, data = moment_ms(envelope.timestamp), envelope.data
-    start, end = moment_ms(data.period_start), moment_ms(data.period_end)
+    """Raises ValueError when it is no hourly statement."""
+    envelope = _Statement.model_validate_json(stated)
+    at, data = written_ms(envelope.timestamp), envelope.data
+    start, end = written_ms(data.period_start), written_ms(data.period_end)
     at_mark = at % MARK_MS == 0 or at == end + grace_ms
     return Revision(
         id=envelope.id,
@@ -168,11 +112,3 @@ def changes(one: Revision) -> list[tuple[str, int]]:
     """Counters that a revision changed, with the difference."""
     found: list[tuple[str, Any]] = [(name.replace("_", " "), getattr(one.data.delta, name)) for name in COUNTERS]
     return [(name.removesuffix("s") if abs(value) == 1 else name, value) for name, value in found if value]
-
-
-def moment_ms(text: str) -> int:
-    """RFC 3339 → milliseconds. Raises ValueError."""
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError("a time without an offset")
-    return int(at.timestamp()) * 1000 + at.microsecond // 1000

@@ -29,10 +29,7 @@ async def org_page(site: Site, params: Params) -> Page:
     if not teams:
         advice = f"Hours are kept here for 14 days. The ledger has all: streamapp bills export --month {month}"
         raise unknown(f"usage of org {show.visible(org)} in {show.month_name(month)}", advice, whole)
-    totals: dict[str, sums.Line] = {}
-    for line in teams:
-        into = totals.setdefault(line.currency, sums.Line((), line.currency))
-        into.add(line)
+    totals = sums.by_currency(teams)
     months = [show.rfc3339(begin)[:7], show.rfc3339(before)[:7]]
     context = {
         "org": org,

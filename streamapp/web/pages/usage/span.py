@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from calendar import monthrange
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
 from streamapp.web import show
 from streamapp.web.problem import Problem
+from tables.window import HOUR_MS, month_end, month_start
 
-HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 COMPARED = ("", "hour", "day", "month")
 MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
@@ -89,9 +88,7 @@ def month_of(text: str) -> str:
 
 def month_span(month: str) -> tuple[int, int]:
     """Its start and its end, in milliseconds."""
-    first = datetime(int(month[:4]), int(month[5:]), 1, tzinfo=UTC)
-    begin = int(first.timestamp()) * 1000
-    return begin, begin + monthrange(first.year, first.month)[1] * DAY_MS
+    return month_start(month), month_end(month)
 
 
 def month_before(at_ms: int) -> int:
