@@ -144,7 +144,7 @@ class HourFold(Fold[Out, Row]):
         rules: Rules,
         admission: Admission,
         position: Position,
-        seen: Seen | None,
+        seen: Seen,
         lane: FastPath,
         open_rows: OpenRows[Row] | None = None,
     ) -> None:

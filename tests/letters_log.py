@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from memory_store import MemoryStore
+
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.place import Place
 from streamapp.meters.letters.courier import Receipt
 from streamapp.meters.letters.parts import LettersTask, letters_parts
 from streamapp.notices.alerts import Notice
 from streamapp.schemas.judging.letter import Refused, letter
-from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
+from streamapp.store.rows import Store, always_settled, stored_position
 from tables.letters.fold import Limits
 from tables.letters.incident import AlertRules
 from tables.window import MINUTE_MS

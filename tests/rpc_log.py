@@ -10,6 +10,7 @@ from itertools import count
 from operator import attrgetter
 from typing import Any
 
+from memory_store import MemoryStore
 from usage_log import DIRECTORY, OUTPUTS, NowProducer, Rec, at, now
 
 from streamapp.exact.partition.chunk import Send, Transaction
@@ -18,7 +19,7 @@ from streamapp.meters.calls.parts import CallsTask, calls_parts
 from streamapp.meters.calls.rpc_codec import RPC, is_unsettled
 from streamapp.schemas.judging.decode_metering import decode_metering
 from streamapp.schemas.values.timestamp import format_ms
-from streamapp.store.rows import MemoryStore, Store, stored_position
+from streamapp.store.rows import Store, stored_position
 from streamapp.topics.partitioner import partition_for
 from tables.admission import OwnerAdmission
 from tables.calls.ledger import CallsOutcome

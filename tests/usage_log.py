@@ -9,14 +9,15 @@ from decimal import Decimal
 from itertools import count
 from typing import Any, NamedTuple
 
+from memory_store import UsageStore
 from plain_open_hours import PlainHours
 
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.place import Place
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.parts import UsageTask, usage_parts
-from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.judging.decode import decode_usage
+from streamapp.store.rows import Store, Writes, stored_position
 from streamapp.topics.partitioner import partition_for
 from tables.admission import OwnerAdmission
 from tables.latency.windows import LatencyOutcome
@@ -157,7 +158,7 @@ class Table:
     """One partition's table on a local store. Every chunk commits at once; `restart` forgets what is in memory."""
 
     rules: Rules = field(default_factory=Rules)
-    store: Store = field(default_factory=MemoryStore)
+    store: Store = field(default_factory=UsageStore)
     partition: int = 0
     partitions: int = 1
     outcomes: list[Outcome] = field(default_factory=list)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_store import MemoryStore
 
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.place import Place
@@ -19,7 +20,7 @@ from streamapp.meters.hourly.codec import RowTable
 from streamapp.meters.hourly.statements import Statements
 from streamapp.meters.hourly.table import KeyedTask, keyed_parts
 from streamapp.schemas.judging.rejected import Reason, Rejected
-from streamapp.store.rows import MemoryStore, stored_position
+from streamapp.store.rows import stored_position
 from tables.admission import OwnerAdmission
 from tables.keyed import KeyedOutcome, KeyedRow, Recipe
 from tables.window import DAY_MS, HOUR_MS, MARK_MS, Rules

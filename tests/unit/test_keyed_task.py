@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import pytest
+from memory_store import MemoryStore
 from usage_log import NowProducer, Rec, now
 
 from streamapp.exact.partition.place import Place
@@ -20,7 +21,7 @@ from streamapp.sinks.declaration import each, every_chunk
 from streamapp.sinks.destination import Destination, Sealed
 from streamapp.sinks.marks import Extent
 from streamapp.sinks.task import SinkTask
-from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
+from streamapp.store.rows import Store, always_settled, stored_position
 from tables.admission import OwnerAdmission
 from tables.keyed import Recipe
 from tables.window import Rules

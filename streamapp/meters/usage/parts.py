@@ -9,8 +9,9 @@ from streamapp.exact.partition.place import Place
 from streamapp.exact.partition.task import Opening, Parts, TableTask
 from streamapp.meters.usage import codec, crossing, statement
 from streamapp.meters.usage.lane import CompiledHours
-from streamapp.meters.usage.store import Overlay, Writes, unsettled
+from streamapp.meters.usage.store import Overlay, unsettled
 from streamapp.store.ids import remembered
+from streamapp.store.rows import Writes
 from tables.admission import Admission
 from tables.outcome import Outcome
 from tables.usage.budget import Limits
