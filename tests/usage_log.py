@@ -19,7 +19,7 @@ from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.schemas.judging.decode import decode_usage
 from streamapp.store.rows import Store, Writes, stored_position
 from streamapp.topics.partitioner import partition_for
-from tables.admission import OwnerAdmission
+from tables.admission import Admission
 from tables.latency.windows import LatencyOutcome
 from tables.outcome import Outcome
 from tables.usage.hourly import HourStatement
@@ -144,13 +144,13 @@ def now(steps: Coroutine[Any, Any, None]) -> None:
     raise AssertionError("it waits")
 
 
-def make_admission(partition: int = 0, partitions: int = 1) -> OwnerAdmission:
+def make_admission(partition: int = 0, partitions: int = 1) -> Admission:
     """The worker's admission: teams are at home where murmur2 puts them."""
 
     def at_home(key: bytes | None, team: str) -> bool:
         return key == team.encode() and partition_for(key, partitions) == partition
 
-    return OwnerAdmission(decode_usage, at_home, DIRECTORY.get)
+    return Admission(decode_usage, at_home, DIRECTORY.get)
 
 
 @dataclass

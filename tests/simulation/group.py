@@ -26,7 +26,7 @@ from streamapp.exact.partition.takeover import Situation, check
 from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.schemas.judging.decode import decode_usage
 from streamapp.store.rows import Store, Writes, stored_position
-from tables.admission import OwnerAdmission
+from tables.admission import Admission
 from tables.window import HOUR_MS
 
 COMMITS, HALFWAY, UNHEARD = FATES = ("commits", "dies half-way", "commits unheard")
@@ -238,7 +238,7 @@ class Group(Arrivals):
         def at_home(key: bytes | None, team: str) -> bool:
             return key == team.encode() and HOMES.get(team) == partition
 
-        admission = OwnerAdmission(decode_usage, at_home, DIRECTORY.get)
+        admission = Admission(decode_usage, at_home, DIRECTORY.get)
         task = self.task_class(usage_parts(RULES, admission), place, store, producer, position)
         return Owner(process, task, producer, committed.get(partition, 0))
 

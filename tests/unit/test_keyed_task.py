@@ -22,7 +22,7 @@ from streamapp.sinks.destination import Destination, Sealed
 from streamapp.sinks.marks import Extent
 from streamapp.sinks.task import SinkTask
 from streamapp.store.rows import Store, always_settled, stored_position
-from tables.admission import OwnerAdmission
+from tables.admission import Admission
 from tables.keyed import Recipe
 from tables.window import Rules
 
@@ -41,7 +41,7 @@ class Row:
 
 TABLE = RowTable("counts", Key, Row, attrgetter("org_id"))
 RECIPE = Recipe(lambda start_ms, org, event: Key(start_ms, org), Row, lambda row, event: None)
-REFUSING = OwnerAdmission(lambda value: REFUSED, lambda key, owner: True, lambda team: None)
+REFUSING = Admission(lambda value: REFUSED, lambda key, owner: True, lambda team: None)
 
 
 def bad(*offsets: int) -> list[Rec]:
