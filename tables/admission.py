@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
 from tables.cause import quoted
 from tables.outcome import Record, Refusal
@@ -22,18 +22,8 @@ def unresolved(event: Any) -> str:
     return f"no org_id, and the directory does not know team {quoted(event.team_id)}"
 
 
-class Admission(Protocol):
-    """What a record must be before a table looks at it."""
-
-    def admit(self, record: Record, future_ms: int) -> Any:
-        """The event of a record that may count, a `Refusal`, or None for one that does not matter to the table."""
-
-    def org(self, event: Any) -> str | None:
-        """Whose event it is; None: nobody knows, and it is refused."""
-
-
 @dataclass(frozen=True)
-class OwnerAdmission:
+class Admission:
     """The admission of one partition. What it asks is handed in, so that the arithmetic stays pure:
 
     decode    bytes → event, or a pair (reason, error)

@@ -8,7 +8,7 @@ few of them as it likes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 
@@ -21,6 +21,23 @@ class FastPath(Protocol):
     def run(self, at: int, watermark_ms: int, next_mark_ms: int) -> tuple[int, int, int]:
         """Count records of the chunk from `at` on. Returns the first that was not counted, the watermark and the
         number of repeated events among the others."""
+
+
+class RowLane(FastPath, Protocol):
+    """A fast path that keeps the rows of open hours, as they are stored."""
+
+    def open(self, hour_ms: int, expiry_ms: int, is_new: bool = False) -> None:
+        """An hour is open; ids counted in it expire at `expiry_ms`. `is_new`: none of its rows can be stored, so one
+        that is not known is a new one."""
+
+    def changed(self) -> Mapping[bytes, bytes]:
+        """The rows of open hours that changed since the last call, as they are stored."""
+
+    def others(self) -> int:
+        """How many records counted in a line of the others since the last call."""
+
+    def __len__(self) -> int:
+        """How many rows there are."""
 
 
 class NoFastPath:

@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeVar
 from tables.admission import Admission, unresolved
 from tables.cause import quoted
 from tables.fast_path import FastPath
-from tables.outcome import Folded, Position, Record, Refusal
-from tables.seen import Known, Seen, SeenIds, StoredIds, expiry_of
+from tables.outcome import Folded, Position, Record, Refusal, Waiting
+from tables.seen import Known, Seen, StoredIds, expiry_of
 from tables.window import HOUR_MS, Rules, next_close
 
 NEVER = 1 << 62
@@ -30,13 +30,11 @@ class Fold(ABC, Generic[Out, Row]):
     Promises: the watermark never goes back; a record counts at most once while its id is remembered.
     """
 
-    def __init__(
-        self, rules: Rules, admission: Admission, position: Position, seen: Seen | None, lane: FastPath
-    ) -> None:
+    def __init__(self, rules: Rules, admission: Admission, position: Position, seen: Seen, lane: FastPath) -> None:
         self.rules = rules
         self.admission = admission
         self.position = position
-        self.seen: Seen = SeenIds() if seen is None else seen
+        self.seen = seen
         self.lane = lane
         self.next_mark_ms = 0  # the lowest watermark at which anything is due
         self._outcome = self._begun(-1)
@@ -61,6 +59,13 @@ class Fold(ABC, Generic[Out, Row]):
         for chunk, stored in ids:
             self.seen.restore(chunk, stored, self.position.watermark_ms)
         self.next_mark_ms = self._next_mark()
+
+    def waiting(self) -> Waiting:
+        """What waits for a mark; nothing, in a table that states nothing."""
+        return Waiting()
+
+    def _waits(self, open_rows: int, pending: int = 0) -> Waiting:
+        return Waiting(open_rows, pending, self.next_mark_ms if self.position.watermark_ms >= 0 else None)
 
     # -- what a table does its own way ---------------------------------------------------------------------------
 

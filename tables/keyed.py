@@ -93,13 +93,7 @@ class Keyed(HourFold[KeyedOutcome, KeyedRow]):
     """One partition's rows. Those that are not fully stated are in memory; any other is read from `rows`."""
 
     def __init__(
-        self,
-        recipe: Recipe,
-        rules: Rules,
-        admission: Admission,
-        rows: Rows,
-        position: Position,
-        seen: Seen | None = None,
+        self, recipe: Recipe, rules: Rules, admission: Admission, rows: Rows, position: Position, seen: Seen
     ) -> None:
         self.recipe = recipe
         self.rows = rows

@@ -52,6 +52,14 @@ class Position:
     closed_ms: int = -1  # hours that ended at or before this were closed for all at once; -1: none, or each by itself
 
 
+class Waiting(NamedTuple):
+    """What time has not closed of a partition's rows. `next_mark_ms`: the watermark that states something next."""
+
+    open_rows: int = 0
+    pending_revisions: int = 0
+    next_mark_ms: int | None = None
+
+
 @dataclass
 class Folded:
     """What every fold of a chunk tells, whatever the table."""

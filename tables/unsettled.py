@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from tables.admission import Admission
 from tables.fast_path import FastPath
 from tables.fold import NEVER, Fold
-from tables.outcome import Folded, Position, Record
+from tables.outcome import Folded, Position, Record, Waiting
 from tables.seen import Seen, StoredIds
 from tables.window import HOUR_MS, Rules, hour_of, mark_after
 
@@ -117,11 +117,6 @@ class Unsettled(Generic[Row]):
         hours = self.rows.hours
         return min(self._closes_ms(min(hours)) if hours else NEVER, self.due_ms)
 
-    @property
-    def open_rows(self) -> int:
-        """How many rows of open hours there are."""
-        return len(self.rows)
-
     def _closes_ms(self, hour: int) -> int:
         return hour + HOUR_MS + self._grace_ms
 
@@ -144,7 +139,7 @@ class HourFold(Fold[Out, Row]):
         rules: Rules,
         admission: Admission,
         position: Position,
-        seen: Seen | None,
+        seen: Seen,
         lane: FastPath,
         open_rows: OpenRows[Row] | None = None,
     ) -> None:
@@ -168,6 +163,9 @@ class HourFold(Fold[Out, Row]):
 
     def idle_due(self, now_ms: int) -> bool:
         return self.unsettled.idle_due(now_ms)
+
+    def waiting(self) -> Waiting:
+        return self._waits(len(self.unsettled.rows), len(self.unsettled.pending))
 
     # -- what a table does its own way ---------------------------------------------------------------------------
 

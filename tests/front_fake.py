@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
+from spreads import count_one
 from web_fake import FakeWorker, World
 
 from streamapp.facts.worker import CallFacts, GoneFacts, HourFacts, PartitionFacts, RawRow, Span, TeamFacts, WorkerFacts
@@ -120,7 +121,7 @@ class MetricsWorker(SinkWorker):
             for provider, model, slow_ms in self.MODELS if each else (("", "", 900),):
                 spread = Spread()
                 for number in range(20):
-                    spread.count_one(1000 * (slow_ms + 37 * number * (partition + 1)))
+                    count_one(spread, 1000 * (slow_ms + 37 * number * (partition + 1)))
                 count, cost = 1200 + slow_ms, {"USD": Decimal(slow_ms) / 1000}
                 stream = None if not each else slow_ms > 500
                 numbers = (count, 3, count // 9, 410 * count, 236 * count)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from plain_seen import Hashes
 from xxhash import xxh64_intdigest
-
-from tables.seen import Hashes
 
 WORD = (1 << 64) - 1
 BLOCK_BYTES, STEP = 512, 32

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple
 
+from memory_store import MemoryStore
 from usage_log import NowProducer, Rec, make_admission, now
 
 from streamapp.exact.partition.place import Place
 from streamapp.meters.latency import codec
 from streamapp.meters.latency.parts import LatencyTask, latency_parts
-from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
+from streamapp.store.rows import Store, always_settled, stored_position
+from tables.fast_path import NoFastPath
 from tables.latency.fold import LIMITS, Limits
-from tables.latency.lane import NoTallyLane
-from tables.latency.tally import ALL, Series, Tally
+from tables.latency.lane import Sum
+from tables.latency.tally import ALL, Name, Series, Tally
 from tables.latency.windows import LatencyOutcome, WindowKey
 from tables.window import Rules
+
+
+class NoTallyLane(NoFastPath):
+    """The lane that takes nothing: the table counts every record."""
+
+    def open(self, hour_ms: int, expiry_ms: int) -> None:
+        pass
+
+    def close(self, hour_ms: int) -> None:
+        pass
+
+    def learn(self, name: Name, currency: str) -> None:
+        pass
+
+    def forget(self) -> None:
+        pass
+
+    def take(self) -> Iterable[Sum]:
+        return ()
 
 
 class Numbers(NamedTuple):

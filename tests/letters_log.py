@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from memory_store import MemoryStore
+
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.place import Place
-from streamapp.meters.letters.courier import Receipt
+from streamapp.meters.letters.courier import Courier, Patience, Receipt
 from streamapp.meters.letters.parts import LettersTask, letters_parts
 from streamapp.notices.alerts import Notice
 from streamapp.schemas.judging.letter import Refused, letter
-from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
+from streamapp.store.rows import Store, always_settled, stored_position
 from tables.letters.fold import Limits
 from tables.letters.incident import AlertRules
 from tables.window import MINUTE_MS
@@ -43,13 +45,13 @@ def refusal(number: int, reason: str = "too_late", error: str = "it is 7 days ol
     return letter(refused, NOON).value
 
 
-class CourierInHand:
+class CourierInHand(Courier):
     """A courier that brings nothing by itself: tests do."""
 
     def __init__(self) -> None:
+        super().__init__((), Patience(1, 0), lambda: 0, lambda: 0.0)
         self.offered: list[tuple[Notice, tuple[str, ...]]] = []
         self.receipts: list[Receipt] = []
-        self.waiting: dict[str, int] = {}
 
     @property
     def done(self) -> bool:

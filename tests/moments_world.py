@@ -28,6 +28,8 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import rpc_log
 import usage_log
+from memory_store import MemoryStore
+from memory_store import UsageStore as HourStore
 from usage_log import NowProducer, Rec, now
 
 from streamapp.errors import Misconfigured
@@ -40,7 +42,6 @@ from streamapp.meters.calls.parts import CallsTask, calls_parts
 from streamapp.meters.calls.rpc_codec import is_unsettled
 from streamapp.meters.latency.parts import LatencyTask, latency_parts
 from streamapp.meters.usage.parts import UsageTask, usage_parts
-from streamapp.meters.usage.store import MemoryStore as HourStore
 from streamapp.schemas.judging.audit_line import audit_line
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.schemas.values.timestamp import format_ms
@@ -50,7 +51,7 @@ from streamapp.sinks.declaration import each
 from streamapp.sinks.ledger.rows import Bill, Settlement, to_row
 from streamapp.sinks.marks import Extent
 from streamapp.store.position import StoredPosition
-from streamapp.store.rows import MemoryStore, always_settled, stored_position
+from streamapp.store.rows import always_settled, stored_position
 from streamapp.topics.partitioner import partition_for
 from streamapp.verify.copies.events_clickhouse import Place as At
 from streamapp.verify.copies.events_clickhouse import Row

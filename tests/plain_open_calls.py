@@ -26,7 +26,7 @@ class PlainCalls(NoFastPath):
         self._hours: dict[int, dict[CallsKey, HourCalls]] = {}
         self._changed: dict[CallsKey, HourCalls] = {}
 
-    def open(self, hour_ms: int, expiry_ms: int) -> None:
+    def open(self, hour_ms: int, expiry_ms: int, is_new: bool = False) -> None:
         self._hours.setdefault(hour_ms, {})
 
     def admit(self, row: HourCalls) -> None:

@@ -23,7 +23,7 @@ class PlainHours(NoFastPath, RowsInMemory[UsageRow]):
         self._others = self._rounded = 0
         self._changed: dict[HourKey, UsageRow] = {}
 
-    def open(self, hour_ms: int, expiry_ms: int, is_new: bool) -> None:
+    def open(self, hour_ms: int, expiry_ms: int, is_new: bool = False) -> None:
         self.hours.setdefault(hour_ms, {})
 
     def add(self, key: HourKey, names: Names, numbers: Numbers, offset: int) -> None:

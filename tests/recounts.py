@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from memory_store import MemoryStore
 from usage_log import now
 
 from streamapp.exact.correction import Comparison, Correction, Kept, Shadow
@@ -15,7 +16,7 @@ from streamapp.exact.partition.task import Parts, TableTask
 from streamapp.replay.offsets import Move
 from streamapp.replay.recompute import Beginning
 from streamapp.settings import Settings
-from streamapp.store.rows import MemoryStore, Store, Unsettled, always_settled, stored_position
+from streamapp.store.rows import Store, Unsettled, always_settled, stored_position
 from tables.window import Rules
 
 WALL_MS = 1_737_331_200_000  # 2025-01-20T00:00Z

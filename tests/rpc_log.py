@@ -10,6 +10,7 @@ from itertools import count
 from operator import attrgetter
 from typing import Any
 
+from memory_store import MemoryStore
 from usage_log import DIRECTORY, OUTPUTS, NowProducer, Rec, at, now
 
 from streamapp.exact.partition.chunk import Send, Transaction
@@ -18,9 +19,9 @@ from streamapp.meters.calls.parts import CallsTask, calls_parts
 from streamapp.meters.calls.rpc_codec import RPC, is_unsettled
 from streamapp.schemas.judging.decode_metering import decode_metering
 from streamapp.schemas.values.timestamp import format_ms
-from streamapp.store.rows import MemoryStore, Store, stored_position
+from streamapp.store.rows import Store, stored_position
 from streamapp.topics.partitioner import partition_for
-from tables.admission import OwnerAdmission
+from tables.admission import Admission
 from tables.calls.ledger import CallsOutcome
 from tables.calls.settlement import Settlement
 from tables.window import DAY_MS, Rules
@@ -78,14 +79,14 @@ def call(when: str, agent: str = "agent_a", org: str | None = "org_a", *, id: st
     return Rec(agent.encode(), content, at_ms, topic=METERING)
 
 
-def make_admission(partition: int = 0, partitions: int = 1) -> OwnerAdmission:
+def make_admission(partition: int = 0, partitions: int = 1) -> Admission:
     """The worker's admission: agents are at home where murmur2 puts them."""
 
     def at_home(key: bytes | None, agent: str) -> bool:
         return key == agent.encode() and partition_for(key, partitions) == partition
 
     owner = attrgetter("data.agent_id")
-    return OwnerAdmission(decode_metering, at_home, DIRECTORY.get, owner, "agent")
+    return Admission(decode_metering, at_home, DIRECTORY.get, owner, "agent")
 
 
 @dataclass

@@ -9,16 +9,17 @@ from decimal import Decimal
 from itertools import count
 from typing import Any, NamedTuple
 
+from memory_store import UsageStore
 from plain_open_hours import PlainHours
 
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.place import Place
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.parts import UsageTask, usage_parts
-from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.judging.decode import decode_usage
+from streamapp.store.rows import Store, Writes, stored_position
 from streamapp.topics.partitioner import partition_for
-from tables.admission import OwnerAdmission
+from tables.admission import Admission
 from tables.latency.windows import LatencyOutcome
 from tables.outcome import Outcome
 from tables.usage.hourly import HourStatement
@@ -143,13 +144,13 @@ def now(steps: Coroutine[Any, Any, None]) -> None:
     raise AssertionError("it waits")
 
 
-def make_admission(partition: int = 0, partitions: int = 1) -> OwnerAdmission:
+def make_admission(partition: int = 0, partitions: int = 1) -> Admission:
     """The worker's admission: teams are at home where murmur2 puts them."""
 
     def at_home(key: bytes | None, team: str) -> bool:
         return key == team.encode() and partition_for(key, partitions) == partition
 
-    return OwnerAdmission(decode_usage, at_home, DIRECTORY.get)
+    return Admission(decode_usage, at_home, DIRECTORY.get)
 
 
 @dataclass
@@ -157,7 +158,7 @@ class Table:
     """One partition's table on a local store. Every chunk commits at once; `restart` forgets what is in memory."""
 
     rules: Rules = field(default_factory=Rules)
-    store: Store = field(default_factory=MemoryStore)
+    store: Store = field(default_factory=UsageStore)
     partition: int = 0
     partitions: int = 1
     outcomes: list[Outcome] = field(default_factory=list)

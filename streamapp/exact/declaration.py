@@ -27,7 +27,7 @@ from streamapp.store.rows import Store
 from streamapp.store.table import Table
 from streamapp.topics import registry
 from streamapp.topics.partitioner import partition_for
-from tables.admission import OwnerAdmission
+from tables.admission import Admission
 from tables.window import Rules
 
 OrgOf = Callable[[str], str | None]
@@ -63,14 +63,14 @@ class EventSource:
         assert retention_ms is not None, f"{self.topic} is no event topic"
         return retention_ms
 
-    def admission(self, place: Place, org_of: OrgOf) -> OwnerAdmission:
+    def admission(self, place: Place, org_of: OrgOf) -> Admission:
         """Lets in events of owners whose record key belongs on the partition."""
         assert self.decode is not None, f"nobody decodes {self.topic}"
 
         def at_home(key: bytes | None, owner: str) -> bool:
             return key == owner.encode() and partition_for(key, place.partitions) == place.partition
 
-        return OwnerAdmission(self.decode, at_home, org_of, self.owner_of, self.owner)
+        return Admission(self.decode, at_home, org_of, self.owner_of, self.owner)
 
 
 class Making(NamedTuple):
@@ -80,10 +80,10 @@ class Making(NamedTuple):
     settings: Settings
     clock: Clock
     rules: Rules
-    decoded: OwnerAdmission | None
+    decoded: Admission | None
     directory: Directory = EmptyDirectory()
 
-    def admission(self) -> OwnerAdmission:
+    def admission(self) -> Admission:
         """What a record must be. Raises AssertionError for a table whose source is not decoded."""
         assert self.decoded is not None, "its source is not decoded"
         return self.decoded

@@ -19,9 +19,9 @@ IN_MEMORY = 250_000  # ids of a partition; eight such partitions take 70 MB
 
 
 class CompactSeen(Seen):
-    """`SeenIds` for millions of ids: the same answers from a fraction of the memory. Expiries are full hours.
+    """Millions of ids in a fraction of the memory that Python's objects take. Expiries are full hours.
 
-    96 bits of a digest are compared, `SeenIds` compares 128; both are stored alike. When more than `in_memory` ids are
+    96 bits of a digest are compared; all 128 are stored. When more than `in_memory` ids are
     there, they go to a file in `folder`, which nobody else sees and which goes with the process; without a folder all
     stay in memory. Raises `Unavailable` when that file cannot be read, `Misconfigured` for stored ids that are damaged.
     """

@@ -7,14 +7,18 @@ import struct
 import weakref
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from streamapp.lane.ids import CompactSeen
 from streamapp.lane.library import Run, library
 from streamapp.lane.records import Records, Stretch, payload_of
+from tables.counters import EXACT
 from tables.window import EVERY, HOUR_MS
 
 _NO_MEMORY = -2
+LOW = (1 << 64) - 1
+_UNITS, UNIT = Decimal("1E12"), Decimal("1E-12")
 _LENGTHS = struct.Struct("<2I")
 
 
@@ -128,6 +132,21 @@ def done(result: int) -> int:
     if result == _NO_MEMORY:
         raise MemoryError("no memory for the fast path")
     return result
+
+
+def halves(number: int) -> tuple[int, int]:
+    """A number of 128 bits as the library takes it: the low half and the high one."""
+    return number & LOW, number >> 64
+
+
+def units(amount: Decimal) -> tuple[int, int]:
+    """Money likewise, in units of 10^-12."""
+    return halves(int(EXACT.multiply(amount, _UNITS)))
+
+
+def amount(low: int, high: int) -> Decimal:
+    """Money that the library has counted."""
+    return EXACT.multiply(Decimal(high << 64 | low), UNIT)
 
 
 def one_stretch(records: Sequence[Any]) -> Stretch:

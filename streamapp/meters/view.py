@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.partition.owned import Partition
@@ -18,7 +19,8 @@ from streamapp.settings.told import changed
 from streamapp.store.rows import Store
 from streamapp.store.table import RowKey, Table
 from tables.counters import EXACT, NOTHING
-from tables.outcome import Folded
+from tables.fold import Fold
+from tables.outcome import Waiting
 from tables.window import HOUR_MS
 
 Sums = dict[str, Decimal]
@@ -36,14 +38,18 @@ UNREADABLE = "unreadable"
 SILENT_MS = 60_000
 
 
-def ages_s(now_ms: int, starts_ms: Iterable[int]) -> list[float]:
-    """How long ago the hours ended that began then."""
-    return [(now_ms - start_ms - HOUR_MS) / 1000 for start_ms in starts_ms]
+def count_stated(metrics: GroupMetrics, now_ms: int, statements: Sequence[Any]) -> None:
+    """Statements of hours: those of revision 0, with how long ago their hours ended, and the later ones."""
+    ages_s = [(now_ms - one.key.start_ms - HOUR_MS) / 1000 for one in statements if not one.revision]
+    metrics.stated("revised", len(statements) - len(ages_s))
+    metrics.stated("hourly", len(ages_s), ages_s)
 
 
 class TableView:
     """What is true of every group's worker: its partitions, and its rows as they are stored. A row that nobody can
     read, though it is what was written, stands there with its bytes: this is where people look for it."""
+
+    bills: ClassVar[bool] = False  # whether its open rows are hours that are billed
 
     def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table) -> None:
         self.app = app
@@ -67,7 +73,7 @@ class TableView:
             open_cost=open_cost,
             closed_cost_today=closed,
             revised_cost_today=revised,
-            dead_letters=self._letters(),
+            dead_letters=self._metrics.letters,
             partition_count=self.app.consumer.topic_partitions(self.app.ownership.topic),
             missing_topics=self.app.needs.missing,
             version=VERSION,
@@ -88,7 +94,7 @@ class TableView:
         """Other partitions are in hand now."""
         for partition in partitions.values():
             if isinstance(partition.task, Keeps):
-                partition.task.landed = self._told(partition.task)
+                partition.task.landed = partial(self._landed, partition.task)
 
     def rebalanced(self) -> None:
         """The leader has given the partitions out anew."""
@@ -106,20 +112,16 @@ class TableView:
     def mark_seen(self, url: str, at_ms: int) -> bool:
         return self._members.mark_seen(url, at_ms)
 
-    def _told(self, task: Any) -> Callable[[Any], None]:
-        """Counts what has committed of a task that `Keeps` rows. A table that also states says more."""
+    def _landed(self, task: Any, outcome: Any) -> None:
+        """A chunk of a task that `Keeps` rows has committed. A table that also states says more."""
         metrics = self._metrics
-
-        def landed(outcome: Folded) -> None:
-            metrics.events.inc(outcome.accepted)
-            metrics.duplicates.inc(outcome.duplicates)
-            metrics.rounded.inc(outcome.rounded)
-            metrics.others.inc(outcome.others)
-            if task.letters:
-                for refusal in outcome.refusals:
-                    metrics.rejected(refusal.reason)
-
-        return landed
+        metrics.events.inc(outcome.accepted)
+        metrics.duplicates.inc(outcome.duplicates)
+        metrics.rounded.inc(outcome.rounded)
+        metrics.others.inc(outcome.others)
+        if task.letters:
+            for refusal in outcome.refusals:
+                metrics.rejected(refusal.reason)
 
     def hours(self) -> list[HourFacts]:
         return []
@@ -190,6 +192,8 @@ class TableView:
     def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
         task = partition.task
         assert isinstance(task, Keeps)
+        memory = getattr(task, "memory", None)
+        waiting = memory.waiting() if isinstance(memory, Fold) else Waiting()
         silent = partition.last_record_ms is None or self.clock() - partition.last_record_ms > SILENT_MS
         return PartitionFacts(
             topic=self.app.ownership.topic,
@@ -200,9 +204,10 @@ class TableView:
             high_water=partition.high_water,
             last_commit_ms=partition.last_commit_ms,
             events_per_s=partition.rate.per_s(now_s),
-            open_hours=0,
-            pending_revisions=0,
-            next_mark_ms=None,
+            open_hours=waiting.open_rows if self.bills else 0,
+            open_rows=waiting.open_rows,
+            pending_revisions=waiting.pending_revisions,
+            next_mark_ms=waiting.next_mark_ms,
             last_record_ms=partition.last_record_ms,
             caught_up_ms=partition.caught_up_ms,
             duplicates=task.duplicates,
@@ -219,9 +224,6 @@ class TableView:
     def _summing(self) -> bool:
         """Whether `_money` lacks something that was stated before the takeover."""
         return False
-
-    def _letters(self) -> int:
-        return self._metrics.letters
 
     def _readable(self, key: bytes, value: bytes) -> tuple[RowKey, Any]:
         try:

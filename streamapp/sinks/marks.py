@@ -31,18 +31,8 @@ class Mark(msgspec.Struct, array_like=True, frozen=True):
     state: bytes
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Mark).decode
-
-
-def pack_mark(mark: Mark) -> bytes:
-    """Value of a batch row or an intent row."""
-    return _encode(mark)
-
-
-def unpack_mark(value: bytes) -> Mark:
-    """Inverse of `pack_mark`."""
-    return _decode(value)
+pack_mark = msgspec.msgpack.Encoder().encode  # a batch, or an intent
+unpack_mark = msgspec.msgpack.Decoder(Mark).decode
 
 
 def _readable(key: bytes, value: bytes) -> tuple[tuple[Any, ...], Any]:

@@ -17,7 +17,7 @@ from tables.seen import DIGEST_BYTES, IdsByExpiry, StoredIds
 
 KIND = b"i"
 _INT = struct.Struct(">q")
-_encode = msgspec.msgpack.Encoder().encode
+pack_ids = msgspec.msgpack.Encoder().encode  # a chunk's `StoredIds`
 _decode_ids = msgspec.msgpack.Decoder(IdsByExpiry | tuple[bytes, IdsByExpiry]).decode
 
 
@@ -27,14 +27,8 @@ def ids_key(chunk: int) -> bytes:
 
 
 def unpack_ids_key(key: bytes) -> int:
-    """Inverse of `ids_key`."""
     chunk: int = _INT.unpack(key[1:])[0]
     return chunk
-
-
-def pack_ids(ids: StoredIds) -> bytes:
-    """Value of a chunk's ids."""
-    return _encode(ids)
 
 
 def unpack_ids(value: bytes) -> StoredIds:

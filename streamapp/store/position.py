@@ -42,7 +42,7 @@ class StoredPosition(msgspec.Struct, array_like=True, frozen=True):
         return Position(self.next_offset, self.watermark_ms, self.expired_ms, self.closed_ms)
 
 
-_decode_position = msgspec.msgpack.Decoder(StoredPosition).decode
+unpack_position = msgspec.msgpack.Decoder(StoredPosition).decode
 
 
 def secret_of(position: StoredPosition | None, entropy: Entropy) -> bytes:
@@ -53,11 +53,6 @@ def secret_of(position: StoredPosition | None, entropy: Entropy) -> bytes:
 def pack_position(position: StoredPosition) -> bytes:
     """Value of the position row. Most rows hold no ids, and look as they did before ids could be held."""
     return _encode(position if position.held else msgspec.structs.astuple(position)[:-1])
-
-
-def unpack_position(value: bytes) -> StoredPosition:
-    """Inverse of `pack_position`."""
-    return _decode_position(value)
 
 
 def readable_position(value: bytes) -> dict[str, Any]:

@@ -8,7 +8,6 @@ the table brings along, so that a takeover reads what is open and not a fortnigh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import chain
 from typing import Protocol
 
 from streamapp.store.position import POSITION_KEY, StoredPosition, unpack_position
@@ -59,37 +58,6 @@ def indexed(writes: Writes, unsettled: Unsettled, known: set[bytes]) -> Writes:
         else:
             known.discard(key)
     return changes
-
-
-class MemoryStore:
-    """The in-memory twin."""
-
-    def __init__(self, unsettled: Unsettled) -> None:
-        self.rows: dict[bytes, bytes] = {}
-        self._unsettled = unsettled
-        self._in_index: set[bytes] = set()
-        self._checkpoint = 0
-
-    def get(self, key: bytes) -> bytes | None:
-        return self.rows.get(key)
-
-    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        for key in sorted(key for key in self.rows if start <= key < stop):
-            yield key, self.rows[key]
-
-    def write(self, writes: Writes, checkpoint: int) -> None:
-        for key, value in chain(writes.items(), indexed(writes, self._unsettled, self._in_index).items()):
-            if value is None:
-                self.rows.pop(key, None)
-            else:
-                self.rows[key] = value
-        self._checkpoint = checkpoint
-
-    def checkpoint(self) -> int:
-        return self._checkpoint
-
-    def close(self) -> None:
-        pass
 
 
 class Overlay:

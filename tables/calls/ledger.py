@@ -30,7 +30,7 @@ from tables.calls.settlement import (
     settle,
 )
 from tables.fold import NEVER, Fold
-from tables.outcome import Folded, Position, Record
+from tables.outcome import Folded, Position, Record, Waiting
 from tables.seen import Seen, StoredIds, expiry_of
 from tables.window import HOUR_MS, Rules, hour_of
 
@@ -114,6 +114,9 @@ class RpcLedger(Fold[CallsOutcome, CallsKey | AccountRow]):
     def idle_due(self, now_ms: int) -> bool:
         """Whether `idle` would close anything."""
         return self._next_close_ms() <= now_ms
+
+    def waiting(self) -> Waiting:
+        return self._waits(len(self.lane))
 
     @property
     def closed_until_ms(self) -> int:

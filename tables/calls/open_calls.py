@@ -7,19 +7,16 @@ records by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Protocol
 
 from tables.calls.settlement import CallsKey, HourCalls, Payment
-from tables.fast_path import FastPath
+from tables.fast_path import RowLane
 
 
-class OpenCalls(FastPath, Protocol):
+class OpenCalls(RowLane, Protocol):
     """Counts the calls of open hours. Every row of such an hour is here."""
-
-    def open(self, hour_ms: int, expiry_ms: int) -> None:
-        """An hour is open; ids counted in it expire at `expiry_ms`."""
 
     def admit(self, row: HourCalls) -> None:
         """A stored row of an open hour."""
@@ -30,14 +27,5 @@ class OpenCalls(FastPath, Protocol):
     def close(self, hour_ms: int) -> Iterable[HourCalls]:
         """The hour is open no longer: all its rows, in no order."""
 
-    def changed(self) -> Mapping[bytes, bytes]:
-        """The rows of open hours that changed since the last call, as they are stored."""
-
     def rows(self) -> Iterable[HourCalls]:
         """All rows of open hours, as they are now; they are not changed."""
-
-    def others(self) -> int:
-        """How many calls were counted as other methods since the last call of this."""
-
-    def __len__(self) -> int:
-        """How many rows there are."""

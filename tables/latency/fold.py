@@ -16,7 +16,7 @@ from typing import Any
 
 from tables.admission import Admission
 from tables.fold import NEVER, Fold
-from tables.latency.lane import NoTallyLane, TallyLane
+from tables.latency.lane import TallyLane
 from tables.latency.tally import OTHERS, REST, Name, Series, Tally
 from tables.latency.top_models import TopModels
 from tables.latency.windows import LatencyOutcome, WindowRows, Windows
@@ -59,8 +59,8 @@ class Latency(Fold[LatencyOutcome, int]):
         admission: Admission,
         rows: WindowRows,
         position: Position,
-        seen: Seen | None = None,
-        lane: TallyLane | None = None,
+        seen: Seen,
+        lane: TallyLane,
         limits: Limits = LIMITS,
     ) -> None:
         self.limits = limits
@@ -70,7 +70,7 @@ class Latency(Fold[LatencyOutcome, int]):
         self._currencies: set[str] = set()
         self._learned: set[tuple[Name, str]] = set()
         self._open: set[int] = set()  # hours that are open on the lane
-        super().__init__(rules, admission, position, seen, NoTallyLane() if lane is None else lane)
+        super().__init__(rules, admission, position, seen, lane)
         self.next_mark_ms = self._next_mark()
 
     def restore(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from tables.fast_path import FastPath, NoFastPath
+from tables.fast_path import FastPath
 from tables.latency.tally import Name, Tally
 from tables.latency.windows import WindowKey
 
@@ -36,22 +36,3 @@ class TallyLane(FastPath, Protocol):
 
     def take(self) -> Iterable[Sum]:
         """What was counted since the last call."""
-
-
-class NoTallyLane(NoFastPath):
-    """The lane that takes nothing: the table counts every record."""
-
-    def open(self, hour_ms: int, expiry_ms: int) -> None:
-        pass
-
-    def close(self, hour_ms: int) -> None:
-        pass
-
-    def learn(self, name: Name, currency: str) -> None:
-        pass
-
-    def forget(self) -> None:
-        pass
-
-    def take(self) -> Iterable[Sum]:
-        return ()

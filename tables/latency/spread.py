@@ -9,7 +9,7 @@ library's: the value that its mapping gives the bin at a rank.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from ddsketch.mapping import LogarithmicMapping
@@ -66,29 +66,18 @@ def add_bins(bins: dict[int, int], more: dict[int, int]) -> None:
         bins[number] = known(number, 0) + count
 
 
+@dataclass(slots=True)
 class Spread:
-    """Durations counted. Mutable. `bins` may be left out where no quantile is wanted."""
+    """Durations counted. `bins` may be left out where no quantile is wanted."""
 
-    __slots__ = ("bins", "buckets", "sum_us")
-
-    def __init__(
-        self, sum_us: int = 0, buckets: Iterable[int] = (0,) * BUCKETS, bins: dict[int, int] | None = None
-    ) -> None:
-        self.sum_us = sum_us
-        self.buckets = list(buckets)
-        self.bins: dict[int, int] = {} if bins is None else bins
+    sum_us: int = 0
+    buckets: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    bins: dict[int, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
         """How many durations."""
         return sum(self.buckets)
-
-    def count_one(self, duration_us: int) -> None:
-        """One more duration."""
-        self.sum_us += duration_us
-        self.buckets[bucket_of(duration_us)] += 1
-        number = bin_of(duration_us)
-        self.bins[number] = self.bins.get(number, 0) + 1
 
     def add(self, other: Spread) -> None:
         """Count as many again, in place."""
@@ -105,13 +94,3 @@ class Spread:
         reached = list(accumulate(map(self.bins.__getitem__, numbers)))
         at = (numbers[bisect_right(reached, rank * (reached[-1] - 1))] for rank in wanted)
         return tuple(_MAPPING.value(number - 1) if number else 0.0 for number in at)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Spread):
-            return NotImplemented
-        return (self.sum_us, self.buckets, self.bins) == (other.sum_us, other.buckets, other.bins)
-
-    __hash__ = None  # type: ignore[assignment]  # mutable
-
-    def __repr__(self) -> str:
-        return f"Spread({self.sum_us}, {self.buckets}, {self.bins})"

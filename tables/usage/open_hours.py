@@ -7,12 +7,12 @@ by itself. Rows may count against budgets (`budget.py`), which go by numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Protocol
 
 from tables.counters import Numbers
-from tables.fast_path import FastPath
+from tables.fast_path import RowLane
 from tables.unsettled import OpenRows
 from tables.usage.hourly import HourKey, Names, UsageRow
 
@@ -20,13 +20,9 @@ StoredHour = tuple[bytes, bytes]
 """Key and value of an open hour's row, as they are stored."""
 
 
-class OpenHours(FastPath, OpenRows[UsageRow], Protocol):
+class OpenHours(RowLane, OpenRows[UsageRow], Protocol):
     """Counts the usage of open hours. Of such an hour every row is here of which nothing was stated. A row that is
     found stands for its key alone: what it counts is here."""
-
-    def open(self, hour_ms: int, expiry_ms: int, is_new: bool) -> None:
-        """An hour is open; ids counted in it expire at `expiry_ms`. `is_new`: none of its rows can be stored, so one
-        that is not known is a new one."""
 
     def admit(self, row: UsageRow) -> None:
         """A row of an open hour, with what is stored of it."""
@@ -34,14 +30,8 @@ class OpenHours(FastPath, OpenRows[UsageRow], Protocol):
     def add(self, key: HourKey, names: Names, numbers: Numbers, offset: int) -> None:
         """Count a record in an open hour."""
 
-    def changed(self) -> Mapping[bytes, bytes]:
-        """The rows of open hours that changed since the last call, as they are stored."""
-
     def stored_rows(self) -> Iterable[StoredHour]:
         """All rows of open hours, as they are stored."""
-
-    def others(self) -> int:
-        """How many records counted in a line of the others since the last call."""
 
     def rounded(self) -> int:
         """How many records had a cost that was rounded since the last call."""

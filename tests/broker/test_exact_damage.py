@@ -12,10 +12,11 @@ from workers import Cluster, Sent, cluster
 from streamapp.broker.broker import Broker
 from streamapp.chaos.files import turn_bit
 from streamapp.clock import wall_ms
-from streamapp.meters.usage.store import is_unsettled, stored_position, unsettled
+from streamapp.meters.usage.store import is_unsettled, unsettled
 from streamapp.simulate.usage import HOUR_MS, UsageSpec, usage_stream
 from streamapp.store.ids import remembered
 from streamapp.store.rocks import Damaged, RocksStore
+from streamapp.store.rows import stored_position
 
 EVENTS = 8_000
 Reads = Callable[[RocksStore], Iterable[object]]

@@ -18,7 +18,8 @@ from streamapp.capture.reading.events import SOURCE
 from streamapp.dead_letters.done import Done
 from streamapp.dead_letters.plan import Fix, Resend, Rules, plan
 from streamapp.dead_letters.read import Letter, parse
-from streamapp.exact.partition.letter import Origin, letter
+from streamapp.exact.partition.letter import letter
+from streamapp.exact.partition.place import Place
 from streamapp.kafka.log.reader import Record, read
 from streamapp.kafka.producer import EventRefused, UsageProducer
 from streamapp.lane.records import Record as Fetched
@@ -82,7 +83,8 @@ def test_it_goes_with_the_event(fresh_broker: Broker, start: Callable[..., Captu
     assert HEADERS[0] in resent(by_producer["gateway"], Fix(value=sent.value), tmp_path)
 
     record = Fetched(sent.offset, sent.timestamp_ms, sent.key, sent.value, sent.headers)
-    refused = letter(record, "timestamp_in_future", "it is early", Origin("billing-agg", "llm_usage", 0), 1_000_000, 4)
+    place = Place("billing-agg", "llm_usage", 0, "topic-id", 8, {"dead_letter": 4})
+    refused = letter(record, "timestamp_in_future", "it is early", place, 1_000_000)
     about = parsed(Record("dead_letter", 0, 0, 1_000_000, refused.key, refused.value))
     assert HEADERS[0] in resent(about, Fix(), tmp_path)
 

@@ -14,6 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from conftest import create_topic
+from memory_store import MemoryStore
 from raw_batches import damage, packed_batch, send_raw
 from usage_log import value
 from workers import GROUP, USAGE, Cluster, Sent, cluster
@@ -33,7 +34,7 @@ from streamapp.replay.recompute import recomputation
 from streamapp.replay.repartition import repartition
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.settings import KafkaSettings, Settings
-from streamapp.store.rows import MemoryStore, always_settled
+from streamapp.store.rows import always_settled
 from streamapp.topics.partitioner import partition_for
 
 HOUR_MS = 3_600_000

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from hash_model import COMPILED, digest_of, print_of
+from plain_seen import SeenIds
 
 from streamapp.lane.ids import CompactSeen
-from tables.seen import Known, Seen, SeenIds, StoredIds
+from tables.seen import Known, Seen, StoredIds
 from tables.window import HOUR_MS
 
 SECRET, OTHER, NONE = b"sixteen letters!", b"of somebody else", b""

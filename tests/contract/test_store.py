@@ -10,26 +10,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_store import MemoryStore as RowsInMemory
+from memory_store import UsageStore
 from searches import search
 from usage_log import at
 
 from streamapp.errors import Unavailable
 from streamapp.meters.usage import codec
-from streamapp.meters.usage.store import (
-    USAGE,
-    MemoryStore,
-    Overlay,
-    Store,
-    Writes,
-    is_unsettled,
-    stored_position,
-    unsettled,
-)
+from streamapp.meters.usage.store import USAGE, Overlay, is_unsettled, unsettled
 from streamapp.store.ids import ids_key, pack_ids, remembered
 from streamapp.store.position import POSITION_KEY, StoredPosition, pack_position
 from streamapp.store.rocks import RocksStore
-from streamapp.store.rows import MemoryStore as RowsInMemory
-from streamapp.store.rows import unsettled_rows
+from streamapp.store.rows import Store, Writes, stored_position, unsettled_rows
 from tables.seen import StoredIds
 from tables.usage.hourly import HourKey, MonthKey, MonthRow, UsageRow, state
 
@@ -38,7 +30,7 @@ LAST = b"\xff" * 40
 
 @pytest.fixture(params=["memory", "rocks"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store = MemoryStore() if request.param == "memory" else RocksStore(tmp_path / "usage-0", is_unsettled)
+    made: Store = UsageStore() if request.param == "memory" else RocksStore(tmp_path / "usage-0", is_unsettled)
     yield made
     made.close()
 
@@ -240,7 +232,7 @@ CHUNKS = st.lists(st.dictionaries(KEYS, st.none() | st.binary(max_size=3), max_s
 
 @pytest.mark.parametrize(
     "make",
-    [lambda path: MemoryStore(), lambda path: RocksStore(path, is_unsettled)],
+    [lambda path: UsageStore(), lambda path: RocksStore(path, is_unsettled)],
     ids=["memory", "rocks"],
 )
 def test_an_overlay_reads_like_a_dict_whatever_has_landed(

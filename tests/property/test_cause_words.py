@@ -20,7 +20,7 @@ from streamapp.schemas.judging.rejected import Rejected
 from streamapp.schemas.judging.usage import Usage
 from streamapp.sinks.ledger.rows import to_row
 from streamapp.topics import registry
-from tables.admission import OwnerAdmission, unresolved
+from tables.admission import Admission, unresolved
 from tables.cause import quoted
 from tables.outcome import Refusal
 
@@ -111,7 +111,7 @@ def test_no_judge_lets_a_word_through(who: str, where: str, words: str) -> None:
 def test_no_door_lets_a_word_through(team: str, name: str, timestamp: int) -> None:
     raw = json.dumps({**tree_of("usage", "model", name), "team_id": team}).encode()
     for at_home in (_anywhere, _nowhere):
-        admission = OwnerAdmission(judge_usage, at_home, lambda _: None)
+        admission = Admission(judge_usage, at_home, lambda _: None)
         entered = admission.admit(Rec(raw, timestamp), 300_000)
         if isinstance(entered, Refusal):
             wordless(entered.error)

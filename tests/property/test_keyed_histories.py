@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_store import MemoryStore
 
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.place import Place
@@ -19,8 +20,8 @@ from streamapp.meters.hourly.codec import RowTable
 from streamapp.meters.hourly.statements import Statements
 from streamapp.meters.hourly.table import KeyedTask, keyed_parts
 from streamapp.schemas.judging.rejected import Reason, Rejected
-from streamapp.store.rows import MemoryStore, stored_position
-from tables.admission import OwnerAdmission
+from streamapp.store.rows import stored_position
+from tables.admission import Admission
 from tables.keyed import KeyedOutcome, KeyedRow, Recipe
 from tables.window import DAY_MS, HOUR_MS, MARK_MS, Rules
 
@@ -74,7 +75,7 @@ def read(value: bytes | None) -> Any:
 RECIPE = Recipe(lambda start_ms, org, said: Key(start_ms, org), Row, Row.count, states=True)
 STATES = Statements("out", "said.hourly", "said.revised", Row.totals)
 TABLE = RowTable("said_hourly", Key, Row, attrgetter("org_id"), STATES)
-ADMISSION = OwnerAdmission(read, lambda key, owner: True, lambda team: None)
+ADMISSION = Admission(read, lambda key, owner: True, lambda team: None)
 
 
 class Log:

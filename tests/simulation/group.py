@@ -14,6 +14,7 @@ from typing import Any
 from arrivals import HOMES, PARTITIONS, RULES, TEAMS, Arrivals, as_read
 from fake_kafka import Entry, Fenced, Kafka, Log, OutcomeUnknown
 from group_check import check_disk, check_partition
+from memory_store import UsageStore
 from oracle import Oracle
 from owner import OUTPUTS, SOURCE, TOPIC_ID
 from usage_log import DIRECTORY, now
@@ -23,9 +24,9 @@ from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.place import Place
 from streamapp.exact.partition.takeover import Situation, check
 from streamapp.meters.usage.parts import UsageTask, usage_parts
-from streamapp.meters.usage.store import MemoryStore, Store, Writes, stored_position
 from streamapp.schemas.judging.decode import decode_usage
-from tables.admission import OwnerAdmission
+from streamapp.store.rows import Store, Writes, stored_position
+from tables.admission import Admission
 from tables.window import HOUR_MS
 
 COMMITS, HALFWAY, UNHEARD = FATES = ("commits", "dies half-way", "commits unheard")
@@ -94,7 +95,7 @@ class Group(Arrivals):
         super().__init__()
         self.kafka = Kafka(PARTITIONS, self.fencing)
         self.kafka.usage = self.logs
-        self.disks: dict[tuple[int, int], MemoryStore] = defaultdict(MemoryStore)
+        self.disks: dict[tuple[int, int], UsageStore] = defaultdict(UsageStore)
         self.owners: dict[int, Owner] = {}
         self.frozen: list[Owner] = []
         self.last: list[int] = [0] * PARTITIONS  # which process had a partition last
@@ -237,7 +238,7 @@ class Group(Arrivals):
         def at_home(key: bytes | None, team: str) -> bool:
             return key == team.encode() and HOMES.get(team) == partition
 
-        admission = OwnerAdmission(decode_usage, at_home, DIRECTORY.get)
+        admission = Admission(decode_usage, at_home, DIRECTORY.get)
         task = self.task_class(usage_parts(RULES, admission), place, store, producer, position)
         return Owner(process, task, producer, committed.get(partition, 0))
 

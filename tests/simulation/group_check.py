@@ -11,8 +11,8 @@ from fake_kafka import Entry, Kafka
 from oracle import Name, Oracle
 
 from streamapp.meters.usage import codec
-from streamapp.meters.usage.store import Store
 from streamapp.store.position import POSITION_KEY, unpack_position
+from streamapp.store.rows import Store
 from tables.window import HOUR_MS
 
 

@@ -10,11 +10,13 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from fake_kafka import Entry, Log, OutcomeUnknown
+from memory_store import UsageStore
 
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.takeover import Situation, Source, check
 from streamapp.meters.usage.parts import UsageTask
-from streamapp.meters.usage.store import USAGE, MemoryStore, Writes, stored_position
+from streamapp.meters.usage.store import USAGE
+from streamapp.store.rows import Writes, stored_position
 from tables.window import MINUTE_MS
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class Producer:
 class Owner:
     """One partition in one process's hands, from takeover until the process dies or lets go."""
 
-    def __init__(self, world: World, partition: int, store: MemoryStore) -> None:
+    def __init__(self, world: World, partition: int, store: UsageStore) -> None:
         self.world = world
         self.partition = partition
         self.store = store

@@ -14,6 +14,7 @@ from functools import lru_cache
 from random import Random
 
 from fake_kafka import Entry, Fenced, Kafka, Log, OutcomeUnknown
+from memory_store import UsageStore
 from owner import IDLE_MS, OUTPUTS, TOPIC_ID, Owner, Producer
 from traffic import HOMES, Traffic
 from truth import Truth, check_bills, check_crossings, check_letters
@@ -21,7 +22,7 @@ from usage_log import NowProducer, Rec, SetLimits, at, clock, make_admission
 
 from streamapp.exact.partition.place import Place
 from streamapp.meters.usage.parts import UsageTask, usage_parts
-from streamapp.meters.usage.store import MemoryStore, Store, stored_position
+from streamapp.store.rows import Store, stored_position
 from tables.usage.hourly import MonthKey
 from tables.window import HOUR_MS, MINUTE_MS, Rules, month_end
 
@@ -52,7 +53,7 @@ STEPS_MAX = 20_000  # a world at rest must get its work done within these
 class Process:
     """A worker: its disks outlive its crashes."""
 
-    disks: dict[int, MemoryStore] = field(default_factory=dict)
+    disks: dict[int, UsageStore] = field(default_factory=dict)
     owners: list[Owner] = field(default_factory=list)
     frozen: bool = False
 
@@ -195,7 +196,7 @@ class World:
 
     def _give(self, number: int, process: Process) -> None:
         self.members[number] = process
-        process.owners.append(Owner(self, number, process.disks.setdefault(number, MemoryStore())))
+        process.owners.append(Owner(self, number, process.disks.setdefault(number, UsageStore())))
 
     def advance(self, process: Process, owner: Owner) -> bool:
         """One step. False when the process died of it."""
@@ -283,7 +284,7 @@ class World:
         position = stored_position(owner.store)
         assert self.kafka.offsets.get(number, 0) == len(log)
         assert (position.next_offset if position else 0) == len(log)
-        again = MemoryStore()
+        again = UsageStore()
         again.write(dict(rows), 0)
         assert again.rows == owner.store.rows, "the index is not that of the rows"
         self.happened["expired row"] += sum(None in contents for contents in versions.values())
@@ -291,6 +292,6 @@ class World:
         assert all(len(contents) <= 1 for contents in billed), "a revision has two contents"  # none: gone at once
 
     def _undisturbed(self, number: int, log: list[Rec]) -> list[bytes]:
-        task = World.make_task(self, number, MemoryStore(), NowProducer(0))
+        task = World.make_task(self, number, UsageStore(), NowProducer(0))
         transaction = task.fold(log, self.now_ms)
         return [send.value or b"" for send in transaction.sends if send.topic == "billing_events"]

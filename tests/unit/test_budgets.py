@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from memory_store import UsageStore
 from usage_log import NowProducer, Rec, SetLimits, Table, at, event
 
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.crossing import crossing_id
 from streamapp.meters.usage.parts import stated
-from streamapp.meters.usage.store import USAGE, MemoryStore
+from streamapp.meters.usage.store import USAGE
 from streamapp.replay.repartition_rows import copies
 from streamapp.schemas.budget import BudgetCrossed
 from tables.usage.hourly import Crossed, MonthKey, MonthRow
@@ -147,7 +148,7 @@ def test_the_row_keeps_what_was_crossed_and_takes_it_to_another_partition() -> N
     assert USAGE.readable(key, value)[1]["crossed"][0]["kind"] == "soft"
     ((target, moved_key, moved),) = [copy for new in (2, 3, 5) for copy in copies(USAGE, key, value, 0, 1, new)][:1]
     assert target != 0
-    store = MemoryStore()
+    store = UsageStore()
     store.write({moved_key: moved}, NowProducer(0).end)
     table = Table(store=store, limits=SetLimits(**LIMITS))
     table.apply(*calls("0.1"))

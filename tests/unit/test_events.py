@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from letters_fake import letter
+from plain_seen import SeenIds
 from usage_log import value
 
 from streamapp.cli.events import _show_list
@@ -26,7 +27,6 @@ from streamapp.meters.places import place
 from streamapp.schemas.values.ulid import event_id
 from streamapp.store.ids import ids_key, pack_ids
 from tables.outcome import Position
-from tables.seen import SeenIds
 
 HOUR_MS = 3_600_000
 AT_MS = 1_737_100_800_000  # 2025-01-17T08:00:00Z

@@ -7,9 +7,10 @@ from decimal import Decimal
 import pytest
 
 from streamapp.lane.ids import CompactSeen
+from streamapp.meters.stated import BYTES_MAX
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.lane import CompiledHours
-from streamapp.meters.usage.statement import BYTES_MAX, bill_id, event, has_lines
+from streamapp.meters.usage.statement import bill_id, event, has_lines
 from tables.counters import Numbers
 from tables.usage.hourly import HourKey, HourStatement, MonthRow, UsageRow, state
 from tables.window import HOUR_MS

@@ -13,15 +13,16 @@ from typing import Any
 import msgspec
 import pytest
 from latency_log import LatencyTable
+from memory_store import UsageStore
 from usage_log import Rec, Table, at, event, refused, value, without_lane
 from xxh_forged import TWO_IDS_OF_ONE_DIGEST, text_of_hash, with_the_hash_of
 from xxhash import xxh64_intdigest
 
 from streamapp.lane.ids import CompactSeen
 from streamapp.lane.library import library
-from streamapp.meters.usage.store import MemoryStore, stored_position
 from streamapp.store.ids import remembered
 from streamapp.store.position import POSITION_KEY, unpack_position
+from streamapp.store.rows import stored_position
 from tables.seen import StoredIds
 from tables.window import HOUR_MS
 
@@ -31,8 +32,8 @@ FLOOD = 20_000
 lanes = pytest.mark.parametrize("lane", [True, False], ids=["lane", "python"])
 
 
-def table_of(lane: bool, store: MemoryStore | None = None) -> Table:
-    table = Table(store=MemoryStore() if store is None else store)
+def table_of(lane: bool, store: UsageStore | None = None) -> Table:
+    table = Table(store=UsageStore() if store is None else store)
     if not lane:
         without_lane(table)
     return table
@@ -111,7 +112,7 @@ def test_two_events_of_one_fingerprint_without_a_secret_are_a_conflict(lane: boo
 
 
 def test_each_table_has_a_secret_of_its_own_and_keeps_it() -> None:
-    store = MemoryStore()
+    store = UsageStore()
     table = Table(store=store)
     table.apply(event("10:30"))
     position = stored_position(store)
@@ -125,7 +126,7 @@ def test_each_table_has_a_secret_of_its_own_and_keeps_it() -> None:
     assert [ids.secret for _, ids in remembered(store)] == [bytes(16), secret]
 
 
-def codec_position(store: MemoryStore, secret: bytes) -> bytes:
+def codec_position(store: UsageStore, secret: bytes) -> bytes:
     """The position row with another secret."""
     return msgspec.msgpack.encode(msgspec.structs.replace(unpack_position(store.rows[POSITION_KEY]), secret=secret))
 
@@ -133,10 +134,10 @@ def codec_position(store: MemoryStore, secret: bytes) -> bytes:
 # -- what an earlier version has stored ------------------------------------------------------------------------------
 
 
-def earlier() -> tuple[MemoryStore, list[Rec]]:
+def earlier() -> tuple[UsageStore, list[Rec]]:
     """A table's rows as an earlier version wrote them, byte for byte, and the log that it had read."""
     kept: dict[str, Any] = json.loads(STORED.read_text(encoding="utf-8"))
-    store = MemoryStore()
+    store = UsageStore()
     store.rows = {bytes.fromhex(key): bytes.fromhex(row) for key, row in kept["rows"].items()}
     store.write({}, len(store.rows))
     records = [Rec(r["key"].encode(), r["value"].encode(), r["timestamp"]) for r in kept["records"]]

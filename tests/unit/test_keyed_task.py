@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import pytest
+from memory_store import MemoryStore
 from usage_log import NowProducer, Rec, now
 
 from streamapp.exact.partition.place import Place
@@ -20,8 +21,8 @@ from streamapp.sinks.declaration import each, every_chunk
 from streamapp.sinks.destination import Destination, Sealed
 from streamapp.sinks.marks import Extent
 from streamapp.sinks.task import SinkTask
-from streamapp.store.rows import MemoryStore, Store, always_settled, stored_position
-from tables.admission import OwnerAdmission
+from streamapp.store.rows import Store, always_settled, stored_position
+from tables.admission import Admission
 from tables.keyed import Recipe
 from tables.window import Rules
 
@@ -40,7 +41,7 @@ class Row:
 
 TABLE = RowTable("counts", Key, Row, attrgetter("org_id"))
 RECIPE = Recipe(lambda start_ms, org, event: Key(start_ms, org), Row, lambda row, event: None)
-REFUSING = OwnerAdmission(lambda value: REFUSED, lambda key, owner: True, lambda team: None)
+REFUSING = Admission(lambda value: REFUSED, lambda key, owner: True, lambda team: None)
 
 
 def bad(*offsets: int) -> list[Rec]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from memory_store import UsageStore
 from usage_log import Rec, Table, clock, event, refused, stated
 
-from streamapp.meters.usage.store import USAGE, MemoryStore, stored_position
+from streamapp.meters.usage.store import USAGE
 from streamapp.store.ids import unpack_ids_key
+from streamapp.store.rows import stored_position
 
 
 def ids_rows(table: Table) -> list[int]:
-    assert isinstance(table.store, MemoryStore)
+    assert isinstance(table.store, UsageStore)
     return [unpack_ids_key(key) for key, _ in table.store.scan(b"i", b"j")]
 
 

@@ -17,6 +17,7 @@ from verify_sides import audit
 from streamapp.lane.ids import CompactSeen
 from streamapp.meters.calls import rpc_codec, settled
 from streamapp.meters.calls.lane import CompiledCalls
+from streamapp.meters.stated import BYTES_MAX
 from streamapp.meters.usage import codec, statement
 from streamapp.meters.usage.correction import _shaped
 from streamapp.schemas.fields import NAME_MAX
@@ -201,7 +202,7 @@ def limit(settings: object, field: str) -> int:
 def test_the_largest_statement_and_row_of_a_bill_fit() -> None:
     most = limit(BillingSettings(), "lines_max")
     assert most == statement.LINES_MAX
-    assert len(largest_statement(most)) <= statement.BYTES_MAX < message_bytes_max("billing_events") - 6 * NAME_MAX
+    assert len(largest_statement(most)) <= BYTES_MAX < message_bytes_max("billing_events") - 6 * NAME_MAX
     for name_of in (names, wide):
         row = largest_row(name_of, most)
         row.stated = row.totals()
@@ -220,12 +221,12 @@ def test_the_largest_settlement_and_account_fit() -> None:
         assert len(rpc_codec.pack_hour(hour)) + len(rpc_codec.hour_key(hour.key)) <= room
         assert len(rpc_codec.pack_account(account)) + len(rpc_codec.account_key(account.account)) <= room
         _, value = settled.event(settle(account, TEN + HOUR_MS, TEN), "agent_rpc_metering", 7)
-        assert len(value) <= statement.BYTES_MAX
+        assert len(value) <= BYTES_MAX
 
 
 def test_an_older_row_with_too_many_lines_is_stated_with_its_first_ones() -> None:
     value = largest_statement(400)
-    assert len(value) <= statement.BYTES_MAX
+    assert len(value) <= BYTES_MAX
     data = json.loads(value)["data"]
     assert len(data["lines"]) == statement.LINES_MAX + 1
     rest = data["lines"][0]
@@ -234,7 +235,7 @@ def test_an_older_row_with_too_many_lines_is_stated_with_its_first_ones() -> Non
     account = largest_account(names, 900)
     _, value = settled.event(settle(account, TEN + HOUR_MS, TEN), "agent_rpc_metering", 7)
     data = json.loads(value)["data"]
-    assert len(value) <= statement.BYTES_MAX
+    assert len(value) <= BYTES_MAX
     assert len(data["methods"]) == settled.METHODS_MAX + 1
     assert sum(one["count"] for one in data["methods"].values()) == data["request_count"]
 

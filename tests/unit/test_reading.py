@@ -11,6 +11,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.errors import KafkaConnectionError
+from memory_store import MemoryStore
 from raw_batches import packed_batch
 
 from streamapp.errors import Misconfigured
@@ -21,7 +22,7 @@ from streamapp.processes.child import free_port
 from streamapp.replay.offsets import chunks_of
 from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.settings import KafkaSettings, Settings
-from streamapp.store.rows import MemoryStore, always_settled
+from streamapp.store.rows import always_settled
 
 
 async def _given_up() -> list[str]:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from streamapp.errors import Misconfigured, Refused
+from streamapp.exact.partition.place import Place
 from streamapp.exact.partition.takeover import Source
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.settled import send
@@ -100,7 +101,8 @@ def test_an_account_goes_where_its_agents_calls_go_and_the_next_call_there_is_it
     for calls in (hour, row.wait(0)):
         calls.method("chat.send").add(1, Decimal("0.2"))
         calls.cover(700, 900, paid._replace(chain="old"))
-    settled, _ = send(settle(row, 3_600_000, 0), "agent_rpc_metering", 1, "billing_events", 4)
+    place = Place("rpc-billing", "agent_rpc_metering", 1, "topic-id", 8, {"billing_events": 4})
+    settled, _ = send(settle(row, 3_600_000, 0), place, "billing_events")
     row.wait(0).absorb(hour)
     stored = [
         (rpc_codec.hour_key(hour.key), rpc_codec.pack_hour(hour)),

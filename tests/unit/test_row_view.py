@@ -6,10 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from memory_store import MemoryStore
 from test_keyed_task import TABLE, Key, Row
 
 from streamapp.meters.hourly.view import RowView
-from streamapp.store.rows import MemoryStore, always_settled
+from streamapp.store.rows import always_settled
 from tables.keyed import KeyedRow
 from tables.window import HOUR_MS
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from memory_store import MemoryStore
 from usage_log import Rec
 
 from streamapp.errors import Misconfigured
@@ -24,7 +25,7 @@ from streamapp.sinks.destination import Destination, Sealed
 from streamapp.sinks.marks import Extent
 from streamapp.sinks.task import SinkTask
 from streamapp.store.position import StoredPosition
-from streamapp.store.rows import MemoryStore, always_settled
+from streamapp.store.rows import always_settled
 
 PLACE = Place("billing-ledger", "billing_events", 0, "id", 1, {"dead_letter": 1})
 LOG = [Rec(b"org", b"bad" if number % 2 else b"good", 1000 + number, number) for number in range(8)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from memory_store import MemoryStore
 
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.exact.partition.chunk import Transaction
@@ -18,7 +19,7 @@ from streamapp.lane.records import Records, Stretch, payload_of
 from streamapp.sinks.destination import Destination, Sealed
 from streamapp.sinks.marks import INTENT_KEY, Extent, Mark, marks
 from streamapp.sinks.task import Bounds, SinkTask
-from streamapp.store.rows import MemoryStore, always_settled, stored_position
+from streamapp.store.rows import always_settled, stored_position
 from tables.outcome import Refusal
 
 PLACE = Place("audit-archive", "audit_log", 0, "id", 4, {"dead_letter": 1})

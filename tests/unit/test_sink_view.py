@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from memory_store import MemoryStore
 
 from streamapp.errors import Unavailable
 from streamapp.exact.consumer import ChunkConsumerThread
@@ -21,7 +22,7 @@ from streamapp.sinks.destination import Destination, Sealed
 from streamapp.sinks.marks import BATCH_KEY, INTENT_KEY, Extent, Mark, marks, pack_mark
 from streamapp.sinks.task import Bounds, SinkTask
 from streamapp.sinks.view import SinkView
-from streamapp.store.rows import MemoryStore, always_settled
+from streamapp.store.rows import always_settled
 from streamapp.web.workers.fleet import Answer
 from streamapp.web.workers.group import STUCK_MS, findings, gather, stuck
 from tables.outcome import Folded, Refusal

@@ -12,6 +12,7 @@ from ddsketch.store import DenseStore
 from hypothesis import example, given
 from hypothesis import strategies as st
 from searches import search
+from spreads import count_one
 
 from tables.latency.spread import ACCURACY, BOUNDS_US, EDGES_US, LONGEST_US, Spread, bin_of, bucket_of, microseconds
 
@@ -30,7 +31,7 @@ def sketch(durations: list[int]) -> BaseDDSketch:
 def counted(durations: list[int]) -> Spread:
     spread = Spread()
     for duration in durations:
-        spread.count_one(duration)
+        count_one(spread, duration)
     return spread
 
 

@@ -14,6 +14,7 @@ import pytest
 import rpc_log
 from conftest import PROJECT
 from letters_log import CourierInHand
+from memory_store import MemoryStore
 from usage_log import OUTPUTS, NowProducer, Rec, event, make_admission, now
 
 from streamapp.exact.partition.owned import Partition
@@ -34,7 +35,6 @@ from streamapp.meters.view import TableView
 from streamapp.metrics import GroupMetrics
 from streamapp.sinks.marks import marks
 from streamapp.store.position import POSITION_KEY, StoredPosition, pack_position
-from streamapp.store.rows import MemoryStore
 from streamapp.store.table import Table
 from tables.keyed import Recipe
 from tables.letters.incident import AlertRules

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import pytest
+from memory_store import MemoryStore
 from usage_log import OUTPUTS, NowProducer, Rec, at, event, make_admission, now
 from verify_sides import sides
 
@@ -19,7 +20,6 @@ from streamapp.kafka.log.reader import Record
 from streamapp.meters.hourly.codec import RowTable
 from streamapp.meters.hourly.statements import Statements
 from streamapp.meters.hourly.table import KeyedTask, keyed_parts
-from streamapp.store.rows import MemoryStore
 from streamapp.verify.hourly import Fact, pair
 from streamapp.verify.read import usage
 from streamapp.verify.read.event import Poison

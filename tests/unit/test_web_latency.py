@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from spreads import count_one
 from test_web_pages import Reader, visit
 from web_fake import NOW_MS, FakeWorker, Served, World
 
@@ -45,7 +46,7 @@ class Counting(FakeWorker):
         starts = [start for start in (now_ms - length_ms, now_ms) if from_ms <= start < until_ms]
         spread = Spread()
         for number in range(CALLS):
-            spread.count_one(latency_us(partition, number))
+            count_one(spread, latency_us(partition, number))
         provider, model, stream = ("together", "zen", True) if each else ("", "", None)
         cost = {"USD": Decimal("0.000000000001")}
         return [

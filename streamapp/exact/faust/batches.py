@@ -15,9 +15,8 @@ from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.record.memory_records import MemoryRecords
 
-from streamapp.kafka.log.batch import CONTROL, FORMAT, FORMAT_AT, LENGTH_END, Head, Unreadable, end_of, records_of
+from streamapp.kafka.log.batch import CONTROL, FORMAT, FORMAT_AT, LENGTH_END, Head, Unreadable, end_of, lost, records_of
 from streamapp.lane.records import LostPayload, Payload, Stretch, read_payload
-from streamapp.schemas.judging.rejected import UnreadableBatch
 
 FETCH_BYTES = 16 << 20  # unpacked records that a fetch hands out, but for its last batch; the rest is fetched again
 
@@ -87,9 +86,9 @@ class Batch:
         try:
             payload = self._payload()
         except (Unreadable, ValueError) as error:
-            first = max(self.base_offset, self._since)
-            batch = UnreadableBatch.of(self._data, first, self.offset, str(error).removeprefix("the batch "))
-            return Stretch(LostPayload.of(batch, self._newest_ms()), 0, 1)
+            why = str(error).removeprefix("the batch ")
+            found = lost(self._data, self._since, self.next_offset, why, sound=self._sound)
+            return Stretch(LostPayload.of(*found), 0, 1)
         return Stretch(payload, 0, payload.count).since(self._since)
 
     def _payload(self) -> Payload:
@@ -102,12 +101,6 @@ class Batch:
         if payload.count and payload.offset(payload.count - 1) > head.last_offset:
             raise Unreadable("has records behind its last offset")
         return payload
-
-    def _newest_ms(self) -> int:
-        try:
-            return Head.of(self._data).max_ms if self._sound else 0
-        except Unreadable:
-            return 0
 
 
 class WholeBatches(OrderedDict[Any, Any]):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from streamapp.clock import Entropy, entropy
-from streamapp.exact.partition.chunk import Transaction
+from streamapp.exact.partition.chunk import Send, Transaction
+from streamapp.topics.partitioner import partition_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,10 @@ class Place:
     outputs: dict[str, int]
     folder: Path | None = None
     entropy: Entropy = entropy
+
+    def record(self, topic: str, key: bytes, value: bytes) -> Send:
+        """A record for one of the outputs, on the partition where its key belongs."""
+        return Send(topic, partition_for(key, self.outputs[topic]), key, value)
 
 
 class Producer(Protocol):

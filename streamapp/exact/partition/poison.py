@@ -92,11 +92,7 @@ class PoisonLimit:
 
 def poison_limit(worker: WorkerSettings, position: StoredPosition | None) -> PoisonLimit:
     """A partition's limit by the settings, going on where its last owner stopped."""
-    return limit_behind(worker, None if position is None else position.poison)
-
-
-def limit_behind(worker: WorkerSettings, counts: PoisonCounts | None) -> PoisonLimit:
-    """The same, with the counts themselves."""
+    counts = None if position is None else position.poison
     return PoisonLimit(
         worker.poison_limit_ratio, worker.poison_limit_consecutive, worker.poison_accepted_until_ms, counts
     )

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import cramjam
 import zstandard
 
+from streamapp.schemas.judging.rejected import UnreadableBatch
+
 FORMAT = 2  # of messages since Kafka 0.11; a broker of today has nothing older
 FORMAT_AT = 16  # in a batch of any format
 LENGTH_END = 12  # behind the offset and the length, which every format begins with
@@ -83,6 +85,24 @@ def end_of(batch: bytes, next_base: int | None, *, sound: bool) -> int:
     if next_base is not None and next_base > base:
         return next_base
     return base + 1 + (delta if 0 <= delta < UNCONFIRMED else 0)
+
+
+class Lost(NamedTuple):
+    """A batch that cannot be read, and the timestamp of its newest record; 0 where that cannot be known."""
+
+    batch: UnreadableBatch
+    timestamp_ms: int
+
+
+def lost(batch: bytes, since: int, end: int, why: str, *, sound: bool) -> Lost:
+    """What stands for a batch: its records from offset `since` on, and before `end`. `sound` is false for one with a
+    wrong checksum, of which nothing is believed."""
+    first = max(int.from_bytes(batch[:8], "big"), since)
+    try:
+        newest_ms = Head.of(batch).max_ms if sound else 0
+    except Unreadable:
+        newest_ms = 0
+    return Lost(UnreadableBatch.of(batch, first, end - 1, why), newest_ms)
 
 
 def records_of(batch: bytes, head: Head, at_most: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, for_code
@@ -14,21 +14,13 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from streamapp.errors import Unavailable
 from streamapp.kafka.clients.aio import asking, naming_rights, same_for_aiokafka
-from streamapp.kafka.log.batch import FORMAT, FORMAT_AT, LENGTH_END, Head, Unreadable, end_of
-from streamapp.schemas.judging.rejected import UnreadableBatch
+from streamapp.kafka.log.batch import FORMAT, FORMAT_AT, LENGTH_END, Lost, end_of, lost
 
 COMMITTED = 1
 FETCH_BYTES = 1 << 20  # the first batch comes whole, however large
 
 
-class Found(NamedTuple):
-    """A batch, and the timestamp of its newest record; 0 where that cannot be known."""
-
-    batch: UnreadableBatch
-    timestamp_ms: int
-
-
-def batch_at(config: Mapping[str, Any], topic: str, partition: int, offset: int, why: str, timeout_s: float) -> Found:
+def batch_at(config: Mapping[str, Any], topic: str, partition: int, offset: int, why: str, timeout_s: float) -> Lost:
     """The batch that holds an offset, or the first one behind it. `config` as librdkafka's clients have it; `why`: what
     is wrong with the batch. Also from a thread that runs an event loop. Raises `Unavailable`."""
     at = TopicPartition(topic, partition)
@@ -39,13 +31,8 @@ def batch_at(config: Mapping[str, Any], topic: str, partition: int, offset: int,
         raise Unavailable(f"topic {topic}: partition {partition} has no whole batch at offset {offset}")
     sound = data[FORMAT_AT] == FORMAT and MemoryRecords(data).next_batch().validate_crc()
     next_base = int.from_bytes(data[end : end + 8], "big") if len(data) >= end + LENGTH_END else None
-    batch, base = data[:end], int.from_bytes(data[:8], "big")
-    last = end_of(batch, next_base, sound=sound) - 1
-    try:
-        newest_ms = Head.of(batch).max_ms if sound else 0
-    except Unreadable:
-        newest_ms = 0
-    return Found(UnreadableBatch.of(batch, max(base, offset), last, why), newest_ms)
+    batch = data[:end]
+    return lost(batch, offset, end_of(batch, next_base, sound=sound), why, sound=sound)
 
 
 async def _fetched(config: Mapping[str, Any], at: TopicPartition, offset: int, timeout_s: float) -> bytes:

@@ -21,7 +21,7 @@ from streamapp.schemas.judging.rejected import UnreadableBatch
 from streamapp.topics.registry import keeps_rows
 
 if TYPE_CHECKING:
-    from streamapp.kafka.log.raw_batch import Found
+    from streamapp.kafka.log.batch import Lost
 
 BATCH_RECORDS = 10_000
 POLL_SECONDS = 0.2
@@ -167,11 +167,11 @@ def _lost(config: Mapping[str, Any], topic: str, message: Message, error: KafkaE
     return Record(topic, partition, found.batch.first, found.timestamp_ms, None, found.batch)
 
 
-def damaged(config: Mapping[str, Any], topic: str, partition: int, offset: int, error: KafkaError) -> Found:
+def damaged(config: Mapping[str, Any], topic: str, partition: int, offset: int, error: KafkaError) -> Lost:
     """The batch at an offset that the client cannot read. Raises `Unavailable`, and `Misconfigured` where the extra
     `worker` is not installed: aiokafka, which fetches the batch, belongs to it, and who reads bills has none."""
     batch_at = command("streamapp.kafka.log.raw_batch").batch_at
-    found: Found = batch_at(config, topic, partition, offset, f"cannot be read: {error.str()}", ANSWER_SECONDS)
+    found: Lost = batch_at(config, topic, partition, offset, f"cannot be read: {error.str()}", ANSWER_SECONDS)
     return found
 
 

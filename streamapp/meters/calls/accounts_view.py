@@ -2,82 +2,65 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from itertools import islice
-
-import msgspec
 
 from streamapp.facts.worker import AccountFacts, AgentFacts, MethodFacts
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.parts import CallsTask
 from streamapp.meters.calls.settled import settlement_id
-from streamapp.meters.view import Sums, add
+from streamapp.meters.listed import PartitionRows
+from streamapp.meters.view import add
 from tables.calls.ledger import CallsOutcome
-from tables.calls.settlement import Account, AccountRow, HourCalls, Methods, MethodSum, cost_of, method_of
+from tables.calls.settlement import Account, AccountRow, HourCalls, Methods, cost_of, method_of
 from tables.counters import EXACT, NOTHING
 from tables.window import DAY_MS, HOUR_MS
 
 ACCOUNTS_MAX = 100_000  # that the pages can list, over all partitions of a worker
 OF_AGENT_MAX = 10_000  # accounts of one agent that its page adds up
-SLICE = 500  # rows read between two turns of the event loop
 
 
-class AccountsView:
+class AccountsView(PartitionRows[Account, AccountFacts | None]):
     """Facts about one partition's accounts. They are made when asked for, once for each change of an account's row."""
 
-    def __init__(self, task: CallsTask, accounts_max: int) -> None:
-        self.task = task
-        self._closed: dict[Account, AccountFacts | None] = {}  # in the order of change; None: not made since
-        self.settled: dict[int, Sums] = defaultdict(dict)  # day of the period's end → money
-        self._accounts_max = accounts_max
-        self._live: set[str] | None = set()  # settled since the takeover, until `load` has left them alone
+    task: CallsTask
 
     def landed(self, outcome: CallsOutcome) -> None:
-        """A chunk has committed."""
         for one in outcome.settlements:
-            if self._live is not None:
-                self._live.add(settlement_id(one.account, one.end_ms))
-            self._sum(one.end_ms, one.account.currency, one.amount)
+            if self.live is not None:
+                self.live.add(settlement_id(one.account, one.end_ms))
+            add(self.stated[one.end_ms // DAY_MS * DAY_MS][0], one.account.currency, one.amount)
         for account, row in outcome.accounts.items():
-            self._closed.pop(account, None)
+            self.rows.pop(account, None)
             if row is not None:
-                self._closed[account] = None
-        for account in list(islice(self._closed, max(0, len(self._closed) - self._accounts_max))):
-            del self._closed[account]
+                self.rows[account] = None  # its facts are not made since
+        self._forget_oldest()
 
-    async def load(self, now_ms: int) -> None:
-        """Read the accounts as they were at the takeover, a slice at a time, between the chunks."""
-        for number, row in enumerate(rpc_codec.accounts_of(self.task.store)):
-            if len(self._closed) >= self._accounts_max:
-                break
-            if number % SLICE == SLICE - 1:
-                await asyncio.sleep(0)
-            self._closed.setdefault(row.account, self.facts(row.account, row, ()))
-        today = now_ms - now_ms % DAY_MS
-        start, stop = rpc_codec.settled_prefix(today), rpc_codec.settled_prefix(today + DAY_MS)
-        for key, value in self.task.store.scan(start, stop):
-            await asyncio.sleep(0)
-            if key[1:].decode() not in (self._live or ()):
-                data = _decode(value).data
-                self._sum(today, data.currency, Decimal(data.amount))
-        self._live = None
+    def _stored(self, now_ms: int) -> Iterator[tuple[Account, AccountFacts]]:
+        return ((row.account, self.facts(row.account, row, ())) for row in rpc_codec.accounts_of(self.task.store))
+
+    def _stated_on(self, day_ms: int) -> tuple[bytes, bytes]:
+        """By the end of the settlement's period."""
+        return rpc_codec.settled_prefix(day_ms), rpc_codec.settled_prefix(day_ms + DAY_MS)
+
+    def _amount(self, statement: bytes) -> tuple[bool, str, Decimal]:
+        data = rpc_codec.unpack_settlement(statement).data
+        return False, data.currency, data.amount
 
     def accounts(self) -> Iterator[AccountFacts]:
         """Every account, as of the newest chunk."""
         hours: dict[Account, list[HourCalls]] = defaultdict(list)
         for calls in self.task.memory.lane.rows():
             hours[calls.key.account].append(calls)
-        for account, facts in self._closed.items():
+        for account, facts in self.rows.items():
             if account in hours:
                 continue
             if facts is None:
-                facts = self._closed[account] = self.facts(account, self._stored(account), ())
+                facts = self.rows[account] = self.facts(account, self._account(account), ())
             yield facts
         for account, open_ in hours.items():
-            yield self.facts(account, self._stored(account), open_)
+            yield self.facts(account, self._account(account), open_)
 
     def agent(self, org: str, agent: str) -> list[AgentFacts]:
         """One entry per currency."""
@@ -93,7 +76,6 @@ class AccountsView:
     def facts(self, account: Account, row: AccountRow | None, hours: Iterable[HourCalls]) -> AccountFacts:
         """One account as facts."""
         row = row or AccountRow(account)
-        settled = _added(row.settled)
         open_calls, open_amount = 0, NOTHING
         for calls in hours:
             open_calls, open_amount = open_calls + calls.count, EXACT.add(open_amount, calls.amount)
@@ -105,8 +87,8 @@ class AccountsView:
             open_amount=open_amount,
             pending_calls=row.pending.count,
             pending_amount=EXACT.add(row.pending.amount, cost_of(row.carried)),
-            settled_calls=settled.calls,
-            settled_amount=settled.cost,
+            settled_calls=sum(sums.calls for sums in row.settled.values()),
+            settled_amount=cost_of(row.settled),
             settlements=row.settlements,
             settled_until_ms=row.settled_until_ms if is_settled else None,
             settlement_id=settlement_id(account, row.settled_until_ms) if is_settled else None,
@@ -115,9 +97,9 @@ class AccountsView:
 
     def _known(self, account: Account, row: AccountRow | None, hours: list[HourCalls]) -> AccountFacts:
         """The same; of an account without open hours they may have been made already."""
-        return (None if hours else self._closed.get(account)) or self.facts(account, row, hours)
+        return (None if hours else self.rows.get(account)) or self.facts(account, row, hours)
 
-    def _stored(self, account: Account) -> AccountRow | None:
+    def _account(self, account: Account) -> AccountRow | None:
         key = rpc_codec.account_key(account)
         value = self.task.store.get(key)
         return None if value is None else rpc_codec.unpack_account(key, value)
@@ -152,25 +134,3 @@ class AccountsView:
             methods=tuple(MethodFacts(name, methods[name].calls, methods[name].cost) for name in sorted(methods)),
             accounts=tuple(self._known(account, rows.get(account), hours[account]) for account in accounts),
         )
-
-    def _sum(self, end_ms: int, currency: str, amount: Decimal) -> None:
-        add(self.settled[end_ms // DAY_MS * DAY_MS], currency, amount)
-
-
-def _added(methods: Methods) -> MethodSum:
-    cost, add = NOTHING, EXACT.add
-    for sums in methods.values():
-        cost = add(cost, sums.cost)
-    return MethodSum(sum([sums.calls for sums in methods.values()]), cost)
-
-
-class _Data(msgspec.Struct):
-    currency: str
-    amount: str
-
-
-class _Settled(msgspec.Struct):
-    data: _Data
-
-
-_decode = msgspec.json.Decoder(_Settled).decode

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeVar
 
-import msgspec
-
 from streamapp.exact.correction import Change, Comparison, Kept, Money, Range, Shadow
 from streamapp.exact.declaration import Making
 from streamapp.exact.partition.task import Opening, Parts
 from streamapp.meters.calls import rpc_codec
+from streamapp.meters.calls.rpc_codec import MethodStated
 from streamapp.schemas.values.timestamp import written_ms
 from streamapp.store.rows import Store, Writes
 from tables.calls.recount import AccountCalls, Chains, Closing, Counted, Marks, Recount, difference
@@ -65,12 +64,10 @@ def settled_of(store: Store) -> Chains:
     """Every settlement that is kept."""
     chains: dict[Account, list[Closing]] = defaultdict(list)
     for _, value in store.scan(b"s", b"t"):
-        event = _decode(value)
-        data, coverage = event.data, event.data.coverage
-        start_ms, end_ms = written_ms(data.period_start), written_ms(data.period_end)
-        account = Account(event.org_id, data.agent, data.consumer, data.currency)
-        at = start_ms, end_ms, coverage.partition, coverage.first_offset, coverage.last_offset
-        chains[account].append(Closing(*at, _methods(data.methods), _methods(data.carried)))
+        one = rpc_codec.unpack_settlement(value)
+        data, coverage = one.data, one.data.coverage
+        at = written_ms(data.period_start), one.end_ms, coverage.partition, coverage.first_offset, coverage.last_offset
+        chains[one.account].append(Closing(*at, _methods(data.methods), _methods(data.carried)))
     return {account: sorted(chain, key=lambda one: one.end_ms) for account, chain in chains.items()}
 
 
@@ -224,35 +221,5 @@ def _added(*parts: Methods) -> Methods:
     return {name: one for name, one in sums.items() if one.calls or one.cost}
 
 
-class _Sum(msgspec.Struct):
-    count: int
-    cost: Decimal
-
-
-class _Coverage(msgspec.Struct):
-    partition: int
-    first_offset: int
-    last_offset: int
-
-
-class _Data(msgspec.Struct):
-    agent: str
-    consumer: str
-    currency: str
-    period_start: str
-    period_end: str
-    methods: dict[str, _Sum]
-    coverage: _Coverage
-    carried: dict[str, _Sum] = {}
-
-
-class _Settled(msgspec.Struct):
-    org_id: str
-    data: _Data
-
-
-_decode = msgspec.json.Decoder(_Settled).decode
-
-
-def _methods(stated: dict[str, _Sum]) -> Methods:
+def _methods(stated: dict[str, MethodStated]) -> Methods:
     return {name: MethodSum(one.count, one.cost) for name, one in stated.items()}

@@ -7,13 +7,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from streamapp.lane.library import Added
-from streamapp.lane.walk import KeptRows, done
+from streamapp.lane.walk import KeptRows, done, units
 from streamapp.meters.calls import rpc_codec
 from tables.calls.settlement import CallsKey, HourCalls, Payment
-from tables.counters import EXACT
-
-_LOW = (1 << 64) - 1
-_UNITS = Decimal("1E12")
 
 
 class CompiledCalls(KeptRows):
@@ -53,9 +49,7 @@ class CompiledCalls(KeptRows):
         stored: bool,
     ) -> None:
         account, name, paid = rpc_codec.pack(key.account), method.encode(), rpc_codec.pack(payment)
-        units = int(EXACT.multiply(cost, _UNITS))
         lengths = (len(account), len(name), len(paid))
-        low, high = units & _LOW, units >> 64
-        added = Added(key.start_ms, account, name, paid, *lengths, calls, low, high, first_offset, last_offset)
+        added = Added(key.start_ms, account, name, paid, *lengths, calls, *units(cost), first_offset, last_offset)
         if done(self._library.calls_add(self._handle, ctypes.byref(added), stored)) < 0:
             raise OverflowError(f"the calls of {key} cost more than can be added up")

@@ -37,7 +37,7 @@ def calls_parts(rules: Rules, min_amount: Decimal, admission: Admission) -> Part
 def stated(outcome: CallsOutcome, place: Place) -> Iterable[tuple[Send, Writes]]:
     """The settlements, and the rows that keep them."""
     for settlement in outcome.settlements:
-        yield settled.send(settlement, place.topic, place.partition, BILLS, place.outputs[BILLS])
+        yield settled.send(settlement, place, BILLS)
 
 
 def changed(outcome: CallsOutcome) -> Writes:

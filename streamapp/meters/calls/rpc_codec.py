@@ -64,7 +64,6 @@ def pack_hour(row: HourCalls) -> bytes:
 
 
 def unpack_hour(key: bytes, value: bytes) -> HourCalls:
-    """Inverse of `hour_key` and `pack_hour`."""
     row = HourCalls(CallsKey(_INT.unpack(key[1:9])[0], _decode_account(key[9:])))
     _unpack(_decode_calls(value), row)
     return row
@@ -86,7 +85,6 @@ def pack_account(row: AccountRow) -> bytes:
 
 
 def unpack_account(key: bytes, value: bytes) -> AccountRow:
-    """Inverse of `account_key` and `pack_account`."""
     row = AccountRow(_decode_account(key[1:]))
     packed = _decode_row(value)
     row.from_ms, row.since_ms, row.settlements = packed.from_ms, packed.since_ms, packed.settlements
@@ -121,7 +119,8 @@ class RpcRows(rows.Overlay):
         return None if value is None else unpack_account(key, value)
 
     def settled_between(self, after_ms: int, until_ms: int) -> Iterable[tuple[Account, int]]:
-        return map(_period, self.scan(settled_prefix(after_ms + 1), settled_prefix(until_ms + 1)).values())
+        found = self.scan(settled_prefix(after_ms + 1), settled_prefix(until_ms + 1)).values()
+        return ((one.account, one.end_ms) for one in map(unpack_settlement, found))
 
 
 def unsettled(store: Store) -> tuple[list[HourCalls], list[AccountRow]]:
@@ -180,7 +179,7 @@ def agent_of(key: bytes, value: bytes) -> str:
     """Whose row it is: calls have the agent as their record key."""
     kind = key[:1]
     if kind == b"s":
-        return _decode_settled(value).data.agent
+        return unpack_settlement(value).data.agent
     return _decode_account(key[9:] if kind == b"h" else key[1:]).agent
 
 
@@ -234,22 +233,46 @@ def _shown(calls: Calls) -> dict[str, Any]:
     }
 
 
+class MethodStated(msgspec.Struct):
+    """What a settlement states of a method."""
+
+    count: int
+    cost: Decimal
+
+
+class _Coverage(msgspec.Struct):
+    partition: int
+    first_offset: int
+    last_offset: int
+
+
 class _Data(msgspec.Struct):
     agent: str
     consumer: str
     currency: str
+    amount: Decimal
+    period_start: str
     period_end: str
+    methods: dict[str, MethodStated]
+    coverage: _Coverage
+    carried: dict[str, MethodStated] = {}
 
 
-class _Settled(msgspec.Struct):
+class StoredSettlement(msgspec.Struct):
+    """A settlement as its row keeps it, as far as anybody here asks."""
+
     org_id: str
     data: _Data
 
+    @property
+    def account(self) -> Account:
+        """Whose it is."""
+        return Account(self.org_id, self.data.agent, self.data.consumer, self.data.currency)
 
-_decode_settled = msgspec.json.Decoder(_Settled).decode
+    @property
+    def end_ms(self) -> int:
+        """End of its period."""
+        return written_ms(self.data.period_end)
 
 
-def _period(value: bytes) -> tuple[Account, int]:
-    event = _decode_settled(value)
-    account = Account(event.org_id, event.data.agent, event.data.consumer, event.data.currency)
-    return account, written_ms(event.data.period_end)
+unpack_settlement = msgspec.json.Decoder(StoredSettlement).decode

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from streamapp.exact.partition.chunk import Send
+from streamapp.exact.partition.place import Place
 from streamapp.meters.calls import rpc_codec
-from streamapp.meters.usage.statement import BYTES_MAX
+from streamapp.meters.stated import BYTES_MAX, coverage, envelope
 from streamapp.schemas import settlement as schema
 from streamapp.schemas.values.money import money_text
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.store.rows import Writes
-from streamapp.topics.partitioner import partition_for
 from tables.calls.settlement import OTHER_METHOD, Account, MethodSum, Settlement
 
 SOURCE = "rpc-billing"
@@ -36,45 +36,30 @@ def event(settlement: Settlement, topic: str, partition: int) -> tuple[str, byte
     """Id and JSON of the event that settles calls read from `topic`-`partition`."""
     org, agent, consumer, currency = settlement.account
     made = settlement_id(settlement.account, settlement.end_ms)
-    payment = settlement.payment
-    methods = _stated(settlement.methods)
-    envelope: dict[str, Any] = {
-        "schema": "hanzo.stream.v1",
-        "id": made,
-        "type": schema.RPC_SETTLED,
-        "source": SOURCE,
-        "timestamp": format_ms(settlement.stated_ms),
-        "org_id": org,
-        "data": {
-            "settlement_id": made,
-            "agent": agent,
-            "consumer": consumer,
-            "amount": money_text(settlement.amount),
-            "request_count": settlement.calls,
-            "period_start": format_ms(settlement.start_ms),
-            "period_end": format_ms(settlement.end_ms),
-            "currency": currency,
-            "chain": payment.chain,
-            "chain_id": payment.chain_id,
-            "agent_wallet": payment.agent_wallet,
-            "consumer_wallet": payment.consumer_wallet,
-            "methods": methods,
-            "coverage": {
-                "topic": topic,
-                "partition": partition,
-                "first_offset": settlement.first_offset,
-                "last_offset": settlement.last_offset,
-                "events": settlement.calls,
-            },
-        },
+    payment, first, last = settlement.payment, settlement.first_offset, settlement.last_offset
+    data: dict[str, Any] = {
+        "settlement_id": made,
+        "agent": agent,
+        "consumer": consumer,
+        "amount": money_text(settlement.amount),
+        "request_count": settlement.calls,
+        "period_start": format_ms(settlement.start_ms),
+        "period_end": format_ms(settlement.end_ms),
+        "currency": currency,
+        "chain": payment.chain,
+        "chain_id": payment.chain_id,
+        "agent_wallet": payment.agent_wallet,
+        "consumer_wallet": payment.consumer_wallet,
+        "methods": _stated(settlement.methods),
+        "coverage": coverage(topic, partition, first, last, settlement.calls),
     }
     if settlement.carried:
-        envelope["data"] |= {"carried": _stated(settlement.carried)}
-    value = _encode(envelope)
+        data["carried"] = _stated(settlement.carried)
+    stated = envelope(made, schema.RPC_SETTLED, SOURCE, settlement.stated_ms, org, data)
+    value = _encode(stated)
     if len(value) > BYTES_MAX:
-        methods.clear()
-        methods.update(_stated(_fewer(settlement.methods)))
-        value = _encode(envelope)
+        data["methods"] = _stated(_fewer(settlement.methods))
+        value = _encode(stated)
     return made, value
 
 
@@ -91,8 +76,8 @@ def _fewer(methods: _Methods) -> _Methods:
     return ((OTHER_METHOD, rest.calls, rest.cost), *named[:METHODS_MAX])
 
 
-def send(settlement: Settlement, source: str, partition: int, bills: str, partitions: int) -> tuple[Send, Writes]:
+def send(settlement: Settlement, place: Place, bills: str) -> tuple[Send, Writes]:
     """The record for topic `bills`, keyed by org, and the table row that keeps what was settled."""
-    made, value = event(settlement, source, partition)
+    made, value = event(settlement, place.topic, place.partition)
     key = settlement.account.org.encode()
-    return Send(bills, partition_for(key, partitions), key, value), {rpc_codec.settlement_key(made): value}
+    return place.record(bills, key, value), {rpc_codec.settlement_key(made): value}

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal
 
-from streamapp.exact.partition.owned import Partition
 from streamapp.facts.events import WindowFacts
-from streamapp.facts.worker import AccountFacts, AgentFacts, PartitionFacts
+from streamapp.facts.worker import AccountFacts, AgentFacts
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.accounts_view import ACCOUNTS_MAX, AccountsView
 from streamapp.meters.calls.parts import CallsTask
@@ -19,7 +16,7 @@ from streamapp.meters.view import Sums, add
 from tables.calls.ledger import CallsOutcome
 from tables.calls.settlement import Account, CallsKey
 from tables.counters import EXACT
-from tables.window import DAY_MS, HOUR_MS, hour_of
+from tables.window import HOUR_MS, hour_of
 
 
 class RpcView(ListedView[AccountsView, AccountFacts]):
@@ -50,25 +47,11 @@ class RpcView(ListedView[AccountsView, AccountFacts]):
         account = Account(*names)
         return [facts for view in self._views.values() if (facts := _window(view.task, account, at_ms)) is not None]
 
-    def _told(self, task: CallsTask) -> Callable[[CallsOutcome], None]:
-        counted, view, metrics = super()._told(task), self._views[task.place.partition], self._metrics
-
-        def landed(outcome: CallsOutcome) -> None:
-            view.landed(outcome)
-            counted(outcome)
-            now_ms = self.clock()
-            ended_s = [(now_ms - one.end_ms) / 1000 for one in outcome.settlements]
-            metrics.stated("settled", len(outcome.settlements), ended_s)
-
-        return landed
-
-    def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
-        ledger = self._views[partition.number].task.memory
-        return replace(
-            super()._partition_facts(partition, now_s),
-            open_rows=len(ledger.lane),
-            next_mark_ms=ledger.next_mark_ms if ledger.position.watermark_ms >= 0 else None,
-        )
+    def _landed(self, task: CallsTask, outcome: CallsOutcome) -> None:
+        super()._landed(task, outcome)
+        now_ms = self.clock()
+        ended_s = [(now_ms - one.end_ms) / 1000 for one in outcome.settlements]
+        self._metrics.stated("settled", len(outcome.settlements), ended_s)
 
     def _open_events(self) -> dict[str, int]:
         counts: Counter[str] = Counter()
@@ -77,15 +60,10 @@ class RpcView(ListedView[AccountsView, AccountFacts]):
         return dict(counts)
 
     def _money(self) -> tuple[Sums, Sums, Sums]:
-        today = self.clock() // DAY_MS * DAY_MS
         open_: Sums = {}
-        settled: Sums = {}
         for facts in self.accounts():
             add(open_, facts.currency, EXACT.add(facts.open_amount, facts.pending_amount))
-        for view in self._views.values():
-            for currency, amount in view.settled.get(today, {}).items():
-                add(settled, currency, amount)
-        return open_, settled, {}
+        return open_, *self._stated_today()
 
 
 def _window(task: CallsTask, account: Account, at_ms: int) -> WindowFacts | None:

@@ -55,7 +55,6 @@ class RowTable:
         return ROW + _encode(key)
 
     def unpack_key(self, key: bytes) -> Any:
-        """Inverse of `pack_key`."""
         return self._decode_key(key[1:])
 
     def rows(self, store: Store) -> Iterator[KeyedRow]:
@@ -79,7 +78,6 @@ class RowTable:
         return (SETTLED if kept.settled else UNSETTLED) + _encode(self._stored(kept.row, *numbers, kept.before))
 
     def unpack(self, key: bytes, value: bytes) -> KeyedRow:
-        """Inverse of `pack`."""
         return KeyedRow(self.unpack_key(key), *msgspec.structs.astuple(self._decode_row(value[1:])))
 
     def facts(self, key: bytes, value: bytes, partition: int) -> RowFacts:

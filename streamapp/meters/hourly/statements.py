@@ -12,10 +12,10 @@ import msgspec
 
 from streamapp.exact.partition.chunk import Send
 from streamapp.exact.partition.place import Place
+from streamapp.meters.stated import coverage, envelope
 from streamapp.schemas.values.money import EXACT, money_text
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.schemas.values.ulid import id_of
-from streamapp.topics.partitioner import partition_for
 from tables.keyed import KeyedStatement
 from tables.window import HOUR_MS
 
@@ -52,43 +52,26 @@ class Statements:
 
     def send(self, one: KeyedStatement, place: Place) -> Send:
         """The record of a statement. Its Kafka key is the org."""
-        key: bytes = one.key.org_id.encode()
-        return Send(self.to, partition_for(key, place.outputs[self.to]), key, self.event(one, place))
+        return place.record(self.to, one.key.org_id.encode(), self.event(one, place))
 
     def event(self, one: KeyedStatement, place: Place) -> bytes:
         """The statement as JSON. `data` has every part of the key but `start_ms` and `org_id`."""
         names = one.key._asdict()
         start_ms, org_id = names.pop("start_ms"), names.pop("org_id")
         made, totals = self.id(one.key, one.revision), self.totals(one.row)
-        owner = {"team_id": names["team_id"]} if "team_id" in names else {}
-        return _encode(
-            {
-                "schema": "hanzo.stream.v1",
-                "id": made,
-                "type": self.kind(one.revision),
-                "source": place.group,
-                "timestamp": format_ms(one.stated_ms),
-                **owner,
-                "org_id": org_id,
-                "data": {
-                    "billing_id": made,
-                    "revision": one.revision,
-                    "supersedes": self.id(one.key, one.revision - 1) if one.revision else None,
-                    **names,
-                    "period_start": format_ms(start_ms),
-                    "period_end": format_ms(start_ms + HOUR_MS),
-                    "totals": _written(totals),
-                    "delta": _written(totals if one.before is None else _minus(totals, self.totals(one.before))),
-                    "coverage": {
-                        "topic": place.topic,
-                        "partition": place.partition,
-                        "first_offset": one.first_offset,
-                        "last_offset": one.last_offset,
-                        "events": one.events,
-                    },
-                },
-            }
-        )
+        data = {
+            "billing_id": made,
+            "revision": one.revision,
+            "supersedes": self.id(one.key, one.revision - 1) if one.revision else None,
+            **names,
+            "period_start": format_ms(start_ms),
+            "period_end": format_ms(start_ms + HOUR_MS),
+            "totals": _written(totals),
+            "delta": _written(totals if one.before is None else _minus(totals, self.totals(one.before))),
+            "coverage": coverage(place.topic, place.partition, one.first_offset, one.last_offset, one.events),
+        }
+        kind, team = self.kind(one.revision), names.get("team_id")
+        return _encode(envelope(made, kind, place.group, one.stated_ms, org_id, data, team=team))
 
 
 def _minus(now: Any, before: Any) -> Any:

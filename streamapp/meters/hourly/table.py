@@ -15,7 +15,7 @@ from streamapp.meters.hourly.codec import RowTable, StoredRows, unsettled
 from streamapp.meters.hourly.correction import correction_of
 from streamapp.meters.hourly.statements import Statements
 from streamapp.meters.hourly.view import RowView
-from streamapp.settings import Settings
+from streamapp.meters.sources import closing_as_bills
 from streamapp.store.ids import remembered
 from streamapp.store.rows import Writes
 from tables.admission import Admission
@@ -44,11 +44,6 @@ def keyed_parts(table: RowTable, recipe: Recipe, rules: Rules, admission: Admiss
     return Parts(memory, changed, stated=stated)
 
 
-def _window(settings: Settings, source: EventSource) -> Rules:
-    """Hours close as those of bills do."""
-    return Rules(settings.billing.grace_seconds * 1000, source.retention_ms)
-
-
 def rows_by_hour(
     group: str,
     name: str,
@@ -74,7 +69,7 @@ def rows_by_hour(
         correction=correction_of(table, recipe),
         to=() if states is None else (states.to,),
         parts=lambda made: keyed_parts(table, recipe, made.rules, made.admission()),
-        window=_window,
+        window=closing_as_bills,
         idle_ms=lambda settings: int(settings.billing.idle_seconds * 1000),
         view=partial(RowView, kept=table),
         help=help,

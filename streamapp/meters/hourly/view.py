@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
 from heapq import nsmallest
 from typing import Any
 
 from streamapp.clock import Clock
-from streamapp.exact.partition.owned import Partition
-from streamapp.exact.partition.task import TableTask
-from streamapp.facts.worker import PartitionFacts, RowFacts
+from streamapp.facts.worker import RowFacts
 from streamapp.meters.hourly.codec import ROWS_END, RowTable
-from streamapp.meters.view import TableView, ages_s
+from streamapp.meters.view import TableView, count_stated
 from streamapp.metrics import GroupMetrics
 from streamapp.store.rows import Store
 from streamapp.store.table import Table
-from tables.keyed import Keyed, KeyedOutcome
+from tables.keyed import KeyedOutcome
 
 
 class RowView(TableView):
     """What is open, what waits for a revision, what was stated; implements `facts.RowsView`, too."""
+
+    bills = True
 
     def __init__(self, app: Any, metrics: GroupMetrics, clock: Clock, table: Table, kept: RowTable) -> None:
         super().__init__(app, metrics, clock, table)
@@ -44,27 +42,6 @@ class RowView(TableView):
         last = deque((key for key, _ in store.scan(first, ROWS_END)), limit)
         return self._kept.hours_from(self._kept.unpack_key(last[0])[0]) if last else first
 
-    def _told(self, task: TableTask[Any, Any]) -> Callable[[KeyedOutcome], None]:
-        counted, metrics = super()._told(task), self._metrics
-
-        def landed(outcome: KeyedOutcome) -> None:
-            counted(outcome)
-            revised = sum(1 for one in outcome.statements if one.revision)
-            metrics.stated("revised", revised)
-            ended_s = ages_s(self.clock(), (one.key.start_ms for one in outcome.statements if not one.revision))
-            metrics.stated("hourly", len(outcome.statements) - revised, ended_s)
-
-        return landed
-
-    def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
-        facts, task = super()._partition_facts(partition, now_s), partition.task
-        if not isinstance(task, TableTask) or not isinstance(task.memory, Keyed):
-            return facts
-        keyed = task.memory
-        return replace(
-            facts,
-            open_hours=keyed.unsettled.open_rows,
-            open_rows=keyed.unsettled.open_rows,
-            pending_revisions=len(keyed.unsettled.pending),
-            next_mark_ms=keyed.next_mark_ms if keyed.position.watermark_ms >= 0 else None,
-        )
+    def _landed(self, task: Any, outcome: KeyedOutcome) -> None:
+        super()._landed(task, outcome)
+        count_stated(self._metrics, self.clock(), outcome.statements)

@@ -35,7 +35,6 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_series = msgspec.msgpack.Decoder(tuple[str, str, bool | None]).decode
 _decode_name = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _decode_frequent = msgspec.msgpack.Decoder(list[tuple[str, str, int]]).decode
-_decode_count = msgspec.msgpack.Decoder(int).decode
 _Number = int | str  # what does not fit into 64 bits is written as text
 
 
@@ -46,6 +45,8 @@ class _Tally(msgspec.Struct, array_like=True):
     ttft_bins: msgspec.Raw
 
 
+pack_count = _encode  # of a name's place, or of the records passed over
+unpack_count = msgspec.msgpack.Decoder(int).decode
 _decode_bins = msgspec.msgpack.Decoder(dict[int, int]).decode
 _NO_BINS = b"\x80"
 _decode_tally = msgspec.msgpack.Decoder(_Tally).decode
@@ -65,7 +66,6 @@ def window_prefix(span: str, start_ms: int) -> bytes:
 
 
 def unpack_window_key(key: bytes) -> WindowKey:
-    """Inverse of `window_key`."""
     return WindowKey(SPAN[key[:1]], _INT.unpack(key[1:9])[0], Series(*_decode_series(key[9:])))
 
 
@@ -75,7 +75,6 @@ def total_key(series: Series) -> bytes:
 
 
 def unpack_total_key(key: bytes) -> Series:
-    """Inverse of `total_key`."""
     return Series(*_decode_series(key[1:]))
 
 
@@ -86,7 +85,6 @@ def pack_tally(tally: Tally) -> bytes:
 
 
 def unpack_tally(value: bytes) -> Tally:
-    """Inverse of `pack_tally`."""
     row = _decode_tally(value)
     return Tally(list(map(int, row.numbers)), row.cost, stored_bins(bytes(row.bins)), stored_bins(bytes(row.ttft_bins)))
 
@@ -102,7 +100,6 @@ def name_key(name: Name) -> bytes:
 
 
 def unpack_name_key(key: bytes) -> Name:
-    """Inverse of `name_key`."""
     return Name(*_decode_name(key[1:]))
 
 
@@ -111,23 +108,12 @@ def refused_key(reason: str) -> bytes:
     return b"r" + reason.encode()
 
 
-def pack_count(count: int) -> bytes:
-    """Value of a name's place and of the records passed over."""
-    return _encode(count)
-
-
-def unpack_count(value: bytes) -> int:
-    """Inverse of `pack_count`."""
-    return _decode_count(value)
-
-
 def pack_frequent(calls: Mapping[Name, int]) -> bytes:
     """Value of the names that may earn a place."""
     return _encode([(*name, count) for name, count in calls.items()])
 
 
 def unpack_frequent(value: bytes) -> dict[Name, int]:
-    """Inverse of `pack_frequent`."""
     return {Name(provider, model): count for provider, model, count in _decode_frequent(value)}
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from operator import add
 from typing import NamedTuple
 
+from streamapp.meters.latency.codec import stream_text
 from tables.latency.spread import BOUNDS_US, Spread
 from tables.latency.tally import STATUSES, Series, Tally
 
 SERIES = ("partition", "provider", "model", "stream")
-STREAMS = {None: "unknown", True: "true", False: "false"}
 QUANTILES = (0.5, 0.95, 0.99)
 LES = (*(str(bound / 1_000_000) for bound in BOUNDS_US), "+Inf")
 
@@ -110,9 +109,8 @@ def counters(partitions: Iterable[PartitionCounts], openmetrics: bool = False) -
         for series, tally in one.totals.items():
             for family, line in _counted(f"{partition},{_names(series)}", tally):
                 lines[family].append(line)
-            for spread, more in ((latency, tally.latency), (ttft, tally.ttft)):
-                spread.sum_us += more.sum_us
-                spread.buckets = list(map(add, spread.buckets, more.buckets))
+            latency.add(tally.latency)
+            ttft.add(tally.ttft)
         lines[DURATION] += _histogram(partition, latency)
         lines[TTFT] += _histogram(partition, ttft)
         lines[DUPLICATES].append(f'{{partition="{one.partition}"}} {one.duplicates}')
@@ -159,7 +157,7 @@ def _histogram(labels: str, spread: Spread) -> Iterator[str]:
 
 
 def _names(series: Series) -> str:
-    stream = STREAMS[series.stream]
+    stream = stream_text(series.stream)
     return f'provider="{_escaped(series.provider)}",model="{_escaped(series.model)}",stream="{stream}"'
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from decimal import Decimal
 from typing import Any
 
 from streamapp.lane.ids import CompactSeen
 from streamapp.lane.library import Taken
-from streamapp.lane.walk import Walk, done
+from streamapp.lane.walk import LOW, Walk, amount, done
 from streamapp.meters.latency.codec import stored_bins
-from tables.counters import EXACT
 from tables.latency.lane import Sum
 from tables.latency.spread import BOUNDS_US, EDGES_US
 from tables.latency.tally import ALL, NUMBERS, Bins, Name, Series, Tally
@@ -19,9 +17,7 @@ from tables.latency.windows import HOUR, MINUTE, WindowKey
 BOUNDS = 12  # as in `latency.h`
 HEAD = 7  # numbers before the counts in `slot_t`
 SLOT = HEAD + NUMBERS
-LOW = (1 << 64) - 1
 _SPANS = (MINUTE, HOUR)
-_UNIT = Decimal("1E-12")
 _STREAMS = {-1: None, 0: False, 1: True}
 assert len(BOUNDS_US) == BOUNDS, "the library has room for so many"
 
@@ -61,7 +57,7 @@ class CompiledTally(Walk):
             series = series_of.get((name, stream))
             if series is None:
                 series = series_of[name, stream] = Series(*names[name], _STREAMS[stream])
-            cost = {currencies[currency]: _money(low, high)}
+            cost = {currencies[currency]: amount(low & LOW, high & LOW)}  # without a sign there, with one here
             tally = Tally(slots[at + HEAD : at + SLOT], cost, spreads[2 * number], spreads[2 * number + 1])
             sums.append((WindowKey(_SPANS[is_hour], start_ms, series), tally))
         return sums
@@ -82,9 +78,3 @@ class CompiledTally(Walk):
 def _numbers(kind: Any, start: int | None, count: int) -> list[int]:
     """So many numbers that lie in the library's memory."""
     return (kind * count).from_address(start)[:] if start and count else []
-
-
-def _money(low: int, high: int) -> Decimal:
-    """The halves are without a sign there, but with one here."""
-    units = (high & LOW) << 64 | low & LOW if high or low < 0 else low
-    return EXACT.multiply(Decimal(units), _UNIT)

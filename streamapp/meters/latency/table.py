@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from streamapp.exact.correction import ALL_RECORDS, Correction
-from streamapp.exact.declaration import EventSource, Late, Making, TableDeclaration
+from streamapp.exact.declaration import Late, Making, TableDeclaration
 from streamapp.exact.partition.task import Parts
 from streamapp.meters.latency.codec import LATENCY
 from streamapp.meters.latency.correction import compare
 from streamapp.meters.latency.parts import latency_parts
 from streamapp.meters.latency.view import LatencyView
-from streamapp.meters.sources import LLM_USAGE
-from streamapp.settings import Settings
+from streamapp.meters.sources import LLM_USAGE, closing_as_bills
 from tables.latency.fold import Latency, Limits
 from tables.latency.windows import LatencyOutcome
-from tables.window import MINUTE_MS, Rules
-
-
-def window(settings: Settings, source: EventSource) -> Rules:
-    """As in billing-agg: it counts the same events."""
-    return Rules(settings.billing.grace_seconds * 1000, source.retention_ms)
+from tables.window import MINUTE_MS
 
 
 def parts(made: Making) -> Parts[Latency, LatencyOutcome]:
@@ -31,7 +25,7 @@ TABLE = TableDeclaration(
     group="llm-metrics",
     rows=LATENCY,
     source=LLM_USAGE,
-    window=window,
+    window=closing_as_bills,  # it counts the same events
     late=Late.KEPT,
     correction=Correction("rows", compare, lead=ALL_RECORDS),
     parts=parts,

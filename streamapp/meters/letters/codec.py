@@ -21,25 +21,17 @@ from tables.letters.incident import CauseRow
 _INT = struct.Struct(">q")
 _ID = struct.Struct(f">I{DIGEST_BYTES}s")
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
-_decode_row = msgspec.msgpack.Decoder(CauseRow).decode
-_decode_count = msgspec.msgpack.Decoder(int).decode
 _decode_tally = msgspec.msgpack.Decoder(Tally).decode
+
+pack_cause = _encode  # a cause's row
+unpack_cause = msgspec.msgpack.Decoder(CauseRow).decode
+pack_count = _encode  # of a window, or a tally
+unpack_count = msgspec.msgpack.Decoder(int).decode
 
 
 def cause_key(cause_id: str) -> bytes:
     """Key of a cause's row."""
     return b"k" + cause_id.encode()
-
-
-def pack_cause(row: CauseRow) -> bytes:
-    """Value of a cause's row."""
-    return _encode(row)
-
-
-def unpack_cause(value: bytes) -> CauseRow:
-    """Inverse of `pack_cause`."""
-    return _decode_row(value)
 
 
 def window_key(key: WindowKey) -> bytes:
@@ -48,7 +40,6 @@ def window_key(key: WindowKey) -> bytes:
 
 
 def unpack_window_key(key: bytes) -> WindowKey:
-    """Inverse of `window_key`."""
     return _INT.unpack(key[1:9])[0], key[9:].decode()
 
 
@@ -58,19 +49,8 @@ def tally_key(tally: Tally) -> bytes:
 
 
 def unpack_tally_key(key: bytes) -> Tally:
-    """Inverse of `tally_key`."""
     tally: Tally = _decode_tally(key[1:])
     return tally
-
-
-def pack_count(count: int) -> bytes:
-    """Value of a window or a tally."""
-    return _encode(count)
-
-
-def unpack_count(value: bytes) -> int:
-    """Inverse of `pack_count`."""
-    return _decode_count(value)
 
 
 def pack_ids(chunk: int, ids: Ids) -> bytes:
@@ -79,7 +59,6 @@ def pack_ids(chunk: int, ids: Ids) -> bytes:
 
 
 def unpack_ids(key: bytes, value: bytes) -> tuple[int, Ids]:
-    """Inverse of `ids_key` and `pack_ids`."""
     chunk: int = _INT.unpack(key[1:])[0]
     return chunk, [(chunk + distance, digest) for distance, digest in _ID.iter_unpack(value)]
 

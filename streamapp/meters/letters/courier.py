@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from streamapp.clock import Clock, monotonic_s
 from streamapp.exact.faust.failstop import failstop
@@ -33,27 +33,6 @@ class Receipt(NamedTuple):
     outcome: str  # delivered, refused, given_up
 
 
-class Carries(Protocol):
-    """What a task needs of its courier."""
-
-    @property
-    def done(self) -> bool:
-        """Whether there are receipts to take."""
-
-    @property
-    def waiting(self) -> dict[str, int]:
-        """How many notices each destination has not got yet."""
-
-    def offer(self, notice: Notice, owed: tuple[str, ...]) -> None:
-        """Take a notice for the destinations that it is owed to. For one that nobody knows any more it is given up."""
-
-    def take(self) -> list[Receipt]:
-        """The receipts since the last time."""
-
-    async def close(self) -> None:
-        """Stop at once: what has not arrived is still owed."""
-
-
 class Patience(NamedTuple):
     """How a destination is treated: so many notices a minute, and none longer than this."""
 
@@ -75,13 +54,16 @@ class Courier:
 
     @property
     def done(self) -> bool:
+        """Whether there are receipts to take."""
         return bool(self._done)
 
     @property
     def waiting(self) -> dict[str, int]:
+        """How many notices each destination has not got yet."""
         return {messenger.name: len(messenger.queue) for messenger in self._messengers}
 
     def offer(self, notice: Notice, owed: tuple[str, ...]) -> None:
+        """Take a notice for the destinations that it is owed to. For one that nobody knows any more it is given up."""
         if not self._routines:
             self._routines = [asyncio.create_task(_guarded(messenger)) for messenger in self._messengers]
         known = {messenger.name: messenger for messenger in self._messengers}
@@ -92,11 +74,13 @@ class Courier:
                 self._done.append(Receipt(notice.incident, notice.kind, name, "given_up"))
 
     def take(self) -> list[Receipt]:
+        """The receipts since the last time."""
         taken = self._done[:]
         del self._done[: len(taken)]
         return taken
 
     async def close(self) -> None:
+        """Stop at once: what has not arrived is still owed."""
         for routine in self._routines:
             routine.cancel()
         await asyncio.gather(*self._routines, return_exceptions=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from streamapp.exact.partition.task import Opening, Parts, TableTask
 from streamapp.meters.letters import codec
-from streamapp.meters.letters.courier import Carries, Receipt
+from streamapp.meters.letters.courier import Courier, Receipt
 from streamapp.meters.letters.letter_facts import letter_facts
 from streamapp.notices.alerts import Notice
 from streamapp.store.ids import ids_key
@@ -31,7 +31,7 @@ from tables.outcome import Position
 class ToldLetters:
     """The dead letters of a partition, and the courier that tells people of them."""
 
-    def __init__(self, letters: Letters, courier: Carries, link: str | None) -> None:
+    def __init__(self, letters: Letters, courier: Courier, link: str | None) -> None:
         self.letters = letters
         self.courier = courier
         self.told: Counter[tuple[str, str]] = Counter()  # destination, outcome: written down since the takeover
@@ -80,7 +80,7 @@ LettersTask = TableTask[ToldLetters, LettersOutcome]
 
 
 def letters_parts(
-    rules: AlertRules, courier: Callable[[], Carries], link: str | None, limits: Limits = LIMITS
+    rules: AlertRules, courier: Callable[[], Courier], link: str | None, limits: Limits = LIMITS
 ) -> Parts[ToldLetters, LettersOutcome]:
     """A partition of dead letters. Each has a courier of its own."""
 

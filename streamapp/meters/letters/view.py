@@ -26,7 +26,7 @@ class LettersView(TableView):
     def counts(self) -> LetterCounts:
         """Of the partitions in hand, now."""
         counts = LetterCounts()
-        for told in self._told_letters():
+        for told in self._told_by_partition().values():
             letters = told.letters
             for (topic, by, reason), count in letters.tallies.items():
                 counts.totals[topic, by, reason] += count
@@ -48,9 +48,6 @@ class LettersView(TableView):
             for name, row in told.letters.causes.items()
             if row.incidents
         ]
-
-    def _told_letters(self) -> list[ToldLetters]:
-        return list(self._told_by_partition().values())
 
     def _told_by_partition(self) -> dict[int, ToldLetters]:
         tasks = ((number, partition.task) for number, partition in self._partitions().items())

@@ -40,7 +40,6 @@ def hour_prefix(start_ms: int) -> bytes:
 
 
 def unpack_hour_key(key: bytes) -> HourKey:
-    """Inverse of `hour_key`."""
     org, team, currency = _decode(key[9:])
     return HourKey(_INT.unpack(key[1:9])[0], org, team, currency)
 
@@ -57,7 +56,6 @@ def is_settled(value: bytes) -> bool:
 
 
 def unpack_hour(key: bytes, value: bytes) -> UsageRow:
-    """Inverse of `hour_key` and `pack_hour`."""
     row = UsageRow(unpack_hour_key(key))
     _, row.first_offset, row.last_offset, row.revision, stated, lines = _decode(value)
     row.stated = _counters(stated)
@@ -132,7 +130,6 @@ def _under(head: bytes, names: tuple[str, ...]) -> tuple[bytes, bytes]:
 
 
 def unpack_month_key(key: bytes) -> MonthKey:
-    """Inverse of `month_key`."""
     return MonthKey(key[1:8].decode(), *_decode(key[8:]))
 
 
@@ -142,7 +139,6 @@ def pack_month(row: MonthRow) -> bytes:
 
 
 def unpack_month(value: bytes) -> MonthRow:
-    """Inverse of `pack_month`."""
     cost, total_tokens, *crossed = _decode(value)
     limits = tuple(Crossed(kind, Decimal(amount), at_ms) for kind, amount, at_ms in (crossed[0] if crossed else ()))
     return MonthRow(Decimal(cost), int(total_tokens), limits)

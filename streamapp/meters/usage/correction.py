@@ -87,8 +87,7 @@ def _revised(row: UsageRow, change: HourChange, kept: Kept, before: Writes, at_m
     now = before.get(raw)
     month_row = Overlay(kept.store).month(month) if now is None else codec.unpack_month(now)
     stated, month_row = state(row, month_row, at_ms)
-    place = kept.place
-    sent, writes = statement.send(stated, place.topic, place.partition, BILLS, place.outputs[BILLS])
+    sent, writes = statement.send(stated, kept.place, BILLS)
     writes[raw] = codec.pack_month(month_row)
     if change.shadow is None:  # the coverage says what was taken back; what comes later begins anew
         row.first_offset = row.last_offset = -1

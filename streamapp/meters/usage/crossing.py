@@ -7,11 +7,13 @@ from decimal import Decimal
 import msgspec
 
 from streamapp.exact.partition.chunk import Send
+from streamapp.exact.partition.place import Place
+from streamapp.meters.stated import envelope
+from streamapp.meters.usage.statement import SOURCE
 from streamapp.schemas.budget import BUDGET_CROSSED
 from streamapp.schemas.values.money import money_text
 from streamapp.schemas.values.timestamp import format_ms
 from streamapp.schemas.values.ulid import id_of
-from streamapp.topics.partitioner import partition_for
 from tables.usage.budget import Crossing
 from tables.usage.hourly import MonthKey
 from tables.window import month_end, month_start
@@ -33,37 +35,21 @@ def crossing_id(month: MonthKey, kind: str, amount: Decimal) -> str:
 def event(crossing: Crossing, topic: str, partition: int) -> bytes:
     """The JSON of the event that states it, of usage read from `topic`-`partition`."""
     month, limit = crossing.key, crossing.limit
-    event_id = crossing_id(month, limit.kind, limit.amount)
-    return _encode(
-        {
-            "schema": "hanzo.stream.v1",
-            "id": event_id,
-            "type": BUDGET_CROSSED,
-            "source": "billing-aggregator",
-            "timestamp": format_ms(crossing.at_ms),
-            "team_id": month.team,
-            "org_id": month.org,
-            "data": {
-                "crossing_id": event_id,
-                "team_id": month.team,
-                "month": month.month,
-                "period_start": format_ms(month_start(month.month)),
-                "period_end": format_ms(month_end(month.month)),
-                "currency": month.currency,
-                "limit": {"kind": limit.kind, "amount": money_text(limit.amount)},
-                "cost": money_text(crossing.cost),
-                "event": {
-                    "id": crossing.event_id,
-                    "topic": topic,
-                    "partition": partition,
-                    "offset": crossing.offset,
-                },
-            },
-        }
-    )
+    made = crossing_id(month, limit.kind, limit.amount)
+    data = {
+        "crossing_id": made,
+        "team_id": month.team,
+        "month": month.month,
+        "period_start": format_ms(month_start(month.month)),
+        "period_end": format_ms(month_end(month.month)),
+        "currency": month.currency,
+        "limit": {"kind": limit.kind, "amount": money_text(limit.amount)},
+        "cost": money_text(crossing.cost),
+        "event": {"id": crossing.event_id, "topic": topic, "partition": partition, "offset": crossing.offset},
+    }
+    return _encode(envelope(made, BUDGET_CROSSED, SOURCE, crossing.at_ms, month.org, data, team=month.team))
 
 
-def send(crossing: Crossing, source: str, partition: int, bills: str, partitions: int) -> Send:
+def send(crossing: Crossing, place: Place, bills: str) -> Send:
     """The record for topic `bills`, keyed by org."""
-    key = crossing.key.org.encode()
-    return Send(bills, partition_for(key, partitions), key, event(crossing, source, partition))
+    return place.record(bills, crossing.key.org.encode(), event(crossing, place.topic, place.partition))

@@ -2,79 +2,65 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
-from itertools import islice
 
 import msgspec
 
 from streamapp.facts.worker import HourFacts
+from streamapp.meters.listed import PartitionRows
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.statement import bill_id
-from streamapp.meters.view import Sums, add
+from streamapp.meters.view import add
 from tables.counters import NOTHING, Counters
 from tables.outcome import Outcome
 from tables.usage.hourly import HourKey, UsageRow
 from tables.window import DAY_MS, HOUR_MS
 
 CLOSED_MAX = 100_000  # closed hours the pages can list, over all partitions of a worker
-SLICE = 500  # rows read between two turns of the event loop
 
 
-class HoursView:
+class HoursView(PartitionRows[HourKey, "HourFacts | _Seen"]):
     """Facts about one partition's hours. They are made when asked for, once for each change of an hour."""
 
-    def __init__(self, task: UsageTask, closed_max: int) -> None:
-        self.task = task
-        self._closed: dict[HourKey, HourFacts | _Seen] = {}  # in the order of change
-        self.stated: dict[int, tuple[Sums, Sums]] = defaultdict(lambda: ({}, {}))  # day of the hour → closed, revised
-        self._closed_max = closed_max
+    task: UsageTask
+
+    def __init__(self, task: UsageTask, rows_max: int) -> None:
+        super().__init__(task, rows_max)
         self._open: dict[bytes, tuple[bytes, HourFacts]] = {}
-        self._live: set[str] | None = set()  # bills stated since the takeover, until `load` has left them alone
 
     def landed(self, outcome: Outcome) -> None:
-        """A chunk has committed."""
-        if self._live is not None:
-            self._live.update(bill_id(statement.key, statement.revision) for statement in outcome.statements)
+        if self.live is not None:
+            self.live.update(bill_id(statement.key, statement.revision) for statement in outcome.statements)
         sums: dict[tuple[int, bool, str], Decimal] = {}
         for statement in outcome.statements:
             alike = statement.key.start_ms, statement.revision > 0, statement.key.currency
             add(sums, alike, statement.delta.cost)
         for (start_ms, is_revision, currency), cost in sums.items():
-            self._sum(start_ms - start_ms % DAY_MS, is_revision, currency, cost)
-        closed = self._closed
+            add(self.stated[start_ms - start_ms % DAY_MS][is_revision], currency, cost)
         for key, row in outcome.hours.items():
             if row.revision is not None:
-                closed.pop(key, None)
-                closed[key] = self._seen(row)
+                self.rows.pop(key, None)
+                self.rows[key] = self._seen(row)
         for key, _ in outcome.expired:
-            closed.pop(key, None)
-        for key in list(islice(closed, max(0, len(closed) - self._closed_max))):
-            del closed[key]
+            self.rows.pop(key, None)
+        self._forget_oldest()
 
-    async def load(self, now_ms: int) -> None:
-        """Read what was closed before the takeover, a slice at a time, between the chunks."""
+    def _stored(self, now_ms: int) -> Iterator[tuple[HourKey, _Seen] | None]:
         last_hour = now_ms - now_ms % HOUR_MS
-        earliest = last_hour - self.task.memory.rules.retention_ms
-        for hour in range(last_hour, earliest, -HOUR_MS):
-            if len(self._closed) >= self._closed_max:
-                break
-            start, stop = codec.hour_prefix(hour), codec.hour_prefix(hour + HOUR_MS)
-            for number, (key, value) in enumerate(self.task.store.scan(start, stop)):
-                if number % SLICE == SLICE - 1:
-                    await asyncio.sleep(0)
+        for hour in range(last_hour, last_hour - self.task.memory.rules.retention_ms, -HOUR_MS):
+            for key, value in self.task.store.scan(codec.hour_prefix(hour), codec.hour_prefix(hour + HOUR_MS)):
                 row = codec.unpack_hour(key, value)
-                if row.revision is not None:
-                    self._closed.setdefault(row.key, self._seen(row))
-            await asyncio.sleep(0)
-        today = now_ms - now_ms % DAY_MS
-        for bill in self._bills_of(today):
-            await asyncio.sleep(0)
-            self._sum(today, bill.data.revision > 0, bill.data.currency, Decimal(bill.data.delta.cost))
-        self._live = None
+                yield None if row.revision is None else (row.key, self._seen(row))
+
+    def _stated_on(self, day_ms: int) -> tuple[bytes, bytes]:
+        """By the hour, whose end is in the id."""
+        return codec.bill_prefix(day_ms + 1), codec.bill_prefix(day_ms + DAY_MS + 1)
+
+    def _amount(self, statement: bytes) -> tuple[bool, str, Decimal]:
+        data = _decode_bill(statement).data
+        return data.revision > 0, data.currency, Decimal(data.delta.cost)
 
     def open(self) -> Iterator[HourFacts]:
         """Open hours, and closed ones without a bill whose late usage waits for its mark, as of the newest chunk. The
@@ -94,9 +80,9 @@ class HoursView:
     def closed(self) -> Iterator[HourFacts]:
         """Closed hours, the last ones to change at the end. The facts of an hour are made when asked for first,
         because most hours are not looked at between two changes."""
-        for key, seen in self._closed.items():
+        for key, seen in self.rows.items():
             if isinstance(seen, _Seen):
-                seen = self._closed[key] = self._facts(key, seen)
+                seen = self.rows[key] = self._facts(key, seen)
             yield seen
 
     def _seen(self, row: UsageRow) -> _Seen:
@@ -141,16 +127,6 @@ class HoursView:
             watermark_ms=None if seen.watermark_ms < 0 else seen.watermark_ms,
             pending_cost=seen.pending_cost,
         )
-
-    def _sum(self, day_ms: int, is_revision: bool, currency: str, cost: Decimal) -> None:
-        add(self.stated[day_ms][is_revision], currency, cost)
-
-    def _bills_of(self, day_ms: int) -> Iterator[_Bill]:
-        """Statements of a day's hours (their end is in their ids), except those stated since the takeover."""
-        start, stop = codec.bill_prefix(day_ms + 1), codec.bill_prefix(day_ms + DAY_MS + 1)
-        for key, value in self.task.store.scan(start, stop):
-            if key[1:].decode() not in (self._live or ()):
-                yield _decode_bill(value)
 
 
 class _Seen(msgspec.Struct, frozen=True, gc=False):

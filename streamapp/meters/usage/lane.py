@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from streamapp.lane.library import Period, Used, Wide
-from streamapp.lane.walk import KeptRows, done, taken
+from streamapp.lane.walk import UNIT, KeptRows, amount, done, halves, taken, units
 from streamapp.meters.usage import codec
 from streamapp.schemas.billing import BILLING_HOURLY
 from streamapp.schemas.values.timestamp import format_ms
@@ -20,8 +20,6 @@ from tables.window import HOUR_MS
 _CLOSED = struct.Struct("<4I6q8Q")  # `closed_t`
 _COST = struct.Struct("<3Q")  # `cost_t`
 _NO_BUDGET = -1
-_LOW = (1 << 64) - 1
-_UNITS, _UNIT = Decimal("1E12"), Decimal("1E-12")
 
 
 class CompiledHours(KeptRows):
@@ -58,7 +56,7 @@ class CompiledHours(KeptRows):
     def cost(self, key: HourKey) -> Decimal:
         account, cost = codec.pack(key[1:]), Wide()
         self._library.usage_cost(self._handle, key.start_ms, account, len(account), cost)
-        return _amount(*cost)
+        return amount(*cost)
 
     def costs(self) -> Iterator[tuple[HourKey, Decimal]]:
         for hour_ms in self.hours:
@@ -69,7 +67,7 @@ class CompiledHours(KeptRows):
                 low, high, length = _COST.unpack_from(packed, at)
                 account_at = at + _COST.size
                 at = account_at + length
-                yield HourKey(hour_ms, *codec.unpack(packed[account_at:at])), _amount(low, high)
+                yield HourKey(hour_ms, *codec.unpack(packed[account_at:at])), amount(low, high)
 
     # -- budgets -------------------------------------------------------------------------------------------------
 
@@ -80,11 +78,11 @@ class CompiledHours(KeptRows):
         account, number = codec.pack(key[1:]), _NO_BUDGET if budget is None else budget
         done(self._library.usage_bind(self._handle, key.start_ms, account, len(account), number))
 
-    def left(self, budget: int, amount: Decimal) -> None:
-        done(self._library.usage_left(self._handle, budget, *_units(amount)))
+    def left(self, budget: int, money: Decimal) -> None:
+        done(self._library.usage_left(self._handle, budget, *units(money)))
 
     def spend(self, budget: int, cost: Decimal) -> bool:
-        return bool(self._library.usage_spend(self._handle, budget, *_units(cost)))
+        return bool(self._library.usage_spend(self._handle, budget, *units(cost)))
 
     # -- counting ------------------------------------------------------------------------------------------------
 
@@ -103,27 +101,15 @@ class CompiledHours(KeptRows):
             errors,
             cache_hits,
             rounded,
-            _halves(prompt_tokens),
-            _halves(completion_tokens),
-            _halves(other_tokens),
-            _units(cost),
+            halves(prompt_tokens),
+            halves(completion_tokens),
+            halves(other_tokens),
+            units(cost),
             first_offset,
             last_offset,
         )
         if done(self._library.usage_add(self._handle, ctypes.byref(used), stored)) < 0:
             raise OverflowError(f"the usage of {key} costs more than can be added up")
-
-
-def _halves(number: int) -> tuple[int, int]:
-    return number & _LOW, number >> 64
-
-
-def _units(amount: Decimal) -> tuple[int, int]:
-    return _halves(int(EXACT.multiply(amount, _UNITS)))
-
-
-def _amount(low: int, high: int) -> Decimal:
-    return EXACT.multiply(Decimal(high << 64 | low), _UNIT)
 
 
 def _period(hour_ms: int) -> Period:
@@ -140,18 +126,18 @@ def _closed(packed: bytes, hour_ms: int) -> Iterator[UsageRow]:
         (
             key_length, value_length, id_length, bill_length,
             first_offset, last_offset, requests, errors, cache_hits, rounded,
-            prompt, prompt_high, completion, completion_high, other, other_high, units, units_high,
+            prompt, prompt_high, completion, completion_high, other, other_high, cost_units, units_high,
         ) = head(packed, at)  # fmt: skip
         if prompt_high | completion_high | other_high | units_high:
             prompt, completion = prompt_high << 64 | prompt, completion_high << 64 | completion
-            other, units = other_high << 64 | other, units_high << 64 | units
+            other, cost_units = other_high << 64 | other, units_high << 64 | cost_units
         value_at = at + size + key_length
         id_at = value_at + value_length
         bill_at = id_at + id_length
         key, value, bill_id = packed[at + size : value_at], packed[value_at:id_at], packed[id_at:bill_at].decode()
         row = UsageRow(HourKey(hour_ms, *codec.unpack(packed[at + account_at : value_at])))
         row.first_offset, row.last_offset = first_offset, last_offset
-        cost = multiply(Decimal(units), _UNIT)
+        cost = multiply(Decimal(cost_units), UNIT)
         totals = Counters(requests, errors, cache_hits, prompt, completion, cost, other, rounded)
         at = bill_at + bill_length
         row.write(Written(read, totals, key, value, bill_id, packed[bill_at:at]))

@@ -9,8 +9,9 @@ from streamapp.exact.partition.place import Place
 from streamapp.exact.partition.task import Opening, Parts, TableTask
 from streamapp.meters.usage import codec, crossing, statement
 from streamapp.meters.usage.lane import CompiledHours
-from streamapp.meters.usage.store import Overlay, Writes, unsettled
+from streamapp.meters.usage.store import Overlay, unsettled
 from streamapp.store.ids import remembered
+from streamapp.store.rows import Writes
 from tables.admission import Admission
 from tables.outcome import Outcome
 from tables.usage.budget import Limits
@@ -38,16 +39,15 @@ def usage_parts(rules: Rules, admission: Admission, limits: Limits | None = None
 
 def stated(outcome: Outcome, place: Place) -> Iterable[tuple[Send, Writes]]:
     """The bills, with the rows that keep them, and the limits that were crossed, in the order of the log."""
-    source, to = (place.topic, place.partition), (BILLS, place.outputs[BILLS])
     crossings = iter(outcome.crossings)
     ahead = next(crossings, None)
     for number, one in enumerate(outcome.statements):
         while ahead is not None and ahead.after == number:
-            yield crossing.send(ahead, *source, *to), {}
+            yield crossing.send(ahead, place, BILLS), {}
             ahead = next(crossings, None)
-        yield statement.send(one, *source, *to)
+        yield statement.send(one, place, BILLS)
     if ahead is not None:
-        yield from ((crossing.send(one, *source, *to), {}) for one in (ahead, *crossings))
+        yield from ((crossing.send(one, place, BILLS), {}) for one in (ahead, *crossings))
 
 
 def changed(outcome: Outcome) -> Writes:

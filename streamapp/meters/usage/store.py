@@ -6,21 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from streamapp.meters.usage import codec
 from streamapp.store import rows
-from streamapp.store.rows import Store, Writes, stored_position, unsettled_rows
+from streamapp.store.rows import Store, unsettled_rows
 from streamapp.store.table import Table
 from tables.usage.hourly import HourKey, MonthKey, MonthRow, UsageRow
 from tables.window import HOUR_MS, month_end
-
-__all__ = [
-    "USAGE",
-    "MemoryStore",
-    "Overlay",
-    "Store",
-    "Writes",
-    "is_unsettled",
-    "stored_position",
-    "unsettled",
-]
 
 
 def is_unsettled(key: bytes, value: bytes) -> bool | None:
@@ -37,13 +26,6 @@ USAGE = Table(
     home=codec.team_of,
     windows={"hour": HOUR_MS},
 )
-
-
-class MemoryStore(rows.MemoryStore):
-    """The table in memory, with its index."""
-
-    def __init__(self) -> None:
-        super().__init__(is_unsettled)
 
 
 class Overlay(rows.Overlay):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
@@ -14,18 +14,19 @@ import msgspec
 from streamapp.exact.partition.owned import Partition
 from streamapp.facts.budget import BudgetFacts, Spending
 from streamapp.facts.events import WindowFacts
-from streamapp.facts.worker import HourFacts, PartitionFacts, TeamFacts
+from streamapp.facts.worker import HourFacts, TeamFacts
 from streamapp.meters.listed import ListedView
 from streamapp.meters.usage import codec
 from streamapp.meters.usage.budget_view import BudgetView
 from streamapp.meters.usage.hours_view import CLOSED_MAX, HoursView
 from streamapp.meters.usage.parts import UsageTask
-from streamapp.meters.usage.statement import Counts, bill_id
-from streamapp.meters.view import Sums, add, ages_s
+from streamapp.meters.usage.statement import bill_id
+from streamapp.meters.view import Sums, add, count_stated
+from streamapp.schemas.billing import COUNTERS
 from tables.counters import EXACT, NOTHING, Counters
 from tables.outcome import Outcome
 from tables.usage.hourly import HourKey, MonthKey, UsageRow
-from tables.window import DAY_MS, HOUR_MS, hour_of, month_of
+from tables.window import HOUR_MS, hour_of, month_of
 
 TEAM_HOURS_MAX = 744  # a month
 
@@ -34,6 +35,7 @@ class UsageView(ListedView[HoursView, HourFacts]):
     """The hourly table's pages."""
 
     listed = "hours"
+    bills = True
     _budgets: Mapping[int, BudgetView] = {}
 
     def taken(self, partitions: dict[int, Partition]) -> None:
@@ -94,33 +96,13 @@ class UsageView(ListedView[HoursView, HourFacts]):
             facts for view in self._views.values() if (facts := _window(self, view.task, org, team, currency, at_ms))
         ]
 
-    def _told(self, task: UsageTask) -> Callable[[Outcome], None]:
-        counted, number, metrics = super()._told(task), task.place.partition, self._metrics
-        view = self._views[number]
-
-        def landed(outcome: Outcome) -> None:
-            view.landed(outcome)
-            counted(outcome)
-            billed = [one.key.start_ms for one in outcome.statements if not one.revision]
-            metrics.stated("revised", len(outcome.statements) - len(billed))
-            metrics.stated("hourly", len(billed), ages_s(self.clock(), billed))
-            metrics.stated("budget", len(outcome.crossings))
-
-        return landed
+    def _landed(self, task: UsageTask, outcome: Outcome) -> None:
+        super()._landed(task, outcome)
+        count_stated(self._metrics, self.clock(), outcome.statements)
+        self._metrics.stated("budget", len(outcome.crossings))
 
     def _tasks(self) -> list[UsageTask]:
         return [view.task for view in self._views.values()]
-
-    def _partition_facts(self, partition: Partition, now_s: float) -> PartitionFacts:
-        ledger = self._views[partition.number].task.memory
-        open_hours = ledger.unsettled.open_rows
-        return replace(
-            super()._partition_facts(partition, now_s),
-            open_hours=open_hours,
-            open_rows=open_hours,
-            pending_revisions=len(ledger.unsettled.pending),
-            next_mark_ms=ledger.next_mark_ms if ledger.position.watermark_ms >= 0 else None,
-        )
 
     def _open_events(self) -> dict[str, int]:
         counts: Counter[str] = Counter()
@@ -130,18 +112,11 @@ class UsageView(ListedView[HoursView, HourFacts]):
         return dict(counts)
 
     def _money(self) -> tuple[Sums, Sums, Sums]:
-        today = self.clock() // DAY_MS * DAY_MS
         open_: Sums = {}
-        closed: Sums = {}
-        revised: Sums = {}
         for facts in self.hours():
             if facts.state == "open":
                 add(open_, facts.currency, facts.cost)
-        for view in self._views.values():
-            for sums, part in zip((closed, revised), view.stated.get(today, ({}, {})), strict=True):
-                for currency, amount in part.items():
-                    add(sums, currency, amount)
-        return open_, closed, revised
+        return open_, *self._stated_today()
 
     def _team(self, org: str, team: str, currency: str, hours: list[HourFacts]) -> TeamFacts:
         task = self._views[hours[0].partition].task
@@ -224,4 +199,4 @@ def _lines(rows: list[UsageRow]) -> tuple[dict[str, Any], ...]:
 
 def _stated(line: Counters) -> dict[str, Any]:
     """The counters that a bill has, by name."""
-    return {name: getattr(line, name) for name in Counts.__struct_fields__}
+    return {name: getattr(line, name) for name in (*COUNTERS, "cost")}

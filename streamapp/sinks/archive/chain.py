@@ -104,9 +104,10 @@ class Link(msgspec.Struct, array_like=True, frozen=True):
     day: int
 
 
-_entry = msgspec.json.Decoder(Entry).decode
-_manifest = msgspec.json.Decoder(Manifest).decode
-_generations = msgspec.json.Decoder(Generations).decode
+# Of what the functions below pack. They raise msgspec.MsgspecError.
+unpack_entry = msgspec.json.Decoder(Entry).decode
+unpack_manifest = msgspec.json.Decoder(Manifest).decode
+unpack_generations = msgspec.json.Decoder(Generations).decode
 _link = msgspec.msgpack.Decoder(Link).decode
 
 
@@ -135,6 +136,13 @@ def named(name: str) -> Named | None:
     return Named(topic, int(partition), date, int(first), int(last))
 
 
+def offsets_of(name: str) -> tuple[int, int]:
+    """The first and the last offset of an object."""
+    at = named(name)
+    assert at is not None, name
+    return at.first, at.last
+
+
 def entry_name(name: str) -> str:
     """Where the entry of an object is."""
     return name.removesuffix(OBJECT) + ENTRY
@@ -155,11 +163,6 @@ def pack_entry(entry: Entry) -> bytes:
     return msgspec.json.encode(entry) + b"\n"
 
 
-def unpack_entry(data: bytes) -> Entry:
-    """Inverse of `pack_entry`. Raises msgspec.MsgspecError."""
-    return _entry(data)
-
-
 def pack_manifest(entries: Sequence[Entry]) -> bytes:
     """The bytes of a day's manifest. At least one entry, all of this folder."""
     at = named(entries[0].name)
@@ -178,11 +181,6 @@ def pack_manifest(entries: Sequence[Entry]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 
-def unpack_manifest(data: bytes) -> Manifest:
-    """Inverse of `pack_manifest`. Raises msgspec.MsgspecError."""
-    return _manifest(data)
-
-
 def trail_of(topic: str, number: int) -> str:
     """The folder of a generation."""
     return f"{topic}_generation_{number:04d}"
@@ -199,11 +197,6 @@ def generations_name(topic: str) -> str:
 
 def pack_generations(generations: Generations) -> bytes:
     return msgspec.json.format(msgspec.json.encode(generations), indent=1) + b"\n"
-
-
-def unpack_generations(data: bytes) -> Generations:
-    """Inverse of `pack_generations`. Raises msgspec.MsgspecError."""
-    return _generations(data)
 
 
 def pack_link(link: Link) -> bytes:

@@ -21,6 +21,7 @@ from streamapp.sinks.archive.chain import (
     entry_name,
     generations_name,
     named,
+    offsets_of,
     unpack_entry,
     unpack_generations,
 )
@@ -177,10 +178,4 @@ def _lines(name: str, data: bytes) -> Iterator[bytes]:
 
 def in_order(names: Iterable[str]) -> list[str]:
     """Names of one partition's objects by offset: days may go back and forth, as the clocks of producers do."""
-    return sorted(names, key=_offsets)
-
-
-def _offsets(name: str) -> tuple[int, int]:
-    at = named(name)
-    assert at is not None, name
-    return at.first, at.last
+    return sorted(names, key=offsets_of)

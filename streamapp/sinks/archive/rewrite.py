@@ -25,7 +25,7 @@ from streamapp.sinks.archive.chain import (
     entry_name,
     folder_of,
     generations_name,
-    named,
+    offsets_of,
     pack_entry,
     pack_generations,
     trail_of,
@@ -54,7 +54,7 @@ class ArchiveRewriter:
     async def batches(self, place: Place, first: int, end: int) -> Sequence[tuple[int, int]]:
         """Objects are replaced whole; one that begins before the range, or ends behind it, stays."""
         shelf = self._shelves.get(place.partition)
-        places = [] if shelf is None else [_offsets(name) for name in shelf.in_order()]
+        places = [] if shelf is None else [offsets_of(name) for name in shelf.in_order()]
         return [(begins, ends) for begins, ends in places if first <= begins and ends < end]
 
     async def compared(self, reading: Reading) -> Difference:
@@ -109,7 +109,7 @@ class ArchiveRewriter:
     def _name(self, reading: Reading) -> str:
         """The object of these offsets that counts now."""
         names = self._shelves[reading.place.partition].objects
-        (name,) = [name for name in names if _offsets(name) == (reading.first, reading.last)]
+        (name,) = [name for name in names if offsets_of(name) == (reading.first, reading.last)]
         return name
 
 
@@ -120,9 +120,3 @@ def _part(partition: int, entries: Sequence[Entry]) -> Part:
 
 def _by_offset(lines: Iterable[bytes]) -> dict[int, bytes]:
     return {int(json.loads(line)["offset"]): line for line in lines}
-
-
-def _offsets(name: str) -> tuple[int, int]:
-    at = named(name)
-    assert at is not None, name
-    return at.first, at.last

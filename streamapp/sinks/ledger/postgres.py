@@ -114,9 +114,7 @@ async def _migrate(connection: Connection) -> None:
     await ask(connection, "CREATE TABLE IF NOT EXISTS ledger_schema (version integer NOT NULL)")
     version = await value(connection, "SELECT max(version) FROM ledger_schema") or 0
     if version > len(MIGRATIONS):
-        raise Misconfigured(
-            f"the ledger has schema {version}, this program knows {len(MIGRATIONS)}: use a newer program"
-        )
+        raise not_ready("database", version, len(MIGRATIONS))
     for number, migration in enumerate(MIGRATIONS[version:], version + 1):
         for statement in migration:
             await ask(connection, statement)
