@@ -12,22 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec.structs import astuple
 
 from streamapp.kafka.log.reader import Record
 from streamapp.verify.engine import Pair, Sides
-from streamapp.verify.intake import Intake
+from streamapp.verify.intake import Intake, Taken
 from streamapp.verify.read import letters as read_letters
 from streamapp.verify.read.chains import Chain, Chains, chains_of, lines_differ
-from streamapp.verify.read.event import FUTURE_MS, HOUR_MS, at
+from streamapp.verify.read.event import FUTURE_MS, HOUR_MS, Poison, at
 from streamapp.verify.read.homes import Homes
 from streamapp.verify.read.letters import LETTERS, Letters
 from streamapp.verify.read.redrives import RECEIPTS_TOPIC, Redrives
-from streamapp.verify.read.statement import Bucket
+from streamapp.verify.read.statement import HOURLY, REVISED, Bucket
 from streamapp.verify.read.totals import NOTHING, Totals, total
 from streamapp.verify.read.usage import Usage, plausible, read
-from streamapp.verify.report import LEFT, RIGHT, BillsReport
+from streamapp.verify.report import LEFT, RIGHT, BillsReport, PairReport
 
 USAGE_TOPIC = "llm_usage"
 BILLS_TOPIC = "billing_events"
@@ -227,6 +228,27 @@ def _letters(records: Iterable[Record], report: BillsReport) -> Letters:
                 what = f"second dead letter of {letter.group} about partition {partition}, offset {offset}"
                 report.doubled.add(letter.where, what)
     return letters
+
+
+def usage_again(sides: Sides, stated: Iterable[tuple[str, int]]) -> Iterator[tuple[Record, Taken[Usage] | None, bool]]:
+    """Each usage record, what it counts, and whether the group has read it: for the other pairs of usage. What is
+    wrong with records and dead letters is this pair's. `stated`: team and partition of bills."""
+    homes = Homes(len(sides.spans.get(USAGE_TOPIC, ())), stated)
+    letters = read_letters.gather(sides.records(LETTERS), USAGE_TOPIC)
+    intake = Intake(sides, read, plausible, letters, homes, PairReport("", "", ""))
+    for part in homes.split(sides.records(USAGE_TOPIC)):
+        for record in part:
+            yield record, intake.take(record), intake.has_read(record)
+
+
+def covered(event: dict[str, Any] | Poison) -> Iterator[tuple[str, int]]:
+    """Team and partition of a bill."""
+    if isinstance(event, Poison) or event.get("type") not in (HOURLY, REVISED):
+        return
+    data = event.get("data")
+    said = data.get("coverage") if isinstance(data, dict) else None
+    if isinstance(said, dict) and isinstance(said.get("partition"), int):
+        yield str(event.get("team_id")), said["partition"]
 
 
 PAIR = Pair(
