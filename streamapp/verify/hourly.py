@@ -16,16 +16,15 @@ import msgspec
 
 from streamapp.kafka.log.reader import Record
 from streamapp.verify.engine import Pair, Sides
-from streamapp.verify.intake import Intake
+from streamapp.verify.intake import Intake, Once, Watermarks
 from streamapp.verify.read import letters as read_letters
-from streamapp.verify.read.event import BY_ITSELF, HOUR_MS, Poison, at, parse, time_ms, time_text
+from streamapp.verify.read.event import HOUR_MS, Poison, at, parse, time_ms, time_text
 from streamapp.verify.read.letters import LETTERS
 from streamapp.verify.read.statement import id_of
 from streamapp.verify.read.totals import Coverage, amount
 from streamapp.verify.report import LEFT, RIGHT, PairReport, Sums
 
 BILLS = "billing_events"
-MARK_MS = 300_000  # late events are stated at multiples of this
 
 Amounts = dict[str, Decimal | int]
 """Name → what is counted. The parts of an object in `totals` are named with a point: `sizes.512x512`."""
@@ -97,8 +96,8 @@ class Statements:
         report: PairReport = sides.report
         chains = self._chains(sides)
         letters = read_letters.gather(sides.records(LETTERS), sides.pair.source)
-        intake: Intake[Fact] = Intake(sides, self.read, self._plausible, letters)
-        made = _Audit(report, chains, sides.grace_ms)
+        intake: Intake[Fact] = Intake(sides, self.read, letters)
+        made = _Audit(report, chains, Watermarks(sides.grace_ms))
         for record in sides.records(sides.pair.source):
             taken = intake.take(record)
             if taken is not None and taken.is_new:
@@ -107,13 +106,10 @@ class Statements:
         made.settle(sides)
         intake.unmatched()
 
-    def _plausible(self, reason: str, record: Record) -> bool:
-        return reason not in BY_ITSELF or isinstance(self.read(record), Poison)
-
     def _chains(self, sides: Sides) -> dict[Bucket, Chain]:
         report: PairReport = sides.report
         chains: dict[Bucket, Chain] = {}
-        seen: dict[tuple[Bucket, int], bytes | None] = {}
+        once = Once(report)
         for record in sides.records(BILLS):
             event = parse(record.value)
             if isinstance(event, Poison) or event.get("type") not in self.kinds:
@@ -124,11 +120,8 @@ class Statements:
                 report.wrong.add(at(record), f"is not a statement that can be read: {error!r}")
                 continue
             before = chains.get(bucket)
-            if (bucket, one.revision) in seen:
-                found = report.doubled if seen[bucket, one.revision] == record.value else report.wrong
-                found.add(one.where, f"{bucket} revision {one.revision} is in the log twice")
+            if not once.is_new((bucket, one.revision), record, f"{bucket} revision {one.revision}"):
                 continue
-            seen[bucket, one.revision] = record.value
             must = 0 if before is None else before.latest.revision + 1
             begins = before is None and sides.start(BILLS, record.partition) > 0
             for problem in (*problems, *([] if one.revision == must or begins else [f"revision {must} is missing"])):
@@ -175,10 +168,8 @@ class _Audit:
 
     report: PairReport
     chains: dict[Bucket, Chain]
-    grace_ms: int
+    watermarks: Watermarks
     buckets: dict[Bucket, Counted] = field(default_factory=dict)
-    watermarks: dict[int, int] = field(default_factory=dict)
-    reached: dict[int, int] = field(default_factory=dict)  # the watermarks that the group has surely seen
 
     def count(self, record: Record, fact: Fact, org: str, has_read: bool) -> None:
         """Add an event to its bucket, and move the watermark."""
@@ -191,11 +182,9 @@ class _Audit:
             counted.first = record.offset if counted.first < 0 else counted.first
             counted.last = record.offset
             counted.sums.add(1, fact.amounts)
-        else:  # the hour may have been closed early, by the wall clock: the later of the two marks is certain
-            mark_ms = self.watermarks.get(partition, -1) // MARK_MS * MARK_MS + MARK_MS
-            counted.dues.append((max(mark_ms, start_ms + HOUR_MS + self.grace_ms), at(record)))
-        for marks in (self.watermarks, self.reached) if has_read else (self.watermarks,):
-            marks[partition] = max(marks.get(partition, -1), fact.time_ms)
+        else:
+            counted.dues.append((self.watermarks.due_ms(partition, start_ms), at(record)))
+        self.watermarks.note(partition, fact.time_ms, has_read)
 
     def settle(self, sides: Sides) -> None:
         """Each bucket: its newest statement against its events, and whether the others may still wait for one."""
@@ -208,7 +197,7 @@ class _Audit:
                 report.out_of_reach += 1
                 continue
             for due_ms, where in counted.dues:
-                if self.reached.get(counted.partition, -1) >= due_ms:
+                if self.watermarks.reached.get(counted.partition, -1) >= due_ms:
                     report.lost.add(where, f"the event of {bucket} is on no statement")
                 else:
                     report.waiting += 1

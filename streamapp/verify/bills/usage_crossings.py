@@ -72,10 +72,8 @@ class _Crossed(msgspec.Struct):
 
 class Crossing(NamedTuple):
     where: str
-    id: str
     month: Month
-    kind: str
-    amount: Decimal
+    limit: _Limit
     cost: Decimal
     event: _Event
 
@@ -107,9 +105,11 @@ class _Audit:
             if isinstance(crossing, str):
                 report.wrong.add(at(record), crossing)
                 continue
-            key = crossing.month, crossing.kind, crossing.amount
+            key = crossing.month, crossing.limit.kind, crossing.limit.amount
             if key in self.crossings:
-                report.doubled.add(crossing.where, f"{crossing.month}: the {crossing.kind} limit was crossed before")
+                report.doubled.add(
+                    crossing.where, f"{crossing.month}: the {crossing.limit.kind} limit was crossed before"
+                )
             self.crossings[key] = crossing
             self.by_event.setdefault((crossing.event.partition, crossing.event.offset), []).append(crossing)
             yield crossing.month.team, crossing.event.partition
@@ -172,7 +172,7 @@ def _crossing(record: Record, event: dict[str, Any]) -> Crossing | str:
         return "id is not the one this statement must have"
     if time_text(end_ms - 1)[:7] != month.month:
         return "period_end is not that of its month"
-    return Crossing(at(record), read_.id, month, limit.kind, limit.amount, data.cost, data.event)
+    return Crossing(at(record), month, limit, data.cost, data.event)
 
 
 @cache
@@ -187,7 +187,7 @@ def _problems(one: Crossing, month: Month, spent: Decimal, event_id: str) -> Ite
         yield f"cost is {one.cost}, must be {spent}"
     if one.event.id != event_id:
         yield f"its event is {event_id}"
-    if one.cost < one.amount:
+    if one.cost < one.limit.amount:
         yield "the limit is not reached"
 
 
