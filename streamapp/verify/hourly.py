@@ -18,7 +18,7 @@ from streamapp.kafka.log.reader import Record
 from streamapp.verify.engine import Pair, Sides
 from streamapp.verify.intake import Intake, Once, Watermarks
 from streamapp.verify.read import letters as read_letters
-from streamapp.verify.read.event import HOUR_MS, Poison, at, parse, time_ms, time_text
+from streamapp.verify.read.event import HOUR_MS, Poison, at, hour_of, parse, time_ms, time_text
 from streamapp.verify.read.letters import LETTERS
 from streamapp.verify.read.statement import id_of
 from streamapp.verify.read.totals import Coverage, amount
@@ -173,7 +173,7 @@ class _Audit:
 
     def count(self, record: Record, fact: Fact, org: str, has_read: bool) -> None:
         """Add an event to its bucket, and move the watermark."""
-        partition, start_ms = record.partition, fact.time_ms - fact.time_ms % HOUR_MS
+        partition, start_ms = record.partition, hour_of(fact.time_ms)
         bucket = Bucket(org, fact.names, start_ms)
         counted, chain = self.buckets.setdefault(bucket, Counted(partition)), self.chains.get(bucket)
         counted.astray |= partition != counted.partition

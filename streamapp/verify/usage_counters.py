@@ -18,7 +18,7 @@ from streamapp.verify.bills.usage_bills import GROUP as BILLING
 from streamapp.verify.engine import Pair, Sides
 from streamapp.verify.intake import Taken
 from streamapp.verify.read.counters import COUNTS, REST, Part, Table, tables, together
-from streamapp.verify.read.event import FUTURE_MS, HOUR_MS, ZERO, parse
+from streamapp.verify.read.event import FUTURE_MS, HOUR_MS, ZERO, hour_of, parse
 from streamapp.verify.read.letters import LETTERS
 from streamapp.verify.read.usage import Usage
 from streamapp.verify.report import LEFT, RIGHT, Sums
@@ -53,7 +53,7 @@ class _Audit:
         if taken is None:
             return
         usage, id_ = taken.event, (taken.home, taken.event.id)
-        hour = self.hours.setdefault((partition, usage.hour_ms), _Hour())
+        hour = self.hours.setdefault((partition, hour_of(usage.time_ms)), _Hour())
         if not taken.is_new:
             hour.waiting += id_ in self._unjudged  # the first one may be refused, then this one counts
             return

@@ -18,7 +18,7 @@ from streamapp.kafka.log.reader import Record
 from streamapp.verify.engine import Pair, Sides
 from streamapp.verify.intake import Intake, Once
 from streamapp.verify.read import letters as read_letters
-from streamapp.verify.read.event import EXACT, at
+from streamapp.verify.read.event import EXACT, at, hour_of
 from streamapp.verify.read.letters import LETTERS
 from streamapp.verify.read.metering import Call, read
 from streamapp.verify.read.settlement import (
@@ -143,7 +143,7 @@ class _Audit:
         must = (METERING_TOPIC, counted[0].offset, counted[-1].offset)
         if covered != must:
             report.wrong.add(one.where, f"{name}: coverage is {covered}, must be {must}")
-        first_ms = min(each.call.hour_ms for each in counted)
+        first_ms = hour_of(min(each.call.time_ms for each in counted))
         if one.start_ms != first_ms:
             report.wrong.add(one.where, f"{name}: period_start is {one.start_ms}, must be {first_ms}")
 
@@ -211,7 +211,7 @@ def _known(tables: Mapping[int, Held]) -> Iterator[tuple[int, Who]]:
 
 
 def _belongs(each: Counted, one: Settled) -> bool:
-    return each.offset <= one.data.coverage.last_offset and each.call.hour_ms < one.end_ms
+    return each.offset <= one.data.coverage.last_offset and hour_of(each.call.time_ms) < one.end_ms
 
 
 def _less(count: Count) -> Count:

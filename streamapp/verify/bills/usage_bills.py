@@ -21,7 +21,7 @@ from streamapp.verify.engine import Pair, Sides
 from streamapp.verify.intake import Intake, Taken, Watermarks
 from streamapp.verify.read import letters as read_letters
 from streamapp.verify.read.chains import Chain, Chains, chains_of, lines_differ
-from streamapp.verify.read.event import FUTURE_MS, Poison, at
+from streamapp.verify.read.event import FUTURE_MS, Poison, at, hour_of
 from streamapp.verify.read.homes import Homes
 from streamapp.verify.read.letters import LETTERS, Letters
 from streamapp.verify.read.redrives import RECEIPTS_TOPIC, Redrives
@@ -86,7 +86,7 @@ class _Audit:
         partition = record.partition
         self.report.events += 1
         self.report.add_money("used", usage.currency, usage.counted.cost)
-        bucket = Bucket(org, usage.team, usage.currency, usage.hour_ms)
+        bucket = Bucket(org, usage.team, usage.currency, hour_of(usage.time_ms))
         hour = self.hours.get(bucket)
         if hour is None:
             hour = self.hours[bucket] = Hour(partition, self._cut(bucket, partition))

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from streamapp.kafka.log.reader import Record
-from streamapp.verify.read.event import EXACT, HOUR_MS, ZERO, Poison, Wrong, must, read_event, text, time_ms
+from streamapp.verify.read.event import EXACT, ZERO, Poison, Wrong, must, read_event, text, time_ms
 
 TYPE = "agent.rpc.metered"
 _PRICE = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
@@ -25,11 +25,6 @@ class Call(NamedTuple):
     currency: str
     method: str
     cost: Decimal  # zero where nothing is charged
-
-    @property
-    def hour_ms(self) -> int:
-        """Start of its hour."""
-        return self.time_ms - self.time_ms % HOUR_MS
 
 
 def read(record: Record) -> Call | Poison:
