@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from streamapp.chaos.plan import Step
@@ -59,6 +59,6 @@ class ChaosReport:
             "unread": self.unread,
             "refused": self.refused,
             **{name: found.count for name, found in self.verified.faults()},
-            "stock_faust": None if self.stock is None else self.stock.as_json(),
+            "stock_faust": None if self.stock is None else asdict(self.stock),
             "verify": self.verified.in_full(),
         }

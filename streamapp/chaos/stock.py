@@ -72,9 +72,6 @@ class StockReport:
     doubled: int
     unread: int = 0
 
-    def as_json(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in ("expected", "counted", "lost", "doubled", "unread")}
-
 
 def write_module(folder: Path, partitions: int) -> None:
     """The counter's source, where `-A stock_counter` finds it."""

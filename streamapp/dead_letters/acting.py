@@ -4,7 +4,6 @@ pages know. One act at a time, in a thread; whoever acts elsewhere meanwhile tak
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -55,31 +54,19 @@ class KafkaActing(Acting):
         self._thread = ThreadPoolExecutor(1, "acting")
 
     async def plan(self, wanted: Wanted, upto: Mapping[int, Span], fix: Fix) -> Plan:
-        return await self._do(lambda: planned(self._kafka(), upto, wanted, self._rules(fix), None))
+        return await self._do(lambda: planned(self._kafka(), upto, wanted, self._rules(fix)))
 
     async def redrive(self, wanted: Wanted, upto: Mapping[int, Span], fix: Fix) -> int:
         receipts = Receipts(None, f"page_{entropy(8).hex()}")
         return await self._do(
-            lambda: redrive(
-                self._kafka(),
-                upto,
-                wanted,
-                self._rules(fix),
-                limit=None,
-                rate=None,
-                clock=self._clock,
-                pause=threading.Event().wait,
-                told=_nobody,
-                receipts=receipts,
-            )
+            lambda: redrive(self._kafka(), upto, wanted, self._rules(fix), clock=self._clock, receipts=receipts)
         )
 
     async def to_drop(self, wanted: Wanted, upto: Mapping[int, Span]) -> int:
-        return await self._do(lambda: to_drop(self._kafka(), upto, wanted, False, None))
+        return await self._do(lambda: to_drop(self._kafka(), upto, wanted))
 
     async def drop(self, wanted: Wanted, upto: Mapping[int, Span], because: str) -> int:
-        act = {"reason": because, "undo": False, "limit": None, "clock": self._clock, "told": _nobody}
-        return await self._do(lambda: drop(self._kafka(), upto, wanted, **act))  # type: ignore[arg-type]
+        return await self._do(lambda: drop(self._kafka(), upto, wanted, reason=because, clock=self._clock))
 
     async def _do(self, act: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, act)
@@ -104,7 +91,3 @@ def patch_of(text: str) -> jsonpatch.JsonPatch:
         return jsonpatch.JsonPatch.from_string(text, loads=lambda given: parse(given.encode())[0])
     except (ValueError, TypeError, KeyError, jsonpatch.JsonPatchException) as error:
         raise ValueError(f"it is not a JSON Patch (RFC 6902): {error}") from None
-
-
-def _nobody(count: int) -> None:
-    """Nobody watches a bar."""

@@ -13,6 +13,7 @@ Order, and what each failure costs:
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -126,7 +127,9 @@ def unknown(kafka: KafkaSettings, upto: Mapping[int, Span], ids: Collection[str]
     return list(left)
 
 
-def planned(kafka: KafkaSettings, upto: Mapping[int, Span], wanted: Wanted, rules: Rules, limit: int | None) -> Plan:
+def planned(
+    kafka: KafkaSettings, upto: Mapping[int, Span], wanted: Wanted, rules: Rules, limit: int | None = None
+) -> Plan:
     """The whole plan, without doing any of it. Raises `Unavailable` or `Misconfigured`."""
     config = confluent_config(kafka)
     made = Plan()
@@ -148,12 +151,11 @@ def redrive(
     wanted: Wanted,
     rules: Rules,
     *,
-    limit: int | None,
-    rate: float | None,
     clock: Clock,
-    pause: Callable[[float], object],
-    told: Callable[[int], None],
     receipts: Receipts,
+    limit: int | None = None,
+    rate: float | None = None,
+    told: Callable[[int], None] = lambda count: None,
 ) -> int:
     """Send the dead letters again, at most `rate` in a second. `receipts` gets those of each batch that is written,
     then `told` how many they are.
@@ -170,7 +172,7 @@ def redrive(
         for batch in _batches(steps(config, upto, wanted, done, rules, limit), most):
             began_ms = began_ms or clock()
             if rate is not None:
-                pause(max(0.0, count / rate - (clock() - began_ms) / 1000))
+                threading.Event().wait(max(0.0, count / rate - (clock() - began_ms) / 1000))
             receipts.write(_write(out, batch, clock(), receipts.run))
             told(len(batch))
             count += len(batch)
@@ -183,10 +185,10 @@ def drop(
     wanted: Wanted,
     *,
     reason: str,
-    undo: bool,
-    limit: int | None,
     clock: Clock,
-    told: Callable[[int], None],
+    undo: bool = False,
+    limit: int | None = None,
+    told: Callable[[int], None] = lambda count: None,
 ) -> int:
     """Mark waiting dead letters as dealt with, or dropped ones as waiting again. Nothing is deleted: they stay in the
     log as long as all others. `told` hears how many of each batch.
@@ -209,7 +211,9 @@ def drop(
     return count
 
 
-def to_drop(kafka: KafkaSettings, upto: Mapping[int, Span], wanted: Wanted, undo: bool, limit: int | None) -> int:
+def to_drop(
+    kafka: KafkaSettings, upto: Mapping[int, Span], wanted: Wanted, undo: bool = False, limit: int | None = None
+) -> int:
     """How many dead letters `drop` would mark. Raises `Unavailable` or `Misconfigured`."""
     config = confluent_config(kafka)
     return sum(map(len, _to_mark(undo, config, upto, wanted, read_done(config), limit)))

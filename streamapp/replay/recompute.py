@@ -130,7 +130,7 @@ def money(comparisons: Iterable[Comparison]) -> Mapping[str, Decimal]:
 
 async def publish(made: Recomputation, at_ms: int, told: Told = lambda changes: None) -> Published:
     """Step 3. `at_ms` is the moment that the statements are stamped with."""
-    published = Published()
+    rows = statements = 0
     correct = made.table.correction.correct
     async with translated():
         for found in made.comparisons:
@@ -141,10 +141,10 @@ async def publish(made: Recomputation, at_ms: int, told: Told = lambda changes: 
                 checkpoint = await producer.commit(transaction)
                 assert checkpoint is not None, "a change is a row"
                 kept.store.write(transaction.writes, checkpoint)
-                rows, statements = published
-                published = Published(rows + len(changes), statements + len(transaction.sends))
+                rows += len(changes)
+                statements += len(transaction.sends)
                 told(len(changes))
-    return published
+    return Published(rows, statements)
 
 
 async def _compared(

@@ -58,11 +58,6 @@ class Rewritten:
     removed: int = 0
     unreadable: int = 0
 
-    def note(self, records: int, refused: int, left_alone: int) -> None:
-        self.records += records
-        self.refused += refused
-        self.left_alone += left_alone
-
     @property
     def differs(self) -> int:
         """How many rows are not what the log says today."""
@@ -159,7 +154,9 @@ async def _readings(
             left = {refusal.record.offset for refusal in today} - letters
             rows += new
             refused |= letters | left
-            done.note(len(records), len(letters), len(left))
+            done.records += len(records)
+            done.refused += len(letters)
+            done.left_alone += len(left)
             size, count, at = size + values_bytes(records), count + len(records), records[-1].offset
             if spans is None and at < last and (count >= bounds.records or size >= bounds.size_bytes):
                 yield Reading(place, first, at, rows, refused)

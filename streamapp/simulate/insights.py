@@ -13,7 +13,7 @@ from streamapp.schemas.judging.rejected import Reason
 from streamapp.simulate.poison import BROKEN, NO_MOMENT, NO_TEAM, Poison, sub
 from streamapp.simulate.stream import SimulatedRecord, Source, StreamSpec, stream
 from streamapp.simulate.text import ids, stamps
-from streamapp.simulate.world import draws, owner, tenants, zipf
+from streamapp.simulate.world import Text, draws, owner, tenants, zipf
 
 LATE_HOURS_MAX = 6 * 24  # the topic keeps seven days
 OTHER = b'"$lib":"web"', b'"$lib":"web","$again":true'
@@ -43,18 +43,11 @@ HAPPENINGS: tuple[Happening, ...] = (
 )
 
 
-class Browser(NamedTuple):
-    """What people use, as the text of its properties."""
-
-    text: str
-    weight: int
-
-
-BROWSERS: tuple[Browser, ...] = (
-    Browser('"$browser":"Chrome","$browser_version":131,"$os":"macOS","$device_type":"Desktop"', 8),
-    Browser('"$browser":"Safari","$browser_version":18.1,"$os":"iOS","$device_type":"Mobile"', 5),
-    Browser('"$browser":"Firefox","$browser_version":133,"$os":"Linux","$device_type":"Desktop"', 3),
-    Browser('"$browser":"Edge","$browser_version":131,"$os":"Windows","$device_type":"Desktop"', 3),
+BROWSERS = (  # what people use, as the text of its properties
+    Text('"$browser":"Chrome","$browser_version":131,"$os":"macOS","$device_type":"Desktop"', 8),
+    Text('"$browser":"Safari","$browser_version":18.1,"$os":"iOS","$device_type":"Mobile"', 5),
+    Text('"$browser":"Firefox","$browser_version":133,"$os":"Linux","$device_type":"Desktop"', 3),
+    Text('"$browser":"Edge","$browser_version":131,"$os":"Windows","$device_type":"Desktop"', 3),
 )
 
 
@@ -78,11 +71,11 @@ def _builder(sites: Sequence[Site], rng: Random) -> Callable[[int], tuple[bytes,
     """Moment → key and value of a new good event."""
     site_draws = draws(rng, sites, zipf(len(sites)))
     what_draws = draws(rng, HAPPENINGS)
-    browser_draws = draws(rng, [browser.text for browser in BROWSERS], [browser.weight for browser in BROWSERS])
+    browser_draws = draws(rng, BROWSERS)
     id_rests, stamp, bits = ids(rng), stamps(), rng.getrandbits
 
     def build(at_ms: int) -> tuple[bytes, bytes]:
-        site, what, browser = next(site_draws), next(what_draws), next(browser_draws)
+        site, what, browser = next(site_draws), next(what_draws), next(browser_draws).text
         dice, unique = bits(48), bits(74)
         person = (dice & 1023) * (dice >> 10 & 1023) * site.people >> 20  # mostly the first ones
         session = f"{at_ms >> 21:x}-{person:x}"  # half an hour

@@ -22,7 +22,7 @@ from streamapp.simulate.poison import (
 )
 from streamapp.simulate.stream import SimulatedRecord, Source, StreamSpec, stream
 from streamapp.simulate.text import ids, stamps
-from streamapp.simulate.world import Tenants, draws, owner, tenants, token_table, zipf
+from streamapp.simulate.world import Tenants, Text, draws, owner, tenants, token_table, zipf
 
 LATE_HOURS_MAX = 6 * 24  # the topic keeps seven days
 OTHER = b'"quantity":', b'"quantity":1'
@@ -55,16 +55,9 @@ METHODS: tuple[Method, ...] = (
 )
 
 
-class Ending(NamedTuple):
-    """How a call ended, as the text of its fields."""
-
-    text: str
-    weight: int
-
-
-ENDINGS: tuple[Ending, ...] = (
-    Ending('"status":"success","free_tier":false', 90),
-    Ending('"status":"error","free_tier":false', 4),
+ENDINGS = (  # how a call ended, as the text of its fields
+    Text('"status":"success","free_tier":false', 90),
+    Text('"status":"error","free_tier":false', 4),
 )
 FREE = '"status":"success","free_tier":true'
 
@@ -108,12 +101,12 @@ def _builder(agents: Sequence[Agent], rng: Random) -> Callable[[int], tuple[byte
     """Moment → key and value of a new good event."""
     agent_draws = draws(rng, agents, zipf(len(agents)))
     method_draws = draws(rng, METHODS)
-    ending_draws = draws(rng, [ending.text for ending in ENDINGS], [ending.weight for ending in ENDINGS])
+    ending_draws = draws(rng, ENDINGS)
     tokens = token_table(rng, 300, 1.1)
     id_rests, stamp, bits = ids(rng), stamps(), rng.getrandbits
 
     def build(at_ms: int) -> tuple[bytes, bytes]:
-        agent, method, ending = next(agent_draws), next(method_draws), next(ending_draws)
+        agent, method, ending = next(agent_draws), next(method_draws), next(ending_draws).text
         dice = bits(48)
         # The product of two dice is mostly small: the first consumers call most.
         place = (dice & 1023) * (dice >> 10 & 1023) * len(agent.consumers) >> 20

@@ -48,6 +48,13 @@ MODELS: tuple[Model, ...] = (
 )
 
 
+class Text(NamedTuple):
+    """Some fields of an event, and how often they come."""
+
+    text: str
+    weight: int
+
+
 class Outcome(NamedTuple):
     """How a call ended: `status`, what of its work was done and is billed (per cent), and the text of its fields."""
 

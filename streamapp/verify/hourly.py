@@ -12,18 +12,19 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import msgspec
+
 from streamapp.kafka.log.reader import Record
 from streamapp.verify.engine import Pair, Sides
-from streamapp.verify.intake import Intake
+from streamapp.verify.intake import Intake, Once, Watermarks
 from streamapp.verify.read import letters as read_letters
-from streamapp.verify.read.event import BY_ITSELF, EXACT, HOUR_MS, Poison, at, parse, time_ms, time_text
+from streamapp.verify.read.event import HOUR_MS, Poison, at, hour_of, parse, time_ms, time_text
 from streamapp.verify.read.letters import LETTERS
 from streamapp.verify.read.statement import id_of
-from streamapp.verify.read.totals import amount
-from streamapp.verify.report import LEFT, RIGHT, PairReport
+from streamapp.verify.read.totals import Coverage, amount
+from streamapp.verify.report import LEFT, RIGHT, PairReport, Sums
 
 BILLS = "billing_events"
-MARK_MS = 300_000  # late events are stated at multiples of this
 
 Amounts = dict[str, Decimal | int]
 """Name → what is counted. The parts of an object in `totals` are named with a point: `sizes.512x512`."""
@@ -52,15 +53,12 @@ class Bucket(NamedTuple):
 
 
 class Stated(NamedTuple):
-    """A statement. `first`, `last`, `events`: what it says it covers of `partition`."""
+    """A statement."""
 
     where: str
     revision: int
     totals: Amounts
-    partition: int
-    first: int
-    last: int
-    events: int
+    covered: Coverage
 
 
 @dataclass
@@ -68,7 +66,7 @@ class Chain:
     """The statements of a bucket, up to the newest."""
 
     latest: Stated
-    deltas: Amounts
+    deltas: Sums
     whole: bool  # from revision 0 on; else the beginning has left the log
 
 
@@ -78,10 +76,9 @@ class Counted:
 
     partition: int
     astray: bool = False  # they are on two partitions: offsets of two partitions have no order
-    events: int = 0
     first: int = -1
     last: int = -1
-    amounts: Amounts = field(default_factory=dict)
+    sums: Sums = field(default_factory=Sums)
     dues: list[tuple[int, str]] = field(default_factory=list)  # watermark, where
 
 
@@ -99,8 +96,8 @@ class Statements:
         report: PairReport = sides.report
         chains = self._chains(sides)
         letters = read_letters.gather(sides.records(LETTERS), sides.pair.source)
-        intake: Intake[Fact] = Intake(sides, self.read, self._plausible, letters)
-        made = _Audit(report, chains, sides.grace_ms)
+        intake: Intake[Fact] = Intake(sides, self.read, letters)
+        made = _Audit(report, chains, Watermarks(sides.grace_ms))
         for record in sides.records(sides.pair.source):
             taken = intake.take(record)
             if taken is not None and taken.is_new:
@@ -109,13 +106,10 @@ class Statements:
         made.settle(sides)
         intake.unmatched()
 
-    def _plausible(self, reason: str, record: Record) -> bool:
-        return reason not in BY_ITSELF or isinstance(self.read(record), Poison)
-
     def _chains(self, sides: Sides) -> dict[Bucket, Chain]:
         report: PairReport = sides.report
         chains: dict[Bucket, Chain] = {}
-        seen: dict[tuple[Bucket, int], bytes | None] = {}
+        once = Once(report)
         for record in sides.records(BILLS):
             event = parse(record.value)
             if isinstance(event, Poison) or event.get("type") not in self.kinds:
@@ -126,16 +120,14 @@ class Statements:
                 report.wrong.add(at(record), f"is not a statement that can be read: {error!r}")
                 continue
             before = chains.get(bucket)
-            if (bucket, one.revision) in seen:
-                found = report.doubled if seen[bucket, one.revision] == record.value else report.wrong
-                found.add(one.where, f"{bucket} revision {one.revision} is in the log twice")
+            if not once.is_new((bucket, one.revision), record, f"{bucket} revision {one.revision}"):
                 continue
-            seen[bucket, one.revision] = record.value
             must = 0 if before is None else before.latest.revision + 1
             begins = before is None and sides.start(BILLS, record.partition) > 0
             for problem in (*problems, *([] if one.revision == must or begins else [f"revision {must} is missing"])):
                 report.wrong.add(one.where, f"{bucket} revision {one.revision}: {problem}")
-            deltas = _sum(() if before is None else (before.deltas,), delta)
+            deltas = Sums() if before is None else before.deltas
+            deltas.add(0, delta)
             chains[bucket] = Chain(one, deltas, before.whole if before is not None else one.revision == 0)
         return chains
 
@@ -143,17 +135,16 @@ class Statements:
         self, record: Record, event: dict[str, Any], pair: Pair
     ) -> tuple[Bucket, Stated, Amounts, Iterable[str]]:
         data = event["data"]
-        names, covered = tuple(str(data[name]) for name in self.names), data["coverage"]
+        names = tuple(str(data[name]) for name in self.names)
         bucket = Bucket(event["org_id"], names, time_ms(data["period_start"]))
         revision = int(data["revision"])
-        numbers = (int(covered[name]) for name in ("partition", "first_offset", "last_offset", "events"))
-        one = Stated(at(record), revision, _amounts(data["totals"]), *numbers)
+        one = Stated(at(record), revision, _amounts(data["totals"]), msgspec.convert(data["coverage"], Coverage))
         rules = (
             (event["id"] == data["billing_id"] == self._id(bucket, revision), "id is not the one it must have"),
             (event["type"] == self.kinds[revision > 0], f"type is {event['type']}"),
             (data["supersedes"] == (self._id(bucket, revision - 1) if revision else None), "supersedes another one"),
             (event["source"] == pair.group, f"source is not {pair.group}"),
-            (covered["topic"] == pair.source, f"coverage is not of {pair.source}"),
+            (one.covered.topic == pair.source, f"coverage is not of {pair.source}"),
             (record.key == bucket.org.encode(), "the record key is not the org_id"),
             (bucket.start_ms % HOUR_MS == 0, "period_start is not a full hour"),
             (time_ms(data["period_end"]) == bucket.start_ms + HOUR_MS, "period_end is not one hour later"),
@@ -177,41 +168,36 @@ class _Audit:
 
     report: PairReport
     chains: dict[Bucket, Chain]
-    grace_ms: int
+    watermarks: Watermarks
     buckets: dict[Bucket, Counted] = field(default_factory=dict)
-    watermarks: dict[int, int] = field(default_factory=dict)
-    reached: dict[int, int] = field(default_factory=dict)  # the watermarks that the group has surely seen
 
     def count(self, record: Record, fact: Fact, org: str, has_read: bool) -> None:
         """Add an event to its bucket, and move the watermark."""
-        partition, start_ms = record.partition, fact.time_ms - fact.time_ms % HOUR_MS
+        partition, start_ms = record.partition, hour_of(fact.time_ms)
         bucket = Bucket(org, fact.names, start_ms)
         counted, chain = self.buckets.setdefault(bucket, Counted(partition)), self.chains.get(bucket)
         counted.astray |= partition != counted.partition
         self.report.events += 1
-        if chain is not None and record.offset <= chain.latest.last:
+        if chain is not None and record.offset <= chain.latest.covered.last_offset:
             counted.first = record.offset if counted.first < 0 else counted.first
             counted.last = record.offset
-            counted.events += 1
-            counted.amounts = _sum((counted.amounts,), fact.amounts)
-        else:  # the hour may have been closed early, by the wall clock: the later of the two marks is certain
-            mark_ms = self.watermarks.get(partition, -1) // MARK_MS * MARK_MS + MARK_MS
-            counted.dues.append((max(mark_ms, start_ms + HOUR_MS + self.grace_ms), at(record)))
-        for marks in (self.watermarks, self.reached) if has_read else (self.watermarks,):
-            marks[partition] = max(marks.get(partition, -1), fact.time_ms)
+            counted.sums.add(1, fact.amounts)
+        else:
+            counted.dues.append((self.watermarks.due_ms(partition, start_ms), at(record)))
+        self.watermarks.note(partition, fact.time_ms, has_read)
 
     def settle(self, sides: Sides) -> None:
         """Each bucket: its newest statement against its events, and whether the others may still wait for one."""
         report = self.report
         for bucket in {**self.chains, **self.buckets}:
             chain, counted = self.chains.get(bucket), self.buckets.get(bucket, Counted(-1))
-            if counted.astray or (
-                chain and chain.latest.first < sides.start(sides.pair.source, chain.latest.partition)
-            ):
+            covered = None if chain is None else chain.latest.covered
+            begun = covered is None or covered.first_offset >= sides.start(sides.pair.source, covered.partition)
+            if counted.astray or not begun:
                 report.out_of_reach += 1
                 continue
             for due_ms, where in counted.dues:
-                if self.reached.get(counted.partition, -1) >= due_ms:
+                if self.watermarks.reached.get(counted.partition, -1) >= due_ms:
                     report.lost.add(where, f"the event of {bucket} is on no statement")
                 else:
                     report.waiting += 1
@@ -221,22 +207,23 @@ class _Audit:
     def _compare(self, bucket: Bucket, chain: Chain, counted: Counted) -> None:
         stated, report = chain.latest, self.report
         name = f"{bucket} revision {stated.revision}"
-        report.sums(bucket.start_ms, LEFT).add(counted.events, _plain(counted.amounts))
-        report.sums(bucket.start_ms, RIGHT).add(stated.events, _plain(stated.totals))
-        if report.counts_agree(stated.where, f"{name}: counted events:", stated.events, counted.events):
+        report.sums(bucket.start_ms, LEFT).add(counted.sums.events, _plain(counted.sums.amounts))
+        report.sums(bucket.start_ms, RIGHT).add(stated.covered.events, _plain(stated.totals))
+        if report.counts_agree(stated.where, f"{name}: counted events:", stated.covered.events, counted.sums.events):
             for problem in self._differences(chain, counted):
                 report.wrong.add(stated.where, f"{name}: {problem}")
 
     @staticmethod
     def _differences(chain: Chain, counted: Counted) -> Iterator[str]:
-        stated = chain.latest
-        for name in sorted({*stated.totals, *counted.amounts}):
-            said, is_so = stated.totals.get(name, 0), counted.amounts.get(name, 0)
+        stated, amounts = chain.latest, counted.sums.amounts
+        for name in sorted({*stated.totals, *amounts}):
+            said, is_so = stated.totals.get(name, 0), amounts.get(name, 0)
             if said != is_so:
                 yield f"{name} is {said}, must be {is_so}"
-        if chain.whole and _plain(chain.deltas) != _plain(stated.totals):
+        if chain.whole and _plain(chain.deltas.amounts) != _plain(stated.totals):
             yield "the deltas of all revisions do not sum to it"
-        covered, must = (stated.partition, stated.first, stated.last), (counted.partition, counted.first, counted.last)
+        covered = stated.covered.partition, stated.covered.first_offset, stated.covered.last_offset
+        must = counted.partition, counted.first, counted.last
         if covered != must:
             yield f"coverage is {covered}, must be {must}"
 
@@ -250,16 +237,6 @@ def _amounts(totals: dict[str, Any], head: str = "") -> Amounts:
         else:
             found[head + name] = amount(value)
     return found
-
-
-def _sum(parts: Iterable[Amounts], more: Amounts) -> Amounts:
-    sums: Amounts = {}
-    for part in (*parts, more):
-        for name, value in part.items():
-            before = sums.get(name, 0)
-            exact = isinstance(value, Decimal) or isinstance(before, Decimal)
-            sums[name] = EXACT.add(before, value) if exact else before + value
-    return sums
 
 
 def _plain(amounts: Amounts) -> Amounts:

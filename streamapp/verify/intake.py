@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import Generic, NamedTuple
 
 from streamapp.kafka.log.reader import Record
 from streamapp.verify.engine import Sides
 from streamapp.verify.read import letters
-from streamapp.verify.read.event import E, Poison, at, parse
+from streamapp.verify.read.event import BY_ITSELF, HOUR_MS, E, Poison, at, parse
 from streamapp.verify.read.homes import Homes
 from streamapp.verify.read.letters import Letters
 from streamapp.verify.report import PairReport
+
+MARK_MS = 300_000  # late events are stated at multiples of this
 
 
 class Taken(NamedTuple, Generic[E]):
@@ -30,21 +33,23 @@ class Taken(NamedTuple, Generic[E]):
 
 
 class Intake(Generic[E]):
-    """The records of a pair's source, in offset order within a partition. `reading`: what a record says. `plausible`:
-    whether it can have been refused for a reason. `letters`: about the topic; those of the pair's group take records
-    out. `homes`: None where the topic's keys are not teams: an id may be known on another partition. `report` takes
-    what is wrong with records and dead letters, by default the one of `sides`."""
+    """The records of a pair's source, in offset order within a partition. `reading`: what a record says. `letters`:
+    about the topic; those of the pair's group take records out. `homes`: None where the topic's keys are not teams: an
+    id may be known on another partition. `report` takes what is wrong with records and dead letters, by default the
+    one of `sides`. `plausible`: whether a record can have been refused for a reason; by default one that can be read
+    cannot for those of `BY_ITSELF`."""
 
     def __init__(
         self,
         sides: Sides,
         reading: Callable[[Record], E | Poison],
-        plausible: Callable[[str, Record], bool],
         letters: Letters,
         homes: Homes | None = None,
         report: PairReport | None = None,
+        plausible: Callable[[str, Record], bool] | None = None,
     ) -> None:
-        self._sides, self._reading, self._plausible, self.letters = sides, reading, plausible, letters
+        self._sides, self._reading, self.letters = sides, reading, letters
+        self._plausible = plausible or self._by_reading
         self._homes, self._report = homes, report or sides.report
         self._group, self._org_of = sides.pair.refuses or sides.pair.group, sides.directory()
         self._seen: dict[tuple[int, str], bytes] = {}  # (home, event id) → digest of its bytes
@@ -117,6 +122,9 @@ class Intake(Generic[E]):
             return None if self._sides.start(record.topic, record.partition) > 0 else False
         return before != _digest(record)
 
+    def _by_reading(self, reason: str, record: Record) -> bool:
+        return reason not in BY_ITSELF or isinstance(self._reading(record), Poison)
+
     def _home(self, team: str, record: Record) -> int:
         return record.partition if self._homes is None else self._homes.root(team, record.partition)
 
@@ -126,6 +134,46 @@ class Intake(Generic[E]):
             self._report.lost.add(at(record), what)
         else:
             self.unlettered += 1
+
+
+@dataclass
+class Watermarks:
+    """How far the events of each partition have come, and when an event that no statement counts is lost."""
+
+    grace_ms: int
+    come: dict[int, int] = field(default_factory=dict)
+    reached: dict[int, int] = field(default_factory=dict)  # by what the group has surely read
+    floors: dict[int, int] = field(default_factory=dict)  # partition → watermark it may have begun with
+
+    def note(self, partition: int, time_ms: int, is_read: bool) -> None:
+        for marks in (self.come, self.reached) if is_read else (self.come,):
+            marks[partition] = max(marks.get(partition, time_ms), time_ms)
+
+    def due_ms(self, partition: int, hour_ms: int) -> int:
+        """The watermark by which an event that arrives now must be on a statement, at the latest (decision 9).
+
+        An hour that the wall clock has closed early looks like an open one here. The later of the two marks is certain.
+        """
+        known = [marks[partition] for marks in (self.come, self.floors) if partition in marks]
+        return max([hour_ms + HOUR_MS + self.grace_ms, *(mark - mark % MARK_MS + MARK_MS for mark in known)])
+
+
+@dataclass
+class Once:
+    """Statements that were read. The same one again is doubled; with other bytes it is wrong."""
+
+    report: PairReport
+    seen: dict[Hashable, bytes] = field(default_factory=dict)  # what names it → digest of its bytes
+
+    def is_new(self, name: Hashable, record: Record, what: str, otherwise: str = "is in the log twice") -> bool:
+        """`what` it is called in a finding, `otherwise` what is said of one with other bytes."""
+        digest = _digest(record)
+        before = self.seen.setdefault(name, digest)
+        if before == digest and before is not digest:
+            self.report.doubled.add(at(record), f"{what} is in the log twice")
+        elif before != digest:
+            self.report.wrong.add(at(record), f"{what} {otherwise}")
+        return before is digest
 
 
 def _digest(record: Record) -> bytes:

@@ -110,18 +110,19 @@ class LogReader:
     def org_of(self, directory: Path | None) -> OrgOf:
         """What the directory file says now. Asked for after the ends of the left side. The reader is the one that
         the workers use: the file is an input of both, and must mean the same to both."""
-        assert self._left in self._asked, f"the directory is read after the ends of {self._left} are taken"
-        found = _directory(directory)
-        found.refresh()
-        return found.org_of
+        return self._fresh(directory).org_of
 
     def limits(self, directory: Path | None) -> Limits:
         """What the directory file says now, like `org_of`."""
+        found = self._fresh(directory)
+        changed_ms = 0 if directory is None else directory.stat().st_mtime_ns // 1_000_000 + LOADED_MS
+        return Limits(found.limits_of, changed_ms)
+
+    def _fresh(self, directory: Path | None) -> Directory:
         assert self._left in self._asked, f"the directory is read after the ends of {self._left} are taken"
         found = _directory(directory)
         found.refresh()
-        changed_ms = 0 if directory is None else directory.stat().st_mtime_ns // 1_000_000 + LOADED_MS
-        return Limits(found.limits_of, changed_ms)
+        return found
 
     def since(self, topic: str, spans: Mapping[int, Span], at_ms: int) -> dict[int, Span]:
         """The parts of these spans from the first record of that timestamp on."""

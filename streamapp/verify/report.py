@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
-from streamapp.verify.read.event import EXACT, HOUR_MS, ZERO, time_text
+from streamapp.verify.read.event import EXACT, ZERO, hour_of, time_text
 
 EXAMPLES = 20  # enough to see the pattern, few enough to read
 PLACES_MAX = 100_000  # findings of one kind whose places are remembered; with more, none is doubted
@@ -100,7 +100,7 @@ class PairReport:
 
     def sums(self, at_ms: int, side: Side) -> Sums:
         """One side of the hour of a moment."""
-        return self.hours.setdefault(at_ms - at_ms % HOUR_MS, (Sums(), Sums()))[side]
+        return self.hours.setdefault(hour_of(at_ms), (Sums(), Sums()))[side]
 
     def counts_agree(self, where: str, what: str, has: int, must: int) -> bool:
         """Whether the right side counts as many as the left one has. If not: fewer are lost, more are doubled."""
@@ -136,7 +136,7 @@ class PairReport:
             **{name: getattr(self, name) for name in facts},
             "hours": len(self.hours),
             "hours_differing": [_hour(start_ms, sides) for start_ms, sides in self.differing_hours()[:EXAMPLES]],
-            **_faults(self.faults()),
+            **faults_json(self.faults()),
         }
 
 
@@ -162,7 +162,7 @@ class BillsReport(PairReport):
             "ok": self.ok,
             "events": self.events,
             **{name: self.numbers[name] for name, _ in COUNTS},
-            **_faults(self.faults()),
+            **faults_json(self.faults()),
             "still_open": self.numbers["buckets_waiting"],
             "rejected": dict(sorted(self.rejected.items())),
             **{name: {key: f"{cost:.12f}" for key, cost in sorted(sums.items())} for name, sums in self.money.items()},
@@ -187,7 +187,7 @@ COUNTS: tuple[tuple[str, str], ...] = (
 """The plain numbers of a report, and what they are called in print."""
 
 
-def _faults(faults: tuple[tuple[str, Findings], ...]) -> dict[str, Any]:
+def faults_json(faults: tuple[tuple[str, Findings], ...]) -> dict[str, Any]:
     """How many of each kind, and the examples."""
     examples = {name: [example._asdict() for example in found.examples] for name, found in faults}
     return {**{name: found.count for name, found in faults}, "examples": examples}

@@ -13,17 +13,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from streamapp.kafka.log.reader import Record
-from streamapp.verify.bills.usage_bills import BILLS_TOPIC, USAGE_TOPIC
+from streamapp.verify.bills.usage_bills import BILLS_TOPIC, USAGE_TOPIC, covered, usage_again
 from streamapp.verify.bills.usage_bills import GROUP as BILLING
 from streamapp.verify.engine import Pair, Sides
-from streamapp.verify.intake import Intake
+from streamapp.verify.intake import Taken
 from streamapp.verify.read.counters import COUNTS, REST, Part, Table, tables, together
-from streamapp.verify.read.event import FUTURE_MS, HOUR_MS, ZERO, Poison, parse
-from streamapp.verify.read.homes import Homes
-from streamapp.verify.read.letters import LETTERS, gather
-from streamapp.verify.read.statement import HOURLY, REVISED, statement
-from streamapp.verify.read.usage import Usage, plausible, read
-from streamapp.verify.report import LEFT, RIGHT, PairReport, Sums
+from streamapp.verify.read.event import FUTURE_MS, HOUR_MS, ZERO, hour_of, parse
+from streamapp.verify.read.letters import LETTERS
+from streamapp.verify.read.usage import Usage
+from streamapp.verify.report import LEFT, RIGHT, Sums
 
 GROUP = "llm-metrics"
 CHANGELOG = "llm-metrics-latency-changelog"
@@ -48,15 +46,14 @@ class _Audit:
         self._unjudged: set[tuple[int, str]] = set()  # ids of events that may still be refused, by home
         self._begins_ms: dict[int, int] = {}  # partition → hours that begin by then may have lost events
 
-    def take(self, record: Record, intake: Intake[Usage]) -> None:
+    def take(self, record: Record, taken: Taken[Usage] | None) -> None:
         partition = record.partition
         if self._sides.start(USAGE_TOPIC, partition) > 0:
             self._begins_ms.setdefault(partition, record.timestamp_ms + FUTURE_MS)
-        taken = intake.take(record)
         if taken is None:
             return
         usage, id_ = taken.event, (taken.home, taken.event.id)
-        hour = self.hours.setdefault((partition, usage.hour_ms), _Hour())
+        hour = self.hours.setdefault((partition, hour_of(usage.time_ms)), _Hour())
         if not taken.is_new:
             hour.waiting += id_ in self._unjudged  # the first one may be refused, then this one counts
             return
@@ -123,25 +120,12 @@ def audit(sides: Sides) -> None:
         if offset > max(table.next_offset, sides.start(USAGE_TOPIC, partition)):
             what = f"the group committed {offset}, its table counted up to {table.next_offset}"
             report.wrong.add(f"{USAGE_TOPIC}[{partition}]", what)
-    homes = Homes(len(sides.spans[USAGE_TOPIC]), _covered(sides.records(BILLS_TOPIC)))
-    others = PairReport("", "", "")  # what is wrong with records and dead letters is found by usage=bills
-    intake = Intake(sides, read, plausible, gather(sides.records(LETTERS), USAGE_TOPIC), homes, others)
-    for part in homes.split(sides.records(USAGE_TOPIC)):
-        for record in part:
-            made.take(record, intake)
+    stated_on = (place for record in sides.records(BILLS_TOPIC) for place in covered(parse(record.value)))
+    for record, taken, _ in usage_again(sides, stated_on):
+        made.take(record, taken)
     stated = {(partition, start_ms) for partition, table in made.tables.items() for start_ms in table.hours}
     for partition, start_ms in sorted({*made.hours, *stated}):
         made.compare(partition, start_ms)
-
-
-def _covered(bills: Iterable[Record]) -> Iterator[tuple[str, int]]:
-    """Team and partition of every bill: they tell whether teams have moved."""
-    for record in bills:
-        event = parse(record.value)
-        if not isinstance(event, Poison) and event.get("type") in (HOURLY, REVISED):
-            stated = statement(record, event)
-            if not isinstance(stated, str):
-                yield stated.bucket.team, stated.data.coverage.partition
 
 
 PAIR = Pair(

@@ -46,12 +46,12 @@ def billing() -> tuple[Group, ...]:
 
 
 def step(
-    memory: Memory, series: Series, told: Mapping[str, Told | None], groups: Sequence[Group] | None = None
+    memory: Memory, series: Series, told: Mapping[str, Told | None], groups: Sequence[Group]
 ) -> tuple[Memory, dict[tuple[str, str], Money]]:
     """Group and topic → money, and what is remembered. `told` None: its workers do not all answer."""
     kept: dict[str, _Kept] = dict(memory)
     found = {}
-    for group in billing() if groups is None else groups:
+    for group in groups:
         said, before = told.get(group.name), memory.get(group.name, _Kept())
         mean = said.open / said.events if said is not None and said.events else before.mean
         one, name = series.groups[group.name], group.topics[0]

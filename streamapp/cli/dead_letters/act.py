@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -116,8 +115,8 @@ def redrive_command(
     if dry_run:
         _tell(as_json, {**_plan(made), "dry_run": True, "sent": 0})
         return _refuse_stuck(made)
-    pause, sent = threading.Event().wait, 0
-    send = partial(redrive, settings.kafka, upto, want, rules, limit=limit, rate=rate, clock=wall_ms, pause=pause)
+    sent = 0
+    send = partial(redrive, settings.kafka, upto, want, rules, limit=limit, rate=rate, clock=wall_ms)
     with receipts_to(receipt, sys.stdout.buffer, f"run_{os.urandom(8).hex()}") as to:
         if not made.records:
             to.complete(read_done(confluent_config(settings.kafka)))

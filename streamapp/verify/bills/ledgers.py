@@ -20,7 +20,7 @@ from streamapp.sinks.ledger.database import Ledger, open_ledger
 from streamapp.sinks.ledger.rows import Bill, Settlement
 from streamapp.verify.copies.records import Copy, Item, compare, place
 from streamapp.verify.engine import Offsets, Pair, Sides
-from streamapp.verify.read.event import HOUR_MS, Poison, parse
+from streamapp.verify.read.event import HOUR_MS, Poison, hour_of, parse
 from streamapp.verify.read.letters import LETTERS
 from streamapp.verify.read.settlement import settled
 from streamapp.verify.read.statement import HOURLY, REVISED, statement
@@ -102,7 +102,7 @@ class Newest:
     def note(self, side: Side, item: Item) -> None:
         """One statement. Its text is not kept: there may be very many."""
         row: Bill = item.row
-        self._stated[side, row.period_start_ms - row.period_start_ms % HOUR_MS] += 1
+        self._stated[side, hour_of(row.period_start_ms)] += 1
         key = (side, row.org_id, row.team_id, row.currency, row.period_start_ms)
         if key not in self._newest or self._newest[key][0] < row.revision:
             self._newest[key] = (row.revision, row.requests, row.total_tokens, row.cost)

@@ -16,12 +16,23 @@ from typing import NamedTuple
 
 from streamapp.kafka.log.reader import Record
 from streamapp.verify.engine import Pair, Sides
-from streamapp.verify.intake import Intake
+from streamapp.verify.intake import Intake, Once
 from streamapp.verify.read import letters as read_letters
-from streamapp.verify.read.event import EXACT, at
+from streamapp.verify.read.event import EXACT, at, hour_of
 from streamapp.verify.read.letters import LETTERS
-from streamapp.verify.read.metering import Call, plausible, read
-from streamapp.verify.read.settlement import CHANGELOG_TOPIC, Count, Counts, Held, Settled, Who, agree, gather, settled
+from streamapp.verify.read.metering import Call, read
+from streamapp.verify.read.settlement import (
+    CHANGELOG_TOPIC,
+    Count,
+    Counts,
+    Held,
+    Settled,
+    Who,
+    agree,
+    gather,
+    settled,
+    summed,
+)
 from streamapp.verify.report import LEFT, RIGHT, PairReport, Side
 
 METERING_TOPIC = "agent_rpc_metering"
@@ -97,8 +108,8 @@ class _Audit:
                     counted.append(each)
                 calls[each.call.id] = known or calls.get(each.call.id, False)
         until_ms = max(max(table.settled_until_ms.get(who, -1), table.expired_ms) for table in held.values())
-        waiting = _sum(table.waiting.get(who, {}) for table in held.values())
-        has = _sum([waiting, *(one.data.methods for one in chain if one.end_ms <= until_ms)])
+        waiting = summed(table.waiting.get(who, {}) for table in held.values())
+        has = summed([waiting, *(one.data.methods for one in chain if one.end_ms <= until_ms)])
         self._note(counted, LEFT, *((RIGHT,) if not waiting else ()))
         report.waiting += sum(one.count for one in waiting.values()) + len(calls) - len(counted)
         self._balance(who, "calls that are settled or wait:", _counts(counted), has)
@@ -106,14 +117,14 @@ class _Audit:
     def _corrected(self, left: Sequence[Counted], chain: Sequence[Settled], waiting: Counts, start: int) -> bool:
         """Whether settlements were wrong, and what they should have stated is carried in later ones or into the next: a
         recomputation did that. What was paid stays as it was."""
-        carried = _sum([waiting, *(one.data.carried for one in chain)])
+        carried = summed([waiting, *(one.data.carried for one in chain)])
         missing: list[Counts] = []
         for one in chain if carried else ():
             counted = [each for each in left if _belongs(each, one)]
             left = [each for each in left if not _belongs(each, one)]
             if one.data.coverage.first_offset >= start:
                 missing += [_counts(counted), {name: _less(count) for name, count in one.data.methods.items()}]
-        return bool(carried) and _some(_sum(missing)) == _some(carried)
+        return bool(carried) and _some(summed(missing)) == _some(carried)
 
     def _start(self, partition: int) -> int:
         return self.sides.start(METERING_TOPIC, partition)
@@ -132,7 +143,7 @@ class _Audit:
         must = (METERING_TOPIC, counted[0].offset, counted[-1].offset)
         if covered != must:
             report.wrong.add(one.where, f"{name}: coverage is {covered}, must be {must}")
-        first_ms = min(each.call.hour_ms for each in counted)
+        first_ms = hour_of(min(each.call.time_ms for each in counted))
         if one.start_ms != first_ms:
             report.wrong.add(one.where, f"{name}: period_start is {one.start_ms}, must be {first_ms}")
 
@@ -153,7 +164,7 @@ def audit(sides: Sides) -> None:
     report: PairReport = sides.report
     tables = gather(sides.records(CHANGELOG_TOPIC))
     stated = _stated(sides.records(BILLS_TOPIC), report)
-    intake = Intake(sides, read, plausible, read_letters.gather(sides.records(LETTERS), METERING_TOPIC))
+    intake = Intake(sides, read, read_letters.gather(sides.records(LETTERS), METERING_TOPIC))
     made = _Audit(sides)
     for record in sides.records(METERING_TOPIC):
         taken = intake.take(record)
@@ -179,18 +190,14 @@ def audit(sides: Sides) -> None:
 def _stated(bills: Iterable[Record], report: PairReport) -> dict[tuple[int, Who], list[Settled]]:
     """(partition of the calls, account) → its settlements in the order of their periods."""
     found: dict[tuple[int, Who], list[Settled]] = defaultdict(list)
-    seen: dict[str, bytes | None] = {}
+    once = Once(report)
     for record in bills:
         one = settled(record)
         if one is None:
             continue  # bills are another pair's
         if isinstance(one, str):
             report.wrong.add(at(record), one)
-        elif one.id in seen:
-            findings = report.doubled if seen[one.id] == record.value else report.wrong
-            findings.add(one.where, f"settlement {one.id} of {one.who} is in the log twice")
-        else:
-            seen[one.id] = record.value
+        elif once.is_new(one.id, record, f"settlement {one.id} of {one.who}"):
             for problem in one.problems:
                 report.wrong.add(one.where, f"settlement of {one.who}: {problem}")
             found[one.data.coverage.partition, one.who].append(one)
@@ -204,15 +211,7 @@ def _known(tables: Mapping[int, Held]) -> Iterator[tuple[int, Who]]:
 
 
 def _belongs(each: Counted, one: Settled) -> bool:
-    return each.offset <= one.data.coverage.last_offset and each.call.hour_ms < one.end_ms
-
-
-def _sum(several: Iterable[Counts]) -> Counts:
-    counts: Counts = {}
-    for one in several:
-        for method, count in one.items():
-            counts[method] = counts.get(method, Count()).plus(count)
-    return counts
+    return each.offset <= one.data.coverage.last_offset and hour_of(each.call.time_ms) < one.end_ms
 
 
 def _less(count: Count) -> Count:
@@ -224,7 +223,7 @@ def _some(counts: Counts) -> Counts:
 
 
 def _counts(counted: Iterable[Counted]) -> Counts:
-    return _sum({call.method: Count(1, call.cost)} for _, call in counted)
+    return summed({call.method: Count(1, call.cost)} for _, call in counted)
 
 
 PAIR = Pair(

@@ -12,27 +12,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec.structs import astuple
 
 from streamapp.kafka.log.reader import Record
 from streamapp.verify.engine import Pair, Sides
-from streamapp.verify.intake import Intake
+from streamapp.verify.intake import Intake, Taken, Watermarks
 from streamapp.verify.read import letters as read_letters
 from streamapp.verify.read.chains import Chain, Chains, chains_of, lines_differ
-from streamapp.verify.read.event import FUTURE_MS, HOUR_MS, at
+from streamapp.verify.read.event import FUTURE_MS, Poison, at, hour_of
 from streamapp.verify.read.homes import Homes
 from streamapp.verify.read.letters import LETTERS, Letters
 from streamapp.verify.read.redrives import RECEIPTS_TOPIC, Redrives
-from streamapp.verify.read.statement import Bucket
+from streamapp.verify.read.statement import HOURLY, REVISED, Bucket
 from streamapp.verify.read.totals import NOTHING, Totals, total
 from streamapp.verify.read.usage import Usage, plausible, read
-from streamapp.verify.report import LEFT, RIGHT, BillsReport
+from streamapp.verify.report import LEFT, RIGHT, BillsReport, PairReport
 
 USAGE_TOPIC = "llm_usage"
 BILLS_TOPIC = "billing_events"
 GROUP = "billing-agg"
-MARK_MS = 300_000  # late events are stated at multiples of this
 LINES_MIN = 10  # the lowest limit of lines that the settings take
 EVERYTHING = 1 << 63  # no offset is as high
 
@@ -68,10 +68,8 @@ class _Audit:
     intake: Intake[Usage]
     judged_from_ms: int
     lines_min: int
+    watermarks: Watermarks
     hours: dict[Bucket, Hour] = field(default_factory=dict)
-    watermarks: dict[int, int] = field(default_factory=dict)
-    reached: dict[int, int] = field(default_factory=dict)  # the watermarks that the group has surely seen
-    floors: dict[int, int] = field(default_factory=dict)  # partition → watermark it may have begun with
 
     def take(self, record: Record) -> None:
         """One usage record, in log order."""
@@ -88,7 +86,7 @@ class _Audit:
         partition = record.partition
         self.report.events += 1
         self.report.add_money("used", usage.currency, usage.counted.cost)
-        bucket = Bucket(org, usage.team, usage.currency, usage.hour_ms)
+        bucket = Bucket(org, usage.team, usage.currency, hour_of(usage.time_ms))
         hour = self.hours.get(bucket)
         if hour is None:
             hour = self.hours[bucket] = Hour(partition, self._cut(bucket, partition))
@@ -102,11 +100,9 @@ class _Audit:
             before = hour.lines.get(name)
             hour.lines[name] = usage.counted if before is None else before.plus(usage.counted)
         else:
-            due = hour.dues.setdefault(self._due_ms(bucket, partition), Due(at(record)))
+            due = hour.dues.setdefault(self.watermarks.due_ms(partition, bucket.start_ms), Due(at(record)))
             due.counted = due.counted.plus(usage.counted)
-        marks = (self.watermarks, self.reached) if self.intake.has_read(record) else (self.watermarks,)
-        for watermarks in marks:
-            watermarks[partition] = max(watermarks.get(partition, usage.time_ms), usage.time_ms)
+        self.watermarks.note(partition, usage.time_ms, self.intake.has_read(record))
 
     def _cut(self, bucket: Bucket, partition: int) -> int:
         """The last offset of a partition that the bucket's newest statement must count."""
@@ -118,19 +114,10 @@ class _Audit:
             return covered.last_offset
         return EVERYTHING if self.homes.is_former(bucket.team, partition) else -1
 
-    def _due_ms(self, bucket: Bucket, partition: int) -> int:
-        """The watermark by which an event that arrives now must be on a statement, at the latest (decision 9).
-
-        An hour that the wall clock has closed early looks like an open one here. The later of the two marks is certain.
-        """
-        known = [marks[partition] for marks in (self.watermarks, self.floors) if partition in marks]
-        closes_ms = bucket.start_ms + HOUR_MS + self.sides.grace_ms
-        return max([closes_ms, *(mark - mark % MARK_MS + MARK_MS for mark in known)])
-
     def settle(self, bucket: Bucket, hour: Hour) -> None:
         """Whether the events that no statement counts may still be waiting for one."""
         waiting, report = 0, self.report
-        watermark_ms = self.reached.get(self.homes.present(bucket.team, hour.partition), -1)
+        watermark_ms = self.watermarks.reached.get(self.homes.present(bucket.team, hour.partition), -1)
         for due_ms, due in hour.dues.items():
             count = due.counted.requests
             if watermark_ms >= due_ms:
@@ -193,14 +180,15 @@ def audit(sides: Sides, lines_min: int = LINES_MIN) -> None:
     chains = chains_of(sides.records(BILLS_TOPIC), sides.start, report)
     partitions = len(sides.spans.get(USAGE_TOPIC, ()))
     homes = Homes(partitions, [(bucket.team, chain.begun) for bucket, chain in chains.items()])
-    intake = Intake(sides, read, plausible, about, homes)
+    intake = Intake(sides, read, about, homes, plausible=plausible)
     judged_from_ms = 0 if sides.since_ms is None else sides.since_ms + FUTURE_MS
-    made = _Audit(sides, report, chains, homes, intake, judged_from_ms, lines_min)
+    watermarks = Watermarks(sides.grace_ms)
+    made = _Audit(sides, report, chains, homes, intake, judged_from_ms, lines_min, watermarks)
     redrives = Redrives()
     first, late = homes.split(redrives.watch(sides.records(USAGE_TOPIC, headers=True)))
     for record in first:
         made.take(record)
-    made.floors = homes.floors(made.watermarks)
+    watermarks.floors = homes.floors(watermarks.come)
     for record in late:
         made.take(record)
     for bucket, hour in made.hours.items():
@@ -227,6 +215,27 @@ def _letters(records: Iterable[Record], report: BillsReport) -> Letters:
                 what = f"second dead letter of {letter.group} about partition {partition}, offset {offset}"
                 report.doubled.add(letter.where, what)
     return letters
+
+
+def usage_again(sides: Sides, stated: Iterable[tuple[str, int]]) -> Iterator[tuple[Record, Taken[Usage] | None, bool]]:
+    """Each usage record, what it counts, and whether the group has read it: for the other pairs of usage. What is
+    wrong with records and dead letters is this pair's. `stated`: team and partition of bills."""
+    homes = Homes(len(sides.spans.get(USAGE_TOPIC, ())), stated)
+    letters = read_letters.gather(sides.records(LETTERS), USAGE_TOPIC)
+    intake = Intake(sides, read, letters, homes, PairReport("", "", ""), plausible)
+    for part in homes.split(sides.records(USAGE_TOPIC)):
+        for record in part:
+            yield record, intake.take(record), intake.has_read(record)
+
+
+def covered(event: dict[str, Any] | Poison) -> Iterator[tuple[str, int]]:
+    """Team and partition of a bill."""
+    if isinstance(event, Poison) or event.get("type") not in (HOURLY, REVISED):
+        return
+    data = event.get("data")
+    said = data.get("coverage") if isinstance(data, dict) else None
+    if isinstance(said, dict) and isinstance(said.get("partition"), int):
+        yield str(event.get("team_id")), said["partition"]
 
 
 PAIR = Pair(

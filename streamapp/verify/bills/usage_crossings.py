@@ -16,20 +16,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from streamapp.kafka.log.reader import Record
+from streamapp.verify.bills.usage_bills import BILLS_TOPIC, GROUP, USAGE_TOPIC, covered, usage_again
 from streamapp.verify.engine import Pair, Sides
-from streamapp.verify.intake import Intake, Taken
+from streamapp.verify.intake import Taken
 from streamapp.verify.read.event import EXACT, FUTURE_MS, ZERO, Poison, at, parse, time_ms, time_text
-from streamapp.verify.read.homes import Homes
-from streamapp.verify.read.letters import LETTERS, gather
+from streamapp.verify.read.letters import LETTERS
 from streamapp.verify.read.statement import id_of
 from streamapp.verify.read.totals import Money, money
-from streamapp.verify.read.usage import Usage, plausible, read
+from streamapp.verify.read.usage import Usage
 from streamapp.verify.reading import Limits
 from streamapp.verify.report import PairReport
 
-USAGE_TOPIC = "llm_usage"
-BILLS_TOPIC = "billing_events"
-GROUP = "billing-agg"
 TYPE = "billing.budget.crossed"
 
 
@@ -75,10 +72,8 @@ class _Crossed(msgspec.Struct):
 
 class Crossing(NamedTuple):
     where: str
-    id: str
     month: Month
-    kind: str
-    amount: Decimal
+    limit: _Limit
     cost: Decimal
     event: _Event
 
@@ -104,15 +99,17 @@ class _Audit:
             if isinstance(event, Poison):
                 continue  # found by usage=bills
             if event.get("type") != TYPE:
-                yield from _covered(event)
+                yield from covered(event)
                 continue
             crossing = _crossing(record, event)
             if isinstance(crossing, str):
                 report.wrong.add(at(record), crossing)
                 continue
-            key = crossing.month, crossing.kind, crossing.amount
+            key = crossing.month, crossing.limit.kind, crossing.limit.amount
             if key in self.crossings:
-                report.doubled.add(crossing.where, f"{crossing.month}: the {crossing.kind} limit was crossed before")
+                report.doubled.add(
+                    crossing.where, f"{crossing.month}: the {crossing.limit.kind} limit was crossed before"
+                )
             self.crossings[key] = crossing
             self.by_event.setdefault((crossing.event.partition, crossing.event.offset), []).append(crossing)
             yield crossing.month.team, crossing.event.partition
@@ -175,7 +172,7 @@ def _crossing(record: Record, event: dict[str, Any]) -> Crossing | str:
         return "id is not the one this statement must have"
     if time_text(end_ms - 1)[:7] != month.month:
         return "period_end is not that of its month"
-    return Crossing(at(record), read_.id, month, limit.kind, limit.amount, data.cost, data.event)
+    return Crossing(at(record), month, limit, data.cost, data.event)
 
 
 @cache
@@ -190,28 +187,15 @@ def _problems(one: Crossing, month: Month, spent: Decimal, event_id: str) -> Ite
         yield f"cost is {one.cost}, must be {spent}"
     if one.event.id != event_id:
         yield f"its event is {event_id}"
-    if one.cost < one.amount:
+    if one.cost < one.limit.amount:
         yield "the limit is not reached"
 
 
-def _covered(event: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    """Team and partition of a bill."""
-    data = event.get("data")
-    covered = data.get("coverage") if isinstance(data, dict) else None
-    if isinstance(covered, dict) and covered.get("topic") == USAGE_TOPIC and isinstance(covered.get("partition"), int):
-        yield str(event.get("team_id")), covered["partition"]
-
-
 def audit(sides: Sides) -> None:
-    """Check crossings against usage; each is read once, in the order dead letters, statements, usage."""
+    """Check crossings against usage; each is read once, in the order statements, dead letters, usage."""
     made = _Audit(sides, sides.limits())
-    letters = gather(sides.records(LETTERS), USAGE_TOPIC)
-    homes = Homes(len(sides.spans.get(USAGE_TOPIC, ())), made.state(sides.records(BILLS_TOPIC)))
-    others = PairReport("", "", "")  # what is wrong with records and dead letters is found by usage=bills
-    intake = Intake(sides, read, plausible, letters, homes, others)
-    for part in homes.split(sides.records(USAGE_TOPIC)):
-        for record in part:
-            made.count(record, intake.take(record), intake.has_read(record))
+    for record, taken, is_read in usage_again(sides, made.state(sides.records(BILLS_TOPIC))):
+        made.count(record, taken, is_read)
     made.finish()
 
 

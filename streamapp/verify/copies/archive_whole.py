@@ -29,7 +29,7 @@ from streamapp.sinks.archive.chain import (
 from streamapp.sinks.archive.objects import lines_of
 from streamapp.sinks.archive.read import Shelf, Step, generations, in_order, read_entry, shelves
 from streamapp.sinks.archive.store import ArchiveStore
-from streamapp.verify.report import Findings
+from streamapp.verify.report import Findings, faults_json
 
 
 @dataclass
@@ -80,8 +80,7 @@ class ArchiveReport:
             "objects": self.objects,
             "records": self.records,
             "bytes": self.bytes,
-            **{name: found.count for name, found in self.faults()},
-            "examples": {name: [example._asdict() for example in found.examples] for name, found in self.faults()},
+            **faults_json(self.faults()),
             "behind": self.behind,
             "strays": self.strays,
             "tails": {str(number): vars(tail) for number, tail in self.tails.items()},

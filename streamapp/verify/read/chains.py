@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
 from streamapp.kafka.log.reader import Record
+from streamapp.verify.intake import Once
 from streamapp.verify.read.event import EXACT, ZERO, Poison, at, parse
 from streamapp.verify.read.statement import HOURLY, OTHER, REVISED, Bucket, StatedBill, statement
 from streamapp.verify.read.totals import Totals, total
@@ -26,6 +26,7 @@ class Chain(NamedTuple):
 
 Chains = dict[Bucket, Chain]
 Names = tuple[str, str]
+OTHERWISE = "was stated before with other bytes"
 
 
 def chains_of(records: Iterable[Record], start: Callable[[str, int], int], report: BillsReport) -> Chains:
@@ -33,7 +34,7 @@ def chains_of(records: Iterable[Record], start: Callable[[str, int], int], repor
 
     `start`: (topic, partition) → where its log begins; if not at 0, chains and sums may begin in the middle.
     """
-    books = _Books(report)
+    books, once = _Books(report), Once(report)
     for record in records:
         event = parse(record.value)
         if isinstance(event, Poison):
@@ -44,7 +45,7 @@ def chains_of(records: Iterable[Record], start: Callable[[str, int], int], repor
             stated = statement(record, event)
             if isinstance(stated, str):
                 report.wrong.add(at(record), stated)
-            elif books.is_new(stated, record):
+            elif once.is_new(stated.id, record, f"statement {stated.id} of {stated.bucket}", OTHERWISE):
                 books.add(stated, start(record.topic, record.partition) > 0)
     return books.chains
 
@@ -75,20 +76,6 @@ class _Books:
     report: BillsReport
     chains: Chains = field(default_factory=dict)
     running: dict[tuple[str, str, str, str], tuple[Decimal, int]] = field(default_factory=dict)
-    seen: dict[str, bytes] = field(default_factory=dict)  # id → digest of its bytes
-
-    def is_new(self, stated: StatedBill, record: Record) -> bool:
-        digest = hashlib.sha256(record.value or b"").digest()
-        before = self.seen.setdefault(stated.id, digest)
-        if before is digest:
-            return True
-        if before == digest:
-            what = f"statement {stated.id} of {stated.bucket} is in the log twice"
-            self.report.doubled.add(stated.where, what)
-        else:
-            what = f"statement {stated.id} of {stated.bucket} was stated before with other bytes"
-            self.report.wrong.add(stated.where, what)
-        return False
 
     def add(self, stated: StatedBill, cut: bool) -> None:
         problems = [*stated.problems, *self._chained(stated, cut), *self._run(stated, cut)]

@@ -143,6 +143,11 @@ def time_ms(text: object) -> int:
     return (minutes * 60 + second) * 1000 + millis
 
 
+def hour_of(at_ms: int) -> int:
+    """Start of the hour of a moment."""
+    return at_ms - at_ms % HOUR_MS
+
+
 def time_text(at_ms: int) -> str:
     """`2025-01-15T10:00:00.000Z`."""
     second, millis = divmod(at_ms, 1000)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from streamapp.kafka.log.reader import Record
-from streamapp.verify.read.event import BY_ITSELF, EXACT, HOUR_MS, ZERO, Poison, Wrong, must, read_event, text, time_ms
+from streamapp.verify.read.event import EXACT, ZERO, Poison, Wrong, must, read_event, text, time_ms
 
 TYPE = "agent.rpc.metered"
 _PRICE = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
@@ -26,20 +26,10 @@ class Call(NamedTuple):
     method: str
     cost: Decimal  # zero where nothing is charged
 
-    @property
-    def hour_ms(self) -> int:
-        """Start of its hour."""
-        return self.time_ms - self.time_ms % HOUR_MS
-
 
 def read(record: Record) -> Call | Poison:
     """What the record says, or why it cannot be settled. Never raises."""
     return read_event(record, TYPE, "agent", _call)
-
-
-def plausible(reason: str, record: Record) -> bool:
-    """Whether the record can have been refused for `reason`."""
-    return reason not in BY_ITSELF or isinstance(read(record), Poison)
 
 
 def _call(event: dict[str, Any], data: dict[str, Any]) -> Call:

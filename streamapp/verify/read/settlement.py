@@ -116,6 +116,15 @@ def _problems(stated: Settled, record: Record) -> Iterator[str]:
         yield "its period is not of full hours"
 
 
+def summed(several: Iterable[Counts]) -> Counts:
+    """The sum of several, method by method."""
+    counts: Counts = {}
+    for one in several:
+        for method, count in one.items():
+            counts[method] = counts.get(method, Count()).plus(count)
+    return counts
+
+
 def total(counts: Iterable[Count]) -> Count:
     """The sum of several."""
     whole = Count()
@@ -173,7 +182,7 @@ def gather(changelog: Iterable[Record]) -> dict[int, Held]:
             held.settled_until_ms[who] = row[4]
             _wait(held, who, row[5])
             if len(row) > CARRIED:
-                held.carried[who] = {name: Count(count, Decimal(cost)) for name, count, cost in row[CARRIED]}
+                held.carried[who] = _counts(row[CARRIED])
     return tables
 
 
@@ -182,6 +191,8 @@ def _wait(held: Held, who: Who, calls: Any) -> None:
     if payment is None:
         return
     held.first_offsets[who] = min(first_offset, held.first_offsets.get(who, first_offset))
-    counts = held.waiting.setdefault(who, {})
-    for method, count, cost in methods:
-        counts[method] = counts.get(method, Count()).plus(Count(count, Decimal(cost)))
+    held.waiting[who] = summed([held.waiting.get(who, {}), _counts(methods)])
+
+
+def _counts(methods: Any) -> Counts:
+    return {method: Count(count, Decimal(cost)) for method, count, cost in methods}

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from streamapp.kafka.log.reader import Record
 from streamapp.verify.read.event import (
     FUTURE_MS,
-    HOUR_MS,
     ZERO,
     Poison,
     Wrong,
@@ -41,11 +40,6 @@ class Usage(NamedTuple):
     provider: str
     model: str
     counted: Totals  # of this event alone
-
-    @property
-    def hour_ms(self) -> int:
-        """Start of its hour."""
-        return self.time_ms - self.time_ms % HOUR_MS
 
 
 def read(record: Record) -> Usage | Poison:
