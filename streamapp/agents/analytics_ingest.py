@@ -13,7 +13,7 @@ from streamapp.sinks.registry import declared
 
 with starting():
     app = StreamApp("analytics-ingest")
-    events = app.ExactTable(declared("ingest"))
+    events = app.Sink(declared("ingest"))
 serve(app, events.view)
 
 
@@ -21,4 +21,4 @@ serve(app, events.view)
 async def ingest(stream: Any) -> None:
     """Chunks are gathered into blocks; each is promised, written, and ended with the offset behind it."""
     async for chunk in chunks(stream):
-        await events.fold(chunk)
+        await events.keep(chunk)

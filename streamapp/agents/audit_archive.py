@@ -13,7 +13,7 @@ from streamapp.sinks.registry import declared
 
 with starting():
     app = StreamApp("audit-archive")
-    archive = app.ExactTable(declared("archive"))
+    archive = app.Sink(declared("archive"))
 serve(app, archive.view)
 
 
@@ -21,4 +21,4 @@ serve(app, archive.view)
 async def keep(stream: Any) -> None:
     """Each batch is promised, written under the name of its offsets, and then committed."""
     async for chunk in chunks(stream):
-        await archive.fold(chunk)
+        await archive.keep(chunk)

@@ -13,7 +13,7 @@ from streamapp.sinks.registry import declared
 
 with starting():
     app = StreamApp("billing-ledger")
-    ledger = app.ExactTable(declared("kept"))
+    ledger = app.Sink(declared("kept"))
 serve(app, ledger.view)
 
 
@@ -21,4 +21,4 @@ serve(app, ledger.view)
 async def keep(stream: Any) -> None:
     """Each chunk of statements is one database transaction, with the offset behind it."""
     async for chunk in chunks(stream):
-        await ledger.fold(chunk)
+        await ledger.keep(chunk)

@@ -26,7 +26,7 @@ from streamapp.access.wanted import of_group
 from streamapp.clock import Clock, wall_ms
 from streamapp.errors import StreamError, Unavailable
 from streamapp.exact.consumer import ChunkSchema, ChunkTransport
-from streamapp.exact.declaration import Declaration
+from streamapp.exact.declaration import Declaration, TableDeclaration
 from streamapp.exact.faust.clients import credentials, group_error
 from streamapp.exact.faust.commands import use_ours
 from streamapp.exact.faust.failstop import failstop, starting
@@ -36,7 +36,7 @@ from streamapp.exact.needs import LOOK_S, Needs, missing_text, topics_there
 from streamapp.exact.ownership import Ownership, TakeOver
 from streamapp.exact.partition.chunk import Chunk
 from streamapp.exact.slot import Slot, take_slot
-from streamapp.exact.table import ExactTable, ReadOnlyTopic
+from streamapp.exact.table import ExactTable, ReadOnlyTopic, Sink
 from streamapp.kafka.clients.aio import denied
 from streamapp.kafka.trouble import PROPAGATION_S, Right
 from streamapp.settings import Settings
@@ -250,11 +250,16 @@ class StreamApp(faust.App):
         """A topic of the registry as a source of chunks."""
         return self.topic(name, schema=ChunkSchema(), internal=True, allow_empty=True)
 
-    def ExactTable(self, declaration: Declaration) -> ExactTable:  # named as `app.Table` is
-        """The group's table or sink: takes its partitions over, folds their chunks, shows its rows. Once per app.
-        Raises `Misconfigured` for settings or a directory with which it cannot work."""
+    def ExactTable(self, declaration: TableDeclaration) -> ExactTable:  # named as `app.Table` is
+        """The group's table: takes its partitions over, folds their chunks, shows its rows. Once per app. Raises
+        `Misconfigured` for settings or a directory with which it cannot work."""
         table: ExactTable = self.tables.add(ExactTable(self, declaration, beacon=self.tables.beacon))
         return table
+
+    def Sink(self, declaration: Declaration) -> Sink:
+        """The same of a group that copies records to a destination outside Kafka (`sinks/declaration.py`)."""
+        sink: Sink = self.tables.add(Sink(self, declaration, beacon=self.tables.beacon))
+        return sink
 
 
 async def chunks(stream: Any) -> AsyncIterator[Chunk]:

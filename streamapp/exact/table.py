@@ -1,7 +1,6 @@
-"""A declared table or sink of a Faust app: `app.tables` and Faust's commands know it, Faust's own recovery does not.
+"""A declared table of a Faust app: `app.tables` and Faust's commands know it, Faust's own recovery does not.
 
 Its rows are read here and changed nowhere but in chunks: `fold` hands a chunk to the partition it was fetched for.
-Those of a sink say how far its destination is.
 """
 
 from __future__ import annotations
@@ -59,8 +58,8 @@ class ExactTable(faust.Table):
         self.view.rebalanced()
 
     async def fold(self, chunk: Chunk) -> None:
-        """One chunk: rows, statements, dead letters and the source offset in one transaction, or nothing; of a sink, a
-        batch of them is kept once. Returns when what is due is under way and everything before it has committed."""
+        """One chunk: rows, statements, dead letters and the source offset in one transaction, or nothing. Returns when
+        it is under way and every chunk before it has committed."""
         await chunk.partition.apply(chunk)
 
     # -- rows, read-only -----------------------------------------------------------------------------------------
@@ -193,3 +192,12 @@ class ExactTable(faust.Table):
 
     def persisted_offset(self, tp: Any) -> int | None:
         return None
+
+
+class Sink(ExactTable):
+    """What a destination outside Kafka has of the partitions in hand: how far it is, and whatever else its rows say."""
+
+    async def keep(self, chunk: Chunk) -> None:
+        """One chunk: gathered into a batch that is kept once, with its dead letters and the source offset. Returns when
+        what is due is under way and every batch before it is kept."""
+        await self.fold(chunk)

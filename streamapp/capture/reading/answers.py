@@ -43,6 +43,8 @@ TOKEN_MISSING = Kind("token_missing", 401, "no project token: api_key or token")
 TOKEN_UNKNOWN = Kind("token_unknown", 401, "unknown project token")
 TOKEN_PERSONAL = Kind("token_personal", 401, "this is a personal API key; use the project token")
 TOKENS_DIFFER = Kind("tokens_differ", 401, "the events of one body carry different tokens")
+NOT_NAMED = Kind("not_named", 401, "this page asks who you are; see STREAM_WEB__AUTH")
+NOT_ALLOWED = Kind("not_allowed", 403, "this page is for another role")
 NO_SUCH_PAGE = Kind("not_found", 404, "not found; POST events to /e, /batch or /capture")
 NO_SUCH_METHOD = Kind("method_not_allowed", 405, "this path does not take this method")
 TOO_SLOW = Kind("too_slow", 408, "the request did not arrive in time")
@@ -54,11 +56,35 @@ FAILED = Kind("failed", 500, "internal error")
 KAFKA_AWAY = Kind("kafka_away", 503, "Kafka does not answer; send it again")
 TOPIC_MISSING = Kind("topic_missing", 503, "a topic of Kafka does not exist; send it again")
 OVERLOADED = Kind("overloaded", 503, "the buffer is full; send it again")
-NOT_NAMED = Kind("not_named", 401, "this page asks who you are; see STREAM_WEB__AUTH")
-NOT_ALLOWED = Kind("not_allowed", 403, "this page is for another role")
 
-KINDS = tuple(kind for kind in globals().values() if isinstance(kind, Kind))
-"""All of the above, in this order."""
+KINDS: tuple[Kind, ...] = (
+    EMPTY_BODY,
+    UNREADABLE_BODY,
+    MALFORMED_JSON,
+    TOO_MANY_EVENTS,
+    INVALID_EVENT,
+    MISSING_EVENT_NAME,
+    MISSING_DISTINCT_ID,
+    EVENT_TOO_LARGE,
+    MALFORMED_REQUEST,
+    TOKEN_MISSING,
+    TOKEN_UNKNOWN,
+    TOKEN_PERSONAL,
+    TOKENS_DIFFER,
+    NO_SUCH_PAGE,
+    NO_SUCH_METHOD,
+    TOO_SLOW,
+    BODY_TOO_LARGE,
+    QUOTA_EXCEEDED,
+    TOO_MANY_REFUSED,
+    HEAD_TOO_LARGE,
+    FAILED,
+    KAFKA_AWAY,
+    TOPIC_MISSING,
+    OVERLOADED,
+    NOT_NAMED,
+    NOT_ALLOWED,
+)
 
 BY_ROLE = (NOT_NAMED, NOT_ALLOWED)  # of pages that are not for everybody
 ANYWHERE = (MALFORMED_REQUEST, TOO_SLOW, HEAD_TOO_LARGE, FAILED, OVERLOADED)  # whatever the request asks for
