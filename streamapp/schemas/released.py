@@ -67,15 +67,16 @@ def newest(event_type: str) -> Released:
 
 
 def read(folder: Path) -> list[Released]:
-    """The versions in a folder, by id. One without a file of its own has the document that its id names first."""
+    """The versions in a folder, by id. The first subject of an id has the file; others share its document."""
     lines = (folder / IDS).read_text(encoding="utf-8").splitlines() if (folder / IDS).is_file() else []
+    documents: dict[int, Mapping[str, Any]] = {}
     found: list[Released] = []
     for line in lines:
         number, subject, version = line.split()
-        path = folder / subject / f"{version}.json"
-        same = next((one.schema for one in found if one.id == int(number)), None)
-        document = json.loads(path.read_text(encoding="utf-8")) if same is None or path.is_file() else same
-        found.append(Released(subject, int(version), int(number), document))
+        if int(number) not in documents:
+            path = folder / subject / f"{version}.json"
+            documents[int(number)] = json.loads(path.read_text(encoding="utf-8"))
+        found.append(Released(subject, int(version), int(number), documents[int(number)]))
     return found
 
 
