@@ -72,7 +72,6 @@ class Fleet:
         del self.members[workers:]
 
     def suffer(self, step: Step) -> None:
-        """Do a fault to the worker it names, if it is a worker's."""
         if step.fault in ELSEWHERE:
             return
         if step.fault is Fault.SCALE:
@@ -160,7 +159,6 @@ class Fleet:
             member.process.stop()
 
     def kill(self) -> None:
-        """End all at once."""
         for member in (*self.members, *(member for member, _ in self.leaving)):
             member.process.kill()
 

@@ -46,7 +46,6 @@ class ChaosReport:
         return self.verified.ok and recovered and not self.unread and not self.refused
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
         return {
             "ok": self.ok,
             "seed": self.seed,

@@ -180,7 +180,6 @@ class _Running:
         return True
 
     def pass_time(self, until_s: float) -> None:
-        """Keep all running until a moment."""
         self.until(lambda: monotonic_s() >= until_s, until_s - monotonic_s() + 1)
 
     def suffer(self, step: Step) -> Done:

@@ -51,7 +51,6 @@ class WorkerProcess(Child):
         return self.exit_code
 
     def ask_to_stop(self) -> None:
-        """Ask it to end, and do not wait."""
         self.send(signal.SIGTERM)
 
     def freeze(self) -> None:
@@ -72,6 +71,5 @@ class WorkerProcess(Child):
 
 
 def takeovers(said: str) -> list[tuple[list[int], float]]:
-    """The takeovers that a worker's log tells of."""
     found = TOOK_OVER.findall(said)
     return [([int(number) for number in numbers.split(",") if number], float(took)) for numbers, took, _ in found]

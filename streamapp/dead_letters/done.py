@@ -47,7 +47,6 @@ class Done:
     by_record: dict[Coordinates, Receipt] = field(default_factory=dict)
 
     def add(self, receipt: Receipt) -> None:
-        """Note one more."""
         self.by_letter[receipt.letter] = receipt
         if receipt.record is not None and receipt.state == "redriven":
             self.by_record[receipt.record] = receipt

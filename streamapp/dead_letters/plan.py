@@ -107,7 +107,6 @@ class Resend:
 
     @property
     def event_ids(self) -> tuple[str, ...]:
-        """The ids of the events that are sent."""
         return tuple(name for record in self.records if (name := _field(record.value, "id")) is not None)
 
     @property
@@ -137,7 +136,6 @@ class Rules:
 
 
 def plan(letter: Letter, done: Done, rules: Rules) -> Resend | Stays:
-    """What happens to one dead letter."""
     obstacle = _obstacle(letter, done, rules)
     if obstacle is not None:
         return Stays(letter, obstacle)

@@ -192,6 +192,5 @@ def told(one: Entry, done: Done) -> dict[str, Any]:
 
 
 def entry(letter: Letter) -> Entry:
-    """A dead letter without its bytes."""
     size = None if letter.value is None else len(letter.value)
     return Entry(replace(letter, value=None, headers=()), letter.team, letter.cause, size, letter.event_id)

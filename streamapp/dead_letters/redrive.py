@@ -50,7 +50,6 @@ class Plan:
 
     @property
     def records(self) -> int:
-        """How many records would be sent."""
         return self.sends.total()
 
     @property

@@ -105,7 +105,6 @@ class Reconciler:
 
     @property
     def standings(self) -> tuple[Standing, ...]:
-        """Every pair, in order."""
         return tuple(self._standings.values())
 
     @property
@@ -114,7 +113,6 @@ class Reconciler:
         return self._findings
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
         pairs = [standing.as_json() for standing in self.standings]
         return {"now_ms": self._clock(), "interval_seconds": round(self.pause_s, 3), "pairs": pairs}
 

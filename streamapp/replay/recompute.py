@@ -191,7 +191,6 @@ class Beginning:
         self._sure = move.to == 0
 
     def note(self, records: Sequence[Any]) -> None:
-        """The next records, from the lead on."""
         if self._sure:
             return
         for record in records:

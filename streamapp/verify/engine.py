@@ -20,7 +20,7 @@ from streamapp.kafka.log.reader import Record, Span
 from streamapp.settings import Settings
 from streamapp.verify.read.event import HOUR_MS
 from streamapp.verify.read.letters import LETTERS, Batches, refused_batches
-from streamapp.verify.reading import Cluster, Limits, LogReader, OrgOf, Shown, no_limits, unseen
+from streamapp.verify.reading import Cluster, Limits, LogReader, OrgOf, Shown, unseen
 from streamapp.verify.report import PairReport
 
 Check = Callable[[Settings], PairReport]
@@ -33,11 +33,6 @@ Offsets = Mapping[int, int]
 Destination = Callable[[Settings, Offsets, Any], AbstractContextManager[Any]]
 """Opens what a group writes outside of Kafka: (settings, what the group has committed, by default None: who to ask in
 place of the one of the settings)."""
-
-
-def nowhere(settings: Settings, committed: Offsets, kept: Any) -> AbstractContextManager[Any]:
-    """The right side is in Kafka alone."""
-    return nullcontext()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +48,7 @@ class Sides:
     committed: Offsets | None = None  # by the pair's group; None: it has read everything
     refusing: Offsets = field(default_factory=dict)  # committed by the group whose dead letters count
     directory: Callable[[], OrgOf] = lambda: lambda team: None
-    limits: Callable[[], Limits] = no_limits
+    limits: Callable[[], Limits] = lambda: Limits(lambda team: ())
     kept: Any = None  # what the pair's destination has opened
     since_ms: int | None = None  # what is read of the left side begins here; None: all of it is read
     grace_ms: int = 300_000
@@ -76,7 +71,7 @@ class Pair:
     right: str  # what the right side is called
     left: str = ""  # what the left side is called, by default `source`
     report: Callable[[str, str, str], PairReport] = PairReport
-    destination: Destination = nowhere
+    destination: Destination = lambda settings, committed, kept: nullcontext()  # the right side is in Kafka alone
     refuses: str = ""  # whose dead letters take records out of the left side, by default `group`
     optional: tuple[str, ...] = ()  # topics that an older cluster does not have
     bounded: bool = False  # `reconcile` reads only the last STREAM_RECONCILE__HOURS of the left side

@@ -53,8 +53,6 @@ class Bucket(NamedTuple):
 
 
 class Stated(NamedTuple):
-    """A statement."""
-
     where: str
     revision: int
     totals: Amounts
@@ -172,7 +170,6 @@ class _Audit:
     buckets: dict[Bucket, Counted] = field(default_factory=dict)
 
     def count(self, record: Record, fact: Fact, org: str, has_read: bool) -> None:
-        """Add an event to its bucket, and move the watermark."""
         partition, start_ms = record.partition, hour_of(fact.time_ms)
         bucket = Bucket(org, fact.names, start_ms)
         counted, chain = self.buckets.setdefault(bucket, Counted(partition)), self.chains.get(bucket)

@@ -42,7 +42,6 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Checked, and no difference."""
         return self.report is not None and self.report.difference == 0
 
     def as_json(self) -> dict[str, Any]:

@@ -42,11 +42,6 @@ class Limits(NamedTuple):
     since_ms: int = 0
 
 
-def no_limits() -> Limits:
-    """Of nobody."""
-    return Limits(lambda team: ())
-
-
 def unseen(records: Iterator[Record], topic: str, offsets: int) -> Iterator[Record]:
     """Shows nothing."""
     return records
@@ -71,8 +66,6 @@ class Cluster(Ends, Protocol):
 
 
 class _Kafka(Admin):
-    """The cluster of the settings."""
-
     def __init__(self, kafka: KafkaSettings) -> None:
         super().__init__(kafka)
         self._reading = confluent_config(kafka)

@@ -66,7 +66,6 @@ class Sums:
             self.amounts[name] = before + amount if both else EXACT.add(before, amount)
 
     def texts(self) -> dict[str, str]:
-        """The amounts in digits."""
         return {name: f"{Decimal(amount):f}" for name, amount in self.amounts.items()}
 
     def __str__(self) -> str:
@@ -95,11 +94,9 @@ class PairReport:
 
     @property
     def ok(self) -> bool:
-        """Nothing lost, nothing doubled, nothing wrong."""
         return not self.difference
 
     def sums(self, at_ms: int, side: Side) -> Sums:
-        """One side of the hour of a moment."""
         return self.hours.setdefault(hour_of(at_ms), (Sums(), Sums()))[side]
 
     def counts_agree(self, where: str, what: str, has: int, must: int) -> bool:
@@ -126,7 +123,6 @@ class PairReport:
         return sorted((start_ms, sides) for start_ms, sides in self.hours.items() if sides[0] != sides[1])
 
     def faults(self) -> tuple[tuple[str, Findings], ...]:
-        """The three kinds of fault."""
         return ("lost", self.lost), ("doubled", self.doubled), ("wrong", self.wrong)
 
     def as_json(self) -> dict[str, Any]:

@@ -113,7 +113,6 @@ def _one_cost(amounts: Mapping[str, Decimal | int]) -> dict[str, Decimal | int]:
 
 
 def audit(sides: Sides) -> None:
-    """Compare the tables with the usage, and fill the report."""
     made, report = _Audit(sides), sides.report
     for partition, offset in (sides.committed or {}).items():
         table = made.tables.get(partition, Table())

@@ -30,7 +30,6 @@ class _Search:
     done: bool = False
 
     def ask(self) -> int:
-        """The next question."""
         back = self.high - self.stride
         self.at = max(0, back) if self.low is None or back > self.low else (self.low + self.high) // 2
         self.stride *= STRIDE

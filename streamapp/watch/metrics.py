@@ -21,7 +21,6 @@ class WatchMetrics(Told):
         super().__init__()
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics as they are now."""
         known = self._known()
         yield from _places(known)
         yield from _groups(known)

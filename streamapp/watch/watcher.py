@@ -78,7 +78,6 @@ class Watcher:
         self.known = Known(_blind())
 
     async def run(self) -> None:
-        """Look for ever."""
         while True:
             await self.look()
             await asyncio.sleep(self.interval_s)

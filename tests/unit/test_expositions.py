@@ -23,8 +23,8 @@ from streamapp.meters.latency.exposition import PartitionCounts, Quantiles
 from streamapp.meters.registry import TABLES
 from streamapp.meters.registry import declared as declared_table
 from streamapp.metrics import TEXT, GroupMetrics, waiting_letters, wants_openmetrics
-from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import Standing
+from streamapp.reconcile.server import ReconcileMetrics
 from streamapp.settings import KafkaSettings
 from streamapp.sinks.registry import SINKS
 from streamapp.sinks.registry import declared as declared_sink

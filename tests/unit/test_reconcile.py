@@ -15,9 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from web_fake import OPEN
 
 from streamapp.errors import Misconfigured, Refused, Unavailable
-from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import STUCK_S, Reconciler
-from streamapp.reconcile.server import PORT, application
+from streamapp.reconcile.server import PORT, ReconcileMetrics, application
 from streamapp.settings import ReconcileSettings, Settings
 from streamapp.settings.web import WebSettings
 from streamapp.topics.findings import KINDS, Finding

@@ -21,8 +21,8 @@ from streamapp.errors import StreamError
 from streamapp.meters.latency.exposition import FAMILIES
 from streamapp.meters.letters.metrics import LetterCounts, LetterMetrics
 from streamapp.metrics import Families, GroupMetrics, waiting_families
-from streamapp.reconcile.metrics import ReconcileMetrics
 from streamapp.reconcile.reconciler import Standing
+from streamapp.reconcile.server import ReconcileMetrics
 from streamapp.registry.log import Log
 from streamapp.registry.registry import Registry
 from streamapp.registry.server import RegistryMetrics

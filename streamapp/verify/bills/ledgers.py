@@ -46,7 +46,6 @@ class Kept:
         return {number: max(has.get(number, 0), committed.get(number, 0)) for number in {*has, *committed}}
 
     def rows(self, partition: int, span: Span) -> Iterator[Item]:
-        """The bills."""
         if self._ledger is None:
             return
         for start in range(span.start, span.end, WINDOW):

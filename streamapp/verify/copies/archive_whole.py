@@ -141,7 +141,6 @@ class _Check:
         return self._names
 
     async def object(self, name: str) -> None:
-        """The next one."""
         report = self._report
         data = await self._store.get(name)
         entry = await read_entry(self._store, name)

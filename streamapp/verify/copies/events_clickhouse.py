@@ -95,8 +95,6 @@ class Kept:
 
 
 class _ClickHouse:
-    """The rows of a ClickHouse."""
-
     def __init__(self, settings: ClickHouseSettings) -> None:
         self._clickhouse = ClickHouse(settings)
         self._from = f"FROM {self._clickhouse.database}.{EVENTS} WHERE _topic = '{TOPIC}'"

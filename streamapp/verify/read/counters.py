@@ -33,7 +33,6 @@ class Part(NamedTuple):
 
     @property
     def is_all(self) -> bool:
-        """Whether it is the row of all series together."""
         return not self.provider and not self.model
 
 
@@ -61,7 +60,6 @@ def tables(changelog: Iterable[Record]) -> dict[int, Table]:
 
 
 def together(parts: Iterable[Part]) -> Sums:
-    """The sum of several."""
     whole = Sums()
     for part in parts:
         whole.add(part.sums.events, part.sums.amounts)

@@ -117,7 +117,6 @@ def _problems(stated: Settled, record: Record) -> Iterator[str]:
 
 
 def summed(several: Iterable[Counts]) -> Counts:
-    """The sum of several, method by method."""
     counts: Counts = {}
     for one in several:
         for method, count in one.items():
@@ -126,7 +125,6 @@ def summed(several: Iterable[Counts]) -> Counts:
 
 
 def total(counts: Iterable[Count]) -> Count:
-    """The sum of several."""
     whole = Count()
     for count in counts:
         whole = whole.plus(count)

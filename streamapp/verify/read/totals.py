@@ -62,7 +62,6 @@ class Coverage(msgspec.Struct):
 
 
 def total(lines: Iterable[Totals]) -> Totals:
-    """The sum of the lines."""
     whole = NOTHING
     for line in lines:
         whole = whole.plus(line)
