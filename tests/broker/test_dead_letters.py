@@ -291,7 +291,7 @@ def test_an_event_that_was_counted_before_is_not_counted_again(ready_broker: Bro
 
 def test_without_dead_letter_a_worker_stops_and_drops_nothing(ready_broker: Broker, tmp_path: Path) -> None:
     with cluster(ready_broker, tmp_path) as stack:
-        worker = stack.start_ready(kafka__delivery_timeout_seconds=3)
+        worker = stack.start_ready(kafka__delivery_timeout_seconds=5)
         stack.send([Sent(b"team_a", usage(1))])
         drain(stack, worker)
         done = stack.done()

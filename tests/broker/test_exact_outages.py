@@ -83,7 +83,7 @@ def test_an_outage_shorter_than_the_delivery_timeout_is_survived(ready_broker: B
 def test_a_longer_outage_stops_the_worker_and_it_resumes(ready_broker: Broker, tmp_path: Path) -> None:
     with cluster(ready_broker, tmp_path) as stack:
         with stack.load(seed=13, rate=2000):
-            worker = stack.start_ready(kafka__delivery_timeout_seconds=3)
+            worker = stack.start_ready(kafka__delivery_timeout_seconds=5)
             stack.work(of(2000), worker)
             ready_broker.kill()
             away_s = monotonic_s()

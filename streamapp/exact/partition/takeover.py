@@ -37,8 +37,6 @@ from streamapp.store.table import Table
 
 log = logging.getLogger(__name__)
 
-SURVEY_S = 30.0  # a coordinator that has just come back loads its groups, and ends what was left open, first
-
 Made = TypeVar("Made", bound=Task)
 Answer = TypeVar("Answer")
 MakeTask = Callable[[Place, RocksStore, PartitionProducer, StoredPosition | None], Made]
@@ -177,7 +175,9 @@ async def held(source: Source, settings: Settings, numbers: Sequence[int], folde
     """Steps 1 to 3; everything is let go again if the block fails."""
     kafka = settings.kafka
     async with started(kafka, source.group, source.topic, numbers, source.changelog) as producers:
-        situation = await asyncio.to_thread(survey, source, numbers, Admin(kafka, timeout_s=SURVEY_S))
+        # A coordinator that has just come back loads its groups first: it is given as long as a commit is.
+        admin = Admin(kafka, timeout_s=kafka.delivery_timeout_seconds)
+        situation = await asyncio.to_thread(survey, source, numbers, admin)
         hold = Hold(source, settings, folder, producers, situation)
         try:
             await hold.restore(numbers)
