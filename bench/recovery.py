@@ -24,7 +24,8 @@ from bench.events import BASE_MS, HOUR_MS, MODELS, PARTITIONS
 from bench.load import CACHE, ROOM, SOURCE, Step, broker
 from streamapp.broker.train import train
 from streamapp.exact.partition.chunk import Transaction
-from streamapp.exact.partition.takeover import Source, held
+from streamapp.exact.partition.situation import Source
+from streamapp.exact.partition.takeover import held
 from streamapp.exact.partition.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
 from streamapp.kafka.provision import apply

@@ -18,7 +18,8 @@ from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.letter import TOPIC as DEAD_LETTER
 from streamapp.exact.partition.place import Place, Producer
 from streamapp.exact.partition.poison import poison_limit
-from streamapp.exact.partition.takeover import MakeTask, OnCommit, Source, TableTakeover
+from streamapp.exact.partition.situation import Source
+from streamapp.exact.partition.takeover import MakeTask, OnCommit, TableTakeover
 from streamapp.exact.partition.task import Parts, TableTask
 from streamapp.metrics import Role
 from streamapp.settings import Settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -53,14 +52,8 @@ from streamapp.topics.plan import TopicState
 
 LEADER_POLL_S = 0.05
 COORDINATOR_S = 5.0  # a question to a group's coordinator that takes longer is asked anew, each time with more patience
+SETTLED_S = 10.0  # a transaction is open no longer than its chunk takes, or belongs to nobody any more
 ON_TOPIC = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
-
-UNSETTLED = (
-    "the offsets of group %s were not settled within %.0f s: a transaction that commits some of them is still open; "
-    "going on from those that are committed"
-)
-
-log = logging.getLogger(__name__)
 
 _SEE = Right("DESCRIBE", "cluster", CLUSTER)
 _NO_SUCH_TOPIC = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
@@ -177,11 +170,10 @@ class Admin:
     ) -> dict[Partition, int]:
         """The offsets a group has committed, of these partitions or of all; empty when it never did.
 
-        `settled`: wait until no transaction is open that commits offsets of the group, for half of the time at most. A
-        worker that was killed leaves one open for a minute, or until its successor ends it.
+        `settled`: wait until no transaction is open that commits offsets of the group. A worker that was killed leaves
+        one open for a minute, or until its successor ends it. Raises `Unsettled` after `SETTLED_S`.
         """
-        places = [*(self._every_partition() if partitions is None else partitions)]
-        request = [TopicPartition(*at) for at in places]
+        request = [TopicPartition(*at) for at in (self._every_partition() if partitions is None else partitions)]
         # A consumer asks, because librdkafka's admin request for the same crashes the process (2.16.1) when the
         # group's coordinator is not there yet, as in the first moments of a cluster.
         level = "read_committed" if settled else "read_uncommitted"
@@ -195,13 +187,13 @@ class Admin:
                 )
                 return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
             except Unavailable:
-                committed = None
+                answers = False
                 with suppress(Unavailable):  # librdkafka tells neither a refusal nor an open transaction from silence
-                    committed = self.group(group, share_s).committed
+                    answers = bool(self.group(group, share_s))
                 spent_s = monotonic_s() - began_s
-                if committed is not None and spent_s > self._timeout_s / 2:
-                    log.warning(UNSETTLED, group, spent_s)
-                    return {at: committed[at] for at in places if at in committed}
+                if settled and answers and spent_s > min(SETTLED_S, self._timeout_s):
+                    open_s = f"a transaction that commits some of them has been open for {spent_s:.0f} s"
+                    raise Unsettled(f"the offsets of group {group} are not settled: {open_s}") from None
                 if spent_s > self._timeout_s:
                     raise
             threading.Event().wait(LEADER_POLL_S)
@@ -294,6 +286,10 @@ class Admin:
                 "STREAM_KAFKA__BOOTSTRAP_SERVERS right?"
             )
         return Refused(f"cannot {what}: Kafka at {self._bootstrap} says: {error.str()}")
+
+
+class Unsettled(Unavailable):
+    """A transaction that commits offsets of the group stays open."""
 
 
 class Missing(Misconfigured):

@@ -177,6 +177,7 @@ async def _group(client: Any, name: str) -> GroupSeen:
         )
         code, _, state, _, _, members = described.groups[0][:6]
         _check(code)
+        _check(offsets.error_code)
     except KafkaError as error:
         return GroupSeen("", problem=_words(error), denied=isinstance(error, NO_RIGHT))
     committed, notes = {}, {}

@@ -24,7 +24,8 @@ from streamapp.dead_letters import read
 from streamapp.exact.correction import Comparison, Kept, Range, Shadow
 from streamapp.exact.declaration import Declaration, MakeShadow, TableDeclaration
 from streamapp.exact.partition.reading import reading
-from streamapp.exact.partition.takeover import Hold, check, held
+from streamapp.exact.partition.situation import check
+from streamapp.exact.partition.takeover import Hold, held
 from streamapp.kafka.clients.security import confluent_config
 from streamapp.replay.offsets import Move, chunks_of, translated
 from streamapp.settings import Settings

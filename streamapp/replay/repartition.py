@@ -37,7 +37,8 @@ from streamapp.exact.partition.owned import Task
 from streamapp.exact.partition.place import Place
 from streamapp.exact.partition.reading import RecordsConsumer, reading
 from streamapp.exact.partition.restore import restore
-from streamapp.exact.partition.takeover import MakeTask, Situation, Source, check, started
+from streamapp.exact.partition.situation import Situation, Source, check
+from streamapp.exact.partition.takeover import MakeTask, started
 from streamapp.exact.partition.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
 from streamapp.replay.offsets import await_members_gone, chunks_of, translated

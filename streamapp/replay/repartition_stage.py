@@ -9,7 +9,7 @@ from typing import NamedTuple
 from streamapp.clock import monotonic_s
 from streamapp.errors import Misconfigured, Unavailable
 from streamapp.exact.needs import missing_text
-from streamapp.exact.partition.takeover import Situation, Source, situated
+from streamapp.exact.partition.situation import Situation, Source, situated
 from streamapp.kafka.admin import Admin
 from streamapp.store.position import StoredPosition
 

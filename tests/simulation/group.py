@@ -22,7 +22,7 @@ from verify_logs import text
 
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.place import Place
-from streamapp.exact.partition.takeover import Situation, check
+from streamapp.exact.partition.situation import Situation, check
 from streamapp.meters.usage.parts import UsageTask, usage_parts
 from streamapp.schemas.judging.decode import decode_usage
 from streamapp.store.rows import Store, Writes, stored_position

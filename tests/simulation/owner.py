@@ -13,7 +13,7 @@ from fake_kafka import Entry, Log, OutcomeUnknown
 from memory_store import UsageStore
 
 from streamapp.exact.partition.chunk import Transaction
-from streamapp.exact.partition.takeover import Situation, Source, check
+from streamapp.exact.partition.situation import Situation, Source, check
 from streamapp.meters.usage.parts import UsageTask
 from streamapp.meters.usage.store import USAGE
 from streamapp.store.rows import Writes, stored_position

@@ -13,7 +13,7 @@ import pytest
 
 from streamapp.errors import Misconfigured, Refused
 from streamapp.exact.partition.place import Place
-from streamapp.exact.partition.takeover import Source
+from streamapp.exact.partition.situation import Source
 from streamapp.meters.calls import rpc_codec
 from streamapp.meters.calls.settled import send
 from streamapp.meters.latency.codec import LATENCY, pack_tally, total_key

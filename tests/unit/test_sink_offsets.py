@@ -17,7 +17,7 @@ from streamapp.errors import Misconfigured
 from streamapp.exact.partition.chunk import Transaction
 from streamapp.exact.partition.place import Place
 from streamapp.exact.partition.poison import PoisonLimit
-from streamapp.exact.partition.takeover import Situation, check
+from streamapp.exact.partition.situation import Situation, check
 from streamapp.schemas.judging.rejected import Reason, Rejected
 from streamapp.settings import Settings
 from streamapp.sinks.declaration import each, every_chunk, refuse_another_topic

@@ -1,6 +1,6 @@
 """Taking partitions over, in this order:
 
-1  start each partition's transactional producer      fences every former owner, ends what it left open
+1  start each partition's transactional producer      fences every former owner, aborts what it left open
 2  ask Kafka what the topic is and what was committed   now nobody else can move it
 3  restore the local rows to the end of the changelog; a destination with an offset of its own is followed
 4  compare: what the table counted, what the group committed   refuse to start where they contradict
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,18 +22,16 @@ from typing import TypeVar
 from aiokafka import TopicPartition
 
 from streamapp.clock import Clock, monotonic_s
-from streamapp.errors import Misconfigured
-from streamapp.exact.needs import Needs
 from streamapp.exact.partition.owned import Partition, Task
 from streamapp.exact.partition.place import Place
-from streamapp.exact.partition.restore import open_store, refuse_deleting, restore
+from streamapp.exact.partition.restore import open_store, restore
+from streamapp.exact.partition.situation import Situation, Source, check, survey
 from streamapp.exact.partition.transaction import PartitionProducer
 from streamapp.kafka.admin import Admin
 from streamapp.settings import KafkaSettings, Settings
 from streamapp.store.position import StoredPosition
 from streamapp.store.rocks import Damaged, RocksStore
 from streamapp.store.rows import stored_position
-from streamapp.store.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -43,30 +41,6 @@ MakeTask = Callable[[Place, RocksStore, PartitionProducer, StoredPosition | None
 """Rebuilds the task of a partition from its rows."""
 
 OnCommit = Callable[[int, float, float | None, str], None]  # told after each commit, as `owned.Partition` says
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The topic that a group's table is made from, and where the table's rows go."""
-
-    group: str
-    topic: str
-    table: Table
-    changelog: str
-    outputs: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What Kafka says, once the partitions are ours."""
-
-    topic_id: str
-    changelog_id: str
-    partitions: int
-    outputs: dict[str, int]
-    committed: dict[int, int]
-    starts: dict[int, int]
-    ends: dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -199,101 +173,3 @@ async def started(
     except BaseException:
         await asyncio.gather(*(producer.stop() for producer in producers.values()), return_exceptions=True)
         raise
-
-
-def survey(source: Source, numbers: Iterable[int], admin: Admin) -> Situation:
-    """Ask Kafka about the source, the outputs and the group. Blocks."""
-    names = (source.topic, source.changelog, *source.outputs)
-    states = admin.describe(names, settings_of=(source.changelog,))
-    Needs(names, lambda: frozenset(states)).demand()
-    topic = states[source.topic]
-    if states[source.changelog].partitions != topic.partitions:
-        raise Misconfigured(
-            f"{source.topic} has {topic.partitions} partitions, its table's changelog {source.changelog} has "
-            f"{states[source.changelog].partitions}: {source.table.how_to_grow}"
-        )
-    refuse_deleting(source.changelog, states[source.changelog].configs)
-    outputs = {name: states[name].partitions for name in source.outputs}
-    ids = topic.topic_id, states[source.changelog].topic_id
-    return situated(source, numbers, admin, ids, topic.partitions, outputs)
-
-
-def situated(
-    source: Source, numbers: Iterable[int], admin: Admin, ids: tuple[str, str], partitions: int, outputs: dict[str, int]
-) -> Situation:
-    """The topics are known, the source and its changelog by their `ids`; ask about offsets. Blocks."""
-    mine = [(source.topic, number) for number in numbers]
-    return Situation(
-        *ids,
-        partitions,
-        outputs,
-        starts=_by_number(admin.start_offsets(mine)),
-        ends=_by_number(admin.end_offsets(mine)),
-        committed=_by_number(admin.committed(source.group, mine, settled=True)),
-    )
-
-
-def _by_number(offsets: Mapping[tuple[str, int], int]) -> dict[int, int]:
-    return {number: offset for (_, number), offset in offsets.items()}
-
-
-def check(source: Source, number: int, position: StoredPosition | None, situation: Situation) -> None:
-    """Refuse a table that does not belong to the topic as it is; say so when offsets were put back (decision 14)."""
-    where, group = f"{source.topic}-{number}", source.group
-    committed, start = situation.committed.get(number), situation.starts[number]
-    tool = f"kafka-consumer-groups --bootstrap-server … --group {group} --topic {source.topic}:{number} --execute"
-    if position is None:
-        if committed is not None and committed > start:
-            raise Misconfigured(
-                f"group {group} has committed offset {committed} of {where}, but its table has counted nothing: the "
-                f"changelog {source.changelog} was lost or the group was set ahead; put the group back with "
-                f"`{tool} --reset-offsets --to-earliest`"
-            )
-        return
-    if position.topic_id != situation.topic_id:
-        raise Misconfigured(
-            f"{source.topic} was deleted and created again, or this is another cluster: its offsets start over and the "
-            f"table {source.table.name} counted other records; restore the topic, or begin a new "
-            f"table: without {source.changelog}, the group and {source.table.name}'s rows on every host; see "
-            f"docs/runbook.md, A new table"
-        )
-    if position.partitions < 0:
-        raise Misconfigured(
-            f"the table {source.table.name} is being moved to {-position.partitions} partitions, and the move is not "
-            f"finished: run `streamapp repartition --table {source.table.name}` again"
-        )
-    if position.partitions != situation.partitions and source.table.keyed:
-        raise Misconfigured(
-            f"{source.topic} has {situation.partitions} partitions, the table {source.table.name} was built with "
-            f"{position.partitions}: {source.table.how_to_grow}"
-        )
-    if committed is not None and committed > max(position.next_offset, start):
-        raise Misconfigured(
-            f"group {group} was set ahead: committed offset {committed} of {where}, counted up to "
-            f"{position.next_offset}; put it back with `{tool} --reset-offsets --to-offset {position.next_offset}`"
-        )
-    if situation.ends[number] < position.next_offset:
-        raise Misconfigured(
-            f"{where} ends at {situation.ends[number]}, the table counted up to {position.next_offset}: "
-            f"records were lost from the topic"
-        )
-    _tell(group, where, position.next_offset, committed, start)
-
-
-def _tell(group: str, where: str, counted: int, committed: int | None, start: int) -> None:
-    """What does not stop the worker, but must not pass in silence."""
-    if not counted and committed is None:  # nothing was ever read
-        return
-    if start > counted:
-        log.error(
-            "offsets %d to %d of %s expired before group %s had them: records, unless they are ends of transactions",
-            *(counted, start - 1, where, group),
-        )
-    if committed is None or committed < counted:
-        log.warning(
-            "group %s was put back to %s of %s: records up to %d were counted before, they are read again and skipped",
-            group,
-            "the beginning" if committed is None else committed,
-            where,
-            counted,
-        )

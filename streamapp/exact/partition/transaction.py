@@ -33,8 +33,7 @@ Batches = Mapping[tuple[str, int], Collection[Pair]]
 class PartitionProducer:
     """A transactional producer named after the partition.
 
-    `start` fences every former owner, also one that is frozen and wakes up later, and ends what it left open: its
-    transaction, and an offset commit that reached the group's coordinator behind its transaction's end.
+    `start` fences every former owner, also one that is frozen and wakes up later, and settles its open transaction.
     Every error of `commit` leaves the outcome unknown to this process: stop, the next owner will know. Both raise
     `Unavailable` when Kafka has not done it within the delivery timeout.
     """
@@ -64,14 +63,6 @@ class PartitionProducer:
                 await self._producer.start()
             except AssertionError as error:  # aiokafka's, when a broker answers that knows of none, not even itself
                 raise Unavailable(f"Kafka has no broker that takes requests ({error}); is it starting?") from None
-            await self._end_late_commit()
-
-    async def _end_late_commit(self) -> None:
-        """A commit that came too late belongs to no transaction that Kafka would end, and until one of the same
-        producer ends, the group's coordinator tells nobody this partition's offset (`UNSTABLE_OFFSET_COMMIT`)."""
-        await self._producer.begin_transaction()
-        await self._producer.send_offsets_to_transaction({self.source: OffsetAndMetadata(0, "")}, self.group)
-        await self._producer.abort_transaction()
 
     async def stop(self) -> None:
         """Disconnect. A transaction under way is left to the next owner to abort."""
