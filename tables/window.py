@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -67,5 +68,4 @@ def month_start(month: str) -> int:
 
 def month_end(month: str) -> int:
     """The moment the month (`2025-01`) ends."""
-    year, number = int(month[:4]), int(month[5:])
-    return month_start(f"{year + number // 12:04d}-{number % 12 + 1:02d}")
+    return month_start(month) + monthrange(int(month[:4]), int(month[5:]))[1] * 24 * HOUR_MS

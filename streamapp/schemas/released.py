@@ -52,7 +52,7 @@ def aliased(topic: str) -> str:
 
 @cache
 def released() -> tuple[Released, ...]:
-    """Every released version, by id."""
+    """Every released version."""
     return tuple(read(FOLDER))
 
 
@@ -67,7 +67,7 @@ def newest(event_type: str) -> Released:
 
 
 def read(folder: Path) -> list[Released]:
-    """The versions in a folder, by id. The first subject of an id has the file; others share its document."""
+    """The versions in a folder, as `ids.txt` lists them. The first subject of an id has the file, others share it."""
     lines = (folder / IDS).read_text(encoding="utf-8").splitlines() if (folder / IDS).is_file() else []
     documents: dict[int, Mapping[str, Any]] = {}
     found: list[Released] = []
@@ -86,10 +86,11 @@ def unreleased(known: Iterable[Released]) -> dict[str, dict[str, Any]]:
     return {subject: schema for subject, schema in _wanted().items() if newest_of.get(subject) != schema}
 
 
-def write(folder: Path, schemas: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-    """Make the next version of each subject; the files that were written. An id belongs to a document: an alias of one
-    type shares that type's."""
-    known, paths = read(folder), []
+def write(folder: Path, schemas: Mapping[str, Mapping[str, Any]]) -> list[Released]:
+    """Make the next version of each subject; these versions. An id belongs to a document: one that is there, as that of
+    an alias of one type, gets no file and no id of its own."""
+    known = read(folder)
+    before = len(known)
     for subject, schema in schemas.items():
         version = max((one.version for one in known if one.subject == subject), default=0) + 1
         same = next((one.id for one in known if one.schema == schema), None)
@@ -99,10 +100,9 @@ def write(folder: Path, schemas: Mapping[str, Mapping[str, Any]]) -> list[Path]:
             path = folder / subject / f"{version}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(file_text(schema), encoding="utf-8")
-            paths.append(path)
         with (folder / IDS).open("a", encoding="utf-8") as ids:
             ids.write(f"{number} {subject} {version}\n")
-    return paths
+    return known[before:]
 
 
 def file_text(schema: Mapping[str, Any]) -> str:

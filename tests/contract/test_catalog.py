@@ -73,7 +73,9 @@ def test_a_released_version_has_its_id_and_its_number_alone_and_each_document_on
 
 
 def test_the_next_version_is_released_beside_the_first(tmp_path: Path) -> None:
-    assert len(write(tmp_path, unreleased([]))) == len({one.id for one in released()})
+    made = write(tmp_path, unreleased([]))
+    assert {one.subject for one in made} == {one.subject for one in released()}
+    assert len({*tmp_path.glob("*/*.json")}) == len({one.id for one in made})
     first = read(tmp_path)
     assert {one.subject for one in first} == {one.subject for one in released()}
     assert unreleased(first) == {}

@@ -157,7 +157,7 @@ def test_the_reference_is_as_the_code_says() -> None:
 
 
 def test_the_runbook_knows_every_refusal_of_a_takeover() -> None:
-    messages = [told(node) for node in ast.walk(ast.parse(read(Path("streamapp/exact/partition/takeover.py")) or ""))]
+    messages = [told(node) for node in ast.walk(ast.parse(read(Path("streamapp/exact/partition/situation.py")) or ""))]
     headings = HEADING.findall((PROJECT / "docs/runbook.md").read_text())
     refusals = [message for message in messages if message]
     assert refusals

@@ -60,7 +60,7 @@ def export(folder: Path | None) -> None:
 
 @command.command()
 def release() -> None:
-    """Write the next version of every type that has changed: a file that is then committed, and its id.
+    """Write the next version of every type that has changed: a file in streamapp/schemas/versions, to be committed.
 
     Exit 1 if an event that was valid could no longer be read: then nothing is written.
     """
@@ -76,8 +76,8 @@ def release() -> None:
     if problems:
         click.echo("\n".join(problems))
         sys.exit(1)
-    for path in write(FOLDER, changed):
-        click.echo(str(path))
+    for one in write(FOLDER, changed):
+        click.echo(f"{one.subject} {one.version}: id {one.id}")
     if not changed:
         click.echo(f"nothing has changed: {len(released())} released versions")
 

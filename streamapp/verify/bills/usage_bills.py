@@ -233,7 +233,7 @@ def covered(event: dict[str, Any] | Poison) -> Iterator[tuple[str, int]]:
         return
     data = event.get("data")
     said = data.get("coverage") if isinstance(data, dict) else None
-    if isinstance(said, dict) and isinstance(said.get("partition"), int):
+    if isinstance(said, dict) and said.get("topic") == USAGE_TOPIC and isinstance(said.get("partition"), int):
         yield str(event.get("team_id")), said["partition"]
 
 
