@@ -68,8 +68,9 @@ ready:
 run: ready ## Start everything on this machine; FOR=120: stop after two minutes and verify; SECURE=1: Kafka with locks on
 	@$(BIN)/streamapp run $(if $(FOR),--for $(FOR)) $(if $(SECURE),--secure)
 
-# Four at once on two processors: the tests of the broker mostly wait. What they share is made before them.
-PYTEST = $(BIN)/pytest -n 4 --dist worksteal
+# More at once than two processors: tests of the broker mostly wait. Long ones do so with deadlines, so fewer of them.
+# What they share is made before them.
+PYTEST = $(BIN)/pytest --dist worksteal
 tested: setup browser pgbouncer prometheus kcat check
 	STREAM_CACHE_DIR=.cache $(BIN)/streamapp broker prepare
 	PYTHONPATH=. $(BIN)/python tests/real_s3.py
@@ -78,13 +79,13 @@ tested: setup browser pgbouncer prometheus kcat check
 	PYTHONPATH=. $(BIN)/python tests/registry/go_client.py
 
 test: tested ## Check and run the tests without the long ones (docs/long-tests.md); searches try a sixteenth of their examples, at least eight
-	$(PYTEST)
+	$(PYTEST) -n 5
 
 test-all: cargo tested ## Check and run every test, every search at its full length
 	PYTHONPATH=. $(BIN)/python tests/foreign_producers.py rust
 	PYTHONPATH=.:tests $(BIN)/python tests/registry/apicurio.py
 	$(BIN)/python -m streamapp.broker.jars fetch .cache tests/broker/kafka-4.2.lock
-	$(PYTEST) --hypothesis-profile=long
+	$(PYTEST) -n 4 --hypothesis-profile=long
 
 check: setup ## Formatting, lint, types, the import rule, the reference
 	$(BIN)/ruff format --check
