@@ -37,6 +37,7 @@ class SteppedClock:
         return self._real_ns() + self._offset_s * SECOND_NS
 
     def watch(self) -> None:
+        """Look again and again, for ever."""
         pause = threading.Event()
         while not pause.wait(LOOK_S):
             self.look()

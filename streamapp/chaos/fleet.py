@@ -72,6 +72,7 @@ class Fleet:
         del self.members[workers:]
 
     def suffer(self, step: Step) -> None:
+        """Do a fault to the worker it names, if it is a worker's."""
         if step.fault in ELSEWHERE:
             return
         if step.fault is Fault.SCALE:

@@ -123,7 +123,7 @@ class ListedView(TableView, Generic[View, Facts]):
         return list(facts)
 
     def _stated_today(self) -> tuple[Sums, Sums]:
-        """Stated for the first time for hours of the UTC day, and what revisions of those added."""
+        """Of the UTC day: what was stated for the first time, and what revisions of it added."""
         today = self.clock() // DAY_MS * DAY_MS
         sums: tuple[Sums, Sums] = {}, {}
         for view in self._views.values():

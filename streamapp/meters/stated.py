@@ -12,10 +12,10 @@ BYTES_MAX = 1_000_000
 
 
 def envelope(
-    id_: str, kind: str, source: str, at_ms: int, org: str, data: dict[str, Any], *, team: str | None = None
+    id_: str, kind: str, source: str, at_ms: int, org: str, data: dict[str, Any], **owner: str | None
 ) -> dict[str, Any]:
-    """The event that states `data`, its fields in the order in which they are written."""
-    owner = {} if team is None else {"team_id": team}
+    """The event that states `data`, its fields in the order in which they are written. `owner`: what stands before the
+    org."""
     head = {"schema": SCHEMA, "id": id_, "type": kind, "source": source, "timestamp": format_ms(at_ms)}
     return {**head, **owner, "org_id": org, "data": data}
 

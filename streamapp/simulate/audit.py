@@ -74,6 +74,7 @@ def audit_stream(spec: StreamSpec, times: Iterable[int] | None = None) -> Iterat
 
 
 def _builder(orgs: Sequence[Org], rng: Random) -> Callable[[int], tuple[bytes, bytes]]:
+    """Moment → key and value of a new good event."""
     org_draws = draws(rng, orgs, zipf(len(orgs)))
     action_draws = draws(rng, ACTIONS)
     id_rests, stamp, bits = ids(rng), stamps(), rng.getrandbits

@@ -68,6 +68,7 @@ def insights_stream(spec: StreamSpec, times: Iterable[int] | None = None) -> Ite
 
 
 def _builder(sites: Sequence[Site], rng: Random) -> Callable[[int], tuple[bytes, bytes]]:
+    """Moment → key and value of a new good event."""
     site_draws = draws(rng, sites, zipf(len(sites)))
     what_draws = draws(rng, HAPPENINGS)
     browser_draws = draws(rng, BROWSERS)

@@ -98,6 +98,7 @@ def _agent(rng: Random, number: int, consumers: Sequence[str], who: Tenants) -> 
 
 
 def _builder(agents: Sequence[Agent], rng: Random) -> Callable[[int], tuple[bytes, bytes]]:
+    """Moment → key and value of a new good event."""
     agent_draws = draws(rng, agents, zipf(len(agents)))
     method_draws = draws(rng, METHODS)
     ending_draws = draws(rng, ENDINGS)

@@ -27,6 +27,7 @@ def usage_stream(spec: StreamSpec, times: Iterable[int] | None = None) -> Iterat
 
 
 def _builder(spec: StreamSpec, rng: Random) -> Callable[[int], tuple[bytes, bytes]]:
+    """Moment → key and value of a new good event."""
     customers = teams(rng, tenants(rng, spec.teams, spec.directory))
     team_draws = draws(rng, customers, zipf(spec.teams))
     model_draws = draws(rng, MODELS)

@@ -118,7 +118,7 @@ class Statements:
                 report.wrong.add(at(record), f"is not a statement that can be read: {error!r}")
                 continue
             before = chains.get(bucket)
-            if not once.is_new((bucket, one.revision), record, f"{bucket} revision {one.revision}"):
+            if not once.is_new((bucket, one.revision), record, bucket, "revision", one.revision):
                 continue
             must = 0 if before is None else before.latest.revision + 1
             begins = before is None and sides.start(BILLS, record.partition) > 0

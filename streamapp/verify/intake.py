@@ -1,4 +1,7 @@
-"""Which records of a topic count: those that can be read and whose org is known, each id once, unless they are refused.
+"""What a check takes in: which records of a topic count, by when a statement must have an event, and which statements
+are new.
+
+Records count that can be read and whose org is known, each id once, unless they are refused.
 
 An event id counts once in a partition's whole log here. The workers need not remember an id longer than 24 hours after
 its hour closed (decision 13): a repeat that comes later and is counted again shows as doubled, because it is.
@@ -165,15 +168,18 @@ class Once:
     report: PairReport
     seen: dict[Hashable, bytes] = field(default_factory=dict)  # what names it → digest of its bytes
 
-    def is_new(self, name: Hashable, record: Record, what: str, otherwise: str = "is in the log twice") -> bool:
-        """`what` it is called in a finding, `otherwise` what is said of one with other bytes."""
+    def is_new(self, name: Hashable, record: Record, *what: object, otherwise: str = "is in the log twice") -> bool:
+        """`what` it is called in a finding, as for `print`: only a repeat needs the sentence. `otherwise` is what is
+        said of one with other bytes."""
         digest = _digest(record)
         before = self.seen.setdefault(name, digest)
-        if before == digest and before is not digest:
-            self.report.doubled.add(at(record), f"{what} is in the log twice")
-        elif before != digest:
-            self.report.wrong.add(at(record), f"{what} {otherwise}")
-        return before is digest
+        if before is digest:
+            return True
+        findings, said = self.report.wrong, otherwise
+        if before == digest:
+            findings, said = self.report.doubled, "is in the log twice"
+        findings.add(at(record), " ".join(map(str, (*what, said))))
+        return False
 
 
 def _digest(record: Record) -> bytes:

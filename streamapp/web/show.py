@@ -235,10 +235,21 @@ def table_url(name: str, group: str = "") -> str:
 
 
 def _page_of(kind: str) -> Callable[[str], str]:
+    """Name → the address of its page."""
     return lambda name: f"/{kind}/{path_part(name)}"
 
 
-bill_url, settlement_url, letter_url = _page_of("bills"), _page_of("settlements"), _page_of("letters")
+bill_url = _page_of("bills")
+"""The page of a statement, by its id."""
+
+settlement_url = _page_of("settlements")
+"""The page of a settlement, by its id."""
+
+letter_url = _page_of("letters")
+"""The page of a dead letter, by its id."""
+
 event_url = _page_of("events")
-"""By the event's id, or its place in the log."""
+"""The page of an event, by its id or its place in the log."""
+
 group_url = _page_of("groups")
+"""The page of a consumer group, by its name."""

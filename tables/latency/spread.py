@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from itertools import accumulate
+from operator import add
 
 from ddsketch.mapping import LogarithmicMapping
 
@@ -81,9 +82,13 @@ class Spread:
 
     def add(self, other: Spread) -> None:
         """Count as many again, in place."""
-        self.sum_us += other.sum_us
-        self.buckets = [one + more for one, more in zip(self.buckets, other.buckets, strict=True)]
+        self.add_exact(other)
         add_bins(self.bins, other.bins)
+
+    def add_exact(self, other: Spread) -> None:
+        """Likewise, without the sketch."""
+        self.sum_us += other.sum_us
+        self.buckets = list(map(add, self.buckets, other.buckets))
 
     def quantiles(self, *wanted: float) -> tuple[float, ...] | None:
         """Durations in microseconds at these ranks, each within one per cent; None when nothing was counted. They are

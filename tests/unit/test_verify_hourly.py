@@ -25,7 +25,7 @@ from streamapp.verify.read import usage
 from streamapp.verify.read.event import Poison
 from streamapp.verify.report import PairReport
 from tables.counters import EXACT, NOTHING
-from tables.keyed import Recipe
+from tables.keyed import KeyedStatement, Recipe
 from tables.window import Rules
 
 TOPIC, GROUP, KINDS = "llm_usage", "spending", ("billing.spent.hourly", "billing.spent.revised")
@@ -35,6 +35,12 @@ class Key(NamedTuple):
     start_ms: int
     org_id: str
     team_id: str
+
+
+class Whose(NamedTuple):
+    start_ms: int
+    org_id: str
+    team_id: str | None
 
 
 @dataclass
@@ -59,7 +65,8 @@ def read(record: Record) -> Fact | Poison:
 
 
 PAIR = pair("usage=spent", GROUP, TOPIC, kinds=KINDS, names=("team_id",), read=read)
-TABLE = RowTable("spent", Key, Row, attrgetter("team_id"), Statements("billing_events", *KINDS, Row.totals))
+STATEMENTS = Statements("billing_events", *KINDS, Row.totals)
+TABLE = RowTable("spent", Key, Row, attrgetter("team_id"), STATEMENTS)
 RECIPE = Recipe(lambda start_ms, org, event: Key(start_ms, org, event.team_id), Row, Row.count, states=True)
 
 
@@ -124,6 +131,13 @@ def test_what_is_right_is_left_alone() -> None:
     assert logs.found() == (0, 0, 0), report.as_json()
     assert (report.events, report.waiting) == (7, 0)
     assert report.differing_hours() == []
+
+
+def test_a_key_without_a_team_states_that_there_is_none() -> None:
+    one = KeyedStatement(Whose(at("10:00"), "org", None), 0, at("11:05"), Row(), None, 1, 3, 3)
+    made = STATEMENTS.event(one, Place(GROUP, TOPIC, 0, "topic-id", 1, OUTPUTS, entropy=bytes))
+    assert b'"team_id":null,"org_id":"org","data":' in made
+    assert json.loads(made)["data"]["team_id"] is None
 
 
 def test_what_is_not_due_yet_waits() -> None:

@@ -27,7 +27,7 @@ from streamapp.schemas.settlement import RpcSettled
 from streamapp.sinks.ledger.rows import Settlement, to_row
 from streamapp.verify.bills.ledgers import SETTLED, SETTLEMENTS, KeptSettlements
 from streamapp.verify.copies.records import walk
-from streamapp.verify.read.settlement import CHANGELOG_TOPIC
+from streamapp.verify.read.settlement import CHANGELOG_TOPIC, Count, Who, gather
 from streamapp.verify.report import PairReport
 from tables.window import HOUR_MS
 
@@ -122,7 +122,9 @@ def test_a_settlement_that_says_something_else(change: Callable[[dict[str, Any]]
 def test_a_settlement_that_is_gone_or_there_twice() -> None:
     changelog, bills, letters, metering = some().four()
     assert audit(changelog, [], letters, metering).lost.count
-    assert found(audit(changelog, [bills[0], bills[0]._replace(offset=9)], letters, metering)) == (0, 1, 0)
+    report = audit(changelog, [bills[0], bills[0]._replace(offset=9)], letters, metering)
+    assert found(report) == (0, 1, 0)
+    assert report.doubled.examples[0].what.endswith(" of consumer_c to agent_a of org_a in AI is in the log twice")
 
 
 def test_a_call_that_the_group_has_not_counted_or_counted_twice() -> None:
@@ -131,6 +133,13 @@ def test_a_call_that_the_group_has_not_counted_or_counted_twice() -> None:
     assert audit(changelog, bills, letters, [metering[0], more._replace(offset=0), *metering[1:]]).lost.count == 1
     assert audit(changelog, bills, letters, metering[1:]).doubled.count == 1
     assert audit(changelog, bills, letters, [*metering[:6], *metering[7:]]).doubled.count == 1
+
+
+def test_a_row_that_names_a_method_twice_holds_the_calls_of_both() -> None:
+    who = Who("org", "agent", "consumer", "AI")
+    row = (0, 9, ("base", 1, "0x1", "0x2"), [("chat", 2, "0.1"), ("chat", 3, "0.2"), ("search", 1, "0")])
+    held = gather([Record(CHANGELOG_TOPIC, 0, 0, 0, b"h" + bytes(8) + rpc_codec.pack(who), rpc_codec.pack(row))])[0]
+    assert held.waiting == {who: {"chat": Count(5, Decimal("0.3")), "search": Count(1, Decimal(0))}}
 
 
 def test_poison_needs_its_letter_and_only_poison_has_one() -> None:

@@ -120,7 +120,7 @@ class RpcRows(rows.Overlay):
 
     def settled_between(self, after_ms: int, until_ms: int) -> Iterable[tuple[Account, int]]:
         found = self.scan(settled_prefix(after_ms + 1), settled_prefix(until_ms + 1)).values()
-        return ((one.account, one.end_ms) for one in map(unpack_settlement, found))
+        return ((one.account, one.end_ms) for one in map(_unpack_settled, found))
 
 
 def unsettled(store: Store) -> tuple[list[HourCalls], list[AccountRow]]:
@@ -179,7 +179,7 @@ def agent_of(key: bytes, value: bytes) -> str:
     """Whose row it is: calls have the agent as their record key."""
     kind = key[:1]
     if kind == b"s":
-        return unpack_settlement(value).data.agent
+        return _unpack_settled(value).data.agent
     return _decode_account(key[9:] if kind == b"h" else key[1:]).agent
 
 
@@ -246,23 +246,26 @@ class _Coverage(msgspec.Struct):
     last_offset: int
 
 
-class _Data(msgspec.Struct):
+class _Whose(msgspec.Struct):
     agent: str
     consumer: str
     currency: str
+    period_end: str
+
+
+class _Data(_Whose):
     amount: Decimal
     period_start: str
-    period_end: str
     methods: dict[str, MethodStated]
     coverage: _Coverage
     carried: dict[str, MethodStated] = {}
 
 
-class StoredSettlement(msgspec.Struct):
-    """A settlement as its row keeps it, as far as anybody here asks."""
+class _Settled(msgspec.Struct):
+    """Whose a settlement is, and when its period ended: all that is read of one that expires."""
 
     org_id: str
-    data: _Data
+    data: _Whose
 
     @property
     def account(self) -> Account:
@@ -275,4 +278,11 @@ class StoredSettlement(msgspec.Struct):
         return written_ms(self.data.period_end)
 
 
+class StoredSettlement(_Settled):
+    """A settlement as its row keeps it, as far as anybody here asks."""
+
+    data: _Data
+
+
+_unpack_settled = msgspec.json.Decoder(_Settled).decode
 unpack_settlement = msgspec.json.Decoder(StoredSettlement).decode

@@ -70,8 +70,8 @@ class Statements:
             "delta": _written(totals if one.before is None else _minus(totals, self.totals(one.before))),
             "coverage": coverage(place.topic, place.partition, one.first_offset, one.last_offset, one.events),
         }
-        kind, team = self.kind(one.revision), names.get("team_id")
-        return _encode(envelope(made, kind, place.group, one.stated_ms, org_id, data, team=team))
+        kind, owner = self.kind(one.revision), {"team_id": names["team_id"]} if "team_id" in names else {}
+        return _encode(envelope(made, kind, place.group, one.stated_ms, org_id, data, **owner))
 
 
 def _minus(now: Any, before: Any) -> Any:

@@ -109,8 +109,8 @@ def counters(partitions: Iterable[PartitionCounts], openmetrics: bool = False) -
         for series, tally in one.totals.items():
             for family, line in _counted(f"{partition},{_names(series)}", tally):
                 lines[family].append(line)
-            latency.add(tally.latency)
-            ttft.add(tally.ttft)
+            latency.add_exact(tally.latency)
+            ttft.add_exact(tally.ttft)
         lines[DURATION] += _histogram(partition, latency)
         lines[TTFT] += _histogram(partition, ttft)
         lines[DUPLICATES].append(f'{{partition="{one.partition}"}} {one.duplicates}')

@@ -47,7 +47,7 @@ def event(crossing: Crossing, topic: str, partition: int) -> bytes:
         "cost": money_text(crossing.cost),
         "event": {"id": crossing.event_id, "topic": topic, "partition": partition, "offset": crossing.offset},
     }
-    return _encode(envelope(made, BUDGET_CROSSED, SOURCE, crossing.at_ms, month.org, data, team=month.team))
+    return _encode(envelope(made, BUDGET_CROSSED, SOURCE, crossing.at_ms, month.org, data, team_id=month.team))
 
 
 def send(crossing: Crossing, place: Place, bills: str) -> Send:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from streamapp.lane.library import Period, Used, Wide
-from streamapp.lane.walk import UNIT, KeptRows, amount, done, halves, taken, units
+from streamapp.lane.walk import UNIT, KeptRows, done, halves, taken, units
+from streamapp.lane.walk import amount as amount_of
 from streamapp.meters.usage import codec
 from streamapp.schemas.billing import BILLING_HOURLY
 from streamapp.schemas.values.timestamp import format_ms
@@ -56,7 +57,7 @@ class CompiledHours(KeptRows):
     def cost(self, key: HourKey) -> Decimal:
         account, cost = codec.pack(key[1:]), Wide()
         self._library.usage_cost(self._handle, key.start_ms, account, len(account), cost)
-        return amount(*cost)
+        return amount_of(*cost)
 
     def costs(self) -> Iterator[tuple[HourKey, Decimal]]:
         for hour_ms in self.hours:
@@ -67,7 +68,7 @@ class CompiledHours(KeptRows):
                 low, high, length = _COST.unpack_from(packed, at)
                 account_at = at + _COST.size
                 at = account_at + length
-                yield HourKey(hour_ms, *codec.unpack(packed[account_at:at])), amount(low, high)
+                yield HourKey(hour_ms, *codec.unpack(packed[account_at:at])), amount_of(low, high)
 
     # -- budgets -------------------------------------------------------------------------------------------------
 
@@ -78,8 +79,8 @@ class CompiledHours(KeptRows):
         account, number = codec.pack(key[1:]), _NO_BUDGET if budget is None else budget
         done(self._library.usage_bind(self._handle, key.start_ms, account, len(account), number))
 
-    def left(self, budget: int, money: Decimal) -> None:
-        done(self._library.usage_left(self._handle, budget, *units(money)))
+    def left(self, budget: int, amount: Decimal) -> None:
+        done(self._library.usage_left(self._handle, budget, *units(amount)))
 
     def spend(self, budget: int, cost: Decimal) -> bool:
         return bool(self._library.usage_spend(self._handle, budget, *units(cost)))

@@ -7,7 +7,7 @@ than that limit may have too many; then the last ones are stated together.
 from __future__ import annotations
 
 from functools import lru_cache
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -32,7 +32,33 @@ LINES_MAX = 250
 SOURCE = "billing-aggregator"
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
+_numbers = attrgetter(*COUNTERS)
+_NAMES = (*COUNTERS, "cost")  # what is stated of them
+
+
+class _Line(msgspec.Struct, gc=False):
+    """No dict, as a bill may have hundreds. The fields behind the model are `_NAMES`."""
+
+    provider: str
+    model: str
+    requests: int
+    errors: int
+    cache_hits: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cost: str
+
+
+class _Data(msgspec.Struct):
+    lines: list[_Line]
+
+
+class _Lined(msgspec.Struct):
+    data: _Data
+
+
+_decode = msgspec.json.Decoder(_Lined).decode
 
 
 def kind_of(revision: int) -> str:
@@ -55,7 +81,7 @@ def event(statement: HourStatement, topic: str, partition: int) -> tuple[str, by
             return statement.counted.bill_id, value
     key, revision, end_ms = statement.key, statement.revision, statement.end_ms
     event_id, running = bill_id(key, revision), statement.running
-    first, last = statement.first_offset, statement.last_offset
+    first, last, totals = statement.first_offset, statement.last_offset, _counts(statement.totals)
     data = {
         "billing_id": event_id,
         "revision": revision,
@@ -64,8 +90,8 @@ def event(statement: HourStatement, topic: str, partition: int) -> tuple[str, by
         "period_start": format_ms(key.start_ms),
         "period_end": format_ms(end_ms),
         "currency": key.currency,
-        "totals": counts(statement.totals),
-        "delta": counts(statement.delta),
+        "totals": totals,
+        "delta": totals if statement.delta is statement.totals else _counts(statement.delta),
         "lines": _lines(statement.lines),
         "running_total": {
             "month": statement.month,
@@ -74,7 +100,7 @@ def event(statement: HourStatement, topic: str, partition: int) -> tuple[str, by
         },
         "coverage": coverage(topic, partition, first, last, statement.events),
     }
-    stated = envelope(event_id, kind_of(revision), SOURCE, statement.stated_ms, key.org, data, team=key.team)
+    stated = envelope(event_id, kind_of(revision), SOURCE, statement.stated_ms, key.org, data, team_id=key.team)
     value = _encode(stated)
     if len(value) > BYTES_MAX:
         data["lines"] = _lines(_fewer(statement.lines))
@@ -106,13 +132,12 @@ def send(statement: HourStatement, place: Place, bills: str) -> tuple[Send, Writ
 
 def has_lines(bill: bytes, lines: Lines) -> bool:
     """Whether a bill of ours states these lines, and no others; in one that would be too long the last are together."""
-    return _decode(bill)["data"]["lines"] in (_lines(lines), _lines(_fewer(lines)))
+    return _decode(bill).data.lines in (_lines(lines), _lines(_fewer(lines)))
 
 
-def _lines(lines: Lines) -> list[dict[str, Any]]:
+def _lines(lines: Lines) -> list[_Line]:
     return [
-        {"provider": provider, "model": model, **counts(counters)}
-        for provider, model, counters in sorted(lines, key=itemgetter(0, 1))
+        _Line(provider, model, *_stated(counters)) for provider, model, counters in sorted(lines, key=itemgetter(0, 1))
     ]
 
 
@@ -125,7 +150,9 @@ def _fewer(lines: Lines) -> Lines:
     return (*own[:LINES_MAX], (*OTHER, rest))
 
 
-def counts(counters: Counters) -> dict[str, Any]:
-    """What a bill says of its hour, of a revision, and of a line."""
-    numbers = {name: getattr(counters, name) for name in COUNTERS}
-    return {**numbers, "cost": money_text(counters.cost)}
+def _counts(counters: Counters) -> dict[str, Any]:
+    return dict(zip(_NAMES, _stated(counters), strict=True))
+
+
+def _stated(counters: Counters) -> tuple[Any, ...]:
+    return *_numbers(counters), money_text(counters.cost)

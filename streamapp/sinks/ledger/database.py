@@ -196,13 +196,14 @@ def open_ledger(url: str) -> Ledger:
 
 
 def not_ready(name: str, version: int | None, known: int) -> Misconfigured:
-    """Why somebody who only reads cannot use a ledger of this schema; None: there is no schema at all."""
+    """Why a ledger of this schema cannot be used; None: there is no schema at all."""
     if version is None:
         return Misconfigured(f"the ledger {name} is not there; is STREAM_LEDGER_URL the one of billing-ledger?")
-    newer = version > known
+    if version > known:
+        return Misconfigured(f"the ledger has schema {version}, this program knows {known}: use a newer program")
     return Misconfigured(
         f"the ledger {name} has schema {version}, this program knows {known}: "
-        + ("use a newer one" if newer else "billing-ledger of this version has not been started on it yet")
+        "billing-ledger of this version has not been started on it yet"
     )
 
 

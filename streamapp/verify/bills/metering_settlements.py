@@ -197,7 +197,7 @@ def _stated(bills: Iterable[Record], report: PairReport) -> dict[tuple[int, Who]
             continue  # bills are another pair's
         if isinstance(one, str):
             report.wrong.add(at(record), one)
-        elif once.is_new(one.id, record, f"settlement {one.id} of {one.who}"):
+        elif once.is_new(one.id, record, "settlement", one.id, "of", one.who):
             for problem in one.problems:
                 report.wrong.add(one.where, f"settlement of {one.who}: {problem}")
             found[one.data.coverage.partition, one.who].append(one)

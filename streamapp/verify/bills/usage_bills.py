@@ -82,6 +82,7 @@ class _Audit:
         self._count(record, taken.event, taken.org)
 
     def _count(self, record: Record, usage: Usage, org: str) -> None:
+        """Add the event to its bucket, and move the watermark."""
         partition = record.partition
         self.report.events += 1
         self.report.add_money("used", usage.currency, usage.counted.cost)

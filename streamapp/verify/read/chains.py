@@ -45,7 +45,7 @@ def chains_of(records: Iterable[Record], start: Callable[[str, int], int], repor
             stated = statement(record, event)
             if isinstance(stated, str):
                 report.wrong.add(at(record), stated)
-            elif once.is_new(stated.id, record, f"statement {stated.id} of {stated.bucket}", OTHERWISE):
+            elif once.is_new(stated.id, record, "statement", stated.id, "of", stated.bucket, otherwise=OTHERWISE):
                 books.add(stated, start(record.topic, record.partition) > 0)
     return books.chains
 

@@ -33,6 +33,7 @@ class Part(NamedTuple):
 
     @property
     def is_all(self) -> bool:
+        """Whether it is the row of all series together."""
         return not self.provider and not self.model
 
 

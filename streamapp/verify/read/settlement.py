@@ -193,4 +193,5 @@ def _wait(held: Held, who: Who, calls: Any) -> None:
 
 
 def _counts(methods: Any) -> Counts:
-    return {method: Count(count, Decimal(cost)) for method, count, cost in methods}
+    """A damaged row may name a method twice."""
+    return summed({method: Count(count, Decimal(cost))} for method, count, cost in methods)
