@@ -189,7 +189,8 @@ class Admin:
             except Unavailable:
                 answers = False
                 with suppress(Unavailable):  # librdkafka tells neither a refusal nor an open transaction from silence
-                    answers = bool(self.group(group, share_s))
+                    self.group(group, share_s)
+                    answers = True
                 spent_s = monotonic_s() - began_s
                 if settled and answers and spent_s > min(SETTLED_S, self._timeout_s):
                     open_s = f"a transaction that commits some of them has been open for {spent_s:.0f} s"
