@@ -67,16 +67,15 @@ def newest(event_type: str) -> Released:
 
 
 def read(folder: Path) -> list[Released]:
-    """The versions in a folder, as `ids.txt` lists them. The first subject of an id has the file, others share it."""
+    """The versions in a folder, as `ids.txt` lists them. One without a file has the document that its id names first."""
     lines = (folder / IDS).read_text(encoding="utf-8").splitlines() if (folder / IDS).is_file() else []
-    documents: dict[int, Mapping[str, Any]] = {}
     found: list[Released] = []
     for line in lines:
         number, subject, version = line.split()
-        if int(number) not in documents:
-            path = folder / subject / f"{version}.json"
-            documents[int(number)] = json.loads(path.read_text(encoding="utf-8"))
-        found.append(Released(subject, int(version), int(number), documents[int(number)]))
+        path = folder / subject / f"{version}.json"
+        same = next((one.schema for one in found if one.id == int(number)), None)
+        document = json.loads(path.read_text(encoding="utf-8")) if same is None or path.is_file() else same
+        found.append(Released(subject, int(version), int(number), document))
     return found
 
 
