@@ -67,7 +67,7 @@ def newest(event_type: str) -> Released:
 
 
 def read(folder: Path) -> list[Released]:
-    """The versions in a folder, in the order of `ids.txt`. One without a file has the document that its id names first."""
+    """The versions in a folder, in the order of `ids.txt`. One without a file has the document that its id names."""
     lines = (folder / IDS).read_text(encoding="utf-8").splitlines() if (folder / IDS).is_file() else []
     found: list[Released] = []
     for line in lines:
